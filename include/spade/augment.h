@@ -1,0 +1,75 @@
+/*
+ * spade/augment.h - the batch of random variants of one picture that a trace is solved on.
+ *
+ * Source: SPADE (ICML 2024), section 3; torchvision's RandomResizedCrop and ColorJitter for the definitions of the operations.
+ * Random numbers: Philox4x32-10, key (seed, 64-bit hash of the decoded pixels), counter (variant, draw); drawn on the host in
+ * double. Variant i is the same whatever the number of variants, batches, threads, devices or the file's name.
+ */
+#ifndef SPADE_AUGMENT_H
+#define SPADE_AUGMENT_H
+
+#include "spade/picture.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct spade_augment_options {
+    int64_t variants;            /* 1024 */
+    uint64_t seed;               /* 0 */
+    double area[2];              /* 0.2, 1: of the picture */
+    double aspect[2];            /* 3/4, 4/3, log-uniform */
+    double flip;                 /* 0.5: probability */
+    double brightness;           /* 0.5: factor uniform in [1-b, 1+b] */
+    double contrast, saturation; /* 0: likewise */
+    double hue;                  /* 0.3: shift uniform in [-h, h], in turns */
+    double erase;                /* 0: probability of erasing a rectangle (torchvision's RandomErasing, value 0) */
+    double erase_area[2];        /* 0.02, 0.33 */
+    double erase_aspect[2];      /* 0.3, 3.3, log-uniform */
+    double noise;                /* 0: standard deviation of Gaussian noise added after normalisation */
+} spade_augment_options;
+
+SPADE_API void spade_augment_options_init(spade_augment_options *options);
+
+/* One variant, explicitly. Applied in the order crop+resize, flip, brightness, contrast, saturation, hue, normalise, erase, noise. */
+typedef struct spade_variant {
+    int64_t top, left, height, width; /* crop, pixels of the decoded picture */
+    int flip;
+    double brightness, contrast, saturation; /* factors, 1: unchanged */
+    double hue;                              /* turns, 0: unchanged */
+    int64_t erase[4];                        /* top, left, height, width in pixels of the result; height 0: none */
+    double noise;                            /* standard deviation, 0: none */
+    uint32_t noise_key[4];                   /* Philox key and counter base of the noise */
+} spade_variant;
+
+/* Draw variants first .. first+count-1 for a picture of this content -> out[count]. height, width: size of the result. */
+SPADE_API spade_status spade_augment_draw(spade_context *context, const spade_augment_options *options,
+                                          const spade_picture *picture, int64_t height, int64_t width, int64_t first,
+                                          int64_t count, spade_variant *out);
+/* Apply variants -> out [count, 3, preprocess->height, preprocess->width]. */
+SPADE_API spade_status spade_augment_apply(spade_context *context, const spade_preprocess *preprocess,
+                                           const spade_picture *picture, const spade_variant *variants, int64_t count,
+                                           float *out);
+
+/* ---- batch: where a trace takes its variants from, produced piece by piece so that memory does not grow with n ---- */
+typedef struct spade_batch spade_batch;
+
+/* Ready variants [n, channels, height, width], borrowed: keep them alive. */
+SPADE_API spade_status spade_batch_from_array(spade_context *context, const float *data, int64_t n, int64_t channels,
+                                              int64_t height, int64_t width, spade_batch **out);
+/* Variants of a decoded picture; the picture is borrowed. */
+SPADE_API spade_status spade_batch_from_picture(spade_context *context, const spade_picture *picture,
+                                                const spade_preprocess *preprocess, const spade_augment_options *options,
+                                                spade_batch **out);
+/* Variants of a ready input [3, height, width]: mean and std undone, clamped to [0, 1], then as a picture (kept in float). */
+SPADE_API spade_status spade_batch_from_tensor(spade_context *context, const float *input, const spade_preprocess *preprocess,
+                                               const spade_augment_options *options, spade_batch **out);
+SPADE_API void spade_batch_destroy(spade_batch *batch); /* NULL is fine */
+SPADE_API void spade_batch_shape(const spade_batch *batch, int64_t dims[4]); /* n, channels, height, width */
+/* Variants first .. first+count-1 -> out [count, channels, height, width]. */
+SPADE_API spade_status spade_batch_read(spade_context *context, const spade_batch *batch, int64_t first, int64_t count, float *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,72 @@
+/*
+ * spade/context.h - the context: device, threads, byte budget, messages.
+ *
+ * Every call takes the context it works in. One context is used by one thread at a time; different contexts are independent.
+ * Objects made in a context (models, traces, ...) are destroyed before it.
+ */
+#ifndef SPADE_CONTEXT_H
+#define SPADE_CONTEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "spade/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct spade_context spade_context;
+
+typedef enum spade_log_level { SPADE_LOG_WARNING, SPADE_LOG_INFO, SPADE_LOG_DEBUG } spade_log_level;
+
+/* Receives one line without its newline. Called on the thread that made the spade call. */
+typedef void (*spade_log_fn)(void *user, spade_log_level level, const char *line);
+
+/* Receives the progress of long work: `done` of `total` steps of the named stage. Called on the calling thread, often. */
+typedef void (*spade_progress_fn)(void *user, const char *stage, double done, double total);
+
+typedef struct spade_context_options {
+    const char *device;         /* "auto" (default), "cpu", "cuda" or "cuda:N" */
+    int threads;                /* host threads, 0: all that the process may use. Results do not depend on it. */
+    uint64_t memory;            /* byte budget for what spade allocates, 0: none. Results do not depend on it. */
+    spade_log_fn log;           /* NULL: silent */
+    spade_progress_fn progress; /* NULL: none */
+    void *user;                 /* handed to log and progress */
+} spade_context_options;
+
+/* Fill in the defaults above; call it before setting single fields. */
+SPADE_API void spade_context_options_init(spade_context_options *options);
+
+/*
+ * Make a context. options may be NULL (defaults).
+ * On failure *out is still a context, good for spade_message() and spade_context_destroy() only; it is NULL only if not even
+ * that could be allocated.
+ */
+SPADE_API spade_status spade_context_create(const spade_context_options *options, spade_context **out);
+SPADE_API void spade_context_destroy(spade_context *context); /* NULL is fine */
+
+/* The message of the last failure in this context, one line, never NULL; valid until the next spade call with it. */
+SPADE_API const char *spade_message(const spade_context *context);
+
+/* One device that this build and machine know. Strings are static or live as long as the context. */
+typedef struct spade_device_info {
+    char name[32];         /* what --device takes: "cpu", "cuda:0" */
+    char description[128]; /* processor or GPU, its features */
+    uint64_t memory;       /* bytes it has in all, 0: unknown */
+    int threads;           /* usable threads, 0 on a GPU */
+    char note[256];        /* why it cannot be used; empty if it can */
+} spade_device_info;
+
+/* Writes at most `capacity` devices, returns how many there are. */
+SPADE_API int spade_devices(spade_device_info *devices, int capacity);
+
+/* "0.1.0" */
+SPADE_API const char *spade_version(void);
+/* The libraries in use with their versions, one "name version" per line. Static. */
+SPADE_API const char *spade_library_versions(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,41 @@
+/*
+ * spade/hessian.h - Hessians of the layer-wise reconstruction problem.
+ *
+ * For a layer with unfolded input patches x [K] (zeros outside the image): H = (2/n) * sum over the n variants and all output
+ * positions of x x^T, one H [K, K] per group, from the dense network. Source: OBS (Hassibi 1993), OBC (Frantar 2022).
+ * Column order is the weight's: (channel, row, column).
+ */
+#ifndef SPADE_HESSIAN_H
+#define SPADE_HESSIAN_H
+
+#include "spade/augment.h"
+#include "spade/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum spade_precision { SPADE_FP32, SPADE_FP64 } spade_precision;
+
+typedef struct spade_hessians spade_hessians;
+
+/*
+ * Accumulate the Hessians of `count` layers (indices into the model's layers) in one pass over the batch.
+ * precision: of products and sums; the network itself runs in float32.
+ * Memory: sum over layers of groups*K*K*(4 or 8) bytes, plus the plan of one micro-batch; beyond the budget it is
+ * SPADE_ERROR_MEMORY: ask for fewer layers at a time (spade_hessian_bytes).
+ */
+SPADE_API spade_status spade_hessian_accumulate(spade_context *context, const spade_model *model, const spade_batch *batch,
+                                                const int *layers, int count, spade_precision precision, spade_hessians **out);
+SPADE_API void spade_hessians_destroy(spade_hessians *hessians); /* NULL is fine */
+/* Bytes of the accumulator of one layer. */
+SPADE_API uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision);
+/* Copy H [K, K] of group g of the i-th of the layers asked for; full and symmetric, double. */
+SPADE_API void spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out);
+/* Copy its diagonal [K] only. */
+SPADE_API void spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,91 @@
+/*
+ * spade/model.h - a trained network, read from ONNX, and its layers.
+ *
+ * A model is immutable and shared: traces lay their weights over it. It keeps the file mapped while it lives.
+ */
+#ifndef SPADE_MODEL_H
+#define SPADE_MODEL_H
+
+#include <stdbool.h>
+
+#include "spade/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct spade_model spade_model;
+typedef struct spade_trace spade_trace; /* trace.h */
+
+typedef struct spade_model_options {
+    int64_t height, width;     /* input size in pixels where the file leaves it dynamic; 0: what the file says */
+    bool follow_links;         /* external data may be reached through symbolic links */
+} spade_model_options;
+
+/*
+ * Read an ONNX file. options may be NULL.
+ * Limits: 2 GiB a file, 16 GiB external data (beside the model only), 100,000 nodes, nesting 64, rank 8, names of 4 kB.
+ * SPADE_ERROR_INPUT: not an ONNX file, truncated, cyclic, a missing initializer, ...
+ * SPADE_ERROR_UNSUPPORTED: an operator outside spade's set, named with its node.
+ */
+SPADE_API spade_status spade_model_load(spade_context *context, const char *path, const spade_model_options *options,
+                                        spade_model **out);
+SPADE_API void spade_model_destroy(spade_model *model); /* NULL is fine */
+
+/* Input of one image: channels, height, width. */
+SPADE_API void spade_model_input(const spade_model *model, int64_t *channels, int64_t *height, int64_t *width);
+/* Length of the output vector of one image. */
+SPADE_API int64_t spade_model_classes(const spade_model *model);
+/* Class name from the model's metadata ("names" or "classes": JSON list, or object keyed by number), or NULL. */
+SPADE_API const char *spade_model_class_name(const spade_model *model, int64_t index);
+
+/*
+ * A layer: a convolution (groups, stride, dilation) or a Gemm/MatMul with a constant weight, in graph order.
+ * Per group its weight is W [rows/groups, columns], columns = (Cin/groups)*kh*kw in (channel, row, column) order.
+ */
+typedef struct spade_layer_info {
+    const char *name;       /* "layer1.0.conv1", owned by the model */
+    const char *node;       /* the ONNX node's name */
+    bool convolution;
+    bool prunable;          /* every layer but the first convolution */
+    int64_t weight[4];      /* [out, in/groups, kh, kw]; kh = kw = 1 for linear layers */
+    int64_t groups;
+    int64_t rows;           /* outputs, over all groups */
+    int64_t columns;        /* K */
+    int64_t output[3];      /* of one image: [C, H, W]; linear: [rows, positions, 1] */
+    double operations;      /* multiply-adds x 2 for one image */
+} spade_layer_info;
+
+SPADE_API int spade_model_layer_count(const spade_model *model);
+SPADE_API void spade_model_layer(const spade_model *model, int index, spade_layer_info *info);
+/* The layer's dense weights [rows, columns], owned by the model. */
+SPADE_API const float *spade_model_weights(const spade_model *model, int index);
+/* Index of the layer of that name, or -1. */
+SPADE_API int spade_model_find_layer(const spade_model *model, const char *name);
+
+/* One ONNX operator kind of the file and how often it occurs; `supported` says whether spade computes it. */
+typedef struct spade_operator_info {
+    const char *name;
+    int count;
+    bool supported;
+    const char *first_node; /* name of the first node of that kind */
+} spade_operator_info;
+
+/*
+ * Operators of a file, whether or not the model can be loaded: for `spade info`. *out is an array of *count entries,
+ * released with spade_operators_free().
+ */
+SPADE_API spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out, int *count);
+SPADE_API void spade_operators_free(spade_operator_info *operators, int count);
+
+/*
+ * Forward pass: input [n, C, H, W] normalised float32 -> output [n, classes].
+ * trace: NULL for the dense network. Images run in micro-batches of a fixed size.
+ */
+SPADE_API spade_status spade_model_forward(spade_context *context, const spade_model *model, const spade_trace *trace,
+                                           const float *input, int64_t n, float *output);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Checks of the sources and of what was built; each is a test with the label "check".
+#   scripts/check.sh tree|symbols|tidy|cppcheck|install BUILD
+# Exit 0: fine, 1: findings (printed), 77: the tool for it is not installed.
+set -euo pipefail
+what=${1:?usage: check.sh CHECK BUILD}
+build=$(realpath "${2:?usage: check.sh CHECK BUILD}")
+cd "$(dirname "$0")/.."
+found=0
+
+report() { # FINDING...: one finding a line; nothing for an empty argument
+    if [ -n "$*" ]; then
+        echo "$*"
+        found=1
+    fi
+}
+
+need() {
+    command -v "$1" >/dev/null || { echo "$1 is not installed: skipped"; exit 77; }
+}
+
+sources() { find include src tests examples -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | sort; }
+
+# Which folders of src/host the files of one folder may include. Stages see the stages before them in the data flow.
+allowed() {
+    local stages=(io graph augment hessian solve trace interpret metric) before="" stage
+    case $1 in
+        base) echo "base" ;;
+        backend) echo "base backend" ;;
+        job) echo "base backend/backend.h ${stages[*]} job" ;;
+        cli) echo "base backend/backend.h ${stages[*]} job cli" ;;
+        *)
+            for stage in "${stages[@]}"; do
+                before+=" $stage"
+                [ "$stage" != "$1" ] || { echo "base backend/backend.h$before"; return; }
+            done ;;
+    esac
+}
+
+# Includes in quotes, as "FILE:LINE:INCLUDED"
+includes() { grep -rnoE '^#include "[^"]+"' "$@" | sed -E 's/:#include "/:/; s/"$//'; }
+
+check_includes() {
+    local folder may target place line
+    while IFS=: read -r place line target; do
+        folder=${place#src/host/}
+        folder=${folder%%/*}
+        may=$(allowed "$folder")
+        [ -n "$may" ] || { report "$place: folder $folder is not in the architecture"; continue; }
+        case " spade $may " in
+            *" $target "* | *" ${target%%/*} "*) ;;
+            *) report "$place:$line: $folder must not include \"$target\" (may: spade $may)" ;;
+        esac
+    done < <(includes src/host)
+    report "$(includes include | grep -v ':spade/' || true)"
+    report "$(grep -rnE '#include [<"](cuda|cudnn|cublas|cusolver|cufft|nv)' src include --include='*.[ch]' |
+        grep -v '^src/host/backend/cuda/' || true)"
+    report "$(grep -rnE '#include [<"](oneapi/|dnnl|cblas|lapacke)' src include | grep -v '^src/host/backend/cpu/' || true)"
+}
+
+check_text() {
+    local file
+    while read -r file; do
+        report "$(awk -v file="$file" '
+            length($0) > 140 { print file ":" NR ": longer than 140 characters" }
+            /\t/ { print file ":" NR ": a tab" }
+            /[ \t]$/ { print file ":" NR ": white space at the end of the line" }
+            /^\{/ { start = NR }
+            /^\}/ { if (start && NR - start > 75) print file ":" start ": a function of " NR - start " lines"; start = 0 }
+            END { if (NR >= 800) print file ": " NR " lines" }' "$file")"
+    done < <(sources)
+    report "$(grep -rnwE 'T[O]DO|F[I]XME|X[X]X|H[A]CK' CMakeLists.txt README.md cmake include src tests scripts bench examples \
+        --include='*.[ch]' --include='*.sh' --include='*.py' --include='*.md' --include='*.txt' --include='*.cmake' || true)"
+}
+
+check_tree() {
+    check_includes
+    check_text
+}
+
+# No mutable globals in the stages; the library shows its own names only.
+check_symbols() {
+    need objdump
+    [ -f "$build/libspade.so" ] || { report "$build/libspade.so: not built"; return; }
+    report "$(objdump -t "$build"/libspade_*.a 2>/dev/null |
+        awk '/\.o: / { object = $1 } $3 == "O" && $4 ~ /^\.(data|bss|tdata|tbss)(\.[^r].*)?$/ { print object " mutable global " $NF }
+             $4 == "*COM*" { print object " mutable global " $NF }')"
+    report "$(nm -D --defined-only "$build/libspade.so" | awk '$3 !~ /^spade_/ { print "libspade.so exports " $3 }')"
+    report "$(comm -23 \
+        <(cat include/spade/*.h | tr '\n' ' ' | grep -oE 'SPADE_API[^;(]*\(' | grep -oE 'spade_[a-z0-9_]+ *\($' | tr -d ' (' | sort -u) \
+        <(nm -D --defined-only "$build/libspade.so" | awk '{ print $3 }' | sort -u) | sed 's/^/libspade.so lacks /')"
+}
+
+check_tidy() {
+    need clang-tidy
+    # clang has no omp.h of its own without libomp: the compiler's serves.
+    report "$(grep -oE '"file": "[^"]*/src/[^"]*"' "$build/compile_commands.json" | cut -d '"' -f 4 | sort -u | tr '\n' '\0' |
+        xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p "$build" \
+        --extra-arg=-idirafter"$(gcc -print-file-name=include)" --extra-arg=-Wno-unknown-warning-option \
+        --extra-arg=-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang 2>/dev/null || true)"
+}
+
+check_cppcheck() {
+    need cppcheck
+    cppcheck -q -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+        --suppress=missingIncludeSystem --suppress=invalidPointerCast --suppress=memleak \
+        --suppress=arrayIndexOutOfBoundsCond -D_GNU_SOURCE -DSPADE_VERSION='"0"' -DSPADE_LIBEXEC='""' -DSPADE_BUILD_DIR='""' \
+        --library=posix --library=gnu -I include -I src/host src examples || found=1
+}
+
+# Installs into a temporary folder and builds the example as a user of the library would.
+check_install() {
+    need pkg-config
+    place=$(mktemp -d)
+    trap 'rm -rf "$place"' EXIT
+    DESTDIR=$place cmake --install "$build" >/dev/null
+    local root pc
+    pc=$(find "$place" -name spade.pc)
+    root=$(cd "$(dirname "$pc")/../.." && pwd)
+    export PKG_CONFIG_PATH=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$place
+    # shellcheck disable=SC2046  # options, to be split
+    gcc -std=c11 -Wall -Wextra -Werror examples/explain.c $(pkg-config --cflags --libs spade) -o "$place/explain"
+    (cd "$place" && LD_LIBRARY_PATH=$(dirname "$(find "$place" -name libspade.so)") ./explain \
+        "$OLDPWD/examples/scene_resnet.onnx" "$OLDPWD/examples/pictures/scene00.png") || found=1
+    [ -x "$(find "$place" -path '*libexec/spade/spade-decode')" ] || report "spade-decode is not installed"
+    "$(find "$place" -path '*bin/spade')" version >/dev/null || report "the installed command does not run"
+    [ -d "$root" ] && [ -f "$(find "$place" -path '*include/spade/spade.h')" ] || report "headers are not installed"
+}
+
+case $what in
+    tree | symbols | tidy | cppcheck | install) "check_$what" ;;
+    *) echo "check.sh: unknown check $what" >&2; exit 2 ;;
+esac
+exit $found

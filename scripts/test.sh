@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds spade twice and runs every test: under AddressSanitizer and UndefinedBehaviorSanitizer, then as released together with
+# the checks of the sources. Ends with ctest's summary.
+#   scripts/test.sh [CTEST OPTION...]     for example: scripts/test.sh -L unit
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh --packages-only libcmocka-dev clang-tidy cppcheck binutils
+
+jobs=$(nproc)
+# Tests run side by side: a thread without work yields the processor instead of spinning.
+export OMP_WAIT_POLICY=passive
+
+cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPADE_SANITIZE=ON >/dev/null
+ninja -C build-sanitize
+ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -LE check "$@"
+
+cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON >/dev/null
+ninja -C build
+ctest --test-dir build --output-on-failure -j "$jobs" "$@"

@@ -1,0 +1,93 @@
+/* apply.c - given variants of a picture, made by the context's backend. */
+#include <math.h>
+
+#include "augment/batch.h"
+
+enum { MAX_SIDE = 16384 };
+
+spade_status spade_augment_check_size(spade_context *context, const spade_preprocess *p)
+{
+    if (p->height < 1 || p->width < 1 || p->height > MAX_SIDE || p->width > MAX_SIDE) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: variants of %lld x %lld pixels, must be 1 to %d a side",
+                          (long long)p->width, (long long)p->height, MAX_SIDE);
+    }
+    for (int c = 0; c < 3; c++) {
+        if (!isfinite(p->mean[c]) || !isfinite(p->std[c]) || p->std[c] <= 0.0) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c], p->std[c]);
+        }
+    }
+    return SPADE_OK;
+}
+
+static bool inside(int64_t first, int64_t size, int64_t whole)
+{
+    return first >= 0 && size >= 0 && size <= whole && first <= whole - size;
+}
+
+static spade_status check_variant(spade_context *context, const spade_preprocess *p, const spade_picture *picture, int64_t i,
+                                  const spade_variant *v)
+{
+    if (v->height < 1 || v->width < 1 || !inside(v->top, v->height, picture->height) ||
+        !inside(v->left, v->width, picture->width)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: the crop of %lld x %lld at (%lld, %lld) is not inside the picture of %lld x %lld",
+                          (long long)i, (long long)v->width, (long long)v->height, (long long)v->left, (long long)v->top,
+                          (long long)picture->width, (long long)picture->height);
+    }
+    if (!inside(v->erase[0], v->erase[2], p->height) || !inside(v->erase[1], v->erase[3], p->width)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: the erased box is not inside the result", (long long)i);
+    }
+    if (!(v->brightness >= 0.0 && v->contrast >= 0.0 && v->saturation >= 0.0 && fabs(v->hue) <= 1.0 && v->noise >= 0.0) ||
+        !isfinite(v->brightness + v->contrast + v->saturation + v->noise)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: a colour factor or the noise is out of range", (long long)i);
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_augment_upload(spade_context *context, const spade_picture *picture, float **out, size_t *bytes)
+{
+    const spade_backend *backend = context->device->backend;
+    size_t n = (size_t)(picture->height * picture->width * 3);
+    void *host = NULL, *device = NULL;
+    spade_status status;
+    *out = NULL;
+    *bytes = n * sizeof(float);
+    SPADE_GOTO(spade_alloc(context, *bytes, "a picture", &host));
+    SPADE_GOTO(backend->alloc(context->device, *bytes, "a picture", &device));
+    float *values = host;
+    for (size_t i = 0; i < n; i++) { values[i] = (float)picture->rgb[i] / 255.0f; }
+    SPADE_GOTO(backend->upload(context->device, device, host, *bytes));
+    SPADE_GOTO(backend->synchronize(context->device)); /* `host` is free to go */
+    *out = device;
+    device = NULL;
+done:
+    spade_free_bytes(context, host, *bytes);
+    if (device) { backend->free(context->device, device, *bytes); }
+    return status;
+}
+
+spade_status spade_augment_apply(spade_context *context, const spade_preprocess *preprocess, const spade_picture *picture,
+                                 const spade_variant *variants, int64_t count, float *out)
+{
+    const spade_backend *backend = context->device->backend;
+    SPADE_TRY(spade_augment_check_size(context, preprocess));
+    if (picture->height < 1 || picture->width < 1 || count < 0) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %lld variants of a picture of %lld x %lld pixels",
+                          (long long)count, (long long)picture->width, (long long)picture->height);
+    }
+    for (int64_t i = 0; i < count; i++) { SPADE_TRY(check_variant(context, preprocess, picture, i, &variants[i])); }
+    if (count == 0) { return SPADE_OK; }
+    size_t bytes, result_bytes = (size_t)(count * 3 * preprocess->height * preprocess->width) * sizeof(float);
+    float *source = NULL;
+    void *result = NULL;
+    spade_status status;
+    SPADE_GOTO(spade_augment_upload(context, picture, &source, &bytes));
+    SPADE_GOTO(backend->alloc(context->device, result_bytes, "variants of a picture", &result));
+    SPADE_GOTO(backend->augment(context->device, source, picture->height, picture->width, preprocess, variants, count,
+                                SPADE_ROW_MAJOR, result));
+    SPADE_GOTO(backend->download(context->device, out, result, result_bytes));
+    SPADE_GOTO(backend->synchronize(context->device));
+done:
+    if (source) { backend->free(context->device, source, bytes); }
+    if (result) { backend->free(context->device, result, result_bytes); }
+    return status;
+}

@@ -1,0 +1,114 @@
+/* backend.c - the CPU backend: its table, its one device, opening and closing it. */
+#include <unistd.h>
+
+#include <omp.h>
+
+#include "backend/cpu/cpu.h"
+
+/* "model name : X" of /proc/cpuinfo; empty where there is none. */
+static void read_model_name(char *out, size_t size)
+{
+    char line[256];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    out[0] = '\0';
+    if (!file) { return; }
+    while (!out[0] && fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (colon && strncmp(line, "model name", strlen("model name")) == 0) {
+            line[strcspn(line, "\n")] = '\0';
+            snprintf(out, size, "%s", colon + 1 + strspn(colon + 1, " "));
+        }
+    }
+    fclose(file);
+}
+
+static const char *instruction_set(void)
+{
+    switch (dnnl_get_effective_cpu_isa()) {
+    case dnnl_cpu_isa_sse41: return "SSE4.1";
+    case dnnl_cpu_isa_avx: return "AVX";
+    case dnnl_cpu_isa_avx2: return "AVX2";
+    case dnnl_cpu_isa_avx2_vnni: return "AVX2 VNNI";
+    case dnnl_cpu_isa_avx512_mic:
+    case dnnl_cpu_isa_avx512_mic_4ops:
+    case dnnl_cpu_isa_avx512_core: return "AVX-512";
+    case dnnl_cpu_isa_avx512_core_vnni: return "AVX-512 VNNI";
+    case dnnl_cpu_isa_avx512_core_bf16: return "AVX-512 BF16";
+    case dnnl_cpu_isa_avx512_core_amx: return "AVX-512 AMX";
+    default: return "no vector instructions known";
+    }
+}
+
+static int cpu_devices(spade_device_info *devices, int capacity)
+{
+    if (capacity < 1) { return 1; }
+    char model[80];
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    read_model_name(model, sizeof model);
+    devices[0] = (spade_device_info){.name = "cpu", .threads = omp_get_max_threads()};
+    devices[0].memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+    snprintf(devices[0].description, sizeof devices[0].description, "%s, %s", model[0] ? model : "processor", instruction_set());
+    return 1;
+}
+
+static void cpu_close(spade_device *device)
+{
+    if (!device) { return; }
+    spade_cpu_device *cpu = spade_cpu_of(device);
+    if (cpu->stream) { dnnl_stream_destroy(cpu->stream); }
+    if (cpu->engine) { dnnl_engine_destroy(cpu->engine); }
+    free(cpu);
+}
+
+static spade_status cpu_open(spade_context *context, int index, spade_device **out)
+{
+    *out = NULL;
+    if (index != 0) { return spade_fail(context, SPADE_ERROR_DEVICE, "there is one cpu device, not number %d", index); }
+    spade_cpu_device *cpu = calloc(1, sizeof *cpu);
+    if (!cpu) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: the cpu device"); }
+    cpu->base = (spade_device){&spade_backend_cpu, context};
+    dnnl_status_t result = dnnl_engine_create(&cpu->engine, dnnl_cpu, 0);
+    if (result == dnnl_success) { result = dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags); }
+    if (result != dnnl_success) {
+        cpu_close(&cpu->base);
+        return spade_fail(context, SPADE_ERROR_DEVICE, "oneDNN does not start on this processor (status %d)", (int)result);
+    }
+    *out = &cpu->base;
+    return SPADE_OK;
+}
+
+static spade_status cpu_synchronize(spade_device *device)
+{
+    (void)device; /* every call has finished when it returns */
+    return SPADE_OK;
+}
+
+const spade_backend spade_backend_cpu = {
+    .name = "cpu",
+    .host_memory = true,
+    .devices = cpu_devices,
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = spade_cpu_alloc,
+    .free = spade_cpu_free,
+    .upload = spade_cpu_copy,
+    .download = spade_cpu_copy,
+    .copy = spade_cpu_copy,
+    .zero = spade_cpu_zero,
+    .synchronize = cpu_synchronize,
+    .supports = spade_cpu_supports,
+    .plan = spade_cpu_plan,
+    .destroy = spade_cpu_destroy,
+    .workspace_bytes = spade_cpu_workspace_bytes,
+    .saved_bytes = spade_cpu_saved_bytes,
+    .packed_bytes = spade_cpu_packed_bytes,
+    .pack = spade_cpu_pack,
+    .run = spade_cpu_run,
+    .axpby = spade_cpu_axpby,
+    .augment = spade_cpu_augment,
+    .hessian_update = spade_cpu_hessian_update,
+    .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,
+    .factor = spade_cpu_factor,
+    .sweep = spade_cpu_sweep,
+    .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
+};

@@ -1,0 +1,181 @@
+/*
+ * convolution.c - convolution and its backward-data, on oneDNN. Direct algorithms only: Winograd's rounding is another one.
+ *
+ * Packed weights: [the primitive's own format][zeros, one per output channel: the bias where there is none].
+ */
+#include "backend/cpu/cpu.h"
+
+/* Weights as oneDNN counts them: [O, I, kh, kw], or [G, O/G, I/G, kh, kw]. */
+static spade_status weights_desc(const spade_op *op, bool row_major, dnnl_memory_desc_t *out)
+{
+    const spade_op_desc *d = &op->desc;
+    int64_t inputs = d->a.dims[1], outputs = d->y.dims[1];
+    dnnl_dims_t plain = {outputs, inputs, d->window.kernel[0], d->window.kernel[1]};
+    dnnl_dims_t grouped = {d->groups, outputs / d->groups, inputs / d->groups, d->window.kernel[0], d->window.kernel[1]};
+    bool groups = d->groups > 1;
+    dnnl_format_tag_t tag = !row_major ? dnnl_format_tag_any : groups ? dnnl_goihw : dnnl_oihw;
+    dnnl_status_t result = dnnl_memory_desc_init_by_tag(out, groups ? 5 : 4, groups ? grouped : plain, dnnl_f32, tag);
+    return spade_cpu_dnnl_status(op, result, "memory_desc_init");
+}
+
+static spade_status describe_forward(const spade_op *op, dnnl_convolution_desc_t *out)
+{
+    spade_cpu_window w;
+    dnnl_memory_desc_t x, weights, bias, y;
+    dnnl_dims_t rows = {op->desc.y.dims[1]};
+    spade_cpu_dnnl_window(&op->desc.window, &w);
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.a, &x));
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.y, &y));
+    SPADE_TRY(weights_desc(op, false, &weights));
+    SPADE_TRY(spade_cpu_dnnl_status(op, dnnl_memory_desc_init_by_tag(&bias, 1, rows, dnnl_f32, dnnl_a), "memory_desc_init"));
+    dnnl_status_t result = dnnl_dilated_convolution_forward_desc_init(
+        out, dnnl_forward_training, dnnl_convolution_direct, &x, &weights, &bias, &y, w.stride, w.dilation, w.pad_before,
+        w.pad_after);
+    return spade_cpu_dnnl_status(op, result, "convolution_forward_desc_init");
+}
+
+static spade_status describe_backward(const spade_op *op, dnnl_convolution_desc_t *out)
+{
+    spade_cpu_window w;
+    dnnl_memory_desc_t dx, weights, dy;
+    spade_cpu_dnnl_window(&op->desc.window, &w);
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.a, &dx));
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.y, &dy));
+    SPADE_TRY(weights_desc(op, false, &weights));
+    dnnl_status_t result = dnnl_dilated_convolution_backward_data_desc_init(
+        out, dnnl_convolution_direct, &dx, &weights, &dy, w.stride, w.dilation, w.pad_before, w.pad_after);
+    return spade_cpu_dnnl_status(op, result, "convolution_backward_data_desc_init");
+}
+
+/* oneDNN's matrix-product convolutions may split sums between threads: those run on one. */
+static bool splits_sums(const_dnnl_primitive_desc_t primitive_desc)
+{
+    const char *name = "";
+    dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &name);
+    return strstr(name, "gemm:") != NULL;
+}
+
+/* The primitive's descriptor for op->threads threads. */
+static spade_status create_desc(spade_op *op, dnnl_primitive_desc_t *out)
+{
+    dnnl_convolution_desc_t forward, backward;
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_primitive_desc_t hint = NULL;
+    spade_status status;
+    bool is_backward = op->desc.kind == SPADE_OP_CONVOLUTION_BACKWARD;
+    int before = spade_cpu_dnnl_threads(op->threads);
+    SPADE_GOTO(spade_cpu_dnnl_attributes(op, op->desc.relu && !is_backward, &attributes));
+    SPADE_GOTO(describe_forward(op, &forward));
+    SPADE_GOTO(spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(is_backward ? &hint : out, &forward, attributes,
+                                                                    op->device->engine, NULL), "primitive_desc_create"));
+    if (is_backward) {
+        SPADE_GOTO(describe_backward(op, &backward));
+        SPADE_GOTO(spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(out, &backward, attributes, op->device->engine, hint),
+                                         "primitive_desc_create"));
+    }
+done:
+    spade_cpu_dnnl_threads(before);
+    if (hint) { dnnl_primitive_desc_destroy(hint); }
+    if (attributes) { dnnl_primitive_attr_destroy(attributes); }
+    return status;
+}
+
+static spade_status plan_weights(spade_op *op, const_dnnl_primitive_desc_t primitive_desc)
+{
+    const dnnl_memory_desc_t *packed = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_weights_md, 0);
+    SPADE_TRY(spade_cpu_dnnl_memory(op, packed, &op->weights));
+    size_t bytes = dnnl_memory_desc_get_size(packed);
+    op->bias_offset = (bytes + SPADE_CPU_ALIGNMENT - 1) / SPADE_CPU_ALIGNMENT * SPADE_CPU_ALIGNMENT;
+    op->packed_bytes = op->bias_offset;
+    if (op->desc.kind == SPADE_OP_CONVOLUTION) {
+        op->packed_bytes += (size_t)op->desc.y.dims[1] * sizeof(float);
+        const dnnl_memory_desc_t *bias = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_weights_md, 1);
+        SPADE_TRY(spade_cpu_dnnl_memory(op, bias, &op->bias));
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_cpu_convolution_plan(spade_op *op)
+{
+    dnnl_primitive_desc_t primitive_desc = NULL;
+    spade_status status;
+    SPADE_GOTO(create_desc(op, &primitive_desc));
+    if (op->threads > 1 && splits_sums(primitive_desc)) {
+        dnnl_primitive_desc_destroy(primitive_desc);
+        primitive_desc = NULL;
+        op->threads = 1;
+        SPADE_GOTO(create_desc(op, &primitive_desc));
+    }
+    int before = spade_cpu_dnnl_threads(op->threads);
+    dnnl_status_t result = dnnl_primitive_create(&op->primitive, primitive_desc);
+    spade_cpu_dnnl_threads(before);
+    SPADE_GOTO(spade_cpu_dnnl_status(op, result, "primitive_create"));
+    SPADE_GOTO(plan_weights(op, primitive_desc));
+    SPADE_GOTO(spade_cpu_dnnl_operands(op, primitive_desc));
+done:
+    if (primitive_desc) { dnnl_primitive_desc_destroy(primitive_desc); }
+    return status;
+}
+
+/* Reorder row-major weights into the primitive's format. Only moves numbers. */
+static dnnl_status_t reorder_weights(spade_op *op, const dnnl_memory_desc_t *from, const float *weights)
+{
+    const dnnl_memory_desc_t *to;
+    dnnl_memory_t source = NULL;
+    dnnl_primitive_desc_t primitive_desc = NULL;
+    dnnl_primitive_t primitive = NULL;
+    dnnl_engine_t engine = op->device->engine;
+    int before = spade_cpu_dnnl_threads(spade_cpu_threads(&op->device->base));
+    dnnl_status_t result = dnnl_memory_get_memory_desc(op->weights, &to);
+    if (result == dnnl_success) { result = dnnl_memory_create(&source, from, engine, (void *)weights); /* read only */ }
+    if (result == dnnl_success) { result = dnnl_reorder_primitive_desc_create(&primitive_desc, from, engine, to, engine, NULL); }
+    if (result == dnnl_success) { result = dnnl_primitive_create(&primitive, primitive_desc); }
+    if (result == dnnl_success) {
+        dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, op->weights}};
+        result = dnnl_primitive_execute(primitive, op->device->stream, 2, arguments);
+    }
+    if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
+    spade_cpu_dnnl_threads(before);
+    if (primitive) { dnnl_primitive_destroy(primitive); }
+    if (primitive_desc) { dnnl_primitive_desc_destroy(primitive_desc); }
+    if (source) { dnnl_memory_destroy(source); }
+    return result;
+}
+
+spade_status spade_cpu_convolution_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
+{
+    spade_context *context = op->device->base.context;
+    const spade_window *window = &op->desc.window;
+    int64_t rows = op->desc.y.dims[1];
+    int64_t columns = op->desc.a.dims[1] / op->desc.groups * window->kernel[0] * window->kernel[1];
+    size_t bytes = (size_t)(rows * columns) * sizeof(float);
+    float *scaled = NULL;
+    dnnl_memory_desc_t plain;
+    spade_status status;
+    SPADE_GOTO(weights_desc(op, true, &plain));
+    if (row_scale) {
+        SPADE_GOTO(spade_alloc(context, bytes, "scaled weights", (void **)&scaled));
+        for (int64_t r = 0; r < rows; r++) {
+            for (int64_t c = 0; c < columns; c++) { scaled[r * columns + c] = weights[r * columns + c] * row_scale[r]; }
+        }
+        weights = scaled;
+    }
+    memset((char *)packed + op->bias_offset, 0, op->packed_bytes - op->bias_offset);
+    SPADE_GOTO(spade_cpu_dnnl_status(op, dnnl_memory_set_data_handle(op->weights, packed), "memory_set_data_handle"));
+    SPADE_GOTO(spade_cpu_dnnl_status(op, reorder_weights(op, &plain, weights), "reorder"));
+done:
+    spade_free_bytes(context, scaled, bytes);
+    return status;
+}
+
+spade_status spade_cpu_convolution_run(spade_op *op, const spade_op_args *args)
+{
+    char *packed = (char *)args->packed; /* read only */
+    dnnl_exec_arg_t extra[] = {{DNNL_ARG_WEIGHTS, op->weights}, {DNNL_ARG_BIAS, op->bias}};
+    dnnl_status_t result = dnnl_memory_set_data_handle(op->weights, packed);
+    if (result == dnnl_success && op->bias) {
+        result = dnnl_memory_set_data_handle(op->bias, args->bias ? (void *)args->bias : packed + op->bias_offset);
+    }
+    SPADE_TRY(spade_cpu_dnnl_status(op, result, "memory_set_data_handle"));
+    return spade_cpu_dnnl_execute(op, op->primitive, args, extra, op->bias ? 2 : 1);
+}

@@ -1,0 +1,111 @@
+/*
+ * base.h - what every stage stands on: the context's inside, failing with a message, checked sizes, memory within the budget.
+ */
+#ifndef SPADE_BASE_H
+#define SPADE_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spade/context.h"
+
+struct spade_device; /* backend/backend.h */
+
+struct spade_context {
+    char message[1024];
+    int threads;                  /* resolved, >= 1 */
+    uint64_t budget;              /* bytes, UINT64_MAX: none */
+    uint64_t used;                /* bytes charged against it now; changed by spade_charge() and spade_release() only */
+    uint64_t peak;                /* the most it ever was */
+    spade_log_fn log;
+    spade_progress_fn progress;
+    void *user;
+    struct spade_device *device;  /* the backend's instance, owned */
+};
+
+/* ---- failing: set the context's message and hand the code on. `return spade_fail(ctx, SPADE_ERROR_INPUT, "%s: ...", path);` */
+spade_status spade_fail(spade_context *context, spade_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Put "prefix: " before the message there is (which file, node or layer the failure below was about). Returns status. */
+spade_status spade_fail_in(spade_context *context, spade_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A failure is never SPADE_OK: said where compilers and analyzers see it, so that they know what is set after a success. */
+static inline spade_status spade_not_ok(spade_status status)
+{
+    return status == SPADE_OK ? SPADE_ERROR_INTERNAL : status;
+}
+#define spade_fail(...) spade_not_ok(spade_fail(__VA_ARGS__))
+#define spade_fail_in(...) spade_not_ok(spade_fail_in(__VA_ARGS__))
+void spade_log(spade_context *context, spade_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void spade_report_progress(spade_context *context, const char *stage, double done, double total);
+
+/* Hand a failure on; for functions with something to release use SPADE_GOTO and one label `done`. */
+#define SPADE_TRY(expression)                              \
+    do {                                                   \
+        spade_status spade_try_ = (expression);            \
+        if (spade_try_ != SPADE_OK) { return spade_try_; } \
+    } while (0)
+#define SPADE_GOTO(expression)                    \
+    do {                                          \
+        status = (expression);                    \
+        if (status != SPADE_OK) { goto done; }    \
+    } while (0)
+
+/* ---- sizes: products and sums that refuse to overflow */
+bool spade_mul_size(size_t a, size_t b, size_t *out);            /* false on overflow */
+bool spade_mul_dims(const int64_t *dims, int rank, int64_t *out); /* false on overflow or a negative dimension */
+
+/*
+ * ---- memory. Everything that grows with the input (tensors, Hessians, weights, pictures) is taken here and counted against
+ * the budget; small bookkeeping uses malloc. 64-byte aligned, not zeroed unless _zeroed. `what` names it in the error.
+ * Release with spade_free_bytes, same size. A NULL pointer is fine there.
+ */
+spade_status spade_alloc(spade_context *context, size_t bytes, const char *what, void **out);
+spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char *what, void **out);
+void spade_free_bytes(spade_context *context, void *pointer, size_t bytes);
+/* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
+spade_status spade_charge(spade_context *context, size_t bytes, const char *what);
+void spade_release(spade_context *context, size_t bytes);
+/* Bytes the budget still holds. */
+uint64_t spade_budget_left(const spade_context *context);
+/* "1.5 GiB" into buffer (at least 32 bytes); returns buffer. */
+char *spade_format_bytes(uint64_t bytes, char *buffer);
+
+/* ---- files */
+/* Map a whole regular file read-only. Empty file: SPADE_ERROR_INPUT. limit: largest size accepted. */
+typedef struct spade_mapping {
+    const uint8_t *data;
+    size_t size;
+} spade_mapping;
+spade_status spade_map_file(spade_context *context, const char *path, uint64_t limit, spade_mapping *out);
+void spade_unmap(spade_mapping *mapping);
+/*
+ * Write a file beside its final name and rename it into place when complete. Usage:
+ *   spade_output out; open; fwrite to out.file ...; commit (or abort, which removes it).
+ */
+typedef struct spade_output {
+    FILE *file;
+    char *path;      /* final name */
+    char *temporary; /* where it is written */
+} spade_output;
+spade_status spade_output_open(spade_context *context, const char *path, spade_output *out);
+spade_status spade_output_commit(spade_context *context, spade_output *out); /* flush, fsync, rename; aborts on failure */
+void spade_output_abort(spade_output *out);                                  /* safe after commit or a failed open */
+/* One whole buffer. */
+spade_status spade_write_file(spade_context *context, const char *path, const void *bytes, size_t size);
+
+/* ---- time: seconds on the monotonic clock */
+double spade_now(void);
+
+/* ---- random numbers: Philox4x32-10 (Salmon 2011; Random123). One block of four words for (key, counter). */
+void spade_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
+/* A double in [0, 1) with 53 bits from two words. */
+double spade_uniform(uint32_t high, uint32_t low);
+/* FNV-1a/64 with a final avalanche: content hashes (pixels, configuration). */
+uint64_t spade_hash(const void *bytes, size_t size, uint64_t seed);
+
+#endif

@@ -1,0 +1,46 @@
+/* filter.c - weights of Pillow's antialiased bilinear filter. */
+#include <math.h>
+
+#include "base/filter.h"
+
+/* Half the width of the triangle, in input samples. */
+static double support_of(int64_t in, int64_t out)
+{
+    double scale = (double)in / (double)out;
+    return scale < 1.0 ? 1.0 : scale;
+}
+
+static int64_t taps_of(int64_t in, int64_t out)
+{
+    return (int64_t)ceil(support_of(in, out)) * 2 + 1;
+}
+
+size_t spade_filter_bytes(int64_t in, int64_t out)
+{
+    size_t bytes = (size_t)out * ((size_t)taps_of(in, out) * sizeof(double) + 2 * sizeof(int32_t));
+    return (bytes + 63) / 64 * 64;
+}
+
+void spade_filter_init(int64_t in, int64_t out, void *memory, spade_filter *filter)
+{
+    double scale = (double)in / (double)out, support = support_of(in, out), inverse = 1.0 / support;
+    int64_t taps = taps_of(in, out);
+    double *weights = memory;
+    int32_t *firsts = (int32_t *)(weights + out * taps), *counts = firsts + out;
+    for (int64_t i = 0; i < out; i++) {
+        double center = ((double)i + 0.5) * scale;
+        int64_t first = (int64_t)(center - support + 0.5), end = (int64_t)(center + support + 0.5);
+        first = first < 0 ? 0 : first;
+        end = end > in ? in : end;
+        double *weight = weights + i * taps, sum = 0.0;
+        for (int64_t k = 0; k < taps; k++) {
+            double distance = k < end - first ? fabs(((double)(k + first) - center + 0.5) * inverse) : 1.0;
+            weight[k] = distance < 1.0 ? 1.0 - distance : 0.0;
+            sum += weight[k];
+        }
+        for (int64_t k = 0; k < taps && sum != 0.0; k++) { weight[k] /= sum; }
+        firsts[i] = (int32_t)first;
+        counts[i] = (int32_t)(end - first);
+    }
+    *filter = (spade_filter){in, out, taps, weights, firsts, counts};
+}

@@ -1,0 +1,86 @@
+/* cli.h - the command line: shared options, progress, and one function per command. */
+#ifndef SPADE_CLI_CLI_H
+#define SPADE_CLI_CLI_H
+
+#include "base/base.h"
+#include "job/job.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
+
+/* Which options a command takes. */
+enum {
+    OPTIONS_COMMON = 1,   /* --json, --quiet, --verbose, --help */
+    OPTIONS_RUN = 2,      /* --device, --threads, --memory, --seed, --config */
+    OPTIONS_PICTURE = 4,  /* --resize, --crop, --mean, --std */
+    OPTIONS_TRACE = 8,    /* --variants, --sparsity, ... */
+    OPTIONS_MAPS = 16,    /* --method, --class, ... */
+    OPTIONS_OUTPUT = 32,  /* -o */
+    OPTIONS_SIZE = 64     /* --crop alone: the size of a dynamic input */
+};
+
+typedef struct cli_options cli_options;
+
+typedef struct cli_command {
+    const char *name;
+    const char *usage;    /* after "spade " */
+    const char *summary;  /* one line */
+    const char *details;  /* more, or NULL */
+    unsigned options;
+    int least, most;      /* positional arguments; most -1: any number */
+    int (*run)(cli_options *options);
+} cli_command;
+
+struct cli_options {
+    const cli_command *command;
+    char **arguments;     /* positional; they point into argv */
+    int argument_count;
+    const char *device, *config, *output, *batch, *mask, *labels;
+    int64_t threads;
+    uint64_t memory;
+    bool json, quiet, verbose, help, no_dense, no_trace;
+    spade_settings settings;
+};
+
+/* ---- options.c */
+/* Parse argv[2..]; false: a usage error was printed. */
+bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *out);
+void cli_options_clear(cli_options *options);
+void cli_print_help(const cli_command *command, FILE *file);
+/* Print "spade: message (see 'spade COMMAND --help')"; returns EXIT_USAGE. */
+int cli_usage_error(const cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- progress.c: what a run says on stderr while it works */
+typedef struct cli_progress {
+    bool quiet, verbose, terminal;
+    bool shown;           /* a bar stands on the current line */
+    double start, last;   /* seconds: of the first phase, of the last output */
+    double fraction, to;  /* of the whole run: where it is, and where the phase ends */
+    double stage_from, stage_to; /* the same of the current stage */
+    char label[64];
+    char stage[64];       /* last stage that the context reported */
+} cli_progress;
+void cli_progress_init(cli_progress *progress, const cli_options *options);
+void cli_progress_phase(void *user, const char *label, double from, double to);
+void cli_progress_stage(void *user, const char *stage, double done, double total);
+void cli_progress_note(void *user, const char *line);
+void cli_progress_log(void *user, spade_log_level level, const char *line);
+/* Take the bar away, so that something else can be printed. */
+void cli_progress_clear(cli_progress *progress);
+
+/* ---- run.c: what every command that works does */
+/* A context as the options ask for; NULL after the error was printed, *code says how to exit. */
+spade_context *cli_context(const cli_options *options, cli_progress *progress, int *code);
+/* Print the context's message and return the exit code for a failure. */
+int cli_failure(const cli_options *options, spade_status status, const char *message);
+/* One compact line of JSON on stdout. */
+void cli_print_json(const json_t *value);
+/* Text from outside on stdout: control characters become '?', padded to width. */
+void cli_print_text(const char *text, int width);
+
+int cmd_info(cli_options *options);
+int cmd_explain(cli_options *options);
+int cmd_trace(cli_options *options);
+int cmd_devices(cli_options *options);
+int cmd_version(cli_options *options);
+
+#endif

@@ -1,0 +1,112 @@
+/* cmd_explain.c - spade explain: the main job. */
+#include "cli/cli.h"
+
+typedef struct explain_printer {
+    cli_progress progress; /* first: the progress functions get this struct's address too */
+    const cli_options *options;
+    int changed;           /* traces whose class differs */
+} explain_printer;
+
+static void print_network(const json_t *network)
+{
+    cli_print_text(json_string_value(json_object_get(network, "name")), 0);
+    printf(" %.1f %%", 100 * json_number_value(json_object_get(network, "score")));
+}
+
+static void print_maps(const json_t *maps)
+{
+    size_t index;
+    json_t *map;
+    json_array_foreach(maps, index, map) {
+        json_t *dense = json_object_get(json_object_get(map, "dense"), "roc_auc");
+        json_t *trace = json_object_get(json_object_get(map, "trace"), "roc_auc");
+        if (!json_is_number(dense) && !json_is_number(trace)) { continue; }
+        printf("    %-22s ROC AUC", json_string_value(json_object_get(map, "method")));
+        if (json_is_number(dense)) { printf("  dense %.3f", json_number_value(dense)); }
+        if (json_is_number(trace)) { printf("  trace %.3f", json_number_value(trace)); }
+        if (json_array_size(maps) > 1) {
+            fputs("  ", stdout);
+            cli_print_text(json_string_value(json_object_get(map, "name")), 0);
+        }
+        putchar('\n');
+    }
+}
+
+static void on_result(void *user, const json_t *result)
+{
+    explain_printer *printer = user;
+    bool changed = json_is_true(json_object_get(result, "class_changed"));
+    printer->changed += changed;
+    cli_progress_clear(&printer->progress);
+    if (printer->options->json) {
+        cli_print_json(result);
+        return;
+    }
+    if (printer->options->quiet) { return; }
+    cli_print_text(json_string_value(json_object_get(result, "name")), 12);
+    fputs("  dense ", stdout);
+    print_network(json_object_get(result, "dense"));
+    if (json_is_object(json_object_get(result, "trace"))) {
+        fputs("  trace ", stdout);
+        print_network(json_object_get(result, "trace"));
+        if (changed) { fputs("  (another class!)", stdout); }
+    }
+    putchar('\n');
+    print_maps(json_object_get(result, "maps"));
+    fflush(stdout);
+}
+
+static void on_failed(void *user, const char *message)
+{
+    explain_printer *printer = user;
+    cli_progress_clear(&printer->progress);
+    fprintf(stderr, "spade: %s\n", message);
+}
+
+static void print_end(const explain_printer *printer, const spade_job_outcome *outcome)
+{
+    const cli_options *options = printer->options;
+    if (options->quiet || options->json) { return; }
+    printf("%d input%s explained", outcome->done, outcome->done == 1 ? "" : "s");
+    if (outcome->failed) { printf(", %d failed", outcome->failed); }
+    if (printer->changed) { printf(", the trace decides differently for %d", printer->changed); }
+    fputs(": ", stdout);
+    cli_print_text(options->output, 0);
+    puts("/report.html");
+}
+
+int cmd_explain(cli_options *options)
+{
+    explain_printer printer = {.options = options};
+    spade_job_outcome outcome = {0};
+    int code = EXIT_DONE;
+    spade_context *context = cli_context(options, &printer.progress, &code);
+    if (!context) { return code; }
+    spade_explain_request request = {.model = options->arguments[0],
+                                     .inputs = options->arguments + 1,
+                                     .input_count = options->argument_count - 1,
+                                     .batch = options->batch,
+                                     .mask = options->mask,
+                                     .labels = options->labels,
+                                     .output = options->output,
+                                     .dense = !options->no_dense,
+                                     .trace = !options->no_trace,
+                                     .settings = &options->settings};
+    spade_job_events events = {.user = &printer,
+                               .phase = cli_progress_phase,
+                               .note = cli_progress_note,
+                               .failed = on_failed,
+                               .result = on_result};
+    spade_status status = spade_explain(context, &request, &events, &outcome);
+    cli_progress_clear(&printer.progress);
+    if (status != SPADE_OK) {
+        code = cli_failure(options, status, spade_message(context));
+    } else if (outcome.done) {
+        print_end(&printer, &outcome);
+        code = outcome.failed ? EXIT_SOME_FAILED : EXIT_DONE;
+    } else {
+        code = EXIT_FAILED; /* each failure was named */
+    }
+    spade_context_destroy(context);
+    return code;
+}

@@ -1,0 +1,99 @@
+/* graph.c - the graph's arrays and what they own. */
+#include "graph/lower.h"
+
+static const char *const kind_names[SPADE_NODE_KIND_COUNT] = {
+    [SPADE_NODE_CONVOLUTION] = "convolution",
+    [SPADE_NODE_LINEAR] = "linear layer",
+    [SPADE_NODE_MATMUL] = "matrix product",
+    [SPADE_NODE_BATCH_NORM] = "batch normalisation",
+    [SPADE_NODE_UNARY] = "elementwise function",
+    [SPADE_NODE_SOFTMAX] = "softmax",
+    [SPADE_NODE_MAX_POOL] = "max pooling",
+    [SPADE_NODE_AVERAGE_POOL] = "average pooling",
+    [SPADE_NODE_ADD] = "addition",
+    [SPADE_NODE_MUL] = "multiplication",
+    [SPADE_NODE_RESHAPE] = "reshape",
+    [SPADE_NODE_CONVERT_LAYOUT] = "layout conversion",
+};
+
+const char *spade_node_kind_name(spade_node_kind kind)
+{
+    return (unsigned)kind < SPADE_NODE_KIND_COUNT ? kind_names[kind] : "unknown node";
+}
+
+spade_shape spade_value_shape(const spade_value *value, int64_t n)
+{
+    spade_shape shape = value->shape;
+    if (value->batch_axis >= 0) { shape.dims[value->batch_axis] *= n; }
+    return shape;
+}
+
+/* Arrays double when their count is a power of two, so that no capacity has to be kept. NULL: out of memory, the old
+ * array stays. */
+static void *grow(void *array, int count, size_t size)
+{
+    if (count & (count - 1)) { return array; }
+    return realloc(array, (count ? (size_t)count * 2 : 1) * size);
+}
+
+int spade_graph_add_value(spade_graph *graph, const spade_value *value)
+{
+    spade_value *values = grow(graph->values, graph->value_count, sizeof *values);
+    if (!values) { return -1; }
+    graph->values = values;
+    values[graph->value_count] = *value;
+    return graph->value_count++;
+}
+
+int spade_graph_add_node(spade_graph *graph, const spade_node *node)
+{
+    spade_node *nodes = grow(graph->nodes, graph->node_count, sizeof *nodes);
+    if (!nodes) { return -1; }
+    graph->nodes = nodes;
+    nodes[graph->node_count] = *node;
+    return graph->node_count++;
+}
+
+int spade_graph_add_layer(spade_graph *graph, const spade_layer *layer)
+{
+    spade_layer *layers = grow(graph->layers, graph->layer_count, sizeof *layers);
+    if (!layers) { return -1; }
+    graph->layers = layers;
+    layers[graph->layer_count] = *layer;
+    return graph->layer_count++;
+}
+
+void spade_node_release(spade_graph *graph, spade_node *node, int64_t channels)
+{
+    size_t rows = node->layer >= 0 ? (size_t)graph->layers[node->layer].rows : 0;
+    spade_free_bytes(graph->context, node->bias, rows * sizeof(float));
+    spade_free_bytes(graph->context, node->scale, (size_t)channels * sizeof(float));
+    spade_free_bytes(graph->context, node->shift, (size_t)channels * sizeof(float));
+    free(node->name);
+}
+
+void spade_graph_clear(spade_graph *graph)
+{
+    if (!graph) { return; }
+    for (int i = 0; i < graph->node_count; i++) {
+        spade_node *node = &graph->nodes[i];
+        spade_node_release(graph, node, graph->values[node->output].shape.dims[1]);
+    }
+    for (int i = 0; i < graph->value_count; i++) {
+        spade_value *value = &graph->values[i];
+        if (value->constant) {
+            size_t bytes = (size_t)spade_shape_size(&value->shape) * sizeof(float);
+            spade_free_bytes(graph->context, value->constant, bytes);
+        }
+        free(value->name);
+    }
+    for (int i = 0; i < graph->layer_count; i++) {
+        spade_layer *layer = &graph->layers[i];
+        spade_free_bytes(graph->context, layer->weights, (size_t)(layer->rows * layer->columns) * sizeof(float));
+        free(layer->name);
+    }
+    free(graph->nodes);
+    free(graph->values);
+    free(graph->layers);
+    *graph = (spade_graph){0};
+}

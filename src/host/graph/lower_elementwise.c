@@ -1,0 +1,162 @@
+/* lower_elementwise.c - functions of one value, Softmax, Add and Mul with NumPy broadcasting. */
+#include <float.h>
+#include <math.h>
+
+#include "graph/lower.h"
+
+/* ---- y = f(x) */
+
+static spade_status emit_unary(spade_lowering *lowering, const onnx_node *node, spade_function function, float alpha,
+                               float beta)
+{
+    spade_node result = {
+        .kind = SPADE_NODE_UNARY, .input_count = 1, .layer = -1, .function = function, .alpha = alpha, .beta = beta};
+    SPADE_TRY(spade_activation_get(lowering, node, 0, &result.inputs[0]));
+    spade_shape shape = lowering->graph->values[result.inputs[0]].shape;
+    return spade_emit(lowering, node, &result, &shape);
+}
+
+spade_status spade_lower_relu(spade_lowering *lowering, int onnx_node_index)
+{
+    return emit_unary(lowering, &lowering->onnx->nodes[onnx_node_index], SPADE_RELU, 0, 0);
+}
+
+spade_status spade_lower_sigmoid(spade_lowering *lowering, int onnx_node_index)
+{
+    return emit_unary(lowering, &lowering->onnx->nodes[onnx_node_index], SPADE_SIGMOID, 0, 0);
+}
+
+spade_status spade_lower_hard_swish(spade_lowering *lowering, int onnx_node_index)
+{
+    return emit_unary(lowering, &lowering->onnx->nodes[onnx_node_index], SPADE_HARD_SWISH, 0, 0);
+}
+
+spade_status spade_lower_hard_sigmoid(spade_lowering *lowering, int onnx_node_index)
+{
+    const onnx_node *node = &lowering->onnx->nodes[onnx_node_index];
+    float alpha, beta;
+    SPADE_TRY(spade_lower_attribute(lowering, onnx_get_float(lowering->context, node, "alpha", 0.2f, &alpha)));
+    SPADE_TRY(spade_lower_attribute(lowering, onnx_get_float(lowering->context, node, "beta", 0.5f, &beta)));
+    return emit_unary(lowering, node, SPADE_HARD_SIGMOID, alpha, beta);
+}
+
+/* A bound of Clip: an attribute before opset 11, an optional scalar input since. */
+static spade_status read_bound(spade_lowering *lowering, const onnx_node *node, const char *attribute, int input,
+                               float fallback, float *out)
+{
+    *out = fallback;
+    if (lowering->onnx->opset < 11) {
+        SPADE_TRY(spade_lower_attribute(lowering, onnx_get_float(lowering->context, node, attribute, fallback, out)));
+    } else if (spade_has_input(node, input)) {
+        const onnx_tensor *tensor = NULL;
+        SPADE_TRY(spade_constant_get(lowering, node, input, &tensor));
+        SPADE_TRY(spade_require_float(lowering, node, tensor));
+        if (tensor->count != 1) {
+            return spade_lower_fail(lowering, node, SPADE_ERROR_INPUT, "its %s is not a scalar", attribute);
+        }
+        *out = onnx_tensor_float(tensor, 0);
+    }
+    return isnan(*out) ? spade_lower_fail(lowering, node, SPADE_ERROR_INPUT, "its %s is not a number", attribute)
+                       : SPADE_OK;
+}
+
+spade_status spade_lower_clip(spade_lowering *lowering, int onnx_node_index)
+{
+    const onnx_node *node = &lowering->onnx->nodes[onnx_node_index];
+    float low, high;
+    SPADE_TRY(read_bound(lowering, node, "min", 1, -FLT_MAX, &low));
+    SPADE_TRY(read_bound(lowering, node, "max", 2, FLT_MAX, &high));
+    return emit_unary(lowering, node, SPADE_CLIP, low, high);
+}
+
+/* ---- softmax */
+
+spade_status spade_lower_softmax(spade_lowering *lowering, int onnx_node_index)
+{
+    const onnx_node *node = &lowering->onnx->nodes[onnx_node_index];
+    spade_node result = {.kind = SPADE_NODE_SOFTMAX, .input_count = 1, .layer = -1};
+    bool flattens = lowering->onnx->opset < 13; /* then all axes from `axis` on are one */
+    int64_t axis;
+    SPADE_TRY(spade_activation_get(lowering, node, 0, &result.inputs[0]));
+    spade_shape x = lowering->graph->values[result.inputs[0]].shape;
+    SPADE_TRY(spade_lower_attribute(lowering, onnx_get_int(lowering->context, node, "axis", flattens ? 1 : -1, &axis)));
+    axis += axis < 0 ? x.rank : 0;
+    if (axis < 0 || axis >= x.rank) {
+        return spade_lower_fail(lowering, node, SPADE_ERROR_INPUT, "its axis is out of range");
+    }
+    if (axis == 0) {
+        return spade_lower_fail(lowering, node, SPADE_ERROR_UNSUPPORTED, "a softmax over the batch is not supported");
+    }
+    for (int i = (int)axis + 1; flattens && i < x.rank; i++) {
+        if (x.dims[i] != 1) {
+            return spade_lower_fail(lowering, node, SPADE_ERROR_UNSUPPORTED,
+                                    "a softmax over several axes (opset %lld) is not supported",
+                                    (long long)lowering->onnx->opset);
+        }
+    }
+    result.axis = (int)axis;
+    return spade_emit(lowering, node, &result, &x);
+}
+
+/* ---- addition and multiplication */
+
+/* A constant operand becomes a value of the graph with leading dimensions of 1 up to `rank`. */
+static spade_status add_constant(spade_lowering *lowering, const onnx_node *node, const onnx_tensor *tensor, int rank,
+                                 int *out)
+{
+    spade_value value = {.shape = {rank, {0}, SPADE_ROW_MAJOR}, .batch_axis = -1, .producer = -1};
+    if (tensor->rank > rank || (tensor->rank == rank && tensor->dims[0] != 1)) {
+        return spade_lower_fail(lowering, node, SPADE_ERROR_UNSUPPORTED,
+                                "its constant \"%.100s\" has a batch of its own", tensor->name);
+    }
+    for (int i = 0; i < rank; i++) {
+        int from = i - (rank - tensor->rank);
+        value.shape.dims[i] = from < 0 ? 1 : tensor->dims[from];
+    }
+    SPADE_TRY(spade_copy_floats(lowering, node, tensor, &value.constant));
+    value.name = strdup(tensor->name ? tensor->name : "");
+    *out = value.name ? spade_graph_add_value(lowering->graph, &value) : -1;
+    if (*out >= 0) { return SPADE_OK; }
+    free(value.name);
+    spade_free_bytes(lowering->context, value.constant, (size_t)tensor->count * sizeof(float));
+    return spade_lower_memory(lowering);
+}
+
+static spade_status lower_binary(spade_lowering *lowering, int onnx_node_index, spade_node_kind kind)
+{
+    const onnx_node *node = &lowering->onnx->nodes[onnx_node_index];
+    spade_node result = {.kind = kind, .input_count = 2, .layer = -1};
+    spade_operand operands[2] = {{-1, NULL}, {-1, NULL}};
+    spade_shape y;
+    for (int i = 0; i < 2; i++) {
+        SPADE_TRY(spade_operand_get(lowering, node, i, &operands[i]));
+        result.inputs[i] = operands[i].value;
+    }
+    if (operands[0].value < 0 && operands[1].value < 0) {
+        return spade_lower_fail(lowering, node, SPADE_ERROR_UNSUPPORTED,
+                                "arithmetic on two constants is not supported");
+    }
+    for (int i = 0; i < 2; i++) {
+        if (operands[i].value >= 0) { continue; }
+        int rank = lowering->graph->values[operands[1 - i].value].shape.rank;
+        SPADE_TRY(add_constant(lowering, node, operands[i].tensor, rank, &result.inputs[i]));
+    }
+    const spade_value *a = &lowering->graph->values[result.inputs[0]], *b = &lowering->graph->values[result.inputs[1]];
+    bool both = a->batch_axis >= 0 && b->batch_axis >= 0;
+    if (!spade_broadcast(&a->shape, &b->shape, &y) || (both && a->shape.dims[0] != b->shape.dims[0])) {
+        return spade_lower_fail(lowering, node,
+                                both && a->shape.rank != b->shape.rank ? SPADE_ERROR_UNSUPPORTED : SPADE_ERROR_INPUT,
+                                "the shapes of its operands do not fit together");
+    }
+    return spade_emit(lowering, node, &result, &y);
+}
+
+spade_status spade_lower_add(spade_lowering *lowering, int onnx_node_index)
+{
+    return lower_binary(lowering, onnx_node_index, SPADE_NODE_ADD);
+}
+
+spade_status spade_lower_mul(spade_lowering *lowering, int onnx_node_index)
+{
+    return lower_binary(lowering, onnx_node_index, SPADE_NODE_MUL);
+}

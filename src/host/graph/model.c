@@ -1,0 +1,234 @@
+/* model.c - the public face of a network: load, what it is made of, forward. */
+#include <jansson.h>
+
+#include "graph/lower.h"
+#include "graph/overlay.h"
+
+/* ---- class names */
+
+/* The metadata under "names" or "classes" as JSON; other notations (a Python dictionary) are no names. NULL: none. */
+static json_t *find_names(const onnx_model *onnx)
+{
+    for (int i = 0; i < onnx->metadata_count; i++) {
+        const onnx_metadata *entry = &onnx->metadata[i];
+        if (!entry->key || !entry->value || (strcmp(entry->key, "names") != 0 && strcmp(entry->key, "classes") != 0)) {
+            continue;
+        }
+        json_t *names = json_loads(entry->value, 0, NULL);
+        if (json_is_array(names) || json_is_object(names)) { return names; }
+        json_decref(names);
+    }
+    return NULL;
+}
+
+static spade_status read_class_names(spade_model *model)
+{
+    int64_t classes = spade_model_classes(model);
+    json_t *names = find_names(model->onnx);
+    spade_status status = SPADE_OK;
+    if (!names) { return SPADE_OK; }
+    model->class_names = calloc((size_t)classes, sizeof *model->class_names);
+    for (int64_t i = 0; model->class_names && i < classes; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "%lld", (long long)i);
+        const json_t *name = json_is_array(names) ? json_array_get(names, (size_t)i) : json_object_get(names, key);
+        if (!json_is_string(name)) { continue; }
+        model->class_names[i] = strdup(json_string_value(name));
+        if (!model->class_names[i]) { status = SPADE_ERROR_MEMORY; }
+    }
+    json_decref(names);
+    if (!model->class_names || status != SPADE_OK) {
+        return spade_fail(model->context, SPADE_ERROR_MEMORY, "%s: out of memory for the class names", model->path);
+    }
+    return SPADE_OK;
+}
+
+const char *spade_model_class_name(const spade_model *model, int64_t index)
+{
+    if (!model->class_names || index < 0 || index >= spade_model_classes(model)) { return NULL; }
+    return model->class_names[index];
+}
+
+/* ---- load */
+
+spade_status spade_model_load(spade_context *context, const char *path, const spade_model_options *options,
+                              spade_model **out)
+{
+    spade_model *model = calloc(1, sizeof *model);
+    spade_status status = SPADE_OK;
+    *out = NULL;
+    if (!model) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    model->context = context;
+    model->path = strdup(path);
+    if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
+    SPADE_GOTO(onnx_load(context, path, options && options->follow_links, &model->onnx));
+    SPADE_GOTO(spade_graph_build(context, model->onnx, options, &model->graph));
+    SPADE_GOTO(read_class_names(model));
+    *out = model;
+    return SPADE_OK;
+done:
+    spade_model_destroy(model);
+    return status;
+}
+
+void spade_model_destroy(spade_model *model)
+{
+    if (!model) { return; }
+    for (int64_t i = 0; model->class_names && i < spade_model_classes(model); i++) { free(model->class_names[i]); }
+    free(model->class_names);
+    spade_graph_clear(&model->graph);
+    onnx_free(model->onnx);
+    free(model->path);
+    free(model);
+}
+
+/* ---- what it is made of */
+
+void spade_model_input(const spade_model *model, int64_t *channels, int64_t *height, int64_t *width)
+{
+    const spade_shape *shape = &model->graph.values[model->graph.input].shape;
+    *channels = shape->dims[1];
+    *height = shape->dims[2];
+    *width = shape->dims[3];
+}
+
+int64_t spade_model_classes(const spade_model *model)
+{
+    return model->graph.values[model->graph.output].shape.dims[1];
+}
+
+int spade_model_layer_count(const spade_model *model)
+{
+    return model->graph.layer_count;
+}
+
+void spade_model_layer(const spade_model *model, int index, spade_layer_info *info)
+{
+    const spade_layer *layer = &model->graph.layers[index];
+    const spade_node *node = &model->graph.nodes[layer->node];
+    const spade_shape *shape = &model->graph.values[node->output].shape;
+    int64_t positions = spade_shape_size(shape) / layer->rows;
+    *info = (spade_layer_info){.name = layer->name,
+                               .node = node->name,
+                               .convolution = layer->convolution,
+                               .prunable = layer->prunable,
+                               .groups = layer->groups,
+                               .rows = layer->rows,
+                               .columns = layer->columns,
+                               .output = {layer->rows, positions, 1}};
+    memcpy(info->weight, layer->weight, sizeof info->weight);
+    if (layer->convolution) {
+        info->output[1] = shape->dims[2];
+        info->output[2] = shape->dims[3];
+    }
+    info->operations = 2.0 * (double)layer->rows * (double)layer->columns * (double)positions;
+}
+
+const float *spade_model_weights(const spade_model *model, int index)
+{
+    return model->graph.layers[index].weights;
+}
+
+int spade_model_find_layer(const spade_model *model, const char *name)
+{
+    for (int i = 0; i < model->graph.layer_count; i++) {
+        if (strcmp(model->graph.layers[i].name, name) == 0) { return i; }
+    }
+    return -1;
+}
+
+/* ---- operators */
+
+static char *operator_name(const onnx_node *node)
+{
+    const char *domain = node->domain && strcmp(node->domain, "ai.onnx") != 0 ? node->domain : "";
+    size_t room = strlen(domain) + strlen(node->op_type) + 2;
+    char *name = malloc(room);
+    if (name) { snprintf(name, room, "%s%s%s", domain, domain[0] ? "." : "", node->op_type); }
+    return name;
+}
+
+/* Count one node; *out has room for every node. False: out of memory. `kinds` maps names (owned by the entries) to
+ * entries. */
+static bool count_operator(const onnx_node *node, spade_name_map *kinds, spade_operator_info *out, int *count)
+{
+    char *name = operator_name(node);
+    if (!name) { return false; }
+    int index = spade_name_map_get(kinds, name);
+    if (index >= 0) {
+        free(name);
+        out[index].count++;
+        return true;
+    }
+    index = (*count)++;
+    out[index] = (spade_operator_info){name, 1, spade_find_lowering(node) != NULL, strdup(spade_onnx_label(node))};
+    return out[index].first_node && spade_name_map_put(kinds, name, index);
+}
+
+spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out, int *count)
+{
+    onnx_model *onnx = NULL;
+    spade_name_map kinds = {0};
+    *out = NULL;
+    *count = 0;
+    SPADE_TRY(onnx_load(context, path, false, &onnx));
+    spade_operator_info *operators = calloc((size_t)onnx->node_count + 1, sizeof *operators);
+    bool ok = operators != NULL;
+    for (int i = 0; ok && i < onnx->node_count; i++) { ok = count_operator(&onnx->nodes[i], &kinds, operators, count); }
+    spade_name_map_clear(&kinds);
+    onnx_free(onnx);
+    if (!ok) {
+        spade_operators_free(operators, *count);
+        *count = 0;
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+    }
+    *out = operators;
+    return SPADE_OK;
+}
+
+void spade_operators_free(spade_operator_info *operators, int count)
+{
+    for (int i = 0; operators && i < count; i++) {
+        free((char *)(uintptr_t)operators[i].name);
+        free((char *)(uintptr_t)operators[i].first_node);
+    }
+    free(operators);
+}
+
+/* ---- forward */
+
+/* Images [first, first + n) in micro-batches of `batch`; n is a multiple of it. */
+static spade_status forward_batches(spade_context *context, const spade_model *model, spade_weights *weights,
+                                    int64_t batch, const float *input, int64_t n, float *output)
+{
+    const spade_graph *graph = &model->graph;
+    int64_t pixels = spade_shape_size(&graph->values[graph->input].shape), classes = spade_model_classes(model);
+    spade_plan *plan = NULL;
+    spade_status status = SPADE_OK;
+    if (n == 0) { return SPADE_OK; }
+    SPADE_GOTO(spade_plan_create(context, graph, batch, SPADE_PLAN_FORWARD, &plan));
+    for (int64_t i = 0; i < n; i += batch) {
+        SPADE_GOTO(spade_run_forward(plan, weights, input + i * pixels, output + i * classes, NULL, NULL, NULL));
+    }
+done:
+    spade_plan_destroy(plan);
+    return status;
+}
+
+spade_status spade_model_forward(spade_context *context, const spade_model *model, const spade_trace *trace,
+                                 const float *input, int64_t n, float *output)
+{
+    const spade_graph *graph = &model->graph;
+    int64_t pixels = spade_shape_size(&graph->values[graph->input].shape), classes = spade_model_classes(model);
+    if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld images", (long long)n); }
+    int64_t tail = n % SPADE_MICRO_BATCH, whole = n - tail;
+    spade_weights *weights = NULL;
+    spade_status status;
+    SPADE_GOTO(spade_weights_create(context, graph, spade_overlay_of(trace), &weights));
+    SPADE_GOTO(forward_batches(context, model, weights, SPADE_MICRO_BATCH, input, whole, output));
+    SPADE_GOTO(forward_batches(context, model, weights, tail, input + whole * pixels, tail, output + whole * classes));
+done:
+    spade_weights_destroy(weights);
+    if (status != SPADE_OK) { return spade_fail_in(context, status, "%.200s", model->path); }
+    return status;
+}

@@ -1,0 +1,83 @@
+/*
+ * plan.h - inside of a plan: shared by plan.c (what is computed when), plan_ops.c (the backend's operations), arena.c
+ * (where it lies), run.c and backward.c.
+ *
+ * Time: 0 the input arrives; 1..step_count the steps; then one moment per node of the backward walk, from the last node
+ * to the first.
+ */
+#ifndef SPADE_GRAPH_PLAN_H
+#define SPADE_GRAPH_PLAN_H
+
+#include "graph/graph.h"
+
+/* A piece of the arena, in use from `first` to `last` (both included). */
+typedef struct spade_buffer {
+    size_t offset, bytes;
+    int first, last;
+} spade_buffer;
+
+/* One operation of the forward pass: a node, or a layer with the normalisation and relu after it. */
+typedef struct spade_step {
+    int node;     /* the (first) node */
+    int norm;     /* the BATCH_NORM node folded into the layer's weights, or -1 */
+    bool relu;    /* a relu is done by the operation */
+    int output;   /* value that is written: of the last node */
+    int saved;    /* buffer for max pooling's backward, or -1 */
+    spade_op *op; /* NULL: an alias, nothing to do */
+} spade_step;
+
+/* What the backward rules of a node work with. Per input i: d(input) = sum over broadcast axes of op(dy, ...). */
+typedef struct spade_back_step {
+    spade_op *op[2];     /* NULL: d(input) is dy itself, or the input needs none */
+    spade_op *reduce[2]; /* sums what broadcasting repeated; NULL: nothing was */
+    int scratch[2];      /* buffer between op and reduce, or -1 */
+    int partial[2];      /* buffer for a contribution that is not the input's first, or -1 */
+    int saved;           /* of the forward step, or -1 */
+} spade_back_step;
+
+struct spade_plan {
+    spade_context *context;
+    const spade_graph *graph;
+    int64_t batch;
+    unsigned flags;
+    spade_step *steps;
+    int step_count;
+    spade_back_step *back; /* [nodes], with SPADE_PLAN_BACKWARD */
+    int *value_buffer;     /* [values] into buffers; -1: constant, or fused away */
+    int *gradient_buffer;  /* [values], with SPADE_PLAN_BACKWARD; -1: none */
+    spade_buffer *buffers;
+    int buffer_count;
+    size_t workspace_bytes; /* at the beginning of the arena */
+    size_t arena_bytes;
+    char *arena; /* device memory */
+};
+
+/* ---- plan_ops.c */
+spade_status spade_plan_forward_op(spade_plan *plan, spade_step *step);
+spade_status spade_plan_backward_ops(spade_plan *plan, int node);
+/* Shape that op writes for input i of the node: of the input, before broadcasting is summed. */
+spade_shape spade_plan_full_shape(const spade_plan *plan, const spade_node *node, int input);
+bool spade_same_dims(const spade_shape *a, const spade_shape *b);
+
+/* ---- arena.c: offsets, such that buffers which are in use at the same time do not overlap; *bytes: end of the last
+ * one. */
+spade_status spade_arena_place(spade_context *context, spade_buffer *buffers, int count, size_t *bytes);
+
+/* ---- weights.c, for the running passes */
+typedef struct spade_packed {
+    const void *weights;
+    const float *bias; /* NULL: none */
+} spade_packed;
+/* Packed for this operation of the node; made at the first call and kept. */
+spade_status spade_weights_packed(spade_weights *weights, spade_op *op, spade_op_kind kind, int64_t batch, int node,
+                                  int norm, bool relu, spade_packed *out);
+const float *spade_weights_scale(const spade_weights *weights, int node); /* BATCH_NORM, on the device */
+const float *spade_weights_shift(const spade_weights *weights, int node);
+const float *spade_weights_constant(const spade_weights *weights, int value); /* constant value, on the device */
+
+/* ---- run.c */
+void *spade_plan_pointer(const spade_plan *plan, int buffer);
+/* A value's data: in the arena, or a constant. */
+const float *spade_plan_value(const spade_plan *plan, const spade_weights *weights, int value);
+
+#endif

@@ -1,0 +1,73 @@
+/* run.c - the forward pass of a plan. */
+#include "graph/plan.h"
+
+void *spade_plan_pointer(const spade_plan *plan, int buffer)
+{
+    return buffer < 0 ? NULL : plan->arena + plan->workspace_bytes + plan->buffers[buffer].offset;
+}
+
+const float *spade_plan_value(const spade_plan *plan, const spade_weights *weights, int value)
+{
+    if (plan->graph->values[value].constant) { return spade_weights_constant(weights, value); }
+    return spade_plan_pointer(plan, plan->value_buffer[value]);
+}
+
+static spade_status run_step(spade_plan *plan, spade_weights *weights, const spade_step *step)
+{
+    const spade_node *node = &plan->graph->nodes[step->node];
+    spade_op_args args = {.a = spade_plan_value(plan, weights, node->inputs[0]),
+                          .saved = spade_plan_pointer(plan, step->saved),
+                          .workspace = plan->arena,
+                          .out = spade_plan_pointer(plan, plan->value_buffer[step->output])};
+    if (node->input_count == 2) { args.b = spade_plan_value(plan, weights, node->inputs[1]); }
+    if (node->layer >= 0) {
+        spade_op_kind kind = node->kind == SPADE_NODE_CONVOLUTION ? SPADE_OP_CONVOLUTION : SPADE_OP_LINEAR;
+        spade_packed packed;
+        SPADE_TRY(
+            spade_weights_packed(weights, step->op, kind, plan->batch, step->node, step->norm, step->relu, &packed));
+        args.packed = packed.weights;
+        args.bias = packed.bias;
+    } else if (node->kind == SPADE_NODE_BATCH_NORM) {
+        args.b = spade_weights_scale(weights, step->node);
+        args.bias = spade_weights_shift(weights, step->node);
+    }
+    return plan->context->device->backend->run(step->op, &args);
+}
+
+static spade_status show_tap(spade_plan *plan, spade_weights *weights, const spade_node *node, spade_tap_fn tap,
+                             void *user)
+{
+    const spade_value *input = &plan->graph->values[node->inputs[0]];
+    spade_shape shape = spade_value_shape(input, plan->batch);
+    return tap(user, node->layer, &shape, spade_plan_value(plan, weights, node->inputs[0]));
+}
+
+spade_status spade_run_forward(spade_plan *plan, spade_weights *weights, const float *input, float *output,
+                               spade_tap_fn tap, void *user, const bool *wanted)
+{
+    const spade_graph *graph = plan->graph;
+    spade_device *device = plan->context->device;
+    const spade_backend *backend = device->backend;
+    spade_shape shape = spade_value_shape(&graph->values[graph->input], plan->batch);
+    int left = 0; /* taps to come */
+    for (int i = 0; tap && i < graph->layer_count; i++) { left += !wanted || wanted[i]; }
+    void *x = spade_plan_pointer(plan, plan->value_buffer[graph->input]);
+    SPADE_TRY(backend->upload(device, x, input, (size_t)spade_shape_size(&shape) * sizeof(float)));
+    for (int s = 0; s < plan->step_count; s++) {
+        const spade_step *step = &plan->steps[s];
+        const spade_node *node = &graph->nodes[step->node];
+        if (tap && node->layer >= 0 && (!wanted || wanted[node->layer])) {
+            SPADE_TRY(show_tap(plan, weights, node, tap, user));
+            left--;
+        }
+        /* A pass for taps only ends with the last of them; a backward plan is completed, since a walk may follow. */
+        if (tap && !output && !left && !(plan->flags & SPADE_PLAN_BACKWARD)) { break; }
+        if (!step->op) { continue; }
+        spade_status status = run_step(plan, weights, step);
+        if (status != SPADE_OK) { return spade_fail_in(plan->context, status, "node \"%.200s\"", node->name); }
+    }
+    if (!output) { return SPADE_OK; }
+    shape = spade_value_shape(&graph->values[graph->output], plan->batch);
+    return backend->download(device, output, spade_plan_pointer(plan, plan->value_buffer[graph->output]),
+                             (size_t)spade_shape_size(&shape) * sizeof(float));
+}

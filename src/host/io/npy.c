@@ -1,0 +1,259 @@
+/* npy.c - NumPy .npy files: a strict reader (format 1.0-3.0) and an atomic writer. Source: numpy.lib.format. */
+#include <math.h>
+
+#include "base/base.h"
+#include "spade/array.h"
+
+enum { MAX_HEADER = 65536 };
+#define MAX_FILE ((uint64_t)1 << 40)
+
+int64_t spade_array_size(const spade_array *array)
+{
+    int64_t size = 1;
+    for (int i = 0; i < array->rank; i++) { size *= array->dims[i]; }
+    return size;
+}
+
+void spade_array_clear(spade_array *array)
+{
+    if (!array) { return; }
+    free(array->data);
+    *array = (spade_array){0};
+}
+
+/* ---- header: a Python dictionary literal {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), } */
+typedef struct npy_header {
+    char descr[24];
+    bool fortran;
+    int rank;
+    int64_t dims[SPADE_MAX_RANK];
+} npy_header;
+
+typedef struct cursor {
+    const char *at, *end;
+} cursor;
+
+static void skip_blank(cursor *c)
+{
+    while (c->at < c->end && (*c->at == ' ' || *c->at == '\n' || *c->at == '\t')) { c->at++; }
+}
+
+static bool take(cursor *c, char wanted)
+{
+    skip_blank(c);
+    if (c->at == c->end || *c->at != wanted) { return false; }
+    c->at++;
+    return true;
+}
+
+static bool take_word(cursor *c, const char *word)
+{
+    size_t length = strlen(word);
+    skip_blank(c);
+    if ((size_t)(c->end - c->at) < length || memcmp(c->at, word, length) != 0) { return false; }
+    c->at += length;
+    return true;
+}
+
+/* A quoted string without escapes. A value that is no string (structured types are lists) is refused by the caller. */
+static bool take_string(cursor *c, char *out, size_t capacity)
+{
+    skip_blank(c);
+    if (c->at == c->end || (*c->at != '\'' && *c->at != '"')) { return false; }
+    char quote = *c->at++;
+    size_t n = 0;
+    while (c->at < c->end && *c->at != quote) {
+        if (n + 1 >= capacity || *c->at == '\\') { return false; }
+        out[n++] = *c->at++;
+    }
+    out[n] = '\0';
+    return take(c, quote);
+}
+
+static bool take_shape(cursor *c, npy_header *header)
+{
+    if (!take(c, '(')) { return false; }
+    bool comma = true;
+    while (!take(c, ')')) {
+        if (!comma || header->rank == SPADE_MAX_RANK) { return false; }
+        skip_blank(c);
+        int64_t value = 0;
+        const char *start = c->at;
+        for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++) {
+            if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *c->at - '0', &value)) {
+                return false;
+            }
+        }
+        if (c->at == start) { return false; }
+        header->dims[header->rank++] = value;
+        comma = take(c, ',');
+        if (!comma && header->rank == 1) { return false; } /* (3) is a number, (3,) a shape */
+    }
+    return true;
+}
+
+static bool parse_header(cursor c, npy_header *header)
+{
+    bool descr = false, order = false, shape = false;
+    char key[16];
+    if (!take(&c, '{')) { return false; }
+    while (!take(&c, '}')) {
+        if (!take_string(&c, key, sizeof key) || !take(&c, ':')) { return false; }
+        if (strcmp(key, "descr") == 0 && !descr) {
+            descr = take_string(&c, header->descr, sizeof header->descr);
+            if (!descr) { snprintf(header->descr, sizeof header->descr, "?"); return true; }
+        } else if (strcmp(key, "fortran_order") == 0 && !order) {
+            header->fortran = take_word(&c, "True");
+            order = header->fortran || take_word(&c, "False");
+            if (!order) { return false; }
+        } else if (strcmp(key, "shape") == 0 && !shape) {
+            shape = take_shape(&c, header);
+            if (!shape) { return false; }
+        } else {
+            return false;
+        }
+        if (!take(&c, ',')) {
+            if (!take(&c, '}')) { return false; }
+            break;
+        }
+    }
+    skip_blank(&c);
+    return descr && order && shape && c.at == c.end;
+}
+
+/* "float16" for "<f2": what people call it. */
+static const char *type_name(const char *descr)
+{
+    static const char *const names[][2] = {{"f2", "float16"}, {"f4", "float32"}, {"f8", "float64"}, {"i1", "int8"},
+                                           {"i2", "int16"},   {"i4", "int32"},   {"i8", "int64"},   {"u1", "uint8"},
+                                           {"u2", "uint16"},  {"u4", "uint32"},  {"u8", "uint64"},  {"b1", "bool"},
+                                           {"c8", "complex64"}, {"c16", "complex128"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (descr[0] && strcmp(descr + 1, names[i][0]) == 0) { return names[i][1]; }
+    }
+    return "another type";
+}
+
+static spade_status read_header(spade_context *context, const char *path, const spade_mapping *file, npy_header *header,
+                                size_t *data_at)
+{
+    const uint8_t *p = file->data;
+    if (file->size < 10 || memcmp(p, "\x93NUMPY", 6) != 0) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: not a NumPy .npy file", path);
+    }
+    if (p[6] < 1 || p[6] > 3 || p[7] != 0) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: .npy format %d.%d, known are 1.0, 2.0 and 3.0", path, p[6], p[7]);
+    }
+    size_t start = p[6] == 1 ? 10 : 12;
+    if (file->size < start) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: truncated in the header", path); }
+    size_t length = p[8] | (size_t)p[9] << 8;
+    if (p[6] > 1) { length |= (size_t)p[10] << 16 | (size_t)p[11] << 24; }
+    if (length > MAX_HEADER) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: a header of %zu bytes, the limit is %d", path, length, MAX_HEADER);
+    }
+    if (length > file->size - start) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: truncated in the header", path);
+    }
+    cursor text = {(const char *)p + start, (const char *)p + start + length};
+    if (!parse_header(text, header)) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: malformed .npy header (rank is limited to %d)", path, SPADE_MAX_RANK);
+    }
+    *data_at = start + length;
+    return SPADE_OK;
+}
+
+/* Type, order and length -> number of elements and bytes of each. */
+static spade_status check_content(spade_context *context, const char *path, const npy_header *header, int allow_float64,
+                                  uint64_t bytes, int64_t *count, size_t *element)
+{
+    const char *wanted = allow_float64 ? "float32 or float64" : "float32";
+    bool is_double = strcmp(header->descr, "<f8") == 0;
+    if (strcmp(header->descr, "<f4") != 0 && !(is_double && allow_float64)) {
+        if (strcmp(header->descr, "?") == 0) {
+            return spade_fail(context, SPADE_ERROR_INPUT, "%s: a structured or malformed type, expected %s", path, wanted);
+        }
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: type %s%s ('%s'), expected %s", path,
+                          header->descr[0] == '>' ? "big-endian " : "", type_name(header->descr), header->descr, wanted);
+    }
+    if (header->fortran && header->rank > 1) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: Fortran order, expected C order (numpy.ascontiguousarray)", path);
+    }
+    *element = is_double ? 8 : 4;
+    int64_t need;
+    if (!spade_mul_dims(header->dims, header->rank, count) || __builtin_mul_overflow(*count, (int64_t)*element, &need)) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: the shape overflows", path);
+    }
+    if ((uint64_t)need != bytes) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: %llu bytes of data, the shape needs %lld", path,
+                          (unsigned long long)bytes, (long long)need);
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_array_load(spade_context *context, const char *path, int allow_float64, spade_array *out)
+{
+    spade_mapping file;
+    npy_header header = {0};
+    size_t at = 0, element = 0;
+    int64_t count = 0;
+    spade_status status;
+    *out = (spade_array){0};
+    SPADE_TRY(spade_map_file(context, path, MAX_FILE, &file));
+    SPADE_GOTO(read_header(context, path, &file, &header, &at));
+    SPADE_GOTO(check_content(context, path, &header, allow_float64, file.size - at, &count, &element));
+    size_t bytes = (size_t)count * sizeof(float);
+    if (bytes > spade_budget_left(context) || !(out->data = malloc(bytes ? bytes : 1))) {
+        char need[32];
+        status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: the array needs %s of memory", path,
+                            spade_format_bytes(bytes, need));
+        goto done;
+    }
+    out->rank = header.rank;
+    memcpy(out->dims, header.dims, sizeof out->dims);
+    const uint8_t *data = file.data + at;
+    for (int64_t i = 0; i < count; i++) {
+        if (element == 8) {
+            double value;
+            memcpy(&value, data + 8 * i, 8);
+            out->data[i] = (float)value;
+        } else {
+            memcpy(&out->data[i], data + 4 * i, 4);
+        }
+        if (!isfinite(out->data[i])) {
+            status = spade_fail(context, SPADE_ERROR_INPUT, "%s: element %lld is not a finite number%s", path, (long long)i,
+                                element == 8 ? " in float32" : "");
+            goto done;
+        }
+    }
+done:
+    spade_unmap(&file);
+    if (status != SPADE_OK) { spade_array_clear(out); }
+    return status;
+}
+
+spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank, const int64_t *dims)
+{
+    char header[512];
+    char shape[256] = "";
+    size_t length = 0;
+    int64_t count;
+    if (rank < 0 || rank > SPADE_MAX_RANK || !spade_mul_dims(dims, rank, &count)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: the shape is not one that can be written", path);
+    }
+    for (int i = 0; i < rank; i++) {
+        length += (size_t)snprintf(shape + length, sizeof shape - length, "%s%lld", i ? ", " : "", (long long)dims[i]);
+    }
+    if (rank == 1) { snprintf(shape + length, sizeof shape - length, ","); }
+    int text = snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", shape);
+    size_t total = ((size_t)text + 10 + 1 + 63) / 64 * 64; /* data begin at a multiple of 64, as NumPy writes them */
+    memset(header + 10 + text, ' ', total - 10 - (size_t)text);
+    header[total - 1] = '\n';
+    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    header[8] = (char)((total - 10) & 0xff);
+    header[9] = (char)((total - 10) >> 8);
+    spade_output out;
+    SPADE_TRY(spade_output_open(context, path, &out));
+    fwrite(header, 1, total, out.file);
+    fwrite(data, sizeof *data, (size_t)count, out.file);
+    return spade_output_commit(context, &out);
+}

@@ -1,0 +1,91 @@
+/* settings_use.c - what follows from the settings: model options, preprocessing, the configuration as JSON. */
+#include "base/base.h"
+#include "job/settings.h"
+
+void spade_settings_model_options(const spade_settings *settings, spade_model_options *options)
+{
+    *options = (spade_model_options){.height = settings->crop, .width = settings->crop};
+}
+
+spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,
+                                       spade_preprocess *out)
+{
+    int64_t channels, height, width;
+    spade_model_input(model, &channels, &height, &width);
+    if (channels != 3) {
+        return spade_fail(context, SPADE_ERROR_UNSUPPORTED, "the network takes %lld channels; pictures have 3",
+                          (long long)channels);
+    }
+    if (settings->crop && (settings->crop != height || settings->crop != width)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--crop %lld: the network's input is fixed at %lldx%lld",
+                          (long long)settings->crop, (long long)height, (long long)width);
+    }
+    spade_preprocess_init(out, height, width);
+    out->resize = settings->resize;
+    memcpy(out->mean, settings->mean, sizeof out->mean);
+    memcpy(out->std, settings->std, sizeof out->std);
+    int64_t shorter = height < width ? height : width;
+    if (settings->resize > 0 && settings->resize < shorter) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--resize %lld is smaller than the crop %lldx%lld",
+                          (long long)settings->resize, (long long)height, (long long)width);
+    }
+    return SPADE_OK;
+}
+
+static json_t *numbers(const double *values, int count)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) { json_array_append_new(list, json_real(values[i])); }
+    return list;
+}
+
+static json_t *strings(const spade_names *names)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < names->count; i++) { json_array_append_new(list, json_string(names->items[i])); }
+    return list;
+}
+
+static json_t *sparsity_json(const spade_settings *settings)
+{
+    if (!settings->rule_count) { return json_real(settings->trace.sparsity); }
+    json_t *list = json_array();
+    json_array_append_new(list, json_pack("{s:s, s:f}", "layers", "*", "value", settings->trace.sparsity));
+    for (int i = 0; i < settings->rule_count; i++) {
+        json_array_append_new(list, json_pack("{s:s, s:f}", "layers", settings->rules[i].layers, "value",
+                                              settings->rules[i].sparsity));
+    }
+    return list;
+}
+
+static json_t *augment_json(const spade_augment_options *augment)
+{
+    return json_pack("{s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f}", "area", numbers(augment->area, 2), "aspect",
+                     numbers(augment->aspect, 2), "flip", augment->flip, "brightness", augment->brightness, "contrast",
+                     augment->contrast, "saturation", augment->saturation, "hue", augment->hue, "erase", augment->erase,
+                     "erase_area", numbers(augment->erase_area, 2), "erase_aspect", numbers(augment->erase_aspect, 2),
+                     "noise", augment->noise);
+}
+
+json_t *spade_settings_json(const spade_settings *settings)
+{
+    static const char *const solvers[] = {"fast", "magnitude", "random"};
+    json_t *methods = json_array(), *classes = json_array();
+    for (int i = 0; i < settings->method_count; i++) {
+        json_array_append_new(methods, json_string(spade_method_name(settings->methods[i])));
+    }
+    for (int i = 0; i < settings->class_count; i++) { json_array_append_new(classes, json_integer(settings->classes[i])); }
+    if (settings->top_class) { json_array_append_new(classes, json_string("top")); }
+    const spade_trace_options *trace = &settings->trace;
+    json_t *all = json_pack(
+        "{s:I, s:I, s:o, s:s, s:s, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "variants",
+        (json_int_t)settings->augment.variants, "seed", (json_int_t)settings->seed, "sparsity", sparsity_json(settings), "solver",
+        solvers[trace->solve.solver], "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "count",
+        trace->solve.count == SPADE_COUNT_PUBLISHED ? "published" : "floor", "damping", trace->solve.damping, "layers",
+        strings(&settings->include), "skip", strings(&settings->skip), "block", (json_int_t)trace->block, "methods", methods,
+        "classes", classes, "output", settings->softmax ? "softmax" : "logits", "steps", (json_int_t)settings->steps, "samples",
+        (json_int_t)settings->samples, "sigma", settings->sigma, "mean", numbers(settings->mean, 3), "std", numbers(settings->std, 3), "augment", augment_json(&settings->augment));
+    if (all && settings->resize >= 0) { json_object_set_new(all, "resize", json_integer(settings->resize)); }
+    if (all && settings->crop) { json_object_set_new(all, "crop", json_integer(settings->crop)); }
+    return all;
+}

@@ -1,0 +1,37 @@
+/*
+ * schedule.h - the solve stage's inside: what trace/ uses beyond include/spade/solve.h, and what its files share.
+ */
+#ifndef SPADE_SOLVE_SCHEDULE_H
+#define SPADE_SOLVE_SCHEDULE_H
+
+#include "backend/backend.h"
+#include "spade/solve.h"
+
+/* Where a problem has no `hessian`: write it [K, K], at least the upper triangle (column >= row). Called from several threads. */
+typedef void (*spade_solve_fetch_fn)(const void *user, int problem, double *hessian);
+
+spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count,
+                                 spade_solve_fetch_fn fetch, const void *user);
+/* Bytes that one problem needs while it is solved. */
+uint64_t spade_solve_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t block);
+
+/* A problem in flight. */
+typedef struct spade_solving {
+    spade_problem *problem;
+    int index;             /* of the problem in the caller's list */
+    int64_t block, blocks;
+    int64_t *prune;        /* [blocks] */
+    double *hessian;       /* device [K, K]: damped, then V */
+    double *dense, *sparse; /* device [R, K], float64 */
+    void *workspace;
+    size_t workspace_bytes;
+    double *host_hessian, *host_weights, *host_sparse; /* the same memory where the host can reach the device's, else its own */
+    double seconds;
+} spade_solving;
+
+/* fast.c: factors and sweeps of the problems in flight */
+spade_status spade_solve_fast(spade_device *device, spade_solving *flight, int n);
+/* baseline.c: magnitude and random; host memory only */
+void spade_solve_baseline(const spade_solve_options *options, spade_solving *solving);
+
+#endif

@@ -1,0 +1,48 @@
+/* export_onnx.c - the network's file with the trace's weights in place of its own. */
+#include "trace/trace_stage.h"
+
+/* [rows, columns] -> [columns, rows] */
+static void transpose(const float *from, int64_t rows, int64_t columns, float *to)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < columns; c++) { to[c * rows + r] = from[r * columns + c]; }
+    }
+}
+
+static size_t weight_bytes(const spade_layer *layer)
+{
+    return (size_t)(layer->rows * layer->columns) * sizeof(float);
+}
+
+spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *trace, const char *path)
+{
+    const spade_model *model = trace->base.model;
+    const spade_graph *graph = &model->graph;
+    size_t all = (size_t)graph->layer_count + 1;
+    onnx_replacement *replacements = calloc(all, sizeof *replacements);
+    float **transposed = calloc(all, sizeof *transposed); /* own copies where the file holds the transpose */
+    spade_status status = SPADE_OK;
+    int count = 0;
+    if (!replacements || !transposed) {
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of replaced weights"));
+    }
+    for (int i = 0; i < graph->layer_count; i++) {
+        const spade_layer *layer = &graph->layers[i];
+        const float *weights = trace->base.overlay[i];
+        if (!weights) { continue; }
+        if (layer->transposed) {
+            SPADE_GOTO(spade_alloc(context, weight_bytes(layer), "transposed weights", (void **)&transposed[i]));
+            transpose(weights, layer->rows, layer->columns, transposed[i]);
+            weights = transposed[i];
+        }
+        replacements[count++] = (onnx_replacement){.node = layer->onnx_node, .input = layer->onnx_input, .data = weights};
+    }
+    SPADE_GOTO(onnx_write(context, model->onnx, replacements, count, path));
+done:
+    for (int i = 0; transposed && i < graph->layer_count; i++) {
+        spade_free_bytes(context, transposed[i], weight_bytes(&graph->layers[i]));
+    }
+    free(transposed);
+    free(replacements);
+    return status;
+}

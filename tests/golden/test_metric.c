@@ -1,0 +1,47 @@
+/* test_metric.c - ROC AUC of the golden saliency maps against the patch masks, as scikit-learn computes it. */
+#include <jansson.h>
+
+#include "golden.h"
+
+static void test_roc_auc(void **state)
+{
+    (void)state;
+    spade_context *context = golden_context(1, 0);
+    spade_array maps = {0};
+    json_error_t error;
+    json_t *metrics = json_load_file(SPADE_TEST_DATA "/metrics.json", 0, &error);
+    assert_non_null(metrics);
+    assert_int_equal(json_array_size(metrics), 4);
+    golden_ok(context, spade_array_load(context, SPADE_TEST_DATA "/arrays/resnet/saliency.npy", 0, &maps));
+    int64_t height = maps.dims[2], width = maps.dims[3], pixels = height * width;
+    float *reduced = malloc(sizeof *reduced * (size_t)pixels);
+    uint8_t *mask = malloc((size_t)pixels);
+    assert_true(reduced && mask);
+    spade_preprocess preprocess;
+    spade_preprocess_init(&preprocess, height, width);
+    preprocess.resize = 0;
+    for (int k = 0; k < 4; k++) {
+        char path[512];
+        spade_picture picture = {0};
+        double auc = 0;
+        snprintf(path, sizeof path, "%s/images/scene%02d_patch.png", SPADE_TEST_DATA, k);
+        golden_ok(context, spade_picture_load(context, path, &picture));
+        golden_ok(context, spade_preprocess_mask(context, &preprocess, &picture, mask));
+        spade_map_reduce(maps.data + k * 3 * pixels, 3, height, width, SPADE_REDUCE_ABS_MAX, reduced);
+        golden_ok(context, spade_roc_auc(context, reduced, mask, pixels, &auc));
+        double should = json_number_value(json_object_get(json_array_get(metrics, (size_t)k), "roc_auc"));
+        assert_true(fabs(auc - should) < 1e-6);
+        spade_picture_clear(&picture);
+    }
+    free(reduced);
+    free(mask);
+    json_decref(metrics);
+    spade_array_clear(&maps);
+    spade_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_roc_auc)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

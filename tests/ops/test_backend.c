@@ -1,0 +1,162 @@
+/* test_backend.c - contexts, device names, refusals of impossible descriptions, memory and vectors of every backend present. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "backend/backend.h"
+
+static spade_context *open_cpu(int threads, uint64_t memory)
+{
+    spade_context_options options;
+    spade_context *context;
+    spade_context_options_init(&options);
+    options.device = "cpu";
+    options.threads = threads;
+    options.memory = memory;
+    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    return context;
+}
+
+static void test_device_names(void **state)
+{
+    static const struct {
+        const char *name;
+        spade_status status;
+    } names[] = {{"cpu", SPADE_OK}, {"auto", SPADE_OK}, {NULL, SPADE_OK}, {"gpu", SPADE_ERROR_ARGUMENT},
+                 {"", SPADE_ERROR_ARGUMENT}, {"cuda:", SPADE_ERROR_ARGUMENT}, {"cuda:x", SPADE_ERROR_ARGUMENT},
+                 {"cuda:1x", SPADE_ERROR_ARGUMENT}, {"cuda:99999999999", SPADE_ERROR_ARGUMENT}, {"cpu:1", SPADE_ERROR_ARGUMENT}};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        spade_context_options options;
+        spade_context *context;
+        spade_context_options_init(&options);
+        options.device = names[i].name;
+        assert_int_equal(spade_context_create(&options, &context), names[i].status);
+        assert_non_null(context);
+        assert_true((names[i].status == SPADE_OK) == (spade_message(context)[0] == '\0'));
+        spade_context_destroy(context);
+    }
+    spade_context_destroy(NULL);
+}
+
+static void test_context_options(void **state)
+{
+    static const int bad_threads[] = {-1, 100000};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_threads / sizeof *bad_threads; i++) {
+        spade_context_options options;
+        spade_context *context;
+        spade_context_options_init(&options);
+        options.threads = bad_threads[i];
+        assert_int_equal(spade_context_create(&options, &context), SPADE_ERROR_ARGUMENT);
+        assert_non_null(strstr(spade_message(context), "threads"));
+        spade_context_destroy(context);
+    }
+    spade_context *context;
+    assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+    assert_true(context->threads >= 1);
+    spade_context_destroy(context);
+}
+
+static void test_devices_and_versions(void **state)
+{
+    spade_device_info info[4];
+    (void)state;
+    int count = spade_devices(info, 4);
+    assert_true(count >= 1);
+    assert_int_equal(spade_devices(NULL, 0), count);
+    assert_string_equal(info[0].name, "cpu");
+    assert_true(info[0].threads >= 1 && info[0].memory > 0);
+    assert_string_equal(info[0].note, "");
+    assert_non_null(strchr(spade_version(), '.'));
+    assert_non_null(strstr(spade_library_versions(), "oneDNN "));
+    assert_non_null(strstr(spade_library_versions(), "OpenBLAS "));
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    spade_context *context = open_cpu(1, 1000);
+    const spade_backend *backend = context->device->backend;
+    void *first, *second;
+    assert_int_equal(backend->alloc(context->device, 600, "the first piece", &first), SPADE_OK);
+    assert_int_equal(backend->alloc(context->device, 600, "the second piece", &second), SPADE_ERROR_MEMORY);
+    assert_non_null(strstr(spade_message(context), "the second piece"));
+    backend->free(context->device, first, 600);
+    assert_int_equal(backend->alloc(context->device, 600, "the second piece", &second), SPADE_OK);
+    assert_int_equal(backend->zero(context->device, second, 600), SPADE_OK);
+    backend->free(context->device, second, 600);
+    assert_int_equal(context->used, 0);
+    assert_int_equal(context->peak, 600);
+    spade_context_destroy(context);
+}
+
+static void test_axpby(void **state)
+{
+    enum { N = 50000 };
+    (void)state;
+    spade_context *context = open_cpu(2, 0);
+    float *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y);
+    assert_non_null(x);
+    assert_non_null(y);
+    for (int i = 0; i < N; i++) { x[i] = (float)i, y[i] = NAN; }
+    assert_int_equal(context->device->backend->axpby(context->device, N, 2, x, 0, y), SPADE_OK); /* y was NaN: not read */
+    for (int i = 0; i < N; i++) { assert_true(y[i] == 2 * x[i]); }
+    assert_int_equal(context->device->backend->axpby(context->device, N, -1, x, 0.5f, y), SPADE_OK);
+    for (int i = 0; i < N; i++) { assert_true(y[i] == 0); }
+    free(x);
+    free(y);
+    spade_context_destroy(context);
+}
+
+static void test_impossible_descriptions(void **state)
+{
+    const spade_window window = {{3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}};
+    const spade_op_desc impossible[] = {
+        {.kind = SPADE_OP_KIND_COUNT},
+        {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 9, 8}, 0}, .window = window, .groups = 1},
+        {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .window = window, .groups = 2},
+        {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .window = window, .groups = 0},
+        {.kind = SPADE_OP_CONVOLUTION, .a = {3, {3, 8, 8}, 0}, .y = {3, {4, 8, 8}, 0}, .window = window, .groups = 1},
+        {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .groups = 1},
+        {.kind = SPADE_OP_POOL, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .window = window},
+        {.kind = SPADE_OP_LINEAR, .a = {2, {8, 5}, 0}, .y = {2, {7, 5}, 0}},
+        {.kind = SPADE_OP_MATMUL, .a = {2, {8, 5}, 0}, .b = {2, {6, 7}, 0}, .y = {2, {8, 7}, 0}},
+        {.kind = SPADE_OP_BINARY, .a = {2, {8, 5}, 0}, .b = {1, {4}, 0}, .y = {2, {8, 5}, 0}},
+        {.kind = SPADE_OP_REDUCE_SUM, .a = {1, {4}, 0}, .y = {2, {1, 4}, 0}},
+        {.kind = SPADE_OP_SOFTMAX, .a = {2, {8, 5}, 0}, .y = {2, {8, 5}, 0}, .axis = 2},
+        {.kind = SPADE_OP_UNARY, .a = {2, {8, 0}, 0}, .y = {2, {8, 0}, 0}},
+        {.kind = SPADE_OP_UNARY, .a = {2, {8, 5}, SPADE_CHANNELS_LAST}, .y = {2, {8, 5}, SPADE_CHANNELS_LAST}},
+        {.kind = SPADE_OP_UNARY, .a = {3, {INT32_MAX, INT32_MAX, INT32_MAX}, 0}, .y = {3, {INT32_MAX, INT32_MAX, INT32_MAX}, 0}},
+    };
+    (void)state;
+    spade_context *context = open_cpu(1, 0);
+    for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++) {
+        spade_op *op;
+        assert_int_equal(context->device->backend->plan(context->device, &impossible[i], &op), SPADE_ERROR_ARGUMENT);
+        assert_null(op);
+        assert_false(context->device->backend->supports(context->device, &impossible[i]));
+    }
+    spade_op_desc pool = {.kind = SPADE_OP_POOL, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 3, 8, 8}, 0}, .window = window};
+    spade_op *op;
+    float nothing = 0;
+    assert_int_equal(context->device->backend->plan(context->device, &pool, &op), SPADE_OK);
+    assert_int_equal(context->device->backend->pack(op, &nothing, NULL, &nothing), SPADE_ERROR_ARGUMENT);
+    context->device->backend->destroy(op);
+    context->device->backend->destroy(NULL);
+    spade_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_device_names),         cmocka_unit_test(test_context_options),
+        cmocka_unit_test(test_devices_and_versions), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_axpby),                cmocka_unit_test(test_impossible_descriptions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,292 @@
+/*
+ * Hostile and broken pictures: cut at every byte, every byte changed, impossible headers, other formats. Each must give one line
+ * that names the file, or a picture; never a crash, a hang or half a picture.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "spade/picture.h"
+
+/* 9 x 7 pixels of grey, baseline */
+static const uint8_t jpeg[] = {
+    0xff, 0xd8, 0xff, 0xe0, 0x00, 0x10, 0x4a, 0x46, 0x49, 0x46, 0x00, 0x01, 0x01, 0x00, 0x00, 0x01, 0x00, 0x01, 0x00, 0x00,
+    0xff, 0xdb, 0x00, 0x43, 0x00, 0x1b, 0x12, 0x14, 0x17, 0x14, 0x11, 0x1b, 0x17, 0x16, 0x17, 0x1e, 0x1c, 0x1b, 0x20, 0x28,
+    0x42, 0x2b, 0x28, 0x25, 0x25, 0x28, 0x51, 0x3a, 0x3d, 0x30, 0x42, 0x60, 0x55, 0x65, 0x64, 0x5f, 0x55, 0x5d, 0x5b, 0x6a,
+    0x78, 0x99, 0x81, 0x6a, 0x71, 0x90, 0x73, 0x5b, 0x5d, 0x85, 0xb5, 0x86, 0x90, 0x9e, 0xa3, 0xab, 0xad, 0xab, 0x67, 0x80,
+    0xbc, 0xc9, 0xba, 0xa6, 0xc7, 0x99, 0xa8, 0xab, 0xa4, 0xff, 0xc0, 0x00, 0x0b, 0x08, 0x00, 0x07, 0x00, 0x09, 0x01, 0x01,
+    0x11, 0x00, 0xff, 0xc4, 0x00, 0x15, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x02, 0x03, 0xff, 0xc4, 0x00, 0x19, 0x10, 0x00, 0x03, 0x01, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02, 0x11, 0x00, 0x21, 0x51, 0xff, 0xda, 0x00, 0x08, 0x01, 0x01, 0x00, 0x00,
+    0x3f, 0x00, 0xb0, 0x67, 0x2f, 0x0a, 0x45, 0xf6, 0xf7, 0x3d, 0xff, 0xd9,
+};
+
+enum { BATCH = 24 };
+
+typedef struct fixture {
+    spade_context *context;
+    char folder[64];
+    char paths[BATCH][96];
+} fixture;
+
+static int set_up(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    spade_context_options options;
+    spade_context_options_init(&options);
+    options.device = "cpu";
+    strcpy(f->folder, "/tmp/spade-robust-XXXXXX");
+    if (!mkdtemp(f->folder)) { return 1; }
+    for (int i = 0; i < BATCH; i++) { snprintf(f->paths[i], sizeof f->paths[i], "%s/picture%02d", f->folder, i); }
+    *state = f;
+    return spade_context_create(&options, &f->context) != SPADE_OK;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    for (int i = 0; i < BATCH; i++) { unlink(f->paths[i]); }
+    rmdir(f->folder);
+    spade_context_destroy(f->context);
+    free(f);
+    return 0;
+}
+
+static void write_bytes(const char *path, const void *bytes, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+}
+
+/* Load the first n files; each failure must name its file in one line. Returns how many were accepted. */
+static int load_batch(fixture *f, int n)
+{
+    const char *paths[BATCH] = {NULL};
+    spade_picture pictures[BATCH];
+    spade_status statuses[BATCH];
+    char *messages[BATCH];
+    int accepted = 0;
+    for (int i = 0; i < n; i++) { paths[i] = f->paths[i]; }
+    assert_int_equal(spade_picture_load_many(f->context, paths, n, pictures, statuses, messages), SPADE_OK);
+    for (int i = 0; i < n; i++) {
+        accepted += statuses[i] == SPADE_OK;
+        if (statuses[i] == SPADE_OK) {
+            assert_non_null(pictures[i].rgb);
+            assert_null(messages[i]);
+        } else {
+            assert_null(pictures[i].rgb);
+            assert_non_null(strstr(messages[i], paths[i]));
+            assert_null(strchr(messages[i], '\n'));
+            assert_true(strlen(messages[i]) > strlen(paths[i]) + 5);
+        }
+        free(messages[i]);
+        spade_picture_clear(&pictures[i]);
+    }
+    return accepted;
+}
+
+static void refused(fixture *f, const void *bytes, size_t size, const char *says)
+{
+    spade_picture picture;
+    write_bytes(f->paths[0], bytes, size);
+    assert_int_equal(spade_picture_load(f->context, f->paths[0], &picture), SPADE_ERROR_INPUT);
+    if (!strstr(spade_message(f->context), says)) { fail_msg("'%s' is not in '%s'", says, spade_message(f->context)); }
+    assert_non_null(strstr(spade_message(f->context), f->paths[0]));
+}
+
+static void cut_everywhere(fixture *f, const uint8_t *bytes, size_t size)
+{
+    for (size_t length = 1; length < size; length += BATCH) {
+        int n = 0;
+        for (; n < BATCH && length + (size_t)n < size; n++) { write_bytes(f->paths[n], bytes, length + (size_t)n); }
+        assert_int_equal(load_batch(f, n), 0);
+    }
+    write_bytes(f->paths[0], bytes, size);
+    assert_int_equal(load_batch(f, 1), 1);
+}
+
+/* Every byte changed in turn: any outcome but a crash or a hang. */
+static void changed_everywhere(fixture *f, const uint8_t *bytes, size_t size)
+{
+    uint8_t *copy = malloc(size);
+    memcpy(copy, bytes, size);
+    for (size_t at = 0; at < size; at += BATCH) {
+        int n = 0;
+        for (; n < BATCH && at + (size_t)n < size; n++) {
+            uint8_t *byte = copy + at + (size_t)n;
+            uint8_t old = *byte;
+            *byte ^= (uint8_t)(0x01 + 37 * n);
+            write_bytes(f->paths[n], copy, size);
+            *byte = old;
+        }
+        load_batch(f, n);
+    }
+    free(copy);
+}
+
+static uint8_t *small_png(fixture *f, size_t *size)
+{
+    uint8_t pixels[5 * 4 * 3], *png;
+    for (size_t i = 0; i < sizeof pixels; i++) { pixels[i] = (uint8_t)(i * 31); }
+    assert_int_equal(spade_png_encode(f->context, pixels, 5, 4, 3, &png, size), SPADE_OK);
+    return png;
+}
+
+static void small_bmp(uint8_t bmp[54 + 48])
+{
+    const uint8_t head[54] = {'B', 'M', 102, [10] = 54, [14] = 40, [18] = 4, [22] = 4, [26] = 1, [28] = 24};
+    memcpy(bmp, head, sizeof head);
+    for (int i = 0; i < 48; i++) { bmp[54 + i] = (uint8_t)(5 * i); }
+}
+
+static void cut_png(void **state)
+{
+    size_t size;
+    uint8_t *png = small_png(*state, &size);
+    cut_everywhere(*state, png, size);
+    free(png);
+}
+
+static void cut_jpeg(void **state)
+{
+    cut_everywhere(*state, jpeg, sizeof jpeg);
+}
+
+static void cut_bmp(void **state)
+{
+    uint8_t bmp[54 + 48];
+    small_bmp(bmp);
+    cut_everywhere(*state, bmp, sizeof bmp);
+}
+
+static void cut_pnm(void **state)
+{
+    static const char ppm[] = "P6 2 3 255\nabcdefghijklmnopqr", pgm[] = "P5\n4 2\n255\nabcdefgh", deep[] = "P5\n2 2\n999\nabcdefgh";
+    static const char pbm[] = "P4\n9 2\nabcd", plain[] = "P3 1 2 9\n1 2 3 4 5 6";
+    cut_everywhere(*state, (const uint8_t *)ppm, sizeof ppm - 1);
+    cut_everywhere(*state, (const uint8_t *)pgm, sizeof pgm - 1);
+    cut_everywhere(*state, (const uint8_t *)deep, sizeof deep - 1);
+    cut_everywhere(*state, (const uint8_t *)pbm, sizeof pbm - 1);
+    cut_everywhere(*state, (const uint8_t *)plain, sizeof plain - 1);
+}
+
+static void changed_bytes(void **state)
+{
+    size_t size;
+    uint8_t *png = small_png(*state, &size), bmp[54 + 48];
+    small_bmp(bmp);
+    changed_everywhere(*state, png, size);
+    changed_everywhere(*state, jpeg, sizeof jpeg);
+    changed_everywhere(*state, bmp, sizeof bmp);
+    changed_everywhere(*state, (const uint8_t *)"P6 2 3 255\nabcdefghijklmnopqr", 29);
+    free(png);
+}
+
+/* A PNG checks itself: no changed byte may go unseen. */
+static void png_checksums(void **state)
+{
+    fixture *f = *state;
+    size_t size;
+    uint8_t *png = small_png(f, &size);
+    for (size_t at = 0; at < size; at += 3) {
+        png[at] ^= 0x40;
+        spade_picture picture;
+        write_bytes(f->paths[0], png, size);
+        assert_int_equal(spade_picture_load(f->context, f->paths[0], &picture), SPADE_ERROR_INPUT);
+        png[at] ^= 0x40;
+    }
+    free(png);
+}
+
+static void impossible_headers(void **state)
+{
+    fixture *f = *state;
+    uint8_t bmp[54 + 48], jpg[sizeof jpeg];
+    small_bmp(bmp);
+    memset(bmp + 18, 0x7f, 8);
+    refused(f, bmp, sizeof bmp, "the limit is 16384 a side");
+    memset(bmp + 18, 0, 8);
+    refused(f, bmp, sizeof bmp, "no pixels");
+    small_bmp(bmp);
+    bmp[30] = 1;
+    refused(f, bmp, sizeof bmp, "compressed BMP");
+    refused(f, "P6 0 3 255\n", 11, "no pixels");
+    refused(f, "P6 16384 16384 255\n", 19, "the limit is 64 megapixels");
+    refused(f, "P6 99999999999 1 255\n", 21, "too long");
+    refused(f, "P6 4294967297 1 255\n", 20, "16384 a side");
+    refused(f, "P6 1 1 70000\nabcdef", 19, "largest value");
+    refused(f, "P6 1 1 0\nabc", 12, "largest value");
+    refused(f, "P3 1 1 9\n1 2 10 ", 16, "above the largest");
+    memcpy(jpg, jpeg, sizeof jpeg);
+    for (size_t i = 2; i + 9 < sizeof jpg; i++) {
+        if (jpg[i] == 0xff && jpg[i + 1] == 0xc0) { memset(jpg + i + 5, 0xff, 4); }
+    }
+    refused(f, jpg, sizeof jpg, "the limit is 16384 a side");
+}
+
+static void other_things(void **state)
+{
+    fixture *f = *state;
+    uint8_t noise[200];
+    uint32_t seed = 3;
+    refused(f, "", 0, "empty");
+    refused(f, "GIF89a\x01\x00\x01\x00\x00\x00\x00;", 14, "not a PNG, JPEG, BMP or PNM");
+    refused(f, "II*\0\x08\0\0\0", 8, "not a PNG, JPEG, BMP or PNM");
+    refused(f, "image,label\na.png,3\n", 20, "not a PNG, JPEG, BMP or PNM");
+    refused(f, "P7\nWIDTH 1\n", 11, "not a PNG, JPEG, BMP or PNM");
+    for (int round = 0; round < 8; round++) {
+        for (size_t i = 0; i < sizeof noise; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            noise[i] = (uint8_t)(seed >> 24);
+        }
+        static const char *const magics[] = {"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "BM", "P6 ", "P2 ", "P1 ", "P5\n9 9 ", "\xff\xd8\xff\xc0"};
+        memcpy(noise, magics[round], strlen(magics[round]));
+        write_bytes(f->paths[0], noise, sizeof noise);
+        assert_int_equal(load_batch(f, 1), 0);
+    }
+    spade_picture picture;
+    assert_int_equal(spade_picture_load(f->context, f->folder, &picture), SPADE_ERROR_INPUT);
+    unlink(f->paths[0]);
+    assert_int_equal(mkfifo(f->paths[0], 0600), 0); /* must not wait for a writer */
+    assert_int_equal(spade_picture_load(f->context, f->paths[0], &picture), SPADE_ERROR_INPUT);
+    unlink(f->paths[0]);
+    assert_int_equal(spade_picture_load(f->context, f->paths[0], &picture), SPADE_ERROR_INPUT);
+}
+
+/* Standard descriptors may be closed in the program that uses the library. */
+static void closed_standard_input(void **state)
+{
+    fixture *f = *state;
+    size_t size;
+    uint8_t *png = small_png(f, &size);
+    write_bytes(f->paths[0], png, size);
+    int saved = dup(0);
+    close(0);
+    int accepted = load_batch(f, 1);
+    if (saved >= 0) {
+        dup2(saved, 0);
+        close(saved);
+    }
+    assert_int_equal(accepted, 1);
+    free(png);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cut_png),       cmocka_unit_test(cut_jpeg),           cmocka_unit_test(cut_bmp),
+        cmocka_unit_test(cut_pnm),       cmocka_unit_test(changed_bytes),      cmocka_unit_test(png_checksums),
+        cmocka_unit_test(other_things),  cmocka_unit_test(impossible_headers), cmocka_unit_test(closed_standard_input),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

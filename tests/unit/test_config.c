@@ -1,0 +1,193 @@
+/* test_config.c - strict numbers, configuration files, settings. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <unistd.h>
+
+#include "job/settings.h"
+
+static const char config_path[] = "/tmp/spade_test_config_XXXXXX";
+
+/* Read a configuration text into settings; returns the status, message in context. */
+static spade_status read_text(spade_context *context, const void *text, size_t size, spade_settings *settings)
+{
+    char path[sizeof config_path];
+    memcpy(path, config_path, sizeof path);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, size), (ssize_t)size);
+    close(fd);
+    spade_settings_init(settings);
+    spade_status status = spade_settings_read(context, settings, path);
+    if (status != SPADE_OK) { assert_non_null(strstr(context->message, path)); }
+    spade_settings_finish(settings);
+    unlink(path);
+    return status;
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+        double value;
+    } cases[] = {{"0.5", true, 0.5},   {"-1e3", true, -1000}, {".5", true, 0.5},    {"5.", true, 5},      {"+2", true, 2},
+                 {"0,5", false, 0},    {"0.5x", false, 0},    {"nan", false, 0},    {"inf", false, 0},    {"0x10", false, 0},
+                 {" 1", false, 0},     {"1 ", false, 0},      {"", false, 0},       {".", false, 0},      {"1e", false, 0},
+                 {"1e999", false, 0},  {"--1", false, 0},     {"1.2.3", false, 0},  {"e5", false, 0},     {"-", false, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double value = 0;
+        assert_int_equal(spade_parse_number(cases[i].text, &value), cases[i].good);
+        if (cases[i].good) { assert_true(value == cases[i].value); }
+    }
+    int64_t whole;
+    assert_true(spade_parse_integer("-12", &whole) && whole == -12);
+    assert_false(spade_parse_integer("1.0", &whole));
+    assert_false(spade_parse_integer("99999999999999999999", &whole));
+    assert_false(spade_parse_integer("1 ", &whole));
+}
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    uint64_t bytes;
+    assert_true(spade_parse_bytes("512", &bytes) && bytes == 512);
+    assert_true(spade_parse_bytes("2K", &bytes) && bytes == 2048);
+    assert_true(spade_parse_bytes("3M", &bytes) && bytes == 3ull << 20);
+    assert_true(spade_parse_bytes("4G", &bytes) && bytes == 4ull << 30);
+    static const char *const bad[] = {"", "K", "1k", "1KB", "-1", "0", "1.5G", "99999999999G", "1 G", "1T"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) { assert_false(spade_parse_bytes(bad[i], &bytes)); }
+}
+
+static void test_all_keys(void **state)
+{
+    (void)state;
+    static const char text[] = "variants: 64\nseed: 7\nsolver: magnitude\nhessian: fp64\ncount: published\ndamping: 0.02\n"
+                               "layers: [\"layer1.*\", fc]\nskip: layer2.*\nblock: 128\nmethods: [saliency, smoothgrad]\n"
+                               "classes: [3, 5]\noutput: softmax\nsteps: 20\nsamples: 10\nsigma: 0.1\nresize: 0\ncrop: 64\n"
+                               "mean: [0.1, 0.2, 0.3]\nstd: [1, 2, 3]\naugment:\n  hue: 0.1\n  area: [0.5, 1]\n"
+                               "sparsity:\n- {layers: \"*\", value: 0.8}\n- {layers: fc, value: 0}\n";
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings settings;
+    assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
+    assert_int_equal(settings.augment.variants, 64);
+    assert_int_equal(settings.augment.seed, 7);
+    assert_int_equal(settings.trace.solve.solver, SPADE_SOLVER_MAGNITUDE);
+    assert_int_equal(settings.trace.hessian, SPADE_FP64);
+    assert_int_equal(settings.trace.solve.count, SPADE_COUNT_PUBLISHED);
+    assert_true(settings.trace.solve.damping == 0.02);
+    assert_int_equal(settings.trace.include_count, 2);
+    assert_string_equal(settings.trace.include[1], "fc");
+    assert_string_equal(settings.trace.skip[0], "layer2.*");
+    assert_int_equal(settings.trace.block, 128);
+    assert_int_equal(settings.method_count, 2);
+    assert_int_equal(settings.methods[1], SPADE_SMOOTHGRAD);
+    assert_false(settings.top_class);
+    assert_int_equal(settings.classes[1], 5);
+    assert_true(settings.softmax);
+    assert_int_equal(settings.resize, 0);
+    assert_true(settings.mean[2] == 0.3 && settings.std[1] == 2);
+    assert_true(settings.augment.hue == 0.1 && settings.augment.area[0] == 0.5);
+    assert_int_equal(settings.trace.rule_count, 2);
+    assert_string_equal(settings.trace.rules[0].layers, "*");
+    assert_true(settings.trace.rules[0].sparsity == 0.8 && settings.trace.rules[1].sparsity == 0);
+    spade_settings_clear(&settings);
+}
+
+/* The documented default configuration says nothing but the defaults. */
+static void test_default_file(void **state)
+{
+    (void)state;
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings defaults, settings;
+    spade_settings_init(&defaults);
+    spade_settings_init(&settings);
+    spade_status status = spade_settings_read(&context, &settings, SPADE_SOURCE_DIR "/configs/default.yaml");
+    if (status != SPADE_OK) { fail_msg("%s", context.message); }
+    assert_string_equal(settings.include.items[0], "*"); /* the default in other words */
+    assert_int_equal(settings.include.count, 1);
+    json_t *left = spade_settings_json(&defaults), *right = spade_settings_json(&settings);
+    json_object_set_new(left, "layers", json_pack("[s]", "*"));
+    assert_true(json_equal(left, right));
+    json_decref(left);
+    json_decref(right);
+    spade_settings_clear(&settings);
+    spade_settings_clear(&defaults);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"variantz: 3\n", "unknown key 'variantz'"},
+        {"augment:\n  huee: 0.1\n", "unknown key 'huee'"},
+        {"sparsity: 0,5\n", "'0,5' is not a number"},
+        {"sparsity: nan\n", "'nan' is not a number"},
+        {"sparsity: 0.5x\n", "'0.5x' is not a number"},
+        {"sparsity: 1.5\n", "not from 0 to 1"},
+        {"sparsity:\n", "is not a number"},
+        {"sparsity: [{layers: fc, value: \"0,5\"}]\n", "'0,5' is not a number"},
+        {"sparsity: [{layer: fc, value: 1}]\n", "unknown key 'layer'"},
+        {"variants: 0\n", "not from 1"},
+        {"variants: 1.5\n", "not a whole number"},
+        {"variants: [1, 2]\n", "variants"},
+        {"seed: -1\n", "seed"},
+        {"solver: slow\n", "'slow' is none of fast, magnitude, random"},
+        {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
+        {"methods: []\n", "no method"},
+        {"classes: -1\n", "'-1' is no class"},
+        {"classes: [1, 1]\n", "given twice"},
+        {"mean: [1, 2]\n", "3 numbers are wanted, not 2"},
+        {"mean: 0.5\n", "mean"},
+        {"augment: 3\n", "augment"},
+        {"augment:\n  area: [1, 0.2]\n", "1 is larger than 0.2"},
+        {"variants: 3\nvariants: 4\n", "variants"},
+        {"- 1\n", "MAPPING"},
+        {"{", ""},
+        {"a: &a [*a]\n", "unknown key 'a'"},
+    };
+    spade_context context = {.budget = UINT64_MAX};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        spade_settings settings;
+        spade_status status = read_text(&context, cases[i].text, strlen(cases[i].text), &settings);
+        if (status == SPADE_OK || !strstr(context.message, cases[i].says)) {
+            fail_msg("%s: status %d, '%s'", cases[i].text, status, context.message);
+        }
+        spade_settings_clear(&settings);
+    }
+}
+
+/* Whatever bytes a file holds: read or refused, never a crash. */
+static void test_random_bytes(void **state)
+{
+    (void)state;
+    static const char seedling[] = "variants: 64\nmethods: [saliency]\naugment: {hue: 0.1}\nsparsity: [{layers: x, value: 1}]\n";
+    spade_context context = {.budget = UINT64_MAX};
+    for (uint32_t round = 0; round < 300; round++) {
+        char text[sizeof seedling];
+        memcpy(text, seedling, sizeof text);
+        size_t size = 1 + round % (sizeof text - 2);
+        for (uint32_t change = 0; change < round % 4; change++) {
+            uint32_t key[2] = {round, change}, counter[4] = {0}, random[4];
+            spade_philox(key, counter, random);
+            text[random[0] % size] = (char)random[1];
+        }
+        spade_settings settings;
+        (void)read_text(&context, text, size, &settings);
+        spade_settings_clear(&settings);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_bytes),   cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_default_file), cmocka_unit_test(test_refused), cmocka_unit_test(test_random_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

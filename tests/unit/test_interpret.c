@@ -1,0 +1,217 @@
+/* test_interpret.c - quadrature, noise, and the methods' properties on the golden network. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "interpret/methods.h"
+#include "spade/spade.h"
+
+static spade_context *open_context(int threads)
+{
+    spade_context_options options;
+    spade_context *context = NULL;
+    spade_context_options_init(&options);
+    options.device = "cpu";
+    options.threads = threads;
+    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    return context;
+}
+
+/* An n-point rule is exact for polynomials up to degree 2n-1: integral of x^d on [0, 1] is 1/(d+1). */
+static void test_quadrature(void **state)
+{
+    (void)state;
+    static const int sizes[] = {1, 2, 3, 7, 50, 200};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        int n = sizes[s];
+        double nodes[200], weights[200];
+        interpret_gauss_legendre(n, nodes, weights);
+        for (int degree = 0; degree < 2 * n && degree < 60; degree++) {
+            double sum = 0;
+            for (int i = 0; i < n; i++) { sum += weights[i] * pow(nodes[i], degree); }
+            assert_true(fabs(sum - 1.0 / (degree + 1)) < 1e-13);
+        }
+        for (int i = 1; i < n; i++) { assert_true(nodes[i] > nodes[i - 1]); }
+    }
+}
+
+static void test_noise(void **state)
+{
+    (void)state;
+    enum { N = 100001 };
+    static double noise[N], again[N];
+    double mean = 0, square = 0;
+    interpret_normal(42, 3, N, noise);
+    interpret_normal(42, 3, 10, again);
+    assert_memory_equal(noise, again, 10 * sizeof *noise); /* a number depends on its place only */
+    for (int i = 0; i < N; i++) {
+        assert_true(isfinite(noise[i]));
+        mean += noise[i] / N;
+        square += noise[i] * noise[i] / N;
+    }
+    assert_true(fabs(mean) < 0.02 && fabs(square - 1) < 0.02);
+    interpret_normal(42, 4, 10, again);
+    assert_true(again[0] != noise[0]);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    spade_context context = {.budget = UINT64_MAX};
+    for (int i = 0; i < SPADE_METHOD_COUNT; i++) {
+        spade_method found;
+        assert_int_equal(spade_method_find(&context, spade_method_name((spade_method)i), &found), SPADE_OK);
+        assert_int_equal(found, i);
+    }
+    spade_method method;
+    assert_int_equal(spade_method_find(&context, "gradcam", &method), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(context.message, "integrated_gradients"));
+    assert_false(spade_method_signed(SPADE_SALIENCY));
+}
+
+typedef struct fixture {
+    spade_context *context;
+    spade_model *model;
+    spade_array inputs;
+    int64_t size;
+} fixture;
+
+static void fixture_open(fixture *f, int threads)
+{
+    f->context = open_context(threads);
+    spade_status status = spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &f->model);
+    if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
+    f->inputs = (spade_array){0};
+    assert_int_equal(spade_array_load(f->context, SPADE_TEST_DATA "/arrays/inputs.npy", 0, &f->inputs), SPADE_OK);
+    f->size = spade_array_size(&f->inputs) / f->inputs.dims[0];
+}
+
+static void fixture_close(fixture *f)
+{
+    spade_array_clear(&f->inputs);
+    spade_model_destroy(f->model);
+    spade_context_destroy(f->context);
+}
+
+static float *maps_of(fixture *f, spade_interpret_options *options, const int64_t *classes, int n, double *deltas)
+{
+    float *maps = calloc((size_t)n * (size_t)f->size, sizeof *maps);
+    assert_non_null(maps);
+    spade_status status = spade_interpret(f->context, f->model, NULL, options, f->inputs.data, classes, n, maps, deltas);
+    if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
+    return maps;
+}
+
+/* Several classes in one run give the same bits as one class at a time, with any number of threads. */
+static void test_classes_and_threads(void **state)
+{
+    (void)state;
+    const int64_t classes[3] = {1, 7, 0};
+    fixture two, one;
+    fixture_open(&two, 2);
+    fixture_open(&one, 1);
+    for (int m = 0; m < SPADE_METHOD_COUNT; m++) {
+        spade_interpret_options options;
+        spade_interpret_options_init(&options, (spade_method)m);
+        options.steps = options.samples = 11;
+        float *together = maps_of(&two, &options, classes, 3, NULL);
+        for (int k = 0; k < 3; k++) {
+            float *alone = maps_of(&one, &options, &classes[k], 1, NULL);
+            assert_memory_equal(alone, together + k * two.size, sizeof *alone * (size_t)two.size);
+            free(alone);
+        }
+        free(together);
+    }
+    fixture_close(&one);
+    fixture_close(&two);
+}
+
+/* The gradient of the softmax score against central differences of the score along a random direction. */
+static void test_softmax_gradient(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, 0);
+    const int64_t target = 1;
+    spade_interpret_options options;
+    spade_interpret_options_init(&options, SPADE_SMOOTHGRAD);
+    options.samples = 1;
+    options.sigma = 0; /* the plain signed gradient */
+    options.softmax = true;
+    float *gradient = maps_of(&f, &options, &target, 1, NULL);
+    double *direction = malloc(sizeof *direction * (size_t)f.size);
+    float *moved = malloc(sizeof *moved * (size_t)f.size);
+    assert_true(direction && moved);
+    interpret_normal(5, 0, f.size, direction);
+    double slope = 0, score[2];
+    const double step = 1e-3;
+    for (int64_t i = 0; i < f.size; i++) { slope += direction[i] * gradient[i]; }
+    for (int side = 0; side < 2; side++) {
+        float logits[10];
+        double sum = 0;
+        for (int64_t i = 0; i < f.size; i++) { moved[i] = (float)(f.inputs.data[i] + (side ? step : -step) * direction[i]); }
+        assert_int_equal(spade_model_forward(f.context, f.model, NULL, moved, 1, logits), SPADE_OK);
+        for (int i = 0; i < 10; i++) { sum += exp(logits[i] - logits[target]); }
+        score[side] = 1 / sum;
+    }
+    double measured = (score[1] - score[0]) / (2 * step);
+    assert_true(fabs(measured - slope) < 0.05 * fabs(slope) + 1e-5);
+    free(gradient);
+    free(direction);
+    free(moved);
+    fixture_close(&f);
+}
+
+static void test_completeness(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, 0);
+    const int64_t classes[2] = {1, 2};
+    double few[2], many[2];
+    spade_interpret_options options;
+    spade_interpret_options_init(&options, SPADE_INTEGRATED_GRADIENTS);
+    options.steps = 4;
+    free(maps_of(&f, &options, classes, 2, few));
+    options.steps = 200;
+    free(maps_of(&f, &options, classes, 2, many));
+    for (int i = 0; i < 2; i++) {
+        assert_true(fabs(many[i]) < 0.05);
+        assert_true(fabs(many[i]) <= fabs(few[i]) + 1e-3);
+    }
+    fixture_close(&f);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f, 0);
+    float *map = malloc(sizeof *map * (size_t)f.size);
+    assert_non_null(map);
+    const int64_t bad = 10, good = 0;
+    spade_interpret_options options;
+    spade_interpret_options_init(&options, SPADE_SALIENCY);
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &bad, 1, map, NULL), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 0, map, NULL), SPADE_ERROR_ARGUMENT);
+    options.steps = 0;
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL), SPADE_ERROR_ARGUMENT);
+    options.steps = 50;
+    options.sigma = NAN;
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL), SPADE_ERROR_ARGUMENT);
+    free(map);
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quadrature),         cmocka_unit_test(test_noise),        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_classes_and_threads), cmocka_unit_test(test_softmax_gradient),
+        cmocka_unit_test(test_completeness),       cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

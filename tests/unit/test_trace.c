@@ -1,0 +1,166 @@
+/* Traces as objects, and the choice of layers by globs. The network is the golden ResNet; no Hessian is computed here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "trace/trace_stage.h"
+
+typedef struct fixture {
+    spade_context *context;
+    spade_model *model;
+    double *sparsities;
+} fixture;
+
+static int set_up(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    spade_context_options options;
+    spade_context_options_init(&options);
+    options.device = "cpu";
+    assert_int_equal(spade_context_create(&options, &f->context), SPADE_OK);
+    assert_int_equal(spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &f->model), SPADE_OK);
+    f->sparsities = calloc((size_t)spade_model_layer_count(f->model), sizeof *f->sparsities);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    free(f->sparsities);
+    spade_model_destroy(f->model);
+    assert_int_equal(f->context->used, 0);
+    spade_context_destroy(f->context);
+    free(f);
+    return 0;
+}
+
+static double sparsity_of(const fixture *f, const char *layer) { return f->sparsities[spade_model_find_layer(f->model, layer)]; }
+
+static void test_defaults_take_every_prunable_layer(void **state)
+{
+    fixture *f = *state;
+    spade_trace_options options;
+    spade_trace_options_init(&options);
+    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->sparsities), SPADE_OK);
+    for (int l = 0; l < spade_model_layer_count(f->model); l++) {
+        spade_layer_info info;
+        spade_model_layer(f->model, l, &info);
+        assert_true(f->sparsities[l] == (info.prunable ? 0.5 : 0.0));
+    }
+    assert_true(sparsity_of(f, "conv1") == 0);
+}
+
+static void test_rules_include_and_skip(void **state)
+{
+    fixture *f = *state;
+    spade_trace_options options;
+    spade_trace_options_init(&options);
+    const spade_sparsity_rule rules[] = {{"layer*", 0.8}, {"layer2.*", 0.95}, {"layer2.0.conv1", 0}};
+    const char *include[] = {"layer[12].*", "fc"}, *skip[] = {"*.conv2"};
+    options.rules = rules;
+    options.rule_count = 3;
+    options.include = include;
+    options.include_count = 2;
+    options.skip = skip;
+    options.skip_count = 1;
+    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->sparsities), SPADE_OK);
+    assert_true(sparsity_of(f, "layer1.0.conv1") == 0.8);
+    assert_true(sparsity_of(f, "layer1.0.conv2") == 0);
+    assert_true(sparsity_of(f, "layer2.0.conv1") == 0);
+    assert_true(sparsity_of(f, "layer2.1.conv1") == 0.95);
+    assert_true(sparsity_of(f, "layer2.0.downsample.0") == 0.95);
+    assert_true(sparsity_of(f, "layer3.0.conv1") == 0);
+    assert_true(sparsity_of(f, "fc") == 0.5);
+}
+
+static void expect_refusal(fixture *f, const spade_trace_options *options, const char *named)
+{
+    assert_int_equal(spade_trace_select(f->context, f->model, options, f->sparsities), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(spade_message(f->context), named));
+}
+
+static void test_mistakes_are_named(void **state)
+{
+    fixture *f = *state;
+    const char *nowhere[] = {"layer9.*"}, *unprunable[] = {"conv1"};
+    const spade_sparsity_rule no_layer = {"head*", 0.5}, no_sparsity = {"fc", 1.5};
+    spade_trace_options options;
+    spade_trace_options_init(&options);
+    options.include = nowhere;
+    options.include_count = 1;
+    expect_refusal(f, &options, "layer9.*");
+    options.include = unprunable; /* the first convolution */
+    expect_refusal(f, &options, "conv1");
+    spade_trace_options_init(&options);
+    options.skip = nowhere;
+    options.skip_count = 1;
+    expect_refusal(f, &options, "layer9.*");
+    spade_trace_options_init(&options);
+    options.rules = &no_layer;
+    options.rule_count = 1;
+    expect_refusal(f, &options, "head*");
+    options.rules = &no_sparsity;
+    expect_refusal(f, &options, "1.5");
+    spade_trace_options_init(&options);
+    options.sparsity = -0.1;
+    expect_refusal(f, &options, "-0.1");
+    spade_trace_options_init(&options);
+    options.block = -1;
+    expect_refusal(f, &options, "-1");
+}
+
+static void test_an_empty_trace_is_the_network(void **state)
+{
+    fixture *f = *state;
+    spade_trace *trace = NULL;
+    assert_int_equal(spade_trace_create_empty(f->context, f->model, &trace), SPADE_OK);
+    for (int l = 0; l < spade_model_layer_count(f->model); l++) {
+        spade_trace_layer info;
+        spade_trace_layer_info(trace, l, &info);
+        assert_ptr_equal(spade_trace_weights(trace, l), spade_model_weights(f->model, l));
+        assert_false(info.solved);
+    }
+    spade_trace_destroy(trace);
+    spade_trace_destroy(NULL);
+}
+
+static void test_weights_are_copied(void **state)
+{
+    fixture *f = *state;
+    spade_trace *trace = NULL;
+    spade_layer_info layer;
+    spade_trace_layer info;
+    int index = spade_model_find_layer(f->model, "fc");
+    spade_model_layer(f->model, index, &layer);
+    size_t size = (size_t)(layer.rows * layer.columns);
+    float *weights = calloc(size, sizeof *weights);
+    weights[3] = 7;
+    assert_int_equal(spade_trace_create_empty(f->context, f->model, &trace), SPADE_OK);
+    assert_int_equal(spade_trace_set_weights(f->context, trace, index, weights), SPADE_OK);
+    weights[3] = 8;
+    assert_true(spade_trace_weights(trace, index)[3] == 7);
+    spade_trace_layer_info(trace, index, &info);
+    assert_int_equal(info.zeros, size - 1);
+    assert_int_equal(info.weights, size);
+    assert_int_equal(spade_trace_set_weights(f->context, trace, -1, weights), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_trace_set_weights(f->context, trace, 1000, weights), SPADE_ERROR_ARGUMENT);
+    spade_trace_destroy(trace);
+    free(weights);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_defaults_take_every_prunable_layer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rules_include_and_skip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_mistakes_are_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_empty_trace_is_the_network, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_weights_are_copied, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
+}
