@@ -1,5 +1,6 @@
 /*
- * golden.h - what the golden tests of Hessians and traces share: contexts, models, the batch, arrays by name. Public headers only.
+ * golden.h - what the golden tests of Hessians and traces share: contexts, models, the batch, arrays by name. Public
+ * headers only.
  */
 #ifndef SPADE_TEST_GOLDEN_H
 #define SPADE_TEST_GOLDEN_H
@@ -49,7 +50,8 @@ static inline spade_model *golden_model(spade_context *context, const char *netw
 }
 
 /* arrays/NETWORK/KIND/LAYER.npy; KIND NULL: arrays/LAYER.npy. false where there is none. */
-static inline bool golden_array(spade_context *context, const char *network, const char *kind, const char *name, spade_array *out)
+static inline bool golden_array(spade_context *context, const char *network, const char *kind, const char *name,
+                                spade_array *out)
 {
     char path[512];
     if (kind) {
@@ -70,8 +72,8 @@ static inline spade_batch *golden_batch(spade_context *context, int64_t n, spade
     spade_batch *batch = NULL;
     assert_true(golden_array(context, NULL, NULL, "batch", array));
     assert_int_equal(array->rank, 4);
-    golden_ok(context, spade_batch_from_array(context, array->data, n ? n : array->dims[0], array->dims[1], array->dims[2],
-                                              array->dims[3], &batch));
+    golden_ok(context, spade_batch_from_array(context, array->data, n ? n : array->dims[0], array->dims[1],
+                                              array->dims[2], array->dims[3], &batch));
     return batch;
 }
 

@@ -1,4 +1,5 @@
-/* The fast solver's weights of every layer against the oracle's: masks, weights, losses, zeros. float64 Hessians and factors. */
+/* The fast solver's weights of every layer against the oracle's: masks, weights, losses, zeros. float64 Hessians and
+ * factors. */
 #include <jansson.h>
 
 #include "golden.h"
@@ -9,11 +10,12 @@ typedef struct golden_case {
     spade_count count;
 } golden_case;
 
-static const golden_case cases[] = {
-    {"fast_50", 0.5, SPADE_COUNT_FLOOR}, {"fast_90", 0.9, SPADE_COUNT_FLOOR}, {"fast_50_published", 0.5, SPADE_COUNT_PUBLISHED}};
+static const golden_case cases[] = {{"fast_50", 0.5, SPADE_COUNT_FLOOR},
+                                    {"fast_90", 0.9, SPADE_COUNT_FLOOR},
+                                    {"fast_50_published", 0.5, SPADE_COUNT_PUBLISHED}};
 
-static void check_layer(spade_context *context, const spade_model *model, const spade_trace *trace, int layer, const char *network,
-                        const char *tag, const json_t *solve)
+static void check_layer(spade_context *context, const spade_model *model, const spade_trace *trace, int layer,
+                        const char *network, const char *tag, const json_t *solve)
 {
     spade_layer_info info;
     spade_trace_layer result;

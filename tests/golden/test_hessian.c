@@ -1,51 +1,41 @@
 /*
  * The Hessians of every layer against PyTorch's, in both precisions; errors relative to sqrt(H_ii H_jj).
  *
- * Faint inputs: behind a squeeze-and-excitation ReLU some inputs are nearly dead (H_dd 1e-5 of the mean), differences of activations
- * that cancel. There the float32 forward passes differ by more than the tolerance, PyTorch's from float64 as well. They are
- * compared relative to the damped diagonal, which is what the solvers see.
+ * Behind a squeeze-and-excitation ReLU (layers .fc2) some inputs are nearly dead: H_dd 1e-5 of the mean, differences of
+ * activations that cancel. There PyTorch's float32 forward pass itself is up to 1.1e-5 off a float64 one, so the
+ * tolerance covers that error and ours.
  */
 #include "golden.h"
 
-static const double tolerance = 1e-5, faint = 1e-3, damping = 0.01;
-
-/* What an error in H_ij is relative to; mean: of the diagonal */
-static double error_scale(double h_ii, double h_jj, double mean)
+static double tolerance(const char *layer)
 {
-    bool damped = h_ii < faint * mean || h_jj < faint * mean;
-    double shift = damped ? damping * mean : 0;
-    return sqrt((h_ii + shift) * (h_jj + shift));
+    size_t length = strlen(layer);
+    return length > 4 && strcmp(layer + length - 4, ".fc2") == 0 ? 2e-5 : 1e-5;
 }
 
-static double mean_of(const float *numbers, int64_t n, int64_t stride)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) { sum += numbers[i * stride]; }
-    return sum / (double)n;
-}
-
-static void check_diagonal(spade_context *context, const char *network, const char *layer, const spade_hessians *hessians, int i,
-                           double *worst)
+static void check_diagonal(spade_context *context, const char *network, const char *layer,
+                           const spade_hessians *hessians, int i, double *worst)
 {
     spade_array golden;
     assert_true(golden_array(context, network, "hessian_diag", layer, &golden));
     int64_t k = golden.dims[1];
     double *diagonal = malloc((size_t)k * sizeof *diagonal);
     for (int64_t g = 0; g < golden.dims[0]; g++) {
-        double mean = mean_of(golden.data + g * k, k, 1);
         spade_hessian_diagonal(hessians, i, g, diagonal);
         for (int64_t d = 0; d < k; d++) {
             double expected = golden.data[g * k + d];
             if (expected == 0) { assert_true(diagonal[d] == 0); } /* dead inputs are dead exactly */
-            if (expected != 0) { *worst = fmax(*worst, fabs(diagonal[d] - expected) / error_scale(expected, expected, mean)); }
+            if (expected != 0) {
+                *worst = fmax(*worst, fabs(diagonal[d] - expected) / expected);
+            }
         }
     }
     free(diagonal);
     spade_array_clear(&golden);
 }
 
-static void check_full(spade_context *context, const char *network, const char *layer, const spade_hessians *hessians, int i,
-                       double *worst)
+static void check_full(spade_context *context, const char *network, const char *layer, const spade_hessians *hessians,
+                       int i, double *worst)
 {
     spade_array golden;
     if (!golden_array(context, network, "hessian", layer, &golden)) { return; }
@@ -53,7 +43,6 @@ static void check_full(spade_context *context, const char *network, const char *
     double *h = malloc((size_t)(k * k) * sizeof *h);
     for (int64_t g = 0; g < golden.dims[0]; g++) {
         const float *expected = golden.data + g * k * k;
-        double mean = mean_of(expected, k, k + 1);
         spade_hessian_get(hessians, i, g, h);
         for (int64_t r = 0; r < k; r++) {
             for (int64_t c = 0; c < k; c++) {
@@ -61,7 +50,7 @@ static void check_full(spade_context *context, const char *network, const char *
                 double error = fabs(h[r * k + c] - (double)expected[r * k + c]);
                 assert_true(h[r * k + c] == h[c * k + r]);
                 if (h_rr * h_cc == 0) { assert_true(h[r * k + c] == 0); }
-                if (h_rr * h_cc != 0) { *worst = fmax(*worst, error / error_scale(h_rr, h_cc, mean)); }
+                if (h_rr * h_cc != 0) { *worst = fmax(*worst, error / sqrt(h_rr * h_cc)); }
             }
         }
     }
@@ -84,14 +73,17 @@ static void check_network(const char *network, spade_precision precision)
     }
     spade_hessians *hessians = NULL;
     golden_ok(context, spade_hessian_accumulate(context, model, batch, layers, count, precision, &hessians));
-    double worst = 0;
+    double largest = 0;
     for (int i = 0; i < count; i++) {
+        double worst = 0;
         spade_model_layer(model, layers[i], &info);
         check_diagonal(context, network, info.name, hessians, i, &worst);
         check_full(context, network, info.name, hessians, i, &worst);
+        assert_true(worst < tolerance(info.name));
+        largest = fmax(largest, worst);
     }
-    print_message("%s, %s: %d layers, largest error %.1e\n", network, precision == SPADE_FP64 ? "fp64" : "fp32", count, worst);
-    assert_true(worst < tolerance);
+    print_message("%s, %s: %d layers, largest error %.1e\n", network, precision == SPADE_FP64 ? "fp64" : "fp32", count,
+                  largest);
     spade_hessians_destroy(hessians);
     free(layers);
     spade_batch_destroy(batch);
@@ -128,8 +120,10 @@ static void test_batches_of_any_size(void **state)
         spade_hessian_diagonal(hessians, 0, 0, diagonal);
         for (int64_t d = 0; d < info.columns; d++) { sums[i] += diagonal[d]; }
         spade_hessians_destroy(hessians);
-        assert_int_equal(spade_hessian_accumulate(context, model, batch, layers, 2, SPADE_FP32, &hessians), SPADE_ERROR_ARGUMENT);
-        assert_int_equal(spade_hessian_accumulate(context, model, batch, (int[]){99}, 1, SPADE_FP32, &hessians), SPADE_ERROR_ARGUMENT);
+        assert_int_equal(spade_hessian_accumulate(context, model, batch, layers, 2, SPADE_FP32, &hessians),
+                         SPADE_ERROR_ARGUMENT);
+        assert_int_equal(spade_hessian_accumulate(context, model, batch, (int[]){99}, 1, SPADE_FP32, &hessians),
+                         SPADE_ERROR_ARGUMENT);
         spade_batch_destroy(batch);
         spade_array_clear(&variants);
     }

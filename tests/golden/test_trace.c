@@ -1,11 +1,13 @@
-/* Whole traces: bit-identical whatever threads and memory, exports that load again, budgets that cannot work, single layers. */
+/* Whole traces: bit-identical whatever threads and memory, exports that load again, budgets that cannot work, single
+ * layers. */
 #include <jansson.h>
 #include <unistd.h>
 
 #include "golden.h"
 
 /* A small trace: 11 variants (a last micro-batch of 3), every prunable layer. */
-static spade_trace *find(spade_context *context, const spade_model *model, spade_precision precision, spade_status expected)
+static spade_trace *find(spade_context *context, const spade_model *model, spade_precision precision,
+                         spade_status expected)
 {
     spade_trace_options options;
     spade_trace *trace = NULL;

@@ -17,8 +17,14 @@ int64_t random_int(random_stream *random, int64_t low, int64_t high)
     return low + (int64_t)(next_word(random) % (uint64_t)(high - low + 1));
 }
 
-bool random_bool(random_stream *random) { return random_int(random, 0, 1); }
-float random_float(random_stream *random) { return (float)next_word(random) / 2147483648.0f - 1.0f; }
+bool random_bool(random_stream *random)
+{
+    return random_int(random, 0, 1);
+}
+float random_float(random_stream *random)
+{
+    return (float)next_word(random) / 2147483648.0f - 1.0f;
+}
 
 /* ---- random descriptions */
 
@@ -27,7 +33,10 @@ static spade_shape shape4(int64_t n, int64_t c, int64_t h, int64_t w, spade_layo
     return (spade_shape){.rank = 4, .dims = {n, c, h, w}, .layout = layout};
 }
 
-static spade_layout draw_layout(random_stream *r) { return random_int(r, 0, 3) ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR; }
+static spade_layout draw_layout(random_stream *r)
+{
+    return random_int(r, 0, 3) ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR;
+}
 
 /* Output size, rounded down; 0 where the window does not fit. */
 static int64_t window_output(const spade_window *w, int axis, int64_t in)
@@ -57,7 +66,8 @@ static spade_op_desc draw_convolution(random_stream *r, spade_op_kind kind)
     spade_op_desc d = {.kind = kind};
     int64_t style = random_int(r, 0, 3); /* dense twice, grouped, depthwise */
     d.groups = style < 2 ? 1 : style == 2 ? random_int(r, 2, 5) : random_int(r, 2, 40);
-    int64_t inputs = style == 3 ? 1 : random_int(r, 1, 20), outputs = style == 3 ? random_int(r, 1, 2) : random_int(r, 1, 20);
+    int64_t inputs = style == 3 ? 1 : random_int(r, 1, 20),
+            outputs = style == 3 ? random_int(r, 1, 2) : random_int(r, 1, 20);
     int64_t h, w;
     do {
         d.window = draw_window(r, true, random_bool(r) ? 3 : -1);
@@ -86,9 +96,11 @@ static spade_op_desc draw_pool(random_stream *r, spade_op_kind kind)
         q = window_output(&d.window, 1, w);
     } while (!p || !q);
     if (d.pool_max) { d.count_padding = false; }
-    if (!d.count_padding && random_bool(r)) { /* rounded up: the last window may begin inside and reach beyond the padding */
+    if (!d.count_padding &&
+        random_bool(r)) { /* rounded up: the last window may begin inside and reach beyond the padding */
         p += p * d.window.stride[0] < h + d.window.pad[0] && p * d.window.stride[0] - d.window.pad[0] < h &&
-             (h + d.window.pad[0] + d.window.pad[2] - (d.window.kernel[0] - 1) * d.window.dilation[0] - 1) % d.window.stride[0];
+             (h + d.window.pad[0] + d.window.pad[2] - (d.window.kernel[0] - 1) * d.window.dilation[0] - 1) %
+                 d.window.stride[0];
     }
     int64_t n = random_int(r, 1, 4), c = random_int(r, 1, 40);
     d.a = shape4(n, c, h, w, draw_layout(r));
@@ -340,7 +352,8 @@ done:
 }
 
 /* Max pooling's backward reads what its forward saved. */
-static spade_status run_forward_first(buffers *all, const spade_op_desc *desc, const case_data *data, spade_op_args *args)
+static spade_status run_forward_first(buffers *all, const spade_op_desc *desc, const case_data *data,
+                                      spade_op_args *args)
 {
     spade_op_desc forward = *desc;
     spade_op_args forward_args = {.a = args->a};
@@ -369,7 +382,9 @@ spade_status case_run(spade_device *device, const spade_op_desc *desc, const cas
     SPADE_GOTO(put(&all, &desc->y, data->dy, (void **)&args.dy));
     SPADE_GOTO(put(&all, result, out, &unwritten));
     args.out = unwritten;
-    if (desc->kind == SPADE_OP_POOL_BACKWARD && desc->pool_max) { SPADE_GOTO(run_forward_first(&all, desc, data, &args)); }
+    if (desc->kind == SPADE_OP_POOL_BACKWARD && desc->pool_max) {
+        SPADE_GOTO(run_forward_first(&all, desc, data, &args));
+    }
     SPADE_GOTO(plan_and_run(&all, desc, data, &args));
     SPADE_GOTO(get(&all, result, args.out, out));
 done:

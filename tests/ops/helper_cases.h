@@ -1,5 +1,6 @@
 /*
- * helper_cases.h - random descriptions of every operation, random data for them, and one run of such a case on a device.
+ * helper_cases.h - random descriptions of every operation, random data for them, and one run of such a case on a
+ * device.
  */
 #ifndef HELPER_CASES_H
 #define HELPER_CASES_H
@@ -34,8 +35,8 @@ void case_data_clear(case_data *data);
 reference_args case_reference(const case_data *data);
 
 /*
- * Plan, pack and run on a device; out: host, row-major, [reference_size]. Tensors go up in their layouts. Max pooling's backward runs
- * the forward pass before. The result's memory is filled with NaN first, so that unwritten elements show.
+ * Plan, pack and run on a device; out: host, row-major, [reference_size]. Tensors go up in their layouts. Max pooling's
+ * backward runs the forward pass before. The result's memory is filled with NaN first, so that unwritten elements show.
  */
 spade_status case_run(spade_device *device, const spade_op_desc *desc, const case_data *data, float *out);
 

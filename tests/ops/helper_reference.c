@@ -5,11 +5,15 @@
 
 bool reference_is_backward(const spade_op_desc *d)
 {
-    return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD || d->kind == SPADE_OP_UNARY_BACKWARD ||
-           d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_POOL_BACKWARD;
+    return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD ||
+           d->kind == SPADE_OP_UNARY_BACKWARD || d->kind == SPADE_OP_SOFTMAX_BACKWARD ||
+           d->kind == SPADE_OP_POOL_BACKWARD;
 }
 
-int64_t reference_size(const spade_op_desc *d) { return spade_shape_size(reference_is_backward(d) ? &d->a : &d->y); }
+int64_t reference_size(const spade_op_desc *d)
+{
+    return spade_shape_size(reference_is_backward(d) ? &d->a : &d->y);
+}
 
 int64_t reference_position(const spade_shape *shape, int64_t index)
 {
@@ -19,14 +23,17 @@ int64_t reference_position(const spade_shape *shape, int64_t index)
     return (n * plane + position) * channels + c;
 }
 
-static double scale_of(const reference_args *args, int64_t row) { return args->row_scale ? args->row_scale[row] : 1; }
+static double scale_of(const reference_args *args, int64_t row)
+{
+    return args->row_scale ? args->row_scale[row] : 1;
+}
 
 /* ---- sliding windows: every (output element, window position inside the image) */
 
 typedef struct visit {
-    int64_t n, p, q;      /* output position */
-    int64_t row, column;  /* in the window */
-    int64_t h, w;         /* in the image */
+    int64_t n, p, q;     /* output position */
+    int64_t row, column; /* in the window */
+    int64_t h, w;        /* in the image */
 } visit;
 
 /* Does the window position of v hit the image? Fills in h and w. */
@@ -66,7 +73,8 @@ static void convolve_at(const spade_op_desc *d, const reference_args *args, cons
     }
 }
 
-static void add_bias_and_relu(const spade_op_desc *d, const reference_args *args, int64_t rows, int64_t inner, double *out)
+static void add_bias_and_relu(const spade_op_desc *d, const reference_args *args, int64_t rows, int64_t inner,
+                              double *out)
 {
     for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
         if (args->bias) { out[i] += args->bias[i / inner % rows]; }
@@ -151,7 +159,8 @@ static void run_linear(const spade_op_desc *d, const reference_args *args, doubl
     if (d->kind == SPADE_OP_LINEAR) { add_bias_and_relu(d, args, rows, 1, out); }
 }
 
-/* The element of a smaller operand that goes with element `index` of `whole`: aligned at the last axis, 1 is repeated. */
+/* The element of a smaller operand that goes with element `index` of `whole`: aligned at the last axis, 1 is repeated.
+ */
 static int64_t broadcast_index(const spade_shape *whole, const spade_shape *operand, int64_t index)
 {
     int64_t result = 0, stride = 1;
@@ -175,7 +184,8 @@ static spade_shape leading(const spade_shape *shape)
 static void run_matmul(const spade_op_desc *d, const reference_args *args, double *out)
 {
     spade_shape batches = leading(&d->y), of_a = leading(&d->a), of_b = leading(&d->b);
-    int64_t m = d->y.dims[d->y.rank - 2], n = d->y.dims[d->y.rank - 1], k = d->a.dims[d->a.rank - (d->transpose_a ? 2 : 1)];
+    int64_t m = d->y.dims[d->y.rank - 2], n = d->y.dims[d->y.rank - 1],
+            k = d->a.dims[d->a.rank - (d->transpose_a ? 2 : 1)];
     for (int64_t batch = 0; batch < spade_shape_size(&batches); batch++) {
         const float *a = args->a + broadcast_index(&batches, &of_a, batch) * m * k;
         const float *b = args->b + broadcast_index(&batches, &of_b, batch) * k * n;
@@ -183,7 +193,8 @@ static void run_matmul(const spade_op_desc *d, const reference_args *args, doubl
             for (int64_t j = 0; j < n; j++) {
                 double sum = 0;
                 for (int64_t l = 0; l < k; l++) {
-                    sum += (double)a[d->transpose_a ? l * m + i : i * k + l] * b[d->transpose_b ? j * k + l : l * n + j];
+                    sum +=
+                        (double)a[d->transpose_a ? l * m + i : i * k + l] * b[d->transpose_b ? j * k + l : l * n + j];
                 }
                 out[(batch * m + i) * n + j] = sum;
             }
@@ -253,9 +264,13 @@ static void run_softmax(const spade_op_desc *d, const reference_args *args, doub
         if (d->kind == SPADE_OP_SOFTMAX) {
             for (int64_t i = 0; i < length; i++) { largest = fmax(largest, args->a[first + i * step]); }
             for (int64_t i = 0; i < length; i++) { sum += exp(args->a[first + i * step] - largest); }
-            for (int64_t i = 0; i < length; i++) { out[first + i * step] = exp(args->a[first + i * step] - largest) / sum; }
+            for (int64_t i = 0; i < length; i++) {
+                out[first + i * step] = exp(args->a[first + i * step] - largest) / sum;
+            }
         } else {
-            for (int64_t i = 0; i < length; i++) { sum += (double)args->y[first + i * step] * args->dy[first + i * step]; }
+            for (int64_t i = 0; i < length; i++) {
+                sum += (double)args->y[first + i * step] * args->dy[first + i * step];
+            }
             for (int64_t i = 0; i < length; i++) {
                 out[first + i * step] = args->y[first + i * step] * (args->dy[first + i * step] - sum);
             }

@@ -1,5 +1,6 @@
 /*
- * helper_reference.h - what each operation means, in loops that anyone can read: float64, row-major, one element after another.
+ * helper_reference.h - what each operation means, in loops that anyone can read: float64, row-major, one element after
+ * another.
  */
 #ifndef HELPER_REFERENCE_H
 #define HELPER_REFERENCE_H

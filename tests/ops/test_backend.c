@@ -1,4 +1,5 @@
-/* test_backend.c - contexts, device names, refusals of impossible descriptions, memory and vectors of every backend present. */
+/* test_backend.c - contexts, device names, refusals of impossible descriptions, memory and vectors of every backend
+ * present. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,9 +27,16 @@ static void test_device_names(void **state)
     static const struct {
         const char *name;
         spade_status status;
-    } names[] = {{"cpu", SPADE_OK}, {"auto", SPADE_OK}, {NULL, SPADE_OK}, {"gpu", SPADE_ERROR_ARGUMENT},
-                 {"", SPADE_ERROR_ARGUMENT}, {"cuda:", SPADE_ERROR_ARGUMENT}, {"cuda:x", SPADE_ERROR_ARGUMENT},
-                 {"cuda:1x", SPADE_ERROR_ARGUMENT}, {"cuda:99999999999", SPADE_ERROR_ARGUMENT}, {"cpu:1", SPADE_ERROR_ARGUMENT}};
+    } names[] = {{"cpu", SPADE_OK},
+                 {"auto", SPADE_OK},
+                 {NULL, SPADE_OK},
+                 {"gpu", SPADE_ERROR_ARGUMENT},
+                 {"", SPADE_ERROR_ARGUMENT},
+                 {"cuda:", SPADE_ERROR_ARGUMENT},
+                 {"cuda:x", SPADE_ERROR_ARGUMENT},
+                 {"cuda:1x", SPADE_ERROR_ARGUMENT},
+                 {"cuda:99999999999", SPADE_ERROR_ARGUMENT},
+                 {"cpu:1", SPADE_ERROR_ARGUMENT}};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         spade_context_options options;
@@ -104,7 +112,8 @@ static void test_axpby(void **state)
     assert_non_null(x);
     assert_non_null(y);
     for (int i = 0; i < N; i++) { x[i] = (float)i, y[i] = NAN; }
-    assert_int_equal(context->device->backend->axpby(context->device, N, 2, x, 0, y), SPADE_OK); /* y was NaN: not read */
+    assert_int_equal(context->device->backend->axpby(context->device, N, 2, x, 0, y),
+                     SPADE_OK); /* y was NaN: not read */
     for (int i = 0; i < N; i++) { assert_true(y[i] == 2 * x[i]); }
     assert_int_equal(context->device->backend->axpby(context->device, N, -1, x, 0.5f, y), SPADE_OK);
     for (int i = 0; i < N; i++) { assert_true(y[i] == 0); }
@@ -118,9 +127,21 @@ static void test_impossible_descriptions(void **state)
     const spade_window window = {{3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}};
     const spade_op_desc impossible[] = {
         {.kind = SPADE_OP_KIND_COUNT},
-        {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 9, 8}, 0}, .window = window, .groups = 1},
-        {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .window = window, .groups = 2},
-        {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .window = window, .groups = 0},
+        {.kind = SPADE_OP_CONVOLUTION,
+         .a = {4, {1, 3, 8, 8}, 0},
+         .y = {4, {1, 4, 9, 8}, 0},
+         .window = window,
+         .groups = 1},
+        {.kind = SPADE_OP_CONVOLUTION,
+         .a = {4, {1, 3, 8, 8}, 0},
+         .y = {4, {1, 4, 8, 8}, 0},
+         .window = window,
+         .groups = 2},
+        {.kind = SPADE_OP_CONVOLUTION,
+         .a = {4, {1, 3, 8, 8}, 0},
+         .y = {4, {1, 4, 8, 8}, 0},
+         .window = window,
+         .groups = 0},
         {.kind = SPADE_OP_CONVOLUTION, .a = {3, {3, 8, 8}, 0}, .y = {3, {4, 8, 8}, 0}, .window = window, .groups = 1},
         {.kind = SPADE_OP_CONVOLUTION, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .groups = 1},
         {.kind = SPADE_OP_POOL, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 4, 8, 8}, 0}, .window = window},
@@ -131,7 +152,9 @@ static void test_impossible_descriptions(void **state)
         {.kind = SPADE_OP_SOFTMAX, .a = {2, {8, 5}, 0}, .y = {2, {8, 5}, 0}, .axis = 2},
         {.kind = SPADE_OP_UNARY, .a = {2, {8, 0}, 0}, .y = {2, {8, 0}, 0}},
         {.kind = SPADE_OP_UNARY, .a = {2, {8, 5}, SPADE_CHANNELS_LAST}, .y = {2, {8, 5}, SPADE_CHANNELS_LAST}},
-        {.kind = SPADE_OP_UNARY, .a = {3, {INT32_MAX, INT32_MAX, INT32_MAX}, 0}, .y = {3, {INT32_MAX, INT32_MAX, INT32_MAX}, 0}},
+        {.kind = SPADE_OP_UNARY,
+         .a = {3, {INT32_MAX, INT32_MAX, INT32_MAX}, 0},
+         .y = {3, {INT32_MAX, INT32_MAX, INT32_MAX}, 0}},
     };
     (void)state;
     spade_context *context = open_cpu(1, 0);
@@ -141,7 +164,8 @@ static void test_impossible_descriptions(void **state)
         assert_null(op);
         assert_false(context->device->backend->supports(context->device, &impossible[i]));
     }
-    spade_op_desc pool = {.kind = SPADE_OP_POOL, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 3, 8, 8}, 0}, .window = window};
+    spade_op_desc pool = {
+        .kind = SPADE_OP_POOL, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 3, 8, 8}, 0}, .window = window};
     spade_op *op;
     float nothing = 0;
     assert_int_equal(context->device->backend->plan(context->device, &pool, &op), SPADE_OK);
@@ -154,9 +178,12 @@ static void test_impossible_descriptions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_device_names),         cmocka_unit_test(test_context_options),
-        cmocka_unit_test(test_devices_and_versions), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_axpby),                cmocka_unit_test(test_impossible_descriptions),
+        cmocka_unit_test(test_device_names),
+        cmocka_unit_test(test_context_options),
+        cmocka_unit_test(test_devices_and_versions),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_axpby),
+        cmocka_unit_test(test_impossible_descriptions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

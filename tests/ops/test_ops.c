@@ -1,6 +1,6 @@
 /*
- * test_ops.c - every operation on every backend present, against the reference, on random shapes; independence of the number of
- * threads, bit by bit; adjoint identities. SPADE_TEST_CASES=N runs N cases an operation.
+ * test_ops.c - every operation on every backend present, against the reference, on random shapes; independence of the
+ * number of threads, bit by bit; adjoint identities. SPADE_TEST_CASES=N runs N cases an operation.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -59,13 +59,15 @@ static void compare(const case_kind *kind, int64_t n, const double *expected, co
 
 static void print_case(const char *what, int index, const spade_op_desc *d)
 {
-    printf("%s: case %d: a [%ld %ld %ld %ld]:%d rank %d y [%ld %ld %ld %ld]:%d rank %d kernel %ldx%ld stride %ldx%ld dilation "
+    printf("%s: case %d: a [%ld %ld %ld %ld]:%d rank %d y [%ld %ld %ld %ld]:%d rank %d kernel %ldx%ld stride %ldx%ld "
+           "dilation "
            "%ldx%ld pad %ld %ld %ld %ld groups %ld max %d count %d\n",
-           what, index, (long)d->a.dims[0], (long)d->a.dims[1], (long)d->a.dims[2], (long)d->a.dims[3], d->a.layout, d->a.rank,
-           (long)d->y.dims[0], (long)d->y.dims[1], (long)d->y.dims[2], (long)d->y.dims[3], d->y.layout, d->y.rank,
-           (long)d->window.kernel[0], (long)d->window.kernel[1], (long)d->window.stride[0], (long)d->window.stride[1],
-           (long)d->window.dilation[0], (long)d->window.dilation[1], (long)d->window.pad[0], (long)d->window.pad[1],
-           (long)d->window.pad[2], (long)d->window.pad[3], (long)d->groups, d->pool_max, d->count_padding);
+           what, index, (long)d->a.dims[0], (long)d->a.dims[1], (long)d->a.dims[2], (long)d->a.dims[3], d->a.layout,
+           d->a.rank, (long)d->y.dims[0], (long)d->y.dims[1], (long)d->y.dims[2], (long)d->y.dims[3], d->y.layout,
+           d->y.rank, (long)d->window.kernel[0], (long)d->window.kernel[1], (long)d->window.stride[0],
+           (long)d->window.stride[1], (long)d->window.dilation[0], (long)d->window.dilation[1], (long)d->window.pad[0],
+           (long)d->window.pad[1], (long)d->window.pad[2], (long)d->window.pad[3], (long)d->groups, d->pool_max,
+           d->count_padding);
 }
 
 static void run_one(spade_context *context, const case_kind *kind, int index, tally *t)
@@ -105,12 +107,13 @@ static void test_against_reference(void **state)
     for (int i = 0; i < DEVICE_COUNT; i++) {
         spade_context *context = open_context(devices[i], 2);
         if (!context) { continue; }
-        printf("%-6s %-22s %6s %12s %12s %8s  %s\n", "device", "operation", "cases", "unsupported", "worst error", "allowed", "");
+        printf("%-6s %-22s %6s %12s %12s %8s  %s\n", "device", "operation", "cases", "unsupported", "worst error",
+               "allowed", "");
         for (int k = 0; k < case_kind_count; k++) {
             tally t = {0};
             for (int index = 0; index < case_count(); index++) { run_one(context, &case_kinds[k], index, &t); }
-            printf("%-6s %-22s %6d %12d %12.2e %7.0f%%  %s\n", devices[i], case_kinds[k].name, t.cases, t.unsupported, t.error,
-                   100 * t.worst, t.failed ? "FAILED" : "ok");
+            printf("%-6s %-22s %6d %12d %12.2e %7.0f%%  %s\n", devices[i], case_kinds[k].name, t.cases, t.unsupported,
+                   t.error, 100 * t.worst, t.failed ? "FAILED" : "ok");
             failed += t.failed;
             assert_true(t.unsupported * 20 <= t.cases);
         }
@@ -122,7 +125,8 @@ static void test_against_reference(void **state)
 
 /* ---- the number of threads */
 
-static void same_bits(const spade_op_desc *desc, random_stream *random, spade_context *const *contexts, int count, const char *what)
+static void same_bits(const spade_op_desc *desc, random_stream *random, spade_context *const *contexts, int count,
+                      const char *what)
 {
     case_data data;
     case_data_draw(random, desc, &data);
@@ -147,19 +151,20 @@ enum { THREAD_CASES = sizeof thread_counts / sizeof *thread_counts };
 
 /* Layers of real networks: channels, size, outputs, kernel, stride, padding, groups. */
 static const int64_t real_layers[][7] = {
-    {3, 224, 64, 7, 2, 3, 1},  {64, 56, 64, 3, 1, 1, 1},   {64, 56, 128, 1, 2, 0, 1},   {128, 28, 128, 3, 1, 1, 1},
-    {256, 14, 256, 3, 1, 1, 1}, {512, 7, 512, 3, 1, 1, 1}, {256, 28, 1024, 1, 1, 0, 1}, {32, 56, 32, 3, 1, 1, 32},
+    {3, 224, 64, 7, 2, 3, 1},    {64, 56, 64, 3, 1, 1, 1},  {64, 56, 128, 1, 2, 0, 1},   {128, 28, 128, 3, 1, 1, 1},
+    {256, 14, 256, 3, 1, 1, 1},  {512, 7, 512, 3, 1, 1, 1}, {256, 28, 1024, 1, 1, 0, 1}, {32, 56, 32, 3, 1, 1, 32},
     {128, 28, 128, 3, 1, 1, 32}, {72, 28, 72, 5, 2, 2, 72}, {20, 28, 30, 3, 1, 1, 5},
 };
 
 static spade_op_desc real_convolution(const int64_t layer[7], spade_op_kind kind)
 {
     int64_t out = (layer[1] + 2 * layer[5] - layer[3]) / layer[4] + 1;
-    return (spade_op_desc){.kind = kind,
-                           .a = {4, {2, layer[0], layer[1], layer[1]}, SPADE_CHANNELS_LAST},
-                           .y = {4, {2, layer[2], out, out}, SPADE_CHANNELS_LAST},
-                           .window = {{layer[3], layer[3]}, {layer[4], layer[4]}, {1, 1}, {layer[5], layer[5], layer[5], layer[5]}},
-                           .groups = layer[6]};
+    return (spade_op_desc){
+        .kind = kind,
+        .a = {4, {2, layer[0], layer[1], layer[1]}, SPADE_CHANNELS_LAST},
+        .y = {4, {2, layer[2], out, out}, SPADE_CHANNELS_LAST},
+        .window = {{layer[3], layer[3]}, {layer[4], layer[4]}, {1, 1}, {layer[5], layer[5], layer[5], layer[5]}},
+        .groups = layer[6]};
 }
 
 static void test_threads(void **state)

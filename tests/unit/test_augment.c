@@ -1,4 +1,5 @@
-/* Augmentation: what is drawn and from what, that a variant is independent of its company, each operation against plain formulas. */
+/* Augmentation: what is drawn and from what, that a variant is independent of its company, each operation against plain
+ * formulas. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -159,16 +160,19 @@ static void options_are_checked(void **state)
         }
         assert_int_equal(spade_augment_draw(f->context, &o, &f->picture, SIDE, SIDE, 0, 1, &v), SPADE_ERROR_ARGUMENT);
         spade_batch *batch;
-        assert_int_equal(spade_batch_from_picture(f->context, &f->picture, &f->preprocess, &o, &batch), SPADE_ERROR_ARGUMENT);
+        assert_int_equal(spade_batch_from_picture(f->context, &f->picture, &f->preprocess, &o, &batch),
+                         SPADE_ERROR_ARGUMENT);
         assert_null(batch);
     }
     float out[SIZE];
     spade_variant outside = plain();
     outside.top = 1;
-    assert_int_equal(spade_augment_apply(f->context, &f->preprocess, &f->picture, &outside, 1, out), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_augment_apply(f->context, &f->preprocess, &f->picture, &outside, 1, out),
+                     SPADE_ERROR_ARGUMENT);
     outside = plain();
     outside.erase[2] = SIDE + 1;
-    assert_int_equal(spade_augment_apply(f->context, &f->preprocess, &f->picture, &outside, 1, out), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_augment_apply(f->context, &f->preprocess, &f->picture, &outside, 1, out),
+                     SPADE_ERROR_ARGUMENT);
 }
 
 /* Reading variants one by one, in pieces, with other numbers of threads, channels last: the same bits. */

@@ -139,7 +139,6 @@ static void test_refused(void **state)
         {"seed: -1\n", "seed"},
         {"solver: slow\n", "'slow' is none of fast, magnitude, random"},
         {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
-        {"methods: []\n", "no method"},
         {"classes: -1\n", "'-1' is no class"},
         {"classes: [1, 1]\n", "given twice"},
         {"mean: [1, 2]\n", "3 numbers are wanted, not 2"},

@@ -1,5 +1,6 @@
 /*
- * The direct Hessian against plain loops over the definition: convolutions of every kind, linear layers, both precisions, both layouts.
+ * The direct Hessian against plain loops over the definition: convolutions of every kind, linear layers, both
+ * precisions, both layouts.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -107,7 +108,8 @@ static void check(uint32_t *count, const spade_patches *p)
 {
     float *x = random_input(count, &p->x, p->linear);
     int64_t k = columns_of(p), positions = positions_of(p);
-    double alpha = 0.37, *expected = malloc((size_t)(k * k) * sizeof *expected), *patch = malloc((size_t)k * sizeof *patch);
+    double alpha = 0.37, *expected = malloc((size_t)(k * k) * sizeof *expected),
+           *patch = malloc((size_t)k * sizeof *patch);
     for (int precision = SPADE_FP32; precision <= SPADE_FP64; precision++) {
         size_t element = precision == SPADE_FP64 ? sizeof(double) : sizeof(float);
         void *h = run_update(2, p, x, alpha, (spade_precision)precision);
@@ -138,10 +140,11 @@ static void check(uint32_t *count, const spade_patches *p)
     free(patch);
 }
 
-static spade_patches convolution(int64_t n, int64_t c, int64_t height, int64_t width, spade_window window, int64_t groups,
-                                 spade_layout layout)
+static spade_patches convolution(int64_t n, int64_t c, int64_t height, int64_t width, spade_window window,
+                                 int64_t groups, spade_layout layout)
 {
-    spade_patches p = {.x = {.rank = 4, .dims = {n, c, height, width}, .layout = layout}, .window = window, .groups = groups};
+    spade_patches p = {
+        .x = {.rank = 4, .dims = {n, c, height, width}, .layout = layout}, .window = window, .groups = groups};
     const spade_window *w = &p.window;
     p.out_height = (height + w->pad[0] + w->pad[2] - w->dilation[0] * (w->kernel[0] - 1) - 1) / w->stride[0] + 1;
     p.out_width = (width + w->pad[1] + w->pad[3] - w->dilation[1] * (w->kernel[1] - 1) - 1) / w->stride[1] + 1;
@@ -155,12 +158,13 @@ static void test_convolutions(void **state)
     for (int t = 0; t < 40; t++) {
         const int64_t group_counts[] = {1, 1, 2, 3};
         int64_t groups = group_counts[between(&count, 0, 3)], channels = groups * between(&count, 1, 9);
-        spade_window w = {.kernel = {between(&count, 1, 3), between(&count, 1, 3)},
-                          .stride = {between(&count, 1, 2), between(&count, 1, 2)},
-                          .dilation = {between(&count, 1, 2), between(&count, 1, 2)},
-                          .pad = {between(&count, 0, 1), between(&count, 0, 2), between(&count, 0, 1), between(&count, 0, 1)}};
-        spade_patches p = convolution(between(&count, 1, 3), channels, between(&count, 5, 14), between(&count, 5, 14), w, groups,
-                                      uniform(&count) < 0.3 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST);
+        spade_window w = {
+            .kernel = {between(&count, 1, 3), between(&count, 1, 3)},
+            .stride = {between(&count, 1, 2), between(&count, 1, 2)},
+            .dilation = {between(&count, 1, 2), between(&count, 1, 2)},
+            .pad = {between(&count, 0, 1), between(&count, 0, 2), between(&count, 0, 1), between(&count, 0, 1)}};
+        spade_patches p = convolution(between(&count, 1, 3), channels, between(&count, 5, 14), between(&count, 5, 14),
+                                      w, groups, uniform(&count) < 0.3 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST);
         check(&count, &p);
     }
 }
@@ -172,7 +176,10 @@ static void test_depthwise(void **state)
     const int64_t channels[] = {2, 16, 40, 67};
     for (int t = 0; t < 8; t++) {
         int64_t k = t % 2 ? 5 : 3, c = channels[t / 2];
-        spade_window w = {.kernel = {k, k}, .stride = {1 + t / 4, 1 + t / 4}, .dilation = {1, 1}, .pad = {k / 2, k / 2, k / 2, k / 2}};
+        spade_window w = {.kernel = {k, k},
+                          .stride = {1 + t / 4, 1 + t / 4},
+                          .dilation = {1, 1},
+                          .pad = {k / 2, k / 2, k / 2, k / 2}};
         spade_patches p = convolution(2, c, 11, 9, w, c, t == 3 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST);
         check(&count, &p);
     }

@@ -92,7 +92,8 @@ static void png_round_trip(void **state)
     assert_int_equal(spade_png_save(f->context, "/nonexistent/x.png", pixels, 4, 4, 3), SPADE_ERROR_IO);
 }
 
-#define DECODES(f, text, height, width, ...) decodes_to(f, text, sizeof text - 1, height, width, (const uint8_t[]){__VA_ARGS__})
+#define DECODES(f, text, height, width, ...)                                                                           \
+    decodes_to(f, text, sizeof text - 1, height, width, (const uint8_t[]){__VA_ARGS__})
 
 static void pnm_as_pillow(void **state)
 {
@@ -114,7 +115,8 @@ static void bmp_both_ways_up(void **state)
     fixture *f = *state;
     uint8_t bmp[54 + 16] = {'B', 'M', 70, [10] = 54, [14] = 40, [18] = 2, [22] = 2, [26] = 1, [28] = 24};
     const uint8_t rows[16] = {3, 2, 1, 6, 5, 4, 0, 0, 9, 8, 7, 12, 11, 10, 0, 0}; /* BGR, padded to 4 bytes */
-    const uint8_t upwards[12] = {7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6}, downwards[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    const uint8_t upwards[12] = {7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6},
+                  downwards[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
     memcpy(bmp + 54, rows, sizeof rows);
     decodes_to(f, bmp, sizeof bmp, 2, 2, upwards);
     memset(bmp + 22, 0xff, 4);
@@ -126,7 +128,8 @@ static void bmp_both_ways_up(void **state)
 static void exif_rotation_is_warned_about(void **state)
 {
     fixture *f = *state;
-    const uint8_t exif[] = {0, 0, 0, 26, 'e', 'X', 'I', 'f', 'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0};
+    const uint8_t exif[] = {0, 0, 0,    26, 'e', 'X', 'I', 'f', 'M', 'M', 0, 42, 0, 0, 0, 8, 0,
+                            1, 1, 0x12, 0,  3,   0,   0,   0,   1,   0,   6, 0,  0, 0, 0, 0, 0};
     uint8_t pixels[3] = {1, 2, 3}, *png, joined[256];
     size_t size;
     spade_picture picture;
@@ -172,10 +175,8 @@ static void budget_holds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(png_round_trip),
-        cmocka_unit_test(pnm_as_pillow),
-        cmocka_unit_test(bmp_both_ways_up),
-        cmocka_unit_test(exif_rotation_is_warned_about),
+        cmocka_unit_test(png_round_trip),   cmocka_unit_test(pnm_as_pillow),
+        cmocka_unit_test(bmp_both_ways_up), cmocka_unit_test(exif_rotation_is_warned_about),
         cmocka_unit_test(budget_holds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

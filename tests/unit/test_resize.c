@@ -15,18 +15,10 @@ static const struct {
     int64_t height, width, new_height, new_width;
     uint32_t crc; /* of numpy.asarray(image.resize((new_width, new_height), Image.BILINEAR)).tobytes() */
 } cases[] = {
-    {1, 1, 1, 1, 0xe78c8455},
-    {1, 1, 7, 5, 0x7d69b796},
-    {7, 5, 1, 1, 0x20a85c9c},
-    {40, 60, 40, 30, 0xc34f40db},
-    {40, 60, 20, 60, 0x7238c3cf},
-    {64, 64, 224, 224, 0xa2262841},
-    {100, 150, 37, 41, 0x35cbf7de},
-    {33, 47, 34, 46, 0xc58678fe},
-    {300, 200, 13, 170, 0x8c697a9c},
-    {5, 200, 200, 5, 0x2e90d99f},
-    {31, 29, 31, 29, 0x0c62dc48},
-    {257, 129, 256, 128, 0x43826c01},
+    {1, 1, 1, 1, 0xe78c8455},       {1, 1, 7, 5, 0x7d69b796},     {7, 5, 1, 1, 0x20a85c9c},
+    {40, 60, 40, 30, 0xc34f40db},   {40, 60, 20, 60, 0x7238c3cf}, {64, 64, 224, 224, 0xa2262841},
+    {100, 150, 37, 41, 0x35cbf7de}, {33, 47, 34, 46, 0xc58678fe}, {300, 200, 13, 170, 0x8c697a9c},
+    {5, 200, 200, 5, 0x2e90d99f},   {31, 29, 31, 29, 0x0c62dc48}, {257, 129, 256, 128, 0x43826c01},
 };
 
 static void fill(uint8_t *rgb, size_t size)
@@ -58,7 +50,8 @@ static void equals_pillow(void **state)
             size_t size = (size_t)(cases[i].height * cases[i].width * 3);
             spade_picture in = {cases[i].height, cases[i].width, malloc(size), false}, out;
             fill(in.rgb, size);
-            assert_int_equal(spade_picture_resize(context, &in, cases[i].new_height, cases[i].new_width, &out), SPADE_OK);
+            assert_int_equal(spade_picture_resize(context, &in, cases[i].new_height, cases[i].new_width, &out),
+                             SPADE_OK);
             assert_int_equal(out.height, cases[i].new_height);
             assert_int_equal(out.width, cases[i].new_width);
             assert_int_equal(crc32(0, out.rgb, (uInt)(out.height * out.width * 3)), cases[i].crc);

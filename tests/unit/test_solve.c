@@ -1,5 +1,6 @@
 /*
- * The solvers against their definition: a textbook sweep with inverse and Cholesky written out, on random problems of random sizes.
+ * The solvers against their definition: a textbook sweep with inverse and Cholesky written out, on random problems of
+ * random sizes.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -37,7 +38,10 @@ static double uniform(source *s)
     return spade_uniform(random[0], random[1]);
 }
 
-static int64_t between(source *s, int64_t low, int64_t high) { return low + (int64_t)(uniform(s) * (double)(high - low + 1)); }
+static int64_t between(source *s, int64_t low, int64_t high)
+{
+    return low + (int64_t)(uniform(s) * (double)(high - low + 1));
+}
 
 /* H = 2/n X X^T of `samples` non-negative inputs, a few of them dead */
 static double *random_hessian(source *s, int64_t k, int64_t samples, bool dead)
@@ -171,8 +175,13 @@ static void check_against_textbook(spade_context *context, source *s)
     double *h = random_hessian(s, k, between(s, 1, 200), uniform(s) < 0.5);
     float *dense = random_weights(s, rows * k), *sparse = malloc((size_t)(rows * k) * sizeof *sparse);
     double *expected = malloc((size_t)(rows * k) * sizeof *expected);
-    spade_problem p = {.rows = rows, .columns = k, .block = blocks[between(s, 0, 5)], .sparsity = sparsities[between(s, 0, 4)],
-                       .hessian = h, .dense = dense, .sparse = sparse};
+    spade_problem p = {.rows = rows,
+                       .columns = k,
+                       .block = blocks[between(s, 0, 5)],
+                       .sparsity = sparsities[between(s, 0, 4)],
+                       .hessian = h,
+                       .dense = dense,
+                       .sparse = sparse};
     assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
     double loss = textbook(&p, options.damping, options.count == SPADE_COUNT_PUBLISHED, expected);
     int64_t zeros = 0;
@@ -257,7 +266,8 @@ static double quadratic_form(const spade_problem *p, double damping)
     for (int64_t r = 0; r < p->rows; r++) {
         for (int64_t i = 0; i < k; i++) {
             for (int64_t j = 0; j < k; j++) {
-                loss += (w[r * k + i] - p->sparse[r * k + i]) * h[i * k + j] * (w[r * k + j] - p->sparse[r * k + j]) / 2;
+                loss +=
+                    (w[r * k + i] - p->sparse[r * k + i]) * h[i * k + j] * (w[r * k + j] - p->sparse[r * k + j]) / 2;
             }
         }
     }
@@ -279,8 +289,14 @@ static void test_baselines(void **state)
         spade_solve_options options;
         spade_solve_options_init(&options);
         options.solver = (spade_solver)solver;
-        spade_problem p = {.rows = rows, .columns = k, .block = 9, .sparsity = 0.7, .hessian = h, .dense = dense,
-                           .sparse = sparse, .stream = 5};
+        spade_problem p = {.rows = rows,
+                           .columns = k,
+                           .block = 9,
+                           .sparsity = 0.7,
+                           .hessian = h,
+                           .dense = dense,
+                           .sparse = sparse,
+                           .stream = 5};
         assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
         losses[solver] = p.loss;
         assert_true(fabs(p.loss - quadratic_form(&p, options.damping)) <= 1e-6 * p.loss);
@@ -321,8 +337,13 @@ static void solve_many(int threads, uint64_t memory, spade_solver solver, float 
         int64_t k = 9 * (1 + 8 * i), rows = 3 + 5 * i;
         float *dense = random_weights(&s, rows * k);
         results[i] = i % 2 ? dense : malloc((size_t)(rows * k) * sizeof *dense);
-        problems[i] = (spade_problem){.rows = rows, .columns = k, .block = i % 3 ? 9 : 1, .sparsity = 0.6,
-                                      .hessian = random_hessian(&s, k, 60, i == 2), .dense = dense, .sparse = results[i],
+        problems[i] = (spade_problem){.rows = rows,
+                                      .columns = k,
+                                      .block = i % 3 ? 9 : 1,
+                                      .sparsity = 0.6,
+                                      .hessian = random_hessian(&s, k, 60, i == 2),
+                                      .dense = dense,
+                                      .sparse = results[i],
                                       .stream = (uint64_t)i};
     }
     assert_int_equal(spade_solve(context, &options, problems, MANY), SPADE_OK);
@@ -378,13 +399,15 @@ static void test_failures(void **state)
     (void)state;
     spade_context *context = make_context(2, 0);
     float dense[] = {1, 2, 3, 4}, sparse[4];
-    const double indefinite[4] = {1, 5, 5, 1}, unknown[4] = {1, NAN, NAN, 1}, endless[4] = {INFINITY, 0, 0, 1}, good[4] = {1, 0, 0, 1};
+    const double indefinite[4] = {1, 5, 5, 1}, unknown[4] = {1, NAN, NAN, 1}, endless[4] = {INFINITY, 0, 0, 1},
+                 good[4] = {1, 0, 0, 1};
     const double *bad[] = {indefinite, unknown, endless};
     spade_solve_options options;
     spade_solve_options_init(&options);
     for (int i = 0; i < 3; i++) {
-        spade_problem p[2] = {{.rows = 2, .columns = 2, .sparsity = 0.5, .hessian = good, .dense = dense, .sparse = sparse},
-                              {.rows = 2, .columns = 2, .sparsity = 0.5, .hessian = bad[i], .dense = dense, .sparse = sparse}};
+        spade_problem p[2] = {
+            {.rows = 2, .columns = 2, .sparsity = 0.5, .hessian = good, .dense = dense, .sparse = sparse},
+            {.rows = 2, .columns = 2, .sparsity = 0.5, .hessian = bad[i], .dense = dense, .sparse = sparse}};
         assert_int_equal(spade_solve(context, &options, p, 2), SPADE_ERROR_NUMERICAL);
         assert_int_equal(p[0].status, SPADE_OK);
         assert_int_equal(p[1].status, SPADE_ERROR_NUMERICAL);
@@ -414,7 +437,8 @@ static void test_a_budget_that_is_too_small_is_an_error(void **state)
     float *dense = random_weights(&s, 4 * k);
     spade_solve_options options;
     spade_solve_options_init(&options);
-    spade_problem p = {.rows = 4, .columns = k, .block = 1, .sparsity = 0.5, .hessian = h, .dense = dense, .sparse = dense};
+    spade_problem p = {
+        .rows = 4, .columns = k, .block = 1, .sparsity = 0.5, .hessian = h, .dense = dense, .sparse = dense};
     assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_ERROR_MEMORY);
     assert_int_equal(context->used, used);
     free(h);

@@ -1,4 +1,5 @@
-/* Traces as objects, and the choice of layers by globs. The network is the golden ResNet; no Hessian is computed here. */
+/* Traces as objects, and the choice of layers by globs. The network is the golden ResNet; no Hessian is computed here.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,8 @@ static int set_up(void **state)
     spade_context_options_init(&options);
     options.device = "cpu";
     assert_int_equal(spade_context_create(&options, &f->context), SPADE_OK);
-    assert_int_equal(spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &f->model), SPADE_OK);
+    assert_int_equal(spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &f->model),
+                     SPADE_OK);
     f->sparsities = calloc((size_t)spade_model_layer_count(f->model), sizeof *f->sparsities);
     *state = f;
     return 0;
@@ -39,7 +41,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-static double sparsity_of(const fixture *f, const char *layer) { return f->sparsities[spade_model_find_layer(f->model, layer)]; }
+static double sparsity_of(const fixture *f, const char *layer)
+{
+    return f->sparsities[spade_model_find_layer(f->model, layer)];
+}
 
 static void test_defaults_take_every_prunable_layer(void **state)
 {

@@ -8,12 +8,14 @@ enum { MAX_SIDE = 16384 };
 spade_status spade_augment_check_size(spade_context *context, const spade_preprocess *p)
 {
     if (p->height < 1 || p->width < 1 || p->height > MAX_SIDE || p->width > MAX_SIDE) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: variants of %lld x %lld pixels, must be 1 to %d a side",
-                          (long long)p->width, (long long)p->height, MAX_SIDE);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "augmentation: variants of %lld x %lld pixels, must be 1 to %d a side", (long long)p->width,
+                          (long long)p->height, MAX_SIDE);
     }
     for (int c = 0; c < 3; c++) {
         if (!isfinite(p->mean[c]) || !isfinite(p->std[c]) || p->std[c] <= 0.0) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c], p->std[c]);
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c],
+                              p->std[c]);
         }
     }
     return SPADE_OK;
@@ -24,21 +26,26 @@ static bool inside(int64_t first, int64_t size, int64_t whole)
     return first >= 0 && size >= 0 && size <= whole && first <= whole - size;
 }
 
-static spade_status check_variant(spade_context *context, const spade_preprocess *p, const spade_picture *picture, int64_t i,
-                                  const spade_variant *v)
+static spade_status check_variant(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+                                  int64_t i, const spade_variant *v)
 {
     if (v->height < 1 || v->width < 1 || !inside(v->top, v->height, picture->height) ||
         !inside(v->left, v->width, picture->width)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: the crop of %lld x %lld at (%lld, %lld) is not inside the picture of %lld x %lld",
-                          (long long)i, (long long)v->width, (long long)v->height, (long long)v->left, (long long)v->top,
-                          (long long)picture->width, (long long)picture->height);
+        return spade_fail(
+            context, SPADE_ERROR_ARGUMENT,
+            "variant %lld: the crop of %lld x %lld at (%lld, %lld) is not inside the picture of %lld x %lld",
+            (long long)i, (long long)v->width, (long long)v->height, (long long)v->left, (long long)v->top,
+            (long long)picture->width, (long long)picture->height);
     }
     if (!inside(v->erase[0], v->erase[2], p->height) || !inside(v->erase[1], v->erase[3], p->width)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: the erased box is not inside the result", (long long)i);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: the erased box is not inside the result",
+                          (long long)i);
     }
-    if (!(v->brightness >= 0.0 && v->contrast >= 0.0 && v->saturation >= 0.0 && fabs(v->hue) <= 1.0 && v->noise >= 0.0) ||
+    if (!(v->brightness >= 0.0 && v->contrast >= 0.0 && v->saturation >= 0.0 && fabs(v->hue) <= 1.0 &&
+          v->noise >= 0.0) ||
         !isfinite(v->brightness + v->contrast + v->saturation + v->noise)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: a colour factor or the noise is out of range", (long long)i);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "variant %lld: a colour factor or the noise is out of range",
+                          (long long)i);
     }
     return SPADE_OK;
 }
@@ -65,14 +72,15 @@ done:
     return status;
 }
 
-spade_status spade_augment_apply(spade_context *context, const spade_preprocess *preprocess, const spade_picture *picture,
-                                 const spade_variant *variants, int64_t count, float *out)
+spade_status spade_augment_apply(spade_context *context, const spade_preprocess *preprocess,
+                                 const spade_picture *picture, const spade_variant *variants, int64_t count, float *out)
 {
     const spade_backend *backend = context->device->backend;
     SPADE_TRY(spade_augment_check_size(context, preprocess));
     if (picture->height < 1 || picture->width < 1 || count < 0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %lld variants of a picture of %lld x %lld pixels",
-                          (long long)count, (long long)picture->width, (long long)picture->height);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "augmentation: %lld variants of a picture of %lld x %lld pixels", (long long)count,
+                          (long long)picture->width, (long long)picture->height);
     }
     for (int64_t i = 0; i < count; i++) { SPADE_TRY(check_variant(context, preprocess, picture, i, &variants[i])); }
     if (count == 0) { return SPADE_OK; }

@@ -9,14 +9,15 @@ static spade_status new_batch(spade_context *context, spade_batch **out)
     return SPADE_OK;
 }
 
-spade_status spade_batch_from_array(spade_context *context, const float *data, int64_t n, int64_t channels, int64_t height,
-                                    int64_t width, spade_batch **out)
+spade_status spade_batch_from_array(spade_context *context, const float *data, int64_t n, int64_t channels,
+                                    int64_t height, int64_t width, spade_batch **out)
 {
     int64_t dims[4] = {n, channels, height, width}, size;
     *out = NULL;
     if (n < 1 || channels < 1 || height < 1 || width < 1 || !spade_mul_dims(dims, 4, &size) || size > INT64_MAX / 4) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "a batch of shape [%lld, %lld, %lld, %lld] is not one of variants",
-                          (long long)n, (long long)channels, (long long)height, (long long)width);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "a batch of shape [%lld, %lld, %lld, %lld] is not one of variants", (long long)n,
+                          (long long)channels, (long long)height, (long long)width);
     }
     SPADE_TRY(new_batch(context, out));
     memcpy((*out)->dims, dims, sizeof dims);
@@ -24,8 +25,8 @@ spade_status spade_batch_from_array(spade_context *context, const float *data, i
     return SPADE_OK;
 }
 
-static spade_status begin(spade_context *context, const spade_preprocess *preprocess, const spade_augment_options *options,
-                          spade_batch **out)
+static spade_status begin(spade_context *context, const spade_preprocess *preprocess,
+                          const spade_augment_options *options, spade_batch **out)
 {
     *out = NULL;
     SPADE_TRY(spade_augment_check_options(context, options));
@@ -41,8 +42,9 @@ static spade_status begin(spade_context *context, const spade_preprocess *prepro
     return SPADE_OK;
 }
 
-spade_status spade_batch_from_picture(spade_context *context, const spade_picture *picture, const spade_preprocess *preprocess,
-                                      const spade_augment_options *options, spade_batch **out)
+spade_status spade_batch_from_picture(spade_context *context, const spade_picture *picture,
+                                      const spade_preprocess *preprocess, const spade_augment_options *options,
+                                      spade_batch **out)
 {
     *out = NULL;
     if (picture->height < 1 || picture->width < 1) {
@@ -150,17 +152,20 @@ spade_status spade_batch_read_device(spade_context *context, const spade_batch *
     if (count == 0) { return SPADE_OK; }
     if (batch->ready) { return upload_ready(context, batch, first, count, layout, out); }
     spade_variant *variants = malloc((size_t)count * sizeof *variants);
-    if (!variants) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: parameters of %lld variants", (long long)count); }
+    if (!variants) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: parameters of %lld variants", (long long)count);
+    }
     spade_augment_draw_hashed(&batch->options, batch->hash, batch->picture_height, batch->picture_width, batch->dims[2],
                               batch->dims[3], first, count, variants);
-    spade_status status = context->device->backend->augment(context->device, batch->picture, batch->picture_height,
-                                                            batch->picture_width, &batch->preprocess, variants, count, layout,
-                                                            out);
+    spade_status status =
+        context->device->backend->augment(context->device, batch->picture, batch->picture_height, batch->picture_width,
+                                          &batch->preprocess, variants, count, layout, out);
     free(variants);
     return status;
 }
 
-spade_status spade_batch_read(spade_context *context, const spade_batch *batch, int64_t first, int64_t count, float *out)
+spade_status spade_batch_read(spade_context *context, const spade_batch *batch, int64_t first, int64_t count,
+                              float *out)
 {
     const spade_backend *backend = context->device->backend;
     SPADE_TRY(check_range(context, batch, first, count));

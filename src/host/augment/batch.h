@@ -6,14 +6,14 @@
 
 struct spade_batch {
     spade_context *context;
-    int64_t dims[4];                 /* n, channels, height, width */
+    int64_t dims[4]; /* n, channels, height, width */
 
-    const float *ready;              /* host, borrowed: variants as they are; NULL: drawn from a picture */
+    const float *ready; /* host, borrowed: variants as they are; NULL: drawn from a picture */
 
-    float *picture;                  /* device, owned: [picture_height, picture_width, 3] in [0, 1] */
+    float *picture; /* device, owned: [picture_height, picture_width, 3] in [0, 1] */
     size_t picture_bytes;
     int64_t picture_height, picture_width;
-    uint64_t hash;                   /* of the picture's content */
+    uint64_t hash; /* of the picture's content */
     spade_preprocess preprocess;
     spade_augment_options options;
 };

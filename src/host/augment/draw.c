@@ -1,15 +1,25 @@
 /*
  * draw.c - parameters of the variants of a picture, from Philox, in double.
  *
- * Key: 64 bits, seed and content hash mixed (mix64 of the hash, plus the seed, mixed again). Counter: variant (low, high), draw,
- * tag (0 here, 1 for the noise). Every parameter has a draw of its own, so changing one option leaves the other parameters alone.
+ * Key: 64 bits, seed and content hash mixed (mix64 of the hash, plus the seed, mixed again). Counter: variant (low,
+ * high), draw, tag (0 here, 1 for the noise). Every parameter has a draw of its own, so changing one option leaves the
+ * other parameters alone.
  */
 #include <math.h>
 
 #include "augment/batch.h"
 
 enum { TRIES = 10 };
-enum { DRAW_FLIP, DRAW_BRIGHTNESS, DRAW_CONTRAST, DRAW_SATURATION, DRAW_HUE, DRAW_ERASE, DRAW_CROP = 16, DRAW_ERASE_BOX = 64 };
+enum {
+    DRAW_FLIP,
+    DRAW_BRIGHTNESS,
+    DRAW_CONTRAST,
+    DRAW_SATURATION,
+    DRAW_HUE,
+    DRAW_ERASE,
+    DRAW_CROP = 16,
+    DRAW_ERASE_BOX = 64
+};
 
 void spade_augment_options_init(spade_augment_options *options)
 {
@@ -26,21 +36,23 @@ void spade_augment_options_init(spade_augment_options *options)
 static spade_status check_value(spade_context *context, const char *name, double value, double least, double most)
 {
     if (value >= least && value <= most) { return SPADE_OK; } /* NaN fails */
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %s is %g, must be %g to %g", name, value, least, most);
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %s is %g, must be %g to %g", name, value, least,
+                      most);
 }
 
-static spade_status check_range(spade_context *context, const char *name, const double range[2], double least, double most)
+static spade_status check_range(spade_context *context, const char *name, const double range[2], double least,
+                                double most)
 {
     if (range[0] >= least && range[0] <= range[1] && range[1] <= most) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %s is %g to %g, must be a range within %g to %g", name,
-                      range[0], range[1], least, most);
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %s is %g to %g, must be a range within %g to %g",
+                      name, range[0], range[1], least, most);
 }
 
 spade_status spade_augment_check_options(spade_context *context, const spade_augment_options *o)
 {
     if (o->variants < 1 || o->variants > 1 << 24) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %lld variants, must be 1 to %d", (long long)o->variants,
-                          1 << 24);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %lld variants, must be 1 to %d",
+                          (long long)o->variants, 1 << 24);
     }
     SPADE_TRY(check_range(context, "area", o->area, 1e-6, 1.0));
     SPADE_TRY(check_range(context, "aspect", o->aspect, 1e-3, 1e3));
@@ -99,7 +111,8 @@ static double draw_log_between(const stream *s, uint32_t index, const double ran
 }
 
 /* torchvision's RandomResizedCrop.get_params; rint rounds halves to even, as Python does. */
-static void draw_crop(const stream *s, const spade_augment_options *o, int64_t height, int64_t width, spade_variant *out)
+static void draw_crop(const stream *s, const spade_augment_options *o, int64_t height, int64_t width,
+                      spade_variant *out)
 {
     double area = (double)height * (double)width;
     for (uint32_t i = 0; i < TRIES; i++) {
@@ -146,8 +159,9 @@ static void draw_erase(const stream *s, const spade_augment_options *o, int64_t 
     }
 }
 
-void spade_augment_draw_hashed(const spade_augment_options *o, uint64_t hash, int64_t picture_height, int64_t picture_width,
-                               int64_t height, int64_t width, int64_t first, int64_t count, spade_variant *out)
+void spade_augment_draw_hashed(const spade_augment_options *o, uint64_t hash, int64_t picture_height,
+                               int64_t picture_width, int64_t height, int64_t width, int64_t first, int64_t count,
+                               spade_variant *out)
 {
     uint64_t key = mix64(mix64(hash) + o->seed);
     for (int64_t i = 0; i < count; i++) {
@@ -165,15 +179,17 @@ void spade_augment_draw_hashed(const spade_augment_options *o, uint64_t hash, in
     }
 }
 
-spade_status spade_augment_draw(spade_context *context, const spade_augment_options *options, const spade_picture *picture,
-                                int64_t height, int64_t width, int64_t first, int64_t count, spade_variant *out)
+spade_status spade_augment_draw(spade_context *context, const spade_augment_options *options,
+                                const spade_picture *picture, int64_t height, int64_t width, int64_t first,
+                                int64_t count, spade_variant *out)
 {
     SPADE_TRY(spade_augment_check_options(context, options));
     if (first < 0 || count < 0 || height < 1 || width < 1 || picture->height < 1 || picture->width < 1) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: variants %lld + %lld of a picture of %lld x %lld pixels",
-                          (long long)first, (long long)count, (long long)picture->width, (long long)picture->height);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "augmentation: variants %lld + %lld of a picture of %lld x %lld pixels", (long long)first,
+                          (long long)count, (long long)picture->width, (long long)picture->height);
     }
-    spade_augment_draw_hashed(options, spade_picture_hash(picture), picture->height, picture->width, height, width, first, count,
-                              out);
+    spade_augment_draw_hashed(options, spade_picture_hash(picture), picture->height, picture->width, height, width,
+                              first, count, out);
     return SPADE_OK;
 }

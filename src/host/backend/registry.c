@@ -45,9 +45,11 @@ spade_status spade_device_open(spade_context *context, const char *name, spade_d
         return spade_backend_cpu.open(context, 0, out);
     }
     if (device_index(name, "cuda") >= 0) {
-        return spade_fail(context, SPADE_ERROR_DEVICE, "device %s: this build of spade has no CUDA backend; use cpu", name);
+        return spade_fail(context, SPADE_ERROR_DEVICE, "device %s: this build of spade has no CUDA backend; use cpu",
+                          name);
     }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no device named \"%s\"; known are auto, cpu, cuda, cuda:N", name);
+    return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                      "there is no device named \"%s\"; known are auto, cpu, cuda, cuda:N", name);
 }
 
 /* ---- context */
@@ -72,7 +74,8 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
     context->progress = options->progress;
     context->user = options->user;
     if (options->threads < 0 || options->threads > MAX_THREADS) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "threads: %d is not in 0..%d", options->threads, (int)MAX_THREADS);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "threads: %d is not in 0..%d", options->threads,
+                          (int)MAX_THREADS);
     }
     int available = omp_get_max_threads();
     context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
@@ -88,7 +91,10 @@ void spade_context_destroy(spade_context *context)
 
 /* ---- versions */
 
-const char *spade_version(void) { return SPADE_VERSION; }
+const char *spade_version(void)
+{
+    return SPADE_VERSION;
+}
 
 static char library_versions[1024]; /* written once, below */
 
@@ -100,8 +106,9 @@ static void write_library_versions(void)
     LAPACKE_ilaver(&major, &minor, &patch);
     if (strncmp(openblas, "OpenBLAS ", strlen("OpenBLAS ")) == 0) { openblas += strlen("OpenBLAS "); }
     snprintf(library_versions, sizeof library_versions,
-             "oneDNN %d.%d.%d\nOpenBLAS %s\nLAPACK %d.%d.%d\nlibcyaml %s\njansson %s\nzlib %s\n", dnnl->major, dnnl->minor,
-             dnnl->patch, openblas, major, minor, patch, cyaml_version_str, jansson_version_str(), zlibVersion());
+             "oneDNN %d.%d.%d\nOpenBLAS %s\nLAPACK %d.%d.%d\nlibcyaml %s\njansson %s\nzlib %s\n", dnnl->major,
+             dnnl->minor, dnnl->patch, openblas, major, minor, patch, cyaml_version_str, jansson_version_str(),
+             zlibVersion());
 }
 
 const char *spade_library_versions(void)

@@ -1,6 +1,6 @@
 /*
- * filter.h - Pillow's antialiased bilinear filter, shared by the 8-bit resize (io/) and the float resize of the augmentation
- * (backends).
+ * filter.h - Pillow's antialiased bilinear filter, shared by the 8-bit resize (io/) and the float resize of the
+ * augmentation (backends).
  */
 #ifndef SPADE_FILTER_H
 #define SPADE_FILTER_H
@@ -8,16 +8,16 @@
 #include "base/base.h"
 
 /*
- * One axis of a resize from `in` to `out` samples: output i = sum over k < count[i] of weight[i * taps + k] * input[first[i] + k].
- * Triangle filter, its support scaled by in/out when shrinking, clipped at the borders and normalised (libImaging/Resample.c).
- * Lives in memory that the caller gives.
+ * One axis of a resize from `in` to `out` samples: output i = sum over k < count[i] of weight[i * taps + k] *
+ * input[first[i] + k]. Triangle filter, its support scaled by in/out when shrinking, clipped at the borders and
+ * normalised (libImaging/Resample.c). Lives in memory that the caller gives.
  */
 typedef struct spade_filter {
     int64_t in, out;
-    int64_t taps;    /* most taps of any output */
-    double *weight;  /* [out, taps], zero beyond count */
-    int32_t *first;  /* [out] */
-    int32_t *count;  /* [out] */
+    int64_t taps;   /* most taps of any output */
+    double *weight; /* [out, taps], zero beyond count */
+    int32_t *first; /* [out] */
+    int32_t *count; /* [out] */
 } spade_filter;
 
 /* Bytes of memory that spade_filter_init() needs, a multiple of 64. in, out: 1 to 2^24. */

@@ -9,7 +9,8 @@ static double median_of_three(double a, double b, double c)
     return a < c ? a : (b < c ? c : b);
 }
 
-/* The value of rank k (from 0) of a[0 .. n-1]; reorders a. Hoare's partition: it stops on equal keys, so many ties cost nothing. */
+/* The value of rank k (from 0) of a[0 .. n-1]; reorders a. Hoare's partition: it stops on equal keys, so many ties cost
+ * nothing. */
 static double select_rank(double *a, int64_t n, int64_t k)
 {
     int64_t low = 0, high = n - 1;
@@ -36,7 +37,8 @@ static double select_rank(double *a, int64_t n, int64_t k)
     return a[k];
 }
 
-void spade_select_lowest(const double *scores, int64_t rows, int64_t columns, int64_t count, double *scratch, uint8_t *mask)
+void spade_select_lowest(const double *scores, int64_t rows, int64_t columns, int64_t count, double *scratch,
+                         uint8_t *mask)
 {
     int64_t n = rows * columns;
     if (count <= 0 || count >= n) {

@@ -7,9 +7,11 @@
 #include <stdint.h>
 
 /*
- * Mark the `count` lowest of the scores [columns, rows] (one column of the weight after the other) in mask [columns, rows]
- * with 1, the rest with 0. Ties: lower row, then lower column. scratch: [columns * rows]. 0 <= count <= columns * rows.
+ * Mark the `count` lowest of the scores [columns, rows] (one column of the weight after the other) in mask [columns,
+ * rows] with 1, the rest with 0. Ties: lower row, then lower column. scratch: [columns * rows]. 0 <= count <= columns *
+ * rows.
  */
-void spade_select_lowest(const double *scores, int64_t rows, int64_t columns, int64_t count, double *scratch, uint8_t *mask);
+void spade_select_lowest(const double *scores, int64_t rows, int64_t columns, int64_t count, double *scratch,
+                         uint8_t *mask);
 
 #endif

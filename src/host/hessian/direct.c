@@ -1,6 +1,6 @@
 /*
- * direct.c - the Hessian in its direct form: unfold the layer's input, multiply it by its own transpose. The backend gathers the
- * patches; here is what they are.
+ * direct.c - the Hessian in its direct form: unfold the layer's input, multiply it by its own transpose. The backend
+ * gathers the patches; here is what they are.
  */
 #include "hessian/hessians.h"
 

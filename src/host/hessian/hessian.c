@@ -1,6 +1,6 @@
 /*
- * hessian.c - the Hessians of several layers in one pass of the batch through the dense network. Variants run in micro-batches
- * of a fixed size, in order; the last one, where it is smaller, has its own plan.
+ * hessian.c - the Hessians of several layers in one pass of the batch through the dense network. Variants run in
+ * micro-batches of a fixed size, in order; the last one, where it is smaller, has its own plan.
  */
 #include <math.h>
 
@@ -16,12 +16,12 @@ typedef struct pass {
     spade_plan *plan, *last_plan; /* last_plan: NULL where the micro-batches divide the batch */
     spade_weights *weights;
     bool *wanted;
-    int *slot;                    /* layer -> accumulator, -1 */
-    float *input;                 /* host [SPADE_MICRO_BATCH, C, H, W] */
+    int *slot;    /* layer -> accumulator, -1 */
+    float *input; /* host [SPADE_MICRO_BATCH, C, H, W] */
     size_t input_bytes;
-    void *workspace;              /* device */
+    void *workspace; /* device */
     size_t workspace_bytes;
-    double scale;                 /* 2 / n */
+    double scale; /* 2 / n */
 } pass;
 
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
@@ -33,8 +33,8 @@ uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precisio
 
 /* ---- accumulators */
 
-static spade_status make_accumulator(spade_context *context, const spade_model *model, int layer, spade_precision precision,
-                                     spade_accumulator *out)
+static spade_status make_accumulator(spade_context *context, const spade_model *model, int layer,
+                                     spade_precision precision, spade_accumulator *out)
 {
     const spade_layer *l = &model->graph.layers[layer];
     const spade_backend *backend = context->device->backend;
@@ -67,7 +67,9 @@ static spade_status make_hessians(spade_context *context, const spade_model *mod
     h->context = context;
     h->precision = precision;
     h->accumulators = calloc((size_t)count + 1, sizeof *h->accumulators);
-    if (!h->accumulators) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", count); }
+    if (!h->accumulators) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", count);
+    }
     for (int i = 0; i < count; i++) {
         SPADE_TRY(make_accumulator(context, model, layers[i], precision, &h->accumulators[h->count++]));
     }
@@ -122,7 +124,8 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers,
         if (bytes > p->workspace_bytes) { p->workspace_bytes = bytes; }
     }
     if (p->workspace_bytes) {
-        SPADE_TRY(context->device->backend->alloc(context->device, p->workspace_bytes, "patches of a Hessian", &p->workspace));
+        SPADE_TRY(context->device->backend->alloc(context->device, p->workspace_bytes, "patches of a Hessian",
+                                                  &p->workspace));
     }
     p->input_bytes = (size_t)(full * dims[1] * dims[2] * dims[3]) * sizeof(float);
     p->scale = 2.0 / (double)dims[0];
@@ -157,8 +160,8 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
     return SPADE_OK;
 }
 
-static spade_status check_request(spade_context *context, const spade_model *model, const int64_t dims[4], const int *layers,
-                                  int count)
+static spade_status check_request(spade_context *context, const spade_model *model, const int64_t dims[4],
+                                  const int *layers, int count)
 {
     int64_t channels, height, width;
     spade_model_input(model, &channels, &height, &width);
@@ -196,8 +199,8 @@ spade_status spade_hessian_accumulate(spade_context *context, const spade_model 
     return status;
 }
 
-spade_status spade_hessian_need(spade_context *context, const spade_model *model, const spade_batch *batch, const int *layers,
-                                int count, spade_precision precision, uint64_t *bytes)
+spade_status spade_hessian_need(spade_context *context, const spade_model *model, const spade_batch *batch,
+                                const int *layers, int count, spade_precision precision, uint64_t *bytes)
 {
     pass p = {.context = context, .model = model};
     int64_t dims[4];
@@ -217,7 +220,8 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
 /* ---- reading */
 
 /* Numbers first .. first+count-1 of an accumulator -> out. A failed download gives NaN, which the solver refuses. */
-static void read_numbers(const spade_hessians *hessians, const spade_accumulator *a, int64_t first, int64_t count, double *out)
+static void read_numbers(const spade_hessians *hessians, const spade_accumulator *a, int64_t first, int64_t count,
+                         double *out)
 {
     spade_device *device = hessians->context->device;
     if (hessians->precision == SPADE_FP64) {
@@ -270,5 +274,7 @@ void spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group
 {
     const spade_accumulator *a = &hessians->accumulators[i];
     int64_t k = a->columns;
-    for (int64_t r = 0; r < k; r++) { read_numbers(hessians, a, (group * k + r) * k + r, 1, &out[weight_column(a, r)]); }
+    for (int64_t r = 0; r < k; r++) {
+        read_numbers(hessians, a, (group * k + r) * k + r, 1, &out[weight_column(a, r)]);
+    }
 }

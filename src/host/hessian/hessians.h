@@ -9,10 +9,10 @@
 
 typedef struct spade_accumulator {
     int layer;
-    int64_t groups, columns;    /* K */
+    int64_t groups, columns;     /* K */
     int64_t channels, positions; /* K = channels * positions: channels of a group, kernel positions */
     size_t bytes;
-    void *h;                    /* device [groups, K, K], lower triangles, columns in (row, column, channel) order */
+    void *h; /* device [groups, K, K], lower triangles, columns in (row, column, channel) order */
 } spade_accumulator;
 
 struct spade_hessians {
@@ -34,10 +34,10 @@ size_t spade_hessian_direct_bytes(const spade_model *model, int layer, int64_t n
 /* hessian.c. The upper triangle (column >= row) only; the rest of out is not written. */
 void spade_hessian_get_upper(const spade_hessians *hessians, int i, int64_t group, double *out);
 /*
- * Bytes that accumulating these layers takes at its peak beyond what the context holds now, found by making everything and
- * releasing it again without a budget.
+ * Bytes that accumulating these layers takes at its peak beyond what the context holds now, found by making everything
+ * and releasing it again without a budget.
  */
-spade_status spade_hessian_need(spade_context *context, const spade_model *model, const spade_batch *batch, const int *layers,
-                                int count, spade_precision precision, uint64_t *bytes);
+spade_status spade_hessian_need(spade_context *context, const spade_model *model, const spade_batch *batch,
+                                const int *layers, int count, spade_precision precision, uint64_t *bytes);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * decode_worker.c - spade-decode: one picture file in (fd 0, or a path), one block of RGB out (fd 1).
  *
- * A process of its own because stb_image 2.27 reads out of bounds on hostile JPEG files: a crash or a hang here is that file's
- * error and nobody else's. It also accepts half a BMP, PNM, JPEG or a PNG with wrong checksums, so the containers are checked
- * here first: header, sizes, checksums, end marker. Memory is limited by counting stb's allocations (an address space limit would
- * break AddressSanitizer), time by RLIMIT_CPU.
+ * A process of its own because stb_image 2.27 reads out of bounds on hostile JPEG files: a crash or a hang here is that
+ * file's error and nobody else's. It also accepts half a BMP, PNM, JPEG or a PNG with wrong checksums, so the
+ * containers are checked here first: header, sizes, checksums, end marker. Memory is limited by counting stb's
+ * allocations (an address space limit would break AddressSanitizer), time by RLIMIT_CPU.
  *
  * Out: "SPD1", then width, height, flags (uint32, native order), then height * width * 3 bytes.
  * On failure: exit status 1 and the reason, one line, on fd 2.
@@ -24,7 +24,8 @@
 enum { MAX_SIDE = 16384, MAX_PIXELS = 64 * 1000 * 1000, MAX_FILE = 256 << 20, MAX_SECONDS = 20 };
 enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
 
-/* ---- counted allocation: stb asks for memory as the file says, this says no. One picture a process, so one counter. */
+/* ---- counted allocation: stb asks for memory as the file says, this says no. One picture a process, so one counter.
+ */
 static size_t allocated, allocation_limit;
 
 typedef union block_head {
@@ -332,7 +333,8 @@ static uint32_t pnm_sample(file_bytes file, size_t *at, char kind, uint32_t larg
     return value < largest ? value : largest;
 }
 
-/* Grey above 8 bits is stretched to 16 bits and then clipped at 255, everything else is stretched to 8 bits: as Pillow does. */
+/* Grey above 8 bits is stretched to 16 bits and then clipped at 255, everything else is stretched to 8 bits: as Pillow
+ * does. */
 static uint8_t pnm_to_byte(uint32_t value, uint32_t largest, bool grey)
 {
     if (largest == 255) { return (uint8_t)value; }

@@ -101,7 +101,10 @@ static bool parse_header(cursor c, npy_header *header)
         if (!take_string(&c, key, sizeof key) || !take(&c, ':')) { return false; }
         if (strcmp(key, "descr") == 0 && !descr) {
             descr = take_string(&c, header->descr, sizeof header->descr);
-            if (!descr) { snprintf(header->descr, sizeof header->descr, "?"); return true; }
+            if (!descr) {
+                snprintf(header->descr, sizeof header->descr, "?");
+                return true;
+            }
         } else if (strcmp(key, "fortran_order") == 0 && !order) {
             header->fortran = take_word(&c, "True");
             order = header->fortran || take_word(&c, "False");
@@ -124,10 +127,10 @@ static bool parse_header(cursor c, npy_header *header)
 /* "float16" for "<f2": what people call it. */
 static const char *type_name(const char *descr)
 {
-    static const char *const names[][2] = {{"f2", "float16"}, {"f4", "float32"}, {"f8", "float64"}, {"i1", "int8"},
-                                           {"i2", "int16"},   {"i4", "int32"},   {"i8", "int64"},   {"u1", "uint8"},
-                                           {"u2", "uint16"},  {"u4", "uint32"},  {"u8", "uint64"},  {"b1", "bool"},
-                                           {"c8", "complex64"}, {"c16", "complex128"}};
+    static const char *const names[][2] = {
+        {"f2", "float16"}, {"f4", "float32"}, {"f8", "float64"},   {"i1", "int8"},       {"i2", "int16"},
+        {"i4", "int32"},   {"i8", "int64"},   {"u1", "uint8"},     {"u2", "uint16"},     {"u4", "uint32"},
+        {"u8", "uint64"},  {"b1", "bool"},    {"c8", "complex64"}, {"c16", "complex128"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (descr[0] && strcmp(descr + 1, names[i][0]) == 0) { return names[i][1]; }
     }
@@ -142,21 +145,24 @@ static spade_status read_header(spade_context *context, const char *path, const 
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: not a NumPy .npy file", path);
     }
     if (p[6] < 1 || p[6] > 3 || p[7] != 0) {
-        return spade_fail(context, SPADE_ERROR_INPUT, "%s: .npy format %d.%d, known are 1.0, 2.0 and 3.0", path, p[6], p[7]);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: .npy format %d.%d, known are 1.0, 2.0 and 3.0", path, p[6],
+                          p[7]);
     }
     size_t start = p[6] == 1 ? 10 : 12;
     if (file->size < start) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: truncated in the header", path); }
     size_t length = p[8] | (size_t)p[9] << 8;
     if (p[6] > 1) { length |= (size_t)p[10] << 16 | (size_t)p[11] << 24; }
     if (length > MAX_HEADER) {
-        return spade_fail(context, SPADE_ERROR_INPUT, "%s: a header of %zu bytes, the limit is %d", path, length, MAX_HEADER);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: a header of %zu bytes, the limit is %d", path, length,
+                          MAX_HEADER);
     }
     if (length > file->size - start) {
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: truncated in the header", path);
     }
     cursor text = {(const char *)p + start, (const char *)p + start + length};
     if (!parse_header(text, header)) {
-        return spade_fail(context, SPADE_ERROR_INPUT, "%s: malformed .npy header (rank is limited to %d)", path, SPADE_MAX_RANK);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: malformed .npy header (rank is limited to %d)", path,
+                          SPADE_MAX_RANK);
     }
     *data_at = start + length;
     return SPADE_OK;
@@ -170,17 +176,21 @@ static spade_status check_content(spade_context *context, const char *path, cons
     bool is_double = strcmp(header->descr, "<f8") == 0;
     if (strcmp(header->descr, "<f4") != 0 && !(is_double && allow_float64)) {
         if (strcmp(header->descr, "?") == 0) {
-            return spade_fail(context, SPADE_ERROR_INPUT, "%s: a structured or malformed type, expected %s", path, wanted);
+            return spade_fail(context, SPADE_ERROR_INPUT, "%s: a structured or malformed type, expected %s", path,
+                              wanted);
         }
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: type %s%s ('%s'), expected %s", path,
-                          header->descr[0] == '>' ? "big-endian " : "", type_name(header->descr), header->descr, wanted);
+                          header->descr[0] == '>' ? "big-endian " : "", type_name(header->descr), header->descr,
+                          wanted);
     }
     if (header->fortran && header->rank > 1) {
-        return spade_fail(context, SPADE_ERROR_INPUT, "%s: Fortran order, expected C order (numpy.ascontiguousarray)", path);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: Fortran order, expected C order (numpy.ascontiguousarray)",
+                          path);
     }
     *element = is_double ? 8 : 4;
     int64_t need;
-    if (!spade_mul_dims(header->dims, header->rank, count) || __builtin_mul_overflow(*count, (int64_t)*element, &need)) {
+    if (!spade_mul_dims(header->dims, header->rank, count) ||
+        __builtin_mul_overflow(*count, (int64_t)*element, &need)) {
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: the shape overflows", path);
     }
     if ((uint64_t)need != bytes) {
@@ -220,8 +230,8 @@ spade_status spade_array_load(spade_context *context, const char *path, int allo
             memcpy(&out->data[i], data + 4 * i, 4);
         }
         if (!isfinite(out->data[i])) {
-            status = spade_fail(context, SPADE_ERROR_INPUT, "%s: element %lld is not a finite number%s", path, (long long)i,
-                                element == 8 ? " in float32" : "");
+            status = spade_fail(context, SPADE_ERROR_INPUT, "%s: element %lld is not a finite number%s", path,
+                                (long long)i, element == 8 ? " in float32" : "");
             goto done;
         }
     }
@@ -231,7 +241,8 @@ done:
     return status;
 }
 
-spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank, const int64_t *dims)
+spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank,
+                              const int64_t *dims)
 {
     char header[512];
     char shape[256] = "";
@@ -244,7 +255,8 @@ spade_status spade_array_save(spade_context *context, const char *path, const fl
         length += (size_t)snprintf(shape + length, sizeof shape - length, "%s%lld", i ? ", " : "", (long long)dims[i]);
     }
     if (rank == 1) { snprintf(shape + length, sizeof shape - length, ","); }
-    int text = snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", shape);
+    int text =
+        snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", shape);
     size_t total = ((size_t)text + 10 + 1 + 63) / 64 * 64; /* data begin at a multiple of 64, as NumPy writes them */
     memset(header + 10 + text, ' ', total - 10 - (size_t)text);
     header[total - 1] = '\n';

@@ -1,8 +1,9 @@
 /*
  * overlay.c - maps as pictures for people: reduction over channels, a robust scale, and the overlay on the picture.
  *
- * Colours are mixed in OKLab (Ottosson 2020), so that equal steps of the map look like equal steps. Unsigned maps: control points
- * of matplotlib's "inferno" (CC0). Signed maps: two ramps of equal lightness, orange-red above zero and blue below.
+ * Colours are mixed in OKLab (Ottosson 2020), so that equal steps of the map look like equal steps. Unsigned maps:
+ * control points of matplotlib's "inferno" (CC0). Signed maps: two ramps of equal lightness, orange-red above zero and
+ * blue below.
  */
 #include <math.h>
 
@@ -12,7 +13,8 @@
 /* Small pictures are enlarged until the shorter side has SHORT_SIDE pixels or the whole has MAX_PIXELS. */
 enum { LEVELS = 256, SHORT_SIDE = 256, MAX_PIXELS = 1 << 24 };
 
-void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_t width, spade_reduce reduce, float *out)
+void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_t width, spade_reduce reduce,
+                      float *out)
 {
     int64_t pixels = height * width;
     for (int64_t i = 0; i < pixels; i++) {
@@ -89,8 +91,9 @@ static colour srgb_of(colour lab)
 /* ---- colour maps: t in [0, 1] -> sRGB */
 static colour sequential(double t)
 {
-    static const uint8_t points[][3] = {{0, 0, 4},     {22, 11, 57},  {66, 10, 104},  {106, 23, 110}, {147, 38, 103}, {188, 55, 84},
-                                        {221, 81, 58}, {243, 120, 25}, {252, 165, 10}, {246, 215, 70}, {252, 255, 164}};
+    static const uint8_t points[][3] = {{0, 0, 4},      {22, 11, 57},   {66, 10, 104},  {106, 23, 110},
+                                        {147, 38, 103}, {188, 55, 84},  {221, 81, 58},  {243, 120, 25},
+                                        {252, 165, 10}, {246, 215, 70}, {252, 255, 164}};
     enum { LAST = sizeof points / sizeof *points - 1 };
     int below = (int)(t * LAST) < LAST ? (int)(t * LAST) : LAST - 1;
     colour a = oklab_of(points[below]), b = oklab_of(points[below + 1]);
@@ -106,7 +109,8 @@ static colour diverging(double t, bool negative)
     return srgb_of((colour){{lightness, chroma * cos(hue), chroma * sin(hue)}});
 }
 
-/* ---- enlarging by a whole factor with cubic splines: Catmull-Rom is sharp, the B-spline smooths the noise of a small map */
+/* ---- enlarging by a whole factor with cubic splines: Catmull-Rom is sharp, the B-spline smooths the noise of a small
+ * map */
 typedef struct spline {
     double b, c; /* Mitchell and Netravali's parameters */
 } spline;
@@ -118,13 +122,16 @@ static double spline_weight(spline s, double x)
         return ((12 - 9 * s.b - 6 * s.c) * x * x * x + (-18 + 12 * s.b + 6 * s.c) * x * x + 6 - 2 * s.b) / 6;
     }
     if (x < 2.0) {
-        return ((-s.b - 6 * s.c) * x * x * x + (6 * s.b + 30 * s.c) * x * x + (-12 * s.b - 48 * s.c) * x + 8 * s.b + 24 * s.c) / 6;
+        return ((-s.b - 6 * s.c) * x * x * x + (6 * s.b + 30 * s.c) * x * x + (-12 * s.b - 48 * s.c) * x + 8 * s.b +
+                24 * s.c) /
+               6;
     }
     return 0.0;
 }
 
 /* in: n samples, `step` apart -> out: n * factor samples, `out_step` apart. Borders repeat. */
-static void enlarge_line(spline s, int64_t factor, const float *in, int64_t n, int64_t step, float *out, int64_t out_step)
+static void enlarge_line(spline s, int64_t factor, const float *in, int64_t n, int64_t step, float *out,
+                         int64_t out_step)
 {
     for (int64_t i = 0; i < n * factor; i++) {
         double at = ((double)i + 0.5) / (double)factor - 0.5, sum = 0.0;
@@ -138,14 +145,17 @@ static void enlarge_line(spline s, int64_t factor, const float *in, int64_t n, i
 }
 
 /* plane [height, width] -> out [height * factor, width * factor]; scratch [height, width * factor] */
-static void enlarge(spline s, int64_t factor, const float *plane, int64_t height, int64_t width, float *scratch, float *out)
+static void enlarge(spline s, int64_t factor, const float *plane, int64_t height, int64_t width, float *scratch,
+                    float *out)
 {
     int64_t wide = width * factor;
     if (factor == 1) {
         memcpy(out, plane, (size_t)(height * width) * sizeof *out);
         return;
     }
-    for (int64_t y = 0; y < height; y++) { enlarge_line(s, factor, plane + y * width, width, 1, scratch + y * wide, 1); }
+    for (int64_t y = 0; y < height; y++) {
+        enlarge_line(s, factor, plane + y * width, width, 1, scratch + y * wide, 1);
+    }
     for (int64_t x = 0; x < wide; x++) { enlarge_line(s, factor, scratch + x, height, wide, out + x, wide); }
 }
 
@@ -176,7 +186,8 @@ static void base_plane(const spade_picture *picture, int channel, float *out)
     }
 }
 
-static void compose(const blend_table tables[2], const float *heat, const float *base, int64_t pixels, int channel, uint8_t *rgb)
+static void compose(const blend_table tables[2], const float *heat, const float *base, int64_t pixels, int channel,
+                    uint8_t *rgb)
 {
     for (int64_t i = 0; i < pixels; i++) {
         float level = fabsf(heat[i]) * (LEVELS - 1);
@@ -193,9 +204,13 @@ static spade_status check_map(spade_context *context, const spade_picture *pictu
     if (picture->height < 1 || picture->width < 1) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "overlay: a picture without pixels");
     }
-    if (!isfinite(scale) || scale < 0.0) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "overlay: a scale of %g", scale); }
+    if (!isfinite(scale) || scale < 0.0) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "overlay: a scale of %g", scale);
+    }
     for (int64_t i = 0; i < picture->height * picture->width; i++) {
-        if (!isfinite(reduced[i])) { return spade_fail(context, SPADE_ERROR_NUMERICAL, "overlay: the map is not finite"); }
+        if (!isfinite(reduced[i])) {
+            return spade_fail(context, SPADE_ERROR_NUMERICAL, "overlay: the map is not finite");
+        }
     }
     return SPADE_OK;
 }

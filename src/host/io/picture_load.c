@@ -1,8 +1,8 @@
 /*
  * picture_load.c - pictures through spade-decode, a helper process each (decode_worker.c says why).
  *
- * Helpers are started with posix_spawn, never fork: after OpenMP or CUDA a forked process is not safe. As many run at once as the
- * context has threads; one poll loop drains their pipes.
+ * Helpers are started with posix_spawn, never fork: after OpenMP or CUDA a forked process is not safe. As many run at
+ * once as the context has threads; one poll loop drains their pipes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,11 +23,11 @@ enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
 
 /* One running helper and what came from it so far. */
 typedef struct helper {
-    int index;                     /* which of the files, -1: idle */
+    int index; /* which of the files, -1: idle */
     pid_t pid;
-    int out, error;                /* read ends, -1: closed */
+    int out, error; /* read ends, -1: closed */
     double started;
-    size_t received, expected;     /* bytes of header and pixels; expected is known after the header */
+    size_t received, expected; /* bytes of header and pixels; expected is known after the header */
     uint32_t header[HEADER_BYTES / 4];
     uint8_t *rgb;
     char reason[256];
@@ -83,7 +83,8 @@ static spade_status find_helper(spade_context *context, char *path, size_t capac
         snprintf(path, capacity, "%s/spade-decode", folders[i]);
         if (access(path, X_OK) == 0) { return SPADE_OK; }
     }
-    return spade_fail(context, SPADE_ERROR_IO, "the picture decoder spade-decode is missing (looked beside the program, in %s and in %s)",
+    return spade_fail(context, SPADE_ERROR_IO,
+                      "the picture decoder spade-decode is missing (looked beside the program, in %s and in %s)",
                       SPADE_BUILD_DIR, SPADE_LIBEXEC);
 }
 
@@ -233,14 +234,17 @@ static spade_status finish_helper(spade_context *context, helper *h, const char 
     close_fd(&h->out);
     close_fd(&h->error);
     if (h->timed_out || h->bad_output || h->out_of_memory) { kill(h->pid, SIGKILL); }
-    do { reaped = waitpid(h->pid, &code, 0); } while (reaped < 0 && errno == EINTR);
+    do {
+        reaped = waitpid(h->pid, &code, 0);
+    } while (reaped < 0 && errno == EINTR);
     if (reaped < 0) { code = 0; } /* the program ignores its children: judge by the output alone */
     bool complete = h->rgb && h->received == h->expected;
     spade_status status = SPADE_OK;
     if (h->timed_out || (WIFSIGNALED(code) && WTERMSIG(code) == SIGXCPU)) {
         status = spade_fail(context, SPADE_ERROR_INPUT, "%s: decoding took longer than %.0f s", path, MAX_SECONDS);
     } else if (h->out_of_memory) {
-        status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: no memory for %u x %u pixels", path, h->header[1], h->header[2]);
+        status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: no memory for %u x %u pixels", path, h->header[1],
+                            h->header[2]);
     } else if (h->bad_output) {
         status = spade_fail(context, SPADE_ERROR_INTERNAL, "%s: the picture decoder sent nonsense", path);
     } else if (WIFSIGNALED(code)) {
@@ -254,11 +258,10 @@ static spade_status finish_helper(spade_context *context, helper *h, const char 
         free(h->rgb);
     } else {
         *out = (spade_picture){h->header[2], h->header[1], h->rgb, (h->header[3] & FLAG_EXIF_ROTATED) != 0};
-        if (out->exif_rotated) {
-            spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored", path);
-        }
+        if (out->exif_rotated) { spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored", path); }
         if (h->header[3] & FLAG_GREY_CLIPPED) {
-            spade_log(context, SPADE_LOG_WARNING, "%s: 16-bit grey, values above 255 become white (as in Pillow)", path);
+            spade_log(context, SPADE_LOG_WARNING, "%s: 16-bit grey, values above 255 become white (as in Pillow)",
+                      path);
         }
     }
     *h = (helper){.index = -1, .out = -1, .error = -1};

@@ -1,4 +1,5 @@
-/* png.c - a small PNG writer: 8-bit grey or RGB, filters chosen per row by the least sum of absolute differences, zlib. */
+/* png.c - a small PNG writer: 8-bit grey or RGB, filters chosen per row by the least sum of absolute differences, zlib.
+ */
 #include <zlib.h>
 
 #include "base/base.h"
@@ -30,8 +31,10 @@ static uint8_t paeth(uint8_t left, uint8_t up, uint8_t corner)
     return a <= b && a <= c ? left : b <= c ? up : corner;
 }
 
-/* One row through one filter -> sum of absolute values of the result as signed bytes. above: the row before, zeros for the first. */
-static uint64_t filter_row(int kind, const uint8_t *row, const uint8_t *above, size_t size, size_t channels, uint8_t *out)
+/* One row through one filter -> sum of absolute values of the result as signed bytes. above: the row before, zeros for
+ * the first. */
+static uint64_t filter_row(int kind, const uint8_t *row, const uint8_t *above, size_t size, size_t channels,
+                           uint8_t *out)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < size; i++) {
@@ -52,7 +55,8 @@ static uint64_t filter_row(int kind, const uint8_t *row, const uint8_t *above, s
 }
 
 /* pixels [height, row bytes] -> scanlines [height, 1 + row bytes]. scratch: 2 rows, the first of them zeros. */
-static void filter_rows(const uint8_t *pixels, size_t height, size_t row_bytes, size_t channels, uint8_t *scratch, uint8_t *out)
+static void filter_rows(const uint8_t *pixels, size_t height, size_t row_bytes, size_t channels, uint8_t *scratch,
+                        uint8_t *out)
 {
     const uint8_t *above = scratch;
     uint8_t *candidate = scratch + row_bytes;
@@ -71,16 +75,18 @@ static void filter_rows(const uint8_t *pixels, size_t height, size_t row_bytes, 
     }
 }
 
-spade_status spade_png_encode(spade_context *context, const uint8_t *pixels, int64_t height, int64_t width, int channels,
-                              uint8_t **bytes, size_t *size)
+spade_status spade_png_encode(spade_context *context, const uint8_t *pixels, int64_t height, int64_t width,
+                              int channels, uint8_t **bytes, size_t *size)
 {
     *bytes = NULL;
     *size = 0;
     size_t lines_size = 0;
     if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE || (channels != 1 && channels != 3) ||
-        !spade_mul_size((size_t)height, (size_t)width * (size_t)channels + 1, &lines_size) || lines_size > (size_t)1 << 30) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "a PNG of %lld x %lld pixels and %d channels cannot be written",
-                          (long long)width, (long long)height, channels);
+        !spade_mul_size((size_t)height, (size_t)width * (size_t)channels + 1, &lines_size) ||
+        lines_size > (size_t)1 << 30) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "a PNG of %lld x %lld pixels and %d channels cannot be written", (long long)width,
+                          (long long)height, channels);
     }
     size_t row_bytes = (size_t)width * (size_t)channels;
     uLong bound = compressBound((uLong)lines_size);
@@ -113,8 +119,8 @@ done:
     return status;
 }
 
-spade_status spade_png_save(spade_context *context, const char *path, const uint8_t *pixels, int64_t height, int64_t width,
-                            int channels)
+spade_status spade_png_save(spade_context *context, const char *path, const uint8_t *pixels, int64_t height,
+                            int64_t width, int channels)
 {
     uint8_t *bytes = NULL;
     size_t size = 0;

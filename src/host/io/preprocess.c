@@ -1,6 +1,6 @@
 /*
- * preprocess.c - decoded picture -> the network's input, as torchvision does it: Resize (shorter side), CenterCrop, ToTensor,
- * Normalize; the same geometry for masks; and back from a ready input to a picture.
+ * preprocess.c - decoded picture -> the network's input, as torchvision does it: Resize (shorter side), CenterCrop,
+ * ToTensor, Normalize; the same geometry for masks; and back from a ready input to a picture.
  */
 #include <math.h>
 
@@ -11,25 +11,24 @@ enum { MAX_SIDE = 16384 };
 
 void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width)
 {
-    *preprocess = (spade_preprocess){.resize = -1,
-                                     .height = height,
-                                     .width = width,
-                                     .mean = {0.485, 0.456, 0.406},
-                                     .std = {0.229, 0.224, 0.225}};
+    *preprocess = (spade_preprocess){
+        .resize = -1, .height = height, .width = width, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}};
 }
 
 static spade_status check_preprocess(spade_context *context, const spade_preprocess *p)
 {
     if (p->height < 1 || p->width < 1 || p->height > MAX_SIDE || p->width > MAX_SIDE) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "input size %lld x %lld: must be 1 to %d a side", (long long)p->width,
-                          (long long)p->height, MAX_SIDE);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "input size %lld x %lld: must be 1 to %d a side",
+                          (long long)p->width, (long long)p->height, MAX_SIDE);
     }
     if (p->resize < -1 || p->resize > MAX_SIDE) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "resize %lld: must be 0 to %d", (long long)p->resize, MAX_SIDE);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "resize %lld: must be 0 to %d", (long long)p->resize,
+                          MAX_SIDE);
     }
     for (int c = 0; c < 3; c++) {
         if (!isfinite(p->mean[c]) || !isfinite(p->std[c]) || p->std[c] <= 0.0) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c], p->std[c]);
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c],
+                              p->std[c]);
         }
     }
     return SPADE_OK;
@@ -50,13 +49,15 @@ static int64_t crop_offset(int64_t size, int64_t crop)
     return difference % 2 == 1 && half % 2 == 1 ? half + 1 : half;
 }
 
-static spade_status find_geometry(spade_context *context, const spade_preprocess *p, const spade_picture *picture, geometry *out)
+static spade_status find_geometry(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+                                  geometry *out)
 {
     int64_t height = picture->height, width = picture->width;
     SPADE_TRY(check_preprocess(context, p));
     if (p->resize == 0) {
         if (height != p->height || width != p->width) {
-            return spade_fail(context, SPADE_ERROR_INPUT, "%lld x %lld pixels, but without a resize the network's %lld x %lld are needed",
+            return spade_fail(context, SPADE_ERROR_INPUT,
+                              "%lld x %lld pixels, but without a resize the network's %lld x %lld are needed",
                               (long long)width, (long long)height, (long long)p->width, (long long)p->height);
         }
         *out = (geometry){height, width, 0, 0};
@@ -67,8 +68,9 @@ static spade_status find_geometry(spade_context *context, const spade_preprocess
     int64_t longer_in = height > width ? height : width, shorter_in = height > width ? width : height;
     int64_t longer = (int64_t)((double)(shorter * longer_in) / (double)shorter_in);
     if (shorter > MAX_SIDE || longer > MAX_SIDE) {
-        return spade_fail(context, SPADE_ERROR_INPUT, "%lld x %lld pixels become %lld on the longer side, the limit is %d",
-                          (long long)width, (long long)height, (long long)longer, MAX_SIDE);
+        return spade_fail(context, SPADE_ERROR_INPUT,
+                          "%lld x %lld pixels become %lld on the longer side, the limit is %d", (long long)width,
+                          (long long)height, (long long)longer, MAX_SIDE);
     }
     out->height = height > width ? longer : shorter;
     out->width = height > width ? shorter : longer;
@@ -77,8 +79,8 @@ static spade_status find_geometry(spade_context *context, const spade_preprocess
     return SPADE_OK;
 }
 
-spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *p, const spade_picture *picture, float *out,
-                                    spade_picture *cropped)
+spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+                                    float *out, spade_picture *cropped)
 {
     geometry at;
     spade_picture resized = {0};
@@ -124,7 +126,8 @@ static void nearest_indices(int64_t in, int64_t out, int64_t *index)
     for (int64_t i = 0; i < out; i++, at += step) { index[i] = (int64_t)at < in ? (int64_t)at : in - 1; }
 }
 
-spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *p, const spade_picture *mask, uint8_t *out)
+spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *p, const spade_picture *mask,
+                                   uint8_t *out)
 {
     geometry at;
     SPADE_TRY(find_geometry(context, p, mask, &at));
@@ -144,7 +147,8 @@ spade_status spade_preprocess_mask(spade_context *context, const spade_preproces
     return SPADE_OK;
 }
 
-spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *p, const float *input, spade_picture *out)
+spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *p, const float *input,
+                                       spade_picture *out)
 {
     SPADE_TRY(check_preprocess(context, p));
     int64_t pixels = p->height * p->width;

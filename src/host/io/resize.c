@@ -1,4 +1,5 @@
-/* resize.c - antialiased bilinear resize of 8-bit RGB, equal to Pillow's bit for bit (libImaging/Resample.c, 8 bits a channel). */
+/* resize.c - antialiased bilinear resize of 8-bit RGB, equal to Pillow's bit for bit (libImaging/Resample.c, 8 bits a
+ * channel). */
 #include "base/filter.h"
 #include "spade/picture.h"
 
@@ -19,8 +20,8 @@ static uint8_t clip8(int32_t value)
 }
 
 /* in [height, filter->in, 3] -> out [height, filter->out, 3] */
-static void resize_rows(const spade_filter *filter, const int32_t *fixed, int threads, int64_t height, const uint8_t *in,
-                        uint8_t *out)
+static void resize_rows(const spade_filter *filter, const int32_t *fixed, int threads, int64_t height,
+                        const uint8_t *in, uint8_t *out)
 {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t y = 0; y < height; y++) {
@@ -37,8 +38,8 @@ static void resize_rows(const spade_filter *filter, const int32_t *fixed, int th
 }
 
 /* in [filter->in, samples] -> out [filter->out, samples] */
-static void resize_columns(const spade_filter *filter, const int32_t *fixed, int threads, int64_t samples, const uint8_t *in,
-                           uint8_t *out)
+static void resize_columns(const spade_filter *filter, const int32_t *fixed, int threads, int64_t samples,
+                           const uint8_t *in, uint8_t *out)
 {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t y = 0; y < filter->out; y++) {
@@ -57,7 +58,8 @@ spade_status spade_picture_resize(spade_context *context, const spade_picture *i
 {
     if (in->height < 1 || in->width < 1 || height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE ||
         in->height > MAX_SIDE || in->width > MAX_SIDE) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "cannot resize %lld x %lld pixels to %lld x %lld (limit: 1 to %d a side)",
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "cannot resize %lld x %lld pixels to %lld x %lld (limit: 1 to %d a side)",
                           (long long)in->width, (long long)in->height, (long long)width, (long long)height, MAX_SIDE);
     }
     size_t across_bytes = spade_filter_bytes(in->width, width), down_bytes = spade_filter_bytes(in->height, height);

@@ -95,7 +95,7 @@ static spade_status job_open(explain_job *job)
         SPADE_TRY(spade_array_load(context, request->batch, 0, &job->batch));
         SPADE_TRY(spade_check_array(context, request->batch, &job->batch, channels, height, width));
     }
-    return make_output(context, request->output);
+    return SPADE_OK;
 }
 
 static void job_close(explain_job *job)
@@ -248,6 +248,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, 3, job.preprocess.height,
                                     job.preprocess.width, &inputs));
     SPADE_GOTO(check_inputs(&job, &inputs));
+    SPADE_GOTO(make_output(context, request->output));
     SPADE_GOTO(report_open(&job, &page));
     status = run_inputs(&job, &inputs, &sample, results, failed, page, outcome);
     if (outcome->done) { /* also when the job broke off: what was done is worth keeping */

@@ -76,22 +76,24 @@ static void write_tally(FILE *file, const report *page)
     bool any = false;
     for (int m = 0; m < SPADE_METHOD_COUNT; m++) { any |= page->tally[m].maps > 0; }
     if (!any) { return; }
-    fputs("<div class=\"scroll\"><table><tr><th>ROC AUC against the masks</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
-          "<th class=\"n\">better</th><th class=\"n\">same</th><th class=\"n\">worse</th></tr>",
+    fputs("<div class=\"scroll\"><table><tr><th>ROC AUC</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
+          "<th class=\"n\">better &middot; same &middot; worse</th></tr>",
           file);
     for (int m = 0; m < SPADE_METHOD_COUNT; m++) {
         const method_tally *tally = &page->tally[m];
         if (!tally->maps) { continue; }
         double dense = tally->sum[DENSE] / tally->maps, trace = tally->sum[TRACE] / tally->maps;
         int order = compare_auc(dense, trace);
+        fputs("<tr><td>", file);
+        report_write_method(file, (spade_method)m);
         fprintf(file,
-                "<tr><td>%s, mean of %d</td><td class=\"n\">%s%.3f%s</td><td class=\"n\">%s%.3f%s</td><td class=\"n\">%d</td>"
-                "<td class=\"n\">%d</td><td class=\"n\">%d</td></tr>",
-                spade_method_name((spade_method)m), tally->maps, order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "",
+                "</td><td class=\"n\">%s%.3f%s</td><td class=\"n\">%s%.3f%s</td>"
+                "<td class=\"n\">%d &middot; %d &middot; %d</td></tr>",
+                order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "",
                 order > 0 ? "<b>" : "", trace, order > 0 ? "</b>" : "", tally->wins, tally->ties, tally->losses);
     }
-    fputs("</table></div><p class=\"soft\" style=\"margin-top:8px\">Better, same, worse: in how many maps the trace is closer to "
-          "the mask than the dense network (1 is perfect, 0.5 is chance).</p>",
+    fputs("</table></div><p class=\"soft below\">Means of the maps that have a mask; in how many of them the trace lies better, the "
+          "same or worse on the mask than the dense network. 1 is perfect, 0.5 is chance.</p>",
           file);
 }
 
@@ -110,10 +112,10 @@ static void write_summary(FILE *file, const report *page)
     fputs("</header>\n", file);
 }
 
-/* The colour bar, drawn by the same code as the overlays: a ramp over black. */
+/* The colour bar, drawn by the same code as the overlays: a ramp over dark grey. */
 static spade_status write_colour_bar(FILE *file, const report *page, bool is_signed)
 {
-    enum { WIDTH = 256, HEIGHT = 4 };
+    enum { WIDTH = 256, HEIGHT = 256 }; /* large enough that the overlay does not enlarge it; the style sheet makes it a bar */
     uint8_t grey[WIDTH * HEIGHT * 3];
     float ramp[WIDTH * HEIGHT];
     spade_picture background = {.height = HEIGHT, .width = WIDTH, .rgb = grey}, bar = {0};
@@ -125,7 +127,7 @@ static spade_status write_colour_bar(FILE *file, const report *page, bool is_sig
         ramp[i] = (float)(is_signed ? 2 * t - 1 : t);
     }
     SPADE_TRY(spade_overlay(page->job->context, &background, ramp, 1, is_signed, &bar));
-    spade_status status = spade_png_encode(page->job->context, bar.rgb, HEIGHT, WIDTH, 3, &png, &size);
+    spade_status status = spade_png_encode(page->job->context, bar.rgb, bar.height, bar.width, 3, &png, &size);
     spade_picture_clear(&bar);
     if (status != SPADE_OK) { return status; }
     fputs("<img alt=\"colour bar\" src=\"data:image/png;base64,", file);
@@ -148,8 +150,8 @@ static spade_status write_legend(FILE *file, const report *page)
         SPADE_TRY(write_colour_bar(file, page, true));
         fputs("<div class=\"ends\"><span>against</span><span>nothing</span><span>for</span></div></div>", file);
     }
-    fputs("</div><p class=\"soft\" style=\"margin:10px 0 0\">Dense and trace share one scale, so their colours can be compared. "
-          "The trace is the network with only the weights that this input needs; the others are zero.</p></section>\n",
+    fputs("</div><p class=\"soft below\">Dense and trace share one scale, so their colours can be compared. "
+          "The trace is the network with only the weights that keep its behaviour around this one input; the others are zero.</p></section>\n",
           file);
     return SPADE_OK;
 }

@@ -21,6 +21,8 @@ struct report {
 
 /* Two values that print the same are the same. */
 int compare_auc(double dense, double trace);
+/* The method's name for reading: "integrated gradients". */
+void report_write_method(FILE *file, spade_method method);
 /* report_card.c: one input. */
 void report_write_card(FILE *file, const explain_job *job, const explained_input *explained);
 

@@ -5,12 +5,18 @@
 #include "job/report.h"
 #include "job/text.h"
 
-enum { SHOWN_CLASSES = 4, SMALL_PICTURE = 160 };
+enum { SHOWN_CLASSES = 4, ALWAYS_SHOWN = 2 };
+static const double least_shown = 0.0005; /* a score that would print as 0.0 % */
 
 int compare_auc(double dense, double trace)
 {
     double difference = round(trace * 1000) - round(dense * 1000);
     return (difference > 0) - (difference < 0);
+}
+
+void report_write_method(FILE *file, spade_method method)
+{
+    for (const char *at = spade_method_name(method); *at; at++) { fputc(*at == '_' ? ' ' : *at, file); }
 }
 
 static void write_image(FILE *file, const uint8_t *png, size_t size, const char *text)
@@ -28,7 +34,7 @@ static void write_auc(FILE *file, double value, bool best)
     fprintf(file, "<span class=\"auc%s\">ROC AUC %.3f%s</span>", best ? " best" : "", value, best ? " &#9733;" : "");
 }
 
-static void write_map(FILE *file, const explained_pair *pair, int network, const char *size_class)
+static void write_map(FILE *file, const explained_pair *pair, int network)
 {
     const explained_map *map = &pair->maps[network];
     const explained_map *other = &pair->maps[1 - network];
@@ -37,24 +43,26 @@ static void write_map(FILE *file, const explained_pair *pair, int network, const
     bool best = both && compare_auc(other->roc_auc, map->roc_auc) > 0;
     char text[96];
     snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace", spade_method_name(pair->method));
-    fprintf(file, "<figure%s>", size_class);
+    fputs("<figure>", file);
     write_image(file, map->png, map->png_size, text);
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
     write_auc(file, map->roc_auc, best);
     fputs("</figcaption></figure>", file);
 }
 
-static void write_pairs(FILE *file, const explain_job *job, const explained_input *explained, const char *size_class)
+static void write_pairs(FILE *file, const explain_job *job, const explained_input *explained)
 {
     char buffer[32];
     fputs("<div class=\"maps\">", file);
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
-        fprintf(file, "<section><h3>%s <span class=\"soft\">for ", spade_method_name(pair->method));
+        fputs("<section><h3>", file);
+        report_write_method(file, pair->method);
+        fputs(" <span class=\"soft\">for ", file);
         spade_html_text(file, class_name(&job->names, pair->target, buffer));
         fputs("</span></h3><div class=\"pair\">", file);
-        write_map(file, pair, DENSE, size_class);
-        write_map(file, pair, TRACE, size_class);
+        write_map(file, pair, DENSE);
+        write_map(file, pair, TRACE);
         fputs("</div></section>", file);
     }
     fputs("</div>", file);
@@ -107,6 +115,8 @@ static void write_scores(FILE *file, const explain_job *job, const explained_inp
     fputs("</div>", file);
     for (int i = 0; i < count; i++) {
         bool top = shown[i] == explained->top[DENSE];
+        double highest = fmax(explained->scores[shown[i]], explained->scores[explained->outputs + shown[i]]);
+        if (i >= ALWAYS_SHOWN && highest < least_shown) { continue; }
         fprintf(file, "<div class=\"score\"><div class=\"name\">%s", top ? "<b>" : "");
         spade_html_text(file, class_name(&job->names, shown[i], buffer));
         fprintf(file, "%s</div>", top ? "</b>" : "");
@@ -141,16 +151,13 @@ static void write_head(FILE *file, const explain_job *job, const explained_input
 
 void report_write_card(FILE *file, const explain_job *job, const explained_input *explained)
 {
-    /* Small pictures are enlarged: then pixels are better than blur. */
-    bool small = job->preprocess.width <= SMALL_PICTURE;
-    const char *size_class = small ? " class=\"small\"" : "";
     fputs("<article class=\"card\">", file);
     write_head(file, job, explained);
-    fprintf(file, "<div class=\"body\"><div><h3>Input</h3><figure%s>", size_class);
+    fputs("<div class=\"body\"><div><h3>Input</h3><figure>", file);
     write_image(file, explained->png, explained->png_size, "what the network sees");
     fputs("</figure>", file);
     write_scores(file, job, explained);
     fputs("</div>", file);
-    write_pairs(file, job, explained, size_class);
+    write_pairs(file, job, explained);
     fputs("</div></article>\n", file);
 }

@@ -1,6 +1,7 @@
 /*
- * baseline.c - magnitude and random: the counts of the fast solver, block by block, without any update of the other weights.
- * Loss: tr (W-W') H (W-W')^T / 2 with the damped H, the quadratic form that the fast solver's errors sum up to.
+ * baseline.c - magnitude and random: the counts of the fast solver, block by block, without any update of the other
+ * weights. Loss: tr (W-W') H (W-W')^T / 2 with the damped H, the quadratic form that the fast solver's errors sum up
+ * to.
  */
 #include <cblas.h>
 
@@ -18,7 +19,8 @@ static void magnitude_scores(const double *w, int64_t rows, int64_t columns, int
     }
 }
 
-/* Philox: key the seed, counter (row, column) within the stream; the same weight gets the same number whatever the block. */
+/* Philox: key the seed, counter (row, column) within the stream; the same weight gets the same number whatever the
+ * block. */
 static void random_scores(uint64_t seed, uint64_t stream, int64_t rows, int64_t from, int64_t to, double *scores)
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
@@ -34,13 +36,15 @@ static void random_scores(uint64_t seed, uint64_t stream, int64_t rows, int64_t 
 /* removed [rows, k]; product [rows, k] is scratch */
 static double quadratic_loss(const double *h, int64_t k, const double *removed, int64_t rows, double *product)
 {
-    cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, (int)k, 1.0, h, (int)k, removed, (int)k, 0.0, product, (int)k);
+    cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, (int)k, 1.0, h, (int)k, removed, (int)k, 0.0, product,
+                (int)k);
     double loss = 0;
     for (int64_t i = 0; i < rows * k; i++) { loss += removed[i] * product[i]; }
     return loss / 2;
 }
 
-/* The workspace holds scores and scratch [block, rows] each, a mask [block, rows]; or, afterwards, two matrices [rows, k]. */
+/* The workspace holds scores and scratch [block, rows] each, a mask [block, rows]; or, afterwards, two matrices [rows,
+ * k]. */
 void spade_solve_baseline(const spade_solve_options *options, spade_solving *solving)
 {
     spade_problem *p = solving->problem;

@@ -1,6 +1,6 @@
 /*
- * fast.c - FastSPADE: H = V V^T by one reversed Cholesky factorisation, then the sweep on V (SparseGPT's, without an inverse).
- * Both are the backend's; here are their arguments.
+ * fast.c - FastSPADE: H = V V^T by one reversed Cholesky factorisation, then the sweep on V (SparseGPT's, without an
+ * inverse). Both are the backend's; here are their arguments.
  */
 #include "solve/schedule.h"
 

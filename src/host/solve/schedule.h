@@ -7,25 +7,27 @@
 #include "backend/backend.h"
 #include "spade/solve.h"
 
-/* Where a problem has no `hessian`: write it [K, K], at least the upper triangle (column >= row). Called from several threads. */
+/* Where a problem has no `hessian`: write it [K, K], at least the upper triangle (column >= row). Called from several
+ * threads. */
 typedef void (*spade_solve_fetch_fn)(const void *user, int problem, double *hessian);
 
-spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count,
-                                 spade_solve_fetch_fn fetch, const void *user);
+spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
+                                 int count, spade_solve_fetch_fn fetch, const void *user);
 /* Bytes that one problem needs while it is solved. */
 uint64_t spade_solve_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t block);
 
 /* A problem in flight. */
 typedef struct spade_solving {
     spade_problem *problem;
-    int index;             /* of the problem in the caller's list */
+    int index; /* of the problem in the caller's list */
     int64_t block, blocks;
-    int64_t *prune;        /* [blocks] */
-    double *hessian;       /* device [K, K]: damped, then V */
+    int64_t *prune;         /* [blocks] */
+    double *hessian;        /* device [K, K]: damped, then V */
     double *dense, *sparse; /* device [R, K], float64 */
     void *workspace;
     size_t workspace_bytes;
-    double *host_hessian, *host_weights, *host_sparse; /* the same memory where the host can reach the device's, else its own */
+    double *host_hessian, *host_weights,
+        *host_sparse; /* the same memory where the host can reach the device's, else its own */
     double seconds;
 } spade_solving;
 

@@ -1,6 +1,7 @@
 /*
- * solve.c - the schedule: problems are solved in flights, largest first. A flight holds as many as the budget allows, but no more
- * than the bytes of the largest problems on all threads (more would only take memory). What is in a flight changes no result.
+ * solve.c - the schedule: problems are solved in flights, largest first. A flight holds as many as the budget allows,
+ * but no more than the bytes of the largest problems on all threads (more would only take memory). What is in a flight
+ * changes no result.
  */
 #include <math.h>
 
@@ -25,7 +26,8 @@ typedef struct schedule {
 
 void spade_solve_options_init(spade_solve_options *options)
 {
-    *options = (spade_solve_options){.solver = SPADE_SOLVER_FAST, .count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0};
+    *options =
+        (spade_solve_options){.solver = SPADE_SOLVER_FAST, .count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0};
 }
 
 static int64_t clip_block(int64_t columns, int64_t block)
@@ -84,7 +86,9 @@ static spade_status open_problem(const schedule *s, int index, spade_solving *v)
     v->workspace_bytes = workspace_bytes(s->device, p->rows, p->columns, v->block);
     spade_status status = SPADE_OK;
     v->prune = malloc((size_t)v->blocks * sizeof *v->prune);
-    if (!v->prune) { SPADE_GOTO(spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's blocks")); }
+    if (!v->prune) {
+        SPADE_GOTO(spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's blocks"));
+    }
     SPADE_GOTO(backend->alloc(s->device, h, "the factor of a Hessian", (void **)&v->hessian));
     SPADE_GOTO(backend->alloc(s->device, w, "the weights of a layer", (void **)&v->dense));
     SPADE_GOTO(backend->alloc(s->device, w, "the sparse weights of a layer", (void **)&v->sparse));
@@ -255,7 +259,8 @@ static spade_status check_problem(spade_context *context, const spade_problem *p
                           (long long)p->rows, (long long)p->columns, (long long)p->block);
     }
     if (!(p->sparsity >= 0 && p->sparsity <= 1)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: sparsity %g is not between 0 and 1", index, p->sparsity);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: sparsity %g is not between 0 and 1", index,
+                          p->sparsity);
     }
     if (!p->dense || !p->sparse || (!p->hessian && !fetched && p->sparsity > 0)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: no weights or no Hessian", index);
@@ -275,18 +280,23 @@ static spade_status first_failure(spade_context *context, const spade_problem *p
 {
     for (int i = 0; i < count; i++) {
         if (problems[i].status != SPADE_OK) {
-            return spade_fail(context, problems[i].status,
-                              "problem %d: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped", i,
-                              (long long)problems[i].columns, (long long)problems[i].columns);
+            return spade_fail(
+                context, problems[i].status,
+                "problem %d: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped", i,
+                (long long)problems[i].columns, (long long)problems[i].columns);
         }
     }
     return SPADE_OK;
 }
 
-spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count,
-                                 spade_solve_fetch_fn fetch, const void *user)
+spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
+                                 int count, spade_solve_fetch_fn fetch, const void *user)
 {
-    schedule s = {.context = context, .device = context->device, .options = options, .problems = problems, .fetch = fetch,
+    schedule s = {.context = context,
+                  .device = context->device,
+                  .options = options,
+                  .problems = problems,
+                  .fetch = fetch,
                   .user = user};
     if (!(options->damping >= 0 && isfinite(options->damping))) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);

@@ -35,7 +35,8 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
             transpose(weights, layer->rows, layer->columns, transposed[i]);
             weights = transposed[i];
         }
-        replacements[count++] = (onnx_replacement){.node = layer->onnx_node, .input = layer->onnx_input, .data = weights};
+        replacements[count++] =
+            (onnx_replacement){.node = layer->onnx_node, .input = layer->onnx_input, .data = weights};
     }
     SPADE_GOTO(onnx_write(context, model->onnx, replacements, count, path));
 done:

@@ -10,7 +10,8 @@ static spade_status describe(spade_context *context, const spade_trace *trace, i
         *name = NULL;
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: name of layer %s", layer->name);
     }
-    *out = (safetensors_tensor){.name = *name, .data = spade_trace_weights(trace, index), .rank = layer->convolution ? 4 : 2};
+    *out = (safetensors_tensor){
+        .name = *name, .data = spade_trace_weights(trace, index), .rank = layer->convolution ? 4 : 2};
     memcpy(out->dims, layer->weight, (size_t)out->rank * sizeof *out->dims);
     return SPADE_OK;
 }
@@ -22,7 +23,9 @@ spade_status spade_trace_write_safetensors(spade_context *context, const spade_t
     char **names = calloc((size_t)count + 1, sizeof *names);
     const safetensors_metadata metadata = {.key = "format", .value = "pt"};
     spade_status status = SPADE_OK;
-    if (!tensors || !names) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d tensors", count)); }
+    if (!tensors || !names) {
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d tensors", count));
+    }
     for (int i = 0; i < count; i++) { SPADE_GOTO(describe(context, trace, i, &tensors[i], &names[i])); }
     SPADE_GOTO(safetensors_write(context, tensors, count, &metadata, 1, path));
 done:

@@ -1,6 +1,7 @@
 /*
- * find.c - from a batch to sparse weights. A pass runs the batch once for as many layers as the budget holds accumulators for, then
- * solves them. How the layers fall into passes changes no result: each layer's Hessian is the same sum in the same order.
+ * find.c - from a batch to sparse weights. A pass runs the batch once for as many layers as the budget holds
+ * accumulators for, then solves them. How the layers fall into passes changes no result: each layer's Hessian is the
+ * same sum in the same order.
  */
 #include "hessian/hessians.h"
 #include "solve/schedule.h"
@@ -68,15 +69,17 @@ static spade_status explain_budget(const search *s, int layer)
                      spade_hessian_direct_bytes(model, layer, micro_batch, precision);
     for (int i = 0; i < s->count; i++) {
         int l = s->layers[i];
-        uint64_t update = fixed + spade_hessian_direct_bytes(model, l, micro_batch, precision), solve = solve_bytes(s, l);
+        uint64_t update = fixed + spade_hessian_direct_bytes(model, l, micro_batch, precision),
+                 solve = solve_bytes(s, l);
         uint64_t bytes = spade_hessian_bytes(model, l, precision) + (update > solve ? update : solve);
         if (bytes > need) { need = bytes; }
     }
     char budget[32];
     double megabytes = ((double)s->context->used + (double)need) / 1048576.0 + 1.0;
-    return spade_fail(s->context, SPADE_ERROR_MEMORY,
-                      "the memory budget of %s does not hold the trace, not even layer by layer (%s); --memory %.0fM would",
-                      spade_format_bytes(s->context->budget, budget), s->graph->layers[layer].name, megabytes);
+    return spade_fail(
+        s->context, SPADE_ERROR_MEMORY,
+        "the memory budget of %s does not hold the trace, not even layer by layer (%s); --memory %.0fM would",
+        spade_format_bytes(s->context->budget, budget), s->graph->layers[layer].name, megabytes);
 }
 
 /* ---- solving what a pass has accumulated */
@@ -124,9 +127,10 @@ static spade_status name_failure(const search *s, const int *layers, const probl
     for (int p = 0; p < list->count; p++) {
         if (list->problems[p].status == SPADE_OK) { continue; }
         const spade_layer *l = &s->graph->layers[layers[list->slot[p]]];
-        return spade_fail(s->context, list->problems[p].status,
-                          "layer %s, group %lld: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped",
-                          l->name, (long long)list->group[p], (long long)l->columns, (long long)l->columns);
+        return spade_fail(
+            s->context, list->problems[p].status,
+            "layer %s, group %lld: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped",
+            l->name, (long long)list->group[p], (long long)l->columns, (long long)l->columns);
     }
     return status;
 }
@@ -159,7 +163,8 @@ static spade_status run_passes(const search *s)
         n = pass_size(s, first, limit);
         spade_hessians *hessians = NULL;
         spade_status status = SPADE_ERROR_MEMORY;
-        /* the estimate leaves out the network's own plan: halve until everything fits, which is known before any work */
+        /* the estimate leaves out the network's own plan: halve until everything fits, which is known before any work
+         */
         for (;; limit = n /= 2) {
             status = spade_hessian_accumulate(s->context, s->trace->base.model, s->batch, s->layers + first, n,
                                               s->options->hessian, &hessians);
@@ -188,7 +193,9 @@ spade_status spade_trace_find(spade_context *context, spade_trace *trace, const 
     spade_status status = SPADE_OK;
     s.sparsities = calloc(all, sizeof *s.sparsities);
     s.layers = calloc(all, sizeof *s.layers);
-    if (!s.sparsities || !s.layers) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of layers")); }
+    if (!s.sparsities || !s.layers) {
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of layers"));
+    }
     SPADE_GOTO(spade_trace_select(context, model, options, s.sparsities));
     for (int l = 0; l < s.graph->layer_count; l++) {
         trace->layers[l].sparsity = s.sparsities[l];

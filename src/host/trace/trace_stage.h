@@ -23,7 +23,8 @@ int64_t spade_trace_block(const spade_layer *layer, const spade_trace_options *o
 /* Room for a layer's own weights; once there, it stays. */
 spade_status spade_trace_reserve(spade_context *context, spade_trace *trace, int layer);
 
-/* find.c: Hessians and sparse weights of the layers with a sparsity above 0, in as many passes as the budget asks for */
+/* find.c: Hessians and sparse weights of the layers with a sparsity above 0, in as many passes as the budget asks for
+ */
 spade_status spade_trace_find(spade_context *context, spade_trace *trace, const spade_batch *batch,
                               const spade_trace_options *options);
 

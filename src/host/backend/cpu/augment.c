@@ -1,6 +1,6 @@
 /*
- * augment.c - variants of a picture: crop and resize, flip, colour, normalise, erase, noise. One thread makes one variant from
- * beginning to end, so a variant does not depend on which others are made with it.
+ * augment.c - variants of a picture: crop and resize, flip, colour, normalise, erase, noise. One thread makes one
+ * variant from beginning to end, so a variant does not depend on which others are made with it.
  */
 #include <math.h>
 #include <omp.h>
@@ -10,10 +10,10 @@
 
 /* What one thread works in, cut from one block. */
 typedef struct scratch {
-    void *across, *down;      /* filters */
-    float *weights;           /* of the horizontal filter, in float */
-    float *middle;            /* [crop height, width, 3]: after the horizontal pass */
-    float *rgb;               /* [height, width, 3] */
+    void *across, *down; /* filters */
+    float *weights;      /* of the horizontal filter, in float */
+    float *middle;       /* [crop height, width, 3]: after the horizontal pass */
+    float *rgb;          /* [height, width, 3] */
 } scratch;
 
 typedef struct scratch_size {
@@ -56,9 +56,10 @@ static scratch cut(char *block, const scratch_size *size)
     return s;
 }
 
-/* picture [height, width, 3] -> the crop, resized: s->rgb [p->height, p->width, 3]. Pixels outside the crop are not seen. */
-static void crop_and_resize(const float *picture, int64_t picture_width, const spade_preprocess *p, const spade_variant *v,
-                            const scratch *s)
+/* picture [height, width, 3] -> the crop, resized: s->rgb [p->height, p->width, 3]. Pixels outside the crop are not
+ * seen. */
+static void crop_and_resize(const float *picture, int64_t picture_width, const spade_preprocess *p,
+                            const spade_variant *v, const scratch *s)
 {
     spade_filter across, down;
     spade_filter_init(v->width, p->width, s->across, &across);
@@ -149,7 +150,8 @@ static void change_colour(const spade_variant *v, int64_t pixels, float *rgb)
     }
 }
 
-/* Two standard normal numbers (Box-Muller) for elements 2*pair and 2*pair + 1, counted in (channel, row, column) order. */
+/* Two standard normal numbers (Box-Muller) for elements 2*pair and 2*pair + 1, counted in (channel, row, column) order.
+ */
 static void normal_pair(const uint32_t key[4], uint32_t pair, double out[2])
 {
     uint32_t counter[4] = {key[2], key[3], pair, 1}, random[4];
@@ -161,8 +163,8 @@ static void normal_pair(const uint32_t key[4], uint32_t pair, double out[2])
 }
 
 typedef struct target {
-    float *out;               /* one variant */
-    int64_t pixel, channel;   /* elements between neighbouring pixels, channels */
+    float *out;             /* one variant */
+    int64_t pixel, channel; /* elements between neighbouring pixels, channels */
 } target;
 
 static void add_noise(const spade_variant *v, int64_t pixels, const target *to)
@@ -188,7 +190,9 @@ static void finish(const spade_preprocess *p, const spade_variant *v, const floa
             }
         }
         for (int64_t y = v->erase[0]; y < v->erase[0] + v->erase[2]; y++) {
-            for (int64_t x = v->erase[1]; x < v->erase[1] + v->erase[3]; x++) { out[(y * p->width + x) * to->pixel] = 0.0f; }
+            for (int64_t x = v->erase[1]; x < v->erase[1] + v->erase[3]; x++) {
+                out[(y * p->width + x) * to->pixel] = 0.0f;
+            }
         }
     }
     if (v->noise > 0.0) { add_noise(v, p->height * p->width, to); }
@@ -210,7 +214,8 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int64_t i = 0; i < count; i++) {
         scratch s = cut((char *)block + (size_t)omp_get_thread_num() * size.total, &size);
-        target to = {out + i * 3 * pixels, layout == SPADE_CHANNELS_LAST ? 3 : 1, layout == SPADE_CHANNELS_LAST ? 1 : pixels};
+        target to = {out + i * 3 * pixels, layout == SPADE_CHANNELS_LAST ? 3 : 1,
+                     layout == SPADE_CHANNELS_LAST ? 1 : pixels};
         crop_and_resize(picture, width, p, &variants[i], &s);
         change_colour(&variants[i], pixels, s.rgb);
         finish(p, &variants[i], s.rgb, &to);

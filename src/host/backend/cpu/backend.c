@@ -47,7 +47,8 @@ static int cpu_devices(spade_device_info *devices, int capacity)
     read_model_name(model, sizeof model);
     devices[0] = (spade_device_info){.name = "cpu", .threads = omp_get_max_threads()};
     devices[0].memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
-    snprintf(devices[0].description, sizeof devices[0].description, "%s, %s", model[0] ? model : "processor", instruction_set());
+    snprintf(devices[0].description, sizeof devices[0].description, "%s, %s", model[0] ? model : "processor",
+             instruction_set());
     return 1;
 }
 
@@ -71,7 +72,8 @@ static spade_status cpu_open(spade_context *context, int index, spade_device **o
     if (result == dnnl_success) { result = dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags); }
     if (result != dnnl_success) {
         cpu_close(&cpu->base);
-        return spade_fail(context, SPADE_ERROR_DEVICE, "oneDNN does not start on this processor (status %d)", (int)result);
+        return spade_fail(context, SPADE_ERROR_DEVICE, "oneDNN does not start on this processor (status %d)",
+                          (int)result);
     }
     *out = &cpu->base;
     return SPADE_OK;
@@ -81,6 +83,36 @@ static spade_status cpu_synchronize(spade_device *device)
 {
     (void)device; /* every call has finished when it returns */
     return SPADE_OK;
+}
+
+/*
+ * OpenBLAS uses no threads of its own inside a parallel region, but a region of one thread does not count as one. It
+ * then asks for the setting of the thread that calls it, which the region inherits: 1 here. The regions say themselves
+ * how many threads they want.
+ */
+static spade_status hessian_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
+                                   spade_precision precision, void *h, void *workspace)
+{
+    int before = spade_cpu_set_threads(1);
+    spade_status status = spade_cpu_hessian_update(device, patches, x, alpha, precision, h, workspace);
+    spade_cpu_set_threads(before);
+    return status;
+}
+
+static spade_status factor(spade_device *device, spade_factor_args *problems, int n)
+{
+    int before = spade_cpu_set_threads(1);
+    spade_status status = spade_cpu_factor(device, problems, n);
+    spade_cpu_set_threads(before);
+    return status;
+}
+
+static spade_status sweep(spade_device *device, spade_sweep_args *problems, int n)
+{
+    int before = spade_cpu_set_threads(1);
+    spade_status status = spade_cpu_sweep(device, problems, n);
+    spade_cpu_set_threads(before);
+    return status;
 }
 
 const spade_backend spade_backend_cpu = {
@@ -106,9 +138,9 @@ const spade_backend spade_backend_cpu = {
     .run = spade_cpu_run,
     .axpby = spade_cpu_axpby,
     .augment = spade_cpu_augment,
-    .hessian_update = spade_cpu_hessian_update,
+    .hessian_update = hessian_update,
     .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,
-    .factor = spade_cpu_factor,
-    .sweep = spade_cpu_sweep,
+    .factor = factor,
+    .sweep = sweep,
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
 };

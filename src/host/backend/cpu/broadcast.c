@@ -25,7 +25,8 @@ static void broadcast_strides(const spade_shape *whole, const spade_shape *opera
     }
 }
 
-/* The axes of `whole` in the order of its memory; operands[0] is `whole` itself. Merges neighbours that all walk as one. */
+/* The axes of `whole` in the order of its memory; operands[0] is `whole` itself. Merges neighbours that all walk as
+ * one. */
 static space make_space(const spade_shape *whole, const spade_shape *const *operands, int count)
 {
     static const int last_order[4] = {0, 2, 3, 1};
@@ -60,7 +61,8 @@ static int64_t locate(const space *s, int rank, int k, int64_t index)
 
 /* ---- y = a op b */
 
-static void combine_row(bool multiply, int64_t n, const float *a, int64_t step_a, const float *b, int64_t step_b, float *y)
+static void combine_row(bool multiply, int64_t n, const float *a, int64_t step_a, const float *b, int64_t step_b,
+                        float *y)
 {
     if (step_a == 1 && step_b == 1) {
         if (multiply) {
@@ -133,7 +135,8 @@ static int64_t space_size(const space *s, int rank)
     return n;
 }
 
-/* sums[lane] += a over the summed axes, each lane in the order of the memory. Which loop is inside is a matter of locality only. */
+/* sums[lane] += a over the summed axes, each lane in the order of the memory. Which loop is inside is a matter of
+ * locality only. */
 static void sum_lanes(const reduction *r, const float *a, int64_t lanes, double *sums)
 {
     int last = r->summed.rank - 1;

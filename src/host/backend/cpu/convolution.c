@@ -1,5 +1,6 @@
 /*
- * convolution.c - convolution and its backward-data, on oneDNN. Direct algorithms only: Winograd's rounding is another one.
+ * convolution.c - convolution and its backward-data, on oneDNN. Direct algorithms only: Winograd's rounding is another
+ * one.
  *
  * Packed weights: [the primitive's own format][zeros, one per output channel: the bias where there is none].
  */
@@ -11,7 +12,8 @@ static spade_status weights_desc(const spade_op *op, bool row_major, dnnl_memory
     const spade_op_desc *d = &op->desc;
     int64_t inputs = d->a.dims[1], outputs = d->y.dims[1];
     dnnl_dims_t plain = {outputs, inputs, d->window.kernel[0], d->window.kernel[1]};
-    dnnl_dims_t grouped = {d->groups, outputs / d->groups, inputs / d->groups, d->window.kernel[0], d->window.kernel[1]};
+    dnnl_dims_t grouped = {d->groups, outputs / d->groups, inputs / d->groups, d->window.kernel[0],
+                           d->window.kernel[1]};
     bool groups = d->groups > 1;
     dnnl_format_tag_t tag = !row_major ? dnnl_format_tag_any : groups ? dnnl_goihw : dnnl_oihw;
     dnnl_status_t result = dnnl_memory_desc_init_by_tag(out, groups ? 5 : 4, groups ? grouped : plain, dnnl_f32, tag);
@@ -27,10 +29,11 @@ static spade_status describe_forward(const spade_op *op, dnnl_convolution_desc_t
     SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.a, &x));
     SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.y, &y));
     SPADE_TRY(weights_desc(op, false, &weights));
-    SPADE_TRY(spade_cpu_dnnl_status(op, dnnl_memory_desc_init_by_tag(&bias, 1, rows, dnnl_f32, dnnl_a), "memory_desc_init"));
-    dnnl_status_t result = dnnl_dilated_convolution_forward_desc_init(
-        out, dnnl_forward_training, dnnl_convolution_direct, &x, &weights, &bias, &y, w.stride, w.dilation, w.pad_before,
-        w.pad_after);
+    SPADE_TRY(
+        spade_cpu_dnnl_status(op, dnnl_memory_desc_init_by_tag(&bias, 1, rows, dnnl_f32, dnnl_a), "memory_desc_init"));
+    dnnl_status_t result =
+        dnnl_dilated_convolution_forward_desc_init(out, dnnl_forward_training, dnnl_convolution_direct, &x, &weights,
+                                                   &bias, &y, w.stride, w.dilation, w.pad_before, w.pad_after);
     return spade_cpu_dnnl_status(op, result, "convolution_forward_desc_init");
 }
 
@@ -63,18 +66,20 @@ static spade_status create_desc(spade_op *op, dnnl_primitive_desc_t *out)
     dnnl_primitive_desc_t hint = NULL;
     spade_status status;
     bool is_backward = op->desc.kind == SPADE_OP_CONVOLUTION_BACKWARD;
-    int before = spade_cpu_dnnl_threads(op->threads);
+    int before = spade_cpu_set_threads(op->threads);
     SPADE_GOTO(spade_cpu_dnnl_attributes(op, op->desc.relu && !is_backward, &attributes));
     SPADE_GOTO(describe_forward(op, &forward));
-    SPADE_GOTO(spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(is_backward ? &hint : out, &forward, attributes,
-                                                                    op->device->engine, NULL), "primitive_desc_create"));
+    SPADE_GOTO(spade_cpu_dnnl_status(
+        op, dnnl_primitive_desc_create(is_backward ? &hint : out, &forward, attributes, op->device->engine, NULL),
+        "primitive_desc_create"));
     if (is_backward) {
         SPADE_GOTO(describe_backward(op, &backward));
-        SPADE_GOTO(spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(out, &backward, attributes, op->device->engine, hint),
-                                         "primitive_desc_create"));
+        SPADE_GOTO(
+            spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(out, &backward, attributes, op->device->engine, hint),
+                                  "primitive_desc_create"));
     }
 done:
-    spade_cpu_dnnl_threads(before);
+    spade_cpu_set_threads(before);
     if (hint) { dnnl_primitive_desc_destroy(hint); }
     if (attributes) { dnnl_primitive_attr_destroy(attributes); }
     return status;
@@ -106,9 +111,9 @@ spade_status spade_cpu_convolution_plan(spade_op *op)
         op->threads = 1;
         SPADE_GOTO(create_desc(op, &primitive_desc));
     }
-    int before = spade_cpu_dnnl_threads(op->threads);
+    int before = spade_cpu_set_threads(op->threads);
     dnnl_status_t result = dnnl_primitive_create(&op->primitive, primitive_desc);
-    spade_cpu_dnnl_threads(before);
+    spade_cpu_set_threads(before);
     SPADE_GOTO(spade_cpu_dnnl_status(op, result, "primitive_create"));
     SPADE_GOTO(plan_weights(op, primitive_desc));
     SPADE_GOTO(spade_cpu_dnnl_operands(op, primitive_desc));
@@ -125,17 +130,19 @@ static dnnl_status_t reorder_weights(spade_op *op, const dnnl_memory_desc_t *fro
     dnnl_primitive_desc_t primitive_desc = NULL;
     dnnl_primitive_t primitive = NULL;
     dnnl_engine_t engine = op->device->engine;
-    int before = spade_cpu_dnnl_threads(spade_cpu_threads(&op->device->base));
+    int before = spade_cpu_set_threads(spade_cpu_threads(&op->device->base));
     dnnl_status_t result = dnnl_memory_get_memory_desc(op->weights, &to);
     if (result == dnnl_success) { result = dnnl_memory_create(&source, from, engine, (void *)weights); /* read only */ }
-    if (result == dnnl_success) { result = dnnl_reorder_primitive_desc_create(&primitive_desc, from, engine, to, engine, NULL); }
+    if (result == dnnl_success) {
+        result = dnnl_reorder_primitive_desc_create(&primitive_desc, from, engine, to, engine, NULL);
+    }
     if (result == dnnl_success) { result = dnnl_primitive_create(&primitive, primitive_desc); }
     if (result == dnnl_success) {
         dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, op->weights}};
         result = dnnl_primitive_execute(primitive, op->device->stream, 2, arguments);
     }
     if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
-    spade_cpu_dnnl_threads(before);
+    spade_cpu_set_threads(before);
     if (primitive) { dnnl_primitive_destroy(primitive); }
     if (primitive_desc) { dnnl_primitive_desc_destroy(primitive_desc); }
     if (source) { dnnl_memory_destroy(source); }

@@ -1,9 +1,10 @@
 /*
  * cpu.h - the CPU backend's inside: the device, the planned operation, and the functions that its table is made of.
  *
- * How it stays reproducible: every loop is cut into pieces of a fixed size, a piece is computed by one thread with the same
- * instructions whichever thread that is, and sums over pieces are taken in the order of the pieces. OpenBLAS is only called from
- * inside a parallel region, where it uses no threads of its own. oneDNN splits outputs, never sums, between threads.
+ * How it stays reproducible: every loop is cut into pieces of a fixed size, a piece is computed by one thread with the
+ * same instructions whichever thread that is, and sums over pieces are taken in the order of the pieces. OpenBLAS is
+ * only called from inside a parallel region, where it uses no threads of its own. oneDNN splits outputs, never sums,
+ * between threads.
  */
 #ifndef SPADE_CPU_H
 #define SPADE_CPU_H
@@ -21,18 +22,26 @@ typedef struct spade_cpu_device {
 enum {
     SPADE_CPU_CHUNK = 16384,  /* elements that one thread computes at a time in loops over whole tensors */
     SPADE_CPU_ALIGNMENT = 64, /* of the pieces of a workspace */
-    SPADE_CPU_TILE_ROWS = 128, SPADE_CPU_TILE_COLUMNS = 256 /* of a matrix product */
+    SPADE_CPU_TILE_ROWS = 128,
+    SPADE_CPU_TILE_COLUMNS = 256 /* of a matrix product */
 };
 
-static inline spade_cpu_device *spade_cpu_of(spade_device *device) { return (spade_cpu_device *)device; }
-static inline int spade_cpu_threads(const spade_device *device) { return device->context->threads; }
+static inline spade_cpu_device *spade_cpu_of(spade_device *device)
+{
+    return (spade_cpu_device *)device;
+}
+static inline int spade_cpu_threads(const spade_device *device)
+{
+    return device->context->threads;
+}
 
-/* An operand of a oneDNN primitive. Primitives work channels-last; a row-major tensor passes through a copy in the workspace. */
+/* An operand of a oneDNN primitive. Primitives work channels-last; a row-major tensor passes through a copy in the
+ * workspace. */
 typedef struct spade_cpu_operand {
     dnnl_memory_t memory;
     const spade_shape *shape; /* the tensor's; in the operation's description */
     bool convert;
-    size_t offset;            /* of the copy in the workspace */
+    size_t offset; /* of the copy in the workspace */
 } spade_cpu_operand;
 
 /* A planned operation. The loops need the description only; what oneDNN computes has a primitive and its operands. */
@@ -41,13 +50,13 @@ struct spade_op {
     spade_op_desc desc;
     size_t workspace_bytes, saved_bytes, packed_bytes;
 
-    int threads;                     /* of the primitive: 1 where its sums would depend on the number of threads */
+    int threads; /* of the primitive: 1 where its sums would depend on the number of threads */
     dnnl_primitive_t primitive;
     dnnl_primitive_t without_saved;  /* max pooling that writes no `saved` */
     spade_cpu_operand input, output; /* x and y, or dy and dx */
     dnnl_memory_t weights, bias, saved, scratchpad;
-    size_t scratchpad_offset;        /* in the workspace */
-    size_t bias_offset;              /* in the packed weights: zeros, for a convolution without bias */
+    size_t scratchpad_offset; /* in the workspace */
+    size_t bias_offset;       /* in the packed weights: zeros, for a convolution without bias */
 };
 
 /* ---- memory.c */
@@ -72,8 +81,9 @@ char *spade_cpu_describe(const spade_op_desc *desc, char *buffer, size_t size);
 /* ---- dnnl.c: what convolution.c and pool.c share */
 /* SPADE_OK for dnnl_success, else the kind of failure that a oneDNN status is, with the operation described. */
 spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, const char *call);
-/* Set oneDNN's number of threads to the operation's; returns the number there was, for a second call that restores it. */
-int spade_cpu_dnnl_threads(int threads);
+/* Set oneDNN's number of threads to the operation's; returns the number there was, for a second call that restores it.
+ */
+int spade_cpu_set_threads(int threads);
 /* A sliding window as oneDNN takes it: its own array type, dilation counts from 0. */
 typedef struct spade_cpu_window {
     dnnl_dims_t kernel, stride, dilation, pad_before, pad_after;
@@ -97,6 +107,10 @@ spade_status spade_cpu_convolution_pack(spade_op *op, const float *weights, cons
 spade_status spade_cpu_convolution_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_pool_plan(spade_op *op);
 spade_status spade_cpu_pool_run(spade_op *op, const spade_op_args *args);
+
+/* ---- global_pool.c: the average of a whole image, in own loops */
+bool spade_cpu_is_global_average(const spade_op_desc *desc);
+spade_status spade_cpu_global_average_run(spade_op *op, const spade_op_args *args);
 
 /* ---- linear.c: matrix products in fixed tiles */
 spade_status spade_cpu_linear_plan(spade_op *op);

@@ -9,14 +9,17 @@ spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, con
     spade_context *context = op->device->base.context;
     if (result == dnnl_success) { return SPADE_OK; }
     spade_cpu_describe(&op->desc, text, sizeof text);
-    if (result == dnnl_out_of_memory) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: oneDNN ran out of memory", text); }
+    if (result == dnnl_out_of_memory) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: oneDNN ran out of memory", text);
+    }
     if (result == dnnl_unimplemented || result == dnnl_invalid_arguments) {
-        return spade_fail(context, SPADE_ERROR_UNSUPPORTED, "%s: oneDNN cannot compute it (%s, status %d)", text, call, (int)result);
+        return spade_fail(context, SPADE_ERROR_UNSUPPORTED, "%s: oneDNN cannot compute it (%s, status %d)", text, call,
+                          (int)result);
     }
     return spade_fail(context, SPADE_ERROR_INTERNAL, "%s: oneDNN's %s failed with status %d", text, call, (int)result);
 }
 
-int spade_cpu_dnnl_threads(int threads)
+int spade_cpu_set_threads(int threads)
 {
     int before = omp_get_max_threads();
     omp_set_num_threads(threads);
@@ -38,7 +41,8 @@ void spade_cpu_dnnl_window(const spade_window *window, spade_cpu_window *out)
 spade_status spade_cpu_dnnl_shape(const spade_op *op, const spade_shape *shape, dnnl_memory_desc_t *out)
 {
     dnnl_dims_t dims = {shape->dims[0], shape->dims[1], shape->dims[2], shape->dims[3]};
-    return spade_cpu_dnnl_status(op, dnnl_memory_desc_init_by_tag(out, 4, dims, dnnl_f32, dnnl_nhwc), "memory_desc_init");
+    return spade_cpu_dnnl_status(op, dnnl_memory_desc_init_by_tag(out, 4, dims, dnnl_f32, dnnl_nhwc),
+                                 "memory_desc_init");
 }
 
 spade_status spade_cpu_dnnl_attributes(const spade_op *op, bool relu, dnnl_primitive_attr_t *out)
@@ -49,7 +53,9 @@ spade_status spade_cpu_dnnl_attributes(const spade_op *op, bool relu, dnnl_primi
     if (result == dnnl_success) { result = dnnl_primitive_attr_set_fpmath_mode(*out, dnnl_fpmath_mode_strict); }
     if (result == dnnl_success && relu) {
         result = dnnl_post_ops_create(&post_ops);
-        if (result == dnnl_success) { result = dnnl_post_ops_append_eltwise(post_ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f); }
+        if (result == dnnl_success) {
+            result = dnnl_post_ops_append_eltwise(post_ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f);
+        }
         if (result == dnnl_success) { result = dnnl_primitive_attr_set_post_ops(*out, post_ops); }
     }
     if (post_ops) { dnnl_post_ops_destroy(post_ops); }
@@ -58,7 +64,8 @@ spade_status spade_cpu_dnnl_attributes(const spade_op *op, bool relu, dnnl_primi
 
 spade_status spade_cpu_dnnl_memory(const spade_op *op, const dnnl_memory_desc_t *desc, dnnl_memory_t *out)
 {
-    return spade_cpu_dnnl_status(op, dnnl_memory_create(out, desc, op->device->engine, DNNL_MEMORY_NONE), "memory_create");
+    return spade_cpu_dnnl_status(op, dnnl_memory_create(out, desc, op->device->engine, DNNL_MEMORY_NONE),
+                                 "memory_create");
 }
 
 /* Take `bytes` at the end of the workspace. */
@@ -75,7 +82,8 @@ static spade_status plan_operand(spade_op *op, const spade_shape *shape, spade_c
     SPADE_TRY(spade_cpu_dnnl_shape(op, shape, &desc));
     SPADE_TRY(spade_cpu_dnnl_memory(op, &desc, &operand->memory));
     operand->shape = shape;
-    operand->convert = shape->layout != SPADE_CHANNELS_LAST && shape->dims[1] != 1 && shape->dims[2] * shape->dims[3] != 1;
+    operand->convert =
+        shape->layout != SPADE_CHANNELS_LAST && shape->dims[1] != 1 && shape->dims[2] * shape->dims[3] != 1;
     if (operand->convert) { operand->offset = take_workspace(op, (size_t)spade_shape_size(shape) * sizeof(float)); }
     return SPADE_OK;
 }
@@ -96,7 +104,10 @@ spade_status spade_cpu_dnnl_operands(spade_op *op, const_dnnl_primitive_desc_t p
     return SPADE_OK;
 }
 
-static void *at(const spade_op_args *args, size_t offset) { return (char *)args->workspace + offset; }
+static void *at(const spade_op_args *args, size_t offset)
+{
+    return (char *)args->workspace + offset;
+}
 
 spade_status spade_cpu_dnnl_execute(spade_op *op, dnnl_primitive_t primitive, const spade_op_args *args,
                                     const dnnl_exec_arg_t *extra, int extra_count)
@@ -115,11 +126,15 @@ spade_status spade_cpu_dnnl_execute(spade_op *op, dnnl_primitive_t primitive, co
     }
     dnnl_status_t result = dnnl_memory_set_data_handle(op->input.memory, (void *)from); /* read only */
     if (result == dnnl_success) { result = dnnl_memory_set_data_handle(op->output.memory, to); }
-    if (result == dnnl_success) { result = dnnl_memory_set_data_handle(op->scratchpad, at(args, op->scratchpad_offset)); }
-    int before = spade_cpu_dnnl_threads(op->threads);
-    if (result == dnnl_success) { result = dnnl_primitive_execute(primitive, op->device->stream, 3 + extra_count, all); }
+    if (result == dnnl_success) {
+        result = dnnl_memory_set_data_handle(op->scratchpad, at(args, op->scratchpad_offset));
+    }
+    int before = spade_cpu_set_threads(op->threads);
+    if (result == dnnl_success) {
+        result = dnnl_primitive_execute(primitive, op->device->stream, 3 + extra_count, all);
+    }
     if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
-    spade_cpu_dnnl_threads(before);
+    spade_cpu_set_threads(before);
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "primitive_execute"));
     if (op->output.convert) {
         spade_cpu_convert(&op->device->base, op->output.shape, SPADE_CHANNELS_LAST, to, SPADE_ROW_MAJOR, args->out);

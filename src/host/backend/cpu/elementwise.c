@@ -3,7 +3,10 @@
 
 #include "backend/cpu/cpu.h"
 
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 /* ---- y = x * scale[c] + shift[c] */
 
@@ -47,7 +50,10 @@ static inline float clip(float x, float low, float high)
     return x > high ? high : x;
 }
 
-static inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+static inline float sigmoid(float x)
+{
+    return 1.0f / (1.0f + expf(-x));
+}
 
 static void apply(const spade_op_desc *d, int64_t n, const float *x, float *y)
 {

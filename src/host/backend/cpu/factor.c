@@ -1,13 +1,15 @@
 /*
- * factor.c - H = V V^T with V upper triangular, in place, float64: the reversed Cholesky factorisation, so called because V is the
- * Cholesky factor of H with rows and columns reversed, reversed back. The sweep wants U with H^-1 = U^T U, U upper: U = V^-1.
+ * factor.c - H = V V^T with V upper triangular, in place, float64: the reversed Cholesky factorisation, so called
+ * because V is the Cholesky factor of H with rows and columns reversed, reversed back. The sweep wants U with H^-1 =
+ * U^T U, U upper: U = V^-1.
  *
  * Tiles from the last to the first (n the tile at hand, i <= j < n):
  *   H_nn = V_nn V_nn^T            (a small Cholesky, reversed)
  *   V_in = H_in V_nn^-T           (triangular solve)
  *   H_ij = H_ij - V_in V_jn^T     (product)
- * Every step is a task on whole tiles without BLAS threads; the dependences order the updates of a tile, so the result does not
- * depend on the number of threads (LAPACK's own threads do change the last bits). Only the upper triangle is read.
+ * Every step is a task on whole tiles without BLAS threads; the dependences order the updates of a tile, so the result
+ * does not depend on the number of threads (LAPACK's own threads do change the last bits). Only the upper triangle is
+ * read.
  */
 #include <cblas.h>
 #include <lapacke.h>
@@ -24,7 +26,10 @@ typedef struct matrix {
     int failed; /* set once a tile is not positive definite: the tasks that follow do nothing */
 } matrix;
 
-static double *tile_at(const matrix *m, int64_t i, int64_t j) { return m->data + i * TILE * m->k + j * TILE; }
+static double *tile_at(const matrix *m, int64_t i, int64_t j)
+{
+    return m->data + i * TILE * m->k + j * TILE;
+}
 
 static int tile_size(const matrix *m, int64_t i)
 {
@@ -32,7 +37,10 @@ static int tile_size(const matrix *m, int64_t i)
     return (int)(left < TILE ? left : TILE);
 }
 
-static bool has_failed(const matrix *m) { return __atomic_load_n(&m->failed, __ATOMIC_RELAXED) != 0; }
+static bool has_failed(const matrix *m)
+{
+    return __atomic_load_n(&m->failed, __ATOMIC_RELAXED) != 0;
+}
 
 /* A tile on the diagonal; scratch [TILE, TILE]. */
 static void factor_tile(matrix *m, int64_t n, double *scratch)
@@ -67,8 +75,8 @@ static void update_tile(const matrix *m, int64_t i, int64_t j, int64_t n)
         cblas_dsyrk(CblasRowMajor, CblasUpper, CblasNoTrans, tile_size(m, i), inner, -1.0, tile_at(m, i, n), ld, 1.0,
                     tile_at(m, i, i), ld);
     } else {
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tile_size(m, i), tile_size(m, j), inner, -1.0, tile_at(m, i, n), ld,
-                    tile_at(m, j, n), ld, 1.0, tile_at(m, i, j), ld);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tile_size(m, i), tile_size(m, j), inner, -1.0,
+                    tile_at(m, i, n), ld, tile_at(m, j, n), ld, 1.0, tile_at(m, i, j), ld);
     }
 }
 
@@ -84,7 +92,10 @@ static void factor_tasks(matrix *m, double *scratch)
         }
         for (int64_t j = n - 1; j >= 0; j--) {
             for (int64_t i = j; i >= 0; i--) {
-#pragma omp task default(none) firstprivate(m, n, i, j) depend(in : *tile_at(m, i, n), *tile_at(m, j, n)) depend(inout : *tile_at(m, i, j))
+#pragma omp task default(none) firstprivate(m, n, i, j) depend(in                                                      \
+                                                               : *tile_at(m, i, n), *tile_at(m, j, n))                 \
+    depend(inout                                                                                                       \
+           : *tile_at(m, i, j))
                 if (!has_failed(m)) { update_tile(m, i, j, n); }
             }
         }
@@ -101,7 +112,8 @@ spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems,
     spade_status status = SPADE_OK;
     SPADE_GOTO(spade_alloc(device->context, scratch_bytes, "scratch of the Cholesky factors", (void **)&scratch));
     for (int p = 0; p < n; p++) {
-        matrices[p] = (matrix){.data = problems[p].hessian, .k = problems[p].k, .tiles = (problems[p].k + TILE - 1) / TILE};
+        matrices[p] =
+            (matrix){.data = problems[p].hessian, .k = problems[p].k, .tiles = (problems[p].k + TILE - 1) / TILE};
     }
     int before = spade_team_begin();
 #pragma omp parallel num_threads(threads)

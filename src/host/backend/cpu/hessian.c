@@ -1,9 +1,11 @@
 /*
- * hessian.c - h += alpha * sum of patch patch^T in the direct form: patches gathered in chunks, one rank-k update a chunk.
+ * hessian.c - h += alpha * sum of patch patch^T in the direct form: patches gathered in chunks, one rank-k update a
+ * chunk.
  *
- * Of each group's h [K, K] the lower triangle is cut into a grid of tiles that depends on K only. In every chunk a tile is one
- * product (syrk on the diagonal, gemm below it) by one thread without BLAS threads; chunks follow one another. So each number
- * is the same sum in the same order for any number of threads. A dead input gives sums of exact zeros, so its diagonal is 0.
+ * Of each group's h [K, K] the lower triangle is cut into a grid of tiles that depends on K only. In every chunk a tile
+ * is one product (syrk on the diagonal, gemm below it) by one thread without BLAS threads; chunks follow one another.
+ * So each number is the same sum in the same order for any number of threads. A dead input gives sums of exact zeros,
+ * so its diagonal is 0.
  */
 #include <cblas.h>
 
@@ -11,11 +13,11 @@
 #include "base/team.h"
 
 enum {
-    CHUNK = 1024,           /* positions gathered at a time */
-    TILE = 256,             /* largest edge of a tile */
-    SMALL_TILE = 32,        /* and where K is so small that there would be one tile */
+    CHUNK = 1024,    /* positions gathered at a time */
+    TILE = 256,      /* largest edge of a tile */
+    SMALL_TILE = 32, /* and where K is so small that there would be one tile */
     DEPTHWISE_CHANNELS = 16,
-    DEPTHWISE_TAPS = 49     /* largest kernel of the depthwise form: 7 x 7 */
+    DEPTHWISE_TAPS = 49 /* largest kernel of the depthwise form: 7 x 7 */
 };
 
 /* One call, resolved: where each position's patch lies in x, and the sizes of the products. */
@@ -24,14 +26,14 @@ typedef struct update {
     const float *x;
     double alpha;
     spade_precision precision;
-    size_t element;                        /* bytes of a number of h */
+    size_t element; /* bytes of a number of h */
     int64_t images, channels, height, width;
     int64_t stride_n, stride_c, stride_h, stride_w;
-    int64_t positions;                     /* of all images */
+    int64_t positions;                       /* of all images */
     int64_t groups, group_channels, columns; /* K */
-    int64_t row;                           /* numbers of one gathered position: groups * K */
-    int64_t tiles;                         /* along an edge of h */
-    bool in_place;                         /* x is the gathered matrix already */
+    int64_t row;                             /* numbers of one gathered position: groups * K */
+    int64_t tiles;                           /* along an edge of h */
+    bool in_place;                           /* x is the gathered matrix already */
 } update;
 
 static int64_t tile_count(int64_t columns)
@@ -40,7 +42,10 @@ static int64_t tile_count(int64_t columns)
     return (columns + edge - 1) / edge;
 }
 
-static int64_t tile_edge(const update *u, int64_t tile) { return u->columns * tile / u->tiles; }
+static int64_t tile_edge(const update *u, int64_t tile)
+{
+    return u->columns * tile / u->tiles;
+}
 
 static bool is_depthwise(const spade_patches *patches)
 {
@@ -156,8 +161,8 @@ static void update_tile(const update *u, int64_t job, const void *p, int64_t cou
         if (i == rest) {
             cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, m, k, (float)u->alpha, source + a, ld, 1.0f, tile, ldh);
         } else {
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, (float)u->alpha, source + a, ld, source + b, ld, 1.0f,
-                        tile, ldh);
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, (float)u->alpha, source + a, ld, source + b,
+                        ld, 1.0f, tile, ldh);
         }
         return;
     }
@@ -166,7 +171,8 @@ static void update_tile(const update *u, int64_t job, const void *p, int64_t cou
     if (i == rest) {
         cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, m, k, u->alpha, source + a, ld, 1.0, tile, ldh);
     } else {
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, u->alpha, source + a, ld, source + b, ld, 1.0, tile, ldh);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, u->alpha, source + a, ld, source + b, ld, 1.0,
+                    tile, ldh);
     }
 }
 
@@ -179,7 +185,9 @@ static void update_products(const update *u, int threads, void *h, void *workspa
         const void *p = u->in_place ? (const void *)(u->x + first * u->row) : workspace;
         if (!u->in_place) {
 #pragma omp for schedule(static)
-            for (int64_t i = 0; i < count; i++) { gather(u, first + i, (char *)workspace + (size_t)(i * u->row) * u->element); }
+            for (int64_t i = 0; i < count; i++) {
+                gather(u, first + i, (char *)workspace + (size_t)(i * u->row) * u->element);
+            }
         }
 #pragma omp for schedule(dynamic)
         for (int64_t job = 0; job < jobs; job++) { update_tile(u, job, p, count, h); }
@@ -187,8 +195,8 @@ static void update_products(const update *u, int threads, void *h, void *workspa
 }
 
 /*
- * Depthwise: K is 9 or 25, a product per channel would be all overhead. Instead the K(K+1)/2 sums of a few neighbouring channels
- * run side by side, in double.
+ * Depthwise: K is 9 or 25, a product per channel would be all overhead. Instead the K(K+1)/2 sums of a few neighbouring
+ * channels run side by side, in double.
  */
 typedef double channel_sums[DEPTHWISE_CHANNELS];
 
@@ -198,8 +206,8 @@ static inline __attribute__((always_inline)) void add_products(const float *rest
     for (int c = 0; c < DEPTHWISE_CHANNELS; c++) { sums[c] += (double)a[c] * (double)b[c]; }
 }
 
-static inline __attribute__((always_inline)) void sum_position(const float (*taps)[DEPTHWISE_CHANNELS], const bool *inside,
-                                                               int64_t k, channel_sums *sums)
+static inline __attribute__((always_inline)) void sum_position(const float (*taps)[DEPTHWISE_CHANNELS],
+                                                               const bool *inside, int64_t k, channel_sums *sums)
 {
     for (int64_t i = 0; i < k; i++) {
         if (!inside[i]) { continue; }
@@ -216,18 +224,20 @@ sum_position_avx512(const float (*taps)[DEPTHWISE_CHANNELS], const bool *inside,
 {
     sum_position(taps, inside, k, sums);
 }
-__attribute__((target("avx2"))) static void sum_position_avx2(const float (*taps)[DEPTHWISE_CHANNELS], const bool *inside,
-                                                              int64_t k, channel_sums *sums)
+__attribute__((target("avx2"))) static void sum_position_avx2(const float (*taps)[DEPTHWISE_CHANNELS],
+                                                              const bool *inside, int64_t k, channel_sums *sums)
 {
     sum_position(taps, inside, k, sums);
 }
 #endif
-static void sum_position_plain(const float (*taps)[DEPTHWISE_CHANNELS], const bool *inside, int64_t k, channel_sums *sums)
+static void sum_position_plain(const float (*taps)[DEPTHWISE_CHANNELS], const bool *inside, int64_t k,
+                               channel_sums *sums)
 {
     sum_position(taps, inside, k, sums);
 }
 
-typedef void (*sum_position_fn)(const float (*taps)[DEPTHWISE_CHANNELS], const bool *inside, int64_t k, channel_sums *sums);
+typedef void (*sum_position_fn)(const float (*taps)[DEPTHWISE_CHANNELS], const bool *inside, int64_t k,
+                                channel_sums *sums);
 
 static sum_position_fn choose_sum_position(void)
 {
@@ -239,8 +249,8 @@ static sum_position_fn choose_sum_position(void)
 }
 
 /* The taps of channels first .. first+count-1 at one output position; channels past the last stay zero. */
-static void load_taps(const update *u, int64_t position, int64_t first, int64_t count, float (*taps)[DEPTHWISE_CHANNELS],
-                      bool *inside)
+static void load_taps(const update *u, int64_t position, int64_t first, int64_t count,
+                      float (*taps)[DEPTHWISE_CHANNELS], bool *inside)
 {
     const spade_window *w = &u->patches->window;
     int64_t out_width = u->patches->out_width, area = u->patches->out_height * out_width;
@@ -313,8 +323,8 @@ spade_status spade_cpu_hessian_update(spade_device *device, const spade_patches 
 {
     update u = resolve(patches, x, alpha, precision);
     if (u.row > INT32_MAX) {
-        return spade_fail(device->context, SPADE_ERROR_UNSUPPORTED, "a Hessian of %lld columns is too large for the BLAS",
-                          (long long)u.row);
+        return spade_fail(device->context, SPADE_ERROR_UNSUPPORTED,
+                          "a Hessian of %lld columns is too large for the BLAS", (long long)u.row);
     }
     int before = spade_team_begin();
     if (is_depthwise(patches)) {

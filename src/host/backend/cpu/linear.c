@@ -1,8 +1,8 @@
 /*
  * linear.c - matrix products: y = x w^T + bias, dx = dy w, y = a b.
  *
- * The result is cut into tiles of a fixed size; each tile is one product by OpenBLAS on one thread, so that neither the split nor
- * the sums depend on the number of threads. Packed weights are the rows as given, scaled.
+ * The result is cut into tiles of a fixed size; each tile is one product by OpenBLAS on one thread, so that neither the
+ * split nor the sums depend on the number of threads. Packed weights are the rows as given, scaled.
  */
 #include <cblas.h>
 #include <omp.h>
@@ -17,16 +17,16 @@ typedef struct matrix {
 } matrix;
 
 /* c [m, n] = a [m, k] b [k, n], then + bias [n], then relu: the tile that begins at (i, j). */
-static void compute_tile(int64_t m, int64_t n, int64_t k, int64_t i, int64_t j, matrix a, matrix b, const float *bias, bool relu,
-                         float *c)
+static void compute_tile(int64_t m, int64_t n, int64_t k, int64_t i, int64_t j, matrix a, matrix b, const float *bias,
+                         bool relu, float *c)
 {
     int64_t rows = m - i < SPADE_CPU_TILE_ROWS ? m - i : SPADE_CPU_TILE_ROWS;
     int64_t columns = n - j < SPADE_CPU_TILE_COLUMNS ? n - j : SPADE_CPU_TILE_COLUMNS;
     const float *from_a = a.data + (a.transpose ? i : i * a.stride);
     const float *from_b = b.data + (b.transpose ? j * b.stride : j);
     float *to = c + i * n + j;
-    cblas_sgemm(CblasRowMajor, a.transpose ? CblasTrans : CblasNoTrans, b.transpose ? CblasTrans : CblasNoTrans, (int)rows,
-                (int)columns, (int)k, 1.0f, from_a, (int)a.stride, from_b, (int)b.stride, 0.0f, to, (int)n);
+    cblas_sgemm(CblasRowMajor, a.transpose ? CblasTrans : CblasNoTrans, b.transpose ? CblasTrans : CblasNoTrans,
+                (int)rows, (int)columns, (int)k, 1.0f, from_a, (int)a.stride, from_b, (int)b.stride, 0.0f, to, (int)n);
     for (int64_t r = 0; (bias || relu) && r < rows; r++) {
         float *row = to + r * n;
         if (bias) {
@@ -53,7 +53,10 @@ static int64_t batch_offset(const spade_shape *y, const spade_shape *operand, in
     return offset;
 }
 
-static int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
+static int64_t tiles_of(int64_t n, int64_t tile)
+{
+    return (n + tile - 1) / tile;
+}
 
 spade_status spade_cpu_matmul_run(spade_op *op, const spade_op_args *args)
 {
@@ -70,8 +73,8 @@ spade_status spade_cpu_matmul_run(spade_op *op, const spade_op_args *args)
             int64_t batch = task / each, tile = task % each;
             matrix left = {args->a + batch_offset(y, a, batch), a->dims[a->rank - 1], op->desc.transpose_a};
             matrix right = {args->b + batch_offset(y, b, batch), b->dims[b->rank - 1], op->desc.transpose_b};
-            compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS, left, right, NULL,
-                         false, args->out + batch * m * n);
+            compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS, left,
+                         right, NULL, false, args->out + batch * m * n);
         }
     }
     return SPADE_OK;
@@ -114,8 +117,8 @@ spade_status spade_cpu_linear_run(spade_op *op, const spade_op_args *args)
         omp_set_num_threads(1); /* of OpenBLAS below; this thread's setting only */
 #pragma omp for schedule(dynamic)
         for (int64_t tile = 0; tile < tiles_of(m, SPADE_CPU_TILE_ROWS) * across; tile++) {
-            compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS, x, weights, bias,
-                         relu, args->out);
+            compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS, x,
+                         weights, bias, relu, args->out);
         }
     }
     return SPADE_OK;

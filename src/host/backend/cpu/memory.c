@@ -6,7 +6,10 @@ spade_status spade_cpu_alloc(spade_device *device, size_t bytes, const char *wha
     return spade_alloc(device->context, bytes, what, out);
 }
 
-void spade_cpu_free(spade_device *device, void *pointer, size_t bytes) { spade_free_bytes(device->context, pointer, bytes); }
+void spade_cpu_free(spade_device *device, void *pointer, size_t bytes)
+{
+    spade_free_bytes(device->context, pointer, bytes);
+}
 
 spade_status spade_cpu_copy(spade_device *device, void *to, const void *from, size_t bytes)
 {

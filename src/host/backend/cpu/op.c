@@ -28,10 +28,22 @@ static bool same_dims(const spade_shape *a, const spade_shape *b)
     return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
 }
 
-static bool fits_same(const spade_op_desc *d) { return same_dims(&d->a, &d->y) && d->a.layout == d->y.layout; }
-static bool fits_convert(const spade_op_desc *d) { return d->a.rank == 4 && same_dims(&d->a, &d->y); }
-static bool fits_scale_shift(const spade_op_desc *d) { return fits_same(d) && d->a.rank >= 2; }
-static bool fits_softmax(const spade_op_desc *d) { return fits_same(d) && d->axis >= 0 && d->axis < d->a.rank; }
+static bool fits_same(const spade_op_desc *d)
+{
+    return same_dims(&d->a, &d->y) && d->a.layout == d->y.layout;
+}
+static bool fits_convert(const spade_op_desc *d)
+{
+    return d->a.rank == 4 && same_dims(&d->a, &d->y);
+}
+static bool fits_scale_shift(const spade_op_desc *d)
+{
+    return fits_same(d) && d->a.rank >= 2;
+}
+static bool fits_softmax(const spade_op_desc *d)
+{
+    return fits_same(d) && d->axis >= 0 && d->axis < d->a.rank;
+}
 
 static bool fits_unary(const spade_op_desc *d)
 {
@@ -42,9 +54,9 @@ static bool fits_unary(const spade_op_desc *d)
 static bool fits_window(const spade_op_desc *d, int axis, bool up)
 {
     const spade_window *w = &d->window;
-    if (w->kernel[axis] < 1 || w->stride[axis] < 1 || w->dilation[axis] < 1 || w->pad[axis] < 0 || w->pad[axis + 2] < 0 ||
-        w->kernel[axis] > INT32_MAX || w->stride[axis] > INT32_MAX || w->dilation[axis] > INT32_MAX ||
-        w->pad[axis] > INT32_MAX || w->pad[axis + 2] > INT32_MAX) {
+    if (w->kernel[axis] < 1 || w->stride[axis] < 1 || w->dilation[axis] < 1 || w->pad[axis] < 0 ||
+        w->pad[axis + 2] < 0 || w->kernel[axis] > INT32_MAX || w->stride[axis] > INT32_MAX ||
+        w->dilation[axis] > INT32_MAX || w->pad[axis] > INT32_MAX || w->pad[axis + 2] > INT32_MAX) {
         return false;
     }
     int64_t in = d->a.dims[2 + axis], out = d->y.dims[2 + axis];
@@ -57,7 +69,8 @@ static bool fits_window(const spade_op_desc *d, int axis, bool up)
 static bool fits_convolution(const spade_op_desc *d)
 {
     return d->a.rank == 4 && d->y.rank == 4 && d->a.dims[0] == d->y.dims[0] && d->groups >= 1 &&
-           d->a.dims[1] % d->groups == 0 && d->y.dims[1] % d->groups == 0 && fits_window(d, 0, false) && fits_window(d, 1, false);
+           d->a.dims[1] % d->groups == 0 && d->y.dims[1] % d->groups == 0 && fits_window(d, 0, false) &&
+           fits_window(d, 1, false);
 }
 
 static bool fits_pool(const spade_op_desc *d)
@@ -68,11 +81,13 @@ static bool fits_pool(const spade_op_desc *d)
 
 static bool fits_linear(const spade_op_desc *d)
 {
-    return d->a.rank >= 1 && d->a.rank == d->y.rank && d->a.layout == SPADE_ROW_MAJOR && d->y.layout == SPADE_ROW_MAJOR &&
+    return d->a.rank >= 1 && d->a.rank == d->y.rank && d->a.layout == SPADE_ROW_MAJOR &&
+           d->y.layout == SPADE_ROW_MAJOR &&
            memcmp(d->a.dims, d->y.dims, (size_t)(d->a.rank - 1) * sizeof *d->a.dims) == 0;
 }
 
-/* Does `operand`, aligned at the last axis, broadcast to `whole`: equal or 1, leading `skip` axes from the end ignored? */
+/* Does `operand`, aligned at the last axis, broadcast to `whole`: equal or 1, leading `skip` axes from the end ignored?
+ */
 static bool broadcasts(const spade_shape *operand, const spade_shape *whole, int skip)
 {
     if (operand->rank > whole->rank) { return false; }
@@ -89,11 +104,18 @@ static bool fits_matmul(const spade_op_desc *d)
     if (a->rank < 2 || b->rank < 2 || y->rank < 2 || a->layout || b->layout || y->layout) { return false; }
     int64_t m = a->dims[a->rank - (d->transpose_a ? 1 : 2)], k = a->dims[a->rank - (d->transpose_a ? 2 : 1)];
     int64_t n = b->dims[b->rank - (d->transpose_b ? 2 : 1)], also_k = b->dims[b->rank - (d->transpose_b ? 1 : 2)];
-    return k == also_k && m == y->dims[y->rank - 2] && n == y->dims[y->rank - 1] && broadcasts(a, y, 2) && broadcasts(b, y, 2);
+    return k == also_k && m == y->dims[y->rank - 2] && n == y->dims[y->rank - 1] && broadcasts(a, y, 2) &&
+           broadcasts(b, y, 2);
 }
 
-static bool fits_binary(const spade_op_desc *d) { return broadcasts(&d->a, &d->y, 0) && broadcasts(&d->b, &d->y, 0); }
-static bool fits_reduce(const spade_op_desc *d) { return broadcasts(&d->y, &d->a, 0); }
+static bool fits_binary(const spade_op_desc *d)
+{
+    return broadcasts(&d->a, &d->y, 0) && broadcasts(&d->b, &d->y, 0);
+}
+static bool fits_reduce(const spade_op_desc *d)
+{
+    return broadcasts(&d->y, &d->a, 0);
+}
 
 /* ---- what computes each kind */
 
@@ -130,7 +152,8 @@ static size_t print_shape(const spade_shape *shape, char *buffer, size_t size)
 
 char *spade_cpu_describe(const spade_op_desc *d, char *buffer, size_t size)
 {
-    size_t used = (size_t)snprintf(buffer, size, "%s ", (unsigned)d->kind < SPADE_OP_KIND_COUNT ? kinds[d->kind].name : "?");
+    size_t used =
+        (size_t)snprintf(buffer, size, "%s ", (unsigned)d->kind < SPADE_OP_KIND_COUNT ? kinds[d->kind].name : "?");
     used += print_shape(&d->a, buffer + used, size - used);
     if (d->kind == SPADE_OP_BINARY || d->kind == SPADE_OP_MATMUL) {
         used += (size_t)snprintf(buffer + used, size - used, ", ");
@@ -183,9 +206,18 @@ void spade_cpu_destroy(spade_op *op)
     free(op);
 }
 
-size_t spade_cpu_workspace_bytes(const spade_op *op) { return op->workspace_bytes; }
-size_t spade_cpu_saved_bytes(const spade_op *op) { return op->saved_bytes; }
-size_t spade_cpu_packed_bytes(const spade_op *op) { return op->packed_bytes; }
+size_t spade_cpu_workspace_bytes(const spade_op *op)
+{
+    return op->workspace_bytes;
+}
+size_t spade_cpu_saved_bytes(const spade_op *op)
+{
+    return op->saved_bytes;
+}
+size_t spade_cpu_packed_bytes(const spade_op *op)
+{
+    return op->packed_bytes;
+}
 
 spade_status spade_cpu_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
 {
@@ -196,4 +228,7 @@ spade_status spade_cpu_pack(spade_op *op, const float *weights, const float *row
     return entry->pack(op, weights, row_scale, packed);
 }
 
-spade_status spade_cpu_run(spade_op *op, const spade_op_args *args) { return kinds[op->desc.kind].run(op, args); }
+spade_status spade_cpu_run(spade_op *op, const spade_op_args *args)
+{
+    return kinds[op->desc.kind].run(op, args);
+}

@@ -1,6 +1,6 @@
 /*
- * pool.c - maximum and average pooling and their backward, on oneDNN. `saved` is oneDNN's workspace of the forward pass:
- * which position of the window was the maximum.
+ * pool.c - maximum and average pooling and their backward, on oneDNN. `saved` is oneDNN's workspace of the forward
+ * pass: which position of the window was the maximum.
  */
 #include "backend/cpu/cpu.h"
 
@@ -9,7 +9,8 @@ static int64_t padding_after(const spade_op *op, int axis)
 {
     const spade_window *w = &op->desc.window;
     int64_t extent = (w->kernel[axis] - 1) * w->dilation[axis] + 1;
-    int64_t reached = (op->desc.y.dims[2 + axis] - 1) * w->stride[axis] + extent - op->desc.a.dims[2 + axis] - w->pad[axis];
+    int64_t reached =
+        (op->desc.y.dims[2 + axis] - 1) * w->stride[axis] + extent - op->desc.a.dims[2 + axis] - w->pad[axis];
     return reached > w->pad[2 + axis] ? reached : w->pad[2 + axis];
 }
 
@@ -25,7 +26,8 @@ static dnnl_alg_kind_t algorithm(const spade_op *op)
     return op->desc.count_padding ? dnnl_pooling_avg_include_padding : dnnl_pooling_avg_exclude_padding;
 }
 
-static spade_status create_forward(spade_op *op, dnnl_prop_kind_t kind, dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t *out)
+static spade_status create_forward(spade_op *op, dnnl_prop_kind_t kind, dnnl_primitive_attr_t attributes,
+                                   dnnl_primitive_desc_t *out)
 {
     spade_cpu_window w;
     dnnl_memory_desc_t x, y;
@@ -33,8 +35,8 @@ static spade_status create_forward(spade_op *op, dnnl_prop_kind_t kind, dnnl_pri
     pool_window(op, &w);
     SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.a, &x));
     SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.y, &y));
-    dnnl_status_t result = dnnl_pooling_v2_forward_desc_init(&desc, kind, algorithm(op), &x, &y, w.stride, w.kernel, w.dilation,
-                                                             w.pad_before, w.pad_after);
+    dnnl_status_t result = dnnl_pooling_v2_forward_desc_init(&desc, kind, algorithm(op), &x, &y, w.stride, w.kernel,
+                                                             w.dilation, w.pad_before, w.pad_after);
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "pooling_forward_desc_init"));
     return spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(out, &desc, attributes, op->device->engine, NULL),
                                  "primitive_desc_create");
@@ -49,8 +51,8 @@ static spade_status create_backward(spade_op *op, dnnl_primitive_attr_t attribut
     pool_window(op, &w);
     SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.a, &dx));
     SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.y, &dy));
-    dnnl_status_t result = dnnl_pooling_v2_backward_desc_init(&desc, algorithm(op), &dx, &dy, w.stride, w.kernel, w.dilation,
-                                                              w.pad_before, w.pad_after);
+    dnnl_status_t result = dnnl_pooling_v2_backward_desc_init(&desc, algorithm(op), &dx, &dy, w.stride, w.kernel,
+                                                              w.dilation, w.pad_before, w.pad_after);
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "pooling_backward_desc_init"));
     return spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(out, &desc, attributes, op->device->engine, hint),
                                  "primitive_desc_create");
@@ -75,8 +77,9 @@ spade_status spade_cpu_pool_plan(spade_op *op)
     dnnl_primitive_desc_t training = NULL, inference = NULL, backward = NULL;
     spade_status status;
     bool is_backward = op->desc.kind == SPADE_OP_POOL_BACKWARD;
+    if (spade_cpu_is_global_average(&op->desc)) { return SPADE_OK; }
     if (is_backward) { op->threads = 1; } /* oneDNN adds overlapping windows in an order that depends on it */
-    int before = spade_cpu_dnnl_threads(op->threads);
+    int before = spade_cpu_set_threads(op->threads);
     for (int axis = 0; axis < 2; axis++) {
         if (!op->desc.pool_max && op->desc.count_padding && padding_after(op, axis) > op->desc.window.pad[2 + axis]) {
             char text[256];
@@ -97,9 +100,10 @@ spade_status spade_cpu_pool_plan(spade_op *op)
     dnnl_primitive_desc_t wanted = is_backward ? backward : training;
     SPADE_GOTO(spade_cpu_dnnl_status(op, dnnl_primitive_create(&op->primitive, wanted), "primitive_create"));
     /* one scratchpad for both forward primitives */
-    SPADE_GOTO(spade_cpu_dnnl_operands(op, inference && scratchpad_bytes(inference) > scratchpad_bytes(wanted) ? inference : wanted));
+    SPADE_GOTO(spade_cpu_dnnl_operands(
+        op, inference && scratchpad_bytes(inference) > scratchpad_bytes(wanted) ? inference : wanted));
 done:
-    spade_cpu_dnnl_threads(before);
+    spade_cpu_set_threads(before);
     if (backward) { dnnl_primitive_desc_destroy(backward); }
     if (inference) { dnnl_primitive_desc_destroy(inference); }
     if (training) { dnnl_primitive_desc_destroy(training); }
@@ -109,10 +113,12 @@ done:
 
 spade_status spade_cpu_pool_run(spade_op *op, const spade_op_args *args)
 {
+    if (spade_cpu_is_global_average(&op->desc)) { return spade_cpu_global_average_run(op, args); }
     if (!op->desc.pool_max) { return spade_cpu_dnnl_execute(op, op->primitive, args, NULL, 0); }
     if (!args->saved) {
         if (op->desc.kind == SPADE_OP_POOL_BACKWARD) {
-            return spade_fail(op->device->base.context, SPADE_ERROR_ARGUMENT, "max pooling's backward needs what the forward saved");
+            return spade_fail(op->device->base.context, SPADE_ERROR_ARGUMENT,
+                              "max pooling's backward needs what the forward saved");
         }
         return spade_cpu_dnnl_execute(op, op->without_saved, args, NULL, 0);
     }

@@ -1,4 +1,5 @@
-/* softmax.c - softmax along one axis and its backward. A line along the axis is one thread's; sums are float64 in line order. */
+/* softmax.c - softmax along one axis and its backward. A line along the axis is one thread's; sums are float64 in line
+ * order. */
 #include <math.h>
 
 #include "backend/cpu/cpu.h"

@@ -3,13 +3,12 @@
  *
  * The definition (include/spade/solve.h) goes from left to right with U, H^-1 = U^T U, and after column i subtracts
  * err_i (x) U[i, i:] from the columns to the right, err_i = pruned / U_ii. With V = U^-1 (H = V V^T) it needs only V:
- *   Let W be the weights as given, Q the result, D = W - Q, E the errors by column. All updates together: D = E U, so E = D V.
- *   The weights of column j just before its turn miss the updates of the columns before it:
- *       w_j = W_j - sum_{i<j} E_i U_ij = W_j - sum_{h<j} D_h (sum_{h<=i<j} V_hi U_ij) = W_j + (sum_{h<j} D_h V_hj) / V_jj,
- *   because the inner sum is (V U)_hj - V_hj U_jj, V U = I and U_jj = 1 / V_jj.
- *   The scores of a block B are taken before any of its columns is pruned: with A the columns left of B, likewise
- *       W_B + (D_A V_AB) V_BB^-1,     score = (that * V_jj)^2.
- * D_A V_AB is a matrix product. Columns come in panels of about PANEL: products with all columns left of the panel at once.
+ *   Let W be the weights as given, Q the result, D = W - Q, E the errors by column. All updates together: D = E U, so E
+ * = D V. The weights of column j just before its turn miss the updates of the columns before it: w_j = W_j - sum_{i<j}
+ * E_i U_ij = W_j - sum_{h<j} D_h (sum_{h<=i<j} V_hi U_ij) = W_j + (sum_{h<j} D_h V_hj) / V_jj, because the inner sum is
+ * (V U)_hj - V_hj U_jj, V U = I and U_jj = 1 / V_jj. The scores of a block B are taken before any of its columns is
+ * pruned: with A the columns left of B, likewise W_B + (D_A V_AB) V_BB^-1,     score = (that * V_jj)^2. D_A V_AB is a
+ * matrix product. Columns come in panels of about PANEL: products with all columns left of the panel at once.
  *
  * Storage: columns of the weight are contiguous here (transposed, [columns, rows]), as all work is on whole columns.
  * One thread sweeps one problem.
@@ -26,12 +25,12 @@ enum { PANEL = 128 };
 typedef struct sweep {
     int64_t rows, columns, block, panel;
     const double *v;
-    double *removed;  /* D [columns, rows] */
-    double *left;     /* sum over the finished columns of D_i V_ij, for the columns of the panel: [panel, rows] */
-    double *weights;  /* W of the panel [panel, rows] */
-    double *scores;   /* [block, rows] */
-    double *scratch;  /* [block, rows] */
-    uint8_t *mask;    /* [block, rows] */
+    double *removed; /* D [columns, rows] */
+    double *left;    /* sum over the finished columns of D_i V_ij, for the columns of the panel: [panel, rows] */
+    double *weights; /* W of the panel [panel, rows] */
+    double *scores;  /* [block, rows] */
+    double *scratch; /* [block, rows] */
+    uint8_t *mask;   /* [block, rows] */
 } sweep;
 
 static int64_t clip_block(int64_t columns, int64_t block)
@@ -56,8 +55,8 @@ size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64
 
 static sweep lay_out(const spade_sweep_args *args)
 {
-    sweep s = {.rows = args->rows, .columns = args->columns, 
-               .block = clip_block(args->columns, args->block), .v = args->v};
+    sweep s = {
+        .rows = args->rows, .columns = args->columns, .block = clip_block(args->columns, args->block), .v = args->v};
     s.panel = panel_of(s.columns, s.block);
     s.removed = args->workspace;
     s.left = s.removed + s.rows * s.columns;
@@ -77,7 +76,8 @@ static void add_removed(const sweep *s, int64_t first, int64_t last, int64_t fro
     if (width == 1) {
         cblas_dgemv(CblasRowMajor, CblasTrans, count, rows, 1.0, removed, rows, v, ld, 1.0, out, 1);
     } else {
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, width, rows, count, 1.0, v, ld, removed, rows, 1.0, out, rows);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, width, rows, count, 1.0, v, ld, removed, rows, 1.0, out,
+                    rows);
     }
 }
 

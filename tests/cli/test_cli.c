@@ -1,0 +1,252 @@
+/* test_cli.c - the command from outside: exit codes, files, JSON, and results that do not depend on threads and memory. */
+#include <sys/stat.h>
+
+#include <jansson.h>
+
+#include "command.h"
+
+#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
+#define PICTURE SPADE_TEST_DATA "/images/scene00.png"
+
+static void expect(int code, const char *says_out, const char *says_err, const char *arguments)
+{
+    command_result result = command_run("%s", arguments);
+    if (result.code != code || (says_out && !strstr(result.out, says_out)) || (says_err && !strstr(result.err, says_err))) {
+        fail_msg("spade %s: code %d\n%s\n%s", arguments, result.code, result.out, result.err);
+    }
+    command_clear(&result);
+}
+
+static void test_help(void **state)
+{
+    (void)state;
+    expect(2, NULL, "usage: spade COMMAND", "");
+    expect(0, "explain", NULL, "--help");
+    expect(0, "--sparsity", NULL, "help trace");
+    static const char *const commands[] = {"info", "explain", "trace", "devices", "version"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "%s --help", commands[i]);
+        expect(0, commands[i], NULL, line);
+    }
+}
+
+static void test_usage_errors(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"evaluate x", "unknown command 'evaluate'"},
+        {"explain " MODEL " " PICTURE, "-o is needed"},
+        {"explain -o /tmp/spade_test_usage", "usage: spade explain"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --nope", "unknown option '--nope'"},
+        {"explain " MODEL " " PICTURE " -o", "-o needs a value"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --sparsity 0,5", "--sparsity: '0,5' is not a number"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --sparsity nan", "'nan' is not a number"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --sparsity=0.5x", "'0.5x' is not a number"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --sparsity 1.5", "not from 0 to 1"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --variants 0", "--variants: 0 is not from 1"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --memory 1T", "--memory: '1T'"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --threads 0", "--threads: '0'"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --method gradcan", "unknown method 'gradcan'"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class label", "'label' needs labelled inputs"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class 10 --variants 8 --resize 0", "classes 0 to 9"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --no-dense --no-trace", "nothing to do"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --layers 'nothing*' --variants 8 --resize 0", "nothing*"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --solver exact", "'exact' is none of"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --mean 1,2", "3 numbers are wanted"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --quiet=1", "takes no value"},
+        {"trace " MODEL " -o /tmp/spade_test_usage.onnx", "an INPUT or --batch"},
+        {"trace " MODEL " " PICTURE " -o /tmp/spade_test_usage.txt", ".onnx or .safetensors"},
+        {"info", "usage: spade info"},
+        {"info a b", "unexpected argument 'b'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        command_result result = command_run("%s", cases[i][0]);
+        char *last_line = strrchr(result.err, '\n');
+        if (last_line) { *last_line = 0; }
+        last_line = strrchr(result.err, '\n');
+        last_line = last_line ? last_line + 1 : result.err;
+        if (result.code != 2 || !strstr(last_line, cases[i][1]) || !strstr(last_line, "--help")) {
+            fail_msg("spade %s: code %d, '%s'", cases[i][0], result.code, result.err);
+        }
+        command_clear(&result);
+    }
+    rmdir("/tmp/spade_test_usage"); /* made before the network was asked for its layers */
+}
+
+static void test_info(void **state)
+{
+    (void)state;
+    expect(0, "layer4.0.conv3", NULL, "info " MODEL);
+    expect(0, "\"prunable\":false", NULL, "info --json " MODEL);
+    expect(1, "not supported; first node", "unsupported operators", "info " SPADE_TEST_DATA "/models/scene_vit.onnx");
+    expect(0, "oneDNN", NULL, "version");
+    expect(0, "cpu", NULL, "devices");
+}
+
+static json_t *results_of(const char *folder)
+{
+    char path[600];
+    json_error_t error;
+    snprintf(path, sizeof path, "%s/results.json", folder);
+    json_t *results = json_load_file(path, 0, &error);
+    assert_non_null(results);
+    return results;
+}
+
+static void test_explain(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    char path[512];
+    command_result result = command_run("explain " MODEL " " PICTURE " " SPADE_TEST_DATA "/images/scene01.png " PICTURE
+                                        " -o %s/out --resize 0 --variants 16 --method saliency,integrated_gradients"
+                                        " --steps 5 --class 1,5 --json",
+                                        folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    int lines = 0;
+    for (const char *at = result.out; (at = strchr(at, '\n')); at++) { lines++; }
+    assert_int_equal(lines, 3);
+    snprintf(path, sizeof path, "%s/out", folder);
+    json_t *results = results_of(path);
+    json_t *inputs = json_object_get(results, "inputs");
+    assert_int_equal(json_array_size(inputs), 3);
+    static const char *const names[] = {"scene00", "scene01", "scene00_2"};
+    for (size_t i = 0; i < 3; i++) {
+        json_t *input = json_array_get(inputs, i);
+        assert_string_equal(json_string_value(json_object_get(input, "name")), names[i]);
+        assert_int_equal(json_array_size(json_object_get(input, "maps")), 4);
+        static const char *const files[] = {"dense_saliency_c1.npy", "trace_saliency_c5.png", "trace_integrated_gradients_c1.npy",
+                                            "input.png"};
+        for (size_t k = 0; k < 4; k++) {
+            snprintf(path, sizeof path, "%s/out/%s/%s", folder, names[i], files[k]);
+            assert_true(file_exists(path));
+        }
+    }
+    snprintf(path, sizeof path, "%s/out/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_non_null(report);
+    assert_non_null(strstr(report, "prefers-color-scheme"));
+    assert_null(strstr(report, "<script"));
+    assert_null(strstr(report, "http")); /* nothing to load from anywhere */
+    free(report);
+    json_decref(results);
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+/* ROC AUC against a mask, labels, several kinds of inputs in one run, and the same picture under a name that needs escaping. */
+static void test_masks_and_names(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    char path[512];
+    static const char labels[] = "a\nb <x>\nc\nd\ne\nf\ng\nh\ni\nj\n";
+    size_t size = 0, mask_size = 0;
+    char *picture = file_read(PICTURE, &size), *mask = file_read(SPADE_TEST_DATA "/images/scene00_patch.png", &mask_size);
+    assert_true(picture && mask);
+    snprintf(path, sizeof path, "%s/<i>&.png", folder);
+    file_write(path, picture, size);
+    snprintf(path, sizeof path, "%s/masks", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/masks/<i>&_mask.png", folder);
+    file_write(path, mask, mask_size);
+    snprintf(path, sizeof path, "%s/labels", folder);
+    file_write(path, labels, strlen(labels));
+    command_result result = command_run("explain " MODEL " '%s/<i>&.png' -o %s/out --resize 0 --variants 8 --mask %s/masks"
+                                        " --labels %s/labels",
+                                        folder, folder, folder, folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    assert_non_null(strstr(result.out, "ROC AUC  dense 0.97"));
+    snprintf(path, sizeof path, "%s/out/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_non_null(strstr(report, "&lt;i&gt;&amp;"));
+    assert_non_null(strstr(report, "b &lt;x&gt;"));
+    assert_null(strstr(report, "<i>&"));
+    free(report);
+    free(picture);
+    free(mask);
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+static void assert_same_file(const char *left, const char *right)
+{
+    size_t left_size = 0, right_size = 0;
+    char *a = file_read(left, &left_size), *b = file_read(right, &right_size);
+    assert_true(a && b);
+    assert_int_equal(left_size, right_size);
+    assert_memory_equal(a, b, left_size);
+    free(a);
+    free(b);
+}
+
+/* Maps, scores and traces to the bit for any number of threads and any budget. */
+static void test_reproducible(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    static const char *const ways[] = {"--threads 1", "--threads 2", "--threads 2 --memory 64M", "--threads 1 --memory 4G"};
+    static const char *const maps[] = {"dense_saliency", "trace_saliency", "dense_smoothgrad", "trace_smoothgrad"};
+    json_t *first = NULL;
+    for (int way = 0; way < 4; way++) {
+        char path[512], reference[512];
+        command_result result = command_run("explain " MODEL " " PICTURE " -o %s/%d --resize 0 --variants 48 --samples 9"
+                                            " --method saliency,smoothgrad %s",
+                                            folder, way, ways[way]);
+        if (result.code != 0) { fail_msg("%s: code %d: %s", ways[way], result.code, result.err); }
+        command_clear(&result);
+        for (int m = 0; m < 4; m++) {
+            snprintf(path, sizeof path, "%s/%d/scene00/%s.npy", folder, way, maps[m]);
+            snprintf(reference, sizeof reference, "%s/0/scene00/%s.npy", folder, maps[m]);
+            assert_same_file(path, reference);
+        }
+        snprintf(path, sizeof path, "%s/%d", folder, way);
+        json_t *results = results_of(path);
+        json_t *input = json_array_get(json_object_get(results, "inputs"), 0);
+        if (first) {
+            json_t *before = json_array_get(json_object_get(first, "inputs"), 0);
+            assert_true(json_equal(json_object_get(input, "dense"), json_object_get(before, "dense")));
+            assert_true(json_equal(json_object_get(input, "trace"), json_object_get(before, "trace")));
+            json_decref(results);
+        } else {
+            first = results;
+        }
+        result = command_run("trace " MODEL " " PICTURE " -o %s/%d.safetensors --resize 0 --variants 48 %s", folder, way, ways[way]);
+        assert_int_equal(result.code, 0);
+        command_clear(&result);
+        snprintf(path, sizeof path, "%s/%d.safetensors", folder, way);
+        snprintf(reference, sizeof reference, "%s/0.safetensors", folder);
+        assert_same_file(path, reference);
+    }
+    json_decref(first);
+    folder_remove(folder);
+}
+
+static void test_trace(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    command_result result = command_run("trace " MODEL " " PICTURE " -o %s/sparse.onnx --resize 0 --variants 16 --sparsity 0.8", folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    assert_non_null(strstr(result.out, "layer4.0.conv3"));
+    command_clear(&result);
+    result = command_run("info %s/sparse.onnx", folder); /* what was written can be read again */
+    assert_int_equal(result.code, 0);
+    command_clear(&result);
+    result = command_run("trace " MODEL " " SPADE_TEST_DATA "/arrays/inputs.npy -o %s/x.onnx", folder);
+    assert_int_equal(result.code, 1);
+    assert_non_null(strstr(result.err, "holds 12 inputs"));
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help),    cmocka_unit_test(test_usage_errors),    cmocka_unit_test(test_info),
+        cmocka_unit_test(test_explain), cmocka_unit_test(test_masks_and_names), cmocka_unit_test(test_reproducible),
+        cmocka_unit_test(test_trace),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

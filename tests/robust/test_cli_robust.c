@@ -1,0 +1,197 @@
+/* test_cli_robust.c - bad inputs to the command: one clear line, the right exit code, never a crash. */
+#include "command.h"
+
+#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
+#define PICTURE SPADE_TEST_DATA "/images/scene00.png"
+#define FAST "--resize 0 --variants 8"
+
+/* The exit code, something said on stderr, and no crash or sanitizer report. */
+static void expect(int code, const char *says, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void expect(int code, const char *says, const char *format, ...)
+{
+    char arguments[2048];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
+    command_result result = command_run("%s", arguments);
+    bool sane = result.code == code && !strstr(result.err, "Sanitizer") && !strstr(result.err, "runtime error");
+    if (!sane || !*result.err || (says && !strstr(result.err, says))) {
+        fail_msg("spade %s: code %d (not %d), '%s'", arguments, result.code, code, result.err);
+    }
+    command_clear(&result);
+}
+
+static void in_folder(const char *folder, const char *name, char *path)
+{
+    snprintf(path, 512, "%s/%s", folder, name);
+}
+
+static void test_models(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    char path[512];
+    size_t size = 0;
+    char *model = file_read(MODEL, &size);
+    assert_non_null(model);
+    expect(1, "nowhere.onnx", "info nowhere.onnx");
+    expect(1, NULL, "info %s", folder);
+    in_folder(folder, "empty.onnx", path);
+    file_write(path, "", 0);
+    expect(1, "empty", "info %s", path);
+    in_folder(folder, "text.onnx", path);
+    file_write(path, "This is not a network.\n", 23);
+    expect(1, "text.onnx", "explain %s " PICTURE " -o %s/out", path, folder);
+    in_folder(folder, "picture.onnx", path);
+    expect(1, "scene00.png", "info " PICTURE);
+    for (int i = 1; i <= 12; i++) {
+        in_folder(folder, "cut.onnx", path);
+        file_write(path, model, size * (size_t)i / 13);
+        expect(1, "cut.onnx", "info %s", path);
+    }
+    for (size_t i = 0; i < size; i++) { model[i] = (char)(i * 2654435761u >> 13); }
+    in_folder(folder, "noise.onnx", path);
+    file_write(path, model, size);
+    expect(1, "noise.onnx", "info %s", path);
+    free(model);
+    folder_remove(folder);
+}
+
+static void test_pictures(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    char path[512];
+    size_t size = 0;
+    char *picture = file_read(PICTURE, &size);
+    assert_non_null(picture);
+    expect(1, "nowhere.png", "explain " MODEL " nowhere.png -o %s/out " FAST, folder);
+    expect(1, "no pictures", "explain " MODEL " %s -o %s/out " FAST, folder, folder);
+    expect(3, "nowhere.png", "explain " MODEL " nowhere.png " PICTURE " -o %s/out " FAST, folder);
+    in_folder(folder, "cut.png", path);
+    for (int i = 1; i <= 8; i++) {
+        file_write(path, picture, size * (size_t)i / 9);
+        expect(1, "cut.png", "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    }
+    in_folder(folder, "empty.png", path);
+    file_write(path, "", 0);
+    expect(1, "empty.png", "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    in_folder(folder, "gif.png", path);
+    file_write(path, "GIF89a\1\0\1\0\0\0\0;", 14);
+    expect(1, "gif.png", "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    in_folder(folder, "huge.ppm", path);
+    file_write(path, "P6\n100000 100000\n255\nabc", 24);
+    expect(1, "huge.ppm", "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    in_folder(folder, "zero.ppm", path);
+    file_write(path, "P6\n0 0\n255\n", 11);
+    expect(1, "zero.ppm", "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    in_folder(folder, "short.ppm", path);
+    file_write(path, "P6\n64 64\n255\nabc", 16);
+    expect(1, "short.ppm", "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    free(picture);
+    folder_remove(folder);
+}
+
+/* A .npy header of this dtype and shape, with `count` zero floats. */
+static void write_npy(const char *path, const char *descr, const char *shape, size_t count)
+{
+    char header[128];
+    char *bytes = calloc(128 + 4 * count, 1);
+    assert_non_null(bytes);
+    int length = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, shape);
+    memset(bytes, ' ', 128);
+    memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10);
+    memcpy(bytes + 10, header, (size_t)length);
+    bytes[127] = '\n';
+    file_write(path, bytes, 128 + 4 * count);
+    free(bytes);
+}
+
+static void test_arrays(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    char path[512];
+    const size_t count = 3 * 64 * 64;
+    in_folder(folder, "x.npy", path);
+    write_npy(path, "<f4", "(1, 3, 64, 64)", count);
+    command_result good = command_run("explain " MODEL " %s -o %s/out --variants 8 --no-trace", path, folder);
+    assert_int_equal(good.code, 0);
+    command_clear(&good);
+    static const struct {
+        const char *descr, *shape;
+        size_t count;
+    } cases[] = {{"<i4", "(1, 3, 64, 64)", 3 * 64 * 64}, {">f4", "(1, 3, 64, 64)", 3 * 64 * 64}, {"<f4", "(3, 64, 64)", 3 * 64 * 64},
+                 {"<f4", "(1, 3, 32, 32)", 3 * 32 * 32}, {"<f4", "(1, 3, 64, 64)", 100},         {"<f4", "(0, 3, 64, 64)", 0},
+                 {"<f4", "(99999999999, 3, 64, 64)", 10}, {"<f4", "(-1, 3, 64, 64)", 10}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_npy(path, cases[i].descr, cases[i].shape, cases[i].count);
+        expect(1, "x.npy", "explain " MODEL " %s -o %s/out --variants 8", path, folder);
+        expect(1, "x.npy", "trace " MODEL " --batch %s -o %s/t.onnx", path, folder);
+    }
+    folder_remove(folder);
+}
+
+static void test_configurations(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"variantz: 3\n", "unknown key 'variantz'"},
+                                           {"sparsity: 0,5\n", "'0,5' is not a number"},
+                                           {"sigma: nan\n", "'nan' is not a number"},
+                                           {"{", "bad.yaml"},
+                                           {"", "empty"}};
+    char *folder = folder_make();
+    char path[512];
+    in_folder(folder, "bad.yaml", path);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        file_write(path, cases[i][0], strlen(cases[i][0]));
+        expect(2, cases[i][1], "explain " MODEL " " PICTURE " -o %s/out --config %s", folder, path);
+    }
+    expect(2, "nowhere.yaml", "explain " MODEL " " PICTURE " -o %s/out --config nowhere.yaml", folder);
+    folder_remove(folder);
+}
+
+static void test_masks_and_labels(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    char path[512];
+    static const char black[] = "P5\n64 64\n255\n";
+    char *mask = calloc(sizeof black - 1 + 64 * 64, 1);
+    assert_non_null(mask);
+    memcpy(mask, black, sizeof black - 1);
+    in_folder(folder, "black.pgm", path);
+    file_write(path, mask, sizeof black - 1 + 64 * 64);
+    expect(1, "empty", "explain " MODEL " " PICTURE " -o %s/out --mask %s " FAST, folder, path);
+    expect(1, "nowhere", "explain " MODEL " " PICTURE " -o %s/out --mask nowhere " FAST, folder);
+    expect(1, "photo.jpg", "explain " MODEL " " PICTURE " -o %s/out --mask " SPADE_TEST_DATA "/images/photo.jpg " FAST, folder);
+    in_folder(folder, "labels", path);
+    file_write(path, "one\ntwo\n", 8);
+    expect(1, "2 names", "explain " MODEL " " PICTURE " -o %s/out --labels %s " FAST, folder, path);
+    free(mask);
+    folder_remove(folder);
+}
+
+static void test_resources(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    char path[512];
+    expect(1, NULL, "explain " MODEL " " PICTURE " -o %s/out --memory 100K " FAST, folder);
+    expect(1, NULL, "info " MODEL " --device cuda");
+    in_folder(folder, "file", path);
+    file_write(path, "x", 1);
+    expect(1, "file", "explain " MODEL " " PICTURE " -o %s " FAST, path);
+    expect(1, "nowhere", "trace " MODEL " " PICTURE " -o %s/nowhere/t.onnx " FAST, folder);
+    folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_models),         cmocka_unit_test(test_pictures),         cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_configurations), cmocka_unit_test(test_masks_and_labels), cmocka_unit_test(test_resources),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
