@@ -16,8 +16,8 @@
 #include <cmocka.h>
 
 typedef struct command_result {
-    int code;           /* exit code, or -signal */
-    char *out, *err;    /* what it wrote; empty strings, never NULL */
+    int code;        /* exit code, or -signal */
+    char *out, *err; /* what it wrote; empty strings, never NULL */
 } command_result;
 
 /* A whole file; NULL when it cannot be read. A NUL follows the bytes. */
@@ -75,8 +75,8 @@ __attribute__((format(printf, 1, 2))) static inline command_result command_run(c
     assert_true(vsnprintf(arguments, sizeof arguments, format, list) < (int)sizeof arguments);
     va_end(list);
     char *folder = folder_make();
-    snprintf(line, sizeof line, "OMP_WAIT_POLICY=passive %s %s >%s/out 2>%s/err </dev/null", SPADE_COMMAND, arguments, folder,
-             folder);
+    snprintf(line, sizeof line, "OMP_WAIT_POLICY=passive %s %s >%s/out 2>%s/err </dev/null", SPADE_COMMAND, arguments,
+             folder, folder);
     int status = system(line);
     command_result result = {.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status)};
     if (result.code > 128) { result.code = 128 - result.code; } /* the shell's way of telling a signal */

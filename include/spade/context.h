@@ -63,8 +63,8 @@ SPADE_API int spade_devices(spade_device_info *devices, int capacity);
 
 /* "0.1.0" */
 SPADE_API const char *spade_version(void);
-/* The libraries in use with their versions, one "name version" per line. Static. */
-SPADE_API const char *spade_library_versions(void);
+/* Write the libraries in use with their versions, one "name version" a line; cut to size - 1 characters (1,000 are plenty). */
+SPADE_API void spade_library_versions(char *buffer, size_t size);
 
 #ifdef __cplusplus
 }

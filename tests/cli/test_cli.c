@@ -1,4 +1,5 @@
-/* test_cli.c - the command from outside: exit codes, files, JSON, and results that do not depend on threads and memory. */
+/* test_cli.c - the command from outside: exit codes, files, JSON, and results that do not depend on threads and memory.
+ */
 #include <sys/stat.h>
 
 #include <jansson.h>
@@ -11,7 +12,8 @@
 static void expect(int code, const char *says_out, const char *says_err, const char *arguments)
 {
     command_result result = command_run("%s", arguments);
-    if (result.code != code || (says_out && !strstr(result.out, says_out)) || (says_err && !strstr(result.err, says_err))) {
+    if (result.code != code || (says_out && !strstr(result.out, says_out)) ||
+        (says_err && !strstr(result.err, says_err))) {
         fail_msg("spade %s: code %d\n%s\n%s", arguments, result.code, result.out, result.err);
     }
     command_clear(&result);
@@ -51,7 +53,8 @@ static void test_usage_errors(void **state)
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class label", "'label' needs labelled inputs"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class 10 --variants 8 --resize 0", "classes 0 to 9"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --no-dense --no-trace", "nothing to do"},
-        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --layers 'nothing*' --variants 8 --resize 0", "nothing*"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --layers 'nothing*' --variants 8 --resize 0",
+         "nothing*"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --solver exact", "'exact' is none of"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --mean 1,2", "3 numbers are wanted"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --quiet=1", "takes no value"},
@@ -116,8 +119,8 @@ static void test_explain(void **state)
         json_t *input = json_array_get(inputs, i);
         assert_string_equal(json_string_value(json_object_get(input, "name")), names[i]);
         assert_int_equal(json_array_size(json_object_get(input, "maps")), 4);
-        static const char *const files[] = {"dense_saliency_c1.npy", "trace_saliency_c5.png", "trace_integrated_gradients_c1.npy",
-                                            "input.png"};
+        static const char *const files[] = {"dense_saliency_c1.npy", "trace_saliency_c5.png",
+                                            "trace_integrated_gradients_c1.npy", "input.png"};
         for (size_t k = 0; k < 4; k++) {
             snprintf(path, sizeof path, "%s/out/%s/%s", folder, names[i], files[k]);
             assert_true(file_exists(path));
@@ -135,7 +138,8 @@ static void test_explain(void **state)
     folder_remove(folder);
 }
 
-/* ROC AUC against a mask, labels, several kinds of inputs in one run, and the same picture under a name that needs escaping. */
+/* ROC AUC against a mask, labels, several kinds of inputs in one run, and the same picture under a name that needs
+ * escaping. */
 static void test_masks_and_names(void **state)
 {
     (void)state;
@@ -143,7 +147,8 @@ static void test_masks_and_names(void **state)
     char path[512];
     static const char labels[] = "a\nb <x>\nc\nd\ne\nf\ng\nh\ni\nj\n";
     size_t size = 0, mask_size = 0;
-    char *picture = file_read(PICTURE, &size), *mask = file_read(SPADE_TEST_DATA "/images/scene00_patch.png", &mask_size);
+    char *picture = file_read(PICTURE, &size),
+         *mask = file_read(SPADE_TEST_DATA "/images/scene00_patch.png", &mask_size);
     assert_true(picture && mask);
     snprintf(path, sizeof path, "%s/<i>&.png", folder);
     file_write(path, picture, size);
@@ -153,9 +158,10 @@ static void test_masks_and_names(void **state)
     file_write(path, mask, mask_size);
     snprintf(path, sizeof path, "%s/labels", folder);
     file_write(path, labels, strlen(labels));
-    command_result result = command_run("explain " MODEL " '%s/<i>&.png' -o %s/out --resize 0 --variants 8 --mask %s/masks"
-                                        " --labels %s/labels",
-                                        folder, folder, folder, folder);
+    command_result result =
+        command_run("explain " MODEL " '%s/<i>&.png' -o %s/out --resize 0 --variants 8 --mask %s/masks"
+                    " --labels %s/labels",
+                    folder, folder, folder, folder);
     if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
     assert_non_null(strstr(result.out, "ROC AUC  dense 0.97"));
     snprintf(path, sizeof path, "%s/out/report.html", folder);
@@ -186,14 +192,16 @@ static void test_reproducible(void **state)
 {
     (void)state;
     char *folder = folder_make();
-    static const char *const ways[] = {"--threads 1", "--threads 2", "--threads 2 --memory 64M", "--threads 1 --memory 4G"};
+    static const char *const ways[] = {"--threads 1", "--threads 2", "--threads 2 --memory 64M",
+                                       "--threads 1 --memory 4G"};
     static const char *const maps[] = {"dense_saliency", "trace_saliency", "dense_smoothgrad", "trace_smoothgrad"};
     json_t *first = NULL;
     for (int way = 0; way < 4; way++) {
         char path[512], reference[512];
-        command_result result = command_run("explain " MODEL " " PICTURE " -o %s/%d --resize 0 --variants 48 --samples 9"
-                                            " --method saliency,smoothgrad %s",
-                                            folder, way, ways[way]);
+        command_result result =
+            command_run("explain " MODEL " " PICTURE " -o %s/%d --resize 0 --variants 48 --samples 9"
+                        " --method saliency,smoothgrad %s",
+                        folder, way, ways[way]);
         if (result.code != 0) { fail_msg("%s: code %d: %s", ways[way], result.code, result.err); }
         command_clear(&result);
         for (int m = 0; m < 4; m++) {
@@ -212,7 +220,8 @@ static void test_reproducible(void **state)
         } else {
             first = results;
         }
-        result = command_run("trace " MODEL " " PICTURE " -o %s/%d.safetensors --resize 0 --variants 48 %s", folder, way, ways[way]);
+        result = command_run("trace " MODEL " " PICTURE " -o %s/%d.safetensors --resize 0 --variants 48 %s", folder,
+                             way, ways[way]);
         assert_int_equal(result.code, 0);
         command_clear(&result);
         snprintf(path, sizeof path, "%s/%d.safetensors", folder, way);
@@ -227,7 +236,8 @@ static void test_trace(void **state)
 {
     (void)state;
     char *folder = folder_make();
-    command_result result = command_run("trace " MODEL " " PICTURE " -o %s/sparse.onnx --resize 0 --variants 16 --sparsity 0.8", folder);
+    command_result result =
+        command_run("trace " MODEL " " PICTURE " -o %s/sparse.onnx --resize 0 --variants 16 --sparsity 0.8", folder);
     if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
     assert_non_null(strstr(result.out, "layer4.0.conv3"));
     command_clear(&result);

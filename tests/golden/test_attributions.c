@@ -58,7 +58,8 @@ static void check_method(spade_context *context, const spade_model *model, const
     spade_interpret_options_init(&options, method);
     for (int k = 0; k < SCENES; k++) {
         double delta = 0;
-        golden_ok(context, spade_interpret(context, model, trace, &options, inputs.data + k * size, &labels[k], 1, map, &delta));
+        golden_ok(context,
+                  spade_interpret(context, model, trace, &options, inputs.data + k * size, &labels[k], 1, map, &delta));
         double error = relative_error(map, should.data + k * size, size);
         print_message("%s %s scene %d: relative error %.2e\n", folder, file, k, error);
         assert_true(error < 1e-3);

@@ -99,7 +99,8 @@ static void write_npy(const char *path, const char *descr, const char *shape, si
     char header[128];
     char *bytes = calloc(128 + 4 * count, 1);
     assert_non_null(bytes);
-    int length = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, shape);
+    int length =
+        snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, shape);
     memset(bytes, ' ', 128);
     memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10);
     memcpy(bytes + 10, header, (size_t)length);
@@ -122,8 +123,9 @@ static void test_arrays(void **state)
     static const struct {
         const char *descr, *shape;
         size_t count;
-    } cases[] = {{"<i4", "(1, 3, 64, 64)", 3 * 64 * 64}, {">f4", "(1, 3, 64, 64)", 3 * 64 * 64}, {"<f4", "(3, 64, 64)", 3 * 64 * 64},
-                 {"<f4", "(1, 3, 32, 32)", 3 * 32 * 32}, {"<f4", "(1, 3, 64, 64)", 100},         {"<f4", "(0, 3, 64, 64)", 0},
+    } cases[] = {{"<i4", "(1, 3, 64, 64)", 3 * 64 * 64},  {">f4", "(1, 3, 64, 64)", 3 * 64 * 64},
+                 {"<f4", "(3, 64, 64)", 3 * 64 * 64},     {"<f4", "(1, 3, 32, 32)", 3 * 32 * 32},
+                 {"<f4", "(1, 3, 64, 64)", 100},          {"<f4", "(0, 3, 64, 64)", 0},
                  {"<f4", "(99999999999, 3, 64, 64)", 10}, {"<f4", "(-1, 3, 64, 64)", 10}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_npy(path, cases[i].descr, cases[i].shape, cases[i].count);
@@ -165,7 +167,8 @@ static void test_masks_and_labels(void **state)
     file_write(path, mask, sizeof black - 1 + 64 * 64);
     expect(1, "empty", "explain " MODEL " " PICTURE " -o %s/out --mask %s " FAST, folder, path);
     expect(1, "nowhere", "explain " MODEL " " PICTURE " -o %s/out --mask nowhere " FAST, folder);
-    expect(1, "photo.jpg", "explain " MODEL " " PICTURE " -o %s/out --mask " SPADE_TEST_DATA "/images/photo.jpg " FAST, folder);
+    expect(1, "photo.jpg", "explain " MODEL " " PICTURE " -o %s/out --mask " SPADE_TEST_DATA "/images/photo.jpg " FAST,
+           folder);
     in_folder(folder, "labels", path);
     file_write(path, "one\ntwo\n", 8);
     expect(1, "2 names", "explain " MODEL " " PICTURE " -o %s/out --labels %s " FAST, folder, path);
@@ -190,8 +193,9 @@ static void test_resources(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_models),         cmocka_unit_test(test_pictures),         cmocka_unit_test(test_arrays),
-        cmocka_unit_test(test_configurations), cmocka_unit_test(test_masks_and_labels), cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_models),           cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_arrays),           cmocka_unit_test(test_configurations),
+        cmocka_unit_test(test_masks_and_labels), cmocka_unit_test(test_resources),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,10 +34,10 @@ static void test_numbers(void **state)
         const char *text;
         bool good;
         double value;
-    } cases[] = {{"0.5", true, 0.5},   {"-1e3", true, -1000}, {".5", true, 0.5},    {"5.", true, 5},      {"+2", true, 2},
-                 {"0,5", false, 0},    {"0.5x", false, 0},    {"nan", false, 0},    {"inf", false, 0},    {"0x10", false, 0},
-                 {" 1", false, 0},     {"1 ", false, 0},      {"", false, 0},       {".", false, 0},      {"1e", false, 0},
-                 {"1e999", false, 0},  {"--1", false, 0},     {"1.2.3", false, 0},  {"e5", false, 0},     {"-", false, 0}};
+    } cases[] = {{"0.5", true, 0.5},  {"-1e3", true, -1000}, {".5", true, 0.5},   {"5.", true, 5},   {"+2", true, 2},
+                 {"0,5", false, 0},   {"0.5x", false, 0},    {"nan", false, 0},   {"inf", false, 0}, {"0x10", false, 0},
+                 {" 1", false, 0},    {"1 ", false, 0},      {"", false, 0},      {".", false, 0},   {"1e", false, 0},
+                 {"1e999", false, 0}, {"--1", false, 0},     {"1.2.3", false, 0}, {"e5", false, 0},  {"-", false, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double value = 0;
         assert_int_equal(spade_parse_number(cases[i].text, &value), cases[i].good);
@@ -65,11 +65,12 @@ static void test_bytes(void **state)
 static void test_all_keys(void **state)
 {
     (void)state;
-    static const char text[] = "variants: 64\nseed: 7\nsolver: magnitude\nhessian: fp64\ncount: published\ndamping: 0.02\n"
-                               "layers: [\"layer1.*\", fc]\nskip: layer2.*\nblock: 128\nmethods: [saliency, smoothgrad]\n"
-                               "classes: [3, 5]\noutput: softmax\nsteps: 20\nsamples: 10\nsigma: 0.1\nresize: 0\ncrop: 64\n"
-                               "mean: [0.1, 0.2, 0.3]\nstd: [1, 2, 3]\naugment:\n  hue: 0.1\n  area: [0.5, 1]\n"
-                               "sparsity:\n- {layers: \"*\", value: 0.8}\n- {layers: fc, value: 0}\n";
+    static const char text[] =
+        "variants: 64\nseed: 7\nsolver: magnitude\nhessian: fp64\ncount: published\ndamping: 0.02\n"
+        "layers: [\"layer1.*\", fc]\nskip: layer2.*\nblock: 128\nmethods: [saliency, smoothgrad]\n"
+        "classes: [3, 5]\noutput: softmax\nsteps: 20\nsamples: 10\nsigma: 0.1\nresize: 0\ncrop: 64\n"
+        "mean: [0.1, 0.2, 0.3]\nstd: [1, 2, 3]\naugment:\n  hue: 0.1\n  area: [0.5, 1]\n"
+        "sparsity:\n- {layers: \"*\", value: 0.8}\n- {layers: fc, value: 0}\n";
     spade_context context = {.budget = UINT64_MAX};
     spade_settings settings;
     assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
@@ -165,7 +166,8 @@ static void test_refused(void **state)
 static void test_random_bytes(void **state)
 {
     (void)state;
-    static const char seedling[] = "variants: 64\nmethods: [saliency]\naugment: {hue: 0.1}\nsparsity: [{layers: x, value: 1}]\n";
+    static const char seedling[] =
+        "variants: 64\nmethods: [saliency]\naugment: {hue: 0.1}\nsparsity: [{layers: x, value: 1}]\n";
     spade_context context = {.budget = UINT64_MAX};
     for (uint32_t round = 0; round < 300; round++) {
         char text[sizeof seedling];

@@ -100,7 +100,8 @@ static float *maps_of(fixture *f, spade_interpret_options *options, const int64_
 {
     float *maps = calloc((size_t)n * (size_t)f->size, sizeof *maps);
     assert_non_null(maps);
-    spade_status status = spade_interpret(f->context, f->model, NULL, options, f->inputs.data, classes, n, maps, deltas);
+    spade_status status =
+        spade_interpret(f->context, f->model, NULL, options, f->inputs.data, classes, n, maps, deltas);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
     return maps;
 }
@@ -152,7 +153,9 @@ static void test_softmax_gradient(void **state)
     for (int side = 0; side < 2; side++) {
         float logits[10];
         double sum = 0;
-        for (int64_t i = 0; i < f.size; i++) { moved[i] = (float)(f.inputs.data[i] + (side ? step : -step) * direction[i]); }
+        for (int64_t i = 0; i < f.size; i++) {
+            moved[i] = (float)(f.inputs.data[i] + (side ? step : -step) * direction[i]);
+        }
         assert_int_equal(spade_model_forward(f.context, f.model, NULL, moved, 1, logits), SPADE_OK);
         for (int i = 0; i < 10; i++) { sum += exp(logits[i] - logits[target]); }
         score[side] = 1 / sum;
@@ -195,13 +198,17 @@ static void test_refused(void **state)
     const int64_t bad = 10, good = 0;
     spade_interpret_options options;
     spade_interpret_options_init(&options, SPADE_SALIENCY);
-    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &bad, 1, map, NULL), SPADE_ERROR_ARGUMENT);
-    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 0, map, NULL), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &bad, 1, map, NULL),
+                     SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 0, map, NULL),
+                     SPADE_ERROR_ARGUMENT);
     options.steps = 0;
-    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL),
+                     SPADE_ERROR_ARGUMENT);
     options.steps = 50;
     options.sigma = NAN;
-    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL),
+                     SPADE_ERROR_ARGUMENT);
     free(map);
     fixture_close(&f);
 }
@@ -209,9 +216,13 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quadrature),         cmocka_unit_test(test_noise),        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_classes_and_threads), cmocka_unit_test(test_softmax_gradient),
-        cmocka_unit_test(test_completeness),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_quadrature),
+        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_classes_and_threads),
+        cmocka_unit_test(test_softmax_gradient),
+        cmocka_unit_test(test_completeness),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

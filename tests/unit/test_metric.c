@@ -22,7 +22,8 @@ static void test_known(void **state)
 {
     (void)state;
     const uint8_t mask[4] = {0, 0, 1, 1};
-    const float perfect[4] = {0, 1, 2, 3}, wrong[4] = {3, 2, 1, 0}, equal[4] = {5, 5, 5, 5}, mixed[4] = {0.1f, 0.4f, 0.35f, 0.8f};
+    const float perfect[4] = {0, 1, 2, 3}, wrong[4] = {3, 2, 1, 0}, equal[4] = {5, 5, 5, 5},
+                mixed[4] = {0.1f, 0.4f, 0.35f, 0.8f};
     assert_true(auc_of(perfect, mask, 4) == 1);
     assert_true(auc_of(wrong, mask, 4) == 0);
     assert_true(auc_of(equal, mask, 4) == 0.5);

@@ -178,6 +178,12 @@ typedef struct spade_backend {
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
     size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block);
+    /* tr (d h d^T): h [k, k] symmetric, upper triangle read; d, scratch [rows, k]. One thread's: callers run many at once. */
+    double (*quadratic_form)(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
+                             double *scratch);
+
+    /* Versions of the libraries in use, one "name version" a line. */
+    void (*libraries)(char *buffer, size_t size);
 } spade_backend;
 
 /* Every instance begins with this; backends extend it. */

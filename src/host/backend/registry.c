@@ -1,11 +1,6 @@
 /* registry.c - which backends this build has, opening a device by its name, and the context that owns it. */
-#include <pthread.h>
-
-#include <cblas.h>
 #include <cyaml/cyaml.h>
 #include <jansson.h>
-#include <lapacke.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
 #include <zlib.h>
 
@@ -96,24 +91,15 @@ const char *spade_version(void)
     return SPADE_VERSION;
 }
 
-static char library_versions[1024]; /* written once, below */
-
-static void write_library_versions(void)
+void spade_library_versions(char *buffer, size_t size)
 {
-    const dnnl_version_t *dnnl = dnnl_version();
-    const char *openblas = openblas_get_config();
-    int major, minor, patch;
-    LAPACKE_ilaver(&major, &minor, &patch);
-    if (strncmp(openblas, "OpenBLAS ", strlen("OpenBLAS ")) == 0) { openblas += strlen("OpenBLAS "); }
-    snprintf(library_versions, sizeof library_versions,
-             "oneDNN %d.%d.%d\nOpenBLAS %s\nLAPACK %d.%d.%d\nlibcyaml %s\njansson %s\nzlib %s\n", dnnl->major,
-             dnnl->minor, dnnl->patch, openblas, major, minor, patch, cyaml_version_str, jansson_version_str(),
-             zlibVersion());
-}
-
-const char *spade_library_versions(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, write_library_versions);
-    return library_versions;
+    if (size == 0) { return; }
+    buffer[0] = '\0';
+    for (int i = 0; i < BACKEND_COUNT; i++) {
+        size_t length = strlen(buffer);
+        backends[i]->libraries(buffer + length, size - length);
+    }
+    size_t length = strlen(buffer);
+    snprintf(buffer + length, size - length, "libcyaml %s\njansson %s\nzlib %s\n", cyaml_version_str,
+             jansson_version_str(), zlibVersion());
 }

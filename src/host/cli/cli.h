@@ -9,30 +9,30 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
 
 /* Which options a command takes. */
 enum {
-    OPTIONS_COMMON = 1,   /* --json, --quiet, --verbose, --help */
-    OPTIONS_RUN = 2,      /* --device, --threads, --memory, --seed, --config */
-    OPTIONS_PICTURE = 4,  /* --resize, --crop, --mean, --std */
-    OPTIONS_TRACE = 8,    /* --variants, --sparsity, ... */
-    OPTIONS_MAPS = 16,    /* --method, --class, ... */
-    OPTIONS_OUTPUT = 32,  /* -o */
-    OPTIONS_SIZE = 64     /* --crop alone: the size of a dynamic input */
+    OPTIONS_COMMON = 1,  /* --json, --quiet, --verbose, --help */
+    OPTIONS_RUN = 2,     /* --device, --threads, --memory, --seed, --config */
+    OPTIONS_PICTURE = 4, /* --resize, --crop, --mean, --std */
+    OPTIONS_TRACE = 8,   /* --variants, --sparsity, ... */
+    OPTIONS_MAPS = 16,   /* --method, --class, ... */
+    OPTIONS_OUTPUT = 32, /* -o */
+    OPTIONS_SIZE = 64    /* --crop alone: the size of a dynamic input */
 };
 
 typedef struct cli_options cli_options;
 
 typedef struct cli_command {
     const char *name;
-    const char *usage;    /* after "spade " */
-    const char *summary;  /* one line */
-    const char *details;  /* more, or NULL */
+    const char *usage;   /* after "spade " */
+    const char *summary; /* one line */
+    const char *details; /* more, or NULL */
     unsigned options;
-    int least, most;      /* positional arguments; most -1: any number */
+    int least, most; /* positional arguments; most -1: any number */
     int (*run)(cli_options *options);
 } cli_command;
 
 struct cli_options {
     const cli_command *command;
-    char **arguments;     /* positional; they point into argv */
+    char **arguments; /* positional; they point into argv */
     int argument_count;
     const char *device, *config, *output, *batch, *mask, *labels;
     int64_t threads;
@@ -52,12 +52,12 @@ int cli_usage_error(const cli_command *command, const char *format, ...) __attri
 /* ---- progress.c: what a run says on stderr while it works */
 typedef struct cli_progress {
     bool quiet, verbose, terminal;
-    bool shown;           /* a bar stands on the current line */
-    double start, last;   /* seconds: of the first phase, of the last output */
-    double fraction, to;  /* of the whole run: where it is, and where the phase ends */
+    bool shown;                  /* a bar stands on the current line */
+    double start, last;          /* seconds: of the first phase, of the last output */
+    double fraction, to;         /* of the whole run: where it is, and where the phase ends */
     double stage_from, stage_to; /* the same of the current stage */
     char label[64];
-    char stage[64];       /* last stage that the context reported */
+    char stage[64]; /* last stage that the context reported */
 } cli_progress;
 void cli_progress_init(cli_progress *progress, const cli_options *options);
 void cli_progress_phase(void *user, const char *label, double from, double to);

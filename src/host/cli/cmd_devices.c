@@ -7,8 +7,9 @@ static void print_device(const spade_device_info *device, bool json)
 {
     char bytes[32];
     if (json) {
-        json_t *line = json_pack("{s:s, s:s, s:I, s:i, s:s}", "name", device->name, "description", device->description, "memory",
-                                 (json_int_t)device->memory, "threads", device->threads, "note", device->note);
+        json_t *line =
+            json_pack("{s:s, s:s, s:I, s:i, s:s}", "name", device->name, "description", device->description, "memory",
+                      (json_int_t)device->memory, "threads", device->threads, "note", device->note);
         cli_print_json(line);
         json_decref(line);
         return;

@@ -4,7 +4,7 @@
 typedef struct explain_printer {
     cli_progress progress; /* first: the progress functions get this struct's address too */
     const cli_options *options;
-    int changed;           /* traces whose class differs */
+    int changed; /* traces whose class differs */
 } explain_printer;
 
 static void print_network(const json_t *network)
@@ -17,7 +17,8 @@ static void print_maps(const json_t *maps)
 {
     size_t index;
     json_t *map;
-    json_array_foreach(maps, index, map) {
+    json_array_foreach(maps, index, map)
+    {
         json_t *dense = json_object_get(json_object_get(map, "dense"), "roc_auc");
         json_t *trace = json_object_get(json_object_get(map, "trace"), "roc_auc");
         if (!json_is_number(dense) && !json_is_number(trace)) { continue; }

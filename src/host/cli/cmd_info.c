@@ -12,7 +12,8 @@ static int width_of(const json_t *list, const char *key, int least)
     size_t index;
     json_t *item;
     int width = least;
-    json_array_foreach(list, index, item) {
+    json_array_foreach(list, index, item)
+    {
         int length = (int)strlen(text_of(item, key));
         width = length > width ? length : width;
     }
@@ -25,7 +26,8 @@ static void print_operators(const json_t *operators)
     json_t *item;
     int width = width_of(operators, "operator", 8);
     printf("\n%-*s  %6s\n", width, "operator", "nodes");
-    json_array_foreach(operators, index, item) {
+    json_array_foreach(operators, index, item)
+    {
         cli_print_text(text_of(item, "operator"), width);
         printf("  %6lld", (long long)json_integer_value(json_object_get(item, "count")));
         if (!json_is_true(json_object_get(item, "supported"))) {
@@ -53,16 +55,19 @@ static void print_layers(const json_t *all)
     json_t *item;
     int width = width_of(layers, "name", 5);
     printf("\n%-*s  %-16s %6s %12s %9s  %s\n", width, "layer", "shape", "groups", "parameters", "MFLOP", "prunable");
-    json_array_foreach(layers, index, item) {
+    json_array_foreach(layers, index, item)
+    {
         char shape[64];
         format_shape(json_object_get(item, "shape"), shape, sizeof shape);
         cli_print_text(text_of(item, "name"), width);
-        printf("  %-16s %6lld %12lld %9.2f  %s\n", shape, (long long)json_integer_value(json_object_get(item, "groups")),
+        printf("  %-16s %6lld %12lld %9.2f  %s\n", shape,
+               (long long)json_integer_value(json_object_get(item, "groups")),
                (long long)json_integer_value(json_object_get(item, "parameters")),
                json_number_value(json_object_get(item, "operations")) / 1e6,
                json_is_true(json_object_get(item, "prunable")) ? "yes" : "no");
     }
-    printf("%-*s  %-16s %6s %12lld %9.2f\n", width, "all", "", "", (long long)json_integer_value(json_object_get(all, "weights")),
+    printf("%-*s  %-16s %6s %12lld %9.2f\n", width, "all", "", "",
+           (long long)json_integer_value(json_object_get(all, "weights")),
            json_number_value(json_object_get(all, "operations")) / 1e6);
 }
 
@@ -72,9 +77,11 @@ static int name_unsupported(const json_t *operators)
     json_t *item;
     fputs("spade: unsupported operators:", stderr);
     int named = 0;
-    json_array_foreach(operators, index, item) {
+    json_array_foreach(operators, index, item)
+    {
         if (json_is_true(json_object_get(item, "supported"))) { continue; }
-        fprintf(stderr, "%s %s (node '%s')", named++ ? "," : "", text_of(item, "operator"), text_of(item, "first_node"));
+        fprintf(stderr, "%s %s (node '%s')", named++ ? "," : "", text_of(item, "operator"),
+                text_of(item, "first_node"));
     }
     fputc('\n', stderr);
     return EXIT_FAILED;
@@ -99,7 +106,8 @@ int cmd_info(cli_options *options)
         if (supported) {
             char shape[64];
             format_shape(json_object_get(result, "input"), shape, sizeof shape);
-            printf("input %s, %lld classes\n", shape, (long long)json_integer_value(json_object_get(result, "classes")));
+            printf("input %s, %lld classes\n", shape,
+                   (long long)json_integer_value(json_object_get(result, "classes")));
         }
         print_operators(json_object_get(result, "operators"));
         if (supported) { print_layers(result); }

@@ -12,26 +12,29 @@ static void print_table(const json_t *result)
     size_t index;
     json_t *item;
     int width = 5;
-    json_array_foreach(layers, index, item) {
+    json_array_foreach(layers, index, item)
+    {
         int length = (int)strlen(json_string_value(json_object_get(item, "name")));
         width = length > width ? length : width;
     }
     width = width < 60 ? width : 60;
     printf("%-*s %10s %10s %8s %12s %9s\n", width, "layer", "weights", "zeros", "%", "loss", "seconds");
-    json_array_foreach(layers, index, item) {
+    json_array_foreach(layers, index, item)
+    {
         double weights = number_of(item, "weights"), zeros = number_of(item, "zeros");
         cli_print_text(json_string_value(json_object_get(item, "name")), width);
         if (json_is_true(json_object_get(item, "solved"))) {
-            printf(" %10.0f %10.0f %8.2f %12.4g %9.3f\n", weights, zeros, 100 * zeros / weights, number_of(item, "loss"),
-                   number_of(item, "seconds"));
+            printf(" %10.0f %10.0f %8.2f %12.4g %9.3f\n", weights, zeros, 100 * zeros / weights,
+                   number_of(item, "loss"), number_of(item, "seconds"));
         } else {
             printf(" %10.0f %10s %8s %12s %9s\n", weights, "-", "-", "-", "-");
         }
     }
     double weights = number_of(result, "weights"), zeros = number_of(result, "zeros");
     printf("%-*s %10.0f %10.0f %8.2f\n", width, "pruned", weights, zeros, weights > 0 ? 100 * zeros / weights : 0);
-    printf("%.0f variants: augmentation and forward %.2f s, Hessians %.2f s, solve %.2f s\nwritten: ", number_of(result, "variants"),
-           number_of(seconds, "variants"), number_of(seconds, "hessian"), number_of(seconds, "solve"));
+    printf("%.0f variants: augmentation and forward %.2f s, Hessians %.2f s, solve %.2f s\nwritten: ",
+           number_of(result, "variants"), number_of(seconds, "variants"), number_of(seconds, "hessian"),
+           number_of(seconds, "solve"));
     cli_print_text(json_string_value(json_object_get(result, "file")), 0);
     putchar('\n');
 }

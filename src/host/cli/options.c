@@ -7,9 +7,9 @@
 typedef enum option_kind { FLAG, TEXT, THREADS, MEMORY, SETTING, SETTING_LIST } option_kind;
 
 typedef struct option {
-    const char *name;     /* long form, or NULL */
-    char letter;          /* short form, or 0 */
-    unsigned groups;      /* OPTIONS_* that have it */
+    const char *name; /* long form, or NULL */
+    char letter;      /* short form, or 0 */
+    unsigned groups;  /* OPTIONS_* that have it */
     option_kind kind;
     size_t offset;        /* FLAG, TEXT: member of cli_options */
     const char *key;      /* SETTING: key of spade_settings_set() */
@@ -31,24 +31,29 @@ static const option table[] = {
     {"skip", 0, OPTIONS_TRACE, SETTING_LIST, 0, "skip", "GLOB[,...]", "leave these layers dense"},
     {"method", 0, OPTIONS_MAPS, SETTING_LIST, 0, "methods", "M[,...]",
      "saliency, input_x_gradient, integrated_gradients, smoothgrad (saliency)"},
-    {"class", 0, OPTIONS_MAPS, SETTING_LIST, 0, "classes", "N[,...]", "classes to explain, or top: the dense network's (top)"},
+    {"class", 0, OPTIONS_MAPS, SETTING_LIST, 0, "classes", "N[,...]",
+     "classes to explain, or top: the dense network's (top)"},
     {"output", 0, OPTIONS_MAPS, SETTING, 0, "output", "F", "what is explained: logits or softmax (logits)"},
-    {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), NULL, "PATH", "ground truth for ROC AUC: a picture, or a folder with NAME.png or NAME_mask.png"},
+    {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), NULL, "PATH",
+     "ground truth for ROC AUC: a picture, or a folder with NAME.png or NAME_mask.png"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), NULL, "FILE", "class names, one a line"},
     {"steps", 0, OPTIONS_MAPS, SETTING, 0, "steps", "N", "of integrated_gradients (50)"},
     {"samples", 0, OPTIONS_MAPS, SETTING, 0, "samples", "N", "of smoothgrad (50)"},
     {"sigma", 0, OPTIONS_MAPS, SETTING, 0, "sigma", "S", "noise of smoothgrad, share of the input's range (0.15)"},
     {"no-dense", 0, OPTIONS_MAPS, FLAG, AT(no_dense), NULL, NULL, "no maps of the dense network"},
     {"no-trace", 0, OPTIONS_MAPS, FLAG, AT(no_trace), NULL, NULL, "no trace"},
-    {"resize", 0, OPTIONS_PICTURE, SETTING, 0, "resize", "N", "shorter side in pixels (input size * 256/224); 0: as it is"},
+    {"resize", 0, OPTIONS_PICTURE, SETTING, 0, "resize", "N",
+     "shorter side in pixels (input size * 256/224); 0: as it is"},
     {"crop", 0, OPTIONS_PICTURE | OPTIONS_SIZE, SETTING, 0, "crop", "N", "input size where the model leaves it open"},
     {"mean", 0, OPTIONS_PICTURE, SETTING_LIST, 0, "mean", "R,G,B", "of the normalisation (ImageNet's)"},
     {"std", 0, OPTIONS_PICTURE, SETTING_LIST, 0, "std", "R,G,B", "of the normalisation (ImageNet's)"},
-    {"config", 0, OPTIONS_RUN, TEXT, AT(config), NULL, "FILE", "settings in YAML (configs/default.yaml); options win over it"},
+    {"config", 0, OPTIONS_RUN, TEXT, AT(config), NULL, "FILE",
+     "settings in YAML (configs/default.yaml); options win over it"},
     {"seed", 0, OPTIONS_RUN, SETTING, 0, "seed", "N", "of every random number (0)"},
     {"device", 0, OPTIONS_RUN, TEXT, AT(device), NULL, "NAME", "auto, cpu or cuda[:N] (auto)"},
     {"threads", 0, OPTIONS_RUN, THREADS, 0, NULL, "N", "host threads (all); results do not depend on it"},
-    {"memory", 0, OPTIONS_RUN, MEMORY, 0, NULL, "BYTES", "most memory to use, with K, M or G; results do not depend on it"},
+    {"memory", 0, OPTIONS_RUN, MEMORY, 0, NULL, "BYTES",
+     "most memory to use, with K, M or G; results do not depend on it"},
     {"json", 0, OPTIONS_COMMON, FLAG, AT(json), NULL, NULL, "one line of JSON per result on stdout"},
     {"quiet", 'q', OPTIONS_COMMON, FLAG, AT(quiet), NULL, NULL, "only errors"},
     {"verbose", 'v', OPTIONS_COMMON, FLAG, AT(verbose), NULL, NULL, "say what is done"},
@@ -66,7 +71,8 @@ int cli_usage_error(const cli_command *command, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     spade_fail(&line, SPADE_ERROR_ARGUMENT, "%s", text); /* makes it one line */
-    fprintf(stderr, "spade: %s (see 'spade %s%s--help')\n", line.message, command ? command->name : "", command ? " " : "");
+    fprintf(stderr, "spade: %s (see 'spade %s%s--help')\n", line.message, command ? command->name : "",
+            command ? " " : "");
     return EXIT_USAGE;
 }
 
@@ -76,7 +82,9 @@ static const option *find_option(const cli_command *command, const char *name, s
         const option *entry = &table[i];
         if (!(entry->groups & command->options)) { continue; }
         if (letter && entry->letter == letter) { return entry; }
-        if (!letter && entry->name && strlen(entry->name) == length && memcmp(entry->name, name, length) == 0) { return entry; }
+        if (!letter && entry->name && strlen(entry->name) == length && memcmp(entry->name, name, length) == 0) {
+            return entry;
+        }
     }
     return NULL;
 }
@@ -93,7 +101,8 @@ static const char *option_label(const option *entry, char *buffer)
 }
 
 /* A setting's text to the settings; lists are cut at commas. */
-static spade_status apply_setting(spade_context *messages, const option *entry, const char *value, spade_settings *settings)
+static spade_status apply_setting(spade_context *messages, const option *entry, const char *value,
+                                  spade_settings *settings)
 {
     char *values[MOST_VALUES];
     char *copy = strdup(value);
@@ -131,7 +140,8 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
         break;
     case MEMORY:
         if (!spade_parse_bytes(value, &out->memory)) {
-            return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a number of bytes (4000000, 500M, 2G)", value);
+            return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a number of bytes (4000000, 500M, 2G)",
+                              value);
         }
         break;
     case SETTING:
@@ -141,7 +151,8 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
 }
 
 /* One argument that begins with '-': finds the option and its value. Moves *i over a value of its own. */
-static bool take_option(const cli_command *command, int argc, char **argv, int *i, const option **entry, const char **value)
+static bool take_option(const cli_command *command, int argc, char **argv, int *i, const option **entry,
+                        const char **value)
 {
     const char *text = argv[*i];
     bool is_long = text[1] == '-';
@@ -173,7 +184,8 @@ static bool take_option(const cli_command *command, int argc, char **argv, int *
 }
 
 /* Walk over the arguments: with settings false everything but the settings, with true only them. */
-static bool walk(const cli_command *command, int argc, char **argv, bool settings, spade_context *messages, cli_options *out)
+static bool walk(const cli_command *command, int argc, char **argv, bool settings, spade_context *messages,
+                 cli_options *out)
 {
     bool only_arguments = false;
     out->argument_count = 0;
@@ -251,8 +263,11 @@ void cli_print_help(const cli_command *command, FILE *file)
         if (!(entry->groups & command->options)) { continue; }
         char left[64];
         snprintf(left, sizeof left, "%c%c%s%s%s%s%s", entry->letter ? '-' : ' ', entry->letter ? entry->letter : ' ',
-                 entry->letter && entry->name ? ", " : entry->name ? "  " : "", entry->name ? "--" : "",
-                 entry->name ? entry->name : "", entry->argument ? " " : "", entry->argument ? entry->argument : "");
+                 entry->letter && entry->name ? ", "
+                 : entry->name                ? "  "
+                                              : "",
+                 entry->name ? "--" : "", entry->name ? entry->name : "", entry->argument ? " " : "",
+                 entry->argument ? entry->argument : "");
         fprintf(file, "  %-26s %s\n", left, entry->help);
     }
 }

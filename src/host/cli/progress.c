@@ -7,7 +7,8 @@ static const double bar_interval = 0.1, line_interval = 10; /* seconds between t
 
 void cli_progress_init(cli_progress *progress, const cli_options *options)
 {
-    *progress = (cli_progress){.quiet = options->quiet, .verbose = options->verbose, .terminal = isatty(STDERR_FILENO) == 1};
+    *progress =
+        (cli_progress){.quiet = options->quiet, .verbose = options->verbose, .terminal = isatty(STDERR_FILENO) == 1};
 }
 
 void cli_progress_clear(cli_progress *progress)
@@ -66,8 +67,9 @@ void cli_progress_phase(void *user, const char *label, double from, double to)
 }
 
 /*
- * A phase is one stage of its own name, or several that each count from 0 to their total ("hessian", then "solve", perhaps over
- * and over for a small budget): each of those takes half of what is left of the phase, so that the bar never goes back.
+ * A phase is one stage of its own name, or several that each count from 0 to their total ("hessian", then "solve",
+ * perhaps over and over for a small budget): each of those takes half of what is left of the phase, so that the bar
+ * never goes back.
  */
 void cli_progress_stage(void *user, const char *stage, double done, double total)
 {

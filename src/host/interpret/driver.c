@@ -53,7 +53,8 @@ static double seed_row(const interpret_job *job, int64_t target, const float *z,
 
 /* One micro-batch: pairs first .. first+count-1. The rest of the batch repeats the last pair, and nobody reads it. */
 static spade_status run_batch(const interpret_job *job, const spade_rules *rules, const interpret_points *points,
-                              spade_plan *plan, spade_weights *weights, batch_buffers *buffers, int64_t first, int64_t count)
+                              spade_plan *plan, spade_weights *weights, batch_buffers *buffers, int64_t first,
+                              int64_t count)
 {
     double values[SPADE_MICRO_BATCH] = {0};
     for (int64_t i = 0; i < buffers->batch; i++) {

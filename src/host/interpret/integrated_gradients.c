@@ -1,6 +1,6 @@
 /*
- * integrated_gradients.c - (x - x') * integral of the gradient on the line from the baseline x' = 0 to x, by Gauss-Legendre
- * quadrature. Two more points, x' and x with weight 0, give F there for the completeness delta.
+ * integrated_gradients.c - (x - x') * integral of the gradient on the line from the baseline x' = 0 to x, by
+ * Gauss-Legendre quadrature. Two more points, x' and x with weight 0, give F there for the completeness delta.
  */
 #include "interpret/methods.h"
 
@@ -37,7 +37,8 @@ static void finish_class(const interpret_job *job, path_state *state, int class_
     if (state->deltas) { state->deltas[class_index] = total - (state->end - state->start); }
 }
 
-static void take_point(const interpret_job *job, void *user, int class_index, int point, double value, const float *gradient)
+static void take_point(const interpret_job *job, void *user, int class_index, int point, double value,
+                       const float *gradient)
 {
     path_state *state = user;
     if (point == 0) { memset(state->sum, 0, sizeof *state->sum * (size_t)job->size); }

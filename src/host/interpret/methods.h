@@ -14,8 +14,8 @@ typedef struct interpret_job {
     const float *input;     /* [size] */
     const int64_t *classes; /* [n] */
     int n;
-    int64_t size;           /* C*H*W */
-    int64_t outputs;        /* classes of the network */
+    int64_t size;    /* C*H*W */
+    int64_t outputs; /* classes of the network */
 } interpret_job;
 
 typedef spade_status (*interpret_fn)(const interpret_job *job, float *maps, double *deltas);
@@ -35,12 +35,13 @@ spade_status interpret_smoothgrad(const interpret_job *job, float *maps, double 
 /*
  * ---- driver.c: backward passes at `points` inputs for each of the job's classes.
  *
- * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only: the
- * result of a pair is a function of the job, never of the budget or the threads.
+ * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only:
+ * the result of a pair is a function of the job, never of the budget or the threads.
  */
 typedef struct interpret_points {
-    int points;                                                    /* inputs per class */
-    void (*write)(const interpret_job *job, void *user, int point, float *x);  /* fill x [size] with input number `point` */
+    int points; /* inputs per class */
+    void (*write)(const interpret_job *job, void *user, int point,
+                  float *x); /* fill x [size] with input number `point` */
     /* Take the gradient [size] of (class, point); called in order. value: F there (logit or softmax score). */
     void (*take)(const interpret_job *job, void *user, int class_index, int point, double value, const float *gradient);
     void *user;

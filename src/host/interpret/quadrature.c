@@ -1,4 +1,5 @@
-/* quadrature.c - Gauss-Legendre nodes by Newton's method on the Legendre polynomial (Golub & Welsch give the same to 1e-15). */
+/* quadrature.c - Gauss-Legendre nodes by Newton's method on the Legendre polynomial (Golub & Welsch give the same to
+ * 1e-15). */
 #include <math.h>
 
 #include "interpret/methods.h"

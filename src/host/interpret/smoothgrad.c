@@ -1,6 +1,6 @@
 /*
- * smoothgrad.c - mean gradient over noisy copies of the input. The noise is drawn on the host, from (seed, input) and the copy's
- * number only: every class, network and backend sees the same copies.
+ * smoothgrad.c - mean gradient over noisy copies of the input. The noise is drawn on the host, from (seed, input) and
+ * the copy's number only: every class, network and backend sees the same copies.
  */
 #include "interpret/methods.h"
 
@@ -19,7 +19,8 @@ static void write_copy(const interpret_job *job, void *user, int point, float *x
     for (int64_t i = 0; i < job->size; i++) { x[i] = (float)(job->input[i] + state->deviation * state->noise[i]); }
 }
 
-static void take_copy(const interpret_job *job, void *user, int class_index, int point, double value, const float *gradient)
+static void take_copy(const interpret_job *job, void *user, int class_index, int point, double value,
+                      const float *gradient)
 {
     (void)value;
     smooth_state *state = user;

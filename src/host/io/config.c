@@ -1,9 +1,9 @@
 /*
  * config.c - YAML through libcyaml.
  *
- * libcyaml reads "0.5x" as 0.5 and "0,5" as 0, so every number is taken as a string and parsed by number.c. It has no "value or
- * list": for the keys that may be either, a first pass that ignores everything else finds out which one the file uses, and the
- * strict pass then runs with a schema made for this file.
+ * libcyaml reads "0.5x" as 0.5 and "0,5" as 0, so every number is taken as a string and parsed by number.c. It has no
+ * "value or list": for the keys that may be either, a first pass that ignores everything else finds out which one the
+ * file uses, and the strict pass then runs with a schema made for this file.
  */
 #include <cyaml/cyaml.h>
 
@@ -18,20 +18,37 @@ typedef struct known_key {
 } known_key;
 
 static const known_key main_keys[] = {
-    {"variants", "variants", PLAIN}, {"seed", "seed", PLAIN},       {"solver", "solver", PLAIN},
-    {"hessian", "hessian", PLAIN},   {"count", "count", PLAIN},     {"damping", "damping", PLAIN},
-    {"layers", "layers", EITHER},    {"skip", "skip", EITHER},      {"block", "block", PLAIN},
-    {"methods", "methods", EITHER},  {"classes", "classes", EITHER}, {"output", "output", PLAIN},
-    {"steps", "steps", PLAIN},       {"samples", "samples", PLAIN}, {"sigma", "sigma", PLAIN},
-    {"resize", "resize", PLAIN},     {"crop", "crop", PLAIN},       {"mean", "mean", LIST},
+    {"variants", "variants", PLAIN},
+    {"seed", "seed", PLAIN},
+    {"solver", "solver", PLAIN},
+    {"hessian", "hessian", PLAIN},
+    {"count", "count", PLAIN},
+    {"damping", "damping", PLAIN},
+    {"layers", "layers", EITHER},
+    {"skip", "skip", EITHER},
+    {"block", "block", PLAIN},
+    {"methods", "methods", EITHER},
+    {"classes", "classes", EITHER},
+    {"output", "output", PLAIN},
+    {"steps", "steps", PLAIN},
+    {"samples", "samples", PLAIN},
+    {"sigma", "sigma", PLAIN},
+    {"resize", "resize", PLAIN},
+    {"crop", "crop", PLAIN},
+    {"mean", "mean", LIST},
     {"std", "std", LIST},
 };
 static const known_key augment_keys[] = {
-    {"area", "augment.area", LIST},           {"aspect", "augment.aspect", LIST},
-    {"flip", "augment.flip", PLAIN},          {"brightness", "augment.brightness", PLAIN},
-    {"contrast", "augment.contrast", PLAIN},  {"saturation", "augment.saturation", PLAIN},
-    {"hue", "augment.hue", PLAIN},            {"erase", "augment.erase", PLAIN},
-    {"erase_area", "augment.erase_area", LIST}, {"erase_aspect", "augment.erase_aspect", LIST},
+    {"area", "augment.area", LIST},
+    {"aspect", "augment.aspect", LIST},
+    {"flip", "augment.flip", PLAIN},
+    {"brightness", "augment.brightness", PLAIN},
+    {"contrast", "augment.contrast", PLAIN},
+    {"saturation", "augment.saturation", PLAIN},
+    {"hue", "augment.hue", PLAIN},
+    {"erase", "augment.erase", PLAIN},
+    {"erase_area", "augment.erase_area", LIST},
+    {"erase_aspect", "augment.erase_aspect", LIST},
     {"noise", "augment.noise", PLAIN},
 };
 enum {
@@ -74,7 +91,8 @@ typedef struct complaint {
     char what[256], where[256];
 } complaint;
 
-__attribute__((format(printf, 3, 0))) static void listen(cyaml_log_t level, void *user, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void listen(cyaml_log_t level, void *user, const char *format,
+                                                         va_list arguments)
 {
     complaint *heard = user;
     char line[256];
@@ -121,8 +139,8 @@ static cyaml_schema_field_t list_field(const char *key, size_t offset)
 
 static cyaml_schema_field_t rules_field(void)
 {
-    return (cyaml_schema_field_t)CYAML_FIELD_SEQUENCE("sparsity", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document, rules,
-                                                      &rule_value, 0, 1024);
+    return (cyaml_schema_field_t)CYAML_FIELD_SEQUENCE("sparsity", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document,
+                                                      rules, &rule_value, 0, 1024);
 }
 
 /* Does the file read with this one field? (A key that is absent reads as anything.) */
@@ -202,8 +220,8 @@ static spade_status complain(spade_context *context, const char *path, cyaml_err
         const char *key = strstr(heard->what, ": ");
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: unknown key '%s'", path, key ? key + 2 : heard->what);
     }
-    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s%s%s", path, heard->what[0] ? heard->what : cyaml_strerror(error),
-                      heard->where[0] ? ", " : "", heard->where);
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s%s%s", path,
+                      heard->what[0] ? heard->what : cyaml_strerror(error), heard->where[0] ? ", " : "", heard->where);
 }
 
 spade_status spade_config_load(spade_context *context, const char *path, spade_config *out)

@@ -33,8 +33,8 @@ static spade_status read_lines(spade_context *context, const char *path, const s
         at = newline ? newline + 1 : end;
     }
     if (lines == classes) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %lld names, the network has %lld classes", path, (long long)lines,
-                      (long long)classes);
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %lld names, the network has %lld classes", path,
+                      (long long)lines, (long long)classes);
 }
 
 spade_status class_names_load(spade_context *context, const char *path, const spade_model *model, class_names *out)

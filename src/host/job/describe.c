@@ -11,7 +11,8 @@ static json_t *operators_json(const spade_operator_info *operators, int count)
         json_object_set_new(object, "operator", spade_json_text(operators[i].name));
         json_object_set_new(object, "count", json_integer(operators[i].count));
         json_object_set_new(object, "supported", json_boolean(operators[i].supported));
-        json_object_set_new(object, "first_node", spade_json_text(operators[i].first_node ? operators[i].first_node : ""));
+        json_object_set_new(object, "first_node",
+                            spade_json_text(operators[i].first_node ? operators[i].first_node : ""));
         json_array_append_new(list, object);
     }
     return list;
@@ -24,7 +25,9 @@ static json_t *layers_json(const spade_model *model, int64_t *parameters, double
         spade_layer_info info;
         spade_model_layer(model, i, &info);
         json_t *object = json_object(), *shape = json_array();
-        for (int k = 0; k < (info.convolution ? 4 : 2); k++) { json_array_append_new(shape, json_integer(info.weight[k])); }
+        for (int k = 0; k < (info.convolution ? 4 : 2); k++) {
+            json_array_append_new(shape, json_integer(info.weight[k]));
+        }
         json_object_set_new(object, "name", spade_json_text(info.name));
         json_object_set_new(object, "node", spade_json_text(info.node ? info.node : ""));
         json_object_set_new(object, "kind", json_string(info.convolution ? "convolution" : "linear"));
@@ -40,8 +43,8 @@ static json_t *layers_json(const spade_model *model, int64_t *parameters, double
     return list;
 }
 
-spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings, json_t **result,
-                                  bool *supported)
+spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings,
+                                  json_t **result, bool *supported)
 {
     spade_operator_info *operators = NULL;
     spade_model *model = NULL;
@@ -60,7 +63,8 @@ spade_status spade_describe_model(spade_context *context, const char *path, cons
         int64_t channels, height, width, parameters = 0;
         double operations = 0;
         spade_model_input(model, &channels, &height, &width);
-        json_object_set_new(all, "input", json_pack("[I, I, I]", (json_int_t)channels, (json_int_t)height, (json_int_t)width));
+        json_object_set_new(all, "input",
+                            json_pack("[I, I, I]", (json_int_t)channels, (json_int_t)height, (json_int_t)width));
         json_object_set_new(all, "classes", json_integer(spade_model_classes(model)));
         json_object_set_new(all, "layers", layers_json(model, &parameters, &operations));
         json_object_set_new(all, "weights", json_integer(parameters));

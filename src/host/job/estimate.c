@@ -1,6 +1,6 @@
 /*
- * estimate.c - how long one input will take. A forward pass of a micro-batch is timed; the rest is counted operations at that
- * rate: rough (a factor of two), but known before the first input is through.
+ * estimate.c - how long one input will take. A forward pass of a micro-batch is timed; the rest is counted operations
+ * at that rate: rough (a factor of two), but known before the first input is through.
  */
 #include "base/base.h"
 #include "job/explain.h"

@@ -53,8 +53,8 @@ static spade_status check_inputs(explain_job *job, const spade_inputs *inputs)
     }
     if (inputs->count > 1 && request->mask && stat(request->mask, &info) == 0 && !S_ISDIR(info.st_mode)) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
-                          "--mask %s: one mask for %d inputs; give a folder with NAME.png or NAME_mask.png", request->mask,
-                          inputs->count);
+                          "--mask %s: one mask for %d inputs; give a folder with NAME.png or NAME_mask.png",
+                          request->mask, inputs->count);
     }
     return SPADE_OK;
 }
@@ -114,8 +114,9 @@ static json_t *results_json(const explain_job *job, json_t *inputs, json_t *fail
     json_object_set_new(all, "configuration", spade_settings_json(job->request->settings));
     json_object_set_new(all, "seed", json_integer((json_int_t)job->request->settings->seed));
     if (job->batch.data) { json_object_set_new(all, "batch", spade_json_text(job->request->batch)); }
-    json_object_set_new(all, "metrics", json_pack("{s:{s:i, s:s}}", "roc_auc", "version", SPADE_ROC_AUC_VERSION, "map",
-                                                  spade_method_reduce_name(SPADE_REDUCE_ABS_MAX)));
+    json_object_set_new(all, "metrics",
+                        json_pack("{s:{s:i, s:s}}", "roc_auc", "version", SPADE_ROC_AUC_VERSION, "map",
+                                  spade_method_reduce_name(SPADE_REDUCE_ABS_MAX)));
     json_object_set(all, "inputs", inputs);
     json_object_set(all, "failed", failed);
     return all;
@@ -170,7 +171,8 @@ static spade_status announce(explain_job *job, const spade_sample *sample, int i
     return SPADE_OK;
 }
 
-static void note_failure(explain_job *job, const spade_input *input, json_t *failed, report *page, spade_job_outcome *outcome)
+static void note_failure(explain_job *job, const spade_input *input, json_t *failed, report *page,
+                         spade_job_outcome *outcome)
 {
     char *message = NULL;
     const char *text = spade_message(job->context);

@@ -21,24 +21,24 @@ typedef struct explained_map {
 typedef struct explained_pair {
     spade_method method;
     spade_reduce reduce;
-    int64_t target;        /* class */
-    double scale;          /* map value at full colour, of both */
+    int64_t target; /* class */
+    double scale;   /* map value at full colour, of both */
     explained_map maps[NETWORKS];
 } explained_pair;
 
 typedef struct explained_input {
     const spade_input *input;
-    int64_t outputs;                /* classes of the network */
-    double *logits, *scores;        /* [NETWORKS][outputs]: logits and their softmax */
-    bool ran[NETWORKS];             /* the network's forward pass was done */
+    int64_t outputs;         /* classes of the network */
+    double *logits, *scores; /* [NETWORKS][outputs]: logits and their softmax */
+    bool ran[NETWORKS];      /* the network's forward pass was done */
     int64_t top[NETWORKS];
-    explained_pair *pairs;          /* method by method, class by class */
+    explained_pair *pairs; /* method by method, class by class */
     int pair_count;
-    char *picture;                  /* input.png, relative */
+    char *picture; /* input.png, relative */
     uint8_t *png;
     size_t png_size;
-    int64_t zeros, weights;         /* over the trace's layers */
-    double trace_seconds[3];        /* augmentation and forward, Hessians, solve */
+    int64_t zeros, weights;  /* over the trace's layers */
+    double trace_seconds[3]; /* augmentation and forward, Hessians, solve */
     double map_seconds[NETWORKS];
 } explained_input;
 
@@ -61,9 +61,9 @@ typedef struct explain_job {
     spade_model *model;
     spade_preprocess preprocess;
     class_names names;
-    spade_array batch;       /* --batch, or empty */
+    spade_array batch; /* --batch, or empty */
     int64_t outputs;
-    double map_share;        /* of an input's time, the rest is the trace's */
+    double map_share; /* of an input's time, the rest is the trace's */
 } explain_job;
 
 /* from..to: share of the whole job. */

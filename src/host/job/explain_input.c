@@ -6,7 +6,8 @@
 #include "base/base.h"
 #include "job/explain.h"
 
-/* Overlays reach full colour at this percentile of the absolute values of both maps: single outliers do not make the rest dark. */
+/* Overlays reach full colour at this percentile of the absolute values of both maps: single outliers do not make the
+ * rest dark. */
 static const double robust_percentile = 99.5;
 static const char *const prefixes[NETWORKS] = {"dense", "trace"};
 
@@ -126,8 +127,8 @@ static spade_status save_map(explain_job *job, const char *relative, const float
 }
 
 /* ---- maps. `maps` [classes][size] of each network (NULL: not wanted) */
-static spade_status draw_pair(explain_job *job, const spade_sample *sample, explained_pair *pair, float *const maps[NETWORKS],
-                              const char *name, bool tell_class)
+static spade_status draw_pair(explain_job *job, const spade_sample *sample, explained_pair *pair,
+                              float *const maps[NETWORKS], const char *name, bool tell_class)
 {
     int64_t height = job->preprocess.height, width = job->preprocess.width, pixels = height * width;
     spade_status status = SPADE_OK;
@@ -136,7 +137,9 @@ static spade_status draw_pair(explain_job *job, const spade_sample *sample, expl
     float *magnitude = reduced + 2 * pixels;
     int have = 0;
     for (int network = 0; network < NETWORKS; network++) {
-        if (maps[network]) { spade_map_reduce(maps[network], 3, height, width, pair->reduce, reduced + pixels * have++); }
+        if (maps[network]) {
+            spade_map_reduce(maps[network], 3, height, width, pair->reduce, reduced + pixels * have++);
+        }
     }
     pair->scale = spade_map_percentile(reduced, pixels * have, robust_percentile);
     if (!(pair->scale > 0)) { pair->scale = spade_map_percentile(reduced, pixels * have, 100); }
@@ -149,7 +152,9 @@ static spade_status draw_pair(explain_job *job, const spade_sample *sample, expl
         if (tell_class) { snprintf(suffix, sizeof suffix, "_c%lld", (long long)pair->target); }
         const char *method = spade_method_name(pair->method);
         if (asprintf(&map->array, "%s/%s_%s%s.npy", name, prefixes[network], method, suffix) < 0) { map->array = NULL; }
-        if (asprintf(&map->overlay, "%s/%s_%s%s.png", name, prefixes[network], method, suffix) < 0) { map->overlay = NULL; }
+        if (asprintf(&map->overlay, "%s/%s_%s%s.png", name, prefixes[network], method, suffix) < 0) {
+            map->overlay = NULL;
+        }
         if (!map->array || !map->overlay) { SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory")); }
         SPADE_GOTO(save_map(job, map->array, maps[network]));
         SPADE_GOTO(spade_overlay(job->context, &sample->shown, reduced + pixels * at++, pair->scale,
@@ -169,8 +174,9 @@ done:
 }
 
 /* One method, every class, both networks. classes [n]; pairs [n] of this method. */
-static spade_status run_method(explain_job *job, const spade_sample *sample, const spade_trace *trace, spade_method method,
-                               const int64_t *classes, int n, explained_input *out, explained_pair *pairs)
+static spade_status run_method(explain_job *job, const spade_sample *sample, const spade_trace *trace,
+                               spade_method method, const int64_t *classes, int n, explained_input *out,
+                               explained_pair *pairs)
 {
     const spade_explain_request *request = job->request;
     const spade_settings *settings = request->settings;
@@ -193,8 +199,8 @@ static spade_status run_method(explain_job *job, const spade_sample *sample, con
     for (int network = 0; network < NETWORKS; network++) {
         if (!wanted[network]) { continue; }
         double start = spade_now();
-        SPADE_GOTO(spade_interpret(job->context, job->model, network == TRACE ? trace : NULL, &options, sample->input, classes,
-                                   n, maps[network], deltas));
+        SPADE_GOTO(spade_interpret(job->context, job->model, network == TRACE ? trace : NULL, &options, sample->input,
+                                   classes, n, maps[network], deltas));
         out->map_seconds[network] += spade_now() - start;
         for (int i = 0; i < n; i++) { pairs[i].maps[network].delta = deltas[i]; }
     }
@@ -208,8 +214,8 @@ done:
     return status;
 }
 
-static spade_status run_methods(explain_job *job, const spade_sample *sample, const spade_trace *trace, double from, double to,
-                                explained_input *out)
+static spade_status run_methods(explain_job *job, const spade_sample *sample, const spade_trace *trace, double from,
+                                double to, explained_input *out)
 {
     const spade_settings *settings = job->request->settings;
     const int64_t *classes = settings->top_class ? &out->top[DENSE] : settings->classes;

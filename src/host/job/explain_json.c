@@ -77,8 +77,9 @@ json_t *explained_json(const explain_job *job, const explained_input *explained)
         bool changed = explained->top[DENSE] != explained->top[TRACE];
         json_object_set_new(object, "class_changed", json_boolean(changed));
         double share = explained->weights ? (double)explained->zeros / (double)explained->weights : 0;
-        json_object_set_new(object, "sparsity", json_pack("{s:I, s:I, s:f}", "zeros", (json_int_t)explained->zeros, "weights",
-                                                          (json_int_t)explained->weights, "share", share));
+        json_object_set_new(object, "sparsity",
+                            json_pack("{s:I, s:I, s:f}", "zeros", (json_int_t)explained->zeros, "weights",
+                                      (json_int_t)explained->weights, "share", share));
     }
     json_object_set_new(object, "maps", pairs_json(job, explained));
     json_object_set_new(object, "seconds",

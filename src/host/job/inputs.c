@@ -34,7 +34,9 @@ spade_status spade_check_array(spade_context *context, const char *path, const s
                                int64_t height, int64_t width)
 {
     const int64_t *dims = array->dims;
-    if (array->rank == 4 && dims[0] >= 1 && dims[1] == channels && dims[2] == height && dims[3] == width) { return SPADE_OK; }
+    if (array->rank == 4 && dims[0] >= 1 && dims[1] == channels && dims[2] == height && dims[3] == width) {
+        return SPADE_OK;
+    }
     char shape[128] = "";
     size_t length = 0;
     for (int i = 0; i < array->rank; i++) {
@@ -64,7 +66,8 @@ static spade_status add(spade_context *context, spade_inputs *list, const char *
     int used = snprintf(stem, sizeof stem, "%.*s", length < MOST_NAME ? length : MOST_NAME, base);
     if (index >= 0) { snprintf(stem + used, sizeof stem - (size_t)used, "_%04lld", (long long)index); }
     spade_input *item = &list->items[list->count++];
-    *item = (spade_input){.file = strdup(file), .stem = strdup(stem), .index = index, .error = error ? strdup(error) : NULL};
+    *item = (spade_input){
+        .file = strdup(file), .stem = strdup(stem), .index = index, .error = error ? strdup(error) : NULL};
     if (!item->file || !item->stem || (error && !item->error)) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
     }
@@ -106,8 +109,8 @@ static spade_status add_folder(spade_context *context, spade_inputs *list, const
     return status;
 }
 
-static spade_status add_array(spade_context *context, spade_inputs *list, const char *path, int64_t channels, int64_t height,
-                              int64_t width)
+static spade_status add_array(spade_context *context, spade_inputs *list, const char *path, int64_t channels,
+                              int64_t height, int64_t width)
 {
     spade_array array = {0};
     spade_status status = spade_array_load(context, path, 0, &array);
@@ -122,7 +125,8 @@ static spade_status add_array(spade_context *context, spade_inputs *list, const 
 
 /* ---- names */
 
-/* A folder name from a stem: no control characters, never hidden, never one of the files beside it. NULL: out of memory. */
+/* A folder name from a stem: no control characters, never hidden, never one of the files beside it. NULL: out of
+ * memory. */
 static char *safe_name(const char *stem)
 {
     char *clean = spade_utf8(stem);
@@ -180,8 +184,8 @@ static bool make_unique(spade_inputs *list)
     return ok;
 }
 
-spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, int64_t channels, int64_t height,
-                                  int64_t width, spade_inputs *out)
+spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, int64_t channels,
+                                  int64_t height, int64_t width, spade_inputs *out)
 {
     spade_status status = SPADE_OK;
     *out = (spade_inputs){0};

@@ -7,7 +7,8 @@
 /* How a job talks while it runs. Every function may be NULL. */
 typedef struct spade_job_events {
     void *user;
-    /* A phase begins: its share of the whole job is from..to, 0 to 1. What the context reports as progress happens inside. */
+    /* A phase begins: its share of the whole job is from..to, 0 to 1. What the context reports as progress happens
+     * inside. */
     void (*phase)(void *user, const char *label, double from, double to);
     /* Something the user should know now: the estimate of the time. */
     void (*note)(void *user, const char *line);
@@ -38,8 +39,8 @@ typedef struct spade_explain_request {
 } spade_explain_request;
 
 /*
- * SPADE_OK also when single inputs failed: see the outcome. SPADE_ERROR_ARGUMENT: the request cannot work (a class or layer that
- * does not exist); any other failure ends the job.
+ * SPADE_OK also when single inputs failed: see the outcome. SPADE_ERROR_ARGUMENT: the request cannot work (a class or
+ * layer that does not exist); any other failure ends the job.
  */
 spade_status spade_explain(spade_context *context, const spade_explain_request *request, const spade_job_events *events,
                            spade_job_outcome *outcome);
@@ -54,11 +55,12 @@ typedef struct spade_trace_request {
 } spade_trace_request;
 
 /* *result: model, input, layers with zeros, loss and seconds, totals, configuration; a new reference. */
-spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request, const spade_job_events *events,
-                                 json_t **result);
+spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request,
+                                 const spade_job_events *events, json_t **result);
 
-/* ---- info. *result: operators and, when the model can be loaded, input, classes and layers; new reference. *supported: it can. */
-spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings, json_t **result,
-                                  bool *supported);
+/* ---- info. *result: operators and, when the model can be loaded, input, classes and layers; new reference.
+ * *supported: it can. */
+spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings,
+                                  json_t **result, bool *supported);
 
 #endif

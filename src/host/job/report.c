@@ -1,6 +1,6 @@
 /*
- * report.c - report.html: one file that opens anywhere. Cards are written to a temporary file as inputs are done; the page, whose
- * head sums them up, is put together at the end.
+ * report.c - report.html: one file that opens anywhere. Cards are written to a temporary file as inputs are done; the
+ * page, whose head sums them up, is put together at the end.
  */
 #include <errno.h>
 #include <math.h>
@@ -58,7 +58,9 @@ spade_status report_add(report *page, const explained_input *explained)
         tally->sum[TRACE] += trace;
     }
     report_write_card(page->cards, page->job, explained);
-    if (ferror(page->cards)) { return spade_fail(page->job->context, SPADE_ERROR_IO, "report.html: cannot write a temporary file"); }
+    if (ferror(page->cards)) {
+        return spade_fail(page->job->context, SPADE_ERROR_IO, "report.html: cannot write a temporary file");
+    }
     return SPADE_OK;
 }
 
@@ -89,10 +91,11 @@ static void write_tally(FILE *file, const report *page)
         fprintf(file,
                 "</td><td class=\"n\">%s%.3f%s</td><td class=\"n\">%s%.3f%s</td>"
                 "<td class=\"n\">%d &middot; %d &middot; %d</td></tr>",
-                order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "",
-                order > 0 ? "<b>" : "", trace, order > 0 ? "</b>" : "", tally->wins, tally->ties, tally->losses);
+                order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "", order > 0 ? "<b>" : "", trace,
+                order > 0 ? "</b>" : "", tally->wins, tally->ties, tally->losses);
     }
-    fputs("</table></div><p class=\"soft below\">Means of the maps that have a mask; in how many of them the trace lies better, the "
+    fputs("</table></div><p class=\"soft below\">Means of the maps that have a mask; in how many of them the trace "
+          "lies better, the "
           "same or worse on the mask than the dense network. 1 is perfect, 0.5 is chance.</p>",
           file);
 }
@@ -102,8 +105,8 @@ static void write_summary(FILE *file, const report *page)
     fputs("<header class=\"card\"><h1>", file);
     const char *slash = strrchr(page->job->request->model, '/');
     spade_html_text(file, slash ? slash + 1 : page->job->request->model);
-    fprintf(file, "</h1><p class=\"soft\">%d input%s explained by spade %s</p>", page->inputs, page->inputs == 1 ? "" : "s",
-            spade_version());
+    fprintf(file, "</h1><p class=\"soft\">%d input%s explained by spade %s</p>", page->inputs,
+            page->inputs == 1 ? "" : "s", spade_version());
     if (page->compared) {
         fprintf(file, "<p>The trace keeps the network's class in <b>%d of %d</b>.</p>", page->compared - page->changed,
                 page->compared);
@@ -115,7 +118,10 @@ static void write_summary(FILE *file, const report *page)
 /* The colour bar, drawn by the same code as the overlays: a ramp over dark grey. */
 static spade_status write_colour_bar(FILE *file, const report *page, bool is_signed)
 {
-    enum { WIDTH = 256, HEIGHT = 256 }; /* large enough that the overlay does not enlarge it; the style sheet makes it a bar */
+    enum {
+        WIDTH = 256,
+        HEIGHT = 256
+    }; /* large enough that the overlay does not enlarge it; the style sheet makes it a bar */
     uint8_t grey[WIDTH * HEIGHT * 3];
     float ramp[WIDTH * HEIGHT];
     spade_picture background = {.height = HEIGHT, .width = WIDTH, .rgb = grey}, bar = {0};
@@ -151,7 +157,8 @@ static spade_status write_legend(FILE *file, const report *page)
         fputs("<div class=\"ends\"><span>against</span><span>nothing</span><span>for</span></div></div>", file);
     }
     fputs("</div><p class=\"soft below\">Dense and trace share one scale, so their colours can be compared. "
-          "The trace is the network with only the weights that keep its behaviour around this one input; the others are zero.</p></section>\n",
+          "The trace is the network with only the weights that keep its behaviour around this one input; the others "
+          "are zero.</p></section>\n",
           file);
     return SPADE_OK;
 }
@@ -163,7 +170,8 @@ static void write_configuration(FILE *file, const report *page)
     fputs("<section class=\"card\"><h3>Configuration</h3><p class=\"soft\">Model: ", file);
     spade_html_text(file, page->job->request->model);
     fputs("</p><details><summary>All settings</summary><pre>", file);
-    for (char *line = text, *next; line && *line; line = next) { /* line by line: a line end is not a control character here */
+    for (char *line = text, *next; line && *line;
+         line = next) { /* line by line: a line end is not a control character here */
         next = strchr(line, '\n');
         if (next) { *next++ = 0; }
         spade_html_text(file, line);

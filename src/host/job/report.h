@@ -12,8 +12,8 @@ typedef struct method_tally {
 
 struct report {
     const explain_job *job;
-    FILE *cards;          /* anonymous temporary file with the cards so far */
-    FILE *failures;       /* likewise, list items */
+    FILE *cards;    /* anonymous temporary file with the cards so far */
+    FILE *failures; /* likewise, list items */
     int inputs, failed, compared, changed;
     bool is_signed, is_unsigned; /* kinds of maps seen: what the legend has to explain */
     method_tally tally[SPADE_METHOD_COUNT];

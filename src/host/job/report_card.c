@@ -94,15 +94,18 @@ static int choose_classes(const explained_input *explained, int64_t *out)
             out[count++] = best;
         }
         /* The trace's top class is always shown, in the last place if need be. */
-        if (network == TRACE && !contains(out, count, explained->top[TRACE])) { out[count - 1] = explained->top[TRACE]; }
+        if (network == TRACE && !contains(out, count, explained->top[TRACE])) {
+            out[count - 1] = explained->top[TRACE];
+        }
     }
     return count;
 }
 
 static void write_bar(FILE *file, const char *kind, double score)
 {
-    fprintf(file, "<div class=\"bar\"><span><i class=\"%s\" style=\"width:%.1f%%\"></i></span><span>%.1f %%</span></div>", kind,
-            100 * score, 100 * score);
+    fprintf(file,
+            "<div class=\"bar\"><span><i class=\"%s\" style=\"width:%.1f%%\"></i></span><span>%.1f %%</span></div>",
+            kind, 100 * score, 100 * score);
 }
 
 static void write_scores(FILE *file, const explain_job *job, const explained_input *explained)
@@ -110,7 +113,9 @@ static void write_scores(FILE *file, const explain_job *job, const explained_inp
     int64_t shown[SHOWN_CLASSES];
     char buffer[32];
     int count = choose_classes(explained, shown);
-    fputs("<div class=\"scores\"><h3>Class scores</h3><div class=\"soft\"><span class=\"key d\"></span><span>dense</span>", file);
+    fputs("<div class=\"scores\"><h3>Class scores</h3><div class=\"soft\"><span class=\"key "
+          "d\"></span><span>dense</span>",
+          file);
     if (explained->ran[TRACE]) { fputs("<span class=\"key t\"></span><span>trace</span>", file); }
     fputs("</div>", file);
     for (int i = 0; i < count; i++) {

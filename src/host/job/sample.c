@@ -5,8 +5,8 @@
 #include "base/base.h"
 #include "job/sample.h"
 
-static spade_status load_array_entry(spade_context *context, const spade_preprocess *preprocess, const spade_input *input,
-                                     spade_sample *sample)
+static spade_status load_array_entry(spade_context *context, const spade_preprocess *preprocess,
+                                     const spade_input *input, spade_sample *sample)
 {
     if (!sample->array_path || strcmp(sample->array_path, input->file) != 0) {
         spade_array_clear(&sample->array);
@@ -43,7 +43,8 @@ static spade_status load_picture(spade_context *context, const spade_preprocess 
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%s", input->file);
 }
 
-/* The mask's file: itself, or NAME.png, or NAME_mask.png in the folder; *out NULL when the folder has none. malloc'ed. */
+/* The mask's file: itself, or NAME.png, or NAME_mask.png in the folder; *out NULL when the folder has none. malloc'ed.
+ */
 static spade_status find_mask(spade_context *context, const char *mask, const spade_input *input, char **out)
 {
     struct stat info;
@@ -83,8 +84,8 @@ static spade_status load_mask(spade_context *context, const spade_preprocess *pr
     }
     SPADE_GOTO(spade_picture_load(context, path, &picture));
     if (picture.height != like->height || picture.width != like->width) {
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: the mask is %lldx%lld pixels, its picture %lldx%lld", path,
-                              (long long)picture.height, (long long)picture.width, (long long)like->height,
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: the mask is %lldx%lld pixels, its picture %lldx%lld",
+                              path, (long long)picture.height, (long long)picture.width, (long long)like->height,
                               (long long)like->width));
     }
     int64_t pixels = preprocess->height * preprocess->width, inside = 0;

@@ -97,7 +97,8 @@ static spade_status parse_integer(spade_context *context, const char *text, int6
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number", text);
     }
     if (value < least || value > most) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %lld to %lld", text, (long long)least, (long long)most);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %lld to %lld", text, (long long)least,
+                          (long long)most);
     }
     *out = value;
     return SPADE_OK;
@@ -110,8 +111,8 @@ static spade_status need(spade_context *context, int count, int wanted)
     return spade_fail(context, SPADE_ERROR_ARGUMENT, "%d numbers are wanted, not %d", wanted, count);
 }
 
-static spade_status set_number(spade_context *context, spade_settings *settings, const number_key *key, char *const *values,
-                               int count)
+static spade_status set_number(spade_context *context, spade_settings *settings, const number_key *key,
+                               char *const *values, int count)
 {
     void *to = (char *)settings + key->offset;
     int wanted = key->kind == PAIR ? 2 : key->kind == TRIPLE ? 3 : 1;
@@ -193,7 +194,8 @@ static spade_status set_names(spade_context *context, spade_names *names, char *
 }
 
 /* A plain number is the sparsity of every layer and forgets the rules so far; with a pattern it is one more rule. */
-static spade_status set_sparsity(spade_context *context, spade_settings *settings, const char *pattern, const char *text)
+static spade_status set_sparsity(spade_context *context, spade_settings *settings, const char *pattern,
+                                 const char *text)
 {
     double value;
     SPADE_TRY(parse_real(context, text, 0, 1, &value));
@@ -234,12 +236,14 @@ static spade_status set_classes(spade_context *context, spade_settings *settings
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "'label' needs labelled inputs; give class numbers or top");
     }
     if (count < 1 || count > SPADE_MOST_CLASSES) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "from 1 to %d classes are wanted, not %d", SPADE_MOST_CLASSES, count);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "from 1 to %d classes are wanted, not %d", SPADE_MOST_CLASSES,
+                          count);
     }
     for (int i = 0; i < count; i++) {
         int64_t value;
         if (!spade_parse_integer(values[i], &value) || value < 0 || value > INT32_MAX) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is no class: give numbers (from 0) or top", values[i]);
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is no class: give numbers (from 0) or top",
+                              values[i]);
         }
         for (int k = 0; k < settings->class_count; k++) {
             if (settings->classes[k] == value) {

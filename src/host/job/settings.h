@@ -1,8 +1,8 @@
 /*
  * settings.h - what a run is asked to do, from the configuration file and the command line with one set of rules.
  *
- * A setting is a key ("variants", "augment.hue") with texts; long options map to the same keys, so that a value means the same
- * and is refused the same way wherever it was written.
+ * A setting is a key ("variants", "augment.hue") with texts; long options map to the same keys, so that a value means
+ * the same and is refused the same way wherever it was written.
  */
 #ifndef SPADE_JOB_SETTINGS_H
 #define SPADE_JOB_SETTINGS_H
@@ -22,8 +22,8 @@ typedef struct spade_names {
 typedef struct spade_settings {
     uint64_t seed;
     /* pictures */
-    int64_t resize;            /* -1: crop * 256/224 */
-    int64_t crop;              /* 0: the network's input size */
+    int64_t resize; /* -1: crop * 256/224 */
+    int64_t crop;   /* 0: the network's input size */
     double mean[3], std[3];
     /* variants */
     spade_augment_options augment;
@@ -35,7 +35,7 @@ typedef struct spade_settings {
     /* maps */
     spade_method methods[SPADE_METHOD_COUNT];
     int method_count;
-    bool top_class;            /* the dense network's top class, else `classes` */
+    bool top_class; /* the dense network's top class, else `classes` */
     int64_t classes[SPADE_MOST_CLASSES];
     int class_count;
     bool softmax;
@@ -45,7 +45,8 @@ typedef struct spade_settings {
 
 void spade_settings_init(spade_settings *settings);
 void spade_settings_clear(spade_settings *settings);
-/* Set one key. SPADE_ERROR_ARGUMENT: the value is not one; the message names the value and what it should be, not the key. */
+/* Set one key. SPADE_ERROR_ARGUMENT: the value is not one; the message names the value and what it should be, not the
+ * key. */
 spade_status spade_settings_set(spade_context *context, spade_settings *settings, const char *key, const char *pattern,
                                 char *const *values, int count);
 /* Every entry of a configuration file; errors name the file and the key. */

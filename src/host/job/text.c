@@ -4,7 +4,8 @@
 
 #include "job/text.h"
 
-/* Length of the valid UTF-8 sequence at `text` (RFC 3629: no overlong forms, no surrogates, nothing over U+10FFFF), or 0. */
+/* Length of the valid UTF-8 sequence at `text` (RFC 3629: no overlong forms, no surrogates, nothing over U+10FFFF), or
+ * 0. */
 static int sequence_length(const unsigned char *text)
 {
     unsigned char a = text[0];
@@ -66,7 +67,8 @@ void spade_base64(FILE *file, const uint8_t *bytes, size_t size)
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < size; i += 3) {
         size_t left = size - i;
-        uint32_t group = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
+        uint32_t group =
+            (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
         fputc(digits[group >> 18], file);
         fputc(digits[group >> 12 & 63], file);
         fputc(left > 1 ? digits[group >> 6 & 63] : '=', file);

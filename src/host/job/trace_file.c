@@ -21,7 +21,9 @@ static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer 
     json_t *object = json_object();
     json_object_set_new(object, "name", spade_json_text(info->name));
     json_t *shape = json_array();
-    for (int i = 0; i < (info->convolution ? 4 : 2); i++) { json_array_append_new(shape, json_integer(info->weight[i])); }
+    for (int i = 0; i < (info->convolution ? 4 : 2); i++) {
+        json_array_append_new(shape, json_integer(info->weight[i]));
+    }
     json_object_set_new(object, "shape", shape);
     json_object_set_new(object, "solved", json_boolean(layer->solved));
     json_object_set_new(object, "sparsity", json_real(layer->solved ? layer->sparsity : 0));
@@ -57,26 +59,26 @@ static json_t *trace_json(const spade_trace_request *request, const spade_model 
     json_object_set_new(all, "variants", json_integer(variants));
     json_object_set_new(all, "zeros", json_integer(zeros));
     json_object_set_new(all, "weights", json_integer(weights));
-    json_object_set_new(all, "seconds", json_pack("{s:f, s:f, s:f}", "variants", seconds[0], "hessian", seconds[1], "solve",
-                                                  seconds[2]));
+    json_object_set_new(
+        all, "seconds",
+        json_pack("{s:f, s:f, s:f}", "variants", seconds[0], "hessian", seconds[1], "solve", seconds[2]));
     json_object_set_new(all, "layers", layers);
     json_object_set_new(all, "configuration", spade_settings_json(request->settings));
     return all;
 }
 
 /* The only input of the request, made ready. */
-static spade_status open_input(spade_context *context, const spade_trace_request *request, const spade_preprocess *preprocess,
-                               spade_sample *sample, spade_batch **batch)
+static spade_status open_input(spade_context *context, const spade_trace_request *request,
+                               const spade_preprocess *preprocess, spade_sample *sample, spade_batch **batch)
 {
     spade_inputs inputs = {0};
     char *path = (char *)(uintptr_t)request->input;
     SPADE_TRY(spade_inputs_collect(context, &path, 1, 3, preprocess->height, preprocess->width, &inputs));
     spade_status status = SPADE_OK;
-    if (inputs.items[0].error) {
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s", inputs.items[0].error));
-    }
+    if (inputs.items[0].error) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s", inputs.items[0].error)); }
     if (inputs.count != 1) {
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: holds %d inputs; a trace is of one", path, inputs.count));
+        SPADE_GOTO(
+            spade_fail(context, SPADE_ERROR_INPUT, "%s: holds %d inputs; a trace is of one", path, inputs.count));
     }
     SPADE_GOTO(spade_sample_load(context, preprocess, &inputs.items[0], NULL, sample));
     SPADE_GOTO(spade_sample_batch(context, sample, preprocess, &request->settings->augment, batch));
@@ -110,8 +112,8 @@ static spade_status check_output(spade_context *context, const char *path)
     return error ? spade_fail(context, SPADE_ERROR_IO, "%s: cannot write: %s", path, strerror(error)) : SPADE_OK;
 }
 
-spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request, const spade_job_events *events,
-                                 json_t **result)
+spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request,
+                                 const spade_job_events *events, json_t **result)
 {
     spade_status status = SPADE_OK;
     spade_model_options options;

@@ -3,8 +3,6 @@
  * weights. Loss: tr (W-W') H (W-W')^T / 2 with the damped H, the quadratic form that the fast solver's errors sum up
  * to.
  */
-#include <cblas.h>
-
 #include "base/select.h"
 #include "solve/schedule.h"
 
@@ -33,19 +31,9 @@ static void random_scores(uint64_t seed, uint64_t stream, int64_t rows, int64_t 
     }
 }
 
-/* removed [rows, k]; product [rows, k] is scratch */
-static double quadratic_loss(const double *h, int64_t k, const double *removed, int64_t rows, double *product)
-{
-    cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, (int)k, 1.0, h, (int)k, removed, (int)k, 0.0, product,
-                (int)k);
-    double loss = 0;
-    for (int64_t i = 0; i < rows * k; i++) { loss += removed[i] * product[i]; }
-    return loss / 2;
-}
-
 /* The workspace holds scores and scratch [block, rows] each, a mask [block, rows]; or, afterwards, two matrices [rows,
  * k]. */
-void spade_solve_baseline(const spade_solve_options *options, spade_solving *solving)
+void spade_solve_baseline(spade_device *device, const spade_solve_options *options, spade_solving *solving)
 {
     spade_problem *p = solving->problem;
     int64_t rows = p->rows, k = p->columns, size = rows * k;
@@ -67,5 +55,5 @@ void spade_solve_baseline(const spade_solve_options *options, spade_solving *sol
     }
     double *removed = solving->workspace, *product = removed + size;
     for (int64_t i = 0; i < size; i++) { removed[i] = w[i] - sparse[i]; }
-    p->loss = quadratic_loss(solving->host_hessian, k, removed, rows, product);
+    p->loss = device->backend->quadratic_form(device, rows, k, solving->host_hessian, removed, product) / 2;
 }

@@ -34,6 +34,6 @@ typedef struct spade_solving {
 /* fast.c: factors and sweeps of the problems in flight */
 spade_status spade_solve_fast(spade_device *device, spade_solving *flight, int n);
 /* baseline.c: magnitude and random; host memory only */
-void spade_solve_baseline(const spade_solve_options *options, spade_solving *solving);
+void spade_solve_baseline(spade_device *device, const spade_solve_options *options, spade_solving *solving);
 
 #endif

@@ -170,7 +170,7 @@ static void run_baselines(const schedule *s, spade_solving *flight, int n)
     int before = spade_team_begin();
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->context->threads)
     for (int i = 0; i < n; i++) {
-        if (flight[i].problem->status == SPADE_OK) { spade_solve_baseline(s->options, &flight[i]); }
+        if (flight[i].problem->status == SPADE_OK) { spade_solve_baseline(s->device, s->options, &flight[i]); }
     }
     spade_team_end(before);
 }

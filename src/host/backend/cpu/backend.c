@@ -1,6 +1,9 @@
 /* backend.c - the CPU backend: its table, its one device, opening and closing it. */
 #include <unistd.h>
 
+#include <cblas.h>
+#include <lapacke.h>
+
 #include <omp.h>
 
 #include "backend/cpu/cpu.h"
@@ -115,6 +118,17 @@ static spade_status sweep(spade_device *device, spade_sweep_args *problems, int 
     return status;
 }
 
+static void cpu_libraries(char *buffer, size_t size)
+{
+    const dnnl_version_t *dnnl = dnnl_version();
+    const char *openblas = openblas_get_config();
+    int major, minor, patch;
+    LAPACKE_ilaver(&major, &minor, &patch);
+    if (strncmp(openblas, "OpenBLAS ", strlen("OpenBLAS ")) == 0) { openblas += strlen("OpenBLAS "); }
+    snprintf(buffer, size, "oneDNN %d.%d.%d\nOpenBLAS %s\nLAPACK %d.%d.%d\n", dnnl->major, dnnl->minor, dnnl->patch,
+             openblas, major, minor, patch);
+}
+
 const spade_backend spade_backend_cpu = {
     .name = "cpu",
     .host_memory = true,
@@ -143,4 +157,6 @@ const spade_backend spade_backend_cpu = {
     .factor = factor,
     .sweep = sweep,
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
+    .quadratic_form = spade_cpu_quadratic_form,
+    .libraries = cpu_libraries,
 };

@@ -174,3 +174,14 @@ spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, i
     spade_team_end(before);
     return SPADE_OK;
 }
+
+double spade_cpu_quadratic_form(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
+                                double *scratch)
+{
+    (void)device;
+    cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, (int)k, 1.0, h, (int)k, d, (int)k, 0.0, scratch,
+                (int)k);
+    double sum = 0;
+    for (int64_t i = 0; i < rows * k; i++) { sum += d[i] * scratch[i]; }
+    return sum;
+}
