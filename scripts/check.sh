@@ -98,7 +98,7 @@ check_tidy() {
     report "$(grep -oE '"file": "[^"]*/src/[^"]*"' "$build/compile_commands.json" | cut -d '"' -f 4 | sort -u | tr '\n' '\0' |
         xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p "$build" \
         --extra-arg=-idirafter"$(gcc -print-file-name=include)" --extra-arg=-Wno-unknown-warning-option \
-        --extra-arg=-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang 2>/dev/null || true)"
+        --extra-arg=-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang 2>/dev/null | grep -E ': (warning|error): ' || true)"
 }
 
 check_cppcheck() {

@@ -393,7 +393,7 @@ static uint8_t *decode_stb(file_bytes file, header *head)
         stbi_us *grey = stbi_load_16_from_memory(file.data, (int)file.size, &width, &height, &channels, 1);
         if (grey && (uint32_t)width == head->width && (uint32_t)height == head->height) {
             rgb = malloc(pixels * 3);
-            if (!rgb) { fail("out of memory"); }
+            if (!rgb) { fail("out of memory"); } /* NOLINT(clang-analyzer-unix.Malloc): fail() ends the process */
             for (size_t i = 0; i < pixels; i++) { memset(rgb + 3 * i, grey[i] > 255 ? 255 : grey[i], 3); }
             head->flags |= FLAG_GREY_CLIPPED;
         }

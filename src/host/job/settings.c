@@ -116,7 +116,7 @@ static spade_status set_number(spade_context *context, spade_settings *settings,
 {
     void *to = (char *)settings + key->offset;
     int wanted = key->kind == PAIR ? 2 : key->kind == TRIPLE ? 3 : 1;
-    double numbers[3];
+    double numbers[3] = {0};
     int64_t whole;
     SPADE_TRY(need(context, count, wanted));
     switch (key->kind) {
