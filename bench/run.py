@@ -16,7 +16,7 @@ import time
 
 here = os.path.dirname(os.path.abspath(__file__))
 root = os.path.dirname(here)
-work = os.path.join(here, "work")
+out = os.path.join(here, "out")
 
 
 def run(command, threads):
@@ -48,8 +48,8 @@ def main():
     parser.add_argument("--no-record", action="store_true", help="do not write a result file")
     options = parser.parse_args()
 
-    os.makedirs(work, exist_ok=True)
-    model = os.path.join(work, "resnet18.onnx")
+    os.makedirs(out, exist_ok=True)
+    model = os.path.join(out, "resnet18.onnx")
     if not os.path.exists(model):
         subprocess.run([sys.executable, os.path.join(here, "export_resnet18.py"), model + ".part"], check=True)
         os.replace(model + ".part", model)
@@ -60,7 +60,7 @@ def main():
     if options.only != "peer":
         runs = [run([command, "trace", model, picture, "--variants", str(options.variants), "--sparsity",
                      str(options.sparsity), "--threads", str(options.threads), "--quiet", "-o",
-                     os.path.join(work, "trace.onnx")], options.threads) for _ in range(options.repeat)]
+                     os.path.join(out, "trace.onnx")], options.threads) for _ in range(options.repeat)]
         rows.append(("spade trace", [r[0] for r in runs], max(r[1] for r in runs), ""))
         versions.append(", ".join(run([command, "version"], 1)[2].split("\n")).strip(", "))
     if options.only != "spade":
