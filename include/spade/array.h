@@ -25,7 +25,8 @@ typedef struct spade_array {
  */
 SPADE_API spade_status spade_array_load(spade_context *context, const char *path, int allow_float64, spade_array *out);
 /* Write `data` [dims] as .npy, float32, C order: beside `path` first, then renamed into place. */
-SPADE_API spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank, const int64_t *dims);
+SPADE_API spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank,
+                                        const int64_t *dims);
 SPADE_API void spade_array_clear(spade_array *array); /* leaves it empty; NULL is fine */
 SPADE_API int64_t spade_array_size(const spade_array *array);
 

@@ -1,9 +1,10 @@
 /*
  * spade/augment.h - the batch of random variants of one picture that a trace is solved on.
  *
- * Source: SPADE (ICML 2024), section 3; torchvision's RandomResizedCrop and ColorJitter for the definitions of the operations.
- * Random numbers: Philox4x32-10, key (seed, 64-bit hash of the decoded pixels), counter (variant, draw); drawn on the host in
- * double. Variant i is the same whatever the number of variants, batches, threads, devices or the file's name.
+ * Source: SPADE (ICML 2024), section 3; torchvision's RandomResizedCrop and ColorJitter for the definitions of the
+ * operations. Random numbers: Philox4x32-10, key (seed, 64-bit hash of the decoded pixels), counter (variant, draw);
+ * drawn on the host in double. Variant i is the same whatever the number of variants, batches, threads, devices or the
+ * file's name.
  */
 #ifndef SPADE_AUGMENT_H
 #define SPADE_AUGMENT_H
@@ -31,7 +32,8 @@ typedef struct spade_augment_options {
 
 SPADE_API void spade_augment_options_init(spade_augment_options *options);
 
-/* One variant, explicitly. Applied in the order crop+resize, flip, brightness, contrast, saturation, hue, normalise, erase, noise. */
+/* One variant, explicitly. Applied in the order crop+resize, flip, brightness, contrast, saturation, hue, normalise,
+ * erase, noise. */
 typedef struct spade_variant {
     int64_t top, left, height, width; /* crop, pixels of the decoded picture */
     int flip;
@@ -42,7 +44,8 @@ typedef struct spade_variant {
     uint32_t noise_key[4];                   /* Philox key and counter base of the noise */
 } spade_variant;
 
-/* Draw variants first .. first+count-1 for a picture of this content -> out[count]. height, width: size of the result. */
+/* Draw variants first .. first+count-1 for a picture of this content -> out[count]. height, width: size of the result.
+ */
 SPADE_API spade_status spade_augment_draw(spade_context *context, const spade_augment_options *options,
                                           const spade_picture *picture, int64_t height, int64_t width, int64_t first,
                                           int64_t count, spade_variant *out);
@@ -51,7 +54,8 @@ SPADE_API spade_status spade_augment_apply(spade_context *context, const spade_p
                                            const spade_picture *picture, const spade_variant *variants, int64_t count,
                                            float *out);
 
-/* ---- batch: where a trace takes its variants from, produced piece by piece so that memory does not grow with n ---- */
+/* ---- batch: where a trace takes its variants from, produced piece by piece so that memory does not grow with n ----
+ */
 typedef struct spade_batch spade_batch;
 
 /* Ready variants [n, channels, height, width], borrowed: keep them alive. */
@@ -59,15 +63,18 @@ SPADE_API spade_status spade_batch_from_array(spade_context *context, const floa
                                               int64_t height, int64_t width, spade_batch **out);
 /* Variants of a decoded picture; the picture is borrowed. */
 SPADE_API spade_status spade_batch_from_picture(spade_context *context, const spade_picture *picture,
-                                                const spade_preprocess *preprocess, const spade_augment_options *options,
-                                                spade_batch **out);
-/* Variants of a ready input [3, height, width]: mean and std undone, clamped to [0, 1], then as a picture (kept in float). */
-SPADE_API spade_status spade_batch_from_tensor(spade_context *context, const float *input, const spade_preprocess *preprocess,
-                                               const spade_augment_options *options, spade_batch **out);
-SPADE_API void spade_batch_destroy(spade_batch *batch); /* NULL is fine */
+                                                const spade_preprocess *preprocess,
+                                                const spade_augment_options *options, spade_batch **out);
+/* Variants of a ready input [3, height, width]: mean and std undone, clamped to [0, 1], then as a picture (kept in
+ * float). */
+SPADE_API spade_status spade_batch_from_tensor(spade_context *context, const float *input,
+                                               const spade_preprocess *preprocess, const spade_augment_options *options,
+                                               spade_batch **out);
+SPADE_API void spade_batch_destroy(spade_batch *batch);                      /* NULL is fine */
 SPADE_API void spade_batch_shape(const spade_batch *batch, int64_t dims[4]); /* n, channels, height, width */
 /* Variants first .. first+count-1 -> out [count, channels, height, width]. */
-SPADE_API spade_status spade_batch_read(spade_context *context, const spade_batch *batch, int64_t first, int64_t count, float *out);
+SPADE_API spade_status spade_batch_read(spade_context *context, const spade_batch *batch, int64_t first, int64_t count,
+                                        float *out);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,8 @@
 /*
  * spade/context.h - the context: device, threads, byte budget, messages.
  *
- * Every call takes the context it works in. One context is used by one thread at a time; different contexts are independent.
- * Objects made in a context (models, traces, ...) are destroyed before it.
+ * Every call takes the context it works in. One context is used by one thread at a time; different contexts are
+ * independent. Objects made in a context (models, traces, ...) are destroyed before it.
  */
 #ifndef SPADE_CONTEXT_H
 #define SPADE_CONTEXT_H
@@ -23,7 +23,8 @@ typedef enum spade_log_level { SPADE_LOG_WARNING, SPADE_LOG_INFO, SPADE_LOG_DEBU
 /* Receives one line without its newline. Called on the thread that made the spade call. */
 typedef void (*spade_log_fn)(void *user, spade_log_level level, const char *line);
 
-/* Receives the progress of long work: `done` of `total` steps of the named stage. Called on the calling thread, often. */
+/* Receives the progress of long work: `done` of `total` steps of the named stage. Called on the calling thread, often.
+ */
 typedef void (*spade_progress_fn)(void *user, const char *stage, double done, double total);
 
 typedef struct spade_context_options {
@@ -40,8 +41,8 @@ SPADE_API void spade_context_options_init(spade_context_options *options);
 
 /*
  * Make a context. options may be NULL (defaults).
- * On failure *out is still a context, good for spade_message() and spade_context_destroy() only; it is NULL only if not even
- * that could be allocated.
+ * On failure *out is still a context, good for spade_message() and spade_context_destroy() only; it is NULL only if not
+ * even that could be allocated.
  */
 SPADE_API spade_status spade_context_create(const spade_context_options *options, spade_context **out);
 SPADE_API void spade_context_destroy(spade_context *context); /* NULL is fine */
@@ -63,7 +64,8 @@ SPADE_API int spade_devices(spade_device_info *devices, int capacity);
 
 /* "0.1.0" */
 SPADE_API const char *spade_version(void);
-/* Write the libraries in use with their versions, one "name version" a line; cut to size - 1 characters (1,000 are plenty). */
+/* Write the libraries in use with their versions, one "name version" a line; cut to size - 1 characters (1,000 are
+ * plenty). */
 SPADE_API void spade_library_versions(char *buffer, size_t size);
 
 #ifdef __cplusplus

@@ -1,9 +1,9 @@
 /*
  * spade/hessian.h - Hessians of the layer-wise reconstruction problem.
  *
- * For a layer with unfolded input patches x [K] (zeros outside the image): H = (2/n) * sum over the n variants and all output
- * positions of x x^T, one H [K, K] per group, from the dense network. Source: OBS (Hassibi 1993), OBC (Frantar 2022).
- * Column order is the weight's: (channel, row, column).
+ * For a layer with unfolded input patches x [K] (zeros outside the image): H = (2/n) * sum over the n variants and all
+ * output positions of x x^T, one H [K, K] per group, from the dense network. Source: OBS (Hassibi 1993), OBC (Frantar
+ * 2022). Column order is the weight's: (channel, row, column).
  */
 #ifndef SPADE_HESSIAN_H
 #define SPADE_HESSIAN_H
@@ -25,8 +25,9 @@ typedef struct spade_hessians spade_hessians;
  * Memory: sum over layers of groups*K*K*(4 or 8) bytes, plus the plan of one micro-batch; beyond the budget it is
  * SPADE_ERROR_MEMORY: ask for fewer layers at a time (spade_hessian_bytes).
  */
-SPADE_API spade_status spade_hessian_accumulate(spade_context *context, const spade_model *model, const spade_batch *batch,
-                                                const int *layers, int count, spade_precision precision, spade_hessians **out);
+SPADE_API spade_status spade_hessian_accumulate(spade_context *context, const spade_model *model,
+                                                const spade_batch *batch, const int *layers, int count,
+                                                spade_precision precision, spade_hessians **out);
 SPADE_API void spade_hessians_destroy(spade_hessians *hessians); /* NULL is fine */
 /* Bytes of the accumulator of one layer. */
 SPADE_API uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision);

@@ -16,7 +16,8 @@ extern "C" {
  * Area under the ROC curve of the scores [n] for telling the pixels of the mask (1) from the rest (0); ties shared, as
  * scikit-learn's roc_auc_score. SPADE_ERROR_INPUT where the mask is empty or full, or a score is not finite.
  */
-SPADE_API spade_status spade_roc_auc(spade_context *context, const float *scores, const uint8_t *mask, int64_t n, double *out);
+SPADE_API spade_status spade_roc_auc(spade_context *context, const float *scores, const uint8_t *mask, int64_t n,
+                                     double *out);
 
 #ifdef __cplusplus
 }

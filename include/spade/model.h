@@ -18,8 +18,8 @@ typedef struct spade_model spade_model;
 typedef struct spade_trace spade_trace; /* trace.h */
 
 typedef struct spade_model_options {
-    int64_t height, width;     /* input size in pixels where the file leaves it dynamic; 0: what the file says */
-    bool follow_links;         /* external data may be reached through symbolic links */
+    int64_t height, width; /* input size in pixels where the file leaves it dynamic; 0: what the file says */
+    bool follow_links;     /* external data may be reached through symbolic links */
 } spade_model_options;
 
 /*
@@ -44,16 +44,16 @@ SPADE_API const char *spade_model_class_name(const spade_model *model, int64_t i
  * Per group its weight is W [rows/groups, columns], columns = (Cin/groups)*kh*kw in (channel, row, column) order.
  */
 typedef struct spade_layer_info {
-    const char *name;       /* "layer1.0.conv1", owned by the model */
-    const char *node;       /* the ONNX node's name */
+    const char *name; /* "layer1.0.conv1", owned by the model */
+    const char *node; /* the ONNX node's name */
     bool convolution;
-    bool prunable;          /* every layer but the first convolution */
-    int64_t weight[4];      /* [out, in/groups, kh, kw]; kh = kw = 1 for linear layers */
+    bool prunable;     /* every layer but the first convolution */
+    int64_t weight[4]; /* [out, in/groups, kh, kw]; kh = kw = 1 for linear layers */
     int64_t groups;
-    int64_t rows;           /* outputs, over all groups */
-    int64_t columns;        /* K */
-    int64_t output[3];      /* of one image: [C, H, W]; linear: [rows, positions, 1] */
-    double operations;      /* multiply-adds x 2 for one image */
+    int64_t rows;      /* outputs, over all groups */
+    int64_t columns;   /* K */
+    int64_t output[3]; /* of one image: [C, H, W]; linear: [rows, positions, 1] */
+    double operations; /* multiply-adds x 2 for one image */
 } spade_layer_info;
 
 SPADE_API int spade_model_layer_count(const spade_model *model);
@@ -75,7 +75,8 @@ typedef struct spade_operator_info {
  * Operators of a file, whether or not the model can be loaded: for `spade info`. *out is an array of *count entries,
  * released with spade_operators_free().
  */
-SPADE_API spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out, int *count);
+SPADE_API spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out,
+                                             int *count);
 SPADE_API void spade_operators_free(spade_operator_info *operators, int count);
 
 /*

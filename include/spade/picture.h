@@ -16,17 +16,19 @@ extern "C" {
 typedef struct spade_picture {
     int64_t height, width;
     uint8_t *rgb;
-    bool exif_rotated;   /* the file asks for a rotation that was not applied (spade warns) */
+    bool exif_rotated; /* the file asks for a rotation that was not applied (spade warns) */
 } spade_picture;
 
 /*
- * Decode PNG, JPEG, BMP or PNM in a helper process (limits: 16,384 pixels a side, 64 megapixels, a 256 MB file; time, memory).
- * Grey is repeated, alpha dropped, 16 bits reduced, as Pillow's convert("RGB"). A crash of the decoder is that file's error.
+ * Decode PNG, JPEG, BMP or PNM in a helper process (limits: 16,384 pixels a side, 64 megapixels, a 256 MB file; time,
+ * memory). Grey is repeated, alpha dropped, 16 bits reduced, as Pillow's convert("RGB"). A crash of the decoder is that
+ * file's error.
  */
 SPADE_API spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out);
-/* Decode several files at once, as many helpers as threads. statuses[i] and messages[i] (strdup'ed or NULL) say how each went. */
-SPADE_API spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n, spade_picture *out,
-                                               spade_status *statuses, char **messages);
+/* Decode several files at once, as many helpers as threads. statuses[i] and messages[i] (strdup'ed or NULL) say how
+ * each went. */
+SPADE_API spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n,
+                                               spade_picture *out, spade_status *statuses, char **messages);
 SPADE_API void spade_picture_clear(spade_picture *picture);
 
 /* Write RGB (channels = 3) or grey (channels = 1) 8-bit PNG; beside `path` first, then renamed into place. */
@@ -36,14 +38,16 @@ SPADE_API spade_status spade_png_save(spade_context *context, const char *path, 
 SPADE_API spade_status spade_png_encode(spade_context *context, const uint8_t *pixels, int64_t height, int64_t width,
                                         int channels, uint8_t **bytes, size_t *size);
 
-/* Pillow's antialiased bilinear resize (triangle filter, support scaled when shrinking; 8-bit result, Pillow's rounding). */
-SPADE_API spade_status spade_picture_resize(spade_context *context, const spade_picture *in, int64_t height, int64_t width,
-                                            spade_picture *out);
+/* Pillow's antialiased bilinear resize (triangle filter, support scaled when shrinking; 8-bit result, Pillow's
+ * rounding). */
+SPADE_API spade_status spade_picture_resize(spade_context *context, const spade_picture *in, int64_t height,
+                                            int64_t width, spade_picture *out);
 
 typedef struct spade_preprocess {
-    int64_t resize;          /* shorter side in pixels; -1: longer side of the crop * 256/224 rounded; 0: has the input size already */
-    int64_t height, width;   /* centre crop = the network's input size */
-    double mean[3], std[3];  /* of RGB in [0, 1] */
+    int64_t resize; /* shorter side in pixels; -1: longer side of the crop * 256/224 rounded; 0: has the input size
+                       already */
+    int64_t height, width;  /* centre crop = the network's input size */
+    double mean[3], std[3]; /* of RGB in [0, 1] */
 } spade_preprocess;
 
 /* Defaults: resize -1, ImageNet's mean and std, the given input size. */
@@ -51,24 +55,25 @@ SPADE_API void spade_preprocess_init(spade_preprocess *preprocess, int64_t heigh
 /* out: [3, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, for overlays. */
 SPADE_API spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *preprocess,
                                               const spade_picture *picture, float *out, spade_picture *cropped);
-/* A mask (grey picture, > 127 is inside) through the same resize and crop, nearest neighbour -> out [height, width] of 0/1. */
+/* A mask (grey picture, > 127 is inside) through the same resize and crop, nearest neighbour -> out [height, width] of
+ * 0/1. */
 SPADE_API spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *preprocess,
                                              const spade_picture *mask, uint8_t *out);
 /* Undo mean and std, clamp to [0, 1], round to 8 bits: a picture of a ready input [3, height, width]. */
-SPADE_API spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *preprocess, const float *input,
-                                                 spade_picture *out);
+SPADE_API spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *preprocess,
+                                                 const float *input, spade_picture *out);
 
 /* How the channels of a map [3, H, W] become one number per pixel. */
 typedef enum spade_reduce { SPADE_REDUCE_SUM, SPADE_REDUCE_ABS_MAX, SPADE_REDUCE_ABS_SUM } spade_reduce;
 SPADE_API void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_t width, spade_reduce reduce,
                                 float *out /* [height, width] */);
 /*
- * Overlay of a reduced map on a picture, for people: perceptual colour map (unsigned: dark to bright; signed: diverging, zero
- * transparent). `scale` is the map value at full colour; use the same for dense and trace. out: RGB [f * height, f * width], f the
- * least whole factor that makes the shorter side 256 pixels or more.
+ * Overlay of a reduced map on a picture, for people: perceptual colour map (unsigned: dark to bright; signed:
+ * diverging, zero transparent). `scale` is the map value at full colour; use the same for dense and trace. out: RGB [f
+ * * height, f * width], f the least whole factor that makes the shorter side 256 pixels or more.
  */
-SPADE_API spade_status spade_overlay(spade_context *context, const spade_picture *picture, const float *reduced, double scale,
-                                     bool is_signed, spade_picture *out);
+SPADE_API spade_status spade_overlay(spade_context *context, const spade_picture *picture, const float *reduced,
+                                     double scale, bool is_signed, spade_picture *out);
 /* The value at `percentile` (0-100) of abs(reduced): a robust scale. */
 SPADE_API double spade_map_percentile(const float *reduced, int64_t n, double percentile);
 

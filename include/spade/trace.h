@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-/* Later rules win. layers: glob (fnmatch) over layer names. A glob that matches no prunable layer is SPADE_ERROR_ARGUMENT. */
+/* Later rules win. layers: glob (fnmatch) over layer names. A glob that matches no prunable layer is
+ * SPADE_ERROR_ARGUMENT. */
 typedef struct spade_sparsity_rule {
     const char *layers;
     double sparsity;
@@ -21,15 +22,15 @@ typedef struct spade_sparsity_rule {
 
 typedef struct spade_trace_options {
     spade_solve_options solve;
-    spade_precision hessian;            /* SPADE_FP32 */
-    double sparsity;                    /* 0.5, of every prunable layer */
-    const spade_sparsity_rule *rules;   /* exceptions, borrowed */
+    spade_precision hessian;          /* SPADE_FP32 */
+    double sparsity;                  /* 0.5, of every prunable layer */
+    const spade_sparsity_rule *rules; /* exceptions, borrowed */
     int rule_count;
-    const char *const *include;         /* globs; NULL: every prunable layer */
+    const char *const *include; /* globs; NULL: every prunable layer */
     int include_count;
-    const char *const *skip;            /* globs; win over include */
+    const char *const *skip; /* globs; win over include */
     int skip_count;
-    int64_t block;                      /* columns a block; 0: kh*kw for convolutions, 1 for 1x1 and linear layers */
+    int64_t block; /* columns a block; 0: kh*kw for convolutions, 1 for 1x1 and linear layers */
 } spade_trace_options;
 SPADE_API void spade_trace_options_init(spade_trace_options *options);
 
@@ -39,18 +40,19 @@ SPADE_API spade_status spade_trace_create(spade_context *context, const spade_mo
 /* A trace without any change, to be filled with spade_trace_set_weights(). */
 SPADE_API spade_status spade_trace_create_empty(spade_context *context, const spade_model *model, spade_trace **out);
 /* Overlay weights [rows, columns] of a layer (copied). */
-SPADE_API spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace, int layer, const float *weights);
+SPADE_API spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace, int layer,
+                                               const float *weights);
 SPADE_API void spade_trace_destroy(spade_trace *trace); /* NULL is fine */
 
 /* The trace's weights [rows, columns] of a layer: its own, or the network's where the layer did not change. */
 SPADE_API const float *spade_trace_weights(const spade_trace *trace, int layer);
 
 typedef struct spade_trace_layer {
-    bool solved;        /* false: the layer is the network's */
-    double sparsity;    /* asked for */
+    bool solved;     /* false: the layer is the network's */
+    double sparsity; /* asked for */
     int64_t zeros, weights;
     double loss;
-    double seconds;     /* of the solve; the Hessian pass is shared by all layers */
+    double seconds; /* of the solve; the Hessian pass is shared by all layers */
 } spade_trace_layer;
 SPADE_API void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info);
 /* Seconds spent: [0] augmentation and forward passes, [1] Hessians, [2] solve. */
@@ -59,7 +61,8 @@ SPADE_API void spade_trace_seconds(const spade_trace *trace, double seconds[3]);
 /* The same graph with the trace's weights, as a self-contained .onnx; renamed into place when complete. */
 SPADE_API spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *trace, const char *path);
 /* The weights of every layer under "NAME.weight", dense float32, as .safetensors. */
-SPADE_API spade_status spade_trace_write_safetensors(spade_context *context, const spade_trace *trace, const char *path);
+SPADE_API spade_status spade_trace_write_safetensors(spade_context *context, const spade_trace *trace,
+                                                     const char *path);
 
 #ifdef __cplusplus
 }

@@ -25,9 +25,7 @@ static void check_diagonal(spade_context *context, const char *network, const ch
         for (int64_t d = 0; d < k; d++) {
             double expected = golden.data[g * k + d];
             if (expected == 0) { assert_true(diagonal[d] == 0); } /* dead inputs are dead exactly */
-            if (expected != 0) {
-                *worst = fmax(*worst, fabs(diagonal[d] - expected) / expected);
-            }
+            if (expected != 0) { *worst = fmax(*worst, fabs(diagonal[d] - expected) / expected); }
         }
     }
     free(diagonal);

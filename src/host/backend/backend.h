@@ -1,14 +1,16 @@
 /*
  * backend.h - THE table of operations. Everything above it is the same code for every backend.
  *
- * A device is one instance of a backend (one GPU, or the CPU with its threads). Operations on tensors are planned once for fixed
- * shapes (spade_op) and run many times; linear algebra on matrices is called directly. Everything is asynchronous on the device's
- * stream (the CPU backend finishes at once); a status comes back, never an abort, never a silent fall-back to another backend.
+ * A device is one instance of a backend (one GPU, or the CPU with its threads). Operations on tensors are planned once
+ * for fixed shapes (spade_op) and run many times; linear algebra on matrices is called directly. Everything is
+ * asynchronous on the device's stream (the CPU backend finishes at once); a status comes back, never an abort, never a
+ * silent fall-back to another backend.
  *
  * Pointers in spade_op_args and in the linear algebra calls are device memory from `alloc`, unless marked host.
  *
- * Reproducibility (all backends): an operation's result is a function of its description and its arguments. The CPU backend keeps
- * that for any number of threads: work is cut into tiles of a fixed size, a tile is computed by one thread, sums have a fixed order.
+ * Reproducibility (all backends): an operation's result is a function of its description and its arguments. The CPU
+ * backend keeps that for any number of threads: work is cut into tiles of a fixed size, a tile is computed by one
+ * thread, sums have a fixed order.
  */
 #ifndef SPADE_BACKEND_H
 #define SPADE_BACKEND_H
@@ -36,27 +38,27 @@ typedef struct spade_shape {
 int64_t spade_shape_size(const spade_shape *shape); /* elements */
 
 typedef enum spade_op_kind {
-    SPADE_OP_CONVOLUTION,          /* y = conv(x, w) [* folded scale] + bias, then relu if asked. needs packed weights */
+    SPADE_OP_CONVOLUTION, /* y = conv(x, w) [* folded scale] + bias, then relu if asked. needs packed weights */
     SPADE_OP_CONVOLUTION_BACKWARD, /* dx = conv^T(dy, w). needs packed weights */
     SPADE_OP_LINEAR,               /* y [M, R] = x [M, K] w^T + bias; M = all leading dims. needs packed weights */
     SPADE_OP_LINEAR_BACKWARD,      /* dx [M, K] = dy [M, R] w. needs packed weights */
-    SPADE_OP_MATMUL,               /* y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags */
-    SPADE_OP_SCALE_SHIFT,          /* y = x * scale[c] + shift[c] (channel axis 1); shift may be NULL: its own backward */
-    SPADE_OP_UNARY,                /* y = f(x) */
-    SPADE_OP_UNARY_BACKWARD,       /* dx = dy * f'(x) */
-    SPADE_OP_BINARY,               /* y = a + b or a * b, NumPy broadcasting of both to y */
-    SPADE_OP_REDUCE_SUM,           /* y = sum of a over the axes where y has 1: backward of broadcasting */
-    SPADE_OP_SOFTMAX,              /* y = softmax(x) along axis */
-    SPADE_OP_SOFTMAX_BACKWARD,     /* dx = y * (dy - sum(y * dy)) */
-    SPADE_OP_POOL,                 /* max or average; max writes `saved` (argument of the maximum) where it is given */
-    SPADE_OP_POOL_BACKWARD,        /* max reads `saved` */
-    SPADE_OP_CONVERT_LAYOUT,       /* y = x in y's layout */
+    SPADE_OP_MATMUL,           /* y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags */
+    SPADE_OP_SCALE_SHIFT,      /* y = x * scale[c] + shift[c] (channel axis 1); shift may be NULL: its own backward */
+    SPADE_OP_UNARY,            /* y = f(x) */
+    SPADE_OP_UNARY_BACKWARD,   /* dx = dy * f'(x) */
+    SPADE_OP_BINARY,           /* y = a + b or a * b, NumPy broadcasting of both to y */
+    SPADE_OP_REDUCE_SUM,       /* y = sum of a over the axes where y has 1: backward of broadcasting */
+    SPADE_OP_SOFTMAX,          /* y = softmax(x) along axis */
+    SPADE_OP_SOFTMAX_BACKWARD, /* dx = y * (dy - sum(y * dy)) */
+    SPADE_OP_POOL,             /* max or average; max writes `saved` (argument of the maximum) where it is given */
+    SPADE_OP_POOL_BACKWARD,    /* max reads `saved` */
+    SPADE_OP_CONVERT_LAYOUT,   /* y = x in y's layout */
     SPADE_OP_KIND_COUNT
 } spade_op_kind;
 
 typedef enum spade_function {
     SPADE_RELU,
-    SPADE_CLIP,         /* min(max(x, alpha), beta) */
+    SPADE_CLIP, /* min(max(x, alpha), beta) */
     SPADE_SIGMOID,
     SPADE_HARD_SIGMOID, /* max(0, min(1, alpha * x + beta)) */
     SPADE_HARD_SWISH,   /* x * max(0, min(1, x/6 + 1/2)) */
@@ -76,35 +78,35 @@ typedef struct spade_window {
 typedef struct spade_op_desc {
     spade_op_kind kind;
     spade_shape a, b, y;
-    spade_window window;              /* CONVOLUTION*, POOL* */
-    int64_t groups;                   /* CONVOLUTION* */
-    bool relu;                        /* CONVOLUTION, LINEAR: relu after the bias */
-    bool pool_max;                    /* POOL*: max, else average */
-    bool count_padding;               /* POOL*, average: padding counts in the divisor */
-    bool multiply;                    /* BINARY: a * b, else a + b */
-    bool transpose_a, transpose_b;    /* MATMUL: of the last two axes */
-    int axis;                         /* SOFTMAX* */
-    spade_function function;          /* UNARY* */
-    float alpha, beta;                /* UNARY* */
+    spade_window window;           /* CONVOLUTION*, POOL* */
+    int64_t groups;                /* CONVOLUTION* */
+    bool relu;                     /* CONVOLUTION, LINEAR: relu after the bias */
+    bool pool_max;                 /* POOL*: max, else average */
+    bool count_padding;            /* POOL*, average: padding counts in the divisor */
+    bool multiply;                 /* BINARY: a * b, else a + b */
+    bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
+    int axis;                      /* SOFTMAX* */
+    spade_function function;       /* UNARY* */
+    float alpha, beta;             /* UNARY* */
 } spade_op_desc;
 
 typedef struct spade_op spade_op; /* planned operation, owned by who planned it */
 
 typedef struct spade_op_args {
-    const float *a;       /* x, left operand; backward kinds: the forward input x where f' needs it */
-    const float *b;       /* right operand; SCALE_SHIFT: scale [C] */
-    const float *bias;    /* [rows] or NULL; SCALE_SHIFT: shift [C] or NULL */
-    const void *packed;   /* weights as `pack` wrote them */
-    const float *y;       /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
-    const float *dy;      /* backward kinds */
-    void *saved;          /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
-    void *workspace;      /* workspace_bytes(op) */
-    float *out;           /* y, or dx */
+    const float *a;     /* x, left operand; backward kinds: the forward input x where f' needs it */
+    const float *b;     /* right operand; SCALE_SHIFT: scale [C] */
+    const float *bias;  /* [rows] or NULL; SCALE_SHIFT: shift [C] or NULL */
+    const void *packed; /* weights as `pack` wrote them */
+    const float *y;     /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
+    const float *dy;    /* backward kinds */
+    void *saved;        /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
+    void *workspace;    /* workspace_bytes(op) */
+    float *out;         /* y, or dx */
 } spade_op_args;
 
 /* Patch gather ("im2col") of one convolution's or linear layer's input, for the direct Hessian. */
 typedef struct spade_patches {
-    spade_shape x;        /* input; CHANNELS_LAST rank 4, or for linear layers any rank with K last */
+    spade_shape x; /* input; CHANNELS_LAST rank 4, or for linear layers any rank with K last */
     bool linear;
     spade_window window;
     int64_t groups;
@@ -114,8 +116,8 @@ typedef struct spade_patches {
 /* Reversed Cholesky factor of one damped Hessian and the sweep on it; see solve/. All float64. */
 typedef struct spade_factor_args {
     int64_t k;
-    double *hessian;      /* [k, k] symmetric in; V out: H = V V^T, V upper triangular (row major), rest undefined */
-    spade_status status;  /* SPADE_ERROR_NUMERICAL: not positive definite */
+    double *hessian;     /* [k, k] symmetric in; V out: H = V V^T, V upper triangular (row major), rest undefined */
+    spade_status status; /* SPADE_ERROR_NUMERICAL: not positive definite */
 } spade_factor_args;
 
 typedef struct spade_sweep_args {
@@ -166,19 +168,22 @@ typedef struct spade_backend {
                             spade_layout layout, float *out);
 
     /*
-     * ---- Hessian: h[g] += alpha * sum over the positions of the tensor x (one micro-batch) of patch patch^T, lower and upper
-     * halves: at least the lower triangle (column <= row) is written. Column order of h: (row, column, channel), what a
-     * channels-last gather gives; spade_hessian_get reorders. h [groups, K, K] float or double as `precision` says.
+     * ---- Hessian: h[g] += alpha * sum over the positions of the tensor x (one micro-batch) of patch patch^T, lower
+     * and upper halves: at least the lower triangle (column <= row) is written. Column order of h: (row, column,
+     * channel), what a channels-last gather gives; spade_hessian_get reorders. h [groups, K, K] float or double as
+     * `precision` says.
      */
     spade_status (*hessian_update)(spade_device *device, const spade_patches *patches, const float *x, double alpha,
                                    spade_precision precision, void *h, void *workspace);
     size_t (*hessian_workspace_bytes)(spade_device *device, const spade_patches *patches, spade_precision precision);
 
-    /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own */
+    /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own
+     */
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
     size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block);
-    /* tr (d h d^T): h [k, k] symmetric, upper triangle read; d, scratch [rows, k]. One thread's: callers run many at once. */
+    /* tr (d h d^T): h [k, k] symmetric, upper triangle read; d, scratch [rows, k]. One thread's: callers run many at
+     * once. */
     double (*quadratic_form)(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
                              double *scratch);
 
@@ -192,7 +197,8 @@ struct spade_device {
     spade_context *context;
 };
 
-/* ---- registry (backend/registry.c): "auto", "cpu", "cuda", "cuda:N" -> an open device. The CPU backend is always there. */
+/* ---- registry (backend/registry.c): "auto", "cpu", "cuda", "cuda:N" -> an open device. The CPU backend is always
+ * there. */
 extern const spade_backend spade_backend_cpu;
 spade_status spade_device_open(spade_context *context, const char *name, spade_device **out);
 

@@ -1,5 +1,6 @@
 /*
- * base.h - what every stage stands on: the context's inside, failing with a message, checked sizes, memory within the budget.
+ * base.h - what every stage stands on: the context's inside, failing with a message, checked sizes, memory within the
+ * budget.
  */
 #ifndef SPADE_BASE_H
 #define SPADE_BASE_H
@@ -17,52 +18,56 @@ struct spade_device; /* backend/backend.h */
 
 struct spade_context {
     char message[1024];
-    int threads;                  /* resolved, >= 1 */
-    uint64_t budget;              /* bytes, UINT64_MAX: none */
-    uint64_t used;                /* bytes charged against it now; changed by spade_charge() and spade_release() only */
-    uint64_t peak;                /* the most it ever was */
+    int threads;     /* resolved, >= 1 */
+    uint64_t budget; /* bytes, UINT64_MAX: none */
+    uint64_t used;   /* bytes charged against it now; changed by spade_charge() and spade_release() only */
+    uint64_t peak;   /* the most it ever was */
     spade_log_fn log;
     spade_progress_fn progress;
     void *user;
-    struct spade_device *device;  /* the backend's instance, owned */
+    struct spade_device *device; /* the backend's instance, owned */
 };
 
-/* ---- failing: set the context's message and hand the code on. `return spade_fail(ctx, SPADE_ERROR_INPUT, "%s: ...", path);` */
+/* ---- failing: set the context's message and hand the code on. `return spade_fail(ctx, SPADE_ERROR_INPUT, "%s: ...",
+ * path);` */
 spade_status spade_fail(spade_context *context, spade_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Put "prefix: " before the message there is (which file, node or layer the failure below was about). Returns status. */
+/* Put "prefix: " before the message there is (which file, node or layer the failure below was about). Returns status.
+ */
 spade_status spade_fail_in(spade_context *context, spade_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* A failure is never SPADE_OK: said where compilers and analyzers see it, so that they know what is set after a success. */
+/* A failure is never SPADE_OK: said where compilers and analyzers see it, so that they know what is set after a
+ * success. */
 static inline spade_status spade_not_ok(spade_status status)
 {
     return status == SPADE_OK ? SPADE_ERROR_INTERNAL : status;
 }
 #define spade_fail(...) spade_not_ok(spade_fail(__VA_ARGS__))
 #define spade_fail_in(...) spade_not_ok(spade_fail_in(__VA_ARGS__))
-void spade_log(spade_context *context, spade_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void spade_log(spade_context *context, spade_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void spade_report_progress(spade_context *context, const char *stage, double done, double total);
 
 /* Hand a failure on; for functions with something to release use SPADE_GOTO and one label `done`. */
-#define SPADE_TRY(expression)                              \
-    do {                                                   \
-        spade_status spade_try_ = (expression);            \
-        if (spade_try_ != SPADE_OK) { return spade_try_; } \
+#define SPADE_TRY(expression)                                                                                          \
+    do {                                                                                                               \
+        spade_status spade_try_ = (expression);                                                                        \
+        if (spade_try_ != SPADE_OK) { return spade_try_; }                                                             \
     } while (0)
-#define SPADE_GOTO(expression)                    \
-    do {                                          \
-        status = (expression);                    \
-        if (status != SPADE_OK) { goto done; }    \
+#define SPADE_GOTO(expression)                                                                                         \
+    do {                                                                                                               \
+        status = (expression);                                                                                         \
+        if (status != SPADE_OK) { goto done; }                                                                         \
     } while (0)
 
 /* ---- sizes: products and sums that refuse to overflow */
-bool spade_mul_size(size_t a, size_t b, size_t *out);            /* false on overflow */
+bool spade_mul_size(size_t a, size_t b, size_t *out);             /* false on overflow */
 bool spade_mul_dims(const int64_t *dims, int rank, int64_t *out); /* false on overflow or a negative dimension */
 
 /*
- * ---- memory. Everything that grows with the input (tensors, Hessians, weights, pictures) is taken here and counted against
- * the budget; small bookkeeping uses malloc. 64-byte aligned, not zeroed unless _zeroed. `what` names it in the error.
- * Release with spade_free_bytes, same size. A NULL pointer is fine there.
+ * ---- memory. Everything that grows with the input (tensors, Hessians, weights, pictures) is taken here and counted
+ * against the budget; small bookkeeping uses malloc. 64-byte aligned, not zeroed unless _zeroed. `what` names it in the
+ * error. Release with spade_free_bytes, same size. A NULL pointer is fine there.
  */
 spade_status spade_alloc(spade_context *context, size_t bytes, const char *what, void **out);
 spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char *what, void **out);
@@ -93,8 +98,9 @@ typedef struct spade_output {
     char *temporary; /* where it is written */
 } spade_output;
 spade_status spade_output_open(spade_context *context, const char *path, spade_output *out);
-spade_status spade_output_commit(spade_context *context, spade_output *out); /* flush, fsync, rename; aborts on failure */
-void spade_output_abort(spade_output *out);                                  /* safe after commit or a failed open */
+spade_status spade_output_commit(spade_context *context,
+                                 spade_output *out); /* flush, fsync, rename; aborts on failure */
+void spade_output_abort(spade_output *out);          /* safe after commit or a failed open */
 /* One whole buffer. */
 spade_status spade_write_file(spade_context *context, const char *path, const void *bytes, size_t size);
 

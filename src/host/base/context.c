@@ -1,4 +1,5 @@
-/* context.c - messages, log, progress, the byte budget. Creation and destruction are in backend/registry.c: they need a device. */
+/* context.c - messages, log, progress, the byte budget. Creation and destruction are in backend/registry.c: they need a
+ * device. */
 #include <stdarg.h>
 
 #include "base/base.h"
@@ -34,7 +35,7 @@ static void make_one_line(char *text)
     }
 }
 
-spade_status (spade_fail)(spade_context *context, spade_status status, const char *format, ...)
+spade_status(spade_fail)(spade_context *context, spade_status status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -44,7 +45,7 @@ spade_status (spade_fail)(spade_context *context, spade_status status, const cha
     return status;
 }
 
-spade_status (spade_fail_in)(spade_context *context, spade_status status, const char *format, ...)
+spade_status(spade_fail_in)(spade_context *context, spade_status status, const char *format, ...)
 {
     char prefix[512];
     char below[sizeof context->message];

@@ -28,9 +28,9 @@ spade_status spade_charge(spade_context *context, size_t bytes, const char *what
     if (bytes > spade_budget_left(context)) {
         char need[32], budget[32];
         double would_do = ((double)context->used + (double)bytes) / 1048576.0 + 1.0;
-        return spade_fail(context, SPADE_ERROR_MEMORY, "the memory budget of %s does not hold %s (%s more); --memory %.0fM would",
-                          spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need),
-                          would_do);
+        return spade_fail(context, SPADE_ERROR_MEMORY,
+                          "the memory budget of %s does not hold %s (%s more); --memory %.0fM would",
+                          spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need), would_do);
     }
     context->used += bytes;
     if (context->used > context->peak) { context->peak = context->used; }
@@ -52,7 +52,8 @@ spade_status spade_alloc(spade_context *context, size_t bytes, const char *what,
     if (!*out) {
         char need[32];
         spade_release(context, bytes);
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: %s needs %s", what, spade_format_bytes(bytes, need));
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: %s needs %s", what,
+                          spade_format_bytes(bytes, need));
     }
     return SPADE_OK;
 }

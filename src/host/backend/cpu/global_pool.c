@@ -1,6 +1,7 @@
 /*
- * global_pool.c - average pooling whose window is the whole image, and its backward. Own loops, because the sum over a map of
- * thousands of pixels wants float64: oneDNN's float32 sum alone moves a squeeze-and-excite layer's Hessian by 8e-5.
+ * global_pool.c - average pooling whose window is the whole image, and its backward. Own loops, because the sum over a
+ * map of thousands of pixels wants float64: oneDNN's float32 sum alone moves a squeeze-and-excite layer's Hessian by
+ * 8e-5.
  *
  * A channel of an image is one thread's; its sum runs over the rows in order.
  */
