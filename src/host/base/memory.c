@@ -27,10 +27,10 @@ spade_status spade_charge(spade_context *context, size_t bytes, const char *what
 {
     if (bytes > spade_budget_left(context)) {
         char need[32], budget[32];
-        double would_do = ((double)context->used + (double)bytes) / 1048576.0 + 1.0;
+        double at_least = ((double)context->used + (double)bytes) / 1048576.0 + 1.0;
         return spade_fail(context, SPADE_ERROR_MEMORY,
-                          "the memory budget of %s does not hold %s (%s more); --memory %.0fM would",
-                          spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need), would_do);
+                          "the memory budget of %s does not hold %s (%s more): it takes at least --memory %.0fM",
+                          spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need), at_least);
     }
     context->used += bytes;
     if (context->used > context->peak) { context->peak = context->used; }
