@@ -4,7 +4,7 @@
 #   scripts/test.sh [CTEST OPTION...]     for example: scripts/test.sh -L unit
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh --packages-only libcmocka-dev clang-tidy cppcheck binutils
+scripts/setup.sh --packages-only libcmocka-dev clang-tidy libomp-dev cppcheck binutils
 
 jobs=$(nproc)
 # Tests run side by side: a thread without work yields the processor instead of spinning.
