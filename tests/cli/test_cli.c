@@ -244,6 +244,11 @@ static void test_trace(void **state)
     result = command_run("info %s/sparse.onnx", folder); /* what was written can be read again */
     assert_int_equal(result.code, 0);
     command_clear(&result);
+    result =
+        command_run("trace " MODEL " --batch " SPADE_TEST_DATA "/arrays/batch.npy -o %s/batch.safetensors", folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    assert_non_null(strstr(result.out, "48 variants"));
+    command_clear(&result);
     result = command_run("trace " MODEL " " SPADE_TEST_DATA "/arrays/inputs.npy -o %s/x.onnx", folder);
     assert_int_equal(result.code, 1);
     assert_non_null(strstr(result.err, "holds 12 inputs"));

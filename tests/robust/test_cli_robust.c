@@ -74,21 +74,21 @@ static void test_pictures(void **state)
         file_write(path, picture, size * (size_t)i / 9);
         expect(1, "cut.png", "explain " MODEL " %s -o %s/out " FAST, path, folder);
     }
-    in_folder(folder, "empty.png", path);
-    file_write(path, "", 0);
-    expect(1, "empty.png", "explain " MODEL " %s -o %s/out " FAST, path, folder);
-    in_folder(folder, "gif.png", path);
-    file_write(path, "GIF89a\1\0\1\0\0\0\0;", 14);
-    expect(1, "gif.png", "explain " MODEL " %s -o %s/out " FAST, path, folder);
-    in_folder(folder, "huge.ppm", path);
-    file_write(path, "P6\n100000 100000\n255\nabc", 24);
-    expect(1, "huge.ppm", "explain " MODEL " %s -o %s/out " FAST, path, folder);
-    in_folder(folder, "zero.ppm", path);
-    file_write(path, "P6\n0 0\n255\n", 11);
-    expect(1, "zero.ppm", "explain " MODEL " %s -o %s/out " FAST, path, folder);
-    in_folder(folder, "short.ppm", path);
-    file_write(path, "P6\n64 64\n255\nabc", 16);
-    expect(1, "short.ppm", "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    static const struct {
+        const char *name, *bytes;
+        size_t size;
+    } bad[] = {
+        {"empty.png", "", 0},
+        {"gif.png", "GIF89a\1\0\1\0\0\0\0;", 14},
+        {"huge.ppm", "P6\n100000 100000\n255\nabc", 24},
+        {"zero.ppm", "P6\n0 0\n255\n", 11},
+        {"short.ppm", "P6\n64 64\n255\nabc", 16},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        in_folder(folder, bad[i].name, path);
+        file_write(path, bad[i].bytes, bad[i].size);
+        expect(1, bad[i].name, "explain " MODEL " %s -o %s/out " FAST, path, folder);
+    }
     free(picture);
     folder_remove(folder);
 }

@@ -167,12 +167,12 @@ static spade_status run_fast(const schedule *s, spade_solving *flight, int n)
 
 static void run_baselines(const schedule *s, spade_solving *flight, int n)
 {
-    int before = spade_team_begin();
+    int before = spade_team(1);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->context->threads)
     for (int i = 0; i < n; i++) {
         if (flight[i].problem->status == SPADE_OK) { spade_solve_baseline(s->device, s->options, &flight[i]); }
     }
-    spade_team_end(before);
+    spade_team(before);
 }
 
 static spade_status run_flight(schedule *s, spade_solving *flight, int n)

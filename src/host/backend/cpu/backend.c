@@ -88,36 +88,6 @@ static spade_status cpu_synchronize(spade_device *device)
     return SPADE_OK;
 }
 
-/*
- * OpenBLAS uses no threads of its own inside a parallel region, but a region of one thread does not count as one. It
- * then asks for the setting of the thread that calls it, which the region inherits: 1 here. The regions say themselves
- * how many threads they want.
- */
-static spade_status hessian_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
-                                   spade_precision precision, void *h, void *workspace)
-{
-    int before = spade_cpu_set_threads(1);
-    spade_status status = spade_cpu_hessian_update(device, patches, x, alpha, precision, h, workspace);
-    spade_cpu_set_threads(before);
-    return status;
-}
-
-static spade_status factor(spade_device *device, spade_factor_args *problems, int n)
-{
-    int before = spade_cpu_set_threads(1);
-    spade_status status = spade_cpu_factor(device, problems, n);
-    spade_cpu_set_threads(before);
-    return status;
-}
-
-static spade_status sweep(spade_device *device, spade_sweep_args *problems, int n)
-{
-    int before = spade_cpu_set_threads(1);
-    spade_status status = spade_cpu_sweep(device, problems, n);
-    spade_cpu_set_threads(before);
-    return status;
-}
-
 static void cpu_libraries(char *buffer, size_t size)
 {
     const dnnl_version_t *dnnl = dnnl_version();
@@ -152,10 +122,10 @@ const spade_backend spade_backend_cpu = {
     .run = spade_cpu_run,
     .axpby = spade_cpu_axpby,
     .augment = spade_cpu_augment,
-    .hessian_update = hessian_update,
+    .hessian_update = spade_cpu_hessian_update,
     .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,
-    .factor = factor,
-    .sweep = sweep,
+    .factor = spade_cpu_factor,
+    .sweep = spade_cpu_sweep,
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
     .quadratic_form = spade_cpu_quadratic_form,
     .libraries = cpu_libraries,

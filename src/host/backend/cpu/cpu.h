@@ -12,6 +12,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "backend/backend.h"
+#include "base/team.h"
 
 typedef struct spade_cpu_device {
     spade_device base; /* first: a spade_device is cast to this */
@@ -81,9 +82,6 @@ char *spade_cpu_describe(const spade_op_desc *desc, char *buffer, size_t size);
 /* ---- dnnl.c: what convolution.c and pool.c share */
 /* SPADE_OK for dnnl_success, else the kind of failure that a oneDNN status is, with the operation described. */
 spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, const char *call);
-/* Set oneDNN's number of threads to the operation's; returns the number there was, for a second call that restores it.
- */
-int spade_cpu_set_threads(int threads);
 /* A sliding window as oneDNN takes it: its own array type, dilation counts from 0. */
 typedef struct spade_cpu_window {
     dnnl_dims_t kernel, stride, dilation, pad_before, pad_after;

@@ -19,13 +19,6 @@ spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, con
     return spade_fail(context, SPADE_ERROR_INTERNAL, "%s: oneDNN's %s failed with status %d", text, call, (int)result);
 }
 
-int spade_cpu_set_threads(int threads)
-{
-    int before = omp_get_max_threads();
-    omp_set_num_threads(threads);
-    return before;
-}
-
 void spade_cpu_dnnl_window(const spade_window *window, spade_cpu_window *out)
 {
     memset(out, 0, sizeof *out);
@@ -129,12 +122,12 @@ spade_status spade_cpu_dnnl_execute(spade_op *op, dnnl_primitive_t primitive, co
     if (result == dnnl_success) {
         result = dnnl_memory_set_data_handle(op->scratchpad, at(args, op->scratchpad_offset));
     }
-    int before = spade_cpu_set_threads(op->threads);
+    int before = spade_team(op->threads);
     if (result == dnnl_success) {
         result = dnnl_primitive_execute(primitive, op->device->stream, 3 + extra_count, all);
     }
     if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
-    spade_cpu_set_threads(before);
+    spade_team(before);
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "primitive_execute"));
     if (op->output.convert) {
         spade_cpu_convert(&op->device->base, op->output.shape, SPADE_CHANNELS_LAST, to, SPADE_ROW_MAJOR, args->out);

@@ -16,7 +16,6 @@
 #include <math.h>
 
 #include "backend/cpu/cpu.h"
-#include "base/team.h"
 
 enum { TILE = 192 };
 
@@ -115,11 +114,11 @@ spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems,
         matrices[p] =
             (matrix){.data = problems[p].hessian, .k = problems[p].k, .tiles = (problems[p].k + TILE - 1) / TILE};
     }
-    int before = spade_team_begin();
+    int before = spade_team(1);
 #pragma omp parallel num_threads(threads)
 #pragma omp single
     for (int p = 0; p < n; p++) { factor_tasks(&matrices[p], scratch); }
-    spade_team_end(before);
+    spade_team(before);
     for (int p = 0; p < n; p++) { problems[p].status = matrices[p].failed ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
 done:
     free(matrices);

@@ -10,7 +10,6 @@
 #include <cblas.h>
 
 #include "backend/cpu/cpu.h"
-#include "base/team.h"
 
 enum {
     CHUNK = 1024,    /* positions gathered at a time */
@@ -326,12 +325,12 @@ spade_status spade_cpu_hessian_update(spade_device *device, const spade_patches 
         return spade_fail(device->context, SPADE_ERROR_UNSUPPORTED,
                           "a Hessian of %lld columns is too large for the BLAS", (long long)u.row);
     }
-    int before = spade_team_begin();
+    int before = spade_team(1);
     if (is_depthwise(patches)) {
         update_depthwise(&u, spade_cpu_threads(device), h, workspace);
     } else {
         update_products(&u, spade_cpu_threads(device), h, workspace);
     }
-    spade_team_end(before);
+    spade_team(before);
     return SPADE_OK;
 }

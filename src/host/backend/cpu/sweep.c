@@ -16,7 +16,6 @@
 #include <cblas.h>
 
 #include "backend/cpu/cpu.h"
-#include "base/team.h"
 #include "base/select.h"
 
 enum { PANEL = 128 };
@@ -168,10 +167,10 @@ static void sweep_problem(spade_sweep_args *args)
 
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n)
 {
-    int before = spade_team_begin();
+    int before = spade_team(1);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(spade_cpu_threads(device))
     for (int i = 0; i < n; i++) { sweep_problem(&problems[i]); }
-    spade_team_end(before);
+    spade_team(before);
     return SPADE_OK;
 }
 
