@@ -27,16 +27,56 @@ static int64_t micro_batch(int64_t n)
     return n < SPADE_HESSIAN_BATCH ? n : SPADE_HESSIAN_BATCH;
 }
 
+/* ---- rows that wait */
+
+enum { WAITING_ROWS = 1024 };
+
+/* How many rows of this layer's input wait for an update: whole micro-batches; 0: none do. */
+static int64_t waiting_rows(const spade_patches *patches, int64_t columns)
+{
+    int64_t rows = spade_shape_size(&patches->x) / columns;
+    return patches->form == SPADE_HESSIAN_RANK_K && patches->groups == 1 && 2 * rows <= WAITING_ROWS
+               ? WAITING_ROWS / rows * rows
+               : 0;
+}
+
+static size_t waiting_bytes(const spade_accumulator *a)
+{
+    return (size_t)(a->capacity * a->columns) * sizeof(float);
+}
+
+/* Add what waits. */
+static spade_status add_rows(spade_device *device, spade_accumulator *a, double scale, void *workspace)
+{
+    if (!a->row_count) { return SPADE_OK; }
+    spade_patches patches = a->patches;
+    patches.linear = true;
+    patches.x = (spade_shape){.rank = 2, .dims = {a->row_count, a->columns}};
+    a->row_count = 0;
+    return device->backend->hessian_update(device, &patches, a->rows, scale, a->h, workspace);
+}
+
+/* ---- sizes */
+
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
     spade_patches patches = spade_hessian_patches(model, layer, SPADE_HESSIAN_BATCH, precision);
-    return model->context->device->backend->hessian_bytes(model->context->device, &patches);
+    int64_t columns = model->graph.layers[layer].columns;
+    size_t rows = (size_t)(waiting_rows(&patches, columns) * columns) * sizeof(float);
+    return model->context->device->backend->hessian_bytes(model->context->device, &patches) + rows;
 }
 
 size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
+    const spade_backend *backend = model->context->device->backend;
     spade_patches patches = spade_hessian_patches(model, layer, micro_batch(n), precision);
-    return model->context->device->backend->hessian_workspace_bytes(model->context->device, &patches);
+    size_t bytes = backend->hessian_workspace_bytes(model->context->device, &patches);
+    int64_t columns = model->graph.layers[layer].columns, rows = waiting_rows(&patches, columns);
+    if (!rows) { return bytes; }
+    patches.linear = true;
+    patches.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
+    size_t waiting = backend->hessian_workspace_bytes(model->context->device, &patches);
+    return waiting > bytes ? waiting : bytes;
 }
 
 /* ---- accumulators */
@@ -52,6 +92,10 @@ static spade_status make_accumulator(spade_context *context, const spade_model *
     if (out->source != i) { return SPADE_OK; }
     out->bytes = backend->hessian_bytes(context->device, &out->patches);
     spade_status status = backend->alloc(context->device, out->bytes, "Hessian", &out->h);
+    out->capacity = waiting_rows(&out->patches, out->columns);
+    if (status == SPADE_OK && out->capacity) {
+        status = backend->alloc(context->device, waiting_bytes(out), "inputs of a layer", (void **)&out->rows);
+    }
     if (status != SPADE_OK) { return spade_fail_in(context, status, "layer %s", l->name); }
     return backend->zero(context->device, out->h, out->bytes);
 }
@@ -63,6 +107,7 @@ void spade_hessians_destroy(spade_hessians *hessians)
     for (int i = 0; i < hessians->count; i++) {
         spade_accumulator *a = &hessians->accumulators[i];
         if (a->h) { device->backend->free(device, a->h, a->bytes); }
+        if (a->rows) { device->backend->free(device, a->rows, waiting_bytes(a)); }
     }
     free(hessians->accumulators);
     free(hessians);
@@ -147,10 +192,20 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
     pass *p = user;
     spade_device *device = p->context->device;
     double start = spade_now();
-    const spade_accumulator *a = &p->hessians->accumulators[p->slot[layer]];
-    spade_patches patches = a->patches;
-    patches.x = *shape;
-    spade_status status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->workspace);
+    spade_accumulator *a = &p->hessians->accumulators[p->slot[layer]];
+    spade_status status = SPADE_OK;
+    if (a->capacity) {
+        int64_t size = spade_shape_size(shape);
+        if (a->row_count == a->capacity) { status = add_rows(device, a, p->scale, p->workspace); }
+        if (status == SPADE_OK) {
+            status = device->backend->copy(device, a->rows + a->row_count * a->columns, x, (size_t)size * sizeof *x);
+        }
+        a->row_count += size / a->columns;
+    } else {
+        spade_patches patches = a->patches;
+        patches.x = *shape;
+        status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->workspace);
+    }
     p->hessians->update_seconds += spade_now() - start;
     return status;
 }
@@ -165,7 +220,13 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
         SPADE_TRY(spade_run_forward(plan, p->weights, p->input, NULL, tap, p, p->wanted));
         spade_report_progress(p->context, "hessian", (double)(first + count), (double)n);
     }
-    SPADE_TRY(p->context->device->backend->synchronize(p->context->device));
+    spade_device *device = p->context->device;
+    double waiting = spade_now();
+    for (int i = 0; i < p->hessians->count; i++) {
+        SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->workspace));
+    }
+    SPADE_TRY(device->backend->synchronize(device));
+    p->hessians->update_seconds += spade_now() - waiting;
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
     return SPADE_OK;
 }

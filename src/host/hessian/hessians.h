@@ -19,6 +19,10 @@ typedef struct spade_accumulator {
     spade_patches patches; /* of a whole micro-batch */
     size_t bytes;
     void *h; /* device; NULL where the source is another */
+    /* Layers with few positions a variant: rows of inputs [capacity, K] wait here, as an update of few rows would be
+     * all traffic. */
+    float *rows;
+    int64_t row_count, capacity; /* capacity 0: updates are made at once */
 } spade_accumulator;
 
 struct spade_hessians {

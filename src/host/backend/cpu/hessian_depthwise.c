@@ -46,21 +46,36 @@ typedef struct kernels {
     void (*run)(const float *a, const float *b, int64_t count, int64_t stride, double *restrict sums);
 } kernels;
 
-#define KERNELS(name, attribute)                                                                                       \
-    attribute static void taps_##name(const float(*taps)[SIDE], const bool *inside, int64_t k, channel_sums *sums)     \
-    {                                                                                                                  \
-        sum_taps(taps, inside, k, sums);                                                                               \
-    }                                                                                                                  \
-    attribute static void run_##name(const float *a, const float *b, int64_t count, int64_t stride,                    \
-                                     double *restrict sums)                                                            \
-    {                                                                                                                  \
-        sum_run(a, b, count, stride, sums);                                                                            \
-    }
+static void taps_plain(const float (*taps)[SIDE], const bool *inside, int64_t k, channel_sums *sums)
+{
+    sum_taps(taps, inside, k, sums);
+}
+static void run_plain(const float *a, const float *b, int64_t count, int64_t stride, double *restrict sums)
+{
+    sum_run(a, b, count, stride, sums);
+}
 #if defined(__x86_64__)
-KERNELS(avx512, __attribute__((target("avx512f,prefer-vector-width=512"))))
-KERNELS(avx2, __attribute__((target("avx2"))))
+__attribute__((target("avx512f,prefer-vector-width=512"))) static void
+taps_avx512(const float (*taps)[SIDE], const bool *inside, int64_t k, channel_sums *sums)
+{
+    sum_taps(taps, inside, k, sums);
+}
+__attribute__((target("avx512f,prefer-vector-width=512"))) static void
+run_avx512(const float *a, const float *b, int64_t count, int64_t stride, double *restrict sums)
+{
+    sum_run(a, b, count, stride, sums);
+}
+__attribute__((target("avx2"))) static void taps_avx2(const float (*taps)[SIDE], const bool *inside, int64_t k,
+                                                      channel_sums *sums)
+{
+    sum_taps(taps, inside, k, sums);
+}
+__attribute__((target("avx2"))) static void run_avx2(const float *a, const float *b, int64_t count, int64_t stride,
+                                                     double *restrict sums)
+{
+    sum_run(a, b, count, stride, sums);
+}
 #endif
-KERNELS(plain, )
 
 static kernels choose_kernels(void)
 {
@@ -82,7 +97,8 @@ bool spade_taps_apply(const spade_patches *patches)
 double spade_taps_cost(const spade_patches *patches)
 {
     spade_positions p = spade_positions_of(patches, NULL);
-    return (double)(p.columns * (p.columns + 1) / 2) * (double)(p.count * p.channels) / 8;
+    double pairs = (double)(p.columns * (p.columns + 1)) / 2;
+    return pairs * (double)(p.count * p.channels) / 2.5;
 }
 
 static size_t taps_bytes_per_thread(int64_t columns)
@@ -160,7 +176,7 @@ double spade_depthwise_cost(const spade_patches *patches)
 {
     const spade_window *w = &patches->window;
     double lags = (double)((2 * w->kernel[0] - 1) * (2 * w->kernel[1] - 1) + 1) / 2;
-    return lags * (double)spade_shape_size(&patches->x) / 8;
+    return lags * (double)spade_shape_size(&patches->x) / 4;
 }
 
 /* Sums of one task's channels, [lags of all parts]; squares of one image. */

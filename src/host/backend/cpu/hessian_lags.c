@@ -247,9 +247,8 @@ static void read_block(const reading *r, int64_t c, int64_t t, int64_t column, d
     row += c % lags->block * lags->block;
     for (int64_t u = 0; u < r->taps; u++) {
         const pair_terms *terms = &r->terms[t * r->taps + u];
-        double sum[SPADE_LAG_BLOCK];
-        for (int64_t d = 0; d < lags->block; d++) { sum[d] = terms->count ? row[terms->offset[0] + d] : 0; }
-        for (int i = 1; i < terms->count; i++) {
+        double sum[SPADE_LAG_BLOCK] = {0};
+        for (int i = 0; i < terms->count; i++) {
             for (int64_t d = 0; d < lags->block; d++) { sum[d] += terms->sign[i] * row[terms->offset[i] + d]; }
         }
         for (int64_t d = 0; d < count; d++) { out[d * r->taps + u] = sum[d]; }

@@ -59,9 +59,9 @@ static void set_part(spectral *s, int64_t index)
     for (int a = 0; a < 2; a++) { s->size[a] = s->part.size[a] + s->part.reach[a] - 1; }
     s->rows = s->size[0] / 2 + 1;
     int64_t row_bytes = s->size[1] * s->blocks * s->images * 2 * SPADE_SPECTRAL_BLOCK * (int64_t)s->element;
-    s->band = BAND_BYTES / row_bytes;
+    s->band = row_bytes > 0 ? BAND_BYTES / row_bytes : 1;
     s->band = s->band < 1 ? 1 : s->band > s->rows ? s->rows : s->band;
-    s->runs = ENOUGH_TASKS / s->tiles;
+    s->runs = s->tiles > 0 ? ENOUGH_TASKS / s->tiles : 1;
     s->runs = s->runs < 1 ? 1 : s->runs > s->band ? s->band : s->runs;
 }
 
