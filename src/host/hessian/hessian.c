@@ -141,22 +141,29 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
     spade_patches patches = spade_hessian_patches(&p->model->graph, layer, shape);
     spade_status status = spade_hessian_direct(p->context, &patches, x, p->scale, h->precision,
                                                h->accumulators[p->slot[layer]].h, p->workspace);
-    h->update_seconds += spade_now() - start;
+    double seconds = spade_now() - start;
+    h->update_seconds += seconds;
+    spade_stage_done(p->context, SPADE_STAGE_HESSIAN, seconds);
     return status;
 }
 
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
 {
-    double start = spade_now();
+    double start = spade_now(), augment = 0;
     for (int64_t first = 0; first < n; first += SPADE_MICRO_BATCH) {
         int64_t count = n - first < SPADE_MICRO_BATCH ? n - first : SPADE_MICRO_BATCH;
         spade_plan *plan = spade_plan_batch(p->plan) == count ? p->plan : p->last_plan;
+        double before = spade_now();
         SPADE_TRY(spade_batch_read(p->context, batch, first, count, p->input));
+        double seconds = spade_now() - before;
+        augment += seconds;
+        spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
         SPADE_TRY(spade_run_forward(plan, p->weights, p->input, NULL, tap, p, p->wanted));
         spade_report_progress(p->context, "hessian", (double)(first + count), (double)n);
     }
     SPADE_TRY(p->context->device->backend->synchronize(p->context->device));
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
+    spade_stage_done(p->context, SPADE_STAGE_FORWARD, p->hessians->forward_seconds - augment);
     return SPADE_OK;
 }
 

@@ -13,7 +13,9 @@ static spade_status factor_all(spade_device *device, spade_solving *flight, int 
         if (flight[i].problem->status != SPADE_OK) { continue; }
         args[count++] = (spade_factor_args){.k = flight[i].problem->columns, .hessian = flight[i].hessian};
     }
+    double start = spade_now();
     spade_status status = device->backend->factor(device, args, count);
+    spade_stage_done(device->context, SPADE_STAGE_FACTOR, spade_now() - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (flight[i].problem->status == SPADE_OK) { flight[i].problem->status = args[at++].status; }
     }
@@ -39,7 +41,9 @@ spade_status spade_solve_fast(spade_device *device, spade_solving *flight, int n
                                            .q = s->sparse,
                                            .workspace = s->workspace};
     }
+    double start = spade_now();
     spade_status status = device->backend->sweep(device, args, count);
+    spade_stage_done(device->context, SPADE_STAGE_SWEEP, spade_now() - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (flight[i].problem->status == SPADE_OK) { flight[i].problem->loss = args[at++].loss; }
     }
