@@ -119,7 +119,12 @@ def giga(value):
 
 
 def percent(value):
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f} %" if value >= 0.1 else f"{100 * value:.1f} %"
+
+
+def times(theirs, ours):
+    """How many times as fast ours is."""
+    return "-" if ours <= 0 else f"{theirs / ours:.1f}" if theirs >= 10 * ours else f"{theirs / ours:.2f}"
 
 
 # ---- the machine and what ran on it

@@ -28,7 +28,7 @@ def row(layer, options, peak):
     line = harness.run([harness.program("hessian"), model(layer), variants, options.threads, options.repeat],
                        options.threads).lines()[-1]
     return [*describe(layer), variants, harness.seconds(line["naive"]), harness.seconds(line["update"]),
-            f"{line['naive'] / line['update']:.1f}", harness.seconds(line["call"]),
+            harness.times(line["naive"], line["update"]), harness.seconds(line["call"]),
             harness.giga(line["direct"] / line["update"]), harness.giga(line["least"]),
             harness.percent(line["least"] / peak["float32"] / line["update"]), harness.mib(line["memory"]),
             f"{line['difference']:.0e}"]

@@ -20,7 +20,7 @@ def stage_row(stage, run, theirs, peak):
 def against(theirs, ours):
     if theirs is None:
         return ["-", "-"]
-    return [harness.seconds(theirs), f"{theirs / ours:.1f}" if ours > 0 else "-"]
+    return [harness.seconds(theirs), harness.times(theirs, ours)]
 
 
 def network_table(name, variants, options):

@@ -22,10 +22,10 @@ def rows(name, variants, options):
     entries = [("spade trace, whole process", [run.seconds for run in ours], max(run.resident for run in ours)),
                ("spade, from the library", inside, None),
                ("PyTorch peer", [run["seconds"] for run in theirs], max(run["resident"] for run in theirs))]
-    slowest = statistics.median(entries[-1][1])
+    theirs_median = statistics.median(entries[-1][1])
     for program, values, resident in entries:
         yield (NETWORKS[name], variants, program, harness.spread(values), harness.mib(resident),
-               f"{slowest / statistics.median(values):.2f}")
+               harness.times(theirs_median, statistics.median(values)))
 
 
 def make(options):
