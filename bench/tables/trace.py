@@ -38,5 +38,5 @@ def make(options):
             "",
             "The command is timed from its start to its end: it loads the network before the trace and writes the "
             "sparse one after it. The library and the peer are timed from the picture file to sparse weights in "
-            "memory, with the network loaded before. The peer updates the columns behind a block at once, the faster way to "
-            "write it."]
+            "memory, with the network loaded before. The peer updates the columns behind a block at once, the faster "
+            "way to write it."]
