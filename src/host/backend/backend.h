@@ -130,12 +130,14 @@ typedef struct spade_patches {
 typedef struct spade_factor_args {
     int64_t k;
     double *hessian;     /* [k, k] symmetric in; V out: H = V V^T, V upper triangular (row major), rest undefined */
+    void *workspace;     /* factor_workspace_bytes */
     spade_status status; /* SPADE_ERROR_NUMERICAL: not positive definite */
 } spade_factor_args;
 
 typedef struct spade_sweep_args {
     int64_t rows, columns, block;
-    const int64_t *prune; /* host: weights to prune in each block, ceil(columns/block) numbers */
+    const int64_t *prune; /* host: weights to prune in each block, ceil(columns/block) numbers; NULL: n:m */
+    int64_t keep;         /* n:m: weights of a block that stay in each row */
     const double *v;      /* [columns, columns] upper triangular from factor */
     const double *w;      /* [rows, columns] dense weights, dead columns zero */
     double *q;            /* [rows, columns] out: sparse weights */
@@ -199,6 +201,7 @@ typedef struct spade_backend {
     /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own
      */
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
+    size_t (*factor_workspace_bytes)(spade_device *device, int64_t k);
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
     size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block);
     /* tr (d h d^T): h [k, k] symmetric, upper triangle read; d, scratch [rows, k]. One thread's: callers run many at

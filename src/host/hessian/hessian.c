@@ -187,6 +187,14 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers,
     return spade_alloc(context, p->input_bytes, "a micro-batch of variants", (void **)&p->input);
 }
 
+/* An update that began at `start` has finished. */
+static void count_update(const pass *p, double start)
+{
+    double seconds = spade_now() - start;
+    p->hessians->update_seconds += seconds;
+    spade_stage_done(p->context, SPADE_STAGE_HESSIAN, seconds);
+}
+
 static spade_status tap(void *user, int layer, const spade_shape *shape, const float *x)
 {
     pass *p = user;
@@ -206,17 +214,21 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
         patches.x = *shape;
         status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->workspace);
     }
-    p->hessians->update_seconds += spade_now() - start;
+    count_update(p, start);
     return status;
 }
 
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
 {
-    double start = spade_now();
+    double start = spade_now(), augment = 0;
     for (int64_t first = 0; first < n; first += SPADE_HESSIAN_BATCH) {
         int64_t count = n - first < SPADE_HESSIAN_BATCH ? n - first : SPADE_HESSIAN_BATCH;
         spade_plan *plan = spade_plan_batch(p->plan) == count ? p->plan : p->last_plan;
+        double before = spade_now();
         SPADE_TRY(spade_batch_read(p->context, batch, first, count, p->input));
+        double seconds = spade_now() - before;
+        augment += seconds;
+        spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
         SPADE_TRY(spade_run_forward(plan, p->weights, p->input, NULL, tap, p, p->wanted));
         spade_report_progress(p->context, "hessian", (double)(first + count), (double)n);
     }
@@ -226,8 +238,9 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
         SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->workspace));
     }
     SPADE_TRY(device->backend->synchronize(device));
-    p->hessians->update_seconds += spade_now() - waiting;
+    count_update(p, waiting);
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
+    spade_stage_done(p->context, SPADE_STAGE_FORWARD, p->hessians->forward_seconds - augment);
     return SPADE_OK;
 }
 
