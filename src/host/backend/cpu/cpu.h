@@ -76,9 +76,6 @@ size_t spade_cpu_saved_bytes(const spade_op *op);
 size_t spade_cpu_packed_bytes(const spade_op *op);
 spade_status spade_cpu_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
 spade_status spade_cpu_run(spade_op *op, const spade_op_args *args);
-/* "convolution [8, 64, 56, 56] -> [8, 64, 56, 56]" into buffer (at least 256 bytes); returns buffer. */
-char *spade_cpu_describe(const spade_op_desc *desc, char *buffer, size_t size);
-
 /* ---- dnnl.c: what convolution.c and pool.c share */
 /* SPADE_OK for dnnl_success, else the kind of failure that a oneDNN status is, with the operation described. */
 spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, const char *call);

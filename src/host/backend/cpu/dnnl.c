@@ -1,6 +1,7 @@
 /* dnnl.c - what the operations on oneDNN share: statuses, shapes, operands, the workspace, running a primitive. */
 #include <omp.h>
 
+#include "backend/check.h"
 #include "backend/cpu/cpu.h"
 
 spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, const char *call)
@@ -8,7 +9,7 @@ spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, con
     char text[256];
     spade_context *context = op->device->base.context;
     if (result == dnnl_success) { return SPADE_OK; }
-    spade_cpu_describe(&op->desc, text, sizeof text);
+    spade_op_describe(&op->desc, text, sizeof text);
     if (result == dnnl_out_of_memory) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: oneDNN ran out of memory", text);
     }
@@ -93,7 +94,7 @@ spade_status spade_cpu_dnnl_operands(spade_op *op, const_dnnl_primitive_desc_t p
     op->scratchpad_offset = take_workspace(op, dnnl_memory_desc_get_size(scratchpad));
     dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &implementation);
     spade_log(op->device->base.context, SPADE_LOG_DEBUG, "%s: %s, %d threads",
-              spade_cpu_describe(&op->desc, text, sizeof text), implementation, op->threads);
+              spade_op_describe(&op->desc, text, sizeof text), implementation, op->threads);
     return SPADE_OK;
 }
 

@@ -1,182 +1,41 @@
 /* op.c - checks the description of an operation, plans it, and hands its run to the file that computes it. */
+#include "backend/check.h"
 #include "backend/cpu/cpu.h"
 
 /* What computes each kind. plan and pack are NULL where there is nothing to plan or pack. */
 typedef struct kind_entry {
-    const char *name;
-    bool (*fits)(const spade_op_desc *desc); /* do the shapes belong together */
     spade_status (*plan)(spade_op *op);
     spade_status (*pack)(spade_op *op, const float *weights, const float *row_scale, void *packed);
     spade_status (*run)(spade_op *op, const spade_op_args *args);
 } kind_entry;
 
-/* ---- do the shapes belong together */
-
-static bool valid_shape(const spade_shape *shape)
-{
-    int64_t size;
-    if (shape->rank < 0 || shape->rank > SPADE_MAX_RANK) { return false; }
-    for (int i = 0; i < shape->rank; i++) {
-        if (shape->dims[i] < 1 || shape->dims[i] > INT32_MAX) { return false; }
-    }
-    if (shape->layout == SPADE_CHANNELS_LAST && shape->rank != 4) { return false; }
-    return spade_mul_dims(shape->dims, shape->rank, &size) && size <= INT64_MAX / 8;
-}
-
-static bool same_dims(const spade_shape *a, const spade_shape *b)
-{
-    return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
-}
-
-static bool fits_same(const spade_op_desc *d)
-{
-    return same_dims(&d->a, &d->y) && d->a.layout == d->y.layout;
-}
-static bool fits_convert(const spade_op_desc *d)
-{
-    return d->a.rank == 4 && same_dims(&d->a, &d->y);
-}
-static bool fits_scale_shift(const spade_op_desc *d)
-{
-    return fits_same(d) && d->a.rank >= 2;
-}
-static bool fits_softmax(const spade_op_desc *d)
-{
-    return fits_same(d) && d->axis >= 0 && d->axis < d->a.rank;
-}
-
-static bool fits_unary(const spade_op_desc *d)
-{
-    return fits_same(d) && (unsigned)d->function < SPADE_FUNCTION_COUNT;
-}
-
-/* Output positions along one axis: padded input over stride, rounded down, or up to one more where `up`. */
-static bool fits_window(const spade_op_desc *d, int axis, bool up)
-{
-    const spade_window *w = &d->window;
-    if (w->kernel[axis] < 1 || w->stride[axis] < 1 || w->dilation[axis] < 1 || w->pad[axis] < 0 ||
-        w->pad[axis + 2] < 0 || w->kernel[axis] > INT32_MAX || w->stride[axis] > INT32_MAX ||
-        w->dilation[axis] > INT32_MAX || w->pad[axis] > INT32_MAX || w->pad[axis + 2] > INT32_MAX) {
-        return false;
-    }
-    int64_t in = d->a.dims[2 + axis], out = d->y.dims[2 + axis];
-    int64_t room = in + w->pad[axis] + w->pad[axis + 2] - (w->kernel[axis] - 1) * w->dilation[axis] - 1;
-    if (room < 0) { return up && out == 1; }
-    bool begins_inside = (out - 1) * w->stride[axis] < in + w->pad[axis];
-    return out == room / w->stride[axis] + 1 || (up && out == room / w->stride[axis] + 2 && begins_inside);
-}
-
-static bool fits_convolution(const spade_op_desc *d)
-{
-    return d->a.rank == 4 && d->y.rank == 4 && d->a.dims[0] == d->y.dims[0] && d->groups >= 1 &&
-           d->a.dims[1] % d->groups == 0 && d->y.dims[1] % d->groups == 0 && fits_window(d, 0, false) &&
-           fits_window(d, 1, false);
-}
-
-static bool fits_pool(const spade_op_desc *d)
-{
-    return d->a.rank == 4 && d->y.rank == 4 && d->a.dims[0] == d->y.dims[0] && d->a.dims[1] == d->y.dims[1] &&
-           fits_window(d, 0, true) && fits_window(d, 1, true);
-}
-
-static bool fits_linear(const spade_op_desc *d)
-{
-    return d->a.rank >= 1 && d->a.rank == d->y.rank && d->a.layout == SPADE_ROW_MAJOR &&
-           d->y.layout == SPADE_ROW_MAJOR &&
-           memcmp(d->a.dims, d->y.dims, (size_t)(d->a.rank - 1) * sizeof *d->a.dims) == 0;
-}
-
-/* Does `operand`, aligned at the last axis, broadcast to `whole`: equal or 1, leading `skip` axes from the end ignored?
- */
-static bool broadcasts(const spade_shape *operand, const spade_shape *whole, int skip)
-{
-    if (operand->rank > whole->rank) { return false; }
-    for (int i = skip + 1; i <= operand->rank; i++) {
-        int64_t n = operand->dims[operand->rank - i];
-        if (n != 1 && n != whole->dims[whole->rank - i]) { return false; }
-    }
-    return true;
-}
-
-static bool fits_matmul(const spade_op_desc *d)
-{
-    const spade_shape *a = &d->a, *b = &d->b, *y = &d->y;
-    if (a->rank < 2 || b->rank < 2 || y->rank < 2 || a->layout || b->layout || y->layout) { return false; }
-    int64_t m = a->dims[a->rank - (d->transpose_a ? 1 : 2)], k = a->dims[a->rank - (d->transpose_a ? 2 : 1)];
-    int64_t n = b->dims[b->rank - (d->transpose_b ? 2 : 1)], also_k = b->dims[b->rank - (d->transpose_b ? 1 : 2)];
-    return k == also_k && m == y->dims[y->rank - 2] && n == y->dims[y->rank - 1] && broadcasts(a, y, 2) &&
-           broadcasts(b, y, 2);
-}
-
-static bool fits_binary(const spade_op_desc *d)
-{
-    return broadcasts(&d->a, &d->y, 0) && broadcasts(&d->b, &d->y, 0);
-}
-static bool fits_reduce(const spade_op_desc *d)
-{
-    return broadcasts(&d->y, &d->a, 0);
-}
-
 /* ---- what computes each kind */
 
 static const kind_entry kinds[SPADE_OP_KIND_COUNT] = {
-    [SPADE_OP_CONVOLUTION] = {"convolution", fits_convolution, spade_cpu_convolution_plan, spade_cpu_convolution_pack,
-                              spade_cpu_convolution_run},
-    [SPADE_OP_CONVOLUTION_BACKWARD] = {"convolution backward", fits_convolution, spade_cpu_convolution_plan,
-                                       spade_cpu_convolution_pack, spade_cpu_convolution_run},
-    [SPADE_OP_LINEAR] = {"linear", fits_linear, spade_cpu_linear_plan, spade_cpu_linear_pack, spade_cpu_linear_run},
-    [SPADE_OP_LINEAR_BACKWARD] = {"linear backward", fits_linear, spade_cpu_linear_plan, spade_cpu_linear_pack,
-                                  spade_cpu_linear_run},
-    [SPADE_OP_MATMUL] = {"matmul", fits_matmul, NULL, NULL, spade_cpu_matmul_run},
-    [SPADE_OP_SCALE_SHIFT] = {"scale and shift", fits_scale_shift, NULL, NULL, spade_cpu_scale_shift_run},
-    [SPADE_OP_UNARY] = {"unary", fits_unary, NULL, NULL, spade_cpu_unary_run},
-    [SPADE_OP_UNARY_BACKWARD] = {"unary backward", fits_unary, NULL, NULL, spade_cpu_unary_backward_run},
-    [SPADE_OP_BINARY] = {"binary", fits_binary, NULL, NULL, spade_cpu_binary_run},
-    [SPADE_OP_REDUCE_SUM] = {"reduce sum", fits_reduce, NULL, NULL, spade_cpu_reduce_sum_run},
-    [SPADE_OP_SOFTMAX] = {"softmax", fits_softmax, NULL, NULL, spade_cpu_softmax_run},
-    [SPADE_OP_SOFTMAX_BACKWARD] = {"softmax backward", fits_softmax, NULL, NULL, spade_cpu_softmax_backward_run},
-    [SPADE_OP_POOL] = {"pool", fits_pool, spade_cpu_pool_plan, NULL, spade_cpu_pool_run},
-    [SPADE_OP_POOL_BACKWARD] = {"pool backward", fits_pool, spade_cpu_pool_plan, NULL, spade_cpu_pool_run},
-    [SPADE_OP_CONVERT_LAYOUT] = {"convert layout", fits_convert, NULL, NULL, spade_cpu_convert_layout_run},
+    [SPADE_OP_CONVOLUTION] = {spade_cpu_convolution_plan, spade_cpu_convolution_pack, spade_cpu_convolution_run},
+    [SPADE_OP_CONVOLUTION_BACKWARD] = {spade_cpu_convolution_plan, spade_cpu_convolution_pack,
+                                       spade_cpu_convolution_run},
+    [SPADE_OP_LINEAR] = {spade_cpu_linear_plan, spade_cpu_linear_pack, spade_cpu_linear_run},
+    [SPADE_OP_LINEAR_BACKWARD] = {spade_cpu_linear_plan, spade_cpu_linear_pack, spade_cpu_linear_run},
+    [SPADE_OP_MATMUL] = {NULL, NULL, spade_cpu_matmul_run},
+    [SPADE_OP_SCALE_SHIFT] = {NULL, NULL, spade_cpu_scale_shift_run},
+    [SPADE_OP_UNARY] = {NULL, NULL, spade_cpu_unary_run},
+    [SPADE_OP_UNARY_BACKWARD] = {NULL, NULL, spade_cpu_unary_backward_run},
+    [SPADE_OP_BINARY] = {NULL, NULL, spade_cpu_binary_run},
+    [SPADE_OP_REDUCE_SUM] = {NULL, NULL, spade_cpu_reduce_sum_run},
+    [SPADE_OP_SOFTMAX] = {NULL, NULL, spade_cpu_softmax_run},
+    [SPADE_OP_SOFTMAX_BACKWARD] = {NULL, NULL, spade_cpu_softmax_backward_run},
+    [SPADE_OP_POOL] = {spade_cpu_pool_plan, NULL, spade_cpu_pool_run},
+    [SPADE_OP_POOL_BACKWARD] = {spade_cpu_pool_plan, NULL, spade_cpu_pool_run},
+    [SPADE_OP_CONVERT_LAYOUT] = {NULL, NULL, spade_cpu_convert_layout_run},
 };
-
-static size_t print_shape(const spade_shape *shape, char *buffer, size_t size)
-{
-    size_t used = (size_t)snprintf(buffer, size, "[");
-    for (int i = 0; i < shape->rank && i < SPADE_MAX_RANK && used < size; i++) {
-        used += (size_t)snprintf(buffer + used, size - used, i ? ", %lld" : "%lld", (long long)shape->dims[i]);
-    }
-    if (used < size) { used += (size_t)snprintf(buffer + used, size - used, "]"); }
-    return used < size ? used : size - 1;
-}
-
-char *spade_cpu_describe(const spade_op_desc *d, char *buffer, size_t size)
-{
-    size_t used =
-        (size_t)snprintf(buffer, size, "%s ", (unsigned)d->kind < SPADE_OP_KIND_COUNT ? kinds[d->kind].name : "?");
-    used += print_shape(&d->a, buffer + used, size - used);
-    if (d->kind == SPADE_OP_BINARY || d->kind == SPADE_OP_MATMUL) {
-        used += (size_t)snprintf(buffer + used, size - used, ", ");
-        if (used < size) { used += print_shape(&d->b, buffer + used, size - used); }
-    }
-    if (used < size) { used += (size_t)snprintf(buffer + used, size - used, " -> "); }
-    if (used < size) { print_shape(&d->y, buffer + used, size - used); }
-    return buffer;
-}
 
 spade_status spade_cpu_plan(spade_device *device, const spade_op_desc *desc, spade_op **out)
 {
     spade_context *context = device->context;
-    char text[256];
     *out = NULL;
-    if ((unsigned)desc->kind >= SPADE_OP_KIND_COUNT) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no operation of kind %d", (int)desc->kind);
-    }
+    SPADE_TRY(spade_op_check(context, desc));
     const kind_entry *entry = &kinds[desc->kind];
-    if (!valid_shape(&desc->a) || !valid_shape(&desc->b) || !valid_shape(&desc->y) || !entry->fits(desc)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: the shapes do not belong together",
-                          spade_cpu_describe(desc, text, sizeof text));
-    }
     spade_op *op = calloc(1, sizeof *op);
     if (!op) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a planned operation"); }
     op->device = spade_cpu_of(device);
@@ -223,7 +82,8 @@ spade_status spade_cpu_pack(spade_op *op, const float *weights, const float *row
 {
     const kind_entry *entry = &kinds[op->desc.kind];
     if (!entry->pack) {
-        return spade_fail(op->device->base.context, SPADE_ERROR_ARGUMENT, "%s has no weights to pack", entry->name);
+        return spade_fail(op->device->base.context, SPADE_ERROR_ARGUMENT, "%s has no weights to pack",
+                          spade_op_kind_name(op->desc.kind));
     }
     return entry->pack(op, weights, row_scale, packed);
 }

@@ -2,6 +2,7 @@
  * pool.c - maximum and average pooling and their backward, on oneDNN. `saved` is oneDNN's workspace of the forward
  * pass: which position of the window was the maximum.
  */
+#include "backend/check.h"
 #include "backend/cpu/cpu.h"
 
 /* oneDNN's padding after the image: as given, or what the last window reaches where the output was rounded up. */
@@ -85,7 +86,7 @@ spade_status spade_cpu_pool_plan(spade_op *op)
             char text[256];
             status = spade_fail(op->device->base.context, SPADE_ERROR_UNSUPPORTED,
                                 "%s: an average that counts padding, with the output size rounded up",
-                                spade_cpu_describe(&op->desc, text, sizeof text));
+                                spade_op_describe(&op->desc, text, sizeof text));
             goto done;
         }
     }
