@@ -36,4 +36,4 @@ add_library(spade_dependencies INTERFACE)
 target_include_directories(spade_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE_DIR} ${RANDOM123_INCLUDE_DIR})
 # OpenBLAS before LAPACKE: it holds LAPACK as well, and so LAPACKE's calls end there whatever liblapack.so.3 is on the system.
 target_link_libraries(spade_dependencies INTERFACE OpenMP::OpenMP_C ${DNNL_LIBRARY} PkgConfig::OPENBLAS PkgConfig::LAPACKE
-  PkgConfig::JANSSON PkgConfig::CYAML ZLIB::ZLIB m)
+  PkgConfig::JANSSON PkgConfig::CYAML ZLIB::ZLIB m ${CMAKE_DL_LIBS})

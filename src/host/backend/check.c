@@ -1,5 +1,13 @@
-/* check.c - what every backend asks of a description before it plans it; and the description in words. */
+/* check.c - sizes of shapes; what every backend asks of a description before it plans it; and the description in words.
+ */
 #include "backend/check.h"
+
+int64_t spade_shape_size(const spade_shape *shape)
+{
+    int64_t n = 1;
+    for (int i = 0; i < shape->rank; i++) { n *= shape->dims[i]; }
+    return n;
+}
 
 /* ---- do the shapes belong together */
 

@@ -4,21 +4,23 @@
 #include <omp.h>
 #include <zlib.h>
 
-#include "backend/backend.h"
+#include "backend/plugin.h"
 
 enum { MAX_THREADS = 1024 };
 
-static const spade_backend *const backends[] = {&spade_backend_cpu};
-enum { BACKEND_COUNT = sizeof backends / sizeof *backends };
-
 int spade_devices(spade_device_info *devices, int capacity)
 {
-    int count = 0;
-    for (int i = 0; i < BACKEND_COUNT; i++) {
-        int room = capacity > count ? capacity - count : 0;
-        count += backends[i]->devices(room ? devices + count : NULL, room);
+    char why[256] = "";
+    int count = spade_backend_cpu.devices(devices, capacity), room = capacity > count ? capacity - count : 0;
+    const spade_backend *cuda = spade_plugin_cuda(why, sizeof why);
+    int gpus = cuda ? cuda->devices(room ? devices + count : NULL, room) : 0;
+    if (gpus > 0) { return count + gpus; }
+    if (room) { /* say why there is none */
+        devices[count] = (spade_device_info){.name = "cuda", .description = "NVIDIA GPU"};
+        snprintf(devices[count].note, sizeof devices[count].note, "%.250s",
+                 cuda ? "no CUDA device or no driver for it" : why);
     }
-    return count;
+    return count + 1;
 }
 
 /* "NAME" or "NAME:N", N a number of at most 3 digits, -> N (0 where there is none); -1: not that. */
@@ -33,16 +35,34 @@ static int device_index(const char *text, const char *name)
     return atoi(text + 1);
 }
 
+static spade_status open_cuda(spade_context *context, int index, spade_device **out)
+{
+    char why[512];
+    const spade_backend *cuda = spade_plugin_cuda(why, sizeof why);
+    if (!cuda) { return spade_fail(context, SPADE_ERROR_DEVICE, "device cuda:%d: %s; use cpu", index, why); }
+    return cuda->open(context, index, out);
+}
+
+/* The first GPU that can be used, else the processor. */
+static spade_status open_best(spade_context *context, spade_device **out)
+{
+    char why[256];
+    spade_device_info first;
+    const spade_backend *cuda = spade_plugin_cuda(why, sizeof why);
+    if (cuda && cuda->devices(&first, 1) > 0 && !first.note[0] && cuda->open(context, 0, out) == SPADE_OK) {
+        return SPADE_OK;
+    }
+    context->message[0] = '\0';
+    return spade_backend_cpu.open(context, 0, out);
+}
+
 spade_status spade_device_open(spade_context *context, const char *name, spade_device **out)
 {
     *out = NULL;
-    if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0) {
-        return spade_backend_cpu.open(context, 0, out);
-    }
-    if (device_index(name, "cuda") >= 0) {
-        return spade_fail(context, SPADE_ERROR_DEVICE, "device %s: this build of spade has no CUDA backend; use cpu",
-                          name);
-    }
+    if (!name || strcmp(name, "auto") == 0) { return open_best(context, out); }
+    if (strcmp(name, "cpu") == 0) { return spade_backend_cpu.open(context, 0, out); }
+    int index = device_index(name, "cuda");
+    if (index >= 0) { return open_cuda(context, index, out); }
     return spade_fail(context, SPADE_ERROR_ARGUMENT,
                       "there is no device named \"%s\"; known are auto, cpu, cuda, cuda:N", name);
 }
@@ -96,9 +116,11 @@ void spade_library_versions(char *buffer, size_t size)
 {
     if (size == 0) { return; }
     buffer[0] = '\0';
-    for (int i = 0; i < BACKEND_COUNT; i++) {
+    char why[256];
+    const spade_backend *backends[] = {&spade_backend_cpu, spade_plugin_cuda(why, sizeof why)};
+    for (int i = 0; i < 2; i++) {
         size_t length = strlen(buffer);
-        backends[i]->libraries(buffer + length, size - length);
+        if (backends[i]) { backends[i]->libraries(buffer + length, size - length); }
     }
     size_t length = strlen(buffer);
     snprintf(buffer + length, size - length, "libcyaml %s\njansson %s\nzlib %s\n", cyaml_version_str,

@@ -1,12 +1,5 @@
-/* layout.c - sizes and strides of shapes, and moving tensors between layouts. */
+/* layout.c - strides of shapes, and moving tensors between layouts. */
 #include "backend/cpu/cpu.h"
-
-int64_t spade_shape_size(const spade_shape *shape)
-{
-    int64_t n = 1;
-    for (int i = 0; i < shape->rank; i++) { n *= shape->dims[i]; }
-    return n;
-}
 
 void spade_cpu_strides(const spade_shape *shape, int64_t strides[SPADE_MAX_RANK])
 {

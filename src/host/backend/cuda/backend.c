@@ -1,0 +1,154 @@
+/* backend.c - the CUDA backend: its table, its devices, opening and closing them. */
+#include "backend/cuda/cuda.h"
+#include "backend/plugin.h"
+
+static void describe(int index, spade_device_info *out)
+{
+    struct cudaDeviceProp properties;
+    *out = (spade_device_info){0};
+    snprintf(out->name, sizeof out->name, "cuda:%d", index);
+    cudaError_t result = cudaGetDeviceProperties(&properties, index);
+    if (result != cudaSuccess) {
+        snprintf(out->description, sizeof out->description, "a CUDA device");
+        snprintf(out->note, sizeof out->note, "%s", cudaGetErrorString(result));
+        return;
+    }
+    out->memory = properties.totalGlobalMem;
+    snprintf(out->description, sizeof out->description, "%.80s, compute capability %d.%d, %d multiprocessors",
+             properties.name, properties.major, properties.minor, properties.multiProcessorCount);
+    if (properties.major < 8) {
+        snprintf(out->note, sizeof out->note, "compute capability %d.%d is below 8.0", properties.major,
+                 properties.minor);
+    }
+}
+
+static int cuda_devices(spade_device_info *devices, int capacity)
+{
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) { return 0; }
+    for (int i = 0; i < count && i < capacity; i++) { describe(i, &devices[i]); }
+    return count;
+}
+
+static void cuda_close(spade_device *device)
+{
+    if (!device) { return; }
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    if (cuda->stream) { (void)cudaStreamSynchronize(cuda->stream); }
+    if (cuda->dnn) { (void)cudnnDestroy(cuda->dnn); }
+    if (cuda->solver) { (void)cusolverDnDestroy(cuda->solver); }
+    if (cuda->blas) { (void)cublasDestroy(cuda->blas); }
+    if (cuda->pool) { (void)cudaMemPoolDestroy(cuda->pool); }
+    if (cuda->stream) { (void)cudaStreamDestroy(cuda->stream); }
+    free(cuda);
+}
+
+static spade_status make_pool(spade_cuda_device *cuda)
+{
+    struct cudaMemPoolProps properties = {.allocType = cudaMemAllocationTypePinned,
+                                          .location = {.type = cudaMemLocationTypeDevice, .id = cuda->index}};
+    uint64_t keep = UINT64_MAX; /* freed blocks stay with the pool until the device is closed */
+    SPADE_CUDA_TRY(cuda, cudaMemPoolCreate(&cuda->pool, &properties));
+    SPADE_CUDA_TRY(cuda, cudaMemPoolSetAttribute(cuda->pool, cudaMemPoolAttrReleaseThreshold, &keep));
+    return SPADE_OK;
+}
+
+static spade_status make_handles(spade_cuda_device *cuda)
+{
+    SPADE_CUDA_BLAS(cuda, cublasCreate(&cuda->blas));
+    SPADE_CUDA_BLAS(cuda, cublasSetStream(cuda->blas, cuda->stream));
+    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, CUBLAS_PEDANTIC_MATH));
+    SPADE_CUDA_BLAS(cuda, cublasSetAtomicsMode(cuda->blas, CUBLAS_ATOMICS_NOT_ALLOWED));
+    SPADE_CUDA_SOLVER(cuda, cusolverDnCreate(&cuda->solver));
+    SPADE_CUDA_SOLVER(cuda, cusolverDnSetStream(cuda->solver, cuda->stream));
+    SPADE_CUDA_DNN(cuda, cudnnCreate(&cuda->dnn));
+    SPADE_CUDA_DNN(cuda, cudnnSetStream(cuda->dnn, cuda->stream));
+    return SPADE_OK;
+}
+
+static spade_status read_limits(spade_cuda_device *cuda)
+{
+    int shared = 0;
+    SPADE_CUDA_TRY(cuda, cudaDeviceGetAttribute(&cuda->processors, cudaDevAttrMultiProcessorCount, cuda->index));
+    SPADE_CUDA_TRY(cuda, cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, cuda->index));
+    SPADE_CUDA_TRY(cuda, cudaDeviceGetAttribute(&cuda->major, cudaDevAttrComputeCapabilityMajor, cuda->index));
+    SPADE_CUDA_TRY(cuda, cudaDeviceGetAttribute(&cuda->minor, cudaDevAttrComputeCapabilityMinor, cuda->index));
+    cuda->shared_bytes = (size_t)shared;
+    if (cuda->major >= 8) { return SPADE_OK; }
+    return spade_fail(cuda->base.context, SPADE_ERROR_DEVICE, "cuda:%d: compute capability %d.%d is below 8.0",
+                      cuda->index, cuda->major, cuda->minor);
+}
+
+static spade_status cuda_open(spade_context *context, int index, spade_device **out)
+{
+    int count = 0;
+    *out = NULL;
+    cudaError_t result = cudaGetDeviceCount(&count);
+    if (result != cudaSuccess) {
+        return spade_fail(context, SPADE_ERROR_DEVICE, "device cuda:%d: %s", index, cudaGetErrorString(result));
+    }
+    if (index >= count) {
+        return spade_fail(context, SPADE_ERROR_DEVICE, "device cuda:%d: there %s %d CUDA device%s", index,
+                          count == 1 ? "is" : "are", count, count == 1 ? "" : "s");
+    }
+    spade_cuda_device *cuda = calloc(1, sizeof *cuda);
+    if (!cuda) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: device cuda:%d", index); }
+    cuda->base = (spade_device){&spade_backend_cuda, context};
+    cuda->index = index;
+    spade_status status = SPADE_OK;
+    SPADE_GOTO(spade_cuda_status(cuda, cudaSetDevice(index), "cudaSetDevice"));
+    SPADE_GOTO(read_limits(cuda));
+    SPADE_GOTO(spade_cuda_status(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking),
+                                 "cudaStreamCreateWithFlags"));
+    SPADE_GOTO(make_pool(cuda));
+    SPADE_GOTO(make_handles(cuda));
+    *out = &cuda->base;
+    return SPADE_OK;
+done:
+    cuda_close(&cuda->base);
+    return status;
+}
+
+static void cuda_libraries(char *buffer, size_t size)
+{
+    int runtime = 0, driver = 0, blas = 0, solver = 0;
+    size_t dnn = cudnnGetVersion();
+    (void)cudaRuntimeGetVersion(&runtime);
+    (void)cudaDriverGetVersion(&driver);
+    (void)cublasGetVersion(NULL, &blas);
+    (void)cusolverGetVersion(&solver);
+    snprintf(buffer, size, "CUDA %d.%d\nCUDA driver %d.%d\ncuBLAS %d\ncuSOLVER %d\ncuDNN %zu.%zu.%zu\n", runtime / 1000,
+             runtime % 1000 / 10, driver / 1000, driver % 1000 / 10, blas, solver, dnn / 10000, dnn / 100 % 100,
+             dnn % 100);
+}
+
+const spade_backend spade_backend_cuda = {
+    .name = "cuda",
+    .host_memory = false,
+    .devices = cuda_devices,
+    .open = cuda_open,
+    .close = cuda_close,
+    .alloc = spade_cuda_alloc,
+    .free = spade_cuda_free,
+    .upload = spade_cuda_upload,
+    .download = spade_cuda_download,
+    .copy = spade_cuda_copy,
+    .zero = spade_cuda_zero,
+    .synchronize = spade_cuda_synchronize,
+    .supports = spade_cuda_supports,
+    .plan = spade_cuda_plan,
+    .destroy = spade_cuda_destroy,
+    .workspace_bytes = spade_cuda_workspace_bytes,
+    .saved_bytes = spade_cuda_saved_bytes,
+    .packed_bytes = spade_cuda_packed_bytes,
+    .pack = spade_cuda_pack,
+    .run = spade_cuda_run,
+    .axpby = spade_cuda_axpby,
+    .libraries = cuda_libraries,
+};
+
+__attribute__((visibility("default"))) const spade_backend *spade_plugin_table(size_t size, const char *version)
+{
+    bool fits = size == sizeof(spade_backend) && strcmp(version, SPADE_VERSION) == 0;
+    return fits ? &spade_backend_cuda : NULL;
+}

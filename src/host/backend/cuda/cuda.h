@@ -1,0 +1,92 @@
+/*
+ * cuda.h - the CUDA backend's inside: the device, the planned operation, and the functions that its table is made of.
+ *
+ * A shared object of its own (spade-cuda.so), loaded when a CUDA device is asked for (backend/registry.c). Everything
+ * runs on the device's one stream, in the order of the calls: nothing here waits for the device but `download`,
+ * `synchronize` and what has to hand a number to the host. Kernels are called through kernels/launch.h only; matrix
+ * products are cuBLAS's, factors cuSOLVER's, convolutions those of cuDNN's graph API.
+ *
+ * Matrices: the libraries count columns first. A row-major [m, n] is their n x m with ld = n, and (A B)^T = B^T A^T.
+ */
+#ifndef SPADE_CUDA_H
+#define SPADE_CUDA_H
+
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+#include <cudnn_backend.h>
+#include <cusolverDn.h>
+
+#include "backend/backend.h"
+#include "kernels/launch.h"
+
+typedef struct spade_cuda_device {
+    spade_device base; /* first: a spade_device is cast to this */
+    int index;
+    cudaStream_t stream;
+    cudaMemPool_t pool; /* where `alloc` takes from: freed blocks stay for the next */
+    cublasHandle_t blas;
+    cusolverDnHandle_t solver;
+    cudnnHandle_t dnn;
+    int processors;      /* multiprocessors */
+    size_t shared_bytes; /* most shared memory of a block, opted in */
+    int major, minor;    /* compute capability */
+} spade_cuda_device;
+
+enum { SPADE_CUDA_ALIGNMENT = 256 /* of the pieces of a workspace */ };
+
+static inline spade_cuda_device *spade_cuda_of(spade_device *device)
+{
+    return (spade_cuda_device *)device;
+}
+
+typedef struct spade_cuda_convolution spade_cuda_convolution; /* convolution.c */
+
+/* A planned operation. Kernels need the description only. */
+struct spade_op {
+    spade_cuda_device *device;
+    spade_op_desc desc;
+    size_t workspace_bytes, saved_bytes, packed_bytes;
+    spade_cuda_convolution *convolution; /* owned; CONVOLUTION* only */
+};
+
+/* ---- error.c: SPADE_OK, or the failure with the device, the call and what the library says */
+spade_status spade_cuda_status(const spade_cuda_device *device, cudaError_t result, const char *call);
+spade_status spade_cuda_blas_status(const spade_cuda_device *device, cublasStatus_t result, const char *call);
+spade_status spade_cuda_solver_status(const spade_cuda_device *device, cusolverStatus_t result, const char *call);
+spade_status spade_cuda_dnn_status(const spade_cuda_device *device, cudnnStatus_t result, const char *call);
+/* A launcher's result; `kernel` names it. */
+spade_status spade_cuda_launched(const spade_cuda_device *device, int result, const char *kernel);
+#define SPADE_CUDA_TRY(device, call) SPADE_TRY(spade_cuda_status((device), (call), #call))
+#define SPADE_CUDA_BLAS(device, call) SPADE_TRY(spade_cuda_blas_status((device), (call), #call))
+#define SPADE_CUDA_SOLVER(device, call) SPADE_TRY(spade_cuda_solver_status((device), (call), #call))
+#define SPADE_CUDA_DNN(device, call) SPADE_TRY(spade_cuda_dnn_status((device), (call), #call))
+#define SPADE_CUDA_LAUNCH(device, call) SPADE_TRY(spade_cuda_launched((device), (call), #call))
+
+/* ---- memory.c */
+spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *what, void **out);
+void spade_cuda_free(spade_device *device, void *pointer, size_t bytes);
+spade_status spade_cuda_upload(spade_device *device, void *to, const void *from_host, size_t bytes);
+spade_status spade_cuda_download(spade_device *device, void *to_host, const void *from, size_t bytes);
+spade_status spade_cuda_copy(spade_device *device, void *to, const void *from, size_t bytes);
+spade_status spade_cuda_zero(spade_device *device, void *to, size_t bytes);
+spade_status spade_cuda_synchronize(spade_device *device);
+spade_status spade_cuda_axpby(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y);
+/* Cut pieces of SPADE_CUDA_ALIGNMENT multiples off a workspace; base NULL only counts. */
+void *spade_cuda_take(void *base, size_t *used, size_t bytes);
+
+/* ---- op.c: hands a description to the files below */
+bool spade_cuda_supports(spade_device *device, const spade_op_desc *desc);
+spade_status spade_cuda_plan(spade_device *device, const spade_op_desc *desc, spade_op **out);
+void spade_cuda_destroy(spade_op *op);
+size_t spade_cuda_workspace_bytes(const spade_op *op);
+size_t spade_cuda_saved_bytes(const spade_op *op);
+size_t spade_cuda_packed_bytes(const spade_op *op);
+spade_status spade_cuda_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
+spade_status spade_cuda_run(spade_op *op, const spade_op_args *args);
+
+/* ---- elementwise.c */
+spade_status spade_cuda_scale_shift_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_unary_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_unary_backward_run(spade_op *op, const spade_op_args *args);
+
+#endif

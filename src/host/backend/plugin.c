@@ -1,0 +1,33 @@
+/* plugin.c - finds and loads the CUDA backend. */
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include "backend/plugin.h"
+
+static const spade_backend *load(const char *path, char *why, size_t size)
+{
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!object) {
+        snprintf(why, size, "the CUDA backend cannot be loaded: %s", dlerror());
+        return NULL;
+    }
+    spade_plugin_table_fn table;
+    *(void **)&table = dlsym(object, SPADE_PLUGIN_SYMBOL);
+    const spade_backend *backend = table ? table(sizeof(spade_backend), SPADE_VERSION) : NULL;
+    if (!backend) { snprintf(why, size, "%s does not belong to this spade (%s)", path, SPADE_VERSION); }
+    return backend;
+}
+
+const spade_backend *spade_plugin_cuda(char *why, size_t size)
+{
+    static const char *const folders[] = {SPADE_BUILD_DIR, SPADE_LIBEXEC};
+    const char *named = getenv("SPADE_CUDA_LIBRARY");
+    if (named && *named) { return load(named, why, size); }
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/spade-cuda.so", folders[i]);
+        if (access(path, R_OK) == 0) { return load(path, why, size); }
+    }
+    snprintf(why, size, "this build of spade has no CUDA backend (no spade-cuda.so in %s)", SPADE_LIBEXEC);
+    return NULL;
+}

@@ -1,0 +1,300 @@
+/* runtime.c - stand-in for the CUDA runtime: one device whose memory is the host's, one that can be lost. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cuda_runtime_api.h>
+
+#include "standin.h"
+
+enum { FAIL_NAMES = 32 };
+
+typedef struct block {
+    char *pointer;
+    size_t bytes;
+    struct block *next;
+} block;
+
+struct CUstream_st {
+    struct CUstream_st *next;
+};
+struct CUmemPoolHandle_st {
+    int device;
+};
+
+/* The device. A test is one process with one thread that calls CUDA. */
+static struct {
+    block *blocks;
+    size_t used;
+    struct CUstream_st *streams;
+    cudaError_t lost;
+    struct {
+        char name[64];
+        long calls;
+    } counts[FAIL_NAMES];
+} device;
+
+/* ---- checks */
+
+static void die(const char *call, const char *argument, const char *what)
+{
+    fprintf(stderr, "CUDA stand-in: %s: %s: %s\n", call, argument, what);
+    abort();
+}
+
+static const block *block_of(const void *pointer)
+{
+    const char *p = pointer;
+    for (const block *b = device.blocks; b; b = b->next) {
+        if (p >= b->pointer && p < b->pointer + b->bytes) { return b; }
+    }
+    return NULL;
+}
+
+void standin_device(const void *pointer, size_t bytes, const char *call, const char *argument)
+{
+    if (!bytes) { return; }
+    const block *b = block_of(pointer);
+    if (!b) { die(call, argument, "not device memory, or freed"); }
+    if ((const char *)pointer + bytes > b->pointer + b->bytes) { die(call, argument, "reaches beyond its block"); }
+}
+
+void standin_host(const void *pointer, size_t bytes, const char *call, const char *argument)
+{
+    if (bytes && (block_of(pointer) || block_of((const char *)pointer + bytes - 1))) {
+        die(call, argument, "device memory where host memory belongs");
+    }
+}
+
+void standin_require(bool condition, const char *call, const char *what)
+{
+    if (!condition) { die(call, "arguments", what); }
+}
+
+void standin_stream(const void *stream, const char *call)
+{
+    for (const struct CUstream_st *s = device.streams; s; s = s->next) {
+        if (s == stream) { return; }
+    }
+    die(call, "stream", "unknown or destroyed");
+}
+
+bool standin_fails(const char *name)
+{
+    const char *wanted = getenv("SPADE_STANDIN_FAIL");
+    size_t length = strlen(name);
+    for (int i = 0; i < FAIL_NAMES; i++) {
+        if (!device.counts[i].name[0]) { snprintf(device.counts[i].name, sizeof device.counts[i].name, "%s", name); }
+        if (strcmp(device.counts[i].name, name) != 0) { continue; }
+        long call = ++device.counts[i].calls;
+        if (!wanted || strncmp(wanted, name, length) != 0) { return false; }
+        if (wanted[length] == '\0') { return call == 1; }
+        return wanted[length] == ':' && atol(wanted + length + 1) == call;
+    }
+    return false;
+}
+
+size_t standin_memory(void)
+{
+    const char *text = getenv("SPADE_STANDIN_MEMORY");
+    return text ? (size_t)strtoull(text, NULL, 10) : (size_t)8 << 30;
+}
+
+/* Every call on the device: a lost one stays lost. */
+static cudaError_t touch(void)
+{
+    if (standin_fails("lost")) { device.lost = cudaErrorLaunchFailure; }
+    return device.lost;
+}
+
+/* ---- devices */
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess: return "no error";
+    case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
+    default: return "an error";
+    }
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    return device.lost;
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 0;
+    if (standin_fails("cudaGetDeviceCount")) { return cudaErrorInsufficientDriver; }
+    *count = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int index)
+{
+    if (index != 0) { return cudaErrorInvalidDevice; }
+    *properties = (struct cudaDeviceProp){.name = "stand-in", .major = 9, .multiProcessorCount = 2};
+    properties->totalGlobalMem = standin_memory();
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int index)
+{
+    if (index != 0) { return cudaErrorInvalidDevice; }
+    switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = 2; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+    case cudaDevAttrCooperativeLaunch: *value = 1; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 227 << 10; break;
+    default: return cudaErrorInvalidValue;
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int index)
+{
+    return index == 0 ? touch() : cudaErrorInvalidDevice;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+/* ---- memory */
+
+cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
+{
+    *all = standin_memory();
+    *left = *all - device.used;
+    return device.lost;
+}
+
+cudaError_t cudaMemPoolCreate(cudaMemPool_t *pool, const struct cudaMemPoolProps *properties)
+{
+    standin_require(properties->allocType == cudaMemAllocationTypePinned &&
+                        properties->location.type == cudaMemLocationTypeDevice && properties->location.id == 0,
+                    "cudaMemPoolCreate", "properties of a pool on device 0");
+    *pool = calloc(1, sizeof **pool);
+    return *pool ? touch() : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    standin_require(pool && value && attribute == cudaMemPoolAttrReleaseThreshold, "cudaMemPoolSetAttribute",
+                    "a known attribute");
+    return touch();
+}
+
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool)
+{
+    free(pool);
+    return touch();
+}
+
+cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t pool, cudaStream_t stream)
+{
+    standin_stream(stream, "cudaMallocFromPoolAsync");
+    standin_require(pool && bytes > 0, "cudaMallocFromPoolAsync", "a pool, and a size above 0");
+    *pointer = NULL;
+    if (touch() != cudaSuccess) { return device.lost; }
+    if (standin_fails("cudaMallocFromPoolAsync") || bytes > standin_memory() - device.used) {
+        return cudaErrorMemoryAllocation;
+    }
+    block *b = malloc(sizeof *b);
+    char *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (!b || !memory) { die("cudaMallocFromPoolAsync", "host", "out of memory"); }
+    memset(memory, 0xCB, bytes); /* nobody may count on zeros */
+    *b = (block){.pointer = memory, .bytes = bytes, .next = device.blocks};
+    device.blocks = b;
+    device.used += bytes;
+    *pointer = memory;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeAsync(void *pointer, cudaStream_t stream)
+{
+    standin_stream(stream, "cudaFreeAsync");
+    for (block **b = &device.blocks; *b; b = &(*b)->next) {
+        block *found = *b;
+        if (found->pointer != pointer) { continue; }
+        *b = found->next;
+        device.used -= found->bytes;
+        free(found->pointer);
+        free(found);
+        return touch();
+    }
+    die("cudaFreeAsync", "pointer", "not a block of device memory, or freed before");
+    return cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
+{
+    standin_stream(stream, "cudaMemcpyAsync");
+    if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) {
+        standin_device(to, bytes, "cudaMemcpyAsync", "to");
+    } else {
+        standin_host(to, bytes, "cudaMemcpyAsync", "to");
+    }
+    if (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) {
+        standin_device(from, bytes, "cudaMemcpyAsync", "from");
+    } else {
+        standin_host(from, bytes, "cudaMemcpyAsync", "from");
+    }
+    if (touch() != cudaSuccess) { return device.lost; }
+    memmove(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
+{
+    standin_stream(stream, "cudaMemsetAsync");
+    standin_device(to, bytes, "cudaMemsetAsync", "to");
+    if (touch() != cudaSuccess) { return device.lost; }
+    memset(to, value, bytes);
+    return cudaSuccess;
+}
+
+/* ---- streams */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    standin_require(flags <= cudaStreamNonBlocking, "cudaStreamCreateWithFlags", "known flags");
+    *stream = calloc(1, sizeof **stream);
+    if (!*stream) { return cudaErrorMemoryAllocation; }
+    (*stream)->next = device.streams;
+    device.streams = *stream;
+    return touch();
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    standin_stream(stream, "cudaStreamSynchronize");
+    return touch();
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    standin_stream(stream, "cudaStreamDestroy");
+    for (struct CUstream_st **s = &device.streams; *s; s = &(*s)->next) {
+        if (*s != stream) { continue; }
+        *s = stream->next;
+        free(stream);
+        return touch();
+    }
+    return cudaErrorInvalidResourceHandle;
+}

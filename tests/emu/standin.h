@@ -1,0 +1,40 @@
+/*
+ * standin.h - what the stand-ins for the CUDA libraries share: which memory is the device's, strict checks, failures on
+ * purpose.
+ *
+ * A stand-in computes on the processor what the library documents, at once. A misuse that a real library would answer
+ * with a wrong result or a crash (a host pointer, memory that was freed, a workspace too small) ends the test: one line
+ * on stderr, abort().
+ */
+#ifndef STANDIN_H
+#define STANDIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* [pointer, pointer + bytes) must lie in one living block of device memory; bytes = 0 checks nothing. */
+void standin_device(const void *pointer, size_t bytes, const char *call, const char *argument);
+/* [pointer, pointer + bytes) must not touch device memory. */
+void standin_host(const void *pointer, size_t bytes, const char *call, const char *argument);
+void standin_require(bool condition, const char *call, const char *what);
+/* The stream must be one that was made and not yet destroyed. */
+void standin_stream(const void *stream, const char *call);
+
+/*
+ * Failures on purpose, from the environment, read at every call: SPADE_STANDIN_FAIL=NAME[:N] lets the N-th call (from
+ * 1; default 1) of that name since the process began fail, NAME one of the calls or kinds that the stand-ins pass here
+ * ("cudaMallocFromPoolAsync", "potrf", "engine", "lost"). Each stand-in returns what the library would.
+ */
+bool standin_fails(const char *name);
+/* Device memory in all, SPADE_STANDIN_MEMORY bytes (default 8 GiB). */
+size_t standin_memory(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
