@@ -128,5 +128,9 @@ const spade_backend spade_backend_cpu = {
     .sweep = spade_cpu_sweep,
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
     .quadratic_form = spade_cpu_quadratic_form,
+    .inverse = spade_cpu_inverse,
+    .eliminate = spade_cpu_eliminate,
+    .refit = spade_cpu_refit,
+    .exact_bytes = spade_cpu_exact_bytes,
     .libraries = cpu_libraries,
 };
