@@ -14,8 +14,8 @@
  * Storage: of a group's b columns, position a of group g is [a][g] in w, D, U (neighbouring groups in one vector, see
  * exact_kernels.h) and column g * b + a of the matrix. The row's own matrix holds column >= row only, in bands of BAND
  * rows that begin at the band's first column. It is compacted in place: an element moves up and to the left, and is
- * written only after what was there has been read, as tiles go from top to bottom and in a band from left to right. A
- * team writes to a second matrix instead.
+ * written only after what was there has been read, as blocks go from left to right, in a block tiles from top to
+ * bottom. A team writes to a second matrix instead.
  */
 #include <math.h>
 
@@ -25,7 +25,8 @@ enum {
     LANES = SPADE_EXACT_LANES,
     TILE_ROWS = SPADE_EXACT_TILE_ROWS,
     TILE = SPADE_EXACT_TILE_COLUMNS,
-    BAND = 8 * TILE,       /* rows whose factors stay in the second-level cache */
+    BAND = 8 * TILE,       /* rows of the matrix that are stored with one stride */
+    BLOCK = 32 * TILE,     /* columns whose factors stay in the second-level cache */
     DEPTH = 128,           /* columns of a panel */
     DEPTH_ELEMENTS = 64,   /* where the factors of a panel are read once for every column, not every group */
     TEAM_NUMBERS = 1 << 15 /* least work of a step that a team shares */
@@ -164,11 +165,11 @@ static void load_candidates(elimination *e, const double *w)
 /* The first of the lowest losses; -1: there is none below infinity (not a number, all eliminated). */
 static int64_t find_lowest(const double *loss, int64_t n)
 {
-    enum { BLOCK = 64 };
+    enum { PART = 64 };
     double best = INFINITY;
     int64_t in = -1;
-    for (int64_t at = 0; at < n; at += BLOCK) {
-        int64_t end = at + BLOCK < n ? at + BLOCK : n;
+    for (int64_t at = 0; at < n; at += PART) {
+        int64_t end = at + PART < n ? at + PART : n;
         double lowest[LANES], low;
         for (int l = 0; l < LANES; l++) { lowest[l] = INFINITY; }
         for (int64_t i = at; i < end; i += LANES) {
@@ -314,42 +315,51 @@ static void pack_columns(const elimination *e, int64_t count, int64_t depth)
     }
 }
 
-/* One row of tiles' worth: rows first .. first+BAND of the new matrix. */
-static void update_band(const elimination *e, const matrix *from, const matrix *to, int64_t first, int64_t columns,
-                        int64_t depth)
+/* Tiles of the rows first .. last and of the columns from .. to, where column >= row. */
+static void update_block(const elimination *e, const matrix *old, const matrix *new, int64_t first, int64_t last,
+                         int64_t from, int64_t to, int64_t depth)
 {
-    int64_t end = first + BAND < columns ? first + BAND : columns;
-    for (int64_t j = first; j < columns; j += TILE) {
-        spade_exact_tile tile = {.depth = depth, .b = e->packed + j * depth, .columns = e->columns + j};
-        for (int v = 0; v < TILE / LANES; v++) {
-            const int32_t *run = tile.columns + v * LANES;
-            tile.run[v] = run[LANES - 1] - run[0] == LANES - 1;
+    int64_t columns = last; /* rows past the last do not exist */
+    for (int64_t i = first; i < last; i += TILE_ROWS) {
+        double *rows[TILE_ROWS];
+        spade_exact_tile tile = {.depth = depth, .a = e->packed + i * depth};
+        tile.rows = (int)(columns - i < TILE_ROWS ? columns - i : TILE_ROWS);
+        for (int64_t r = 0; r < TILE_ROWS; r++) {
+            int64_t row = r < tile.rows ? i + r : i;
+            tile.from[r] = matrix_row(old, e->columns[row]);
+            rows[r] = matrix_row(new, row);
         }
-        int64_t last = end < j + TILE ? end : j + TILE;
-        for (int64_t i = first; i < last; i += TILE_ROWS) {
-            tile.a = e->packed + i * depth;
-            tile.rows = (int)(columns - i < TILE_ROWS ? columns - i : TILE_ROWS);
-            for (int64_t r = 0; r < TILE_ROWS; r++) {
-                int64_t row = r < tile.rows ? i + r : i;
-                tile.from[r] = matrix_row(from, e->columns[row]);
-                tile.to[r] = matrix_row(to, row) + j;
+        int64_t diagonal = i / TILE * TILE;
+        for (int64_t j = diagonal > from ? diagonal : from; j < to; j += TILE) {
+            tile.b = e->packed + j * depth;
+            tile.columns = e->columns + j;
+            for (int r = 0; r < TILE_ROWS; r++) { tile.to[r] = rows[r] + j; }
+            for (int v = 0; v < TILE / LANES; v++) {
+                const int32_t *run = tile.columns + v * LANES;
+                tile.run[v] = run[LANES - 1] - run[0] == LANES - 1;
             }
             e->kernels->update_tile(&tile);
         }
     }
 }
 
+/* The new matrix of the columns that stay: A - U U^T. */
 static void update_matrix(elimination *e, int64_t columns, int64_t depth)
 {
-    matrix from = current_matrix(e), to = e->team > 1 && e->begun ? e->spare : e->own;
-    if (e->team == 1) {
-        for (int64_t first = 0; first < columns; first += BAND) { update_band(e, &from, &to, first, columns, depth); }
-    } else {
+    matrix old = current_matrix(e), new = e->team > 1 && e->begun ? e->spare : e->own;
+    for (int64_t from = 0; from < columns; from += BLOCK) {
+        int64_t to = from + BLOCK < columns ? from + BLOCK : columns;
+        if (e->team == 1) {
+            update_block(e, &old, &new, 0, to, from, to, depth);
+            continue;
+        }
 #pragma omp parallel for num_threads(e->team) schedule(dynamic, 1)
-        for (int64_t first = 0; first < columns; first += BAND) { update_band(e, &from, &to, first, columns, depth); }
+        for (int64_t first = 0; first < to; first += BAND) {
+            update_block(e, &old, &new, first, first + BAND < to ? first + BAND : to, from, to, depth);
+        }
     }
     if (e->team > 1 && e->begun) { e->spare = e->own; }
-    e->own = to;
+    e->own = new;
     e->begun = true;
 }
 
