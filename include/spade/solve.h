@@ -8,6 +8,10 @@
  * (product in double; ties: lower row, then lower column); column by column err = pruned / U_ii, W[:, i:] -= err (x)
  * U[i, i:]. Loss = sum(err^2)/2. magnitude, random: the same counts per block without any update. Their loss is the
  * same quadratic form.
+ *
+ * n:m (2:4 and so on): a block is `of` columns, aligned; in each row the of - keep lowest scores of a block go (ties:
+ * lower column first), as SparseGPT chooses them. Where K is no multiple of `of`, at most `keep` of the last block's
+ * columns stay. The sparsity is then only 0 (as it is) or not.
  */
 #ifndef SPADE_SOLVE_H
 #define SPADE_SOLVE_H
@@ -25,25 +29,41 @@ typedef enum spade_solver { SPADE_SOLVER_FAST, SPADE_SOLVER_MAGNITUDE, SPADE_SOL
 typedef enum spade_count { SPADE_COUNT_FLOOR, SPADE_COUNT_PUBLISHED } spade_count;
 
 typedef struct spade_solve_options {
-    spade_solver solver;
     spade_count count;
     double damping; /* 0.01 */
     uint64_t seed;  /* of the random solver */
 } spade_solve_options;
 SPADE_API void spade_solve_options_init(spade_solve_options *options);
 
+/* Sparse weights at one sparsity. All solutions of a problem share one factor of its Hessian. */
+typedef struct spade_solution {
+    double sparsity; /* S in [0, 1]; 0 leaves the weights as they are */
+    float *sparse;   /* out: [R, K]; may be the same memory as `dense` in a problem's last solution */
+    double loss;     /* out */
+    int64_t zeros;   /* out: exact zeros of `sparse` */
+} spade_solution;
+
+/* Which weights the exact solver removes together. */
+typedef enum spade_group {
+    SPADE_GROUP_KERNEL,       /* the kh*kw weights of one input channel */
+    SPADE_GROUP_ELEMENT,      /* single weights */
+    SPADE_GROUP_CHANNELS_LAST /* kh*kw consecutive columns in (row, column, channel) order */
+} spade_group;
+
 /* One problem: one group of one layer. */
 typedef struct spade_problem {
     int64_t rows, columns; /* R, K */
     int64_t block;         /* b, columns a block; 0: all K in one */
-    double sparsity;       /* S in [0, 1]; 0 leaves the weights as they are */
+    int64_t kernel;        /* kh*kw: columns of one input channel; 1 for linear layers */
+    spade_solver solver;
+    spade_group group; /* of the exact solver */
+    int keep, of;      /* n:m: at most `keep` of every `of` consecutive columns of a row stay; of = 0: unstructured */
     const double *hessian; /* [K, K] symmetric, full; not changed */
     const float *dense;    /* [R, K] */
-    float *sparse;         /* out: [R, K]; may be the same memory as `dense` */
     uint64_t stream;       /* random solver: which stream of random numbers (layer and group) */
+    spade_solution *solutions;
+    int solution_count;
     /* out */
-    double loss;
-    int64_t zeros; /* exact zeros of `sparse` */
     double seconds;
     spade_status status; /* SPADE_ERROR_NUMERICAL: H not positive definite even when damped, or not finite */
 } spade_problem;

@@ -22,6 +22,7 @@ typedef struct spade_sparsity_rule {
 
 typedef struct spade_trace_options {
     spade_solve_options solve;
+    spade_solver solver;              /* SPADE_SOLVER_FAST */
     spade_precision hessian;          /* SPADE_FP32 */
     double sparsity;                  /* 0.5, of every prunable layer */
     const spade_sparsity_rule *rules; /* exceptions, borrowed */

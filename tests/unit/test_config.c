@@ -76,7 +76,7 @@ static void test_all_keys(void **state)
     assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
     assert_int_equal(settings.augment.variants, 64);
     assert_int_equal(settings.augment.seed, 7);
-    assert_int_equal(settings.trace.solve.solver, SPADE_SOLVER_MAGNITUDE);
+    assert_int_equal(settings.trace.solver, SPADE_SOLVER_MAGNITUDE);
     assert_int_equal(settings.trace.hessian, SPADE_FP64);
     assert_int_equal(settings.trace.solve.count, SPADE_COUNT_PUBLISHED);
     assert_true(settings.trace.solve.damping == 0.02);

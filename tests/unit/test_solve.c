@@ -125,27 +125,40 @@ static void prepare(double *h, double *w, int64_t rows, int64_t k, double dampin
     for (int64_t d = 0; d < k; d++) { h[d * k + d] += damping * mean; }
 }
 
-static double textbook(const spade_problem *p, double damping, bool published, double *w)
+/* Which weights of the columns [from, to) go: the lowest of the block, or of each row and every `of` columns. */
+static void choose(const spade_problem *p, double sparsity, bool published, const double *w, const double *u,
+                   int64_t from, int64_t to, bool *gone)
 {
-    int64_t k = p->columns, rows = p->rows, block = p->block ? p->block : k;
+    int64_t k = p->columns, rows = p->rows, n = 0;
+    ranked *order = malloc((size_t)(rows * (to - from)) * sizeof *order);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = from; c < to; c++) {
+            order[n++] = (ranked){w[r * k + c] * w[r * k + c] / (u[c * k + c] * u[c * k + c]), r, c};
+        }
+        if (!p->of) { continue; }
+        qsort(order, (size_t)n, sizeof *order, compare_ranked);
+        for (int64_t i = 0; i < n - p->keep; i++) { gone[r * k + order[i].column] = true; }
+        n = 0;
+    }
+    qsort(order, (size_t)n, sizeof *order, compare_ranked);
+    int64_t count = (int64_t)floor(sparsity * (double)n) + published;
+    for (int64_t i = 0; i < count && i < n; i++) { gone[order[i].row * k + order[i].column] = true; }
+    free(order);
+}
+
+static double textbook(const spade_problem *p, double sparsity, double damping, bool published, double *w)
+{
+    int64_t k = p->columns, rows = p->rows, block = p->of ? p->of : p->block ? p->block : k;
     double *u = malloc((size_t)(k * k) * sizeof *u), loss = 0;
-    ranked *order = malloc((size_t)(rows * k) * sizeof *order);
     memcpy(u, p->hessian, (size_t)(k * k) * sizeof *u);
     for (int64_t i = 0; i < rows * k; i++) { w[i] = p->dense[i]; }
     prepare(u, w, rows, k, damping);
     invert(u, k);
     cholesky(u, k); /* lower L, H^-1 = L L^T: U = L^T */
     for (int64_t from = 0; from < k; from += block) {
-        int64_t to = from + block < k ? from + block : k, n = 0;
+        int64_t to = from + block < k ? from + block : k;
         bool *gone = calloc((size_t)(rows * k), sizeof *gone);
-        for (int64_t r = 0; r < rows; r++) {
-            for (int64_t c = from; c < to; c++) {
-                order[n++] = (ranked){w[r * k + c] * w[r * k + c] / (u[c * k + c] * u[c * k + c]), r, c};
-            }
-        }
-        qsort(order, (size_t)n, sizeof *order, compare_ranked);
-        int64_t count = (int64_t)floor(p->sparsity * (double)n) + published;
-        for (int64_t i = 0; i < count && i < n; i++) { gone[order[i].row * k + order[i].column] = true; }
+        choose(p, sparsity, published, w, u, from, to, gone);
         for (int64_t c = from; c < to; c++) {
             for (int64_t r = 0; r < rows; r++) {
                 if (!gone[r * k + c]) { continue; }
@@ -157,14 +170,30 @@ static double textbook(const spade_problem *p, double damping, bool published, d
         }
         free(gone);
     }
-    free(order);
     free(u);
     return loss;
 }
 
 /* ---- tests */
 
-static void check_against_textbook(spade_context *context, source *s)
+static void check_solution(const spade_problem *p, int index, const spade_solve_options *options)
+{
+    const spade_solution *solution = &p->solutions[index];
+    int64_t size = p->rows * p->columns, zeros = 0;
+    double *expected = malloc((size_t)size * sizeof *expected);
+    double loss = textbook(p, solution->sparsity, options->damping, options->count == SPADE_COUNT_PUBLISHED, expected);
+    for (int64_t i = 0; i < size; i++) {
+        assert_true(fabs(solution->sparse[i] - expected[i]) < 1e-6 * (1 + fabs(expected[i])));
+        assert_true((solution->sparse[i] == 0) == (expected[i] == 0));
+        zeros += solution->sparse[i] == 0;
+    }
+    assert_int_equal(zeros, solution->zeros);
+    assert_true(fabs(loss - solution->loss) <= 1e-9 * loss);
+    free(expected);
+}
+
+/* One or three sparsities of one problem; unstructured or n:m. */
+static void check_against_textbook(spade_context *context, source *s, bool n_of_m)
 {
     int64_t k = between(s, 1, 150), rows = between(s, 1, 20);
     const int64_t blocks[] = {1, 9, 4, 0, 25, 1000};
@@ -173,29 +202,31 @@ static void check_against_textbook(spade_context *context, source *s)
     spade_solve_options_init(&options);
     options.count = uniform(s) < 0.3 ? SPADE_COUNT_PUBLISHED : SPADE_COUNT_FLOOR;
     double *h = random_hessian(s, k, between(s, 1, 200), uniform(s) < 0.5);
-    float *dense = random_weights(s, rows * k), *sparse = malloc((size_t)(rows * k) * sizeof *sparse);
-    double *expected = malloc((size_t)(rows * k) * sizeof *expected);
+    float *dense = random_weights(s, rows * k);
+    spade_solution solutions[3];
+    int count = n_of_m || uniform(s) < 0.5 ? 1 : 3;
+    for (int i = 0; i < count; i++) {
+        solutions[i] = (spade_solution){.sparsity = sparsities[between(s, 0, 4)],
+                                        .sparse = malloc((size_t)(rows * k) * sizeof(float))};
+    }
     spade_problem p = {.rows = rows,
                        .columns = k,
                        .block = blocks[between(s, 0, 5)],
-                       .sparsity = sparsities[between(s, 0, 4)],
                        .hessian = h,
                        .dense = dense,
-                       .sparse = sparse};
-    assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
-    double loss = textbook(&p, options.damping, options.count == SPADE_COUNT_PUBLISHED, expected);
-    int64_t zeros = 0;
-    for (int64_t i = 0; i < rows * k; i++) {
-        assert_true(fabs(sparse[i] - expected[i]) < 1e-6 * (1 + fabs(expected[i])));
-        assert_true((sparse[i] == 0) == (expected[i] == 0));
-        zeros += sparse[i] == 0;
+                       .solutions = solutions,
+                       .solution_count = count};
+    if (n_of_m) {
+        p.of = (int)between(s, 1, 40);
+        p.keep = (int)between(s, 0, p.of);
     }
-    assert_int_equal(zeros, p.zeros);
-    assert_true(fabs(loss - p.loss) <= 1e-9 * loss);
+    assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
+    for (int i = 0; i < count; i++) {
+        check_solution(&p, i, &options);
+        free(solutions[i].sparse);
+    }
     free(h);
     free(dense);
-    free(sparse);
-    free(expected);
 }
 
 static void test_fast_is_the_textbook_sweep(void **state)
@@ -203,7 +234,16 @@ static void test_fast_is_the_textbook_sweep(void **state)
     (void)state;
     spade_context *context = make_context(2, 0);
     source s = {.key = 1};
-    for (int i = 0; i < 60; i++) { check_against_textbook(context, &s); }
+    for (int i = 0; i < 60; i++) { check_against_textbook(context, &s, false); }
+    spade_context_destroy(context);
+}
+
+static void test_n_of_m_is_the_textbook_sweep(void **state)
+{
+    (void)state;
+    spade_context *context = make_context(2, 0);
+    source s = {.key = 7};
+    for (int i = 0; i < 60; i++) { check_against_textbook(context, &s, true); }
     spade_context_destroy(context);
 }
 
@@ -258,6 +298,7 @@ static void test_select_is_a_sort(void **state)
 
 static double quadratic_form(const spade_problem *p, double damping)
 {
+    const float *sparse = p->solutions[0].sparse;
     int64_t k = p->columns, size = p->rows * k;
     double *h = malloc((size_t)(k * k) * sizeof *h), *w = malloc((size_t)size * sizeof *w), loss = 0;
     memcpy(h, p->hessian, (size_t)(k * k) * sizeof *h);
@@ -266,8 +307,7 @@ static double quadratic_form(const spade_problem *p, double damping)
     for (int64_t r = 0; r < p->rows; r++) {
         for (int64_t i = 0; i < k; i++) {
             for (int64_t j = 0; j < k; j++) {
-                loss +=
-                    (w[r * k + i] - p->sparse[r * k + i]) * h[i * k + j] * (w[r * k + j] - p->sparse[r * k + j]) / 2;
+                loss += (w[r * k + i] - sparse[r * k + i]) * h[i * k + j] * (w[r * k + j] - sparse[r * k + j]) / 2;
             }
         }
     }
@@ -285,35 +325,37 @@ static void test_baselines(void **state)
     int64_t rows = 16, k = 63, size = rows * k;
     double *h = random_hessian(&s, k, 100, true), losses[3];
     float *dense = random_weights(&s, size), *sparse = malloc((size_t)size * sizeof *sparse);
-    for (int solver = 0; solver < 3; solver++) {
+    const spade_solver solvers[] = {SPADE_SOLVER_FAST, SPADE_SOLVER_MAGNITUDE, SPADE_SOLVER_RANDOM};
+    for (int i = 0; i < 3; i++) {
+        spade_solver solver = solvers[i];
         spade_solve_options options;
         spade_solve_options_init(&options);
-        options.solver = (spade_solver)solver;
+        spade_solution solution = {.sparsity = 0.7, .sparse = sparse};
         spade_problem p = {.rows = rows,
                            .columns = k,
                            .block = 9,
-                           .sparsity = 0.7,
+                           .solver = solver,
                            .hessian = h,
                            .dense = dense,
-                           .sparse = sparse,
-                           .stream = 5};
+                           .stream = 5,
+                           .solutions = &solution,
+                           .solution_count = 1};
         assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
-        losses[solver] = p.loss;
-        assert_true(fabs(p.loss - quadratic_form(&p, options.damping)) <= 1e-6 * p.loss);
+        losses[i] = solution.loss;
+        assert_true(fabs(solution.loss - quadratic_form(&p, options.damping)) <= 1e-6 * solution.loss);
         if (solver == SPADE_SOLVER_FAST) { continue; }
         for (int64_t b = 0; b < k; b += 9) {
             int64_t zeros = 0;
-            for (int64_t i = 0; i < rows * 9; i++) {
-                int64_t at = i / 9 * k + b + i % 9;
-                bool dead = h[(b + i % 9) * (k + 1)] == 0;
+            for (int64_t n = 0; n < rows * 9; n++) {
+                int64_t at = n / 9 * k + b + n % 9;
+                bool dead = h[(b + n % 9) * (k + 1)] == 0;
                 assert_true(sparse[at] == 0 || sparse[at] == dense[at]);
                 zeros += sparse[at] == 0 && (solver == SPADE_SOLVER_MAGNITUDE || !dead);
             }
             if (solver == SPADE_SOLVER_MAGNITUDE) { assert_int_equal(zeros, (int64_t)floor((double)(rows * 9) * 0.7)); }
         }
     }
-    assert_true(losses[SPADE_SOLVER_FAST] < losses[SPADE_SOLVER_MAGNITUDE]);
-    assert_true(losses[SPADE_SOLVER_MAGNITUDE] < losses[SPADE_SOLVER_RANDOM]);
+    assert_true(losses[0] < losses[1] && losses[1] < losses[2]);
     free(h);
     free(dense);
     free(sparse);
@@ -328,27 +370,29 @@ static void solve_many(int threads, uint64_t memory, spade_solver solver, float 
     spade_context *context = make_context(threads, memory);
     uint64_t used = context->used;
     spade_problem problems[MANY] = {{0}};
+    spade_solution solutions[MANY];
     source s = {.key = 5};
     spade_solve_options options;
     spade_solve_options_init(&options);
-    options.solver = solver;
     options.seed = 42;
     for (int i = 0; i < MANY; i++) {
         int64_t k = 9 * (1 + 8 * i), rows = 3 + 5 * i;
         float *dense = random_weights(&s, rows * k);
         results[i] = i % 2 ? dense : malloc((size_t)(rows * k) * sizeof *dense);
+        solutions[i] = (spade_solution){.sparsity = 0.6, .sparse = results[i]};
         problems[i] = (spade_problem){.rows = rows,
                                       .columns = k,
                                       .block = i % 3 ? 9 : 1,
-                                      .sparsity = 0.6,
+                                      .solver = solver,
                                       .hessian = random_hessian(&s, k, 60, i == 2),
                                       .dense = dense,
-                                      .sparse = results[i],
-                                      .stream = (uint64_t)i};
+                                      .stream = (uint64_t)i,
+                                      .solutions = &solutions[i],
+                                      .solution_count = 1};
     }
     assert_int_equal(spade_solve(context, &options, problems, MANY), SPADE_OK);
     for (int i = 0; i < MANY; i++) {
-        losses[i] = problems[i].loss;
+        losses[i] = solutions[i].loss;
         free((void *)(uintptr_t)problems[i].hessian);
         if (i % 2 == 0) { free((void *)(uintptr_t)problems[i].dense); }
     }
@@ -359,14 +403,15 @@ static void solve_many(int threads, uint64_t memory, spade_solver solver, float 
 static void test_threads_and_memory_change_no_bit(void **state)
 {
     (void)state;
+    const spade_solver solvers[] = {SPADE_SOLVER_FAST, SPADE_SOLVER_MAGNITUDE, SPADE_SOLVER_RANDOM};
     for (int solver = 0; solver < 3; solver++) {
         float *a[MANY], *b[MANY];
         double x[MANY], y[MANY];
         for (int run = 0; run < 3; run++) {
             const int threads[] = {1, 2, 3};
             const uint64_t memory[] = {0, 0, UINT64_C(9) << 20};
-            solve_many(1, 0, (spade_solver)solver, a, x);
-            solve_many(threads[run], memory[run], (spade_solver)solver, b, y);
+            solve_many(1, 0, solvers[solver], a, x);
+            solve_many(threads[run], memory[run], solvers[solver], b, y);
             for (int i = 0; i < MANY; i++) {
                 size_t bytes = (size_t)((3 + 5 * i) * 9 * (1 + 8 * i)) * sizeof(float);
                 assert_memory_equal(a[i], b[i], bytes);
@@ -382,15 +427,21 @@ static void test_sparsity_zero_changes_nothing(void **state)
 {
     (void)state;
     spade_context *context = make_context(1, 0);
-    float dense[] = {1, 0, -2, 3}, sparse[4];
+    float dense[] = {1, 0, -2, 3}, sparse[4], other[4];
     const double h[4] = {1, 0, 0, 1};
     spade_solve_options options;
     spade_solve_options_init(&options);
     options.count = SPADE_COUNT_PUBLISHED;
-    spade_problem p = {.rows = 2, .columns = 2, .sparsity = 0, .hessian = h, .dense = dense, .sparse = sparse};
-    assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
-    assert_memory_equal(dense, sparse, sizeof dense);
-    assert_int_equal(p.zeros, 1);
+    spade_solution solution[2] = {{.sparsity = 0, .sparse = sparse}, {.sparsity = 0.5, .sparse = other}};
+    spade_problem p = {
+        .rows = 2, .columns = 2, .hessian = h, .dense = dense, .solutions = solution, .solution_count = 1};
+    for (p.solution_count = 1; p.solution_count <= 2; p.solution_count++) { /* alone, and beside another */
+        memset(sparse, 1, sizeof sparse);
+        assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
+        assert_memory_equal(dense, sparse, sizeof dense);
+        assert_int_equal(solution[0].zeros, 1);
+    }
+    assert_int_equal(solution[1].zeros, 3);
     spade_context_destroy(context);
 }
 
@@ -405,19 +456,32 @@ static void test_failures(void **state)
     spade_solve_options options;
     spade_solve_options_init(&options);
     for (int i = 0; i < 3; i++) {
-        spade_problem p[2] = {
-            {.rows = 2, .columns = 2, .sparsity = 0.5, .hessian = good, .dense = dense, .sparse = sparse},
-            {.rows = 2, .columns = 2, .sparsity = 0.5, .hessian = bad[i], .dense = dense, .sparse = sparse}};
+        spade_solution solution[2] = {{.sparsity = 0.5, .sparse = sparse}, {.sparsity = 0.5, .sparse = sparse}};
+        spade_problem p[2];
+        for (int k = 0; k < 2; k++) {
+            p[k] = (spade_problem){.rows = 2,
+                                   .columns = 2,
+                                   .hessian = k ? bad[i] : good,
+                                   .dense = dense,
+                                   .solutions = &solution[k],
+                                   .solution_count = 1};
+        }
         assert_int_equal(spade_solve(context, &options, p, 2), SPADE_ERROR_NUMERICAL);
         assert_int_equal(p[0].status, SPADE_OK);
         assert_int_equal(p[1].status, SPADE_ERROR_NUMERICAL);
         assert_non_null(strstr(spade_message(context), "problem 1"));
     }
-    spade_problem p = {.rows = 2, .columns = 2, .sparsity = 1.5, .hessian = good, .dense = dense, .sparse = sparse};
+    spade_solution solution = {.sparsity = 1.5, .sparse = sparse};
+    spade_problem p = {
+        .rows = 2, .columns = 2, .hessian = good, .dense = dense, .solutions = &solution, .solution_count = 1};
     assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_ERROR_ARGUMENT);
-    p.sparsity = NAN;
+    solution.sparsity = NAN;
     assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_ERROR_ARGUMENT);
-    p.sparsity = 0.5;
+    solution.sparsity = 0.5;
+    p.of = 4;
+    p.keep = 5;
+    assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_ERROR_ARGUMENT);
+    p.of = 0;
     options.damping = -1;
     assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_ERROR_ARGUMENT);
     assert_int_equal(spade_solve(context, &options, NULL, 0), SPADE_ERROR_ARGUMENT);
@@ -437,8 +501,9 @@ static void test_a_budget_that_is_too_small_is_an_error(void **state)
     float *dense = random_weights(&s, 4 * k);
     spade_solve_options options;
     spade_solve_options_init(&options);
+    spade_solution solution = {.sparsity = 0.5, .sparse = dense};
     spade_problem p = {
-        .rows = 4, .columns = k, .block = 1, .sparsity = 0.5, .hessian = h, .dense = dense, .sparse = dense};
+        .rows = 4, .columns = k, .block = 1, .hessian = h, .dense = dense, .solutions = &solution, .solution_count = 1};
     assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_ERROR_MEMORY);
     assert_int_equal(context->used, used);
     free(h);
@@ -450,6 +515,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fast_is_the_textbook_sweep),
+        cmocka_unit_test(test_n_of_m_is_the_textbook_sweep),
         cmocka_unit_test(test_factor_times_its_transpose_is_the_matrix),
         cmocka_unit_test(test_select_is_a_sort),
         cmocka_unit_test(test_baselines),

@@ -122,7 +122,8 @@ typedef struct spade_factor_args {
 
 typedef struct spade_sweep_args {
     int64_t rows, columns, block;
-    const int64_t *prune; /* host: weights to prune in each block, ceil(columns/block) numbers */
+    const int64_t *prune; /* host: weights to prune in each block, ceil(columns/block) numbers; NULL: n:m */
+    int64_t keep;         /* n:m: weights of a block that stay in each row */
     const double *v;      /* [columns, columns] upper triangular from factor */
     const double *w;      /* [rows, columns] dense weights, dead columns zero */
     double *q;            /* [rows, columns] out: sparse weights */

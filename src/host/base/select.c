@@ -61,3 +61,18 @@ void spade_select_lowest(const double *scores, int64_t rows, int64_t columns, in
         }
     }
 }
+
+void spade_select_rows(const double *scores, int64_t rows, int64_t columns, int64_t keep, uint8_t *mask)
+{
+    for (int64_t c = 0; c < columns; c++) {
+        const double *own = scores + c * rows;
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t higher = 0; /* scores that outrank this one */
+            for (int64_t other = 0; other < columns; other++) {
+                double score = scores[other * rows + r];
+                higher += score > own[r] || (score == own[r] && other > c);
+            }
+            mask[c * rows + r] = higher >= keep;
+        }
+    }
+}

@@ -14,4 +14,10 @@
 void spade_select_lowest(const double *scores, int64_t rows, int64_t columns, int64_t count, double *scratch,
                          uint8_t *mask);
 
+/*
+ * n:m: mark in each row all but the `keep` highest of the scores [columns, rows]; of equal ones the lower columns are
+ * marked.
+ */
+void spade_select_rows(const double *scores, int64_t rows, int64_t columns, int64_t keep, uint8_t *mask);
+
 #endif

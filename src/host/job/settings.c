@@ -164,7 +164,7 @@ static spade_status set_word(spade_context *context, spade_settings *settings, c
     int choice = 0;
     if (strcmp(key, "solver") == 0) {
         SPADE_TRY(choose(context, text, solvers, 3, &choice));
-        settings->trace.solve.solver = (spade_solver)choice;
+        settings->trace.solver = (spade_solver)choice;
     } else if (strcmp(key, "hessian") == 0) {
         SPADE_TRY(choose(context, text, precisions, 2, &choice));
         settings->trace.hessian = choice ? SPADE_FP64 : SPADE_FP32;

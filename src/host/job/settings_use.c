@@ -82,7 +82,7 @@ json_t *spade_settings_json(const spade_settings *settings)
     json_t *all = json_pack(
         "{s:I, s:I, s:o, s:s, s:s, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "variants",
         (json_int_t)settings->augment.variants, "seed", (json_int_t)settings->seed, "sparsity", sparsity_json(settings),
-        "solver", solvers[trace->solve.solver], "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "count",
+        "solver", solvers[trace->solver], "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "count",
         trace->solve.count == SPADE_COUNT_PUBLISHED ? "published" : "floor", "damping", trace->solve.damping, "layers",
         strings(&settings->include), "skip", strings(&settings->skip), "block", (json_int_t)trace->block, "methods",
         methods, "classes", classes, "output", settings->softmax ? "softmax" : "logits", "steps",

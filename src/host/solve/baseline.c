@@ -43,17 +43,22 @@ void spade_solve_baseline(spade_device *device, const spade_solve_options *optio
     memcpy(sparse, w, (size_t)size * sizeof *w);
     for (int64_t from = 0, b = 0; from < k; from += solving->block, b++) {
         int64_t to = from + solving->block < k ? from + solving->block : k;
-        if (options->solver == SPADE_SOLVER_MAGNITUDE) {
+        if (p->solver == SPADE_SOLVER_MAGNITUDE) {
             magnitude_scores(w, rows, k, from, to, scores);
         } else {
             random_scores(options->seed, p->stream, rows, from, to, scores);
         }
-        spade_select_lowest(scores, rows, to - from, solving->prune[b], scratch, mask);
+        if (p->of) {
+            spade_select_rows(scores, rows, to - from, p->keep, mask);
+        } else {
+            spade_select_lowest(scores, rows, to - from, solving->prune[b], scratch, mask);
+        }
         for (int64_t i = 0; i < rows * (to - from); i++) {
             if (mask[i]) { sparse[i % rows * k + from + i / rows] = 0.0; }
         }
     }
     double *removed = solving->workspace, *product = removed + size;
     for (int64_t i = 0; i < size; i++) { removed[i] = w[i] - sparse[i]; }
-    p->loss = device->backend->quadratic_form(device, rows, k, solving->host_hessian, removed, product) / 2;
+    solving->solution->loss =
+        device->backend->quadratic_form(device, rows, k, solving->host_hessian, removed, product) / 2;
 }

@@ -4,36 +4,41 @@
  */
 #include "solve/schedule.h"
 
-static spade_status factor_all(spade_device *device, spade_solving *flight, int n)
+static bool is_fast(const spade_solving *s)
+{
+    return s->problem->solver == SPADE_SOLVER_FAST && s->problem->status == SPADE_OK;
+}
+
+spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int n)
 {
     spade_factor_args *args = calloc((size_t)n, sizeof *args);
     if (!args) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d factors", n); }
     int count = 0;
     for (int i = 0; i < n; i++) {
-        if (flight[i].problem->status != SPADE_OK) { continue; }
+        if (!is_fast(&flight[i])) { continue; }
         args[count++] = (spade_factor_args){.k = flight[i].problem->columns, .hessian = flight[i].hessian};
     }
     spade_status status = device->backend->factor(device, args, count);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
-        if (flight[i].problem->status == SPADE_OK) { flight[i].problem->status = args[at++].status; }
+        if (is_fast(&flight[i])) { flight[i].problem->status = args[at++].status; }
     }
     free(args);
     return status;
 }
 
-spade_status spade_solve_fast(spade_device *device, spade_solving *flight, int n)
+spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int n)
 {
-    SPADE_TRY(factor_all(device, flight, n));
     spade_sweep_args *args = calloc((size_t)n, sizeof *args);
     if (!args) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
     int count = 0;
     for (int i = 0; i < n; i++) {
         const spade_solving *s = &flight[i];
-        if (s->problem->status != SPADE_OK) { continue; }
+        if (!is_fast(s) || !s->solution) { continue; }
         args[count++] = (spade_sweep_args){.rows = s->problem->rows,
                                            .columns = s->problem->columns,
                                            .block = s->block,
-                                           .prune = s->prune,
+                                           .prune = s->problem->of ? NULL : s->prune,
+                                           .keep = s->problem->keep,
                                            .v = s->hessian,
                                            .w = s->dense,
                                            .q = s->sparse,
@@ -41,7 +46,7 @@ spade_status spade_solve_fast(spade_device *device, spade_solving *flight, int n
     }
     spade_status status = device->backend->sweep(device, args, count);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
-        if (flight[i].problem->status == SPADE_OK) { flight[i].problem->loss = args[at++].loss; }
+        if (is_fast(&flight[i]) && flight[i].solution) { flight[i].solution->loss = args[at++].loss; }
     }
     free(args);
     return status;

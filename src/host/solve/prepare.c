@@ -32,12 +32,12 @@ bool spade_solve_prepare(double *h, int64_t k, double damping, double *w, int64_
     return !isnan(sum) && isfinite(trace);
 }
 
-void spade_solve_counts(const spade_problem *problem, spade_count count, int64_t block, int64_t *prune)
+void spade_solve_counts(const spade_problem *problem, double sparsity, spade_count count, int64_t block, int64_t *prune)
 {
     for (int64_t from = 0, b = 0; from < problem->columns; from += block, b++) {
         int64_t width = problem->columns - from < block ? problem->columns - from : block;
         int64_t all = problem->rows * width;
-        int64_t wanted = (int64_t)floor((double)all * problem->sparsity) + (count == SPADE_COUNT_PUBLISHED ? 1 : 0);
+        int64_t wanted = (int64_t)floor((double)all * sparsity) + (count == SPADE_COUNT_PUBLISHED ? 1 : 0);
         prune[b] = wanted < all ? wanted : all;
     }
 }

@@ -21,9 +21,10 @@ typedef struct spade_solving {
     spade_problem *problem;
     int index; /* of the problem in the caller's list */
     int64_t block, blocks;
-    int64_t *prune;         /* [blocks] */
-    double *hessian;        /* device [K, K]: damped, then V */
-    double *dense, *sparse; /* device [R, K], float64 */
+    spade_solution *solution; /* the one at hand; NULL: no more of this problem */
+    int64_t *prune;           /* [blocks], of the solution at hand */
+    double *hessian;          /* device [K, K]: damped, then V */
+    double *dense, *sparse;   /* device [R, K], float64 */
     void *workspace;
     size_t workspace_bytes;
     double *host_hessian, *host_weights,
@@ -31,8 +32,9 @@ typedef struct spade_solving {
     double seconds;
 } spade_solving;
 
-/* fast.c: factors and sweeps of the problems in flight */
-spade_status spade_solve_fast(spade_device *device, spade_solving *flight, int n);
+/* fast.c: factors of the fast problems in flight; then a sweep of each one's solution at hand */
+spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int n);
+spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int n);
 /* baseline.c: magnitude and random; host memory only */
 void spade_solve_baseline(spade_device *device, const spade_solve_options *options, spade_solving *solving);
 

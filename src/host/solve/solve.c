@@ -26,13 +26,17 @@ typedef struct schedule {
 
 void spade_solve_options_init(spade_solve_options *options)
 {
-    *options =
-        (spade_solve_options){.solver = SPADE_SOLVER_FAST, .count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0};
+    *options = (spade_solve_options){.count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0};
 }
 
 static int64_t clip_block(int64_t columns, int64_t block)
 {
     return block <= 0 || block > columns ? columns : block;
+}
+
+static int64_t problem_block(const spade_problem *p)
+{
+    return clip_block(p->columns, p->of ? p->of : p->block);
 }
 
 /* Scratch of the sweep, or of a baseline (baseline.c says what is in it). */
@@ -81,7 +85,7 @@ static spade_status open_problem(const schedule *s, int index, spade_solving *v)
     spade_problem *p = &s->problems[index];
     const spade_backend *backend = s->device->backend;
     size_t h = (size_t)(p->columns * p->columns) * sizeof(double), w = (size_t)(p->rows * p->columns) * sizeof(double);
-    *v = (spade_solving){.problem = p, .index = index, .block = clip_block(p->columns, p->block)};
+    *v = (spade_solving){.problem = p, .index = index, .block = problem_block(p)};
     v->blocks = (p->columns + v->block - 1) / v->block;
     v->workspace_bytes = workspace_bytes(s->device, p->rows, p->columns, v->block);
     spade_status status = SPADE_OK;
@@ -102,7 +106,6 @@ static spade_status open_problem(const schedule *s, int index, spade_solving *v)
         SPADE_GOTO(spade_alloc(s->context, w, "the weights of a layer", (void **)&v->host_weights));
         SPADE_GOTO(spade_alloc(s->context, w, "the sparse weights of a layer", (void **)&v->host_sparse));
     }
-    spade_solve_counts(p, s->options->count, v->block, v->prune);
     return SPADE_OK;
 done:
     close_problem(s, v);
@@ -125,31 +128,64 @@ static void prepare_problem(const schedule *s, spade_solving *v)
     v->seconds = spade_now() - start;
 }
 
-static void finish_problem(spade_solving *v)
+/* Nothing to prune in any solution: no Hessian is needed. */
+static bool is_kept(const spade_problem *p)
+{
+    for (int i = 0; i < p->solution_count; i++) {
+        if (p->solutions[i].sparsity != 0) { return false; }
+    }
+    return true;
+}
+
+/* S = 0: the layer stays as it is. */
+static void keep_solution(const spade_problem *p, spade_solution *solution)
+{
+    int64_t size = p->rows * p->columns;
+    if (solution->sparse != p->dense) { memcpy(solution->sparse, p->dense, (size_t)size * sizeof *solution->sparse); }
+    solution->zeros = 0;
+    for (int64_t i = 0; i < size; i++) { solution->zeros += p->dense[i] == 0.0f; }
+    solution->loss = 0;
+}
+
+/* The next solution of a problem: round from 0. */
+static void begin_solution(const schedule *s, spade_solving *v, int round)
 {
     spade_problem *p = v->problem;
-    if (p->status != SPADE_OK) { return; }
-    p->zeros = 0;
+    v->solution = NULL;
+    if (round >= p->solution_count || p->status != SPADE_OK) { return; }
+    if (p->solutions[round].sparsity == 0) {
+        keep_solution(p, &p->solutions[round]);
+        return;
+    }
+    v->solution = &p->solutions[round];
+    spade_solve_counts(p, v->solution->sparsity, s->options->count, v->block, v->prune);
+}
+
+static void finish_solution(spade_solving *v)
+{
+    spade_problem *p = v->problem;
+    spade_solution *solution = v->solution;
+    if (!solution) { return; }
+    solution->zeros = 0;
     for (int64_t i = 0; i < p->rows * p->columns; i++) {
         float value = (float)v->host_sparse[i];
         if (!isfinite(value)) { p->status = SPADE_ERROR_NUMERICAL; }
-        p->zeros += value == 0.0f;
-        p->sparse[i] = value;
+        solution->zeros += value == 0.0f;
+        solution->sparse[i] = value;
     }
-    if (!isfinite(p->loss)) { p->status = SPADE_ERROR_NUMERICAL; }
-    p->seconds = v->seconds;
+    if (!isfinite(solution->loss)) { p->status = SPADE_ERROR_NUMERICAL; }
 }
 
 /* ---- flights */
 
-/* Multiply-adds of factor and sweep. */
+/* Multiply-adds of factor and sweeps. */
 static double problem_work(const spade_problem *p)
 {
     double k = (double)p->columns, r = (double)p->rows;
-    return k * k * (k / 3 + r) + 100 * k * r;
+    return k * k * (k / 3 + r * p->solution_count) + 100 * k * r * p->solution_count;
 }
 
-static spade_status run_fast(const schedule *s, spade_solving *flight, int n)
+static spade_status upload(const schedule *s, spade_solving *flight, int n)
 {
     const spade_backend *backend = s->device->backend;
     for (int i = 0; i < n && !backend->host_memory; i++) {
@@ -157,9 +193,16 @@ static spade_status run_fast(const schedule *s, spade_solving *flight, int n)
         SPADE_TRY(backend->upload(s->device, flight[i].hessian, flight[i].host_hessian, k * k * sizeof(double)));
         SPADE_TRY(backend->upload(s->device, flight[i].dense, flight[i].host_weights, r * k * sizeof(double)));
     }
-    SPADE_TRY(spade_solve_fast(s->device, flight, n));
+    return SPADE_OK;
+}
+
+static spade_status run_fast(const schedule *s, spade_solving *flight, int n)
+{
+    const spade_backend *backend = s->device->backend;
+    SPADE_TRY(spade_solve_sweep(s->device, flight, n));
     for (int i = 0; i < n && !backend->host_memory; i++) {
         size_t bytes = (size_t)(flight[i].problem->columns * flight[i].problem->rows) * sizeof(double);
+        if (flight[i].problem->solver != SPADE_SOLVER_FAST || !flight[i].solution) { continue; }
         SPADE_TRY(backend->download(s->device, flight[i].host_sparse, flight[i].sparse, bytes));
     }
     return backend->synchronize(s->device);
@@ -170,7 +213,9 @@ static void run_baselines(const schedule *s, spade_solving *flight, int n)
     int before = spade_team(1);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->context->threads)
     for (int i = 0; i < n; i++) {
-        if (flight[i].problem->status == SPADE_OK) { spade_solve_baseline(s->device, s->options, &flight[i]); }
+        if (flight[i].problem->solver != SPADE_SOLVER_FAST && flight[i].solution) {
+            spade_solve_baseline(s->device, s->options, &flight[i]);
+        }
     }
     spade_team(before);
 }
@@ -178,42 +223,37 @@ static void run_baselines(const schedule *s, spade_solving *flight, int n)
 static spade_status run_flight(schedule *s, spade_solving *flight, int n)
 {
     double work = 0;
+    int rounds = 0;
     int threads = s->device->backend->host_memory ? s->context->threads : 1; /* downloads come from one thread */
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int i = 0; i < n; i++) { prepare_problem(s, &flight[i]); }
     double start = spade_now();
-    if (s->options->solver == SPADE_SOLVER_FAST) {
+    SPADE_TRY(upload(s, flight, n));
+    SPADE_TRY(spade_solve_factor(s->device, flight, n));
+    for (int i = 0; i < n; i++) {
+        rounds = flight[i].problem->solution_count > rounds ? flight[i].problem->solution_count : rounds;
+    }
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < n; i++) { begin_solution(s, &flight[i], round); }
         SPADE_TRY(run_fast(s, flight, n));
-    } else {
         run_baselines(s, flight, n);
+        for (int i = 0; i < n; i++) { finish_solution(&flight[i]); }
     }
     /* problems of a flight run at once: each gets its part of the time by its operations */
     double seconds = spade_now() - start;
     for (int i = 0; i < n; i++) { work += problem_work(flight[i].problem); }
     for (int i = 0; i < n; i++) {
-        flight[i].seconds += seconds * problem_work(flight[i].problem) / work;
-        finish_problem(&flight[i]);
+        flight[i].problem->seconds = flight[i].seconds + seconds * problem_work(flight[i].problem) / work;
     }
     s->work_done += work;
     spade_report_progress(s->context, "solve", s->work_done, s->work_total);
     return SPADE_OK;
 }
 
-/* S = 0: the layer stays as it is. */
-static void keep_problem(spade_problem *p)
-{
-    int64_t size = p->rows * p->columns;
-    if (p->sparse != p->dense) { memcpy(p->sparse, p->dense, (size_t)size * sizeof *p->sparse); }
-    p->zeros = 0;
-    for (int64_t i = 0; i < size; i++) { p->zeros += p->dense[i] == 0.0f; }
-    p->loss = p->seconds = 0;
-    p->status = SPADE_OK;
-}
-
 static uint64_t problem_bytes(const schedule *s, int index)
 {
     const spade_problem *p = &s->problems[index];
-    return spade_solve_bytes(s->context, p->rows, p->columns, p->block);
+    return spade_solve_bytes(s->context, p->rows, p->columns, problem_block(p));
 }
 
 /* How many problems from `first` on fly together: within `limit` bytes, at least one. */
@@ -252,20 +292,35 @@ static spade_status run_schedule(schedule *s)
 
 /* ---- the calls */
 
+static spade_status check_solutions(spade_context *context, const spade_problem *p, int index, bool fetched)
+{
+    for (int i = 0; i < p->solution_count; i++) {
+        double sparsity = p->solutions[i].sparsity;
+        if (!(sparsity >= 0 && sparsity <= 1)) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: sparsity %g is not between 0 and 1", index,
+                              sparsity);
+        }
+        if (!p->dense || !p->solutions[i].sparse || (!p->hessian && !fetched && sparsity > 0)) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: no weights or no Hessian", index);
+        }
+    }
+    return SPADE_OK;
+}
+
 static spade_status check_problem(spade_context *context, const spade_problem *p, int index, bool fetched)
 {
     if (p->rows <= 0 || p->columns <= 0 || p->rows > INT32_MAX || p->columns > INT32_MAX || p->block < 0) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: %lld rows, %lld columns, block %lld", index,
                           (long long)p->rows, (long long)p->columns, (long long)p->block);
     }
-    if (!(p->sparsity >= 0 && p->sparsity <= 1)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: sparsity %g is not between 0 and 1", index,
-                          p->sparsity);
+    if ((unsigned)p->solver > SPADE_SOLVER_RANDOM) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: unknown solver %d", index, (int)p->solver);
     }
-    if (!p->dense || !p->sparse || (!p->hessian && !fetched && p->sparsity > 0)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: no weights or no Hessian", index);
+    if (p->of && (p->of < 0 || p->keep < 0 || p->keep > p->of)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: %d of every %d columns cannot stay", index,
+                          p->keep, p->of);
     }
-    return SPADE_OK;
+    return check_solutions(context, p, index, fetched);
 }
 
 /* Largest first, so that a flight's problems are alike; equal ones in the caller's order. */
@@ -301,16 +356,19 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
     if (!(options->damping >= 0 && isfinite(options->damping))) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
     }
-    if ((unsigned)options->solver > SPADE_SOLVER_RANDOM || (unsigned)options->count > SPADE_COUNT_PUBLISHED) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown solver %d or count %d", (int)options->solver,
-                          (int)options->count);
+    if ((unsigned)options->count > SPADE_COUNT_PUBLISHED) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown count %d", (int)options->count);
     }
     for (int i = 0; i < count; i++) { SPADE_TRY(check_problem(context, &problems[i], i, fetch != NULL)); }
     s.order = malloc(((size_t)count + 1) * sizeof *s.order);
     if (!s.order) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", count); }
     for (int i = 0; i < count; i++) {
-        if (problems[i].sparsity == 0) {
-            keep_problem(&problems[i]);
+        problems[i].status = SPADE_OK;
+        problems[i].seconds = 0;
+        if (is_kept(&problems[i])) {
+            for (int k = 0; k < problems[i].solution_count; k++) {
+                keep_solution(&problems[i], &problems[i].solutions[k]);
+            }
             continue;
         }
         s.order[s.count++] = i;

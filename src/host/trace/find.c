@@ -22,6 +22,7 @@ typedef struct search {
 typedef struct problem_list {
     const spade_hessians *hessians;
     spade_problem *problems;
+    spade_solution *solutions; /* one a problem */
     int *slot;
     int64_t *group;
     int count;
@@ -87,6 +88,7 @@ static spade_status explain_budget(const search *s, int layer)
 static void free_problems(problem_list *list)
 {
     free(list->problems);
+    free(list->solutions);
     free(list->slot);
     free(list->group);
 }
@@ -98,9 +100,10 @@ static spade_status make_problems(const search *s, const int *layers, int count,
     for (int i = 0; i < count; i++) { total += (size_t)s->graph->layers[layers[i]].groups; }
     *list = (problem_list){.hessians = hessians};
     list->problems = calloc(total + 1, sizeof *list->problems);
+    list->solutions = calloc(total + 1, sizeof *list->solutions);
     list->slot = calloc(total + 1, sizeof *list->slot);
     list->group = calloc(total + 1, sizeof *list->group);
-    if (!list->problems || !list->slot || !list->group) {
+    if (!list->problems || !list->solutions || !list->slot || !list->group) {
         return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %zu problems", total);
     }
     for (int i = 0; i < count; i++) {
@@ -110,13 +113,17 @@ static spade_status make_problems(const search *s, const int *layers, int count,
             int64_t rows = l->rows / l->groups, offset = g * rows * l->columns;
             list->slot[at] = i;
             list->group[at] = g;
+            list->solutions[at] = (spade_solution){.sparsity = s->sparsities[layers[i]],
+                                                   .sparse = s->trace->base.overlay[layers[i]] + offset};
             list->problems[at] = (spade_problem){.rows = rows,
                                                  .columns = l->columns,
                                                  .block = spade_trace_block(l, s->options),
-                                                 .sparsity = s->sparsities[layers[i]],
+                                                 .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
+                                                 .solver = s->options->solver,
                                                  .dense = l->weights + offset,
-                                                 .sparse = s->trace->base.overlay[layers[i]] + offset,
-                                                 .stream = (uint64_t)layers[i] << 32 | (uint64_t)g};
+                                                 .stream = (uint64_t)layers[i] << 32 | (uint64_t)g,
+                                                 .solutions = &list->solutions[at],
+                                                 .solution_count = 1};
         }
     }
     return SPADE_OK;
@@ -146,8 +153,8 @@ static spade_status solve_pass(const search *s, const int *layers, int count, co
     }
     for (int p = 0; status == SPADE_OK && p < list.count; p++) {
         spade_trace_layer *info = &s->trace->layers[layers[list.slot[p]]];
-        info->zeros = (list.group[p] ? info->zeros : 0) + list.problems[p].zeros;
-        info->loss += list.problems[p].loss;
+        info->zeros = (list.group[p] ? info->zeros : 0) + list.solutions[p].zeros;
+        info->loss += list.solutions[p].loss;
         info->seconds += list.problems[p].seconds;
         info->solved = true;
     }

@@ -22,7 +22,8 @@ enum { PANEL = 128 };
 
 /* Working memory of one sweep. Columns of the panel at hand count from its first column. */
 typedef struct sweep {
-    int64_t rows, columns, block, panel;
+    int64_t rows, columns, block, panel, keep;
+    const int64_t *prune; /* NULL: n:m */
     const double *v;
     double *removed; /* D [columns, rows] */
     double *left;    /* sum over the finished columns of D_i V_ij, for the columns of the panel: [panel, rows] */
@@ -54,8 +55,12 @@ size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64
 
 static sweep lay_out(const spade_sweep_args *args)
 {
-    sweep s = {
-        .rows = args->rows, .columns = args->columns, .block = clip_block(args->columns, args->block), .v = args->v};
+    sweep s = {.rows = args->rows,
+               .columns = args->columns,
+               .block = clip_block(args->columns, args->block),
+               .keep = args->keep,
+               .prune = args->prune,
+               .v = args->v};
     s.panel = panel_of(s.columns, s.block);
     s.removed = args->workspace;
     s.left = s.removed + s.rows * s.columns;
@@ -81,7 +86,7 @@ static void add_removed(const sweep *s, int64_t first, int64_t last, int64_t fro
 }
 
 /* Which weights of the block [from, to) go. `left` and `weights` are those of its first column. */
-static void choose(const sweep *s, int64_t from, int64_t to, const double *left, const double *weights, int64_t count)
+static void choose(const sweep *s, int64_t from, int64_t to, const double *left, const double *weights)
 {
     int64_t width = to - from;
     memcpy(s->scores, left, (size_t)(width * s->rows) * sizeof *left);
@@ -97,7 +102,11 @@ static void choose(const sweep *s, int64_t from, int64_t to, const double *left,
             score[r] = error * error;
         }
     }
-    spade_select_lowest(s->scores, s->rows, width, count, s->scratch, s->mask);
+    if (s->prune) {
+        spade_select_lowest(s->scores, s->rows, width, s->prune[from / s->block], s->scratch, s->mask);
+    } else {
+        spade_select_rows(s->scores, s->rows, width, s->keep, s->mask);
+    }
 }
 
 /* Prune one column. left: its sums, complete; weights: W_j in, Q_j out. Returns the sum of err^2. */
@@ -157,7 +166,7 @@ static void sweep_problem(spade_sweep_args *args)
         for (int64_t from = first; from < last; from += s.block) {
             int64_t to = from + s.block < last ? from + s.block : last, at = (from - first) * s.rows;
             add_removed(&s, first, from, from, to, s.left + at);
-            choose(&s, from, to, s.left + at, s.weights + at, args->prune[from / s.block]);
+            choose(&s, from, to, s.left + at, s.weights + at);
             sum += prune_block(&s, from, to, s.left + at, s.weights + at);
         }
         store_panel(&s, args->q, first, last);
