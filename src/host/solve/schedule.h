@@ -16,6 +16,10 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
 /* Bytes that one problem needs while it is solved. */
 uint64_t spade_solve_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t block);
 
+/* The same for a problem of the exact solver and the others of its pool. */
+uint64_t spade_solve_exact_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t group,
+                                 int64_t problems);
+
 /* A problem in flight. */
 typedef struct spade_solving {
     spade_problem *problem;
@@ -37,5 +41,24 @@ spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int
 spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int n);
 /* baseline.c: magnitude and random; host memory only */
 void spade_solve_baseline(spade_device *device, const spade_solve_options *options, spade_solving *solving);
+
+/* solve.c: sparsity 0, the weights as they are */
+void spade_solve_keep(const spade_problem *problem, spade_solution *solution);
+
+/* exact.c: the problems of a call that ask for the exact solver and have something to prune, pool by pool. */
+typedef struct spade_exact_call {
+    spade_context *context;
+    const spade_solve_options *options;
+    spade_problem *problems;
+    int count;
+    spade_solve_fetch_fn fetch; /* may be NULL */
+    const void *user;
+    double work_total, work_done; /* for progress */
+} spade_exact_call;
+spade_status spade_solve_exact(spade_exact_call *call);
+/* Multiply-adds of one problem. */
+double spade_solve_exact_work(const spade_problem *problem);
+/* Columns of one group of the problem. */
+int64_t spade_solve_exact_group(const spade_problem *problem);
 
 #endif

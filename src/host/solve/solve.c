@@ -138,13 +138,14 @@ static bool is_kept(const spade_problem *p)
 }
 
 /* S = 0: the layer stays as it is. */
-static void keep_solution(const spade_problem *p, spade_solution *solution)
+void spade_solve_keep(const spade_problem *p, spade_solution *solution)
 {
     int64_t size = p->rows * p->columns;
     if (solution->sparse != p->dense) { memcpy(solution->sparse, p->dense, (size_t)size * sizeof *solution->sparse); }
     solution->zeros = 0;
     for (int64_t i = 0; i < size; i++) { solution->zeros += p->dense[i] == 0.0f; }
     solution->loss = 0;
+    if (solution->counts) { memset(solution->counts, 0, (size_t)p->rows * sizeof *solution->counts); }
 }
 
 /* The next solution of a problem: round from 0. */
@@ -154,7 +155,7 @@ static void begin_solution(const schedule *s, spade_solving *v, int round)
     v->solution = NULL;
     if (round >= p->solution_count || p->status != SPADE_OK) { return; }
     if (p->solutions[round].sparsity == 0) {
-        keep_solution(p, &p->solutions[round]);
+        spade_solve_keep(p, &p->solutions[round]);
         return;
     }
     v->solution = &p->solutions[round];
@@ -182,6 +183,7 @@ static void finish_solution(spade_solving *v)
 static double problem_work(const spade_problem *p)
 {
     double k = (double)p->columns, r = (double)p->rows;
+    if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_work(p); }
     return k * k * (k / 3 + r * p->solution_count) + 100 * k * r * p->solution_count;
 }
 
@@ -290,6 +292,20 @@ static spade_status run_schedule(schedule *s)
     return SPADE_OK;
 }
 
+/* What the exact solver is asked for comes after the flights: it has memory and threads to itself. */
+static spade_status run_exact(const schedule *s, int count)
+{
+    spade_exact_call call = {.context = s->context,
+                             .options = s->options,
+                             .problems = s->problems,
+                             .count = count,
+                             .fetch = s->fetch,
+                             .user = s->user,
+                             .work_total = s->work_total,
+                             .work_done = s->work_done};
+    return spade_solve_exact(&call);
+}
+
 /* ---- the calls */
 
 static spade_status check_solutions(spade_context *context, const spade_problem *p, int index, bool fetched)
@@ -307,6 +323,23 @@ static spade_status check_solutions(spade_context *context, const spade_problem 
     return SPADE_OK;
 }
 
+static spade_status check_exact(spade_context *context, const spade_problem *p, int index)
+{
+    if (p->of) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: the exact solver does not choose %d of every %d",
+                          index, p->keep, p->of);
+    }
+    if ((unsigned)p->group > SPADE_GROUP_CHANNELS_LAST) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: unknown group %d", index, (int)p->group);
+    }
+    bool whole = p->group != SPADE_GROUP_CHANNELS_LAST || p->kernel < 1 || p->columns % p->kernel == 0;
+    if (p->kernel < 1 || p->kernel > p->columns || !whole) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: a kernel of %lld columns, of %lld", index,
+                          (long long)p->kernel, (long long)p->columns);
+    }
+    return SPADE_OK;
+}
+
 static spade_status check_problem(spade_context *context, const spade_problem *p, int index, bool fetched)
 {
     if (p->rows <= 0 || p->columns <= 0 || p->rows > INT32_MAX || p->columns > INT32_MAX || p->block < 0) {
@@ -316,6 +349,7 @@ static spade_status check_problem(spade_context *context, const spade_problem *p
     if ((unsigned)p->solver > SPADE_SOLVER_RANDOM) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: unknown solver %d", index, (int)p->solver);
     }
+    if (p->solver == SPADE_SOLVER_EXACT) { SPADE_TRY(check_exact(context, p, index)); }
     if (p->of && (p->of < 0 || p->keep < 0 || p->keep > p->of)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: %d of every %d columns cannot stay", index,
                           p->keep, p->of);
@@ -367,16 +401,17 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
         problems[i].seconds = 0;
         if (is_kept(&problems[i])) {
             for (int k = 0; k < problems[i].solution_count; k++) {
-                keep_solution(&problems[i], &problems[i].solutions[k]);
+                spade_solve_keep(&problems[i], &problems[i].solutions[k]);
             }
             continue;
         }
-        s.order[s.count++] = i;
         s.work_total += problem_work(&problems[i]);
+        if (problems[i].solver != SPADE_SOLVER_EXACT) { s.order[s.count++] = i; }
     }
     qsort_r(s.order, (size_t)s.count, sizeof *s.order, compare_problems, problems);
     spade_status status = run_schedule(&s);
     free(s.order);
+    if (status == SPADE_OK) { status = run_exact(&s, count); }
     return status == SPADE_OK ? first_failure(context, problems, count) : status;
 }
 
