@@ -259,8 +259,12 @@ static void test_factor_times_its_transpose_is_the_matrix(void **state)
         for (int64_t d = 0; d < k; d++) { h[d * k + d] += 0.1; }
         double *v = malloc((size_t)(k * k) * sizeof *v);
         memcpy(v, h, (size_t)(k * k) * sizeof *v);
+        const spade_backend *backend = context->device->backend;
         spade_factor_args args = {.k = k, .hessian = v};
-        assert_int_equal(context->device->backend->factor(context->device, &args, 1), SPADE_OK);
+        size_t bytes = backend->factor_workspace_bytes(context->device, k);
+        assert_int_equal(backend->alloc(context->device, bytes, "workspace", &args.workspace), SPADE_OK);
+        assert_int_equal(backend->factor(context->device, &args, 1), SPADE_OK);
+        backend->free(context->device, args.workspace, bytes);
         assert_int_equal(args.status, SPADE_OK);
         for (int64_t i = 0; i < k; i++) {
             for (int64_t j = i; j < k; j++) {

@@ -117,6 +117,7 @@ typedef struct spade_patches {
 typedef struct spade_factor_args {
     int64_t k;
     double *hessian;     /* [k, k] symmetric in; V out: H = V V^T, V upper triangular (row major), rest undefined */
+    void *workspace;     /* factor_workspace_bytes */
     spade_status status; /* SPADE_ERROR_NUMERICAL: not positive definite */
 } spade_factor_args;
 
@@ -200,6 +201,7 @@ typedef struct spade_backend {
     /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own
      */
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
+    size_t (*factor_workspace_bytes)(spade_device *device, int64_t k);
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
     size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block);
     /* tr (d h d^T): h [k, k] symmetric, upper triangle read; d, scratch [rows, k]. One thread's: callers run many at

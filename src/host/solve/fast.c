@@ -16,7 +16,7 @@ spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int
     int count = 0;
     for (int i = 0; i < n; i++) {
         if (!is_fast(&flight[i])) { continue; }
-        args[count++] = (spade_factor_args){.k = flight[i].problem->columns, .hessian = flight[i].hessian};
+        args[count++] = (spade_factor_args){.k = flight[i].problem->columns, .hessian = flight[i].hessian, .workspace = flight[i].workspace};
     }
     spade_status status = device->backend->factor(device, args, count);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {

@@ -43,8 +43,9 @@ static int64_t problem_block(const spade_problem *p)
 static size_t workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block)
 {
     size_t sweep = device->backend->sweep_workspace_bytes(device, rows, columns, block);
-    size_t baseline = (size_t)(3 * rows * columns) * sizeof(double);
-    return sweep > baseline ? sweep : baseline;
+    size_t factor = device->backend->factor_workspace_bytes(device, columns);
+    size_t baseline = (size_t)(3 * rows * columns) * sizeof(double), most = sweep > factor ? sweep : factor;
+    return most > baseline ? most : baseline;
 }
 
 uint64_t spade_solve_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t block)

@@ -125,6 +125,7 @@ const spade_backend spade_backend_cpu = {
     .hessian_update = spade_cpu_hessian_update,
     .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,
     .factor = spade_cpu_factor,
+    .factor_workspace_bytes = spade_cpu_factor_workspace_bytes,
     .sweep = spade_cpu_sweep,
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
     .quadratic_form = spade_cpu_quadratic_form,

@@ -144,6 +144,7 @@ size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_patch
 
 /* ---- factor.c, sweep.c */
 spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems, int n);
+size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n);
 double spade_cpu_quadratic_form(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
                                 double *scratch);

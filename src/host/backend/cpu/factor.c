@@ -7,22 +7,29 @@
  *   H_nn = V_nn V_nn^T            (a small Cholesky, reversed)
  *   V_in = H_in V_nn^-T           (triangular solve)
  *   H_ij = H_ij - V_in V_jn^T     (product)
- * Every step is a task on whole tiles without BLAS threads; the dependences order the updates of a tile, so the result
- * does not depend on the number of threads (LAPACK's own threads do change the last bits). Only the upper triangle is
- * read.
+ * Every step is a task on whole tiles; the dependences order the updates of a tile, so the result does not depend on
+ * the number of threads (LAPACK's own threads do change the last bits). Only the upper triangle is read.
+ *
+ * The solve leaves V_in also as a pack (lanes.h), which every product with it reads. Packs of step n and n - 1 have
+ * different places, so that a step begins before the one behind it has ended.
  */
-#include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/lanes.h"
 
-enum { TILE = 192 };
+enum { TILE = 192 }; /* a multiple of SPADE_LANES and SPADE_STRIP; only the last tile may be smaller */
 
 typedef struct matrix {
+    const spade_lanes *lanes;
     double *data; /* [k, k] */
     int64_t k, tiles;
-    int failed; /* set once a tile is not positive definite: the tasks that follow do nothing */
+    /* workspace, where there is more than one tile; the step n uses half n % 2 */
+    double *packs;      /* [2][tiles - 1][TILE, TILE]: V_in */
+    double *diagonal;   /* [2][TILE, TILE]: V_nn^T, a lower triangle */
+    double *reciprocal; /* [2][TILE]: 1 / its diagonal */
+    int failed;         /* set once a tile is not positive definite: the tasks that follow do nothing */
 } matrix;
 
 static double *tile_at(const matrix *m, int64_t i, int64_t j)
@@ -36,6 +43,12 @@ static int tile_size(const matrix *m, int64_t i)
     return (int)(left < TILE ? left : TILE);
 }
 
+/* The pack of V_in: groups of rows, each [tile_size(n), LANES]. */
+static double *pack_of(const matrix *m, int64_t i, int64_t n)
+{
+    return m->packs + ((n % 2) * (m->tiles - 1) + i) * TILE * TILE;
+}
+
 static bool has_failed(const matrix *m)
 {
     return __atomic_load_n(&m->failed, __ATOMIC_RELAXED) != 0;
@@ -46,7 +59,8 @@ static void factor_tile(matrix *m, int64_t n, double *scratch)
 {
     int size = tile_size(m, n);
     int64_t ld = m->k, last = size - 1;
-    double *tile = tile_at(m, n, n);
+    double *tile = tile_at(m, n, n), *transposed = m->diagonal + (n % 2) * TILE * TILE;
+    double *reciprocal = m->reciprocal + (n % 2) * TILE;
     for (int64_t j = 0; j < size; j++) {
         for (int64_t i = j; i < size; i++) { scratch[j * size + i] = tile[(last - i) * ld + last - j]; }
     }
@@ -57,48 +71,102 @@ static void factor_tile(matrix *m, int64_t n, double *scratch)
             __atomic_store_n(&m->failed, 1, __ATOMIC_RELAXED);
             return;
         }
-        for (int64_t i = j; i < size; i++) { tile[(last - i) * ld + last - j] = scratch[j * size + i]; }
+        if (n > 0) { reciprocal[last - j] = 1.0 / diagonal; }
+        for (int64_t i = j; i < size; i++) {
+            double v = scratch[j * size + i];
+            tile[(last - i) * ld + last - j] = v;
+            if (n > 0) { transposed[(last - j) * TILE + last - i] = v; }
+        }
     }
 }
 
+/* LANES rows of H, leading dimension ld, to a pack [width, LANES]; and back. */
+static void load_group(const double *from, int64_t ld, int width, double *pack)
+{
+    for (int first = 0; first < width; first += SPADE_STRIP) {
+        int last = first + SPADE_STRIP < width ? first + SPADE_STRIP : width;
+        for (int r = 0; r < SPADE_LANES; r++) {
+            for (int c = first; c < last; c++) { pack[c * SPADE_LANES + r] = from[r * ld + c]; }
+        }
+    }
+}
+
+static void store_group(double *to, int64_t ld, int width, const double *pack)
+{
+    for (int first = 0; first < width; first += SPADE_STRIP) {
+        int last = first + SPADE_STRIP < width ? first + SPADE_STRIP : width;
+        for (int r = 0; r < SPADE_LANES; r++) {
+            for (int c = first; c < last; c++) { to[r * ld + c] = pack[c * SPADE_LANES + r]; }
+        }
+    }
+}
+
+/* V_in, a whole number of groups: in its place and as a pack. Strips of columns from the last to the first. */
 static void solve_tile(const matrix *m, int64_t i, int64_t n)
 {
-    cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, tile_size(m, i), tile_size(m, n), 1.0,
-                tile_at(m, n, n), (int)m->k, tile_at(m, i, n), (int)m->k);
-}
-
-static void update_tile(const matrix *m, int64_t i, int64_t j, int64_t n)
-{
-    int ld = (int)m->k, inner = tile_size(m, n);
-    if (i == j) {
-        cblas_dsyrk(CblasRowMajor, CblasUpper, CblasNoTrans, tile_size(m, i), inner, -1.0, tile_at(m, i, n), ld, 1.0,
-                    tile_at(m, i, i), ld);
-    } else {
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, tile_size(m, i), tile_size(m, j), inner, -1.0,
-                    tile_at(m, i, n), ld, tile_at(m, j, n), ld, 1.0, tile_at(m, i, j), ld);
+    int width = tile_size(m, n);
+    const double *t = m->diagonal + (n % 2) * TILE * TILE, *reciprocal = m->reciprocal + (n % 2) * TILE;
+    double *tile = tile_at(m, i, n), *pack = pack_of(m, i, n);
+    for (int64_t r = 0; r < TILE; r += SPADE_LANES, pack += width * SPADE_LANES) {
+        load_group(tile + r * m->k, m->k, width, pack);
+        for (int first = (width - 1) / SPADE_STRIP * SPADE_STRIP; first >= 0; first -= SPADE_STRIP) {
+            int last = first + SPADE_STRIP < width ? first + SPADE_STRIP : width;
+            double *x = pack + first * SPADE_LANES;
+            m->lanes->product(width - last, pack + last * SPADE_LANES, t + last * TILE + first, TILE, last - first,
+                              -1.0, x, SPADE_LANES);
+            m->lanes->backward(last - first, t + first * (TILE + 1), TILE, reciprocal + first, x);
+        }
+        store_group(tile + r * m->k, m->k, width, pack);
     }
 }
 
-/* Make the tasks of one problem; run by whichever thread is free. */
+/* H_ij, or, where i = j, its upper triangle and what lies in the same strips. Both tiles are whole: i <= j < n. */
+static void update_tile(const matrix *m, int64_t i, int64_t j, int64_t n)
+{
+    int64_t inner = tile_size(m, n), group_size = inner * SPADE_LANES;
+    double *tile = tile_at(m, i, j);
+    const double *a = pack_of(m, j, n), *b = pack_of(m, i, n);
+    for (int64_t r = 0; r < TILE; r += SPADE_STRIP) {
+        const double *strip = b + r / SPADE_LANES * group_size + r % SPADE_LANES;
+        for (int64_t c = i == j ? r / SPADE_LANES : 0; c < TILE / SPADE_LANES; c++) {
+            m->lanes->product(inner, a + c * group_size, strip, SPADE_LANES, SPADE_STRIP, -1.0,
+                              tile + r * m->k + c * SPADE_LANES, m->k);
+        }
+    }
+}
+
+/* Make the tasks of one problem; run by whichever thread is free. A pack stands for V_in in the dependences. */
 static void factor_tasks(matrix *m, double *scratch)
 {
     for (int64_t n = m->tiles - 1; n >= 0; n--) {
-#pragma omp task default(none) firstprivate(m, n, scratch) depend(inout : *tile_at(m, n, n))
+        double *diagonal = m->reciprocal + (n % 2) * TILE; /* stands for all that the step knows of V_nn */
+#pragma omp task default(none) firstprivate(m, n, scratch) depend(inout : *tile_at(m, n, n)) depend(out : *diagonal)
         if (!has_failed(m)) { factor_tile(m, n, scratch + (int64_t)omp_get_thread_num() * TILE * TILE); }
         for (int64_t i = n - 1; i >= 0; i--) {
-#pragma omp task default(none) firstprivate(m, n, i) depend(in : *tile_at(m, n, n)) depend(inout : *tile_at(m, i, n))
+#pragma omp task default(none) firstprivate(m, n, i) depend(in                                                         \
+                                                            : *diagonal) depend(inout                                  \
+                                                                                : *tile_at(m, i, n))                   \
+    depend(out                                                                                                         \
+           : *pack_of(m, i, n))
             if (!has_failed(m)) { solve_tile(m, i, n); }
         }
         for (int64_t j = n - 1; j >= 0; j--) {
             for (int64_t i = j; i >= 0; i--) {
 #pragma omp task default(none) firstprivate(m, n, i, j) depend(in                                                      \
-                                                               : *tile_at(m, i, n), *tile_at(m, j, n))                 \
+                                                               : *pack_of(m, i, n), *pack_of(m, j, n))                 \
     depend(inout                                                                                                       \
            : *tile_at(m, i, j))
                 if (!has_failed(m)) { update_tile(m, i, j, n); }
             }
         }
     }
+}
+
+size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k)
+{
+    int64_t tiles = (k + TILE - 1) / TILE;
+    (void)device;
+    return tiles > 1 ? (size_t)(2 * tiles * TILE * TILE + 2 * TILE) * sizeof(double) : 0; /* see `matrix` */
 }
 
 spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems, int n)
@@ -111,8 +179,12 @@ spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems,
     spade_status status = SPADE_OK;
     SPADE_GOTO(spade_alloc(device->context, scratch_bytes, "scratch of the Cholesky factors", (void **)&scratch));
     for (int p = 0; p < n; p++) {
-        matrices[p] =
-            (matrix){.data = problems[p].hessian, .k = problems[p].k, .tiles = (problems[p].k + TILE - 1) / TILE};
+        matrix *m = &matrices[p];
+        *m = (matrix){.lanes = spade_cpu_lanes(), .data = problems[p].hessian, .k = problems[p].k};
+        m->tiles = (m->k + TILE - 1) / TILE;
+        m->packs = problems[p].workspace;
+        m->diagonal = m->packs + 2 * (m->tiles - 1) * TILE * TILE;
+        m->reciprocal = m->diagonal + 2 * TILE * TILE;
     }
     int before = spade_team(1);
 #pragma omp parallel num_threads(threads)
