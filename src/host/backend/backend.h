@@ -209,8 +209,9 @@ typedef struct spade_backend {
     double (*quadratic_form)(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
                              double *scratch);
 
-    /* Exact solver. inverse: V as `factor` leaves it -> H^-1, full. */
+    /* Exact solver. inverse: V as `factor` leaves it -> H^-1, full; workspace: inverse_workspace_bytes. */
     spade_status (*inverse)(spade_device *device, spade_factor_args *problems, int n);
+    size_t (*inverse_workspace_bytes)(spade_device *device, int64_t k);
     spade_status (*eliminate)(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
     spade_status (*refit)(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
     /* Working memory of eliminate and refit on up to `rows` rows at once: at least one; no result depends on how many.

@@ -14,6 +14,10 @@
 
 /* Multiply-adds that a thread does between two reports of progress: about a second. */
 static const double WORK_A_REPORT = 1e11;
+enum {
+    CHOICE_BYTES = sizeof(double) + 1, /* of one group's loss, while counts are chosen */
+    FACTOR_SCRATCH = 1 << 19           /* the backend's own while it factors, per thread */
+};
 
 /* Memory on the device, and where the host sees it. */
 typedef struct array {
@@ -122,7 +126,7 @@ static spade_status open_workspace(pool *l)
     spade_context *context = l->call->context;
     const spade_backend *backend = context->device->backend;
     const spade_problem *p = l->members[0].problem;
-    uint64_t choice = (uint64_t)l->entries * (sizeof(double) + 1), left = spade_budget_left(context);
+    uint64_t choice = (uint64_t)l->entries * CHOICE_BYTES, left = spade_budget_left(context);
     int64_t lanes = l->rows < context->threads ? l->rows : context->threads;
     if (l->rows == 1 && context->threads > 1) { lanes = 2; } /* the threads share a row, which takes a second matrix */
     size_t one = backend->exact_bytes(context->device, p->columns, l->members[0].group, 1);
@@ -158,22 +162,7 @@ static spade_status open_pool(pool *l)
     l->counts = calloc((size_t)l->rows, sizeof *l->counts);
     if (!l->counts) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's rows"); }
     SPADE_TRY(open_array(context, (size_t)l->entries * sizeof(int32_t), "the order of a layer's groups", &l->order));
-    SPADE_TRY(open_array(context, (size_t)l->entries * sizeof(double), "the losses of a layer's groups", &l->losses));
-    return open_workspace(l);
-}
-
-uint64_t spade_solve_exact_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t group,
-                                 int64_t problems)
-{
-    spade_device *device = context->device;
-    uint64_t entries = (uint64_t)(rows * (columns / group));
-    uint64_t each = (uint64_t)(2 * columns * columns + 2 * rows * columns) * sizeof(double) +
-                    entries * (sizeof(int32_t) + sizeof(double));
-    uint64_t copies = device->backend->host_memory ? 1 : 2,
-             choice = (uint64_t)problems * entries * (sizeof(double) + 1);
-    uint64_t factor = (uint64_t)context->threads * (uint64_t)columns * 192 * sizeof(double);
-    uint64_t rest = device->backend->exact_bytes(device, columns, group, 1) + choice;
-    return copies * (uint64_t)problems * each + (rest > factor ? rest : factor);
+    return open_array(context, (size_t)l->entries * sizeof(double), "the losses of a layer's groups", &l->losses);
 }
 
 /* ---- from the problem to its inverse */
@@ -209,19 +198,31 @@ static bool load_member(const spade_exact_call *call, const member *m)
     return spade_solve_prepare(h, k, call->options->damping, w, p->rows);
 }
 
+/* Working memory of factor and inverse. */
+static size_t inverse_bytes(spade_device *device, int64_t k)
+{
+    size_t factor = device->backend->factor_workspace_bytes(device, k);
+    size_t inverse = device->backend->inverse_workspace_bytes(device, k);
+    return factor > inverse ? factor : inverse;
+}
+
 static spade_status invert_pool(pool *l)
 {
     spade_context *context = l->call->context;
     spade_device *device = context->device;
-    spade_factor_args *args = calloc((size_t)l->n, sizeof *args);
+    size_t each = inverse_bytes(device, l->members[0].problem->columns), bytes = each * (size_t)l->n;
+    char *workspace = NULL;
+    spade_factor_args *args = calloc((unsigned)l->n, sizeof *args);
     if (!args) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d factors", l->n); }
     spade_status status = SPADE_OK;
+    SPADE_GOTO(device->backend->alloc(device, bytes, "working memory of an inverse", (void **)&workspace));
     for (int i = 0; i < l->n; i++) {
         const member *m = &l->members[i];
         SPADE_GOTO(upload(context, &m->hessian));
         SPADE_GOTO(upload(context, &m->w));
         SPADE_GOTO(device->backend->copy(device, m->inverse.device, m->hessian.device, m->hessian.bytes));
-        args[i] = (spade_factor_args){.k = m->problem->columns, .hessian = m->inverse.device};
+        args[i] = (spade_factor_args){
+            .k = m->problem->columns, .hessian = m->inverse.device, .workspace = workspace + (size_t)i * each};
     }
     SPADE_GOTO(device->backend->factor(device, args, l->n));
     bool good = true;
@@ -231,6 +232,7 @@ static spade_status invert_pool(pool *l)
     }
     if (good) { SPADE_GOTO(device->backend->inverse(device, args, l->n)); }
 done:
+    if (workspace) { device->backend->free(device, workspace, bytes); }
     free(args);
     return status;
 }
@@ -241,6 +243,19 @@ static bool has_failed(const pool *l)
         if (l->members[i].problem->status != SPADE_OK) { return true; }
     }
     return false;
+}
+
+uint64_t spade_solve_exact_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t group,
+                                 int64_t problems)
+{
+    spade_device *device = context->device;
+    uint64_t n = (uint64_t)problems, copies = device->backend->host_memory ? 1 : 2;
+    uint64_t entries = (uint64_t)(rows * (columns / group));
+    uint64_t each = (uint64_t)(2 * columns * columns + 2 * rows * columns) * sizeof(double) +
+                    entries * (sizeof(int32_t) + sizeof(double));
+    uint64_t inverse = n * inverse_bytes(device, columns) + (uint64_t)context->threads * FACTOR_SCRATCH;
+    uint64_t order = device->backend->exact_bytes(device, columns, group, 1) + n * entries * CHOICE_BYTES;
+    return copies * n * each + (order > inverse ? order : inverse);
 }
 
 /* ---- rows, in parts between which progress is reported */
@@ -394,6 +409,7 @@ static spade_status run_pool(pool *l)
     if (has_failed(l)) { return SPADE_OK; }
     SPADE_TRY(invert_pool(l));
     if (has_failed(l)) { return SPADE_OK; }
+    SPADE_TRY(open_workspace(l));
     SPADE_TRY(run_rows(l, context->device->backend->eliminate, order_work));
     if (has_failed(l)) { return SPADE_OK; }
     SPADE_TRY(download(context, &l->order));

@@ -130,6 +130,7 @@ const spade_backend spade_backend_cpu = {
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
     .quadratic_form = spade_cpu_quadratic_form,
     .inverse = spade_cpu_inverse,
+    .inverse_workspace_bytes = spade_cpu_inverse_workspace_bytes,
     .eliminate = spade_cpu_eliminate,
     .refit = spade_cpu_refit,
     .exact_bytes = spade_cpu_exact_bytes,

@@ -152,6 +152,7 @@ size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64
 
 /* ---- exact.c */
 spade_status spade_cpu_inverse(spade_device *device, spade_factor_args *problems, int n);
+size_t spade_cpu_inverse_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cpu_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
                                  size_t bytes);
 spade_status spade_cpu_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);

@@ -55,25 +55,31 @@ static void invert(double *a, int64_t k, int threads, double *scratch)
     mirror_upper(a, k, threads);
 }
 
+static int64_t inverse_threads(const spade_device *device, int64_t k)
+{
+    int64_t tiles = (k + TILE - 1) / TILE, threads = spade_cpu_threads(device);
+    return tiles < threads ? tiles : threads;
+}
+
+size_t spade_cpu_inverse_workspace_bytes(spade_device *device, int64_t k)
+{
+    return (size_t)(inverse_threads(device, k) * k * TILE) * sizeof(double);
+}
+
+/* Large ones one after the other, each by all threads; small ones side by side. */
 spade_status spade_cpu_inverse(spade_device *device, spade_factor_args *problems, int n)
 {
-    int threads = spade_cpu_threads(device);
-    int64_t largest = 0;
-    for (int p = 0; p < n; p++) { largest = problems[p].k > largest ? problems[p].k : largest; }
-    size_t bytes = (size_t)threads * (size_t)largest * TILE * sizeof(double);
-    double *scratch;
-    SPADE_TRY(spade_alloc(device->context, bytes, "scratch of an inverse", (void **)&scratch));
     int before = spade_team(1);
     for (int p = 0; p < n; p++) {
-        if (problems[p].k > TILE) { invert(problems[p].hessian, problems[p].k, threads, scratch); }
+        const spade_factor_args *a = &problems[p];
+        if (a->k > TILE) { invert(a->hessian, a->k, (int)inverse_threads(device, a->k), a->workspace); }
     }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(spade_cpu_threads(device))
     for (int p = 0; p < n; p++) {
-        double *own = scratch + (int64_t)omp_get_thread_num() * largest * TILE;
-        if (problems[p].k <= TILE) { invert(problems[p].hessian, problems[p].k, 1, own); }
+        const spade_factor_args *a = &problems[p];
+        if (a->k <= TILE) { invert(a->hessian, a->k, 1, a->workspace); }
     }
     spade_team(before);
-    spade_free_bytes(device->context, scratch, bytes);
     return SPADE_OK;
 }
 
