@@ -483,6 +483,7 @@ spade_status spade_solve_exact(spade_exact_call *call)
         for (int m = 0; m < l.n && status == SPADE_OK; m++) {
             spade_problem *p = l.members[m].problem;
             p->seconds = seconds * (double)p->rows / rows;
+            if (call->done && p->status == SPADE_OK) { call->done(call->user, l.members[m].index); }
         }
         close_pool(&l);
         SPADE_TRY(status);

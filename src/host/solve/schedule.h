@@ -11,8 +11,12 @@
  * threads. */
 typedef void (*spade_solve_fetch_fn)(const void *user, int problem, double *hessian);
 
+/* A problem has its solutions: called once for each whose status is SPADE_OK, from the calling thread. */
+typedef void (*spade_solve_done_fn)(void *user, int problem);
+
+/* fetch, done: may be NULL */
 spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, const void *user);
+                                 int count, spade_solve_fetch_fn fetch, spade_solve_done_fn done, void *user);
 /* Bytes that one problem needs while it is solved. */
 uint64_t spade_solve_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t block);
 
@@ -52,7 +56,8 @@ typedef struct spade_exact_call {
     spade_problem *problems;
     int count;
     spade_solve_fetch_fn fetch; /* may be NULL */
-    const void *user;
+    spade_solve_done_fn done;   /* may be NULL */
+    void *user;
     double work_total, work_done; /* for progress */
 } spade_exact_call;
 spade_status spade_solve_exact(spade_exact_call *call);

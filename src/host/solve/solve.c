@@ -20,7 +20,8 @@ typedef struct schedule {
     int *order; /* indices of the problems, largest first */
     int count;
     spade_solve_fetch_fn fetch;
-    const void *user;
+    spade_solve_done_fn done;
+    void *user;
     double work_total, work_done; /* for progress */
 } schedule;
 
@@ -248,6 +249,9 @@ static spade_status run_flight(schedule *s, spade_solving *flight, int n)
     for (int i = 0; i < n; i++) {
         flight[i].problem->seconds = flight[i].seconds + seconds * problem_work(flight[i].problem) / work;
     }
+    for (int i = 0; s->done && i < n; i++) {
+        if (flight[i].problem->status == SPADE_OK) { s->done(s->user, flight[i].index); }
+    }
     s->work_done += work;
     spade_report_progress(s->context, "solve", s->work_done, s->work_total);
     return SPADE_OK;
@@ -301,6 +305,7 @@ static spade_status run_exact(const schedule *s, int count)
                              .problems = s->problems,
                              .count = count,
                              .fetch = s->fetch,
+                             .done = s->done,
                              .user = s->user,
                              .work_total = s->work_total,
                              .work_done = s->work_done};
@@ -380,13 +385,14 @@ static spade_status first_failure(spade_context *context, const spade_problem *p
 }
 
 spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, const void *user)
+                                 int count, spade_solve_fetch_fn fetch, spade_solve_done_fn done, void *user)
 {
     schedule s = {.context = context,
                   .device = context->device,
                   .options = options,
                   .problems = problems,
                   .fetch = fetch,
+                  .done = done,
                   .user = user};
     if (!(options->damping >= 0 && isfinite(options->damping))) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
@@ -404,6 +410,7 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
             for (int k = 0; k < problems[i].solution_count; k++) {
                 spade_solve_keep(&problems[i], &problems[i].solutions[k]);
             }
+            if (done) { done(user, i); }
             continue;
         }
         s.work_total += problem_work(&problems[i]);
@@ -418,5 +425,5 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
 
 spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count)
 {
-    return spade_solve_fetched(context, options, problems, count, NULL, NULL);
+    return spade_solve_fetched(context, options, problems, count, NULL, NULL, NULL);
 }
