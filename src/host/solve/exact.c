@@ -66,7 +66,9 @@ static double refit_work(const spade_problem *p)
 
 double spade_solve_exact_work(const spade_problem *problem)
 {
-    return (double)problem->rows * (order_work(problem) + problem->solution_count * refit_work(problem));
+    int solutions = 0;
+    for (int i = 0; i < problem->solution_count; i++) { solutions += problem->solutions[i].sparsity != 0; }
+    return (double)problem->rows * (order_work(problem) + solutions * refit_work(problem));
 }
 
 /* ---- memory */

@@ -347,11 +347,20 @@ AVX2 static void update_tile_avx2(const spade_exact_tile *t)
 static const spade_exact_kernels avx2 = {update_tile_avx2, subtract_products_avx2, advance_avx2};
 #endif
 
+int spade_cpu_exact_versions(const spade_exact_kernels *out[SPADE_EXACT_VERSIONS])
+{
+    int count = 0;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) { out[count++] = &avx512; }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) { out[count++] = &avx2; }
+#endif
+    out[count++] = &plain;
+    return count;
+}
+
 const spade_exact_kernels *spade_cpu_exact_kernels(void)
 {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) { return &avx512; }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) { return &avx2; }
-#endif
-    return &plain;
+    const spade_exact_kernels *versions[SPADE_EXACT_VERSIONS];
+    spade_cpu_exact_versions(versions);
+    return versions[0];
 }

@@ -59,6 +59,10 @@ typedef struct spade_exact_kernels {
     void (*advance)(const spade_exact_step *step, int64_t first, int64_t last, double *scratch);
 } spade_exact_kernels;
 
+/* The best version for this processor. */
 const spade_exact_kernels *spade_cpu_exact_kernels(void);
+/* All versions that this processor can run, best first -> out; returns how many. */
+enum { SPADE_EXACT_VERSIONS = 3 };
+int spade_cpu_exact_versions(const spade_exact_kernels *out[SPADE_EXACT_VERSIONS]);
 
 #endif

@@ -290,7 +290,8 @@ static int64_t list_kept(elimination *e, int64_t steps)
         for (int64_t a = 0; a < b; a++) { e->columns[count * b + a] = (int32_t)(g * b + a); }
         e->kept[count++] = (int32_t)g;
     }
-    for (int64_t i = count * b; count && i % TILE; i++) { e->columns[i] = e->columns[count * b - 1]; }
+    /* column 0: any would do that does not look like a neighbour of the last one */
+    for (int64_t i = count * b; i % TILE; i++) { e->columns[i] = 0; }
     return count;
 }
 
