@@ -19,7 +19,7 @@ need() {
     command -v "$1" >/dev/null || { echo "$1 is not installed: skipped"; exit 77; }
 }
 
-sources() { find include src tests examples -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | sort; }
+sources() { find include src tests examples bench -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | sort; }
 
 # Which folders of src/host the files of one folder may include. Stages see the stages before them in the data flow.
 allowed() {
@@ -53,6 +53,7 @@ check_includes() {
         esac
     done < <(includes src/host)
     report "$(includes include | grep -v ':spade/' || true)"
+    report "$(includes bench | grep -v ':support/' || true)" # benchmarks use the public headers, as <spade/...>
     report "$(grep -rnE '#include [<"](cuda|cudnn|cublas|cusolver|cufft|nv)' src include --include='*.[ch]' |
         grep -v '^src/host/backend/cuda/' || true)"
     report "$(grep -rnE '#include [<"](oneapi/|dnnl|lapacke)' src include | grep -v '^src/host/backend/' || true)"
@@ -106,7 +107,7 @@ check_cppcheck() {
     cppcheck -q -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
         --suppress=missingIncludeSystem --suppress=invalidPointerCast --suppress=memleak \
         --suppress=arrayIndexOutOfBoundsCond -D_GNU_SOURCE -DSPADE_VERSION='"0"' -DSPADE_LIBEXEC='""' -DSPADE_BUILD_DIR='""' \
-        --library=posix --library=gnu -I include -I src/host src examples || found=1
+        --library=posix --library=gnu -I include -I src/host -I bench src examples bench || found=1
 }
 
 # Installs into a temporary folder and builds the example as a user of the library would.

@@ -14,6 +14,6 @@ cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPADE_
 ninja -C build-sanitize
 ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -LE check "$@"
 
-cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON >/dev/null
+cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON >/dev/null
 ninja -C build
 ctest --test-dir build --output-on-failure -j "$jobs" "$@"

@@ -50,6 +50,29 @@ SPADE_API void spade_context_destroy(spade_context *context); /* NULL is fine */
 /* The message of the last failure in this context, one line, never NULL; valid until the next spade call with it. */
 SPADE_API const char *spade_message(const spade_context *context);
 
+/*
+ * ---- what the work of a context took, stage by stage: for benchmarks and for those who look where the time goes.
+ * Seconds on the wall clock, of all calls since the context was made or the usage reset. Stages that run at the same
+ * time share it. What belongs to no stage (decoding, copies between the stages, files) is in none of them.
+ */
+typedef enum spade_stage {
+    SPADE_STAGE_AUGMENT, /* drawing and making the variants of a picture */
+    SPADE_STAGE_FORWARD, /* the dense network, where its layers' inputs are looked at */
+    SPADE_STAGE_HESSIAN, /* updates of the Hessians, and what completes them */
+    SPADE_STAGE_FACTOR,  /* factors of the Hessians */
+    SPADE_STAGE_SWEEP,   /* choosing and updating weights, given the factors */
+    SPADE_STAGE_COUNT
+} spade_stage;
+
+typedef struct spade_stage_usage {
+    double seconds;
+    uint64_t memory; /* bytes: the most that counted against the budget at once while the stage ran */
+} spade_stage_usage;
+
+SPADE_API void spade_usage(const spade_context *context, spade_stage_usage usage[SPADE_STAGE_COUNT]);
+SPADE_API void spade_usage_reset(spade_context *context);
+SPADE_API const char *spade_stage_name(spade_stage stage); /* "augment", "forward", ... */
+
 /* One device that this build and machine know. Strings are static or live as long as the context. */
 typedef struct spade_device_info {
     char name[32];         /* what --device takes: "cpu", "cuda:0" */

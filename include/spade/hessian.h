@@ -21,9 +21,11 @@ typedef struct spade_hessians spade_hessians;
 
 /*
  * Accumulate the Hessians of `count` layers (indices into the model's layers) in one pass over the batch.
- * precision: of products and sums; the network itself runs in float32.
- * Memory: sum over layers of groups*K*K*(4 or 8) bytes, plus the plan of one micro-batch; beyond the budget it is
- * SPADE_ERROR_MEMORY: ask for fewer layers at a time (spade_hessian_bytes).
+ * precision: of products and of sums within a micro-batch; across micro-batches sums are float64 always. The network
+ * itself runs in float32. How a layer's Hessian is summed (spectra, shifts, patches, ...) is chosen by its shapes;
+ * layers that read the same tensor share sums.
+ * Memory: at most the sum over layers of spade_hessian_bytes(), plus the plan of one micro-batch; beyond the budget it
+ * is SPADE_ERROR_MEMORY: ask for fewer layers at a time.
  */
 SPADE_API spade_status spade_hessian_accumulate(spade_context *context, const spade_model *model,
                                                 const spade_batch *batch, const int *layers, int count,
@@ -34,7 +36,10 @@ SPADE_API uint64_t spade_hessian_bytes(const spade_model *model, int layer, spad
 /* Copy H [K, K] of group g of the i-th of the layers asked for; full and symmetric, double. */
 SPADE_API void spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out);
 /* Copy its diagonal [K] only. */
-SPADE_API void spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out);
+SPADE_API spade_status spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out);
+
+/* How the i-th layer's Hessian was summed: "spectral", "rank-k", ...; see backend.h. */
+SPADE_API const char *spade_hessian_form_name(const spade_hessians *hessians, int i);
 
 #ifdef __cplusplus
 }

@@ -50,10 +50,13 @@ typedef struct spade_layer_info {
     bool prunable;     /* every layer but the first convolution */
     int64_t weight[4]; /* [out, in/groups, kh, kw]; kh = kw = 1 for linear layers */
     int64_t groups;
-    int64_t rows;      /* outputs, over all groups */
-    int64_t columns;   /* K */
-    int64_t output[3]; /* of one image: [C, H, W]; linear: [rows, positions, 1] */
-    double operations; /* multiply-adds x 2 for one image */
+    int64_t rows;                   /* outputs, over all groups */
+    int64_t columns;                /* K */
+    int64_t input[3];               /* of one image: [C, H, W]; linear: [columns, positions, 1] */
+    int64_t output[3];              /* likewise: [C, H, W]; linear: [rows, positions, 1] */
+    int64_t stride[2], dilation[2]; /* rows, columns; 1 for linear layers */
+    int64_t pad[4];                 /* top, left, bottom, right */
+    double operations;              /* multiply-adds x 2 for one image */
 } spade_layer_info;
 
 SPADE_API int spade_model_layer_count(const spade_model *model);

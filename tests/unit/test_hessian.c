@@ -1,6 +1,7 @@
 /*
- * The direct Hessian against plain loops over the definition: convolutions of every kind, linear layers, both
- * precisions, both layouts.
+ * Every form of the Hessian that applies against plain loops over the definition: convolutions of every kind, linear
+ * layers, both precisions, both layouts, one and two threads. Exact zeros on the diagonal, blocks of one kernel
+ * position.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -88,56 +89,113 @@ static int64_t positions_of(const spade_patches *p)
     return p->linear ? spade_shape_size(&p->x) / columns_of(p) : p->x.dims[0] * p->out_height * p->out_width;
 }
 
-static void *run_update(int threads, const spade_patches *p, const float *x, double alpha, spade_precision precision)
+/* Two updates, so that adding is seen. -> an accumulator, to be freed */
+static void *run_update(spade_device *device, const spade_patches *p, const float *x, double alpha, size_t *bytes)
 {
-    spade_context *context = make_context(threads);
-    spade_device *device = context->device;
-    int64_t k = columns_of(p);
-    size_t bytes = (size_t)(p->groups * k * k) * (precision == SPADE_FP64 ? sizeof(double) : sizeof(float));
-    void *h = calloc(1, bytes), *workspace = malloc(device->backend->hessian_workspace_bytes(device, p, precision) + 1);
+    const spade_backend *backend = device->backend;
+    *bytes = backend->hessian_bytes(device, p);
+    size_t workspace_bytes = backend->hessian_workspace_bytes(device, p) + 1;
+    void *accumulator = calloc(1, *bytes), *workspace = NULL;
+    assert_int_equal(backend->alloc(device, workspace_bytes, "workspace", &workspace), SPADE_OK);
     for (int repeat = 0; repeat < 2; repeat++) {
-        assert_int_equal(device->backend->hessian_update(device, p, x, alpha, precision, h, workspace), SPADE_OK);
+        assert_int_equal(backend->hessian_update(device, p, x, alpha, accumulator, workspace), SPADE_OK);
     }
-    free(workspace);
-    spade_context_destroy(context);
-    return h;
+    backend->free(device, workspace, workspace_bytes);
+    return accumulator;
 }
 
-/* Two updates, so that adding is seen. */
-static void check(uint32_t *count, const spade_patches *p)
+/* H of one group, full, columns (channel, row, column) */
+static void definition(const spade_patches *p, const float *x, int64_t group, double alpha, double *h)
 {
-    float *x = random_input(count, &p->x, p->linear);
-    int64_t k = columns_of(p), positions = positions_of(p);
-    double alpha = 0.37, *expected = malloc((size_t)(k * k) * sizeof *expected),
-           *patch = malloc((size_t)k * sizeof *patch);
-    for (int precision = SPADE_FP32; precision <= SPADE_FP64; precision++) {
-        size_t element = precision == SPADE_FP64 ? sizeof(double) : sizeof(float);
-        void *h = run_update(2, p, x, alpha, (spade_precision)precision);
-        void *one = run_update(1, p, x, alpha, (spade_precision)precision);
-        for (int64_t g = 0; g < p->groups; g++) {
-            memset(expected, 0, (size_t)(k * k) * sizeof *expected);
-            for (int64_t i = 0; i < positions; i++) {
-                patch_of(p, x, i, g, patch);
-                for (int64_t r = 0; r < k; r++) {
-                    for (int64_t c = 0; c <= r; c++) { expected[r * k + c] += 2 * alpha * patch[r] * patch[c]; }
-                }
-            }
-            for (int64_t r = 0; r < k; r++) {
-                for (int64_t c = 0; c <= r; c++) {
-                    int64_t i = (g * k + r) * k + c;
-                    double value = precision == SPADE_FP64 ? ((double *)h)[i] : (double)((float *)h)[i];
-                    double scale = sqrt(expected[r * k + r] * expected[c * k + c]);
-                    assert_true(fabs(value - expected[r * k + c]) <= (precision == SPADE_FP64 ? 1e-13 : 2e-6) * scale);
-                    assert_memory_equal((char *)h + (size_t)i * element, (char *)one + (size_t)i * element, element);
-                }
+    int64_t k = columns_of(p), positions = positions_of(p),
+            taps = p->linear ? 1 : p->window.kernel[0] * p->window.kernel[1];
+    int64_t channels = k / taps;
+    double *patch = malloc((size_t)k * sizeof *patch);
+    memset(h, 0, (size_t)(k * k) * sizeof *h);
+    for (int64_t i = 0; i < positions; i++) {
+        patch_of(p, x, i, group, patch);
+        for (int64_t r = 0; r < k; r++) {
+            for (int64_t c = 0; c < k && patch[r] != 0; c++) {
+                int64_t row = r % channels * taps + r / channels, column = c % channels * taps + c / channels;
+                h[row * k + column] += 2 * alpha * patch[r] * patch[c];
             }
         }
-        free(h);
-        free(one);
     }
-    free(x);
-    free(expected);
     free(patch);
+}
+
+/*
+ * The error of h [n, n], upper triangle, whose rows are `row` of the definition's: relative to the energies of the two
+ * channels, that is the largest diagonal numbers of all their kernel positions, as a lag form has to take one sum of
+ * that size from another.
+ */
+static void compare(const double *h, int64_t n, const double *expected, int64_t k, int64_t taps, int64_t first,
+                    int64_t step, double tolerance)
+{
+    double *energy = calloc((size_t)k, sizeof *energy);
+    for (int64_t i = 0; i < k; i++) {
+        for (int64_t t = 0; t < taps; t++) {
+            int64_t j = i / taps * taps + t;
+            energy[i] = fmax(energy[i], sqrt(expected[j * k + j]));
+        }
+    }
+    for (int64_t r = 0; r < n; r++) {
+        for (int64_t c = r; c < n; c++) {
+            int64_t i = first + r * step, j = first + c * step;
+            double value = h[r * n + c], wanted = expected[i * k + j];
+            assert_true(fabs(value - wanted) <= tolerance * energy[i] * energy[j]);
+            if (expected[i * k + i] == 0 || expected[j * k + j] == 0) { assert_true(value == 0); }
+        }
+        double own = expected[(first + r * step) * (k + 1)];
+        assert_true(fabs(h[r * n + r] - own) <= tolerance * own);
+    }
+    free(energy);
+}
+
+static void check_form(spade_device *one, spade_device *two, const spade_patches *p, const float *x,
+                       const double *expected)
+{
+    int64_t k = columns_of(p), taps = p->linear ? 1 : p->window.kernel[0] * p->window.kernel[1];
+    double alpha = 0.37, tolerance = p->precision == SPADE_FP64 ? 1e-13 : 2e-6;
+    size_t bytes, same;
+    void *accumulator = run_update(two, p, x, alpha, &bytes), *other = run_update(one, p, x, alpha, &same);
+    assert_int_equal(bytes, same);
+    assert_memory_equal(accumulator, other, bytes);
+    double *h = malloc((size_t)(k * k) * sizeof *h);
+    for (int64_t g = 0; g < p->groups; g++) {
+        assert_int_equal(two->backend->hessian_read(two, p, accumulator, g, -1, h), SPADE_OK);
+        compare(h, k, expected + g * k * k, k, taps, 0, 1, tolerance);
+        assert_int_equal(two->backend->hessian_read(two, p, accumulator, g, taps / 2, h), SPADE_OK);
+        compare(h, k / taps, expected + g * k * k, k, taps, taps / 2, taps, tolerance);
+    }
+    free(h);
+    free(other);
+    free(accumulator);
+}
+
+static int seen[SPADE_HESSIAN_FORM_COUNT]; /* times that each form was compared */
+
+static void check(uint32_t *count, const spade_patches *p)
+{
+    spade_context *one = make_context(1), *two = make_context(2);
+    float *x = random_input(count, &p->x, p->linear);
+    int64_t k = columns_of(p);
+    double *expected = malloc((size_t)(p->groups * k * k) * sizeof *expected);
+    for (int64_t g = 0; g < p->groups; g++) { definition(p, x, g, 0.37, expected + g * k * k); }
+    for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
+        spade_patches patches = *p;
+        patches.form = (spade_hessian_form)form;
+        if (one->device->backend->hessian_cost(one->device, &patches) < 0) { continue; }
+        for (int precision = SPADE_FP32; precision <= SPADE_FP64; precision++) {
+            patches.precision = (spade_precision)precision;
+            check_form(one->device, two->device, &patches, x, expected);
+        }
+        seen[form]++;
+    }
+    free(expected);
+    free(x);
+    spade_context_destroy(one);
+    spade_context_destroy(two);
 }
 
 static spade_patches convolution(int64_t n, int64_t c, int64_t height, int64_t width, spade_window window,
@@ -177,10 +235,10 @@ static void test_depthwise(void **state)
     for (int t = 0; t < 8; t++) {
         int64_t k = t % 2 ? 5 : 3, c = channels[t / 2];
         spade_window w = {.kernel = {k, k},
-                          .stride = {1 + t / 4, 1 + t / 4},
+                          .stride = {1 + t % 3 / 2, 1 + t % 3 / 2},
                           .dilation = {1, 1},
                           .pad = {k / 2, k / 2, k / 2, k / 2}};
-        spade_patches p = convolution(2, c, 11, 9, w, c, t == 3 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST);
+        spade_patches p = convolution(2, c, 11, 9, w, c, t == 2 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST);
         check(&count, &p);
     }
 }
@@ -208,6 +266,43 @@ static void test_linear(void **state)
     check(&count, &b);
 }
 
+/* What the lag forms must get right: windows at every border, images smaller than the kernel, a single pixel. */
+static void test_stride_one(void **state)
+{
+    (void)state;
+    uint32_t count = 4000000;
+    for (int t = 0; t < 60; t++) {
+        const int64_t group_counts[] = {1, 1, 1, 2};
+        int64_t groups = group_counts[between(&count, 0, 3)],
+                kernel[2] = {between(&count, 1, 5), between(&count, 1, 5)};
+        spade_window w = {.kernel = {kernel[0], kernel[1]}, .stride = {1, 1}, .dilation = {1, 1}};
+        for (int side = 0; side < 4; side++) { w.pad[side] = between(&count, 0, kernel[side % 2] - 1 + (t % 5 == 0)); }
+        int64_t height = between(&count, 1, 9), width = between(&count, 1, 9);
+        if (height + w.pad[0] + w.pad[2] < kernel[0] || width + w.pad[1] + w.pad[3] < kernel[1]) { continue; }
+        spade_patches p = convolution(between(&count, 1, 3), groups * between(&count, 1, 40), height, width, w, groups,
+                                      SPADE_CHANNELS_LAST);
+        check(&count, &p);
+    }
+}
+
+/* Several bands and runs of frequencies, several tiles of channels. */
+static void test_stride_one_large(void **state)
+{
+    (void)state;
+    uint32_t count = 5000000;
+    spade_window three = {.kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {1, 1, 1, 1}};
+    spade_patches a = convolution(16, 70, 9, 8, three, 1, SPADE_CHANNELS_LAST);
+    spade_patches b = convolution(16, 17, 45, 40, three, 1, SPADE_CHANNELS_LAST);
+    check(&count, &a);
+    check(&count, &b);
+}
+
+static void test_every_form_was_compared(void **state)
+{
+    (void)state;
+    for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) { assert_true(seen[form] >= 2); }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +310,9 @@ int main(void)
         cmocka_unit_test(test_depthwise),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_stride_one),
+        cmocka_unit_test(test_stride_one_large),
+        cmocka_unit_test(test_every_form_was_compared),
     };
     return cmocka_run_group_tests_name("hessian", tests, NULL, NULL);
 }

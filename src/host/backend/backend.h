@@ -104,9 +104,22 @@ typedef struct spade_op_args {
     float *out;         /* y, or dx */
 } spade_op_args;
 
-/* Patch gather ("im2col") of one convolution's or linear layer's input, for the direct Hessian. */
+/* How the Hessian of a layer is summed up. All give the same sums; see hessian/form.c for the choice. */
+typedef enum spade_hessian_form {
+    SPADE_HESSIAN_UNFOLD,    /* patches gathered ("im2col"), times their transpose: any layer */
+    SPADE_HESSIAN_RANK_K,    /* the same where the input is that matrix already: 1x1 convolutions, linear layers */
+    SPADE_HESSIAN_SPECTRAL,  /* products of spectra, stride 1 and kernels larger than 1x1 */
+    SPADE_HESSIAN_SHIFT,     /* products of the image with itself shifted, likewise */
+    SPADE_HESSIAN_DEPTHWISE, /* the same for one channel a group */
+    SPADE_HESSIAN_TAPS,      /* one channel a group, any stride: products of all pairs of taps */
+    SPADE_HESSIAN_FORM_COUNT
+} spade_hessian_form;
+
+/* One convolution's or linear layer's input as patches, and how their Hessian is summed. */
 typedef struct spade_patches {
-    spade_shape x; /* input; CHANNELS_LAST rank 4, or for linear layers any rank with K last */
+    spade_hessian_form form;
+    spade_precision precision; /* of products and of sums within a piece; accumulators are float64 */
+    spade_shape x;             /* input; CHANNELS_LAST rank 4, or for linear layers any rank with K last */
     bool linear;
     spade_window window;
     int64_t groups;
@@ -189,14 +202,20 @@ typedef struct spade_backend {
                             spade_layout layout, float *out);
 
     /*
-     * ---- Hessian: h[g] += alpha * sum over the positions of the tensor x (one micro-batch) of patch patch^T, lower
-     * and upper halves: at least the lower triangle (column <= row) is written. Column order of h: (row, column,
-     * channel), what a channels-last gather gives; spade_hessian_get reorders. h [groups, K, K] float or double as
-     * `precision` says.
+     * ---- Hessian: an accumulator gets alpha * the sum over the positions of the tensor x (one micro-batch) of patch
+     * patch^T. What it holds is the form's own; all zero bytes is the empty sum. `read` turns it into H of one group:
+     * out [K, K] float64 in device memory, the upper triangle (column >= row; the rest is undefined), columns in the
+     * weight's order (channel, row, column). Inputs that were zero at every position have an exact zero on the
+     * diagonal. tap >= 0: only that kernel position's block, [channels, channels]. `cost`: of one update by the form
+     * that the patches name, in units of the backend's own, from shapes only; negative where the form does not apply.
      */
+    double (*hessian_cost)(spade_device *device, const spade_patches *patches);
+    size_t (*hessian_bytes)(spade_device *device, const spade_patches *patches);
+    size_t (*hessian_workspace_bytes)(spade_device *device, const spade_patches *patches);
     spade_status (*hessian_update)(spade_device *device, const spade_patches *patches, const float *x, double alpha,
-                                   spade_precision precision, void *h, void *workspace);
-    size_t (*hessian_workspace_bytes)(spade_device *device, const spade_patches *patches, spade_precision precision);
+                                   void *accumulator, void *workspace);
+    spade_status (*hessian_read)(spade_device *device, const spade_patches *patches, const void *accumulator,
+                                 int64_t group, int64_t tap, double *out);
 
     /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own
      */

@@ -22,6 +22,8 @@ struct spade_context {
     uint64_t budget; /* bytes, UINT64_MAX: none */
     uint64_t used;   /* bytes charged against it now; changed by spade_charge() and spade_release() only */
     uint64_t peak;   /* the most it ever was */
+    spade_stage_usage stages[SPADE_STAGE_COUNT];
+    uint64_t stage_peak; /* the most `used` was since a stage was last done */
     spade_log_fn log;
     spade_progress_fn progress;
     void *user;
@@ -47,6 +49,12 @@ static inline spade_status spade_not_ok(spade_status status)
 void spade_log(spade_context *context, spade_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void spade_report_progress(spade_context *context, const char *stage, double done, double total);
+
+/*
+ * Some of a stage is done and took so many seconds: add them to its usage, with the memory in use since the last such
+ * call. On the calling thread only, never inside a parallel region.
+ */
+void spade_stage_done(spade_context *context, spade_stage stage, double seconds);
 
 /* Hand a failure on; for functions with something to release use SPADE_GOTO and one label `done`. */
 #define SPADE_TRY(expression)                                                                                          \

@@ -78,6 +78,33 @@ void spade_report_progress(spade_context *context, const char *stage, double don
     if (context->progress) { context->progress(context->user, stage, done, total); }
 }
 
+/* ---- usage */
+
+const char *spade_stage_name(spade_stage stage)
+{
+    static const char *const names[SPADE_STAGE_COUNT] = {"augment", "forward", "hessian", "factor", "sweep"};
+    return (unsigned)stage < SPADE_STAGE_COUNT ? names[stage] : "unknown stage";
+}
+
+void spade_stage_done(spade_context *context, spade_stage stage, double seconds)
+{
+    spade_stage_usage *usage = &context->stages[stage];
+    usage->seconds += seconds;
+    if (context->stage_peak > usage->memory) { usage->memory = context->stage_peak; }
+    context->stage_peak = context->used;
+}
+
+void spade_usage(const spade_context *context, spade_stage_usage usage[SPADE_STAGE_COUNT])
+{
+    memcpy(usage, context->stages, sizeof context->stages);
+}
+
+void spade_usage_reset(spade_context *context)
+{
+    memset(context->stages, 0, sizeof context->stages);
+    context->stage_peak = context->used;
+}
+
 char *spade_format_bytes(uint64_t bytes, char *buffer)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};

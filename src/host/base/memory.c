@@ -38,6 +38,7 @@ spade_status spade_charge(spade_context *context, size_t bytes, const char *what
     }
     context->used += bytes;
     if (context->used > context->peak) { context->peak = context->used; }
+    if (context->used > context->stage_peak) { context->stage_peak = context->used; }
     return SPADE_OK;
 }
 

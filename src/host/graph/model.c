@@ -115,11 +115,18 @@ void spade_model_layer(const spade_model *model, int index, spade_layer_info *in
                                .groups = layer->groups,
                                .rows = layer->rows,
                                .columns = layer->columns,
-                               .output = {layer->rows, positions, 1}};
+                               .input = {layer->columns, positions, 1},
+                               .output = {layer->rows, positions, 1},
+                               .stride = {1, 1},
+                               .dilation = {1, 1}};
     memcpy(info->weight, layer->weight, sizeof info->weight);
     if (layer->convolution) {
-        info->output[1] = shape->dims[2];
-        info->output[2] = shape->dims[3];
+        const spade_shape *input = &model->graph.values[node->inputs[0]].shape;
+        memcpy(info->input, &input->dims[1], sizeof info->input);
+        memcpy(info->output, &shape->dims[1], sizeof info->output);
+        memcpy(info->stride, node->window.stride, sizeof info->stride);
+        memcpy(info->dilation, node->window.dilation, sizeof info->dilation);
+        memcpy(info->pad, node->window.pad, sizeof info->pad);
     }
     info->operations = 2.0 * (double)layer->rows * (double)layer->columns * (double)positions;
 }

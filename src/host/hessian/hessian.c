@@ -6,8 +6,6 @@
 
 #include "hessian/hessians.h"
 
-enum { PIECE = 512 }; /* numbers downloaded at a time */
-
 /* What one pass works with; made and released as a whole. */
 typedef struct pass {
     spade_context *context;
@@ -17,32 +15,87 @@ typedef struct pass {
     spade_weights *weights;
     bool *wanted;
     int *slot;    /* layer -> accumulator, -1 */
-    float *input; /* host [SPADE_MICRO_BATCH, C, H, W] */
+    float *input; /* host [SPADE_HESSIAN_BATCH, C, H, W] */
     size_t input_bytes;
     void *workspace; /* device */
     size_t workspace_bytes;
     double scale; /* 2 / n */
 } pass;
 
+static int64_t micro_batch(int64_t n)
+{
+    return n < SPADE_HESSIAN_BATCH ? n : SPADE_HESSIAN_BATCH;
+}
+
+/* ---- rows that wait */
+
+enum { WAITING_ROWS = 1024 };
+
+/* How many rows of this layer's input wait for an update: whole micro-batches; 0: none do. */
+static int64_t waiting_rows(const spade_patches *patches, int64_t columns)
+{
+    int64_t rows = spade_shape_size(&patches->x) / columns;
+    return patches->form == SPADE_HESSIAN_RANK_K && patches->groups == 1 && 2 * rows <= WAITING_ROWS
+               ? WAITING_ROWS / rows * rows
+               : 0;
+}
+
+static size_t waiting_bytes(const spade_accumulator *a)
+{
+    return (size_t)(a->capacity * a->columns) * sizeof(float);
+}
+
+/* Add what waits. */
+static spade_status add_rows(spade_device *device, spade_accumulator *a, double scale, void *workspace)
+{
+    if (!a->row_count) { return SPADE_OK; }
+    spade_patches patches = a->patches;
+    patches.linear = true;
+    patches.x = (spade_shape){.rank = 2, .dims = {a->row_count, a->columns}};
+    a->row_count = 0;
+    return device->backend->hessian_update(device, &patches, a->rows, scale, a->h, workspace);
+}
+
+/* ---- sizes */
+
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
-    const spade_layer *l = &model->graph.layers[layer];
-    uint64_t k = (uint64_t)l->columns;
-    return (uint64_t)l->groups * k * k * (precision == SPADE_FP64 ? sizeof(double) : sizeof(float));
+    spade_patches patches = spade_hessian_patches(model, layer, SPADE_HESSIAN_BATCH, precision);
+    int64_t columns = model->graph.layers[layer].columns;
+    size_t rows = (size_t)(waiting_rows(&patches, columns) * columns) * sizeof(float);
+    return model->context->device->backend->hessian_bytes(model->context->device, &patches) + rows;
+}
+
+size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
+{
+    const spade_backend *backend = model->context->device->backend;
+    spade_patches patches = spade_hessian_patches(model, layer, micro_batch(n), precision);
+    size_t bytes = backend->hessian_workspace_bytes(model->context->device, &patches);
+    int64_t columns = model->graph.layers[layer].columns, rows = waiting_rows(&patches, columns);
+    if (!rows) { return bytes; }
+    patches.linear = true;
+    patches.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
+    size_t waiting = backend->hessian_workspace_bytes(model->context->device, &patches);
+    return waiting > bytes ? waiting : bytes;
 }
 
 /* ---- accumulators */
 
-static spade_status make_accumulator(spade_context *context, const spade_model *model, int layer,
-                                     spade_precision precision, spade_accumulator *out)
+static spade_status make_accumulator(spade_context *context, const spade_model *model, const int *layers, int count,
+                                     int i, spade_precision precision, spade_accumulator *out)
 {
-    const spade_layer *l = &model->graph.layers[layer];
+    const spade_layer *l = &model->graph.layers[layers[i]];
     const spade_backend *backend = context->device->backend;
-    *out = (spade_accumulator){.layer = layer, .groups = l->groups, .columns = l->columns};
-    out->positions = l->weight[2] * l->weight[3];
-    out->channels = l->columns / out->positions;
-    out->bytes = (size_t)spade_hessian_bytes(model, layer, precision);
+    *out = (spade_accumulator){.layer = layers[i], .columns = l->columns};
+    out->source = spade_hessian_source(&model->graph, layers, count, i, &out->tap);
+    out->patches = spade_hessian_patches(model, layers[i], SPADE_HESSIAN_BATCH, precision);
+    if (out->source != i) { return SPADE_OK; }
+    out->bytes = backend->hessian_bytes(context->device, &out->patches);
     spade_status status = backend->alloc(context->device, out->bytes, "Hessian", &out->h);
+    out->capacity = waiting_rows(&out->patches, out->columns);
+    if (status == SPADE_OK && out->capacity) {
+        status = backend->alloc(context->device, waiting_bytes(out), "inputs of a layer", (void **)&out->rows);
+    }
     if (status != SPADE_OK) { return spade_fail_in(context, status, "layer %s", l->name); }
     return backend->zero(context->device, out->h, out->bytes);
 }
@@ -54,6 +107,7 @@ void spade_hessians_destroy(spade_hessians *hessians)
     for (int i = 0; i < hessians->count; i++) {
         spade_accumulator *a = &hessians->accumulators[i];
         if (a->h) { device->backend->free(device, a->h, a->bytes); }
+        if (a->rows) { device->backend->free(device, a->rows, waiting_bytes(a)); }
     }
     free(hessians->accumulators);
     free(hessians);
@@ -65,13 +119,13 @@ static spade_status make_hessians(spade_context *context, const spade_model *mod
     spade_hessians *h = *out = calloc(1, sizeof *h);
     if (!h) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: Hessians"); }
     h->context = context;
-    h->precision = precision;
     h->accumulators = calloc((size_t)count + 1, sizeof *h->accumulators);
     if (!h->accumulators) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", count);
     }
     for (int i = 0; i < count; i++) {
-        SPADE_TRY(make_accumulator(context, model, layers[i], precision, &h->accumulators[h->count++]));
+        h->count++;
+        SPADE_TRY(make_accumulator(context, model, layers, count, i, precision, &h->accumulators[i]));
     }
     return SPADE_OK;
 }
@@ -98,11 +152,10 @@ static spade_status open_lists(pass *p, const int *layers, int count)
     if (!p->wanted || !p->slot) { return spade_fail(p->context, SPADE_ERROR_MEMORY, "out of memory: list of layers"); }
     for (size_t i = 0; i < all; i++) { p->slot[i] = -1; }
     for (int i = 0; i < count; i++) {
-        if (p->wanted[layers[i]]) {
+        if (p->slot[layers[i]] >= 0) {
             return spade_fail(p->context, SPADE_ERROR_ARGUMENT, "layer %s is asked for twice",
                               p->model->graph.layers[layers[i]].name);
         }
-        p->wanted[layers[i]] = true;
         p->slot[layers[i]] = i;
     }
     return SPADE_OK;
@@ -113,18 +166,20 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers,
 {
     spade_context *context = p->context;
     const spade_graph *graph = &p->model->graph;
-    int64_t full = dims[0] < SPADE_MICRO_BATCH ? dims[0] : SPADE_MICRO_BATCH, rest = dims[0] % full;
+    int64_t full = micro_batch(dims[0]), rest = dims[0] % full;
     SPADE_TRY(open_lists(p, layers, count));
     SPADE_TRY(make_hessians(context, p->model, layers, count, precision, &p->hessians));
     SPADE_TRY(spade_weights_create(context, graph, NULL, &p->weights));
     SPADE_TRY(spade_plan_create(context, graph, full, SPADE_PLAN_TAPS, &p->plan));
     if (rest) { SPADE_TRY(spade_plan_create(context, graph, rest, SPADE_PLAN_TAPS, &p->last_plan)); }
     for (int i = 0; i < count; i++) {
-        size_t bytes = spade_hessian_direct_bytes(p->model, layers[i], full, precision);
+        if (p->hessians->accumulators[i].source != i) { continue; }
+        p->wanted[layers[i]] = true;
+        size_t bytes = spade_hessian_workspace_bytes(p->model, layers[i], full, precision);
         if (bytes > p->workspace_bytes) { p->workspace_bytes = bytes; }
     }
     if (p->workspace_bytes) {
-        SPADE_TRY(context->device->backend->alloc(context->device, p->workspace_bytes, "patches of a Hessian",
+        SPADE_TRY(context->device->backend->alloc(context->device, p->workspace_bytes, "working memory of a Hessian",
                                                   &p->workspace));
     }
     p->input_bytes = (size_t)(full * dims[1] * dims[2] * dims[3]) * sizeof(float);
@@ -132,31 +187,60 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers,
     return spade_alloc(context, p->input_bytes, "a micro-batch of variants", (void **)&p->input);
 }
 
+/* An update that began at `start` has finished. */
+static void count_update(const pass *p, double start)
+{
+    double seconds = spade_now() - start;
+    p->hessians->update_seconds += seconds;
+    spade_stage_done(p->context, SPADE_STAGE_HESSIAN, seconds);
+}
+
 static spade_status tap(void *user, int layer, const spade_shape *shape, const float *x)
 {
     pass *p = user;
-    if (p->slot[layer] < 0) { return SPADE_OK; }
-    spade_hessians *h = p->hessians;
+    spade_device *device = p->context->device;
     double start = spade_now();
-    spade_patches patches = spade_hessian_patches(&p->model->graph, layer, shape);
-    spade_status status = spade_hessian_direct(p->context, &patches, x, p->scale, h->precision,
-                                               h->accumulators[p->slot[layer]].h, p->workspace);
-    h->update_seconds += spade_now() - start;
+    spade_accumulator *a = &p->hessians->accumulators[p->slot[layer]];
+    spade_status status = SPADE_OK;
+    if (a->capacity) {
+        int64_t size = spade_shape_size(shape);
+        if (a->row_count == a->capacity) { status = add_rows(device, a, p->scale, p->workspace); }
+        if (status == SPADE_OK) {
+            status = device->backend->copy(device, a->rows + a->row_count * a->columns, x, (size_t)size * sizeof *x);
+        }
+        a->row_count += size / a->columns;
+    } else {
+        spade_patches patches = a->patches;
+        patches.x = *shape;
+        status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->workspace);
+    }
+    count_update(p, start);
     return status;
 }
 
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
 {
-    double start = spade_now();
-    for (int64_t first = 0; first < n; first += SPADE_MICRO_BATCH) {
-        int64_t count = n - first < SPADE_MICRO_BATCH ? n - first : SPADE_MICRO_BATCH;
+    double start = spade_now(), augment = 0;
+    for (int64_t first = 0; first < n; first += SPADE_HESSIAN_BATCH) {
+        int64_t count = n - first < SPADE_HESSIAN_BATCH ? n - first : SPADE_HESSIAN_BATCH;
         spade_plan *plan = spade_plan_batch(p->plan) == count ? p->plan : p->last_plan;
+        double before = spade_now();
         SPADE_TRY(spade_batch_read(p->context, batch, first, count, p->input));
+        double seconds = spade_now() - before;
+        augment += seconds;
+        spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
         SPADE_TRY(spade_run_forward(plan, p->weights, p->input, NULL, tap, p, p->wanted));
         spade_report_progress(p->context, "hessian", (double)(first + count), (double)n);
     }
-    SPADE_TRY(p->context->device->backend->synchronize(p->context->device));
+    spade_device *device = p->context->device;
+    double waiting = spade_now();
+    for (int i = 0; i < p->hessians->count; i++) {
+        SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->workspace));
+    }
+    SPADE_TRY(device->backend->synchronize(device));
+    count_update(p, waiting);
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
+    spade_stage_done(p->context, SPADE_STAGE_FORWARD, p->hessians->forward_seconds - augment);
     return SPADE_OK;
 }
 
@@ -219,62 +303,59 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
 
 /* ---- reading */
 
-/* Numbers first .. first+count-1 of an accumulator -> out. A failed download gives NaN, which the solver refuses. */
-static void read_numbers(const spade_hessians *hessians, const spade_accumulator *a, int64_t first, int64_t count,
-                         double *out)
+spade_status spade_hessian_read(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
     spade_device *device = hessians->context->device;
-    if (hessians->precision == SPADE_FP64) {
-        const double *from = (const double *)a->h + first;
-        if (device->backend->download(device, out, from, (size_t)count * sizeof *out) != SPADE_OK) {
-            for (int64_t i = 0; i < count; i++) { out[i] = NAN; }
-        }
+    const spade_accumulator *a = &hessians->accumulators[i], *source = &hessians->accumulators[a->source];
+    return device->backend->hessian_read(device, &source->patches, source->h, group, a->tap, out);
+}
+
+/* The upper triangle of one H on the host. Without memory for it on the device, or lost on the way: NaN, which the
+ * solver refuses. */
+static void read_upper(const spade_hessians *hessians, int i, int64_t group, double *out)
+{
+    spade_context *context = hessians->context;
+    const spade_backend *backend = context->device->backend;
+    int64_t k = hessians->accumulators[i].columns;
+    size_t bytes = (size_t)(k * k) * sizeof(double);
+    void *device = NULL;
+    spade_status status = SPADE_OK;
+    if (backend->host_memory) {
+        SPADE_GOTO(spade_hessian_read(hessians, i, group, out));
         return;
     }
-    float piece[PIECE];
-    const float *from = (const float *)a->h + first;
-    bool failed = device->backend->download(device, piece, from, (size_t)count * sizeof *piece) != SPADE_OK;
-    for (int64_t i = 0; i < count; i++) { out[i] = failed ? NAN : (double)piece[i]; }
-}
-
-/* (row, column, channel) -> (channel, row, column) */
-static int64_t weight_column(const spade_accumulator *a, int64_t gathered)
-{
-    return gathered % a->channels * a->positions + gathered / a->channels;
-}
-
-void spade_hessian_get_upper(const spade_hessians *hessians, int i, int64_t group, double *out)
-{
-    const spade_accumulator *a = &hessians->accumulators[i];
-    int64_t k = a->columns;
-    double piece[PIECE];
-    for (int64_t r = 0; r < k; r++) {
-        int64_t row = weight_column(a, r);
-        for (int64_t first = 0; first <= r; first += PIECE) {
-            int64_t count = r + 1 - first < PIECE ? r + 1 - first : PIECE;
-            read_numbers(hessians, a, (group * k + r) * k + first, count, piece);
-            for (int64_t c = 0; c < count; c++) {
-                int64_t column = weight_column(a, first + c);
-                out[row < column ? row * k + column : column * k + row] = piece[c];
-            }
-        }
-    }
+    SPADE_GOTO(backend->alloc(context->device, bytes, "a Hessian", &device));
+    SPADE_GOTO(spade_hessian_read(hessians, i, group, device));
+    SPADE_GOTO(backend->download(context->device, out, device, bytes));
+    SPADE_GOTO(backend->synchronize(context->device));
+done:
+    if (device) { backend->free(context->device, device, bytes); }
+    for (int64_t j = 0; status != SPADE_OK && j < k * k; j++) { out[j] = NAN; }
 }
 
 void spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
     int64_t k = hessians->accumulators[i].columns;
-    spade_hessian_get_upper(hessians, i, group, out);
+    read_upper(hessians, i, group, out);
     for (int64_t r = 0; r < k; r++) {
         for (int64_t c = 0; c < r; c++) { out[r * k + c] = out[c * k + r]; }
     }
 }
 
-void spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out)
+spade_status spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
-    const spade_accumulator *a = &hessians->accumulators[i];
-    int64_t k = a->columns;
-    for (int64_t r = 0; r < k; r++) {
-        read_numbers(hessians, a, (group * k + r) * k + r, 1, &out[weight_column(a, r)]);
-    }
+    spade_context *context = hessians->context;
+    int64_t k = hessians->accumulators[i].columns;
+    size_t bytes = (size_t)(k * k) * sizeof(double);
+    double *h = NULL;
+    SPADE_TRY(spade_alloc(context, bytes, "a Hessian", (void **)&h));
+    read_upper(hessians, i, group, h);
+    for (int64_t r = 0; r < k; r++) { out[r] = h[r * (k + 1)]; }
+    spade_free_bytes(context, h, bytes);
+    return SPADE_OK;
+}
+
+const char *spade_hessian_form_name(const spade_hessians *hessians, int i)
+{
+    return spade_hessian_form_text(hessians->accumulators[hessians->accumulators[i].source].patches.form);
 }

@@ -1,5 +1,5 @@
 /*
- * hessians.h - the Hessian stage's inside: accumulators on the device, one per layer.
+ * hessians.h - the Hessian stage's inside: accumulators on the device, one per layer or shared by several.
  */
 #ifndef SPADE_HESSIAN_HESSIANS_H
 #define SPADE_HESSIAN_HESSIANS_H
@@ -7,32 +7,49 @@
 #include "graph/graph.h"
 #include "spade/hessian.h"
 
+/* Variants of one forward pass. Fixed, as SPADE_MICRO_BATCH; larger, as the spectral form folds its products into lags
+ * once per pass. */
+enum { SPADE_HESSIAN_BATCH = 16 };
+
 typedef struct spade_accumulator {
     int layer;
-    int64_t groups, columns;     /* K */
-    int64_t channels, positions; /* K = channels * positions: channels of a group, kernel positions */
+    int source;            /* the accumulator that holds its sums: itself, or one that reads the same tensor */
+    int64_t tap;           /* the kernel position of the source whose block it is; -1: all of it */
+    int64_t columns;       /* K */
+    spade_patches patches; /* of a whole micro-batch */
     size_t bytes;
-    void *h; /* device [groups, K, K], lower triangles, columns in (row, column, channel) order */
+    void *h; /* device; NULL where the source is another */
+    /* Layers with few positions a variant: rows of inputs [capacity, K] wait here, as an update of few rows would be
+     * all traffic. */
+    float *rows;
+    int64_t row_count, capacity; /* capacity 0: updates are made at once */
 } spade_accumulator;
 
 struct spade_hessians {
     spade_context *context;
-    spade_precision precision;
     spade_accumulator *accumulators;
     int count;
     double forward_seconds, update_seconds; /* augmentation and forward passes; updates */
 };
 
-/* direct.c: the patches of a layer's input for a tensor of this shape */
-spade_patches spade_hessian_patches(const spade_graph *graph, int layer, const spade_shape *shape);
-/* h += scale * sum over the tensor's positions; workspace: as the backend asks for these patches */
-spade_status spade_hessian_direct(spade_context *context, const spade_patches *patches, const float *x, double scale,
-                                  spade_precision precision, void *h, void *workspace);
-/* Bytes that one layer's update of a micro-batch of n images needs. */
-size_t spade_hessian_direct_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision);
+/* ---- form.c */
+/* A layer's input as patches for a batch of n images, with the form of its Hessian. */
+spade_patches spade_hessian_patches(const spade_model *model, int layer, int64_t n, spade_precision precision);
+const char *spade_hessian_form_text(spade_hessian_form form);
+/*
+ * Layers that read the same tensor share their sums: a 1x1 convolution is the block of one kernel position of a larger
+ * one with its stride. Of the layers asked for, the one whose sums hold those of the i-th: its index, i for its own.
+ */
+int spade_hessian_source(const spade_graph *graph, const int *layers, int count, int i, int64_t *tap);
+/* Reorder layers so that those which share follow their source. */
+spade_status spade_hessian_order(spade_context *context, const spade_graph *graph, int *layers, int count);
 
-/* hessian.c. The upper triangle (column >= row) only; the rest of out is not written. */
-void spade_hessian_get_upper(const spade_hessians *hessians, int i, int64_t group, double *out);
+/* ---- hessian.c */
+/* Bytes that one layer's update of a micro-batch needs, n variants in all. */
+size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision);
+/* The i-th layer's H of one group -> out, device memory [K, K], the upper triangle (column >= row) only. May be called
+ * from several threads. */
+spade_status spade_hessian_read(const spade_hessians *hessians, int i, int64_t group, double *out);
 /*
  * Bytes that accumulating these layers takes at its peak beyond what the context holds now, found by making everything
  * and releasing it again without a budget.

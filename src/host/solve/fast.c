@@ -18,7 +18,9 @@ spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int
         if (!is_fast(&flight[i])) { continue; }
         args[count++] = (spade_factor_args){.k = flight[i].problem->columns, .hessian = flight[i].hessian, .workspace = flight[i].workspace};
     }
+    double start = spade_now();
     spade_status status = device->backend->factor(device, args, count);
+    spade_stage_done(device->context, SPADE_STAGE_FACTOR, spade_now() - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (is_fast(&flight[i])) { flight[i].problem->status = args[at++].status; }
     }
@@ -44,7 +46,9 @@ spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int 
                                            .q = s->sparse,
                                            .workspace = s->workspace};
     }
+    double start = spade_now();
     spade_status status = device->backend->sweep(device, args, count);
+    spade_stage_done(device->context, SPADE_STAGE_SWEEP, spade_now() - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (is_fast(&flight[i]) && flight[i].solution) { flight[i].solution->loss = args[at++].loss; }
     }

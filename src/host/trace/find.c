@@ -36,7 +36,7 @@ typedef struct problem_list {
 static void fetch(const void *user, int problem, double *hessian)
 {
     const problem_list *list = user;
-    spade_hessian_get_upper(list->hessians, list->slot[problem], list->group[problem], hessian);
+    spade_hessian_read(list->hessians, list->slot[problem], list->group[problem], hessian);
 }
 
 /* Group `group` of a layer, with one solution. */
@@ -99,13 +99,12 @@ static spade_status explain_budget(const search *s, int layer)
     int64_t dims[4];
     uint64_t pass = 0, need = 0;
     spade_batch_shape(s->batch, dims);
-    int64_t micro_batch = dims[0] < SPADE_MICRO_BATCH ? dims[0] : SPADE_MICRO_BATCH;
     SPADE_TRY(spade_hessian_need(s->context, model, s->batch, &layer, 1, precision, &pass));
     uint64_t fixed = pass - spade_hessian_bytes(model, layer, precision) -
-                     spade_hessian_direct_bytes(model, layer, micro_batch, precision);
+                     spade_hessian_workspace_bytes(model, layer, dims[0], precision);
     for (int i = 0; i < s->count; i++) {
         int l = s->layers[i];
-        uint64_t update = fixed + spade_hessian_direct_bytes(model, l, micro_batch, precision),
+        uint64_t update = fixed + spade_hessian_workspace_bytes(model, l, dims[0], precision),
                  solve = solve_bytes(s, l);
         uint64_t bytes = spade_hessian_bytes(model, l, precision) + (update > solve ? update : solve);
         if (bytes > need) { need = bytes; }

@@ -138,9 +138,13 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
                                spade_layout layout, float *out);
 
 /* ---- hessian.c */
+double spade_cpu_hessian_cost(spade_device *device, const spade_patches *patches);
+size_t spade_cpu_hessian_bytes(spade_device *device, const spade_patches *patches);
+size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_patches *patches);
 spade_status spade_cpu_hessian_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
-                                      spade_precision precision, void *h, void *workspace);
-size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_patches *patches, spade_precision precision);
+                                      void *accumulator, void *workspace);
+spade_status spade_cpu_hessian_read(spade_device *device, const spade_patches *patches, const void *accumulator,
+                                    int64_t group, int64_t tap, double *out);
 
 /* ---- factor.c, sweep.c */
 spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems, int n);

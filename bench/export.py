@@ -1,0 +1,65 @@
+"""Networks with random weights (seed 0) as ONNX.
+
+export.py NET OUT.onnx      torchvision's network of that name
+export.py --layers FOLDER   the single layers of networks.py, FOLDER/NAME.onnx
+"""
+import os
+import sys
+
+import torch
+import torch.nn as nn
+import torchvision
+
+from networks import LAYERS
+
+
+def build(name):
+    torch.manual_seed(0)
+    return getattr(torchvision.models, name)(weights=None).eval()
+
+
+class Tokens(nn.Module):
+    """A linear layer over [n, 1, positions, channels], as in transformers: one product with a constant."""
+
+    def __init__(self, channels, rows):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, rows) / channels**0.5)
+
+    def forward(self, x):
+        return x.matmul(self.weight).flatten(1)
+
+
+def build_layer(layer):
+    """-> module, shape of its input for one image"""
+    torch.manual_seed(0)
+    if layer.kind == "tokens":
+        return Tokens(layer.channels, layer.rows), (1, layer.size, layer.channels)
+    if layer.kind == "linear":
+        return nn.Sequential(nn.Flatten(), nn.Linear(layer.channels, layer.rows)), (layer.channels, 1, 1)
+    convolution = nn.Conv2d(layer.channels, layer.rows, layer.kernel, layer.stride, layer.kernel // 2,
+                            groups=layer.groups, bias=False)
+    return nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten()), (layer.channels, layer.size, layer.size)
+
+
+def export(module, shape, path):
+    """Written beside its place first, then renamed: an interrupted export leaves no half file there."""
+    torch.onnx.export(module.eval(), torch.zeros(1, *shape), path + ".part", opset_version=13,
+                      # BatchNorm stays a node: the weights are the trained ones
+                      training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False,
+                      input_names=["input"], output_names=["logits"],
+                      dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}})
+    os.replace(path + ".part", path)
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    if sys.argv[1] == "--layers":
+        for layer in LAYERS:
+            export(*build_layer(layer), os.path.join(sys.argv[2], f"{layer.name}.onnx"))
+    else:
+        export(build(sys.argv[1]), (3, 224, 224), sys.argv[2])
+
+
+if __name__ == "__main__":
+    main()

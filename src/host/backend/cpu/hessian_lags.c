@@ -1,0 +1,322 @@
+/* hessian_lags.c - geometry of the lags, squares of the diagonal, and H from them; hessian_lags.h says how. */
+#include "backend/cpu/hessian_lags.h"
+
+/* ---- geometry */
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+bool spade_lags_apply(const spade_patches *patches)
+{
+    const spade_window *w = &patches->window;
+    return !patches->linear && patches->x.layout == SPADE_CHANNELS_LAST && w->kernel[0] * w->kernel[1] > 1 &&
+           w->kernel[0] <= SPADE_LAG_MAX_KERNEL && w->kernel[1] <= SPADE_LAG_MAX_KERNEL &&
+           w->stride[0] * w->stride[1] * w->dilation[0] * w->dilation[1] == 1;
+}
+
+/* The rows that offset d reads: [begin, end), clipped to the image. */
+static void window_of(const spade_lag_axis *axis, int64_t d, int64_t *begin, int64_t *end)
+{
+    *begin = smaller(larger(d - axis->pad, 0), axis->size);
+    *end = larger(smaller(d - axis->pad + axis->output, axis->size), *begin);
+}
+
+/* Part index -> where the axis is cut. */
+static void cut_axis(const spade_lag_axis *axis, int64_t part, int64_t *start, int64_t *size)
+{
+    if (part == 0) {
+        *start = 0;
+        *size = axis->size;
+    } else if (part <= axis->cut[0]) {
+        *start = 0;
+        *size = smaller(part, axis->size);
+    } else {
+        *size = smaller(part - axis->cut[0], axis->size);
+        *start = axis->size - *size;
+    }
+}
+
+/* Cells: the rows between neighbouring ends of windows. */
+static void find_cells(spade_lag_axis *axis)
+{
+    axis->cells = 0;
+    for (int64_t at = 0; at < axis->size;) {
+        int64_t next = axis->size;
+        for (int64_t d = 0; d < axis->kernel; d++) {
+            int64_t begin, end;
+            window_of(axis, d, &begin, &end);
+            if (begin > at) { next = smaller(next, begin); }
+            if (end > at) { next = smaller(next, end); }
+        }
+        axis->cell_start[axis->cells++] = at;
+        at = next;
+    }
+    axis->cell_start[axis->cells] = axis->size;
+}
+
+static void resolve_axis(spade_lag_axis *axis, int64_t pad_end)
+{
+    axis->cut[0] = larger(axis->kernel - 1 - axis->pad, 0);
+    axis->cut[1] = larger(axis->kernel - 1 - pad_end, 0);
+    axis->parts = 1 + axis->cut[0] + axis->cut[1];
+    axis->first_lag[0] = 0;
+    for (int64_t i = 0; i < axis->parts; i++) {
+        int64_t start, size;
+        cut_axis(axis, i, &start, &size);
+        axis->first_lag[i + 1] = axis->first_lag[i] + 2 * smaller(axis->kernel, size) - 1;
+    }
+    find_cells(axis);
+}
+
+spade_lags spade_lags_of(const spade_patches *patches)
+{
+    const spade_window *w = &patches->window;
+    spade_lags lags = {.groups = patches->groups, .channels = patches->x.dims[1] / patches->groups};
+    const int64_t output[2] = {patches->out_height, patches->out_width};
+    lags.block = lags.channels == 1 ? 1 : SPADE_LAG_BLOCK;
+    lags.blocks = (lags.channels + lags.block - 1) / lags.block;
+    lags.tiles = lags.blocks * (lags.blocks + 1) / 2;
+    for (int a = 0; a < 2; a++) {
+        lags.axis[a] = (spade_lag_axis){
+            .size = patches->x.dims[2 + a], .kernel = w->kernel[a], .pad = w->pad[a], .output = output[a]};
+        resolve_axis(&lags.axis[a], w->pad[2 + a]);
+    }
+    lags.count = lags.axis[0].first_lag[lags.axis[0].parts] * lags.axis[1].first_lag[lags.axis[1].parts];
+    return lags;
+}
+
+spade_lag_part spade_lags_part(const spade_lags *lags, int64_t index)
+{
+    const int64_t at[2] = {index / lags->axis[1].parts, index % lags->axis[1].parts};
+    spade_lag_part part = {0};
+    for (int a = 0; a < 2; a++) {
+        cut_axis(&lags->axis[a], at[a], &part.start[a], &part.size[a]);
+        part.reach[a] = smaller(lags->axis[a].kernel, part.size[a]);
+    }
+    part.row = 2 * part.reach[1] - 1;
+    part.first = lags->axis[0].first_lag[at[0]] * lags->axis[1].first_lag[lags->axis[1].parts] +
+                 (2 * part.reach[0] - 1) * lags->axis[1].first_lag[at[1]];
+    return part;
+}
+
+/* Numbers of all tiles: the cells follow. */
+static int64_t tile_numbers(const spade_lags *lags)
+{
+    return lags->groups * lags->tiles * lags->count * lags->block * lags->block;
+}
+
+int64_t spade_lags_size(const spade_lags *lags)
+{
+    return tile_numbers(lags) + spade_lags_cells(lags);
+}
+
+/* ---- the diagonal */
+
+/* [cells, all channels] */
+static double *cells_of(const spade_lags *lags, double *accumulator)
+{
+    return accumulator + tile_numbers(lags);
+}
+
+enum { SQUARES = 64 }; /* channels summed side by side */
+
+/* Squares of one run of pixels in a row, in float32 (a few hundred at most), then added in float64. */
+static void add_run(const float *x, int64_t pixels, int64_t stride, int64_t count, bool fp64, double *sums)
+{
+    float run[SQUARES] = {0};
+    if (fp64 || count < SQUARES) {
+        for (int64_t p = 0; p < pixels; p++) {
+            for (int64_t c = 0; c < count; c++) { sums[c] += (double)x[p * stride + c] * (double)x[p * stride + c]; }
+        }
+        return;
+    }
+    for (int64_t p = 0; p < pixels; p++) {
+        for (int64_t c = 0; c < SQUARES; c++) { run[c] += x[p * stride + c] * x[p * stride + c]; }
+    }
+    for (int64_t c = 0; c < SQUARES; c++) { sums[c] += (double)run[c]; }
+}
+
+void spade_lags_squares(const spade_lags *lags, const float *image, bool fp64, double *cells)
+{
+    int64_t channels = lags->groups * lags->channels, width = lags->axis[1].size, at = 0;
+    memset(cells, 0, (size_t)spade_lags_cells(lags) * sizeof *cells);
+    for (int64_t y = 0; y < lags->axis[0].cells; y++) {
+        for (int64_t x = 0; x < lags->axis[1].cells; x++, at += channels) {
+            int64_t left = lags->axis[1].cell_start[x], pixels = lags->axis[1].cell_start[x + 1] - left;
+            for (int64_t row = lags->axis[0].cell_start[y]; row < lags->axis[0].cell_start[y + 1]; row++) {
+                const float *run = image + (row * width + left) * channels;
+                for (int64_t c = 0; c < channels; c += SQUARES) {
+                    add_run(run + c, pixels, channels, smaller(channels - c, SQUARES), fp64, cells + at + c);
+                }
+            }
+        }
+    }
+}
+
+void spade_lags_add_cells(const spade_lags *lags, const double *cells, int64_t images, double alpha,
+                          double *accumulator)
+{
+    double *to = cells_of(lags, accumulator);
+    int64_t size = spade_lags_cells(lags);
+    for (int64_t n = 0; n < images; n++) {
+        for (int64_t i = 0; i < size; i++) { to[i] += alpha * cells[n * size + i]; }
+    }
+}
+
+/* H_ii of channel c (of all) and kernel offset d: the cells inside its window. */
+static double diagonal(const spade_lags *lags, const double *cells, int64_t c, const int64_t d[2])
+{
+    int64_t begin[2], end[2];
+    double sum = 0;
+    for (int a = 0; a < 2; a++) { window_of(&lags->axis[a], d[a], &begin[a], &end[a]); }
+    for (int64_t y = 0; y < lags->axis[0].cells; y++) {
+        int64_t row = lags->axis[0].cell_start[y];
+        if (row < begin[0] || row >= end[0]) { continue; }
+        for (int64_t x = 0; x < lags->axis[1].cells; x++) {
+            int64_t column = lags->axis[1].cell_start[x];
+            if (column < begin[1] || column >= end[1]) { continue; }
+            sum += cells[(y * lags->axis[1].cells + x) * lags->groups * lags->channels + c];
+        }
+    }
+    return sum;
+}
+
+/* ---- H */
+
+enum { MAX_TERMS = 9 };
+
+/* One pair of kernel offsets as a signed sum of lags. */
+typedef struct pair_terms {
+    int count;
+    int64_t offset[MAX_TERMS]; /* lag * block * block */
+    double sign[MAX_TERMS];
+} pair_terms;
+
+/* The parts of one axis that a pair of offsets needs: whole; first t; last t. -> how many */
+static int parts_of_pair(const spade_lag_axis *axis, int64_t d, int64_t e, int64_t parts[3])
+{
+    int count = 0;
+    parts[count++] = 0;
+    int64_t start = larger(d, e) - axis->pad, end = axis->cut[1] - smaller(d, e);
+    if (smaller(d, e) > axis->pad) { parts[count++] = smaller(start, axis->cut[0]); }
+    if (larger(d, e) < axis->cut[1]) { parts[count++] = axis->cut[0] + smaller(end, axis->cut[1]); }
+    return count;
+}
+
+static pair_terms terms_of(const spade_lags *lags, const int64_t d[2], const int64_t e[2])
+{
+    pair_terms terms = {0};
+    int64_t rows[3], columns[3], lag[2] = {e[0] - d[0], e[1] - d[1]};
+    int ny = parts_of_pair(&lags->axis[0], d[0], e[0], rows);
+    int nx = parts_of_pair(&lags->axis[1], d[1], e[1], columns);
+    for (int y = 0; y < ny; y++) {
+        for (int x = 0; x < nx; x++) {
+            spade_lag_part part = spade_lags_part(lags, rows[y] * lags->axis[1].parts + columns[x]);
+            if (llabs(lag[0]) >= part.reach[0] || llabs(lag[1]) >= part.reach[1]) { continue; }
+            int64_t index = part.first + (lag[0] + part.reach[0] - 1) * part.row + lag[1] + part.reach[1] - 1;
+            terms.offset[terms.count] = index * lags->block * lags->block;
+            terms.sign[terms.count++] = (y > 0) == (x > 0) ? 1.0 : -1.0;
+        }
+    }
+    return terms;
+}
+
+/* One H to be read: which kernel positions, their pairs' terms, the exact diagonal. */
+typedef struct reading {
+    const spade_lags *lags;
+    double *accumulator;
+    int64_t group, taps, first_tap;
+    pair_terms *terms; /* [taps, taps] */
+    double *diagonal;  /* [channels, taps] */
+    bool dead;         /* the diagonal has zeros */
+} reading;
+
+/* Row (c, t) of H, the columns of one block of channels: [channels of the block, taps]. */
+static void read_block(const reading *r, int64_t c, int64_t t, int64_t column, double *out)
+{
+    const spade_lags *lags = r->lags;
+    int64_t count = smaller(lags->channels - column * lags->block, lags->block);
+    const double *row = spade_lags_tile(lags, r->accumulator, r->group, c / lags->block, column, 0);
+    row += c % lags->block * lags->block;
+    for (int64_t u = 0; u < r->taps; u++) {
+        const pair_terms *terms = &r->terms[t * r->taps + u];
+        double sum[SPADE_LAG_BLOCK] = {0};
+        for (int i = 0; i < terms->count; i++) {
+            for (int64_t d = 0; d < lags->block; d++) { sum[d] += terms->sign[i] * row[terms->offset[i] + d]; }
+        }
+        for (int64_t d = 0; d < count; d++) { out[d * r->taps + u] = sum[d]; }
+    }
+}
+
+/* The rows of channel c of H from its block on. Where the diagonal is exactly zero, the input is never read: so are its
+ * row and column. */
+static void read_channel(const reading *r, int64_t c, double *out)
+{
+    int64_t taps = r->taps, k = r->lags->channels * taps, block = c / r->lags->block;
+    for (int64_t column = block; column < r->lags->blocks; column++) {
+        for (int64_t t = 0; t < taps; t++) {
+            read_block(r, c, t, column, out + (c * taps + t) * k + column * r->lags->block * taps);
+        }
+    }
+    for (int64_t row = c * taps; row < (c + 1) * taps; row++) {
+        for (int64_t j = row; r->dead && j < k; j++) {
+            if (r->diagonal[row] == 0 || r->diagonal[j] == 0) { out[row * k + j] = 0; }
+        }
+        out[row * k + row] = r->diagonal[row];
+    }
+}
+
+static void tap_of(const reading *r, int64_t t, int64_t d[2])
+{
+    d[0] = (r->first_tap + t) / r->lags->axis[1].kernel;
+    d[1] = (r->first_tap + t) % r->lags->axis[1].kernel;
+}
+
+static void prepare_reading(reading *r, const double *cells)
+{
+    for (int64_t t = 0; t < r->taps; t++) {
+        int64_t d[2], e[2];
+        tap_of(r, t, d);
+        for (int64_t u = 0; u < r->taps; u++) {
+            tap_of(r, u, e);
+            r->terms[t * r->taps + u] = terms_of(r->lags, d, e);
+        }
+        for (int64_t c = 0; c < r->lags->channels; c++) {
+            double value = diagonal(r->lags, cells, r->group * r->lags->channels + c, d);
+            r->diagonal[c * r->taps + t] = value;
+            r->dead = r->dead || value == 0;
+        }
+    }
+}
+
+spade_status spade_lags_read(const spade_device *device, const spade_lags *lags, const double *accumulator,
+                             int64_t group, int64_t tap, double *out)
+{
+    int64_t all = lags->axis[0].kernel * lags->axis[1].kernel, taps = tap < 0 ? all : 1;
+    reading r = {.lags = lags,
+                 .accumulator = (double *)(uintptr_t)accumulator, /* is only read */
+                 .group = group,
+                 .taps = taps,
+                 .first_tap = tap < 0 ? 0 : tap,
+                 .terms = malloc((size_t)(taps * taps) * sizeof *r.terms),
+                 .diagonal = malloc((size_t)(lags->channels * taps) * sizeof *r.diagonal)};
+    spade_status status = SPADE_OK;
+    if (!r.terms || !r.diagonal) {
+        status = spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: terms of a Hessian");
+        goto done;
+    }
+    prepare_reading(&r, cells_of(lags, r.accumulator));
+#pragma omp parallel for schedule(dynamic, 4) num_threads(spade_cpu_threads(device))
+    for (int64_t c = 0; c < lags->channels; c++) { read_channel(&r, c, out); }
+done:
+    free(r.terms);
+    free(r.diagonal);
+    return status;
+}

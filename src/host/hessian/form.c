@@ -1,0 +1,132 @@
+/*
+ * form.c - a layer's input as patches, the form that sums their Hessian, and which layers share one.
+ *
+ * The form is the one of least cost by the backend's model for a whole micro-batch: a function of shapes only, so that
+ * neither the budget nor the number of threads changes a result.
+ */
+#include "hessian/hessians.h"
+
+static spade_patches describe(const spade_graph *graph, int layer, int64_t n, spade_precision precision)
+{
+    const spade_layer *l = &graph->layers[layer];
+    const spade_node *node = &graph->nodes[l->node];
+    spade_patches patches = {.precision = precision,
+                             .x = spade_value_shape(&graph->values[node->inputs[0]], n),
+                             .linear = !l->convolution,
+                             .groups = 1};
+    if (l->convolution) {
+        const spade_shape *output = &graph->values[node->output].shape;
+        patches.window = node->window;
+        patches.groups = l->groups;
+        patches.out_height = output->dims[2];
+        patches.out_width = output->dims[3];
+    }
+    return patches;
+}
+
+static spade_hessian_form choose_form(spade_device *device, spade_patches patches)
+{
+    spade_hessian_form best = SPADE_HESSIAN_UNFOLD;
+    double least = -1;
+    for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
+        patches.form = (spade_hessian_form)form;
+        double cost = device->backend->hessian_cost(device, &patches);
+        if (cost >= 0 && (least < 0 || cost < least)) {
+            least = cost;
+            best = patches.form;
+        }
+    }
+    return best;
+}
+
+spade_patches spade_hessian_patches(const spade_model *model, int layer, int64_t n, spade_precision precision)
+{
+    spade_device *device = model->context->device;
+    spade_patches patches = describe(&model->graph, layer, SPADE_HESSIAN_BATCH, precision);
+    spade_hessian_form form = choose_form(device, patches);
+    patches = describe(&model->graph, layer, n, precision);
+    patches.form = form;
+    return patches;
+}
+
+const char *spade_hessian_form_text(spade_hessian_form form)
+{
+    static const char *const names[SPADE_HESSIAN_FORM_COUNT] = {"unfold", "rank-k",    "spectral",
+                                                                "shift",  "depthwise", "taps"};
+    return (unsigned)form < SPADE_HESSIAN_FORM_COUNT ? names[form] : "unknown";
+}
+
+/* ---- sharing */
+
+static bool same_window(const spade_patches *a, const spade_patches *b)
+{
+    return memcmp(&a->window, &b->window, sizeof a->window) == 0;
+}
+
+/* The kernel position of `whole` that reads just the pixels that `part`, 1x1, reads; -1: none. */
+static int64_t centre_tap(const spade_patches *whole, const spade_patches *part)
+{
+    const spade_window *w = &whole->window, *p = &part->window;
+    int64_t tap[2];
+    if (p->kernel[0] * p->kernel[1] != 1 || whole->groups != 1 || part->groups != 1) { return -1; }
+    if (whole->out_height != part->out_height || whole->out_width != part->out_width) { return -1; }
+    for (int a = 0; a < 2; a++) {
+        int64_t distance = w->pad[a] - p->pad[a];
+        tap[a] = distance / w->dilation[a];
+        if (w->stride[a] != p->stride[a] || distance % w->dilation[a] || tap[a] < 0 || tap[a] >= w->kernel[a]) {
+            return -1;
+        }
+    }
+    return tap[0] * w->kernel[1] + tap[1];
+}
+
+/* Whether layer a's sums hold layer b's. tap: -1 where they are the same, else the kernel position whose block b's is.
+ */
+static bool covers(const spade_graph *graph, int a, int b, int64_t *tap)
+{
+    const spade_node *node = &graph->nodes[graph->layers[a].node], *other = &graph->nodes[graph->layers[b].node];
+    if (node->inputs[0] != other->inputs[0]) { return false; }
+    spade_patches p = describe(graph, a, 1, SPADE_FP32), q = describe(graph, b, 1, SPADE_FP32);
+    *tap = -1;
+    if (p.linear != q.linear) { return false; }
+    if (p.linear || (same_window(&p, &q) && p.groups == q.groups)) { return true; }
+    if (p.window.kernel[0] * p.window.kernel[1] == 1) { return false; }
+    *tap = centre_tap(&p, &q);
+    return *tap >= 0;
+}
+
+int spade_hessian_source(const spade_graph *graph, const int *layers, int count, int i, int64_t *tap)
+{
+    int64_t same_tap;
+    int source = i;
+    *tap = -1;
+    for (int j = 0; j < count; j++) { /* a larger kernel around it? */
+        int64_t at;
+        if (j != i && covers(graph, layers[j], layers[i], &at) && at >= 0) {
+            source = j;
+            *tap = at;
+            break;
+        }
+    }
+    for (int j = 0; j < source; j++) { /* the first of those that are the same */
+        if (covers(graph, layers[j], layers[source], &same_tap) && same_tap < 0) { return j; }
+    }
+    return source;
+}
+
+spade_status spade_hessian_order(spade_context *context, const spade_graph *graph, int *layers, int count)
+{
+    int *ordered = malloc(((size_t)count + 1) * sizeof *ordered), n = 0;
+    if (!ordered) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d layers", count); }
+    for (int i = 0; i < count; i++) {
+        int64_t tap;
+        if (spade_hessian_source(graph, layers, count, i, &tap) != i) { continue; }
+        ordered[n++] = layers[i];
+        for (int j = 0; j < count; j++) {
+            if (j != i && spade_hessian_source(graph, layers, count, j, &tap) == i) { ordered[n++] = layers[j]; }
+        }
+    }
+    memcpy(layers, ordered, (size_t)count * sizeof *layers);
+    free(ordered);
+    return SPADE_OK;
+}
