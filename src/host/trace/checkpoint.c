@@ -99,12 +99,22 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
 /* ---- layers */
 
 uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_trace_options *options,
-                              const spade_problem *problem)
+                              const spade_problem *problem, const int64_t sums[2])
 {
-    const int64_t whole[] = {problem->rows,    problem->columns,     problem->block,
-                             problem->kernel,  problem->solver,      problem->group,
-                             problem->keep,    problem->of,          (int64_t)problem->stream,
-                             options->hessian, options->solve.count, (int64_t)options->solve.seed};
+    const int64_t whole[] = {problem->rows,
+                             problem->columns,
+                             problem->block,
+                             problem->kernel,
+                             problem->solver,
+                             problem->group,
+                             problem->keep,
+                             problem->of,
+                             (int64_t)problem->stream,
+                             sums[0],
+                             sums[1],
+                             options->hessian,
+                             options->solve.count,
+                             (int64_t)options->solve.seed};
     const double numbers[] = {options->solve.damping, problem->solutions[0].sparsity};
     return spade_hash(numbers, sizeof numbers, spade_hash(whole, sizeof whole, checkpoint->sample[0]));
 }

@@ -16,6 +16,7 @@ typedef struct search {
     const spade_trace_options *options;
     spade_checkpoint checkpoint;
     double *sparsities; /* [layers] */
+    uint64_t *keys;     /* [layers] in the checkpoint */
     int *layers;        /* to be solved, in graph order */
     int count;
 } search;
@@ -57,11 +58,15 @@ static spade_problem layer_problem(const search *s, int layer, int64_t group, sp
                            .solution_count = 1};
 }
 
-static uint64_t layer_key(const search *s, int layer)
+/* The checkpoint's key of s->layers[i]; to be asked before any is left out. */
+static uint64_t layer_key(const search *s, int i)
 {
+    int64_t tap;
+    int source = spade_hessian_source(s->graph, s->layers, s->count, i, &tap), layer = s->layers[i];
     spade_solution solution = {.sparsity = s->sparsities[layer]};
     spade_problem problem = layer_problem(s, layer, 0, &solution);
-    return spade_checkpoint_key(&s->checkpoint, s->options, &problem);
+    const int64_t sums[] = {tap < 0 ? -1 : s->layers[source], tap};
+    return spade_checkpoint_key(&s->checkpoint, s->options, &problem, sums);
 }
 
 /* ---- how many layers a pass takes */
@@ -182,13 +187,14 @@ static void finish_layer(const problem_list *list, int slot)
     const spade_layer *l = &s->graph->layers[layer];
     spade_trace_layer *info = &s->trace->layers[layer];
     info->zeros = 0;
+    info->loss = info->seconds = 0;
     for (int64_t p = list->first[slot]; p < list->first[slot] + l->groups; p++) {
         info->zeros += list->solutions[p].zeros;
         info->loss += list->solutions[p].loss;
         info->seconds += list->problems[p].seconds;
     }
     info->solved = true;
-    spade_checkpoint_save(&s->checkpoint, l, layer_key(s, layer), s->trace->base.overlay[layer], info);
+    spade_checkpoint_save(&s->checkpoint, l, s->keys[layer], s->trace->base.overlay[layer], info);
 }
 
 static void done(void *user, int problem)
@@ -239,6 +245,49 @@ static spade_status run_passes(const search *s)
     return SPADE_OK;
 }
 
+/*
+ * Take from the checkpoint what is there; s->layers keeps the rest. A layer whose sums are a part of a larger kernel's
+ * needs that layer in its pass, or its last bits would be others: then both are searched.
+ */
+static spade_status resume(search *s)
+{
+    int wanted = s->count;
+    bool *loaded = calloc((size_t)wanted + 1, sizeof *loaded);
+    if (!loaded) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of layers"); }
+    for (int i = 0; i < wanted; i++) {
+        int layer = s->layers[i];
+        loaded[i] = spade_checkpoint_load(&s->checkpoint, &s->graph->layers[layer], s->keys[layer],
+                                          s->trace->base.overlay[layer], &s->trace->layers[layer]);
+    }
+    for (int i = 0; i < wanted; i++) {
+        int64_t tap;
+        int source = spade_hessian_source(s->graph, s->layers, wanted, i, &tap);
+        if (!loaded[i] && tap >= 0 && loaded[source]) {
+            loaded[source] = false;
+            s->trace->layers[s->layers[source]].resumed = false;
+        }
+    }
+    s->count = 0;
+    for (int i = 0; i < wanted; i++) {
+        if (!loaded[i]) { s->layers[s->count++] = s->layers[i]; }
+    }
+    free(loaded);
+    return SPADE_OK;
+}
+
+/* The layers to search, in graph order, with room for their weights. */
+static spade_status list_layers(search *s)
+{
+    for (int l = 0; l < s->graph->layer_count; l++) {
+        s->trace->layers[l].sparsity = s->sparsities[l];
+        if (s->sparsities[l] == 0) { continue; }
+        SPADE_TRY(spade_trace_reserve(s->context, s->trace, l));
+        s->layers[s->count++] = l;
+    }
+    for (int i = 0; s->checkpoint.folder && i < s->count; i++) { s->keys[s->layers[i]] = layer_key(s, i); }
+    return s->checkpoint.folder ? resume(s) : SPADE_OK;
+}
+
 spade_status spade_trace_find(spade_context *context, spade_trace *trace, const spade_batch *batch,
                               const spade_trace_options *options)
 {
@@ -248,24 +297,17 @@ spade_status spade_trace_find(spade_context *context, spade_trace *trace, const 
     spade_status status = SPADE_OK;
     s.sparsities = calloc(all, sizeof *s.sparsities);
     s.layers = calloc(all, sizeof *s.layers);
-    if (!s.sparsities || !s.layers) {
+    s.keys = calloc(all, sizeof *s.keys);
+    if (!s.sparsities || !s.layers || !s.keys) {
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of layers"));
     }
     SPADE_GOTO(spade_trace_select(context, model, options, s.sparsities));
     SPADE_GOTO(spade_checkpoint_open(context, options->checkpoint, model, batch, &s.checkpoint));
-    for (int l = 0; l < s.graph->layer_count; l++) {
-        trace->layers[l].sparsity = s.sparsities[l];
-        if (s.sparsities[l] == 0) { continue; }
-        SPADE_GOTO(spade_trace_reserve(context, trace, l));
-        const spade_layer *layer = &s.graph->layers[l];
-        if (spade_checkpoint_load(&s.checkpoint, layer, layer_key(&s, l), trace->base.overlay[l], &trace->layers[l])) {
-            continue;
-        }
-        s.layers[s.count++] = l;
-    }
+    SPADE_GOTO(list_layers(&s));
     SPADE_GOTO(run_passes(&s));
 done:
     free(s.sparsities);
     free(s.layers);
+    free(s.keys);
     return status;
 }
