@@ -81,6 +81,7 @@ void spade_context_destroy(spade_context *context)
 {
     if (!context) { return; }
     if (context->device) { context->device->backend->close(context->device); }
+    spade_pool_destroy(context);
     free(context);
 }
 

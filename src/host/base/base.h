@@ -18,10 +18,11 @@ struct spade_device; /* backend/backend.h */
 
 struct spade_context {
     char message[1024];
-    int threads;     /* resolved, >= 1 */
-    uint64_t budget; /* bytes, UINT64_MAX: none */
-    uint64_t used;   /* bytes charged against it now; changed by spade_charge() and spade_release() only */
-    uint64_t peak;   /* the most it ever was */
+    int threads;             /* resolved, >= 1 */
+    uint64_t budget;         /* bytes, UINT64_MAX: none */
+    uint64_t used;           /* bytes charged against it now; changed by spade_charge() and spade_release() only */
+    uint64_t peak;           /* the most it ever was */
+    struct spade_pool *pool; /* large blocks, in use and kept for the next who asks; pool.c */
     spade_stage_usage stages[SPADE_STAGE_COUNT];
     uint64_t stage_peak; /* the most `used` was since a stage was last done */
     spade_log_fn log;
@@ -80,6 +81,8 @@ bool spade_mul_dims(const int64_t *dims, int rank, int64_t *out); /* false on ov
 spade_status spade_alloc(spade_context *context, size_t bytes, const char *what, void **out);
 spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char *what, void **out);
 void spade_free_bytes(spade_context *context, void *pointer, size_t bytes);
+/* Give back what is kept for reuse. */
+void spade_pool_destroy(spade_context *context);
 /* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
 spade_status spade_charge(spade_context *context, size_t bytes, const char *what);
 void spade_release(spade_context *context, size_t bytes);

@@ -1,11 +1,8 @@
 /* memory.c - checked sizes and allocation within the context's byte budget. */
-#include <sys/mman.h>
-
 #include "base/base.h"
+#include "base/pool.h"
 
-/* Large blocks ask for huge pages: touching a matrix for the first time costs as much as a pass of arithmetic over it
- * in pages of 4 KiB, and walks along its columns miss the page table's cache. */
-enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, HUGE_FROM = 4 * HUGE_PAGE };
+enum { ALIGNMENT = 64 };
 
 bool spade_mul_size(size_t a, size_t b, size_t *out)
 {
@@ -36,6 +33,7 @@ spade_status spade_charge(spade_context *context, size_t bytes, const char *what
                           "the memory budget of %s does not hold %s (%s more): it takes at least --memory %.0fM",
                           spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need), at_least);
     }
+    spade_pool_make_room(context, bytes);
     context->used += bytes;
     if (context->used > context->peak) { context->peak = context->used; }
     if (context->used > context->stage_peak) { context->stage_peak = context->used; }
@@ -50,18 +48,19 @@ void spade_release(spade_context *context, size_t bytes)
 spade_status spade_alloc(spade_context *context, size_t bytes, const char *what, void **out)
 {
     *out = NULL;
-    size_t alignment = bytes >= HUGE_FROM ? HUGE_PAGE : ALIGNMENT;
-    if (bytes > SIZE_MAX - alignment) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: size overflows", what); }
+    if (bytes > SIZE_MAX / 2) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: size overflows", what); }
+    if (bytes >= SPADE_POOL_FROM && bytes <= spade_budget_left(context)) { *out = spade_pool_reuse(context, bytes); }
     SPADE_TRY(spade_charge(context, bytes, what));
-    size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    *out = aligned_alloc(alignment, rounded ? rounded : alignment);
+    if (*out) { return SPADE_OK; }
+    size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *out = bytes >= SPADE_POOL_FROM ? spade_pool_add(context, bytes)
+                                    : aligned_alloc(ALIGNMENT, rounded ? rounded : ALIGNMENT);
     if (!*out) {
         char need[32];
         spade_release(context, bytes);
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: %s needs %s", what,
                           spade_format_bytes(bytes, need));
     }
-    if (alignment == HUGE_PAGE) { (void)madvise(*out, rounded, MADV_HUGEPAGE); } /* a wish: pages of 4 KiB work too */
     return SPADE_OK;
 }
 
@@ -75,6 +74,10 @@ spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char
 void spade_free_bytes(spade_context *context, void *pointer, size_t bytes)
 {
     if (!pointer) { return; }
-    free(pointer);
     spade_release(context, bytes);
+    if (bytes >= SPADE_POOL_FROM) {
+        spade_pool_keep(context, pointer, bytes);
+    } else {
+        free(pointer);
+    }
 }

@@ -9,15 +9,11 @@
 #include <math.h>
 
 #include "base/select.h"
-#include "solve/prepare.h"
 #include "solve/schedule.h"
 
 /* Multiply-adds that a thread does between two reports of progress: about a second. */
 static const double WORK_A_REPORT = 1e11;
-enum {
-    CHOICE_BYTES = sizeof(double) + 1, /* of one group's loss, while counts are chosen */
-    FACTOR_SCRATCH = 1 << 19           /* the backend's own while it factors, per thread */
-};
+enum { CHOICE_BYTES = sizeof(double) + 1 }; /* of one group's loss, while counts are chosen */
 
 /* Memory on the device, and where the host sees it. */
 typedef struct array {
@@ -176,15 +172,17 @@ static int64_t source_column(const spade_problem *p, int64_t j)
     return p->group == SPADE_GROUP_CHANNELS_LAST ? j % channels * p->kernel + j / channels : j;
 }
 
-/* Hessian and weights, prepared and in the order of the groups. false: a number is not finite. */
-static bool load_member(const spade_exact_call *call, const member *m)
+/* Hessian and weights on the device, in the order of the groups, without the weights of dead inputs. */
+static spade_status load_member(const spade_exact_call *call, const member *m)
 {
+    spade_context *context = call->context;
     const spade_problem *p = m->problem;
     int64_t k = p->columns;
     double *h = m->hessian.host, *w = m->w.host;
     const double *source = p->hessian;
     if (!source) { /* the inverse comes later: its place serves */
-        call->fetch(call->user, m->index, m->inverse.host);
+        SPADE_TRY(call->fetch(call->user, m->index, m->inverse.device));
+        SPADE_TRY(download(context, &m->inverse));
         source = m->inverse.host;
     }
     for (int64_t i = 0; i < k; i++) {
@@ -195,9 +193,49 @@ static bool load_member(const spade_exact_call *call, const member *m)
         }
     }
     for (int64_t r = 0; r < p->rows; r++) {
-        for (int64_t j = 0; j < k; j++) { w[r * k + j] = p->dense[r * k + source_column(p, j)]; }
+        for (int64_t j = 0; j < k; j++) {
+            w[r * k + j] = h[j * (k + 1)] == 0.0 ? 0.0 : p->dense[r * k + source_column(p, j)];
+        }
     }
-    return spade_solve_prepare(h, k, call->options->damping, w, p->rows);
+    SPADE_TRY(upload(context, &m->hessian));
+    return upload(context, &m->w);
+}
+
+static bool weights_are_finite(const member *m)
+{
+    const double *w = m->w.host;
+    double sum = 0; /* NaN as soon as one number is not finite: 0 * x is 0 for every finite x */
+    for (int64_t i = 0; i < m->problem->rows * m->problem->columns; i++) { sum += 0.0 * w[i]; }
+    return !isnan(sum);
+}
+
+/* Dead inputs and damping of all. */
+static spade_status condition_pool(pool *l)
+{
+    spade_context *context = l->call->context;
+    spade_device *device = context->device;
+    size_t bytes = (size_t)l->members[0].problem->columns; /* of what nobody reads: the weights are 0 there already */
+    void *dead = NULL;
+    spade_condition_args *args = calloc((unsigned)l->n, sizeof *args);
+    if (!args) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", l->n); }
+    spade_status status = SPADE_OK;
+    SPADE_GOTO(device->backend->alloc(device, bytes, "dead inputs", &dead));
+    for (int i = 0; i < l->n; i++) {
+        args[i] = (spade_condition_args){.k = l->members[i].problem->columns,
+                                         .damping = l->call->options->damping,
+                                         .hessian = l->members[i].hessian.device,
+                                         .dead = dead};
+    }
+    SPADE_GOTO(device->backend->condition(device, args, l->n));
+    SPADE_GOTO(device->backend->synchronize(device));
+    for (int i = 0; i < l->n; i++) {
+        bool good = args[i].status == SPADE_OK && weights_are_finite(&l->members[i]);
+        l->members[i].problem->status = good ? SPADE_OK : SPADE_ERROR_NUMERICAL;
+    }
+done:
+    if (dead) { device->backend->free(device, dead, bytes); }
+    free(args);
+    return status;
 }
 
 /* Working memory of factor and inverse. */
@@ -221,13 +259,12 @@ static spade_status invert_pool(pool *l)
     SPADE_GOTO(device->backend->alloc(device, bytes, "working memory of an inverse", (void **)&workspace));
     for (int i = 0; i < l->n; i++) {
         const member *m = &l->members[i];
-        SPADE_GOTO(upload(context, &m->hessian));
-        SPADE_GOTO(upload(context, &m->w));
         SPADE_GOTO(device->backend->copy(device, m->inverse.device, m->hessian.device, m->hessian.bytes));
         args[i] = (spade_factor_args){
             .k = m->problem->columns, .hessian = m->inverse.device, .workspace = workspace + (size_t)i * each};
     }
     SPADE_GOTO(device->backend->factor(device, args, l->n));
+    SPADE_GOTO(device->backend->synchronize(device));
     bool good = true;
     for (int i = 0; i < l->n; i++) {
         l->members[i].problem->status = args[i].status;
@@ -249,16 +286,16 @@ static bool has_failed(const pool *l)
     return false;
 }
 
-uint64_t spade_solve_exact_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t group,
-                                 int64_t problems)
+uint64_t spade_solve_exact_bytes(const spade_context *context, const spade_problem *p, int64_t problems)
 {
     spade_device *device = context->device;
     uint64_t n = (uint64_t)problems, copies = device->backend->host_memory ? 1 : 2;
-    uint64_t entries = (uint64_t)(rows * (columns / group));
-    uint64_t each = (uint64_t)(2 * columns * columns + 2 * rows * columns) * sizeof(double) +
+    int64_t group = spade_solve_exact_group(p);
+    uint64_t entries = (uint64_t)(p->rows * (p->columns / group));
+    uint64_t each = (uint64_t)(2 * p->columns * p->columns + 2 * p->rows * p->columns) * sizeof(double) +
                     entries * (sizeof(int32_t) + sizeof(double));
-    uint64_t inverse = n * inverse_bytes(device, columns) + (uint64_t)context->threads * FACTOR_SCRATCH;
-    uint64_t order = device->backend->exact_bytes(device, columns, group, 1) + n * entries * CHOICE_BYTES;
+    uint64_t inverse = n * inverse_bytes(device, p->columns);
+    uint64_t order = device->backend->exact_bytes(device, p->columns, group, 1) + n * entries * CHOICE_BYTES;
     return copies * n * each + (order > inverse ? order : inverse);
 }
 
@@ -327,12 +364,12 @@ static spade_status choose_counts(const pool *l, double sparsity)
 {
     spade_context *context = l->call->context;
     void *scratch = NULL, *mask = NULL;
-    size_t entries = (size_t)l->entries;
+    size_t entries = (size_t)l->entries, bytes = (entries + SPADE_SELECT_MORE) * sizeof(double);
     spade_status status = SPADE_OK;
-    SPADE_GOTO(spade_alloc(context, entries * sizeof(double), "the choice of counts", &scratch));
+    SPADE_GOTO(spade_alloc(context, bytes, "the choice of counts", &scratch));
     SPADE_GOTO(spade_alloc(context, entries, "the choice of counts", &mask));
     int64_t total = (int64_t)ceil((double)l->entries * sparsity);
-    spade_select_lowest(l->losses.host, 1, l->entries, total, scratch, mask);
+    spade_select_lowest(l->losses.host, 1, l->entries, 1, total, scratch, mask);
     for (int i = 0; i < l->n; i++) {
         const member *m = &l->members[i];
         for (int64_t r = 0; r < m->problem->rows; r++) {
@@ -343,7 +380,7 @@ static spade_status choose_counts(const pool *l, double sparsity)
         }
     }
 done:
-    spade_free_bytes(context, scratch, entries * sizeof(double));
+    spade_free_bytes(context, scratch, bytes);
     spade_free_bytes(context, mask, entries);
     return status;
 }
@@ -408,10 +445,8 @@ static spade_status run_pool(pool *l)
     spade_context *context = l->call->context;
     int solutions = l->members[0].problem->solution_count;
     SPADE_TRY(open_pool(l));
-    for (int i = 0; i < l->n; i++) {
-        bool finite = load_member(l->call, &l->members[i]);
-        l->members[i].problem->status = finite ? SPADE_OK : SPADE_ERROR_NUMERICAL;
-    }
+    for (int i = 0; i < l->n; i++) { SPADE_TRY(load_member(l->call, &l->members[i])); }
+    SPADE_TRY(condition_pool(l));
     if (has_failed(l)) { return SPADE_OK; }
     SPADE_TRY(invert_pool(l));
     if (has_failed(l)) { return SPADE_OK; }

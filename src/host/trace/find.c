@@ -34,10 +34,10 @@ typedef struct problem_list {
     int count;
 } problem_list;
 
-static void fetch(const void *user, int problem, double *hessian)
+static spade_status fetch(void *user, int problem, double *hessian)
 {
     const problem_list *list = user;
-    spade_hessian_read(list->hessians, list->slot[problem], list->group[problem], hessian);
+    return spade_hessian_read(list->hessians, list->slot[problem], list->group[problem], hessian);
 }
 
 /* Group `group` of a layer, with one solution. */
@@ -73,13 +73,12 @@ static uint64_t layer_key(const search *s, int i)
 
 static uint64_t solve_bytes(const search *s, int layer)
 {
-    const spade_layer *l = &s->graph->layers[layer];
-    if (s->options->solver == SPADE_SOLVER_EXACT) {
-        spade_solution solution = {.sparsity = s->sparsities[layer]};
-        spade_problem p = layer_problem(s, layer, 0, &solution);
-        return spade_solve_exact_bytes(s->context, p.rows, p.columns, spade_solve_exact_group(&p), l->groups);
+    spade_solution solution = {.sparsity = s->sparsities[layer]};
+    spade_problem p = layer_problem(s, layer, 0, &solution);
+    if (p.solver == SPADE_SOLVER_EXACT) {
+        return spade_solve_exact_bytes(s->context, &p, s->graph->layers[layer].groups);
     }
-    return spade_solve_bytes(s->context, l->rows / l->groups, l->columns, spade_trace_block(l, s->options));
+    return spade_solve_workspace(s->context, &p);
 }
 
 /* Layers from `first` on whose accumulators and largest solve fit the budget; at least one. */
