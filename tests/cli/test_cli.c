@@ -55,7 +55,7 @@ static void test_usage_errors(void **state)
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --no-dense --no-trace", "nothing to do"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --layers 'nothing*' --variants 8 --resize 0",
          "nothing*"},
-        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --solver exact", "'exact' is none of"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --solver best", "'best' is none of"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --mean 1,2", "3 numbers are wanted"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --quiet=1", "takes no value"},
         {"trace " MODEL " -o /tmp/spade_test_usage.onnx", "an INPUT or --batch"},

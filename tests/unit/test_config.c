@@ -138,7 +138,7 @@ static void test_refused(void **state)
         {"variants: 1.5\n", "not a whole number"},
         {"variants: [1, 2]\n", "variants"},
         {"seed: -1\n", "seed"},
-        {"solver: slow\n", "'slow' is none of fast, magnitude, random"},
+        {"solver: slow\n", "'slow' is none of fast, exact, magnitude, random"},
         {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
         {"classes: -1\n", "'-1' is no class"},
         {"classes: [1, 1]\n", "given twice"},
