@@ -35,16 +35,21 @@ INLINE void absorb(const spade_exact_step *s, int64_t group, int64_t at)
             }
         }
     }
-    for (int64_t i = 0, k = 0; i < group; i++) {
-        for (int64_t j = 0; j <= i; j++, k++) {
-            double sum[LANES];
-            double *restrict d = s->d + k * stride + at;
-            for (int l = 0; l < LANES; l++) { sum[l] = d[l]; }
+    for (int64_t i = 0; i < group; i++) {
+        for (int64_t j = 0; j <= i; j += 3) { /* three numbers of D at once share what they read */
+            int64_t count = i + 1 - j < 3 ? i + 1 - j : 3;
+            double sum[3][LANES] = {{0}};
             for (int64_t c = 0; c < group; c++) {
                 const double *u = s->h + c * group * stride + at;
-                for (int l = 0; l < LANES; l++) { sum[l] -= u[i * stride + l] * u[j * stride + l]; }
+                for (int64_t q = 0; q < 3; q++) {
+                    const double *other = u + (q < count ? j + q : j) * stride;
+                    for (int l = 0; l < LANES; l++) { sum[q][l] += u[i * stride + l] * other[l]; }
+                }
             }
-            for (int l = 0; l < LANES; l++) { d[l] = sum[l]; }
+            for (int64_t q = 0; q < count; q++) {
+                double *restrict d = s->d + (i * (i + 1) / 2 + j + q) * stride + at;
+                for (int l = 0; l < LANES; l++) { d[l] -= sum[q][l]; }
+            }
         }
     }
 }

@@ -215,6 +215,11 @@ static void gather_pivot(const elimination *e, int64_t pivot, double *h)
 {
     int64_t b = e->group, stride = e->stride, size = b * stride;
     matrix m = current_matrix(e);
+    for (int64_t i = 0; b > 1 && i < pivot * b; i++) { /* far apart: all are on their way before the first is needed */
+        const double *row = matrix_row(&m, i) + pivot * b;
+        __builtin_prefetch(row);
+        __builtin_prefetch(row + b - 1);
+    }
     for (int64_t g = 0; g < pivot; g++) {
         for (int64_t a = 0; a < b; a++) {
             const double *row = matrix_row(&m, g * b + a) + pivot * b;
