@@ -30,6 +30,9 @@ int spade_launch_unary_backward(spade_stream stream, spade_unary_kernel f, int64
 /* y = x * scale[c] + shift[c] (shift may be NULL), c = i / inner % channels; inner: elements between channels. */
 int spade_launch_scale_shift(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *x,
                              const float *scale, const float *shift, float *y);
+/* y = y + bias[c] (bias may be NULL), then relu if asked: what follows a product. c as above. */
+int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
+                           bool relu, float *y);
 /* y = alpha * x + beta * y; beta = 0 does not read y. */
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y);
 
@@ -69,10 +72,6 @@ int spade_launch_softmax_backward(spade_stream stream, spade_lines_kernel lines,
 /* ---- layout.cu: for each image, y [columns, rows] = transpose of x [rows, columns] */
 int spade_launch_transpose(spade_stream stream, int64_t images, int64_t rows, int64_t columns, const float *x,
                            float *y);
-
-/* ---- epilogue.cu: y = y + bias[c] (bias may be NULL), then relu if asked; c = i / inner % channels */
-int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
-                           bool relu, float *y);
 
 /* ---- pool.cu */
 typedef struct spade_pool_kernel {

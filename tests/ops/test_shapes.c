@@ -93,6 +93,11 @@ static const spade_op_desc shapes[] = {
      .b = {7, {3, 1, 3, 1, 2, 1, 1}, 0},
      .y = {8, {2, 3, 2, 3, 2, 2, 3, 4}, 0},
      .multiply = true},
+    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 12, 8, 8}, LAST}, .y = {4, {2, 12, 8, 8}, LAST}},
+    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 13, 8, 8}, ROWS}, .y = {4, {2, 13, 8, 8}, ROWS}},
+    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 6, 6, 5}, ROWS}, .y = {4, {2, 6, 6, 5}, ROWS}},
+    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 6, 6, 5}, LAST}, .y = {4, {2, 6, 6, 5}, LAST}},
+    {.kind = SPADE_OP_SCALE_SHIFT, .a = {2, {4, 7}, 0}, .y = {2, {4, 7}, 0}},
     /* one number; few results of many terms; the fastest axis kept or summed; alternating axes */
     {.kind = SPADE_OP_REDUCE_SUM, .a = {3, {30, 21, 11}, 0}, .y = {0}},
     {.kind = SPADE_OP_REDUCE_SUM, .a = {4, {8, 20, 31, 29}, LAST}, .y = {4, {1, 20, 1, 1}, LAST}},
