@@ -20,6 +20,8 @@
 #include <memory>
 #include <vector>
 
+#include "standin.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -30,6 +32,7 @@
 #define __forceinline__ inline
 #define __align__(n) alignas(n)
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __restrict__ __restrict
 #define __shared__ static thread_local
 
@@ -261,11 +264,21 @@ inline dim3 block_index(const dim3 &grid_dim, uint64_t i)
                 (unsigned)(i / ((uint64_t)grid_dim.x * grid_dim.y)));
 }
 
+/* A kernel's pointers are device memory (or NULL). */
+template <typename T> void check_argument(const T &)
+{
+}
+template <typename T> void check_argument(T *pointer)
+{
+    if (pointer) { standin_device(pointer, 1, "a kernel", "argument"); }
+}
+
 /* Threads that may meet; `together`: all blocks at once. */
 template <typename Kernel, typename... Arguments>
 int launch(bool together, Kernel kernel, dim3 grid_dim, dim3 block_dim, size_t shared, Arguments... arguments)
 {
     grid &g = state();
+    (check_argument(arguments), ...);
     unsigned threads = block_dim.x * block_dim.y * block_dim.z;
     uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
     if (threads < 1 || threads > 1024 || blocks < 1 || shared > (227 << 10)) { return 9; /* invalid configuration */ }
@@ -294,6 +307,7 @@ template <typename Kernel, typename... Arguments>
 int launch_apart(Kernel kernel, dim3 grid_dim, dim3 block_dim, Arguments... arguments)
 {
     grid &g = state();
+    (check_argument(arguments), ...);
     uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
     if (block_dim.x * block_dim.y * block_dim.z > 1024 || blocks < 1) { return 9; }
     g.grid_dim = grid_dim;

@@ -144,6 +144,8 @@ const spade_backend spade_backend_cuda = {
     .pack = spade_cuda_pack,
     .run = spade_cuda_run,
     .axpby = spade_cuda_axpby,
+    .augment = spade_cuda_augment,
+    .quadratic_form = spade_cuda_quadratic_form,
     .libraries = cuda_libraries,
 };
 

@@ -89,4 +89,41 @@ spade_status spade_cuda_scale_shift_run(spade_op *op, const spade_op_args *args)
 spade_status spade_cuda_unary_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cuda_unary_backward_run(spade_op *op, const spade_op_args *args);
 
+/* ---- broadcast.c */
+spade_status spade_cuda_binary_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_reduce_sum_plan(spade_op *op);
+spade_status spade_cuda_reduce_sum_run(spade_op *op, const spade_op_args *args);
+/* y = (sum of a over the axes where y has 1) / divisor, and the bytes of workspace for it. */
+spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor);
+size_t spade_cuda_reduction_bytes(const spade_reduction_kernel *reduction);
+
+/* ---- softmax.c, layout.c */
+spade_status spade_cuda_softmax_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_softmax_backward_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_convert_layout_run(spade_op *op, const spade_op_args *args);
+/* Copy a tensor of this shape into another layout. */
+spade_status spade_cuda_convert(spade_cuda_device *device, const spade_shape *shape, spade_layout from, const float *x,
+                                spade_layout to, float *y);
+
+/* ---- pool.c */
+spade_status spade_cuda_pool_plan(spade_op *op);
+spade_status spade_cuda_pool_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_pool_backward_run(spade_op *op, const spade_op_args *args);
+
+/* ---- linear.c: matrix products by cuBLAS, in the precision of the handle's math mode */
+spade_status spade_cuda_linear_plan(spade_op *op);
+spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
+spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_matmul_plan(spade_op *op);
+spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args);
+/* weights (host) [rows, columns] times row_scale (host, or NULL) -> device memory; done when it returns. */
+spade_status spade_cuda_upload_scaled(spade_cuda_device *device, const float *weights, const float *row_scale,
+                                      int64_t rows, int64_t columns, float *to);
+
+/* ---- augment.c, quadratic.c */
+spade_status spade_cuda_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
+                                const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
+                                spade_layout layout, float *out);
+spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
+
 #endif
