@@ -22,6 +22,7 @@ static const known_key main_keys[] = {
     {"seed", "seed", PLAIN},
     {"solver", "solver", PLAIN},
     {"hessian", "hessian", PLAIN},
+    {"precision", "precision", PLAIN},
     {"count", "count", PLAIN},
     {"damping", "damping", PLAIN},
     {"layers", "layers", EITHER},

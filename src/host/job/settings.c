@@ -161,6 +161,7 @@ static spade_status set_word(spade_context *context, spade_settings *settings, c
     static const char *const precisions[] = {"fp32", "fp64"};
     static const char *const counts[] = {"floor", "published"};
     static const char *const outputs[] = {"logits", "softmax"};
+    static const char *const networks[] = {"fp32", "tf32", "bf16"}; /* in the order of spade_network_precision */
     int choice = 0;
     if (strcmp(key, "solver") == 0) {
         SPADE_TRY(choose(context, text, solvers, 3, &choice));
@@ -168,6 +169,9 @@ static spade_status set_word(spade_context *context, spade_settings *settings, c
     } else if (strcmp(key, "hessian") == 0) {
         SPADE_TRY(choose(context, text, precisions, 2, &choice));
         settings->trace.hessian = choice ? SPADE_FP64 : SPADE_FP32;
+    } else if (strcmp(key, "precision") == 0) {
+        SPADE_TRY(choose(context, text, networks, 3, &choice));
+        settings->precision = (spade_network_precision)choice;
     } else if (strcmp(key, "count") == 0) {
         SPADE_TRY(choose(context, text, counts, 2, &choice));
         settings->trace.solve.count = choice ? SPADE_COUNT_PUBLISHED : SPADE_COUNT_FLOOR;
@@ -269,7 +273,7 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
     if (strcmp(key, "classes") == 0) { return set_classes(context, settings, values, count); }
     SPADE_TRY(need(context, count, 1));
     if (strcmp(key, "sparsity") == 0) { return set_sparsity(context, settings, pattern, values[0]); }
-    static const char *const words[] = {"solver", "hessian", "count", "output"};
+    static const char *const words[] = {"solver", "hessian", "precision", "count", "output"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(key, words[i]) == 0) { return set_word(context, settings, key, values[0]); }
     }
