@@ -38,13 +38,13 @@ typedef enum spade_network_precision {
 } spade_network_precision;
 
 typedef struct spade_context_options {
-    const char *device;         /* "auto" (default), "cpu", "cuda" or "cuda:N" */
-    int threads;                /* host threads, 0: all that the process may use. Results do not depend on it. */
+    const char *device;                /* "auto" (default), "cpu", "cuda" or "cuda:N" */
+    int threads;                       /* host threads, 0: all that the process may use. Results do not depend on it. */
     spade_network_precision precision; /* of the network's products */
-    uint64_t memory;            /* byte budget for what spade allocates, 0: none. Results do not depend on it. */
-    spade_log_fn log;           /* NULL: silent */
-    spade_progress_fn progress; /* NULL: none */
-    void *user;                 /* handed to log and progress */
+    uint64_t memory;                   /* byte budget for what spade allocates, 0: none. Results do not depend on it. */
+    spade_log_fn log;                  /* NULL: silent */
+    spade_progress_fn progress;        /* NULL: none */
+    void *user;                        /* handed to log and progress */
 } spade_context_options;
 
 /* Fill in the defaults above; call it before setting single fields. */

@@ -7,7 +7,8 @@
  */
 #include "kernels/portable.cuh"
 
-namespace {
+namespace
+{
 
 /* bfloat16 is the upper half of a float; to the nearest, ties to even. NaN stays NaN. */
 __device__ uint16_t to_bfloat16(float x)

@@ -24,8 +24,10 @@ typedef struct attribute {
 #define PART(type) (1u << CUDNN_BACKEND_##type##_DESCRIPTOR)
 #define OWNER(type) CUDNN_BACKEND_##type##_DESCRIPTOR
 #define TENSOR(owner, name, member)                                                                                    \
-    {OWNER(owner),   CUDNN_ATTR_##name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, AT(operation.member), 0, false,           \
-     PART(TENSOR)}
+    {                                                                                                                  \
+        OWNER(owner), CUDNN_ATTR_##name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, 1, AT(operation.member), 0, false,          \
+            PART(TENSOR)                                                                                               \
+    }
 static const attribute attributes[] = {
     {OWNER(TENSOR), CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, 1, AT(tensor.type), 0, false, 0},
     {OWNER(TENSOR), CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, 4, AT(tensor.dims), 0, false, 0},

@@ -80,10 +80,10 @@ int dnn_engine_notes(int64_t number, cudnnBackendNumericalNote_t notes[CUDNN_NUM
 
 int dnn_engine_list(cudnnBackendHeurMode_t mode, const descriptor *graph, int64_t numbers[DNN_ENGINES])
 {
-    static const int64_t best[] = {0, 1, 2, 5, 3, 4}, fallback[] = {2, 6};
+    static const int64_t best[] = {0, 1, 2, 5, 3}, fallback[] = {2, 4};
     bool is_fallback = mode == CUDNN_HEUR_MODE_FALLBACK;
     const int64_t *order = is_fallback ? fallback : best;
-    int length = is_fallback ? 2 : 6, count = 0;
+    int length = is_fallback ? 2 : 5, count = 0;
     for (int i = 0; i < length; i++) {
         if (dnn_engine_supports(order[i], graph) == CUDNN_STATUS_SUCCESS) { numbers[count++] = order[i]; }
     }

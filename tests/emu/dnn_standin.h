@@ -90,8 +90,9 @@ int dnn_living(void);
  *   3  channels-last                  fused or not, no groups, symmetric padding; workspace: as large as x
  *   4  general                        the convolution alone, symmetric padding
  *   5  greedy                         all, for a workspace of 1 GiB
- *   6  fall-back                      row-major, the convolution alone; slow
+ *   6  simple                         row-major, the convolution alone; slow
  *
+ * Mode A names 0, 1, 2, 5 and 3 in this order, the fall-back mode 2 and 4; 6 is found by its number only.
  * The environment's SPADE_STANDIN_ENGINES, digits, says which there are (default: all).
  */
 /* CUDNN_STATUS_NOT_SUPPORTED where the engine has nothing for the graph. */

@@ -93,8 +93,7 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
                           (int)MAX_THREADS);
     }
     if ((unsigned)options->precision > SPADE_NETWORK_BF16) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no precision of number %d",
-                          (int)options->precision);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no precision of number %d", (int)options->precision);
     }
     context->precision = options->precision;
     int available = omp_get_max_threads();

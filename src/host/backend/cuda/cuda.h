@@ -29,9 +29,9 @@ typedef struct spade_cuda_device {
     cublasHandle_t blas;
     cusolverDnHandle_t solver;
     cudnnHandle_t dnn;
-    int processors;      /* multiprocessors */
-    size_t shared_bytes; /* most shared memory of a block, opted in */
-    int major, minor;    /* compute capability */
+    int processors;                       /* multiprocessors */
+    size_t shared_bytes;                  /* most shared memory of a block, opted in */
+    int major, minor;                     /* compute capability */
     spade_cuda_convolution *convolutions; /* every convolution planned so far; owned */
 } spade_cuda_device;
 
@@ -95,7 +95,8 @@ spade_status spade_cuda_convolution_plan(spade_op *op);
 spade_status spade_cuda_convolution_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
 spade_status spade_cuda_convolution_run(spade_op *op, const spade_op_args *args);
 void spade_cuda_convolutions_destroy(spade_cuda_device *device);
-/* How exact cuBLAS's float32 products are: what the context's precision allows (bf16: TF32, its tensors are float32). */
+/* How exact cuBLAS's float32 products are: what the context's precision allows (bf16: TF32, its tensors are float32).
+ */
 static inline cublasMath_t spade_cuda_math_mode(const spade_cuda_device *device)
 {
     return device->base.context->precision == SPADE_NETWORK_FP32 ? CUBLAS_PEDANTIC_MATH : CUBLAS_TF32_TENSOR_OP_MATH;

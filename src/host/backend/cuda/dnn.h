@@ -64,15 +64,40 @@ spade_status spade_dnn_engines_find(const spade_cuda_device *device, const spade
 void spade_dnn_engines_clear(spade_dnn_engines *engines);
 /* The engine's number, -1 where cuDNN does not say. */
 int64_t spade_dnn_engine_number(cudnnBackendDescriptor_t config);
-/* A plan that needs at most SPADE_DNN_MOST_WORKSPACE bytes, or NULL. */
+/* A plan that needs at most `most` bytes of workspace, or NULL. */
 cudnnBackendDescriptor_t spade_dnn_plan_create(const spade_cuda_device *device, cudnnBackendDescriptor_t config,
-                                               size_t *workspace);
+                                               size_t most, size_t *workspace);
 
-/*
- * The same for every budget: which engine computes a convolution must not depend on --memory. 256 MiB hold what the
- * engines of float32 need for a micro-batch of a layer of 224 x 224 pixels.
- */
-#define SPADE_DNN_MOST_WORKSPACE ((size_t)256 << 20)
+/* ---- dnn_search.c: ways and engines in a fixed order */
+
+enum { SPADE_DNN_MOST_WAYS = 10, SPADE_DNN_MOST_TIMED = 8 };
+
+/* Something that computes the convolution; config and plan are owned. */
+typedef struct spade_dnn_candidate {
+    spade_dnn_way way;
+    cudnnBackendDescriptor_t config, plan;
+    int64_t engine;       /* its number in cuDNN */
+    size_t scratch_bytes; /* cuDNN's workspace */
+} spade_dnn_candidate;
+void spade_dnn_candidate_release(spade_dnn_candidate *candidate);
+
+typedef struct spade_dnn_search {
+    spade_cuda_device *device;
+    const spade_op_desc *desc;
+    int way_count;
+    spade_dnn_way ways[SPADE_DNN_MOST_WAYS];
+    spade_dnn_graph graphs[SPADE_DNN_MOST_WAYS]; /* without a graph: cuDNN refuses the way */
+    cudnnStatus_t refusal;                       /* of the last way refused */
+    spade_dnn_candidate found[SPADE_DNN_MOST_TIMED];
+    int count;
+} spade_dnn_search;
+
+void spade_dnn_search_begin(spade_dnn_search *search, spade_cuda_device *device, const spade_op_desc *desc);
+/* The first `most` candidates (at most SPADE_DNN_MOST_TIMED); none: SPADE_ERROR_UNSUPPORTED names the convolution. */
+spade_status spade_dnn_search_run(spade_dnn_search *search, int most);
+void spade_dnn_search_restart(spade_dnn_search *search); /* nothing is found yet */
+void spade_dnn_search_end(spade_dnn_search *search);
+const char *spade_dnn_precision_name(spade_network_precision precision);
 
 /*
  * ---- dnn_choice.c: timed choices, kept in $XDG_CACHE_HOME/spade/convolutions, else ~/.cache/spade/convolutions.
@@ -85,8 +110,6 @@ cudnnBackendDescriptor_t spade_dnn_plan_create(const spade_cuda_device *device, 
  * Text: a line for the format, then a line per choice: GPU, cuDNN version, convolution, candidate, engine, checksum,
  * between tabs. Lines that are not that are passed over. Written beside its name and renamed into place.
  */
-enum { SPADE_DNN_MOST_TIMED = 8 };
-
 typedef struct spade_dnn_choice {
     int candidate;  /* in the order of candidates, from 0 */
     int64_t engine; /* its engine: where that is another one, the entry is not for this library */

@@ -72,9 +72,9 @@ static bool allowed(const spade_cuda_device *device, cudnnBackendDescriptor_t co
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     int64_t count = 0;
     cudnnBackendDescriptor_t engine = engine_of(config);
-    bool ok = engine && cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                                                 CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count,
-                                                 notes) == CUDNN_STATUS_SUCCESS;
+    bool ok =
+        engine && cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                                           CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes) == CUDNN_STATUS_SUCCESS;
     destroy(engine);
     return ok && count <= CUDNN_NUMERICAL_NOTE_TYPE_COUNT &&
            spade_dnn_allows(device->base.context->precision, notes, count);
@@ -165,8 +165,8 @@ spade_status spade_dnn_engines_find(const spade_cuda_device *device, const spade
     if (source == SPADE_DNN_EVERY) {
         SPADE_TRY(find_every(device, graph, out));
     } else {
-        SPADE_TRY(find_by_heuristic(
-            device, graph, source == SPADE_DNN_HEURISTIC ? CUDNN_HEUR_MODE_A : CUDNN_HEUR_MODE_FALLBACK, out));
+        SPADE_TRY(find_by_heuristic(device, graph,
+                                    source == SPADE_DNN_HEURISTIC ? CUDNN_HEUR_MODE_A : CUDNN_HEUR_MODE_FALLBACK, out));
     }
     int kept = 0;
     for (int i = 0; i < out->count; i++) {
@@ -190,7 +190,7 @@ void spade_dnn_engines_clear(spade_dnn_engines *engines)
 /* ---- plans */
 
 cudnnBackendDescriptor_t spade_dnn_plan_create(const spade_cuda_device *device, cudnnBackendDescriptor_t config,
-                                               size_t *workspace)
+                                               size_t most, size_t *workspace)
 {
     int64_t bytes = -1, count = 0;
     cudnnBackendDescriptor_t plan = create(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
@@ -198,7 +198,7 @@ cudnnBackendDescriptor_t spade_dnn_plan_create(const spade_cuda_device *device, 
         set(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, &config) && finalize(plan) &&
         cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes) ==
             CUDNN_STATUS_SUCCESS &&
-        bytes >= 0 && (uint64_t)bytes <= SPADE_DNN_MOST_WORKSPACE) {
+        bytes >= 0 && (uint64_t)bytes <= most) {
         *workspace = (size_t)bytes;
         return plan;
     }

@@ -46,9 +46,7 @@ static cudnnStatus_t add_tensor(spade_dnn_graph *graph, const spade_dnn_way *way
     DNN_TRY(spade_dnn_set(*out, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides));
     DNN_TRY(spade_dnn_set(*out, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &name));
     DNN_TRY(spade_dnn_set(*out, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment));
-    if (is_virtual) {
-        DNN_TRY(spade_dnn_set(*out, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual));
-    }
+    if (is_virtual) { DNN_TRY(spade_dnn_set(*out, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual)); }
     return cudnnBackendFinalize(*out);
 }
 
@@ -164,8 +162,8 @@ static cudnnStatus_t build(cudnnHandle_t handle, const spade_op_desc *desc, cons
     DNN_TRY(add_operations(graph, desc, way, operations, &count));
     DNN_TRY(add_part(graph, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &graph->graph));
     DNN_TRY(spade_dnn_set(graph->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle));
-    DNN_TRY(spade_dnn_set(graph->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count,
-                          operations));
+    DNN_TRY(
+        spade_dnn_set(graph->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, operations));
     return cudnnBackendFinalize(graph->graph);
 }
 
