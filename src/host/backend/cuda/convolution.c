@@ -18,7 +18,7 @@ enum { TIMED_RUNS = 3 };
 
 struct spade_cuda_convolution {
     spade_cuda_convolution *next;
-    char key[256];
+    char key[512];
     spade_dnn_candidate chosen;
     bool stage_in, stage_out;   /* tensors pass through the workspace */
     size_t in_bytes, out_bytes; /* there */

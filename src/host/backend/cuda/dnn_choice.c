@@ -20,19 +20,27 @@ bool spade_dnn_tunes(void)
     return text && strcmp(text, "1") == 0 && !switched_off();
 }
 
-/* The file's folder, made where it is missing and `make` says so; false: there is no place for it. */
-static bool find_folder(bool make, char path[MOST_PATH])
+/* Where the file is; its folder is made where it is missing and `make` says so. false: there is no place for it. */
+static bool find_file(bool make, char path[MOST_PATH])
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     bool own = cache && cache[0] == '/'; /* the specification has relative ones ignored */
     if (!own && (!home || home[0] != '/')) { return false; }
-    int length = snprintf(path, MOST_PATH, "%s%s", own ? cache : home, own ? "" : "/.cache");
-    if (length < 0 || length + 64 > MOST_PATH) { return false; }
-    if (make) { (void)mkdir(path, 0700); }
-    strcpy(path + length, "/spade");
-    if (make) { (void)mkdir(path, 0777); }
+    const char *base = own ? cache : home, *below = own ? "" : "/.cache";
     struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    if (snprintf(path, MOST_PATH, "%s%s/spade/convolutions", base, below) >= MOST_PATH) { return false; }
+    char *name = strrchr(path, '/');
+    *name = '\0'; /* the folder */
+    if (make) {
+        char *last = strrchr(path, '/');
+        *last = '\0'; /* the cache folder itself */
+        (void)mkdir(path, 0700);
+        *last = '/';
+        (void)mkdir(path, 0777);
+    }
+    bool there = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    *name = '/';
+    return there;
 }
 
 /* "GPU<tab>version<tab>key": what an entry is for. */
@@ -102,8 +110,7 @@ static bool next_line(char **at, char line[MOST_LINE])
 bool spade_dnn_choice_read(const spade_cuda_device *device, const char *key, spade_dnn_choice *out)
 {
     char path[MOST_PATH], subject[MOST_LINE], line[MOST_LINE];
-    if (switched_off() || !find_folder(false, path)) { return false; }
-    strcat(path, "/convolutions");
+    if (switched_off() || !find_file(false, path)) { return false; }
     char *text = read_text(path), *at = text;
     bool found = false;
     if (!text) { return false; }
@@ -119,7 +126,7 @@ static void copy_others(char *text, const char *subject, FILE *to)
     char line[MOST_LINE], cut[MOST_LINE];
     spade_dnn_choice choice;
     while (next_line(&text, line)) {
-        strcpy(cut, line);
+        memcpy(cut, line, strlen(line) + 1);
         if (parse_line(cut, &choice) && strcmp(cut, subject) != 0) { fprintf(to, "%s\n", line); }
     }
 }
@@ -136,11 +143,10 @@ void spade_dnn_choice_write(const spade_cuda_device *device, const char *key, co
     spade_context *context = device->base.context;
     char path[MOST_PATH], subject[MOST_LINE], line[2 * MOST_LINE];
     spade_output output;
-    if (!find_folder(true, path)) {
+    if (!find_file(true, path)) {
         spade_log(context, SPADE_LOG_WARNING, "there is no cache folder: timed choices are not kept");
         return;
     }
-    strcat(path, "/convolutions");
     print_subject(device, key, subject, sizeof subject);
     if (spade_output_open(context, path, &output) != SPADE_OK) {
         warn(context);
