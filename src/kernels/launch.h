@@ -113,6 +113,31 @@ size_t spade_kernel_augment_bytes(int64_t height, int64_t width, const int64_t t
 /* picture: [picture height, picture_width, 3] in [0, 1]; out: [count, 3, height, width] in the layout asked for. */
 int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel, const float *picture, void *workspace,
                          float *out);
+/* ---- convolution.cu */
+/*
+ * A tensor [batch, channels, height, width] of floats beside a staged one [batch, channels, full_height, full_width]
+ * in which it lies from (top, left) on; each row-major or channels-last, the staged one of floats or of bfloat16.
+ */
+typedef struct spade_staged_kernel {
+    int64_t batch, channels, height, width;
+    int64_t top, left, full_height, full_width;
+    bool last, staged_last, half;
+} spade_staged_kernel;
+/* The whole staged tensor: x, zeros around it. */
+int spade_launch_stage(spade_stream stream, spade_staged_kernel k, const float *x, void *staged);
+/* y = x's part of the staged tensor + bias[channel], then relu; bias may be NULL. */
+int spade_launch_unstage(spade_stream stream, spade_staged_kernel k, const void *staged, const float *bias, bool relu,
+                         float *y);
+/* y += bias[c] (may be NULL), then relu, in place; c = i / inner % channels. */
+int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
+                           bool relu, float *y);
+/* Weights [rows, inputs, taps] times scale [rows] (may be NULL), packed in that order or as [rows, taps, inputs]. */
+typedef struct spade_packing_kernel {
+    int64_t rows, inputs, taps;
+    bool last, half; /* [rows, taps, inputs]; bfloat16 */
+} spade_packing_kernel;
+int spade_launch_convolution_pack(spade_stream stream, spade_packing_kernel k, const float *weights, const float *scale,
+                                  void *packed);
 
 #ifdef __cplusplus
 }
