@@ -3,7 +3,8 @@
 #   SPADE_CUDA = AUTO (where nvcc and cuDNN are found), ON (an error where they are not), OFF
 set(SPADE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
 file(GLOB SPADE_CUDA_HOST CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/backend/cuda/*.c)
-list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/check.c)
+list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/check.c
+  ${PROJECT_SOURCE_DIR}/src/host/backend/lags.c ${PROJECT_SOURCE_DIR}/src/host/backend/patches.c)
 file(GLOB SPADE_CUDA_KERNELS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/*.cu)
 set(SPADE_CUDA_SUMMARY "not built (SPADE_CUDA=${SPADE_CUDA})")
 if(NOT SPADE_CUDA STREQUAL "OFF")

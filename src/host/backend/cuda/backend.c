@@ -144,6 +144,12 @@ const spade_backend spade_backend_cuda = {
     .pack = spade_cuda_pack,
     .run = spade_cuda_run,
     .axpby = spade_cuda_axpby,
+    .hessian_batch = SPADE_CUDA_HESSIAN_BATCH,
+    .hessian_cost = spade_cuda_hessian_cost,
+    .hessian_bytes = spade_cuda_hessian_bytes,
+    .hessian_workspace_bytes = spade_cuda_hessian_workspace_bytes,
+    .hessian_update = spade_cuda_hessian_update,
+    .hessian_read = spade_cuda_hessian_read,
     .libraries = cuda_libraries,
 };
 
