@@ -153,7 +153,7 @@ __global__ void sum_products(const __grid_constant__ problem p, double *partial)
             for (int s = 1; s < SLICES; s++) { sum += slices[s][threadIdx.x]; }
             partial[((int64_t)image * p.entries + entry) * all + c] = sum;
         }
-        __syncthreads();
+        if (image + (int)gridDim.z < p.images) { __syncthreads(); } /* before slices are written again */
     }
 }
 
