@@ -120,38 +120,6 @@ __global__ void unstage(spade_staged_kernel k, int64_t n, const Element *x, cons
     }
 }
 
-__global__ void bias_relu(int64_t n, int64_t channels, int64_t inner, const float *bias, bool relu, float *y)
-{
-    SPADE_EACH(i, n)
-    {
-        float shift = bias ? bias[i / inner % channels] : 0;
-        y[i] = finish(y[i] + shift, relu);
-    }
-}
-
-/* Four elements a thread, 16 bytes at once: they lie in one channel (inner a multiple of 4, quads_inner its quarter),
- * or in four neighbouring ones (channels-last, channels a multiple of 4). */
-template <bool LAST>
-__global__ void bias_relu_quads(unsigned quads, unsigned channels, unsigned quads_inner, const float *bias, bool relu,
-                                float4 *y)
-{
-    SPADE_EACH(i, quads)
-    {
-        float4 value = y[i], shift = {0, 0, 0, 0};
-        if (bias && LAST) {
-            shift = reinterpret_cast<const float4 *>(bias)[(unsigned)i % (channels / 4)];
-        } else if (bias) {
-            float one = bias[(unsigned)i / quads_inner % channels];
-            shift.x = shift.y = shift.z = shift.w = one;
-        }
-        value.x = finish(value.x + shift.x, relu);
-        value.y = finish(value.y + shift.y, relu);
-        value.z = finish(value.z + shift.z, relu);
-        value.w = finish(value.w + shift.w, relu);
-        y[i] = value;
-    }
-}
-
 template <typename Index, typename Element>
 __global__ void pack(spade_packing_kernel k, int64_t n, const float *weights, const float *scale, Element *packed)
 {
@@ -220,24 +188,6 @@ int spade_launch_unstage(spade_stream stream, spade_staged_kernel k, const void 
     int64_t n = k.batch * k.channels * k.height * k.width;
     if (k.half) { return launch_unstage(stream, k, n, static_cast<const uint16_t *>(staged), bias, relu, y); }
     return launch_unstage(stream, k, n, static_cast<const float *>(staged), bias, relu, y);
-}
-
-int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
-                           bool relu, float *y)
-{
-    bool aligned = (reinterpret_cast<uintptr_t>(y) | reinterpret_cast<uintptr_t>(bias)) % 16 == 0;
-    bool last = inner == 1 && channels % 4 == 0;
-    if (!aligned || n / 4 > INT32_MAX || n % 4 || (!last && inner % 4)) {
-        return SPADE_LAUNCH_APART(bias_relu, spade_blocks(n), SPADE_THREADS, stream, n, channels, inner, bias, relu, y);
-    }
-    unsigned quads = (unsigned)(n / 4);
-    float4 *y4 = reinterpret_cast<float4 *>(y);
-    if (last) {
-        return SPADE_LAUNCH_APART(bias_relu_quads<true>, spade_blocks(quads), SPADE_THREADS, stream, quads,
-                                  (unsigned)channels, 1u, bias, relu, y4);
-    }
-    return SPADE_LAUNCH_APART(bias_relu_quads<false>, spade_blocks(quads), SPADE_THREADS, stream, quads,
-                              (unsigned)channels, (unsigned)(inner / 4), bias, relu, y4);
 }
 
 int spade_launch_convolution_pack(spade_stream stream, spade_packing_kernel k, const float *weights, const float *scale,

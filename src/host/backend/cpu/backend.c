@@ -126,6 +126,7 @@ const spade_backend spade_backend_cpu = {
     .run = spade_cpu_run,
     .axpby = spade_cpu_axpby,
     .augment = spade_cpu_augment,
+    .hessian_batch = SPADE_CPU_HESSIAN_BATCH,
     .hessian_cost = spade_cpu_hessian_cost,
     .hessian_bytes = spade_cpu_hessian_bytes,
     .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,

@@ -147,6 +147,12 @@ const spade_backend spade_backend_cuda = {
     .axpby = spade_cuda_axpby,
     .augment = spade_cuda_augment,
     .quadratic_form = spade_cuda_quadratic_form,
+    .hessian_batch = SPADE_CUDA_HESSIAN_BATCH,
+    .hessian_cost = spade_cuda_hessian_cost,
+    .hessian_bytes = spade_cuda_hessian_bytes,
+    .hessian_workspace_bytes = spade_cuda_hessian_workspace_bytes,
+    .hessian_update = spade_cuda_hessian_update,
+    .hessian_read = spade_cuda_hessian_read,
     .libraries = cuda_libraries,
 };
 

@@ -85,6 +85,17 @@ size_t spade_cuda_packed_bytes(const spade_op *op);
 spade_status spade_cuda_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
 spade_status spade_cuda_run(spade_op *op, const spade_op_args *args);
 
+/* ---- hessian.c */
+/* Enough images to fill a GPU with the smallest layers, few enough for the activations of large networks. */
+enum { SPADE_CUDA_HESSIAN_BATCH = 64 };
+double spade_cuda_hessian_cost(spade_device *device, const spade_patches *patches);
+size_t spade_cuda_hessian_bytes(spade_device *device, const spade_patches *patches);
+size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_patches *patches);
+spade_status spade_cuda_hessian_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
+                                       void *accumulator, void *workspace);
+spade_status spade_cuda_hessian_read(spade_device *device, const spade_patches *patches, const void *accumulator,
+                                     int64_t group, int64_t tap, double *out);
+
 /* ---- elementwise.c */
 spade_status spade_cuda_scale_shift_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cuda_unary_run(spade_op *op, const spade_op_args *args);
