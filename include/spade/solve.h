@@ -68,12 +68,12 @@ typedef struct spade_problem {
     spade_status status; /* SPADE_ERROR_NUMERICAL: H not positive definite even when damped, or not finite */
 } spade_problem;
 
-/* Solve all problems, spread over the context's threads; each by one thread, so that results do not depend on their
- * number. */
+/* Solve all problems, spread over the context's threads. Results do not depend on their number: work is cut into pieces
+ * of a fixed size, each computed by one thread, in a fixed order of sums. */
 SPADE_API spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems,
                                    int count);
-/* Bytes of working memory that one problem needs while it is solved. */
-SPADE_API uint64_t spade_solve_workspace(int64_t rows, int64_t columns);
+/* Bytes of working memory that one problem needs while it is solved (its rows, columns, block, of and solver count). */
+SPADE_API uint64_t spade_solve_workspace(const spade_context *context, const spade_problem *problem);
 
 #ifdef __cplusplus
 }

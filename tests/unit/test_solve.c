@@ -286,7 +286,7 @@ static void test_select_is_a_sort(void **state)
     source s = {.key = 3};
     for (int t = 0; t < 300; t++) {
         int64_t rows = between(&s, 1, 12), columns = between(&s, 1, 9), n = rows * columns, values = between(&s, 1, 30);
-        double scores[108], scratch[108];
+        double scores[108], scratch[108 + SPADE_SELECT_MORE];
         uint8_t mask[108];
         ranked order[108];
         for (int64_t i = 0; i < n; i++) {
@@ -295,7 +295,7 @@ static void test_select_is_a_sort(void **state)
         }
         int64_t count = between(&s, 0, n);
         qsort(order, (size_t)n, sizeof *order, compare_ranked);
-        spade_select_lowest(scores, rows, columns, count, scratch, mask);
+        spade_select_lowest(scores, rows, columns, rows, count, scratch, mask);
         for (int64_t i = 0; i < n; i++) { assert_int_equal(mask[order[i].column * rows + order[i].row], i < count); }
     }
 }

@@ -126,24 +126,47 @@ typedef struct spade_patches {
     int64_t out_height, out_width; /* convolution: output positions */
 } spade_patches;
 
-/* Reversed Cholesky factor of one damped Hessian and the sweep on it; see solve/. All float64. */
+/* ---- the solvers; include/spade/solve.h has the definitions. All float64; only upper triangles are read or written.
+ */
+
+/* Dead inputs (H_dd = 0 exactly: 1, and marked), then damping. */
+typedef struct spade_condition_args {
+    int64_t k;
+    double damping;
+    double *hessian;     /* [k, k]; only its diagonal changes */
+    uint8_t *dead;       /* [k] out: 1 where the input is dead */
+    spade_status status; /* out: SPADE_ERROR_NUMERICAL: the diagonal is not finite */
+} spade_condition_args;
+
+/* Reversed Cholesky factor of one conditioned Hessian. */
 typedef struct spade_factor_args {
     int64_t k;
-    double *hessian;     /* [k, k] symmetric in; V out: H = V V^T, V upper triangular (row major), rest undefined */
+    double *hessian;     /* [k, k] in; V out: H = V V^T, V upper triangular (row major), below it undefined */
     void *workspace;     /* factor_workspace_bytes */
-    spade_status status; /* SPADE_ERROR_NUMERICAL: not positive definite */
+    spade_status status; /* out: SPADE_ERROR_NUMERICAL: not positive definite, or a number anywhere is not finite */
 } spade_factor_args;
 
+/* The fast solver's sweep over one matrix of weights. */
 typedef struct spade_sweep_args {
     int64_t rows, columns, block;
     const int64_t *prune; /* host: weights to prune in each block, ceil(columns/block) numbers; NULL: n:m */
     int64_t keep;         /* n:m: weights of a block that stay in each row */
-    const double *v;      /* [columns, columns] upper triangular from factor */
-    const double *w;      /* [rows, columns] dense weights, dead columns zero */
-    double *q;            /* [rows, columns] out: sparse weights */
+    const double *v;      /* [columns, columns] from factor */
+    const float *dense;   /* [rows, columns] */
+    const uint8_t *dead;  /* [columns] from condition: these columns count as zero */
+    float *sparse;        /* [rows, columns] out; may be `dense` */
     void *workspace;      /* sweep_workspace_bytes */
-    double loss;          /* out */
+    double loss;          /* out, host */
 } spade_sweep_args;
+
+/* tr (d h d^T): the loss of weights that were found in another way. */
+typedef struct spade_quadratic_args {
+    int64_t rows, k;
+    const double *h; /* [k, k] symmetric */
+    const double *d; /* [rows, k] */
+    double *scratch; /* [rows, k] */
+    double result;   /* out, host */
+} spade_quadratic_args;
 
 typedef struct spade_backend {
     const char *name;
@@ -198,16 +221,14 @@ typedef struct spade_backend {
     spade_status (*hessian_read)(spade_device *device, const spade_patches *patches, const void *accumulator,
                                  int64_t group, int64_t tap, double *out);
 
-    /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own
-     */
+    /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own.
+     * What they write for the host is there after synchronize. */
+    spade_status (*condition)(spade_device *device, spade_condition_args *problems, int n);
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
     size_t (*factor_workspace_bytes)(spade_device *device, int64_t k);
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
     size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block);
-    /* tr (d h d^T): h [k, k] symmetric, upper triangle read; d, scratch [rows, k]. One thread's: callers run many at
-     * once. */
-    double (*quadratic_form)(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
-                             double *scratch);
+    spade_status (*quadratic_form)(spade_device *device, spade_quadratic_args *problems, int n);
 
     /* Versions of the libraries in use, one "name version" a line. */
     void (*libraries)(char *buffer, size_t size);

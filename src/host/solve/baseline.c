@@ -6,59 +6,139 @@
 #include "base/select.h"
 #include "solve/schedule.h"
 
-/* A block's scores as spade_select_lowest wants them: [columns, rows]. */
-static void magnitude_scores(const double *w, int64_t rows, int64_t columns, int64_t from, int64_t to, double *scores)
+/* A baseline's scratch on the host; its device workspace holds `removed` and a matrix of the same size. */
+typedef struct scratch {
+    double *removed;   /* W - W' [rows, columns] */
+    double *scores;    /* [block, rows], as spade_select_lowest wants them with one group of all rows */
+    double *selection; /* as scores, and SPADE_SELECT_MORE */
+    uint8_t *mask;     /* [block, rows] */
+    uint8_t *dead;     /* [columns] */
+} scratch;
+
+static scratch lay_out(const spade_problem *p, void *base)
 {
-    for (int64_t r = 0; r < rows; r++) {
+    size_t size = (size_t)(p->rows * p->columns), block = (size_t)(p->rows * spade_problem_block(p));
+    scratch s = {.removed = base};
+    s.scores = s.removed + size;
+    s.selection = s.scores + block;
+    s.mask = (uint8_t *)(s.selection + block + SPADE_SELECT_MORE);
+    s.dead = s.mask + block;
+    return s;
+}
+
+size_t spade_baseline_host_bytes(const spade_problem *p)
+{
+    size_t size = (size_t)(p->rows * p->columns), block = (size_t)(p->rows * spade_problem_block(p));
+    return (size + 2 * block + SPADE_SELECT_MORE) * sizeof(double) + block + (size_t)p->columns;
+}
+
+size_t spade_baseline_device_bytes(const spade_problem *problem)
+{
+    return (size_t)(2 * problem->rows * problem->columns) * sizeof(double);
+}
+
+static void magnitude_scores(const spade_problem *p, const uint8_t *dead, int64_t from, int64_t to, double *scores)
+{
+    for (int64_t r = 0; r < p->rows; r++) {
         for (int64_t j = from; j < to; j++) {
-            double weight = w[r * columns + j];
-            scores[(j - from) * rows + r] = weight * weight;
+            double weight = dead[j] ? 0.0 : (double)p->dense[r * p->columns + j];
+            scores[(j - from) * p->rows + r] = weight * weight;
         }
     }
 }
 
 /* Philox: key the seed, counter (row, column) within the stream; the same weight gets the same number whatever the
  * block. */
-static void random_scores(uint64_t seed, uint64_t stream, int64_t rows, int64_t from, int64_t to, double *scores)
+static void random_scores(uint64_t seed, const spade_problem *p, int64_t from, int64_t to, double *scores)
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     for (int64_t j = from; j < to; j++) {
-        for (int64_t r = 0; r < rows; r++) {
-            uint32_t counter[4] = {(uint32_t)r, (uint32_t)j, (uint32_t)stream, (uint32_t)(stream >> 32)}, random[4];
+        for (int64_t r = 0; r < p->rows; r++) {
+            uint32_t counter[4] = {(uint32_t)r, (uint32_t)j, (uint32_t)p->stream, (uint32_t)(p->stream >> 32)};
+            uint32_t random[4];
             spade_philox(key, counter, random);
-            scores[(j - from) * rows + r] = spade_uniform(random[0], random[1]);
+            scores[(j - from) * p->rows + r] = spade_uniform(random[0], random[1]);
         }
     }
 }
 
-/* The workspace holds scores and scratch [block, rows] each, a mask [block, rows]; or, afterwards, two matrices [rows,
- * k]. */
-void spade_solve_baseline(spade_device *device, const spade_solve_options *options, spade_solving *solving)
+/* The solution at hand on the host, and what it removes. */
+static void prune(const spade_solve_options *options, const spade_solving *v)
 {
-    spade_problem *p = solving->problem;
-    int64_t rows = p->rows, k = p->columns, size = rows * k;
-    double *w = solving->host_weights, *scores = solving->workspace, *scratch = scores + rows * solving->block;
-    uint8_t *mask = (uint8_t *)(scratch + rows * solving->block);
-    double *sparse = solving->host_sparse;
-    memcpy(sparse, w, (size_t)size * sizeof *w);
-    for (int64_t from = 0, b = 0; from < k; from += solving->block, b++) {
-        int64_t to = from + solving->block < k ? from + solving->block : k;
+    const spade_problem *p = v->problem;
+    float *sparse = v->solution->sparse;
+    const scratch s = lay_out(p, v->host);
+    for (int64_t from = 0, b = 0; from < p->columns; from += v->block, b++) {
+        int64_t to = from + v->block < p->columns ? from + v->block : p->columns;
         if (p->solver == SPADE_SOLVER_MAGNITUDE) {
-            magnitude_scores(w, rows, k, from, to, scores);
+            magnitude_scores(p, s.dead, from, to, s.scores);
         } else {
-            random_scores(options->seed, p->stream, rows, from, to, scores);
+            random_scores(options->seed, p, from, to, s.scores);
         }
         if (p->of) {
-            spade_select_rows(scores, rows, to - from, p->keep, mask);
+            spade_select_rows(s.scores, p->rows, to - from, p->rows, p->keep, s.mask);
         } else {
-            spade_select_lowest(scores, rows, to - from, solving->prune[b], scratch, mask);
+            spade_select_lowest(s.scores, p->rows, to - from, p->rows, v->prune[b], s.selection, s.mask);
         }
-        for (int64_t i = 0; i < rows * (to - from); i++) {
-            if (mask[i]) { sparse[i % rows * k + from + i / rows] = 0.0; }
+        for (int64_t r = 0; r < p->rows; r++) {
+            for (int64_t j = from; j < to; j++) {
+                int64_t at = r * p->columns + j;
+                float weight = s.dead[j] ? 0.0f : p->dense[at];
+                bool goes = s.mask[(j - from) * p->rows + r] != 0;
+                s.removed[at] = goes ? (double)weight : 0.0;
+                sparse[at] = goes ? 0.0f : weight;
+            }
         }
     }
-    double *removed = solving->workspace, *product = removed + size;
-    for (int64_t i = 0; i < size; i++) { removed[i] = w[i] - sparse[i]; }
-    solving->solution->loss =
-        device->backend->quadratic_form(device, rows, k, solving->host_hessian, removed, product) / 2;
+}
+
+static bool is_baseline(const spade_solving *v)
+{
+    return v->solution && (v->problem->solver == SPADE_SOLVER_MAGNITUDE || v->problem->solver == SPADE_SOLVER_RANDOM);
+}
+
+/* The losses of all, from what the masks remove. */
+static spade_status add_losses(spade_device *device, spade_solving *flight, int n)
+{
+    const spade_backend *backend = device->backend;
+    spade_quadratic_args *args = calloc((size_t)n, sizeof *args);
+    if (!args) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d losses", n); }
+    spade_status status = SPADE_OK;
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        const spade_solving *v = &flight[i];
+        if (!is_baseline(v)) { continue; }
+        int64_t rows = v->problem->rows, k = v->problem->columns;
+        double *removed = v->workspace;
+        const scratch s = lay_out(v->problem, v->host);
+        SPADE_GOTO(backend->upload(device, removed, s.removed, (size_t)(rows * k) * sizeof *removed));
+        args[count++] =
+            (spade_quadratic_args){.rows = rows, .k = k, .h = v->hessian, .d = removed, .scratch = removed + rows * k};
+    }
+    SPADE_GOTO(backend->quadratic_form(device, args, count));
+    SPADE_GOTO(backend->synchronize(device));
+    for (int i = 0, at = 0; i < n; i++) {
+        if (is_baseline(&flight[i])) { flight[i].solution->loss = args[at++].result / 2; }
+    }
+done:
+    free(args);
+    return status;
+}
+
+spade_status spade_solve_baselines(spade_device *device, const spade_solve_options *options, spade_solving *flight,
+                                   int n)
+{
+    int any = 0;
+    for (int i = 0; i < n; i++) {
+        if (!is_baseline(&flight[i])) { continue; }
+        const scratch s = lay_out(flight[i].problem, flight[i].host);
+        SPADE_TRY(device->backend->download(device, s.dead, flight[i].dead, (size_t)flight[i].problem->columns));
+        any++;
+    }
+    if (!any) { return SPADE_OK; }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(device->context->threads)
+    for (int i = 0; i < n; i++) {
+        if (is_baseline(&flight[i])) { prune(options, &flight[i]); }
+    }
+    return add_losses(device, flight, n);
 }

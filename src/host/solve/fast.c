@@ -4,9 +4,9 @@
  */
 #include "solve/schedule.h"
 
-static bool is_fast(const spade_solving *s)
+static bool is_fast(const spade_solving *v)
 {
-    return s->problem->solver == SPADE_SOLVER_FAST && s->problem->status == SPADE_OK;
+    return v->problem->solver == SPADE_SOLVER_FAST && v->problem->status == SPADE_OK;
 }
 
 spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int n)
@@ -16,10 +16,12 @@ spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int
     int count = 0;
     for (int i = 0; i < n; i++) {
         if (!is_fast(&flight[i])) { continue; }
-        args[count++] = (spade_factor_args){.k = flight[i].problem->columns, .hessian = flight[i].hessian, .workspace = flight[i].workspace};
+        args[count++] = (spade_factor_args){
+            .k = flight[i].problem->columns, .hessian = flight[i].hessian, .workspace = flight[i].workspace};
     }
     double start = spade_now();
     spade_status status = device->backend->factor(device, args, count);
+    if (status == SPADE_OK) { status = device->backend->synchronize(device); }
     spade_stage_done(device->context, SPADE_STAGE_FACTOR, spade_now() - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (is_fast(&flight[i])) { flight[i].problem->status = args[at++].status; }
@@ -34,20 +36,22 @@ spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int 
     if (!args) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
     int count = 0;
     for (int i = 0; i < n; i++) {
-        const spade_solving *s = &flight[i];
-        if (!is_fast(s) || !s->solution) { continue; }
-        args[count++] = (spade_sweep_args){.rows = s->problem->rows,
-                                           .columns = s->problem->columns,
-                                           .block = s->block,
-                                           .prune = s->problem->of ? NULL : s->prune,
-                                           .keep = s->problem->keep,
-                                           .v = s->hessian,
-                                           .w = s->dense,
-                                           .q = s->sparse,
-                                           .workspace = s->workspace};
+        const spade_solving *v = &flight[i];
+        if (!is_fast(v) || !v->solution) { continue; }
+        args[count++] = (spade_sweep_args){.rows = v->problem->rows,
+                                           .columns = v->problem->columns,
+                                           .block = v->block,
+                                           .prune = v->problem->of ? NULL : v->prune,
+                                           .keep = v->problem->keep,
+                                           .v = v->hessian,
+                                           .dense = v->dense,
+                                           .dead = v->dead,
+                                           .sparse = v->sparse,
+                                           .workspace = v->workspace};
     }
     double start = spade_now();
     spade_status status = device->backend->sweep(device, args, count);
+    if (status == SPADE_OK) { status = device->backend->synchronize(device); }
     spade_stage_done(device->context, SPADE_STAGE_SWEEP, spade_now() - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (is_fast(&flight[i]) && flight[i].solution) { flight[i].solution->loss = args[at++].loss; }

@@ -7,35 +7,67 @@
 #include "backend/backend.h"
 #include "spade/solve.h"
 
-/* Where a problem has no `hessian`: write it [K, K], at least the upper triangle (column >= row). Called from several
- * threads. */
-typedef void (*spade_solve_fetch_fn)(const void *user, int problem, double *hessian);
+/* Where a problem has no `hessian`: write it to device memory [K, K], at least the upper triangle (column >= row). */
+typedef spade_status (*spade_solve_fetch_fn)(void *user, int problem, double *device_hessian);
 
 spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, const void *user);
-/* Bytes that one problem needs while it is solved. */
-uint64_t spade_solve_bytes(const spade_context *context, int64_t rows, int64_t columns, int64_t block);
+                                 int count, spade_solve_fetch_fn fetch, void *user);
 
-/* A problem in flight. */
+/* A call of spade_solve. */
+typedef struct spade_schedule {
+    spade_context *context;
+    spade_device *device;
+    const spade_solve_options *options;
+    spade_problem *problems;
+    int *order; /* indices of the problems that have something to prune, largest first */
+    int count;
+    spade_solve_fetch_fn fetch;
+    void *user;
+    void *arena; /* device: the memory of a flight, used again by the next one */
+    size_t arena_bytes;
+    double work_total, work_done; /* for progress */
+} spade_schedule;
+
+/* A problem in flight. The device's memory lies in the schedule's arena. */
 typedef struct spade_solving {
     spade_problem *problem;
     int index; /* of the problem in the caller's list */
     int64_t block, blocks;
-    spade_solution *solution; /* the one at hand; NULL: no more of this problem */
+    spade_solution *solution; /* the one at hand; NULL: no more of this problem, or it has failed */
     int64_t *prune;           /* [blocks], of the solution at hand */
-    double *hessian;          /* device [K, K]: damped, then V */
-    double *dense, *sparse;   /* device [R, K], float64 */
-    void *workspace;
-    size_t workspace_bytes;
-    double *host_hessian, *host_weights,
-        *host_sparse; /* the same memory where the host can reach the device's, else its own */
-    double seconds;
+    double *hessian;          /* device [K, K]: conditioned, then V */
+    uint8_t *dead;            /* device [K] */
+    const float *dense;       /* device [R, K] */
+    float *sparse;            /* device [R, K]; may be `dense`, and the caller's memory where the host reaches it */
+    void *workspace;          /* device: of the factor, then of the sweep; of a baseline */
+    void *host;               /* scratch of a baseline */
+    size_t host_bytes;
 } spade_solving;
 
-/* fast.c: factors of the fast problems in flight; then a sweep of each one's solution at hand */
+/* ---- flight.c: the problems order[first .. first + n) from their Hessians to their solutions */
+spade_status spade_flight_run(spade_schedule *schedule, int first, int n);
+/* Bytes of the arena that a problem needs. */
+size_t spade_flight_bytes(spade_device *device, const spade_problem *problem);
+/* Multiply-adds of factor and sweeps. */
+double spade_problem_work(const spade_problem *problem);
+/* Columns a block, clipped. */
+int64_t spade_problem_block(const spade_problem *problem);
+/* S = 0: the layer stays as it is. */
+void spade_solution_keep(const spade_problem *problem, spade_solution *solution);
+
+/* ---- counts.c: weights to prune in each block: floor(sparsity * rows * width), one more as published; never more than
+ * there are. */
+void spade_solve_counts(const spade_problem *problem, double sparsity, spade_count count, int64_t block,
+                        int64_t *prune);
+
+/* ---- fast.c: factors of the fast problems in flight; then a sweep of each one's solution at hand */
 spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int n);
 spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int n);
-/* baseline.c: magnitude and random; host memory only */
-void spade_solve_baseline(spade_device *device, const spade_solve_options *options, spade_solving *solving);
+
+/* ---- baseline.c: magnitude and random. Masks are found on the host, losses on the device. */
+spade_status spade_solve_baselines(spade_device *device, const spade_solve_options *options, spade_solving *flight,
+                                   int n);
+size_t spade_baseline_host_bytes(const spade_problem *problem);
+size_t spade_baseline_device_bytes(const spade_problem *problem);
 
 #endif

@@ -28,10 +28,10 @@ typedef struct problem_list {
     int count;
 } problem_list;
 
-static void fetch(const void *user, int problem, double *hessian)
+static spade_status fetch(void *user, int problem, double *hessian)
 {
     const problem_list *list = user;
-    spade_hessian_read(list->hessians, list->slot[problem], list->group[problem], hessian);
+    return spade_hessian_read(list->hessians, list->slot[problem], list->group[problem], hessian);
 }
 
 /* ---- how many layers a pass takes */
@@ -39,7 +39,11 @@ static void fetch(const void *user, int problem, double *hessian)
 static uint64_t solve_bytes(const search *s, int layer)
 {
     const spade_layer *l = &s->graph->layers[layer];
-    return spade_solve_bytes(s->context, l->rows / l->groups, l->columns, spade_trace_block(l, s->options));
+    spade_problem problem = {.rows = l->rows / l->groups,
+                             .columns = l->columns,
+                             .block = spade_trace_block(l, s->options),
+                             .solver = s->options->solver};
+    return spade_solve_workspace(s->context, &problem);
 }
 
 /* Layers from `first` on whose accumulators and largest solve fit the budget; at least one. */

@@ -127,6 +127,7 @@ const spade_backend spade_backend_cpu = {
     .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,
     .hessian_update = spade_cpu_hessian_update,
     .hessian_read = spade_cpu_hessian_read,
+    .condition = spade_cpu_condition,
     .factor = spade_cpu_factor,
     .factor_workspace_bytes = spade_cpu_factor_workspace_bytes,
     .sweep = spade_cpu_sweep,

@@ -143,12 +143,12 @@ spade_status spade_cpu_hessian_update(spade_device *device, const spade_patches 
 spade_status spade_cpu_hessian_read(spade_device *device, const spade_patches *patches, const void *accumulator,
                                     int64_t group, int64_t tap, double *out);
 
-/* ---- factor.c, sweep.c */
+/* ---- condition.c, factor.c, sweep.c */
+spade_status spade_cpu_condition(spade_device *device, spade_condition_args *problems, int n);
 spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems, int n);
 size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n);
-double spade_cpu_quadratic_form(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
-                                double *scratch);
+spade_status spade_cpu_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
 size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block);
 
 #endif

@@ -25,10 +25,11 @@ typedef struct matrix {
     const spade_lanes *lanes;
     double *data; /* [k, k] */
     int64_t k, tiles;
-    /* workspace, where there is more than one tile; the step n uses half n % 2 */
+    /* workspace; the step n uses half n % 2 of what only several tiles need */
     double *packs;      /* [2][tiles - 1][TILE, TILE]: V_in */
     double *diagonal;   /* [2][TILE, TILE]: V_nn^T, a lower triangle */
     double *reciprocal; /* [2][TILE]: 1 / its diagonal */
+    double *scratch;    /* [TILE, TILE], or [k, k] of a single tile */
     int failed;         /* set once a tile is not positive definite: the tasks that follow do nothing */
 } matrix;
 
@@ -54,9 +55,10 @@ static bool has_failed(const matrix *m)
     return __atomic_load_n(&m->failed, __ATOMIC_RELAXED) != 0;
 }
 
-/* A tile on the diagonal; scratch [TILE, TILE]. */
-static void factor_tile(matrix *m, int64_t n, double *scratch)
+/* A tile on the diagonal; one after the other. */
+static void factor_tile(matrix *m, int64_t n)
 {
+    double *scratch = m->scratch;
     int size = tile_size(m, n);
     int64_t ld = m->k, last = size - 1;
     double *tile = tile_at(m, n, n), *transposed = m->diagonal + (n % 2) * TILE * TILE;
@@ -135,65 +137,67 @@ static void update_tile(const matrix *m, int64_t i, int64_t j, int64_t n)
     }
 }
 
-/* Make the tasks of one problem; run by whichever thread is free. A pack stands for V_in in the dependences. */
-static void factor_tasks(matrix *m, double *scratch)
+/* Make the tasks of one problem; run by whichever thread is free. A pack stands for V_in in the dependences, the first
+ * reciprocal for all that a step knows of V_nn. */
+static void factor_tasks(matrix *m)
 {
     for (int64_t n = m->tiles - 1; n >= 0; n--) {
-        double *diagonal = m->reciprocal + (n % 2) * TILE; /* stands for all that the step knows of V_nn */
-#pragma omp task default(none) firstprivate(m, n, scratch) depend(inout : *tile_at(m, n, n)) depend(out : *diagonal)
-        if (!has_failed(m)) { factor_tile(m, n, scratch + (int64_t)omp_get_thread_num() * TILE * TILE); }
+        double *diagonal = m->reciprocal + (n % 2) * TILE, *own = tile_at(m, n, n);
+#pragma omp task depend(inout : *own) depend(out : *diagonal)
+        if (!has_failed(m)) { factor_tile(m, n); }
         for (int64_t i = n - 1; i >= 0; i--) {
-#pragma omp task default(none) firstprivate(m, n, i) depend(in                                                         \
-                                                            : *diagonal) depend(inout                                  \
-                                                                                : *tile_at(m, i, n))                   \
-    depend(out                                                                                                         \
-           : *pack_of(m, i, n))
+            double *tile = tile_at(m, i, n), *pack = pack_of(m, i, n);
+#pragma omp task depend(in : *diagonal) depend(inout : *tile) depend(out : *pack)
             if (!has_failed(m)) { solve_tile(m, i, n); }
         }
         for (int64_t j = n - 1; j >= 0; j--) {
             for (int64_t i = j; i >= 0; i--) {
-#pragma omp task default(none) firstprivate(m, n, i, j) depend(in                                                      \
-                                                               : *pack_of(m, i, n), *pack_of(m, j, n))                 \
-    depend(inout                                                                                                       \
-           : *tile_at(m, i, j))
+                double *tile = tile_at(m, i, j), *left = pack_of(m, i, n), *right = pack_of(m, j, n);
+#pragma omp task depend(in : *left, *right) depend(inout : *tile)
                 if (!has_failed(m)) { update_tile(m, i, j, n); }
             }
         }
     }
 }
 
+/* The parts of the workspace; returns its bytes. base NULL: only measure. */
+static size_t lay_out(matrix *m, void *base)
+{
+    int64_t side = m->tiles > 1 ? TILE : m->k, halves = m->tiles > 1 ? 2 : 0;
+    int64_t packs = halves * (m->tiles - 1) * TILE * TILE, diagonal = halves * TILE * TILE, reciprocal = halves * TILE;
+    if (base) {
+        m->packs = base;
+        m->diagonal = m->packs + packs;
+        m->reciprocal = m->diagonal + diagonal;
+        m->scratch = m->reciprocal + reciprocal;
+    }
+    return (size_t)(packs + diagonal + reciprocal + side * side) * sizeof(double);
+}
+
 size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k)
 {
-    int64_t tiles = (k + TILE - 1) / TILE;
     (void)device;
-    return tiles > 1 ? (size_t)(2 * tiles * TILE * TILE + 2 * TILE) * sizeof(double) : 0; /* see `matrix` */
+    matrix m = {.k = k, .tiles = (k + TILE - 1) / TILE};
+    return lay_out(&m, NULL);
 }
 
 spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems, int n)
 {
-    int threads = spade_cpu_threads(device);
-    size_t scratch_bytes = (size_t)threads * TILE * TILE * sizeof(double);
-    double *scratch = NULL;
     matrix *matrices = malloc((size_t)n * sizeof *matrices + 1);
     if (!matrices) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d factors", n); }
-    spade_status status = SPADE_OK;
-    SPADE_GOTO(spade_alloc(device->context, scratch_bytes, "scratch of the Cholesky factors", (void **)&scratch));
     for (int p = 0; p < n; p++) {
-        matrix *m = &matrices[p];
-        *m = (matrix){.lanes = spade_cpu_lanes(), .data = problems[p].hessian, .k = problems[p].k};
-        m->tiles = (m->k + TILE - 1) / TILE;
-        m->packs = problems[p].workspace;
-        m->diagonal = m->packs + 2 * (m->tiles - 1) * TILE * TILE;
-        m->reciprocal = m->diagonal + 2 * TILE * TILE;
+        matrices[p] = (matrix){.lanes = spade_cpu_lanes(),
+                               .data = problems[p].hessian,
+                               .k = problems[p].k,
+                               .tiles = (problems[p].k + TILE - 1) / TILE};
+        lay_out(&matrices[p], problems[p].workspace);
     }
-    int before = spade_team(1);
-#pragma omp parallel num_threads(threads)
+    int before = spade_team(1); /* LAPACK's own threads */
+#pragma omp parallel num_threads(spade_cpu_threads(device))
 #pragma omp single
-    for (int p = 0; p < n; p++) { factor_tasks(&matrices[p], scratch); }
+    for (int p = 0; p < n; p++) { factor_tasks(&matrices[p]); }
     spade_team(before);
     for (int p = 0; p < n; p++) { problems[p].status = matrices[p].failed ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
-done:
     free(matrices);
-    spade_free_bytes(device->context, scratch, scratch_bytes);
-    return status;
+    return SPADE_OK;
 }

@@ -8,29 +8,46 @@
  * E_i U_ij = W_j - sum_{h<j} D_h (sum_{h<=i<j} V_hi U_ij) = W_j + (sum_{h<j} D_h V_hj) / V_jj, because the inner sum is
  * (V U)_hj - V_hj U_jj, V U = I and U_jj = 1 / V_jj. The scores of a block B are taken before any of its columns is
  * pruned: with A the columns left of B, likewise W_B + (D_A V_AB) V_BB^-1,     score = (that * V_jj)^2. D_A V_AB is a
- * matrix product. Columns come in panels of about PANEL: products with all columns left of the panel at once.
+ * matrix product.
  *
- * Storage: columns of the weight are contiguous here (transposed, [columns, rows]), as all work is on whole columns.
- * One thread sweeps one problem.
+ * Columns come in panels of about PANEL, rows in groups of SPADE_LANES (lanes.h): D, W, the sums `left` and the scores
+ * lie in packs [groups][columns][LANES]. Two kinds of tasks:
+ *   gather(p, c)  sums of panel p over all columns left of panel p - 1, for one chunk of rows: nearly all of the work
+ *   panel(p)      the sums over panel p - 1, then block by block: scores, selection over all rows, pruning
+ * gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1); so one large layer keeps several threads busy.
  */
-#include <cblas.h>
+#include <math.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/lanes.h"
 #include "base/select.h"
 
-enum { PANEL = 128 };
+enum {
+    LANES = SPADE_LANES,
+    STRIP = SPADE_STRIP,
+    PANEL = 128,
+    DEPTH = 192,       /* rows of V that a gather holds at a time, in the second-level cache */
+    CHUNK = 11 * LANES /* rows of a gather */
+};
 
-/* Working memory of one sweep. Columns of the panel at hand count from its first column. */
+/* Working memory of one sweep; the panel p uses half p % 2 of `left` and `weights`. */
 typedef struct sweep {
-    int64_t rows, columns, block, panel, keep;
-    const int64_t *prune; /* NULL: n:m */
-    const double *v;
-    double *removed; /* D [columns, rows] */
-    double *left;    /* sum over the finished columns of D_i V_ij, for the columns of the panel: [panel, rows] */
-    double *weights; /* W of the panel [panel, rows] */
-    double *scores;  /* [block, rows] */
-    double *scratch; /* [block, rows] */
-    uint8_t *mask;   /* [block, rows] */
+    const spade_sweep_args *args;
+    const spade_lanes *lanes;
+    int64_t rows, columns, block, panel, panels, groups, chunks;
+    int64_t ld;      /* of copies of V's columns of a panel: an odd number of cache lines */
+    double *removed; /* D [groups][columns][LANES] */
+    double *left;    /* [2][groups][panel][LANES]: sum over finished columns i of D_i V_ij, for the panel's columns */
+    double *weights; /* [2][groups][panel][LANES]: W of the panel, then Q */
+    double *scores;  /* [groups][block][LANES] */
+    double *scratch; /* as scores, and SPADE_SELECT_MORE */
+    double *errors;  /* [groups][LANES]: sum of err^2 of each row */
+    double *reciprocal; /* [columns]: 1 / V_jj */
+    double *diagonal;   /* [columns]: V_jj */
+    double *triangle;   /* [2 panel, ld]: V of panels p - 1 and p in the columns of p; none where a block is large */
+    double *depth;      /* [chunks][DEPTH, ld]: V as a gather holds it */
+    uint8_t *mask;      /* [groups][block][LANES] */
+    char *tokens;       /* for the dependences of tasks: [2 + chunks] */
 } sweep;
 
 static int64_t clip_block(int64_t columns, int64_t block)
@@ -45,151 +62,301 @@ static int64_t panel_of(int64_t columns, int64_t block)
     return panel < columns ? panel : columns;
 }
 
-size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block)
+static sweep dimensions(int64_t rows, int64_t columns, int64_t block)
 {
-    (void)device;
-    block = clip_block(columns, block);
-    int64_t numbers = rows * (columns + 2 * panel_of(columns, block) + 2 * block);
-    return (size_t)numbers * sizeof(double) + (size_t)(rows * block);
-}
-
-static sweep lay_out(const spade_sweep_args *args)
-{
-    sweep s = {.rows = args->rows,
-               .columns = args->columns,
-               .block = clip_block(args->columns, args->block),
-               .keep = args->keep,
-               .prune = args->prune,
-               .v = args->v};
-    s.panel = panel_of(s.columns, s.block);
-    s.removed = args->workspace;
-    s.left = s.removed + s.rows * s.columns;
-    s.weights = s.left + s.rows * s.panel;
-    s.scores = s.weights + s.rows * s.panel;
-    s.scratch = s.scores + s.rows * s.block;
-    s.mask = (uint8_t *)(s.scratch + s.rows * s.block);
+    sweep s = {.rows = rows, .columns = columns, .block = clip_block(columns, block)};
+    s.panel = panel_of(columns, s.block);
+    s.panels = (columns + s.panel - 1) / s.panel;
+    s.groups = spade_lane_groups(rows);
+    s.chunks = (s.groups * LANES + CHUNK - 1) / CHUNK;
+    s.ld = (s.panel + STRIP - 1) / STRIP;
+    s.ld = (s.ld + 1 - s.ld % 2) * STRIP;
     return s;
 }
 
-/* out [to - from, rows] += sum over columns i in [first, last) of D_i V_ij, for j in [from, to). */
-static void add_removed(const sweep *s, int64_t first, int64_t last, int64_t from, int64_t to, double *out)
+/* Give out the workspace at `base`; returns the bytes of all. With base NULL nothing is set that is read. */
+static size_t lay_out(sweep *s, void *base)
 {
-    int rows = (int)s->rows, ld = (int)s->columns, count = (int)(last - first), width = (int)(to - from);
-    if (count <= 0 || width <= 0) { return; }
-    const double *v = s->v + first * s->columns + from, *removed = s->removed + first * s->rows;
-    if (width == 1) {
-        cblas_dgemv(CblasRowMajor, CblasTrans, count, rows, 1.0, removed, rows, v, ld, 1.0, out, 1);
-    } else {
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, width, rows, count, 1.0, v, ld, removed, rows, 1.0, out,
-                    rows);
+    size_t at = 0, group = (size_t)s->groups * LANES;
+    const struct {
+        double **place;
+        size_t numbers;
+    } parts[] = {{&s->removed, group * (size_t)s->columns},
+                 {&s->left, 2 * group * (size_t)s->panel},
+                 {&s->weights, 2 * group * (size_t)s->panel},
+                 {&s->scores, group * (size_t)s->block},
+                 {&s->scratch, group * (size_t)s->block + SPADE_SELECT_MORE},
+                 {&s->errors, group},
+                 {&s->reciprocal, (size_t)s->columns},
+                 {&s->diagonal, (size_t)s->columns},
+                 {&s->triangle, s->panel <= PANEL ? (size_t)(2 * s->panel * s->ld) : 0},
+                 {&s->depth, s->panels > 2 ? (size_t)(s->chunks * DEPTH * s->ld) : 0}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        *parts[i].place = base ? (double *)base + at : NULL;
+        at += (parts[i].numbers + 7) / 8 * 8; /* every part begins a cache line */
+    }
+    at *= sizeof(double);
+    s->mask = base ? (uint8_t *)base + at : NULL;
+    s->tokens = base ? (char *)base + at + group * (size_t)s->block : NULL;
+    return at + group * (size_t)s->block + (size_t)(2 + s->chunks);
+}
+
+size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block)
+{
+    (void)device;
+    sweep s = dimensions(rows, columns, block);
+    return lay_out(&s, NULL);
+}
+
+static int64_t panel_end(const sweep *s, int64_t panel)
+{
+    int64_t end = (panel + 1) * s->panel;
+    return end < s->columns ? end : s->columns;
+}
+
+/* Column `column` of the group's rows in a panel's pack. */
+static double *in_panel(const sweep *s, double *packs, int64_t panel, int64_t group, int64_t column)
+{
+    return packs + (((panel % 2) * s->groups + group) * s->panel + column - panel * s->panel) * LANES;
+}
+
+static double *removed_of(const sweep *s, int64_t group, int64_t column)
+{
+    return s->removed + (group * s->columns + column) * LANES;
+}
+
+/* out [to - from, LANES] += sign * sum over p < n of b[p][j] a[p], a strip of columns at a time */
+static void add_products(const sweep *s, int64_t n, const double *a, const double *b, int64_t ldb, int64_t width,
+                         double sign, double *out)
+{
+    if (n <= 0) { return; }
+    for (int64_t strips = (width + STRIP - 1) / STRIP; strips > 0; strips--) { /* of nearly equal width */
+        int64_t count = (width + strips - 1) / strips;
+        s->lanes->product(n, a, b, ldb, (int)count, sign, out, LANES);
+        b += count;
+        out += count * LANES;
+        width -= count;
     }
 }
 
-/* Which weights of the block [from, to) go. `left` and `weights` are those of its first column. */
-static void choose(const sweep *s, int64_t from, int64_t to, const double *left, const double *weights)
+static void copy_rows(const double *from, int64_t ld_from, int64_t rows, int64_t width, double *to, int64_t ld_to)
 {
-    int64_t width = to - from;
-    memcpy(s->scores, left, (size_t)(width * s->rows) * sizeof *left);
-    /* X V_BB = G, transposed: V_BB^T X^T = G^T */
-    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasTrans, CblasNonUnit, (int)width, (int)s->rows, 1.0,
-                s->v + from * s->columns + from, (int)s->columns, s->scores, (int)s->rows);
+    for (int64_t r = 0; r < rows; r++) { memcpy(to + r * ld_to, from + r * ld_from, (size_t)width * sizeof *to); }
+}
+
+/* ---- gather: rows of one chunk */
+
+/* The rows of a group: real ones. */
+static int64_t group_rows(const sweep *s, int64_t group)
+{
+    int64_t left = s->rows - group * LANES;
+    return left < LANES ? left : LANES;
+}
+
+static void store_result(const sweep *s, int64_t panel, int64_t group)
+{
+    const double *q = in_panel(s, s->weights, panel, group, panel * s->panel);
+    int64_t first = panel * s->panel, last = panel_end(s, panel), rows = group_rows(s, group);
+    for (int64_t r = 0; r < rows; r++) {
+        float *row = s->args->sparse + (group * LANES + r) * s->columns;
+        for (int64_t j = first; j < last; j++) { row[j] = (float)q[(j - first) * LANES + r]; }
+    }
+}
+
+static void load_weights(const sweep *s, int64_t panel, int64_t group)
+{
+    double *w = in_panel(s, s->weights, panel, group, panel * s->panel);
+    int64_t first = panel * s->panel, last = panel_end(s, panel), rows = group_rows(s, group);
+    if (rows < LANES) { memset(w, 0, (size_t)((last - first) * LANES) * sizeof *w); }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = s->args->dense + (group * LANES + r) * s->columns;
+        for (int64_t j = first; j < last; j++) { w[(j - first) * LANES + r] = s->args->dead[j] ? 0.0 : (double)row[j]; }
+    }
+}
+
+static void gather(const sweep *s, int64_t panel, int64_t chunk)
+{
+    int64_t first = chunk * (CHUNK / LANES), last = first + CHUNK / LANES;
+    if (last > s->groups) { last = s->groups; }
+    int64_t column = panel * s->panel, width = panel_end(s, panel) - column, done = column - s->panel;
+    for (int64_t g = first; g < last; g++) {
+        if (panel >= 2) { store_result(s, panel - 2, g); }
+        load_weights(s, panel, g);
+        memset(in_panel(s, s->left, panel, g, column), 0, (size_t)(width * LANES) * sizeof(double));
+    }
+    double *depth = s->depth + chunk * DEPTH * s->ld;
+    for (int64_t from = 0; from < done; from += DEPTH) {
+        int64_t n = done - from < DEPTH ? done - from : DEPTH;
+        copy_rows(s->args->v + from * s->columns + column, s->columns, n, width, depth, s->ld);
+        for (int64_t g = first; g < last; g++) {
+            add_products(s, n, removed_of(s, g, from), depth, s->ld, width, 1.0,
+                         in_panel(s, s->left, panel, g, column));
+        }
+    }
+}
+
+/* ---- panel: all rows, block by block */
+
+typedef struct cursor {
+    int64_t panel, first, last; /* its columns [first, last) */
+    int64_t base;               /* the first column of the panel before */
+    const double *v;            /* V from row `base`, column `first` on */
+    int64_t ld;
+} cursor;
+
+static cursor open_panel(const sweep *s, int64_t panel)
+{
+    cursor c = {.panel = panel, .first = panel * s->panel, .last = panel_end(s, panel)};
+    c.base = panel > 0 ? c.first - s->panel : 0;
+    c.v = s->args->v + c.base * s->columns + c.first;
+    c.ld = s->columns;
+    if (s->panel <= PANEL) {
+        copy_rows(c.v, c.ld, c.last - c.base, c.last - c.first, s->triangle, s->ld);
+        c.v = s->triangle;
+        c.ld = s->ld;
+    }
+    return c;
+}
+
+static const double *v_at(const cursor *c, int64_t row, int64_t column)
+{
+    return c->v + (row - c->base) * c->ld + column - c->first;
+}
+
+/* The sums of columns [from, to) over the columns [low, high). */
+static void add_removed(const sweep *s, const cursor *c, int64_t group, int64_t low, int64_t high, int64_t from,
+                        int64_t to)
+{
+    add_products(s, high - low, removed_of(s, group, low), v_at(c, low, from), c->ld, to - from, 1.0,
+                 in_panel(s, s->left, c->panel, group, from));
+}
+
+/* X V_BB = left, then the scores of block B = [from, to). */
+static void score_block(const sweep *s, const cursor *c, int64_t group, int64_t from, int64_t to)
+{
+    int64_t width = to - from, rows = group_rows(s, group);
+    double *x = s->scores + group * width * LANES;
+    memcpy(x, in_panel(s, s->left, c->panel, group, from), (size_t)(width * LANES) * sizeof *x);
+    for (int64_t part = from; part < to; part += STRIP) {
+        int64_t count = to - part < STRIP ? to - part : STRIP;
+        add_products(s, part - from, x, v_at(c, from, part), c->ld, count, -1.0, x + (part - from) * LANES);
+        s->lanes->forward((int)count, v_at(c, part, part), c->ld, s->reciprocal + part, x + (part - from) * LANES);
+    }
+    s->lanes->score(width, in_panel(s, s->weights, c->panel, group, from), s->diagonal + from, x);
     for (int64_t j = 0; j < width; j++) {
-        double diagonal = s->v[(from + j) * (s->columns + 1)];
-        double *score = s->scores + j * s->rows;
-        const double *w = weights + j * s->rows;
-        for (int64_t r = 0; r < s->rows; r++) {
-            double error = (w[r] + score[r]) * diagonal;
-            score[r] = error * error;
-        }
+        for (int64_t r = rows; r < LANES; r++) { x[j * LANES + r] = INFINITY; } /* no such rows */
     }
-    if (s->prune) {
-        spade_select_lowest(s->scores, s->rows, width, s->prune[from / s->block], s->scratch, s->mask);
+}
+
+static void prune_block(const sweep *s, const cursor *c, int64_t group, int64_t from, int64_t to)
+{
+    const uint8_t *mask = s->mask + group * (to - from) * LANES;
+    for (int64_t part = from; part < to; part += STRIP) {
+        int64_t count = to - part < STRIP ? to - part : STRIP;
+        if (part > from) { add_removed(s, c, group, from, part, part, part + count); }
+        s->lanes->prune((int)count, v_at(c, part, part), c->ld, s->diagonal + part, s->reciprocal + part,
+                        in_panel(s, s->left, c->panel, group, part), mask + (part - from) * LANES,
+                        in_panel(s, s->weights, c->panel, group, part), removed_of(s, group, part),
+                        s->errors + group * LANES);
+    }
+}
+
+static void choose(const sweep *s, int64_t from, int64_t width)
+{
+    if (s->args->prune) {
+        spade_select_lowest(s->scores, s->rows, width, LANES, s->args->prune[from / s->block], s->scratch, s->mask);
     } else {
-        spade_select_rows(s->scores, s->rows, width, s->keep, s->mask);
+        spade_select_rows(s->scores, s->rows, width, LANES, s->args->keep, s->mask);
     }
 }
 
-/* Prune one column. left: its sums, complete; weights: W_j in, Q_j out. Returns the sum of err^2. */
-static double prune_column(const sweep *s, int64_t column, const double *left, double *weights, const uint8_t *mask)
+/* Blocks of less than a strip share the sums over what lies left of the strip. */
+static void run_panel(const sweep *s, int64_t panel)
 {
-    double diagonal = s->v[column * (s->columns + 1)], sum = 0;
-    double *removed = s->removed + column * s->rows;
-    for (int64_t r = 0; r < s->rows; r++) {
-        double now = weights[r] + left[r] / diagonal;
-        double kept = mask[r] ? 0.0 : now, error = (now - kept) * diagonal;
-        removed[r] = weights[r] - kept;
-        weights[r] = kept;
-        sum += error * error;
-    }
-    return sum;
-}
-
-/* Columns [from, to) of one block; `left` holds the sums over the columns before `from`. */
-static double prune_block(const sweep *s, int64_t from, int64_t to, double *left, double *weights)
-{
-    double sum = 0;
-    for (int64_t part = from; part < to; part += PANEL) {
-        int64_t end = part + PANEL < to ? part + PANEL : to;
-        add_removed(s, from, part, part, end, left + (part - from) * s->rows);
-        for (int64_t j = part; j < end; j++) {
-            double *own = left + (j - from) * s->rows;
-            add_removed(s, part, j, j, j + 1, own);
-            sum += prune_column(s, j, own, weights + (j - from) * s->rows, s->mask + (j - from) * s->rows);
+    cursor c = open_panel(s, panel);
+    int64_t strip = s->block >= STRIP ? s->block : STRIP / s->block * s->block;
+    for (int64_t g = 0; g < s->groups && panel > 0; g++) { add_removed(s, &c, g, c.base, c.first, c.first, c.last); }
+    for (int64_t low = c.first; low < c.last; low += strip) {
+        int64_t high = low + strip < c.last ? low + strip : c.last;
+        for (int64_t from = low; from < high; from += s->block) {
+            int64_t to = from + s->block < high ? from + s->block : high;
+            for (int64_t g = 0; g < s->groups; g++) {
+                if (from == low) { add_removed(s, &c, g, c.first, low, low, high); }
+                if (from > low) { add_removed(s, &c, g, from - s->block, from, from, high); }
+                score_block(s, &c, g, from, to);
+            }
+            choose(s, from, to - from);
+            for (int64_t g = 0; g < s->groups; g++) { prune_block(s, &c, g, from, to); }
         }
     }
-    return sum;
 }
 
-static void load_panel(const sweep *s, const double *w, int64_t from, int64_t to)
+/* ---- a whole sweep */
+
+static void begin(sweep *s)
 {
-    for (int64_t r = 0; r < s->rows; r++) {
-        for (int64_t j = from; j < to; j++) { s->weights[(j - from) * s->rows + r] = w[r * s->columns + j]; }
+    for (int64_t j = 0; j < s->columns; j++) {
+        s->diagonal[j] = s->args->v[j * (s->columns + 1)];
+        s->reciprocal[j] = 1.0 / s->diagonal[j];
+    }
+    memset(s->errors, 0, (size_t)(s->groups * LANES) * sizeof *s->errors);
+}
+
+static void finish(const sweep *s, int64_t chunk)
+{
+    int64_t first = chunk * (CHUNK / LANES), last = first + CHUNK / LANES;
+    for (int64_t g = first; g < last && g < s->groups; g++) {
+        if (s->panels >= 2) { store_result(s, s->panels - 2, g); }
+        store_result(s, s->panels - 1, g);
     }
 }
 
-static void store_panel(const sweep *s, double *q, int64_t from, int64_t to)
+/*
+ * gates[p % 2] stands for panel(p): the gathers of p read it, so that panel(p) waits for them and they wait for
+ * panel(p - 2). The gathers of one chunk follow each other: they share its part of `depth`.
+ */
+static void sweep_tasks(sweep *s)
 {
-    for (int64_t r = 0; r < s->rows; r++) {
-        for (int64_t j = from; j < to; j++) { q[r * s->columns + j] = s->weights[(j - from) * s->rows + r]; }
-    }
-}
-
-static void sweep_problem(spade_sweep_args *args)
-{
-    sweep s = lay_out(args);
-    double sum = 0;
-    for (int64_t first = 0; first < s.columns; first += s.panel) {
-        int64_t last = first + s.panel < s.columns ? first + s.panel : s.columns;
-        load_panel(&s, args->w, first, last);
-        memset(s.left, 0, (size_t)((last - first) * s.rows) * sizeof *s.left);
-        add_removed(&s, 0, first, first, last, s.left);
-        for (int64_t from = first; from < last; from += s.block) {
-            int64_t to = from + s.block < last ? from + s.block : last, at = (from - first) * s.rows;
-            add_removed(&s, first, from, from, to, s.left + at);
-            choose(&s, from, to, s.left + at, s.weights + at);
-            sum += prune_block(&s, from, to, s.left + at, s.weights + at);
+    char *gates = s->tokens, *chunks = gates + 2;
+#pragma omp task depend(out : gates[0], gates[1])
+    begin(s);
+    for (int64_t p = 0; p < s->panels; p++) {
+        char *own = &gates[p % 2], *other = &gates[(p + 1) % 2];
+        for (int64_t c = 0; c < s->chunks; c++) {
+            char *chunk = &chunks[c];
+#pragma omp task depend(in : *own) depend(inout : *chunk)
+            gather(s, p, c);
         }
-        store_panel(&s, args->q, first, last);
+#pragma omp task depend(in : *other) depend(inout : *own)
+        run_panel(s, p);
     }
-    args->loss = sum / 2;
+    for (int64_t c = 0; c < s->chunks; c++) {
+#pragma omp task depend(in : gates[0], gates[1])
+        finish(s, c);
+    }
+}
+
+static double sum_errors(const sweep *s)
+{
+    double sum = 0;
+    for (int64_t r = 0; r < s->rows; r++) { sum += s->errors[r]; }
+    return sum;
 }
 
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n)
 {
-    int before = spade_team(1);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(spade_cpu_threads(device))
-    for (int i = 0; i < n; i++) { sweep_problem(&problems[i]); }
-    spade_team(before);
+    sweep *sweeps = malloc((size_t)n * sizeof *sweeps + 1);
+    if (!sweeps) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
+    for (int i = 0; i < n; i++) {
+        sweeps[i] = dimensions(problems[i].rows, problems[i].columns, problems[i].block);
+        sweeps[i].args = &problems[i];
+        sweeps[i].lanes = spade_cpu_lanes();
+        lay_out(&sweeps[i], problems[i].workspace);
+    }
+#pragma omp parallel num_threads(spade_cpu_threads(device))
+#pragma omp single
+    for (int i = 0; i < n; i++) { sweep_tasks(&sweeps[i]); }
+    for (int i = 0; i < n; i++) { problems[i].loss = sum_errors(&sweeps[i]) / 2; }
+    free(sweeps);
     return SPADE_OK;
-}
-
-double spade_cpu_quadratic_form(spade_device *device, int64_t rows, int64_t k, const double *h, const double *d,
-                                double *scratch)
-{
-    (void)device;
-    cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, (int)rows, (int)k, 1.0, h, (int)k, d, (int)k, 0.0, scratch,
-                (int)k);
-    double sum = 0;
-    for (int64_t i = 0; i < rows * k; i++) { sum += d[i] * scratch[i]; }
-    return sum;
 }
