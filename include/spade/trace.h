@@ -31,7 +31,15 @@ typedef struct spade_trace_options {
     int include_count;
     const char *const *skip; /* globs; win over include */
     int skip_count;
-    int64_t block; /* columns a block; 0: kh*kw for convolutions, 1 for 1x1 and linear layers */
+    int64_t block;     /* columns a block; 0: kh*kw for convolutions, 1 for 1x1 and linear layers */
+    spade_group group; /* SPADE_GROUP_KERNEL, of the exact solver */
+    /*
+     * Folder, made if it is not there, that solved layers are written to as soon as they are done (each beside its name
+     * first, then renamed), and taken from at the start where they are the same request: the same network, variants and
+     * options of that layer, solved by the same version. The pass over the variants is then for the other layers only.
+     * What does not match is replaced. NULL: none.
+     */
+    const char *checkpoint;
 } spade_trace_options;
 SPADE_API void spade_trace_options_init(spade_trace_options *options);
 
@@ -50,6 +58,7 @@ SPADE_API const float *spade_trace_weights(const spade_trace *trace, int layer);
 
 typedef struct spade_trace_layer {
     bool solved;     /* false: the layer is the network's */
+    bool resumed;    /* taken from the checkpoint; seconds are those of its solve */
     double sparsity; /* asked for */
     int64_t zeros, weights;
     double loss;

@@ -21,6 +21,8 @@ static const known_key main_keys[] = {
     {"variants", "variants", PLAIN},
     {"seed", "seed", PLAIN},
     {"solver", "solver", PLAIN},
+    {"group", "group", PLAIN},
+    {"checkpoint", "checkpoint", PLAIN},
     {"hessian", "hessian", PLAIN},
     {"count", "count", PLAIN},
     {"damping", "damping", PLAIN},

@@ -74,6 +74,8 @@ void spade_settings_clear(spade_settings *settings)
     clear_rules(settings);
     clear_names(&settings->include);
     clear_names(&settings->skip);
+    free(settings->checkpoint);
+    settings->checkpoint = NULL;
 }
 
 /* ---- numbers */
@@ -157,14 +159,18 @@ static spade_status choose(spade_context *context, const char *text, const char 
 
 static spade_status set_word(spade_context *context, spade_settings *settings, const char *key, const char *text)
 {
-    static const char *const solvers[] = {"fast", "magnitude", "random"}; /* in the order of spade_solver */
+    static const char *const solvers[] = {"fast", "exact", "magnitude", "random"}; /* in the order of spade_solver */
+    static const char *const groups[] = {"kernel", "element", "channels-last"};    /* of spade_group */
     static const char *const precisions[] = {"fp32", "fp64"};
     static const char *const counts[] = {"floor", "published"};
     static const char *const outputs[] = {"logits", "softmax"};
     int choice = 0;
     if (strcmp(key, "solver") == 0) {
-        SPADE_TRY(choose(context, text, solvers, 3, &choice));
+        SPADE_TRY(choose(context, text, solvers, 4, &choice));
         settings->trace.solver = (spade_solver)choice;
+    } else if (strcmp(key, "group") == 0) {
+        SPADE_TRY(choose(context, text, groups, 3, &choice));
+        settings->trace.group = (spade_group)choice;
     } else if (strcmp(key, "hessian") == 0) {
         SPADE_TRY(choose(context, text, precisions, 2, &choice));
         settings->trace.hessian = choice ? SPADE_FP64 : SPADE_FP32;
@@ -211,6 +217,15 @@ static spade_status set_sparsity(spade_context *context, spade_settings *setting
     char *layers = strdup(pattern);
     if (!layers) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
     rules[settings->rule_count++] = (spade_sparsity_rule){layers, value};
+    return SPADE_OK;
+}
+
+static spade_status set_checkpoint(spade_context *context, spade_settings *settings, const char *folder)
+{
+    char *copy = *folder ? strdup(folder) : NULL;
+    if (*folder && !copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    free(settings->checkpoint);
+    settings->checkpoint = copy;
     return SPADE_OK;
 }
 
@@ -268,8 +283,9 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
     if (strcmp(key, "methods") == 0) { return set_methods(context, settings, values, count); }
     if (strcmp(key, "classes") == 0) { return set_classes(context, settings, values, count); }
     SPADE_TRY(need(context, count, 1));
+    if (strcmp(key, "checkpoint") == 0) { return set_checkpoint(context, settings, values[0]); }
     if (strcmp(key, "sparsity") == 0) { return set_sparsity(context, settings, pattern, values[0]); }
-    static const char *const words[] = {"solver", "hessian", "count", "output"};
+    static const char *const words[] = {"solver", "group", "hessian", "count", "output"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(key, words[i]) == 0) { return set_word(context, settings, key, values[0]); }
     }
@@ -300,4 +316,5 @@ void spade_settings_finish(spade_settings *settings)
     settings->trace.include_count = settings->include.count;
     settings->trace.skip = (const char *const *)settings->skip.items;
     settings->trace.skip_count = settings->skip.count;
+    settings->trace.checkpoint = settings->checkpoint;
 }

@@ -32,6 +32,7 @@ typedef struct spade_settings {
     spade_sparsity_rule *rules; /* layers: owned */
     int rule_count;
     spade_names include, skip;
+    char *checkpoint; /* folder, owned; NULL: none */
     /* maps */
     spade_method methods[SPADE_METHOD_COUNT];
     int method_count;

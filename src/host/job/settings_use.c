@@ -69,7 +69,8 @@ static json_t *augment_json(const spade_augment_options *augment)
 
 json_t *spade_settings_json(const spade_settings *settings)
 {
-    static const char *const solvers[] = {"fast", "magnitude", "random"};
+    static const char *const solvers[] = {"fast", "exact", "magnitude", "random"};
+    static const char *const groups[] = {"kernel", "element", "channels-last"};
     json_t *methods = json_array(), *classes = json_array();
     for (int i = 0; i < settings->method_count; i++) {
         json_array_append_new(methods, json_string(spade_method_name(settings->methods[i])));
@@ -80,9 +81,10 @@ json_t *spade_settings_json(const spade_settings *settings)
     if (settings->top_class) { json_array_append_new(classes, json_string("top")); }
     const spade_trace_options *trace = &settings->trace;
     json_t *all = json_pack(
-        "{s:I, s:I, s:o, s:s, s:s, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "variants",
-        (json_int_t)settings->augment.variants, "seed", (json_int_t)settings->seed, "sparsity", sparsity_json(settings),
-        "solver", solvers[trace->solver], "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "count",
+        "{s:I, s:I, s:o, s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}",
+        "variants", (json_int_t)settings->augment.variants, "seed", (json_int_t)settings->seed, "sparsity",
+        sparsity_json(settings), "solver", solvers[trace->solver], "group", groups[trace->group], "hessian",
+        trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "count",
         trace->solve.count == SPADE_COUNT_PUBLISHED ? "published" : "floor", "damping", trace->solve.damping, "layers",
         strings(&settings->include), "skip", strings(&settings->skip), "block", (json_int_t)trace->block, "methods",
         methods, "classes", classes, "output", settings->softmax ? "softmax" : "logits", "steps",

@@ -14,6 +14,7 @@ void spade_solve_options_init(spade_solve_options *options)
 
 uint64_t spade_solve_workspace(const spade_context *context, const spade_problem *p)
 {
+    if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_bytes(context, p, 1); }
     return spade_flight_bytes(context->device, p) + (p->solver == SPADE_SOLVER_FAST ? 0 : spade_baseline_host_bytes(p));
 }
 
@@ -62,6 +63,21 @@ static spade_status run_schedule(spade_schedule *s)
     return status;
 }
 
+/* What the exact solver is asked for comes after the flights: it has memory and threads to itself. */
+static spade_status run_exact(const spade_schedule *s, int count)
+{
+    spade_exact_call call = {.context = s->context,
+                             .options = s->options,
+                             .problems = s->problems,
+                             .count = count,
+                             .fetch = s->fetch,
+                             .done = s->done,
+                             .user = s->user,
+                             .work_total = s->work_total,
+                             .work_done = s->work_done};
+    return spade_solve_exact(&call);
+}
+
 /* Nothing to prune in any solution: no Hessian is needed. */
 static bool is_kept(const spade_problem *p)
 {
@@ -88,6 +104,23 @@ static spade_status check_solutions(spade_context *context, const spade_problem 
     return SPADE_OK;
 }
 
+static spade_status check_exact(spade_context *context, const spade_problem *p, int index)
+{
+    if (p->of) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: the exact solver does not choose %d of every %d",
+                          index, p->keep, p->of);
+    }
+    if ((unsigned)p->group > SPADE_GROUP_CHANNELS_LAST) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: unknown group %d", index, (int)p->group);
+    }
+    bool whole = p->group != SPADE_GROUP_CHANNELS_LAST || p->kernel < 1 || p->columns % p->kernel == 0;
+    if (p->kernel < 1 || p->kernel > p->columns || !whole) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: a kernel of %lld columns, of %lld", index,
+                          (long long)p->kernel, (long long)p->columns);
+    }
+    return SPADE_OK;
+}
+
 static spade_status check_problem(spade_context *context, const spade_problem *p, int index, bool fetched)
 {
     if (p->rows <= 0 || p->columns <= 0 || p->rows > INT32_MAX || p->columns > INT32_MAX || p->block < 0) {
@@ -97,6 +130,7 @@ static spade_status check_problem(spade_context *context, const spade_problem *p
     if ((unsigned)p->solver > SPADE_SOLVER_RANDOM) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: unknown solver %d", index, (int)p->solver);
     }
+    if (p->solver == SPADE_SOLVER_EXACT) { SPADE_TRY(check_exact(context, p, index)); }
     if (p->of && (p->of < 0 || p->keep < 0 || p->keep > p->of)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: %d of every %d columns cannot stay", index,
                           p->keep, p->of);
@@ -127,13 +161,14 @@ static spade_status first_failure(spade_context *context, const spade_problem *p
 }
 
 spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, void *user)
+                                 int count, spade_solve_fetch_fn fetch, spade_solve_done_fn done, void *user)
 {
     spade_schedule s = {.context = context,
                         .device = context->device,
                         .options = options,
                         .problems = problems,
                         .fetch = fetch,
+                        .done = done,
                         .user = user};
     if (!(options->damping >= 0 && isfinite(options->damping))) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
@@ -149,20 +184,22 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
         problems[i].seconds = 0;
         if (is_kept(&problems[i])) {
             for (int k = 0; k < problems[i].solution_count; k++) {
-                spade_solution_keep(&problems[i], &problems[i].solutions[k]);
+                spade_solve_keep(&problems[i], &problems[i].solutions[k]);
             }
+            if (done) { done(user, i); }
             continue;
         }
-        s.order[s.count++] = i;
         s.work_total += spade_problem_work(&problems[i]);
+        if (problems[i].solver != SPADE_SOLVER_EXACT) { s.order[s.count++] = i; }
     }
     qsort_r(s.order, (size_t)s.count, sizeof *s.order, compare_problems, problems);
     spade_status status = run_schedule(&s);
     free(s.order);
+    if (status == SPADE_OK) { status = run_exact(&s, count); }
     return status == SPADE_OK ? first_failure(context, problems, count) : status;
 }
 
 spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count)
 {
-    return spade_solve_fetched(context, options, problems, count, NULL, NULL);
+    return spade_solve_fetched(context, options, problems, count, NULL, NULL, NULL);
 }

@@ -1,11 +1,12 @@
 /*
  * find.c - from a batch to sparse weights. A pass runs the batch once for as many layers as the budget holds
  * accumulators for, then solves them. How the layers fall into passes changes no result: each layer's Hessian is the
- * same sum in the same order.
+ * same sum in the same order. A layer that is done goes to the checkpoint at once; layers that are there already are
+ * not searched again.
  */
 #include "hessian/hessians.h"
 #include "solve/schedule.h"
-#include "trace/trace_stage.h"
+#include "trace/checkpoint.h"
 
 typedef struct search {
     spade_context *context;
@@ -13,18 +14,23 @@ typedef struct search {
     const spade_graph *graph;
     const spade_batch *batch;
     const spade_trace_options *options;
+    spade_checkpoint checkpoint;
     double *sparsities; /* [layers] */
+    uint64_t *keys;     /* [layers] in the checkpoint */
     int *layers;        /* to be solved, in graph order */
     int count;
 } search;
 
-/* One pass's problems: problem p is group `group[p]` of accumulator `slot[p]`. */
+/* One pass's problems: problem p is group `group[p]` of accumulator `slot[p]`, which is of layer `layers[slot[p]]`. */
 typedef struct problem_list {
+    const search *search;
+    const int *layers;
     const spade_hessians *hessians;
     spade_problem *problems;
     spade_solution *solutions; /* one a problem */
     int *slot;
     int64_t *group;
+    int64_t *first, *left; /* by slot: its first problem; groups that are not solved yet */
     int count;
 } problem_list;
 
@@ -34,16 +40,45 @@ static spade_status fetch(void *user, int problem, double *hessian)
     return spade_hessian_read(list->hessians, list->slot[problem], list->group[problem], hessian);
 }
 
+/* Group `group` of a layer, with one solution. */
+static spade_problem layer_problem(const search *s, int layer, int64_t group, spade_solution *solution)
+{
+    const spade_layer *l = &s->graph->layers[layer];
+    int64_t rows = l->rows / l->groups;
+    return (spade_problem){.rows = rows,
+                           .columns = l->columns,
+                           .block = spade_trace_block(l, s->options),
+                           .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
+                           .solver = s->options->solver,
+                           .group = s->options->group,
+                           .dense = l->weights + group * rows * l->columns,
+                           .stream = (uint64_t)layer << 32 | (uint64_t)group,
+                           .pool = layer + 1,
+                           .solutions = solution,
+                           .solution_count = 1};
+}
+
+/* The checkpoint's key of s->layers[i]; to be asked before any is left out. */
+static uint64_t layer_key(const search *s, int i)
+{
+    int64_t tap;
+    int source = spade_hessian_source(s->graph, s->layers, s->count, i, &tap), layer = s->layers[i];
+    spade_solution solution = {.sparsity = s->sparsities[layer]};
+    spade_problem problem = layer_problem(s, layer, 0, &solution);
+    const int64_t sums[] = {tap < 0 ? -1 : s->layers[source], tap};
+    return spade_checkpoint_key(&s->checkpoint, s->options, &problem, sums);
+}
+
 /* ---- how many layers a pass takes */
 
 static uint64_t solve_bytes(const search *s, int layer)
 {
-    const spade_layer *l = &s->graph->layers[layer];
-    spade_problem problem = {.rows = l->rows / l->groups,
-                             .columns = l->columns,
-                             .block = spade_trace_block(l, s->options),
-                             .solver = s->options->solver};
-    return spade_solve_workspace(s->context, &problem);
+    spade_solution solution = {.sparsity = s->sparsities[layer]};
+    spade_problem p = layer_problem(s, layer, 0, &solution);
+    if (p.solver == SPADE_SOLVER_EXACT) {
+        return spade_solve_exact_bytes(s->context, &p, s->graph->layers[layer].groups);
+    }
+    return spade_solve_workspace(s->context, &p);
 }
 
 /* Layers from `first` on whose accumulators and largest solve fit the budget; at least one. */
@@ -94,6 +129,8 @@ static void free_problems(problem_list *list)
     free(list->solutions);
     free(list->slot);
     free(list->group);
+    free(list->first);
+    free(list->left);
 }
 
 static spade_status make_problems(const search *s, const int *layers, int count, const spade_hessians *hessians,
@@ -101,16 +138,20 @@ static spade_status make_problems(const search *s, const int *layers, int count,
 {
     size_t total = 0;
     for (int i = 0; i < count; i++) { total += (size_t)s->graph->layers[layers[i]].groups; }
-    *list = (problem_list){.hessians = hessians};
+    *list = (problem_list){.search = s, .layers = layers, .hessians = hessians};
     list->problems = calloc(total + 1, sizeof *list->problems);
     list->solutions = calloc(total + 1, sizeof *list->solutions);
     list->slot = calloc(total + 1, sizeof *list->slot);
     list->group = calloc(total + 1, sizeof *list->group);
-    if (!list->problems || !list->solutions || !list->slot || !list->group) {
+    list->first = calloc((size_t)count + 1, sizeof *list->first);
+    list->left = calloc((size_t)count + 1, sizeof *list->left);
+    if (!list->problems || !list->solutions || !list->slot || !list->group || !list->first || !list->left) {
         return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %zu problems", total);
     }
     for (int i = 0; i < count; i++) {
         const spade_layer *l = &s->graph->layers[layers[i]];
+        list->first[i] = list->count;
+        list->left[i] = l->groups;
         for (int64_t g = 0; g < l->groups; g++) {
             int at = list->count++;
             int64_t rows = l->rows / l->groups, offset = g * rows * l->columns;
@@ -118,15 +159,7 @@ static spade_status make_problems(const search *s, const int *layers, int count,
             list->group[at] = g;
             list->solutions[at] = (spade_solution){.sparsity = s->sparsities[layers[i]],
                                                    .sparse = s->trace->base.overlay[layers[i]] + offset};
-            list->problems[at] = (spade_problem){.rows = rows,
-                                                 .columns = l->columns,
-                                                 .block = spade_trace_block(l, s->options),
-                                                 .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
-                                                 .solver = s->options->solver,
-                                                 .dense = l->weights + offset,
-                                                 .stream = (uint64_t)layers[i] << 32 | (uint64_t)g,
-                                                 .solutions = &list->solutions[at],
-                                                 .solution_count = 1};
+            list->problems[at] = layer_problem(s, layers[i], g, &list->solutions[at]);
         }
     }
     return SPADE_OK;
@@ -145,21 +178,38 @@ static spade_status name_failure(const search *s, const int *layers, const probl
     return status;
 }
 
+/* All groups of a layer are solved: sums in the order of the groups, then to the checkpoint. */
+static void finish_layer(const problem_list *list, int slot)
+{
+    const search *s = list->search;
+    int layer = list->layers[slot];
+    const spade_layer *l = &s->graph->layers[layer];
+    spade_trace_layer *info = &s->trace->layers[layer];
+    info->zeros = 0;
+    info->loss = info->seconds = 0;
+    for (int64_t p = list->first[slot]; p < list->first[slot] + l->groups; p++) {
+        info->zeros += list->solutions[p].zeros;
+        info->loss += list->solutions[p].loss;
+        info->seconds += list->problems[p].seconds;
+    }
+    info->solved = true;
+    spade_checkpoint_save(&s->checkpoint, l, s->keys[layer], s->trace->base.overlay[layer], info);
+}
+
+static void done(void *user, int problem)
+{
+    const problem_list *list = user;
+    if (--list->left[list->slot[problem]] == 0) { finish_layer(list, list->slot[problem]); }
+}
+
 static spade_status solve_pass(const search *s, const int *layers, int count, const spade_hessians *hessians)
 {
     problem_list list;
     double start = spade_now();
     spade_status status = make_problems(s, layers, count, hessians, &list);
     if (status == SPADE_OK) {
-        status = spade_solve_fetched(s->context, &s->options->solve, list.problems, list.count, fetch, &list);
+        status = spade_solve_fetched(s->context, &s->options->solve, list.problems, list.count, fetch, done, &list);
         if (status == SPADE_ERROR_NUMERICAL) { status = name_failure(s, layers, &list, status); }
-    }
-    for (int p = 0; status == SPADE_OK && p < list.count; p++) {
-        spade_trace_layer *info = &s->trace->layers[layers[list.slot[p]]];
-        info->zeros = (list.group[p] ? info->zeros : 0) + list.solutions[p].zeros;
-        info->loss += list.solutions[p].loss;
-        info->seconds += list.problems[p].seconds;
-        info->solved = true;
     }
     free_problems(&list);
     s->trace->seconds[2] += spade_now() - start;
@@ -194,6 +244,49 @@ static spade_status run_passes(const search *s)
     return SPADE_OK;
 }
 
+/*
+ * Take from the checkpoint what is there; s->layers keeps the rest. A layer whose sums are a part of a larger kernel's
+ * needs that layer in its pass, or its last bits would be others: then both are searched.
+ */
+static spade_status resume(search *s)
+{
+    int wanted = s->count;
+    bool *loaded = calloc((size_t)wanted + 1, sizeof *loaded);
+    if (!loaded) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of layers"); }
+    for (int i = 0; i < wanted; i++) {
+        int layer = s->layers[i];
+        loaded[i] = spade_checkpoint_load(&s->checkpoint, &s->graph->layers[layer], s->keys[layer],
+                                          s->trace->base.overlay[layer], &s->trace->layers[layer]);
+    }
+    for (int i = 0; i < wanted; i++) {
+        int64_t tap;
+        int source = spade_hessian_source(s->graph, s->layers, wanted, i, &tap);
+        if (!loaded[i] && tap >= 0 && loaded[source]) {
+            loaded[source] = false;
+            s->trace->layers[s->layers[source]].resumed = false;
+        }
+    }
+    s->count = 0;
+    for (int i = 0; i < wanted; i++) {
+        if (!loaded[i]) { s->layers[s->count++] = s->layers[i]; }
+    }
+    free(loaded);
+    return SPADE_OK;
+}
+
+/* The layers to search, in graph order, with room for their weights. */
+static spade_status list_layers(search *s)
+{
+    for (int l = 0; l < s->graph->layer_count; l++) {
+        s->trace->layers[l].sparsity = s->sparsities[l];
+        if (s->sparsities[l] == 0) { continue; }
+        SPADE_TRY(spade_trace_reserve(s->context, s->trace, l));
+        s->layers[s->count++] = l;
+    }
+    for (int i = 0; s->checkpoint.folder && i < s->count; i++) { s->keys[s->layers[i]] = layer_key(s, i); }
+    return s->checkpoint.folder ? resume(s) : SPADE_OK;
+}
+
 spade_status spade_trace_find(spade_context *context, spade_trace *trace, const spade_batch *batch,
                               const spade_trace_options *options)
 {
@@ -203,19 +296,17 @@ spade_status spade_trace_find(spade_context *context, spade_trace *trace, const 
     spade_status status = SPADE_OK;
     s.sparsities = calloc(all, sizeof *s.sparsities);
     s.layers = calloc(all, sizeof *s.layers);
-    if (!s.sparsities || !s.layers) {
+    s.keys = calloc(all, sizeof *s.keys);
+    if (!s.sparsities || !s.layers || !s.keys) {
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of layers"));
     }
     SPADE_GOTO(spade_trace_select(context, model, options, s.sparsities));
-    for (int l = 0; l < s.graph->layer_count; l++) {
-        trace->layers[l].sparsity = s.sparsities[l];
-        if (s.sparsities[l] == 0) { continue; }
-        SPADE_GOTO(spade_trace_reserve(context, trace, l));
-        s.layers[s.count++] = l;
-    }
+    SPADE_GOTO(spade_checkpoint_open(context, options->checkpoint, model, batch, &s.checkpoint));
+    SPADE_GOTO(list_layers(&s));
     SPADE_GOTO(run_passes(&s));
 done:
     free(s.sparsities);
     free(s.layers);
+    free(s.keys);
     return status;
 }

@@ -133,5 +133,10 @@ const spade_backend spade_backend_cpu = {
     .sweep = spade_cpu_sweep,
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
     .quadratic_form = spade_cpu_quadratic_form,
+    .inverse = spade_cpu_inverse,
+    .inverse_workspace_bytes = spade_cpu_inverse_workspace_bytes,
+    .eliminate = spade_cpu_eliminate,
+    .refit = spade_cpu_refit,
+    .exact_bytes = spade_cpu_exact_bytes,
     .libraries = cpu_libraries,
 };
