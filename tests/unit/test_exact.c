@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/exact_kernels.h"
+#include "device.h"
 #include "spade/solve.h"
 
 enum { SOLUTIONS = 4 };
@@ -21,7 +22,7 @@ static spade_context *make_context(int threads, uint64_t memory, spade_progress_
     spade_context_options options;
     spade_context *context = NULL;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     options.threads = threads;
     options.memory = memory;
     options.progress = progress;
@@ -481,7 +482,8 @@ static void test_inverse_times_the_matrix_is_one(void **state)
 {
     (void)state;
     spade_context *context = make_context(2, 0, NULL, NULL);
-    const spade_backend *backend = context->device->backend;
+    spade_device *device = context->device;
+    const spade_backend *backend = device->backend;
     source s = {.key = 16};
     const int64_t sizes[] = {1, 2, 191, 192, 193, 400};
     for (int t = 0; t < 6; t++) {
@@ -489,12 +491,18 @@ static void test_inverse_times_the_matrix_is_one(void **state)
         double *h = random_hessian(&s, k, k + 5, 0), *a = malloc((size_t)(k * k) * sizeof *a);
         for (int64_t d = 0; d < k; d++) { h[d * k + d] += 0.1; }
         memcpy(a, h, (size_t)(k * k) * sizeof *a);
-        size_t factor = backend->factor_workspace_bytes(context->device, k),
-               inverse = backend->inverse_workspace_bytes(context->device, k);
-        spade_factor_args args = {
-            .k = k, .hessian = a, .workspace = calloc(1, (factor > inverse ? factor : inverse) + 1)};
-        assert_int_equal(backend->factor(context->device, &args, 1), SPADE_OK);
-        assert_int_equal(backend->inverse(context->device, &args, 1), SPADE_OK);
+        size_t factor = backend->factor_workspace_bytes(device, k), inverse = backend->inverse_workspace_bytes(device, k);
+        size_t size = (size_t)(k * k) * sizeof *a, bytes = factor > inverse ? factor : inverse;
+        void *matrix, *workspace;
+        assert_int_equal(backend->alloc(device, size, "matrix", &matrix), SPADE_OK);
+        assert_int_equal(backend->alloc(device, bytes, "workspace", &workspace), SPADE_OK);
+        assert_int_equal(backend->upload(device, matrix, a, size), SPADE_OK);
+        spade_factor_args args = {.k = k, .hessian = matrix, .workspace = workspace};
+        assert_int_equal(backend->factor(device, &args, 1), SPADE_OK);
+        assert_int_equal(backend->inverse(device, &args, 1), SPADE_OK);
+        assert_int_equal(backend->download(device, a, matrix, size), SPADE_OK);
+        backend->free(device, workspace, bytes);
+        backend->free(device, matrix, size);
         for (int64_t i = 0; i < k; i++) {
             for (int64_t j = 0; j < k; j++) {
                 double sum = 0;
@@ -503,7 +511,6 @@ static void test_inverse_times_the_matrix_is_one(void **state)
                 assert_true(a[i * k + j] == a[j * k + i]);
             }
         }
-        free(args.workspace);
         free(a);
         free(h);
     }

@@ -30,6 +30,8 @@
 #define __forceinline__ inline
 #define __align__(n) alignas(n)
 #define __launch_bounds__(...)
+#define __grid_constant__
+#define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
 #define __shared__ static thread_local
 
