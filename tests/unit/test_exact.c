@@ -355,7 +355,7 @@ static void test_exact_is_the_textbook_elimination(void **state)
     (void)state;
     spade_context *context = make_context(2, 0, NULL, NULL);
     source s = {.key = 11};
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < (test_is_emulated() ? 20 : 60); i++) {
         const int64_t kernels[] = {1, 9, 4, 25, 3};
         int64_t kernel = kernels[between(&s, 0, 4)], channels = between(&s, 1, 150 / kernel);
         spade_group group = (spade_group)between(&s, 0, 2);
@@ -376,9 +376,9 @@ static void test_sizes_at_the_seams(void **state)
     spade_context *context = make_context(3, 0, NULL, NULL);
     source s = {.key = 12};
     static const int64_t sizes[][3] = {{63, 1, 2},    {64, 1, 1},    {65, 1, 2},  {192, 1, 1}, {193, 1, 4},
-                                       {126, 9, 2},   {135, 9, 1},   {279, 9, 3}, {387, 9, 2}, {400, 1, 1},
-                                       {130, 130, 1}, {260, 130, 2}, {49, 49, 3}, {1, 1, 1},   {9, 9, 1}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+                                       {126, 9, 2},   {135, 9, 1},   {279, 9, 3}, {130, 130, 1}, {260, 130, 2},
+                                       {49, 49, 3},   {1, 1, 1},     {9, 9, 1},   {387, 9, 2},   {400, 1, 1}};
+    for (size_t i = 0; i < (test_is_emulated() ? 13 : 15); i++) {
         spade_problem p = make_problem(&s, sizes[i][2], sizes[i][0], sizes[i][1], SPADE_GROUP_KERNEL, 0);
         solve(context, &p, 1);
         check_problem(&p, 0.01);
@@ -446,7 +446,9 @@ static void test_threads_and_memory_change_no_bit(void **state)
 {
     (void)state;
     enum { PROBLEMS = 5, RUNS = 4 };
-    static const int64_t sizes[PROBLEMS][3] = {{5, 450, 9}, {1, 702, 9}, {3, 300, 1}, {1, 400, 1}, {7, 75, 25}};
+    static const int64_t large[PROBLEMS][3] = {{5, 450, 9}, {1, 702, 9}, {3, 300, 1}, {1, 400, 1}, {7, 75, 25}};
+    static const int64_t small[PROBLEMS][3] = {{5, 180, 9}, {1, 279, 9}, {3, 100, 1}, {1, 130, 1}, {7, 75, 25}};
+    const int64_t(*sizes)[3] = test_is_emulated() ? small : large;
     const int threads[RUNS] = {1, 2, 3, 3};
     const uint64_t memory[RUNS] = {0, 0, 0, UINT64_C(18) << 20};
     spade_problem all[RUNS][PROBLEMS];

@@ -239,6 +239,40 @@ static void test_fast_is_the_textbook_sweep(void **state)
     spade_context_destroy(context);
 }
 
+/* More rows than a device has threads for, with ties; more columns than it sums up at once. */
+static void test_sizes_at_the_seams(void **state)
+{
+    (void)state;
+    spade_context *context = make_context(2, 0);
+    source s = {.key = 8};
+    static const int64_t sizes[][4] = {{1100, 10, 1, 0}, {520, 18, 9, 0},  {600, 12, 1, 3},  {3, 700, 9, 0},
+                                       {2, 1090, 1, 0},  {70, 130, 65, 0}, {40, 129, 64, 0}, {5, 97, 97, 0}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t rows = sizes[i][0], k = sizes[i][1], distinct = sizes[i][3] ? sizes[i][3] : rows;
+        spade_solve_options options;
+        spade_solve_options_init(&options);
+        double *h = random_hessian(&s, k, k + 20, i == 1);
+        float *dense = random_weights(&s, rows * k);
+        for (int64_t r = distinct; r < rows; r++) {
+            memcpy(dense + r * k, dense + r % distinct * k, (size_t)k * sizeof *dense);
+        }
+        spade_solution solution = {.sparsity = 0.7, .sparse = malloc((size_t)(rows * k) * sizeof(float))};
+        spade_problem p = {.rows = rows,
+                           .columns = k,
+                           .block = sizes[i][2],
+                           .hessian = h,
+                           .dense = dense,
+                           .solutions = &solution,
+                           .solution_count = 1};
+        assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
+        check_solution(&p, 0, &options);
+        free(solution.sparse);
+        free(h);
+        free(dense);
+    }
+    spade_context_destroy(context);
+}
+
 static void test_n_of_m_is_the_textbook_sweep(void **state)
 {
     (void)state;
@@ -535,6 +569,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fast_is_the_textbook_sweep),
+        cmocka_unit_test(test_sizes_at_the_seams),
         cmocka_unit_test(test_n_of_m_is_the_textbook_sweep),
         cmocka_unit_test(test_factor_times_its_transpose_is_the_matrix),
         cmocka_unit_test(test_select_is_a_sort),
