@@ -1,11 +1,11 @@
 /*
  * exact.cu - exact OBC: the order in which a row loses its groups. backend/cpu/exact_row.c has the method: a pivoted
- * block Cholesky factorisation of the shared inverse A = H^-1, whose pivots the row's weights choose; left-looking within
- * a panel of DEPTH columns, one product of half the matrix after it.
+ * block Cholesky factorisation of the shared inverse A = H^-1, whose pivots the row's weights choose; left-looking
+ * within a panel of DEPTH columns, one product of half the matrix after it.
  *
  * Division of work: one block of 256 threads a row; blocks take rows in turns, as many at once as there are lanes of
- * working memory. Within a step threads stride over (position in the group, group), so that neighbours read neighbouring
- * groups; the product is cut into tiles of 64 x 64, one after the other.
+ * working memory. Within a step threads stride over (position in the group, group), so that neighbours read
+ * neighbouring groups; the product is cut into tiles of 64 x 64, one after the other.
  *
  * Storage: of a group's b columns, position a of candidate g is [a][g] in w, D and U. The row's own matrix is an upper
  * triangle packed by rows, in the numbering of the shared inverse for good: a panel's product changes it in place and
@@ -15,7 +15,8 @@
 #include "kernels/exact.cuh"
 #include "kernels/tile.cuh"
 
-namespace {
+namespace
+{
 
 enum {
     THREADS = SPADE_TILE_THREADS,
@@ -137,9 +138,7 @@ __device__ double loss_of(const elimination &e, int64_t g)
         double value = e.w[i * e.c + g], v = e.d[triangle(i, i) * e.c + g];
         for (int64_t j = 0; j < i; j++) {
             double scaled = e.d[triangle(i, j) * e.c + g]; /* row i of L diag(v) */
-            for (int64_t k = 0; k < j; k++) {
-                scaled -= factor[triangle(i, k) * e.c] * factor[triangle(j, k) * e.c];
-            }
+            for (int64_t k = 0; k < j; k++) { scaled -= factor[triangle(i, k) * e.c] * factor[triangle(j, k) * e.c]; }
             factor[triangle(i, j) * e.c] = scaled;
             double ratio = scaled * factor[triangle(j, j) * e.c];
             v -= scaled * ratio;
@@ -174,7 +173,8 @@ __device__ int64_t find_lowest(const elimination &e, block_shared &shared)
     double best = INFINITY;
     for (int64_t g = threadIdx.x; g < e.n; g += blockDim.x) { best = e.loss[g] < best ? e.loss[g] : best; }
     if (threadIdx.x == 0) { shared.lowest = INT32_MAX; }
-    best = spade_block_reduce(best, [](double a, double b) { return b < a ? b : a; }, shared.losses);
+    best = spade_block_reduce(
+        best, [](double a, double b) { return b < a ? b : a; }, shared.losses);
     for (int64_t g = threadIdx.x; g < e.n && best < INFINITY; g += blockDim.x) {
         if (e.loss[g] == best) {
             atomicMin(&shared.lowest, (int)g);
@@ -186,8 +186,8 @@ __device__ int64_t find_lowest(const elimination &e, block_shared &shared)
 }
 
 /*
- * By one warp: L of the pivot's diagonal block with its diagonal inverted, z = L^-1 w; row b of the loop is z. Column by
- * column: a lane has a row, and all know the diagonal.
+ * By one warp: L of the pivot's diagonal block with its diagonal inverted, z = L^-1 w; row b of the loop is z. Column
+ * by column: a lane has a row, and all know the diagonal.
  */
 __device__ void factor_pivot(const elimination &e, int64_t g, block_shared &shared)
 {
@@ -335,8 +335,8 @@ __device__ void pack_columns(const elimination &e, int64_t count, int64_t depth)
     __syncthreads();
 }
 
-/* A - U U^T of the columns that stay: tiles of the upper triangle. A call of its own, which keeps the row's pointers out
- * of the registers of the product. */
+/* A - U U^T of the columns that stay: tiles of the upper triangle. A call of its own, which keeps the row's pointers
+ * out of the registers of the product. */
 __device__ __noinline__ void update_matrix(const elimination &e, int64_t columns, int64_t depth, block_shared &shared)
 {
     const double *packed = e.packed;

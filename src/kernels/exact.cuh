@@ -21,7 +21,7 @@ static inline int64_t spade_batch_rows(const spade_exact_batch *batch)
 
 /* The problem that row `job` of the list is of, and which of its rows. */
 __device__ __forceinline__ const spade_exact_kernel &spade_find_row(const spade_exact_batch &batch, int64_t job,
-                                                                           int64_t *row)
+                                                                    int64_t *row)
 {
     int p = 0;
     for (; p + 1 < batch.n && job >= batch.problems[p].rows; p++) { job -= batch.problems[p].rows; }

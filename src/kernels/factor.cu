@@ -6,7 +6,8 @@
  */
 #include "kernels/block.cuh"
 
-namespace {
+namespace
+{
 
 typedef spade_block_scratch<double, SPADE_THREADS> scratch;
 
@@ -21,7 +22,8 @@ __global__ void condition(const __grid_constant__ spade_condition_batch batch)
         p.dead[d] = diagonal == 0.0;
         trace += diagonal == 0.0 ? 1.0 : diagonal;
     }
-    trace = spade_block_reduce(trace, [](double x, double y) { return x + y; }, shared);
+    trace = spade_block_reduce(
+        trace, [](double x, double y) { return x + y; }, shared);
     double shift = p.damping * (trace / (double)p.k);
     for (int64_t d = threadIdx.x; d < p.k; d += blockDim.x) {
         double *diagonal = &p.hessian[d * (p.k + 1)];
@@ -30,7 +32,8 @@ __global__ void condition(const __grid_constant__ spade_condition_batch batch)
     if (threadIdx.x == 0) { *p.failed = !isfinite(trace); }
 }
 
-/* Each thread swaps element i with the i-th from the end; i and its counterpart are both neighbours of a neighbour's. */
+/* Each thread swaps element i with the i-th from the end; i and its counterpart are both neighbours of a neighbour's.
+ */
 __global__ void reverse(int64_t n, double *a)
 {
     SPADE_EACH(i, n / 2)
@@ -115,7 +118,8 @@ __global__ void dot(int64_t n, const double *a, const double *b, double *out)
     __shared__ scratch shared;
     double sum = 0;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) { sum += a[i] * b[i]; }
-    sum = spade_block_reduce(sum, [](double x, double y) { return x + y; }, shared);
+    sum = spade_block_reduce(
+        sum, [](double x, double y) { return x + y; }, shared);
     if (threadIdx.x == 0) { *out = sum; }
 }
 

@@ -72,21 +72,21 @@ int spade_launch_factor_small(spade_stream stream, const spade_factor_batch *bat
 int spade_launch_dot(spade_stream stream, int64_t n, const double *a, const double *b, double *out);
 
 /*
- * The fast solver's sweep. Columns of the layer are rows here: neighbouring threads have neighbouring rows of the layer.
- * `panel` columns are swept at a time, a multiple of `block`; `parts` sums of SPADE_SWEEP_DEPTH columns each.
+ * The fast solver's sweep. Columns of the layer are rows here: neighbouring threads have neighbouring rows of the
+ * layer. `panel` columns are swept at a time, a multiple of `block`; `parts` sums of SPADE_SWEEP_DEPTH columns each.
  */
 enum { SPADE_SWEEP_PANEL = 64, SPADE_SWEEP_DEPTH = 512 };
 typedef struct spade_sweep_kernel {
     int64_t rows, columns, block, panel;
     const int64_t *prune; /* [blocks] weights to prune in each block; NULL: all but `keep` of a block in each row */
     int64_t keep;
-    const double *v;  /* [columns, columns] */
-    float *weights;   /* [columns, rows] W, then Q */
-    double *removed;  /* [columns, rows] W - Q */
-    double *left;     /* [panel, rows] */
-    double *partial;  /* [parts, panel, rows]; NULL where there is one part at most */
-    double *scores;   /* [block, rows] */
-    double *errors;   /* [rows] sums of squares */
+    const double *v; /* [columns, columns] */
+    float *weights;  /* [columns, rows] W, then Q */
+    double *removed; /* [columns, rows] W - Q */
+    double *left;    /* [panel, rows] */
+    double *partial; /* [parts, panel, rows]; NULL where there is one part at most */
+    double *scores;  /* [block, rows] */
+    double *errors;  /* [rows] sums of squares */
 } spade_sweep_kernel;
 typedef struct spade_sweep_batch {
     int n;

@@ -11,7 +11,8 @@
 #include "kernels/exact.cuh"
 #include "kernels/tile.cuh"
 
-namespace {
+namespace
+{
 
 enum { THREADS = SPADE_TILE_THREADS, SIDE = SPADE_TILE, PARTS = THREADS / SIDE };
 
@@ -213,8 +214,8 @@ __device__ bool refit_row(const spade_exact_kernel &p, const spade_exact_batch &
     int32_t *list = (int32_t *)(memory + l.list);
     const double *w = p.w + row * k;
     double *q = p.q + row * k;
-    int64_t dropped = split_columns(p.order + row * groups, p.counts[row], k, batch.group,
-                                    (int32_t *)(memory + l.mark), list, shared);
+    int64_t dropped = split_columns(p.order + row * groups, p.counts[row], k, batch.group, (int32_t *)(memory + l.mark),
+                                    list, shared);
     int64_t kept = k - dropped;
     const int32_t *stay = list + dropped;
     bool few = kept < dropped;

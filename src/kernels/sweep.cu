@@ -1,20 +1,21 @@
 /*
- * sweep.cu - the fast solver's sweep. backend/cpu/sweep.c has the identities: with H = V V^T, W the weights, Q the result
- * and D = W - Q, the columns of a block B have, before any of them is pruned, the values W_B + (D_A V_AB) V_BB^-1, A the
- * columns left of B, and errors scale with V_jj.
+ * sweep.cu - the fast solver's sweep. backend/cpu/sweep.c has the identities: with H = V V^T, W the weights, Q the
+ * result and D = W - Q, the columns of a block B have, before any of them is pruned, the values W_B + (D_A V_AB)
+ * V_BB^-1, A the columns left of B, and errors scale with V_jj.
  *
- * Rows only meet in the choice of a block's mask. So a panel of columns of one layer is one block's work: threads stride
- * over the rows, and the choice needs barriers of that block, which cost far less than those of a grid. Layers do not
- * wait for each other: all panels of one index, of all layers, are one launch. What a panel needs of the columns before
- * it is a matrix product, spread over the whole GPU: tiles of 64 rows x 64 columns x SPADE_SWEEP_DEPTH of the inner
- * dimension, added up in a fixed order.
+ * Rows only meet in the choice of a block's mask. So a panel of columns of one layer is one block's work: threads
+ * stride over the rows, and the choice needs barriers of that block, which cost far less than those of a grid. Layers
+ * do not wait for each other: all panels of one index, of all layers, are one launch. What a panel needs of the columns
+ * before it is a matrix product, spread over the whole GPU: tiles of 64 rows x 64 columns x SPADE_SWEEP_DEPTH of the
+ * inner dimension, added up in a fixed order.
  *
  * Everything is stored column by column, so that neighbouring threads read neighbouring rows.
  */
 #include "kernels/block.cuh"
 #include "kernels/tile.cuh"
 
-namespace {
+namespace
+{
 
 typedef unsigned long long key_type; /* a score's bits: scores are not negative, so they are in the scores' order */
 
@@ -68,7 +69,8 @@ __global__ void sum_errors(int64_t rows, const double *errors, double *loss)
     __shared__ spade_block_scratch<double, SPADE_THREADS> scratch;
     double sum = 0;
     for (int64_t r = threadIdx.x; r < rows; r += blockDim.x) { sum += errors[r]; }
-    sum = spade_block_reduce(sum, [](double a, double b) { return a + b; }, scratch);
+    sum = spade_block_reduce(
+        sum, [](double a, double b) { return a + b; }, scratch);
     if (threadIdx.x == 0) { *loss = sum / 2; }
 }
 
@@ -230,8 +232,8 @@ __device__ void count_bins(const cursor &c, int64_t width, key_type low, key_typ
     __syncthreads();
 }
 
-/* The bin that holds rank shared.rank: its keys to shared.low and high, its count, the rank within it. A thread has BINS
- * / blockDim.x bins, or, where there are more threads than bins, one or none. */
+/* The bin that holds rank shared.rank: its keys to shared.low and high, its count, the rank within it. A thread has
+ * BINS / blockDim.x bins, or, where there are more threads than bins, one or none. */
 __device__ void find_bin(key_type low, key_type high, int shift, panel_shared &shared)
 {
     int each = (BINS + (int)blockDim.x - 1) / (int)blockDim.x, first = (int)threadIdx.x * each;
@@ -269,8 +271,8 @@ __device__ void mark_ties(const cursor &c, int64_t width, double threshold, int6
 }
 
 /*
- * The `count` lowest scores of the block: the key of that rank, by bins that narrow down tenfold bits at a time from the
- * range that there is; then ties. Scores that are not a number have the highest keys.
+ * The `count` lowest scores of the block: the key of that rank, by bins that narrow down tenfold bits at a time from
+ * the range that there is; then ties. Scores that are not a number have the highest keys.
  */
 __device__ choice choose_lowest(const cursor &c, int64_t width, int64_t count, panel_shared &shared)
 {
@@ -285,8 +287,10 @@ __device__ choice choose_lowest(const cursor &c, int64_t width, int64_t count, p
             high = key > high ? key : high;
         }
     }
-    low = spade_block_reduce(low, [](key_type a, key_type b) { return a < b ? a : b; }, shared.keys);
-    high = spade_block_reduce(high, [](key_type a, key_type b) { return a > b ? a : b; }, shared.keys);
+    low = spade_block_reduce(
+        low, [](key_type a, key_type b) { return a < b ? a : b; }, shared.keys);
+    high = spade_block_reduce(
+        high, [](key_type a, key_type b) { return a > b ? a : b; }, shared.keys);
     if (threadIdx.x == 0) {
         shared.rank = count - 1;
         shared.count = low == high ? (int)(c.rows * width) : 0;
@@ -332,13 +336,19 @@ __device__ void sweep_block(const cursor &c, int64_t from, int64_t to, panel_sha
 {
     const spade_sweep_kernel &p = *c.p;
     choice mask = {0.0, false};
-    EACH_ROW(r, c) { score_row(c, r, from, to); }
+    EACH_ROW(r, c)
+    {
+        score_row(c, r, from, to);
+    }
     if (p.prune) {
         mask = choose_lowest(c, to - from, p.prune[from / p.block], shared);
     } else {
         choose_rows(c, to - from);
     }
-    EACH_ROW(r, c) { prune_row(c, r, from, to, mask); }
+    EACH_ROW(r, c)
+    {
+        prune_row(c, r, from, to, mask);
+    }
 }
 
 /* Threads stride over the rows; x the problem. */
@@ -366,10 +376,16 @@ __global__ __launch_bounds__(THREADS) void panel(const __grid_constant__ spade_s
     int64_t strip = p.block >= STRIP ? p.block : STRIP / p.block * p.block;
     for (int64_t low = c.first; low < c.last; low += strip) {
         int64_t high = minimum(low + strip, c.last);
-        EACH_ROW(r, c) { add_removed(c, r, c.first, low, low, high); }
+        EACH_ROW(r, c)
+        {
+            add_removed(c, r, c.first, low, low, high);
+        }
         for (int64_t from = low; from < high; from += p.block) {
             if (from > low) {
-                EACH_ROW(r, c) { add_removed(c, r, from - p.block, from, from, high); }
+                EACH_ROW(r, c)
+                {
+                    add_removed(c, r, from - p.block, from, from, high);
+                }
             }
             sweep_block(c, from, minimum(from + p.block, high), shared);
         }

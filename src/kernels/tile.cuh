@@ -1,7 +1,7 @@
 /*
- * tile.cuh - float64 product of a tile of 64 x 64 by one block of 256 threads: both operands pass through shared memory,
- * 16 of the inner dimension at a time; thread t sums the 4 x 4 elements (t / 16 + 16 i, t % 16 + 16 j) in registers, in
- * the order of the inner dimension.
+ * tile.cuh - float64 product of a tile of 64 x 64 by one block of 256 threads: both operands pass through shared
+ * memory, 16 of the inner dimension at a time; thread t sums the 4 x 4 elements (t / 16 + 16 i, t % 16 + 16 j) in
+ * registers, in the order of the inner dimension.
  */
 #ifndef SPADE_TILE_CUH
 #define SPADE_TILE_CUH

@@ -27,7 +27,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
     standin_stream(stream, "cudaStreamWaitEvent");
-    standin_require(event && event->recorded && flags == 0, "cudaStreamWaitEvent", "an event that was recorded, no flags");
+    standin_require(event && event->recorded && flags == 0, "cudaStreamWaitEvent",
+                    "an event that was recorded, no flags");
     return cudaGetLastError();
 }
 

@@ -8,8 +8,8 @@ enum { BLOCK = 32 }; /* of the workspace that is asked for, and then required: n
 
 static cusolverStatus_t workspace_size(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, int lda, int *size)
 {
-    standin_require(handle && size && (uplo == CUBLAS_FILL_MODE_LOWER || uplo == CUBLAS_FILL_MODE_UPPER),
-                    "bufferSize", "a handle, a triangle");
+    standin_require(handle && size && (uplo == CUBLAS_FILL_MODE_LOWER || uplo == CUBLAS_FILL_MODE_UPPER), "bufferSize",
+                    "a handle, a triangle");
     if (n < 0 || lda < (n > 1 ? n : 1)) { return CUSOLVER_STATUS_INVALID_VALUE; }
     *size = n * BLOCK;
     return CUSOLVER_STATUS_SUCCESS;
@@ -34,8 +34,8 @@ static void spoil(double *work, int lwork)
     for (int i = 0; i < lwork; i++) { work[i] = -1e300; } /* it is the library's */
 }
 
-cusolverStatus_t cusolverDnDpotrf_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a, int lda,
-                                             int *lwork)
+cusolverStatus_t cusolverDnDpotrf_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a,
+                                             int lda, int *lwork)
 {
     (void)a; /* only its shape counts */
     return workspace_size(handle, uplo, n, lda, lwork);
@@ -52,8 +52,8 @@ cusolverStatus_t cusolverDnDpotrf(cusolverDnHandle_t handle, cublasFillMode_t up
     return CUSOLVER_STATUS_SUCCESS;
 }
 
-cusolverStatus_t cusolverDnDpotri_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a, int lda,
-                                             int *lwork)
+cusolverStatus_t cusolverDnDpotri_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a,
+                                             int lda, int *lwork)
 {
     (void)a;
     return workspace_size(handle, uplo, n, lda, lwork);

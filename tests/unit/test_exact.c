@@ -375,9 +375,9 @@ static void test_sizes_at_the_seams(void **state)
     (void)state;
     spade_context *context = make_context(3, 0, NULL, NULL);
     source s = {.key = 12};
-    static const int64_t sizes[][3] = {{63, 1, 2},    {64, 1, 1},    {65, 1, 2},  {192, 1, 1}, {193, 1, 4},
-                                       {126, 9, 2},   {135, 9, 1},   {279, 9, 3}, {130, 130, 1}, {260, 130, 2},
-                                       {49, 49, 3},   {1, 1, 1},     {9, 9, 1},   {387, 9, 2},   {400, 1, 1}};
+    static const int64_t sizes[][3] = {{63, 1, 2},  {64, 1, 1},  {65, 1, 2},  {192, 1, 1},   {193, 1, 4},
+                                       {126, 9, 2}, {135, 9, 1}, {279, 9, 3}, {130, 130, 1}, {260, 130, 2},
+                                       {49, 49, 3}, {1, 1, 1},   {9, 9, 1},   {387, 9, 2},   {400, 1, 1}};
     for (size_t i = 0; i < (test_is_emulated() ? 13 : 15); i++) {
         spade_problem p = make_problem(&s, sizes[i][2], sizes[i][0], sizes[i][1], SPADE_GROUP_KERNEL, 0);
         solve(context, &p, 1);
@@ -493,7 +493,8 @@ static void test_inverse_times_the_matrix_is_one(void **state)
         double *h = random_hessian(&s, k, k + 5, 0), *a = malloc((size_t)(k * k) * sizeof *a);
         for (int64_t d = 0; d < k; d++) { h[d * k + d] += 0.1; }
         memcpy(a, h, (size_t)(k * k) * sizeof *a);
-        size_t factor = backend->factor_workspace_bytes(device, k), inverse = backend->inverse_workspace_bytes(device, k);
+        size_t factor = backend->factor_workspace_bytes(device, k),
+               inverse = backend->inverse_workspace_bytes(device, k);
         size_t size = (size_t)(k * k) * sizeof *a, bytes = factor > inverse ? factor : inverse;
         void *matrix, *workspace;
         assert_int_equal(backend->alloc(device, size, "matrix", &matrix), SPADE_OK);

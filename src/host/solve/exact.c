@@ -118,7 +118,8 @@ static void close_pool(pool *l)
     free(l->members);
 }
 
-/* Working memory for as many rows at once as the device works on, or as the budget holds beside the choice of counts. */
+/* Working memory for as many rows at once as the device works on, or as the budget holds beside the choice of counts.
+ */
 static spade_status open_workspace(pool *l)
 {
     spade_context *context = l->call->context;

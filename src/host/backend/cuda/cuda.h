@@ -27,9 +27,9 @@ typedef struct spade_cuda_device {
     cublasHandle_t blas;
     cusolverDnHandle_t solver;
     cudnnHandle_t dnn;
-    int processors;      /* multiprocessors */
-    size_t shared_bytes; /* most shared memory of a block, opted in */
-    int major, minor;    /* compute capability */
+    int processors;                 /* multiprocessors */
+    size_t shared_bytes;            /* most shared memory of a block, opted in */
+    int major, minor;               /* compute capability */
     struct spade_cuda_solve *solve; /* solve.c; owned, made by the first solver that runs */
 } spade_cuda_device;
 

@@ -47,8 +47,7 @@ static spade_status run_batch(filling *f)
     if (!f->batch.n) { return SPADE_OK; }
     int64_t lanes = (int64_t)(f->bytes / f->kernel->lane_bytes(f->batch.columns, f->batch.group));
     if (f->kernel->counts) {
-        SPADE_TRY(spade_cuda_upload(&cuda->base, cuda->solve->results, f->counts,
-                                    (size_t)f->rows * sizeof *f->counts));
+        SPADE_TRY(spade_cuda_upload(&cuda->base, cuda->solve->results, f->counts, (size_t)f->rows * sizeof *f->counts));
     }
     SPADE_CUDA_LAUNCH(cuda, f->kernel->launch(cuda->stream, &f->batch, lanes, f->workspace));
     f->batch.n = 0;

@@ -51,7 +51,9 @@ spade_status spade_cuda_solve_open(spade_cuda_device *cuda)
 {
     if (cuda->solve) { return SPADE_OK; }
     cuda->solve = calloc(1, sizeof *cuda->solve);
-    if (!cuda->solve) { return spade_fail(cuda->base.context, SPADE_ERROR_MEMORY, "out of memory: streams of a solver"); }
+    if (!cuda->solve) {
+        return spade_fail(cuda->base.context, SPADE_ERROR_MEMORY, "out of memory: streams of a solver");
+    }
     spade_status status = make_solve(cuda);
     if (status != SPADE_OK) { spade_cuda_solve_close(cuda); }
     return status;
@@ -113,8 +115,8 @@ spade_status spade_cuda_condition(spade_device *device, spade_condition_args *pr
 static size_t potrf_bytes(spade_cuda_device *cuda, int64_t k)
 {
     int count = 0;
-    if (k > INT_MAX || cusolverDnDpotrf_bufferSize(cuda->solver, CUBLAS_FILL_MODE_UPPER, (int)k, NULL, (int)k, &count) !=
-                           CUSOLVER_STATUS_SUCCESS) {
+    if (k > INT_MAX || cusolverDnDpotrf_bufferSize(cuda->solver, CUBLAS_FILL_MODE_UPPER, (int)k, NULL, (int)k,
+                                                   &count) != CUSOLVER_STATUS_SUCCESS) {
         return 0;
     }
     return (size_t)count * sizeof(double);
@@ -208,8 +210,8 @@ spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems
 static int potri_count(spade_cuda_device *cuda, int64_t k)
 {
     int count = 0;
-    if (k > INT_MAX || cusolverDnDpotri_bufferSize(cuda->solver, CUBLAS_FILL_MODE_UPPER, (int)k, NULL, (int)k, &count) !=
-                           CUSOLVER_STATUS_SUCCESS) {
+    if (k > INT_MAX || cusolverDnDpotri_bufferSize(cuda->solver, CUBLAS_FILL_MODE_UPPER, (int)k, NULL, (int)k,
+                                                   &count) != CUSOLVER_STATUS_SUCCESS) {
         return 0;
     }
     return count;
@@ -260,8 +262,8 @@ static spade_status quadratic_part(spade_cuda_device *cuda, spade_quadratic_args
         int k = (int)p->k, rows = (int)p->rows;
         SPADE_CUDA_BLAS(cuda, cublasDsymm(cuda->blas, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER, k, rows, &one, p->h, k,
                                           p->d, k, &zero, p->scratch, k));
-        SPADE_CUDA_LAUNCH(cuda, spade_launch_dot(cuda->stream, p->rows * p->k, p->d, p->scratch,
-                                                 cuda->solve->results + i));
+        SPADE_CUDA_LAUNCH(cuda,
+                          spade_launch_dot(cuda->stream, p->rows * p->k, p->d, p->scratch, cuda->solve->results + i));
     }
     SPADE_TRY(spade_cuda_download(&cuda->base, results, cuda->solve->results, (size_t)n * sizeof *results));
     for (int i = 0; i < n; i++) { problems[i].result = results[i]; }

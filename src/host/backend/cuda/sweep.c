@@ -90,8 +90,8 @@ static spade_status run_part(spade_cuda_device *cuda, spade_sweep_args *problems
     }
     for (int64_t index = 0; index < panels; index++) { SPADE_TRY(run_panels(cuda, kernels, n, index)); }
     for (int i = 0; i < n; i++) {
-        SPADE_CUDA_LAUNCH(cuda, spade_launch_sweep_end(cuda->stream, &kernels[i], problems[i].sparse,
-                                                       cuda->solve->results + i));
+        SPADE_CUDA_LAUNCH(
+            cuda, spade_launch_sweep_end(cuda->stream, &kernels[i], problems[i].sparse, cuda->solve->results + i));
     }
     SPADE_TRY(spade_cuda_download(&cuda->base, losses, cuda->solve->results, (size_t)n * sizeof *losses));
     for (int i = 0; i < n; i++) { problems[i].loss = losses[i]; }
