@@ -1,7 +1,7 @@
 /*
  * exact.c - the exact solver against the row-by-row form as published.
  *
- *   bench_exact [THREADS]
+ *   bench_exact [THREADS [SIZES]]        SIZES: only the first of the table
  *
  * The naive form is what a C user makes of the publication: each row has its own K x K copy of the inverse, each
  * elimination updates all of it. Rows run side by side on all threads. It takes hours on the larger sizes, and every
@@ -220,9 +220,10 @@ static double time_spade(const size *s, const double *h, const float *weights, i
 int main(int argc, char **argv)
 {
     int threads = argc > 1 ? (int)bench_integer(argv[1], "THREADS", 1) : omp_get_max_threads();
+    size_t count = argc > 2 ? (size_t)bench_integer(argv[2], "SIZES", 1) : sizeof sizes / sizeof *sizes;
     printf("| rows x columns | columns a group | naive s | spade s | ratio | GFLOP/s | same order |\n"
            "|---|---|---|---|---|---|---|\n");
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    for (size_t i = 0; i < count && i < sizeof sizes / sizeof *sizes; i++) {
         const size *s = &sizes[i];
         int64_t k = s->columns, groups = k / s->group, agree = 0, compared = 0;
         double *h = make_hessian(k), *inverse = make_inverse(h, k);

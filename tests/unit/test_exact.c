@@ -601,7 +601,7 @@ static void test_every_version_of_the_inner_loops(void **state)
         const int64_t sizes[] = {1, 4, 9, 11};
         for (int i = 0; i < 4; i++) {
             int64_t b = sizes[i], stride = 24, lower = b * (b + 1) / 2;
-            double *scratch = malloc((size_t)(b * (b + 2) * 8) * sizeof *scratch);
+            double *scratch = malloc((size_t)(b * (b + 1) * 8) * sizeof *scratch);
             double *h[2], *w[2], *d[2], *loss[2], *pivot = random_numbers(&s, b * b), *z = random_numbers(&s, b);
             source again = {.key = 18};
             for (int k = 0; k < 2; k++) {

@@ -98,24 +98,24 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
 
 /* ---- layers */
 
-uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_trace_options *options,
-                              const spade_problem *problem, const int64_t sums[2])
+uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_model *model, int layer,
+                              const spade_layer_choice *choice, spade_precision hessian, int source)
 {
-    const int64_t whole[] = {problem->rows,
-                             problem->columns,
-                             problem->block,
-                             problem->kernel,
-                             problem->solver,
-                             problem->group,
-                             problem->keep,
-                             problem->of,
-                             (int64_t)problem->stream,
-                             sums[0],
-                             sums[1],
-                             options->hessian,
-                             options->solve.count,
-                             (int64_t)options->solve.seed};
-    const double numbers[] = {options->solve.damping, problem->solutions[0].sparsity};
+    const spade_layer *l = &model->graph.layers[layer];
+    const int64_t whole[] = {layer,
+                             l->rows,
+                             l->columns,
+                             l->groups,
+                             source,
+                             choice->block,
+                             choice->solver,
+                             choice->group,
+                             choice->keep,
+                             choice->of,
+                             hessian,
+                             choice->solve.count,
+                             (int64_t)choice->solve.seed};
+    const double numbers[] = {choice->solve.damping, choice->sparsity};
     return spade_hash(numbers, sizeof numbers, spade_hash(whole, sizeof whole, checkpoint->sample[0]));
 }
 

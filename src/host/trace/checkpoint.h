@@ -20,11 +20,11 @@ typedef struct spade_checkpoint {
 spade_status spade_checkpoint_open(spade_context *context, const char *folder, const spade_model *model,
                                    const spade_batch *batch, spade_checkpoint *out);
 /*
- * What a layer depends on beside its sample. problem: of the layer's first group; its pointers do not count. sums: the
- * layer and kernel position whose sums are this layer's, -1: its own.
+ * What a layer depends on beside its sample: what is asked of it, its sizes (layer: its number), the precision of its
+ * Hessian; source: the layer whose sums its own are a part of, -1: none.
  */
-uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_trace_options *options,
-                              const spade_problem *problem, const int64_t sums[2]);
+uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_model *model, int layer,
+                              const spade_layer_choice *choice, spade_precision hessian, int source);
 /* The layer's weights [rows, columns], zeros, loss and seconds. false: they are not there, or not for this key, and
  * what `weights` holds is undefined. */
 bool spade_checkpoint_load(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key, float *weights,

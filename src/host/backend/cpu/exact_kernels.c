@@ -35,54 +35,58 @@ INLINE void absorb(const spade_exact_step *s, int64_t group, int64_t at)
             }
         }
     }
-    for (int64_t i = 0, k = 0; i < group; i++) {
-        for (int64_t j = 0; j <= i; j++, k++) {
-            double sum[LANES];
-            double *restrict d = s->d + k * stride + at;
-            for (int l = 0; l < LANES; l++) { sum[l] = d[l]; }
+    for (int64_t i = 0; i < group; i++) {
+        for (int64_t j = 0; j <= i; j += 3) { /* three numbers of D at once share what they read */
+            int64_t count = i + 1 - j < 3 ? i + 1 - j : 3;
+            double sum[3][LANES] = {{0}};
             for (int64_t c = 0; c < group; c++) {
                 const double *u = s->h + c * group * stride + at;
-                for (int l = 0; l < LANES; l++) { sum[l] -= u[i * stride + l] * u[j * stride + l]; }
+                for (int64_t q = 0; q < 3; q++) {
+                    const double *other = u + (q < count ? j + q : j) * stride;
+                    for (int l = 0; l < LANES; l++) { sum[q][l] += u[i * stride + l] * other[l]; }
+                }
             }
-            for (int l = 0; l < LANES; l++) { d[l] = sum[l]; }
+            for (int64_t q = 0; q < count; q++) {
+                double *restrict d = s->d + (i * (i + 1) / 2 + j + q) * stride + at;
+                for (int l = 0; l < LANES; l++) { d[l] -= sum[q][l]; }
+            }
         }
     }
 }
 
-/* loss = sum of z^2 / v with d = L diag(v) L^T, L z = w. factors: L [b, b], LANES wide; scaled: a row of L diag(v). */
-INLINE void find_losses(const spade_exact_step *s, int64_t group, int64_t at, double *restrict factors)
+/*
+ * loss = sum of z^2 / v / 2 with d = L diag(v) L^T, L z = w. Column by column (right-looking): what follows a pivot
+ * does not wait for one another. part [b, b] and z [b], LANES wide: what is left of d and w.
+ */
+INLINE void find_losses(const spade_exact_step *s, int64_t group, int64_t at, double *restrict scratch)
 {
     int64_t stride = s->stride;
-    double *restrict z = factors + group * group * LANES, *restrict scaled = z + group * LANES;
+    double *restrict part = scratch, *restrict z = scratch + group * group * LANES;
     double loss[LANES] = {0};
-    for (int64_t i = 0; i < group; i++) {
-        const double *restrict d = s->d + i * (i + 1) / 2 * stride + at;
-        double *restrict own = factors + i * group * LANES;
-        double v[LANES], value[LANES];
-        for (int l = 0; l < LANES; l++) {
-            v[l] = d[i * stride + l];
-            value[l] = s->w[i * stride + at + l];
+    for (int64_t i = 0, k = 0; i < group; i++) {
+        for (int l = 0; l < LANES; l++) { z[i * LANES + l] = s->w[i * stride + at + l]; }
+        for (int64_t j = 0; j <= i; j++, k++) {
+            for (int l = 0; l < LANES; l++) { part[(i * group + j) * LANES + l] = s->d[k * stride + at + l]; }
         }
-        for (int64_t j = 0; j < i; j++) {
-            const double *restrict other = factors + j * group * LANES;
-            double sum[LANES];
-            for (int l = 0; l < LANES; l++) { sum[l] = d[j * stride + l]; }
-            for (int64_t k = 0; k < j; k++) {
-                for (int l = 0; l < LANES; l++) { sum[l] -= scaled[k * LANES + l] * other[k * LANES + l]; }
-            }
+    }
+    for (int64_t j = 0; j < group; j++) {
+        double inverse[LANES];
+        for (int l = 0; l < LANES; l++) {
+            double value = z[j * LANES + l];
+            inverse[l] = 1.0 / part[(j * group + j) * LANES + l];
+            loss[l] += value * value * inverse[l];
+        }
+        for (int64_t i = j + 1; i < group; i++) {
+            double *restrict own = part + i * group * LANES;
+            double factor[LANES];
             for (int l = 0; l < LANES; l++) {
-                double factor = sum[l] * other[j * LANES + l];
-                scaled[j * LANES + l] = sum[l];
-                own[j * LANES + l] = factor;
-                v[l] -= sum[l] * factor;
-                value[l] -= factor * z[j * LANES + l];
+                factor[l] = own[j * LANES + l] * inverse[l];
+                z[i * LANES + l] -= factor[l] * z[j * LANES + l];
             }
-        }
-        for (int l = 0; l < LANES; l++) {
-            double inverse = 1.0 / v[l];
-            own[i * LANES + l] = inverse;
-            z[i * LANES + l] = value[l];
-            loss[l] += value[l] * value[l] * inverse;
+            for (int64_t k = j + 1; k <= i; k++) {
+                const double *other = part + (k * group + j) * LANES;
+                for (int l = 0; l < LANES; l++) { own[k * LANES + l] -= factor[l] * other[l]; }
+            }
         }
     }
     for (int l = 0; l < LANES; l++) { s->loss[at + l] = loss[l] / 2; }

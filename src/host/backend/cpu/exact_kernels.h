@@ -55,7 +55,7 @@ typedef struct spade_exact_step {
 typedef struct spade_exact_kernels {
     void (*update_tile)(const spade_exact_tile *tile);
     void (*subtract_products)(const spade_exact_products *products, int64_t first, int64_t last);
-    /* groups first to last, multiples of LANES; scratch: b (b + 2) * LANES numbers */
+    /* groups first to last, multiples of LANES; scratch: b (b + 1) * LANES numbers */
     void (*advance)(const spade_exact_step *step, int64_t first, int64_t last, double *scratch);
 } spade_exact_kernels;
 

@@ -26,8 +26,8 @@ enum {
     TILE_ROWS = SPADE_EXACT_TILE_ROWS,
     TILE = SPADE_EXACT_TILE_COLUMNS,
     BAND = 8 * TILE,       /* rows of the matrix that are stored with one stride */
-    BLOCK = 32 * TILE,     /* columns whose factors stay in the second-level cache */
-    DEPTH = 128,           /* columns of a panel */
+    BLOCK = 24 * TILE,     /* columns whose factors stay in the second-level cache */
+    DEPTH = 96,            /* columns of a panel */
     DEPTH_ELEMENTS = 64,   /* where the factors of a panel are read once for every column, not every group */
     TEAM_NUMBERS = 1 << 15 /* least work of a step that a team shares */
 };
@@ -52,7 +52,7 @@ typedef struct elimination {
     double *u;             /* [depth, b, stride] */
     double *packed;        /* U of the columns that stay: [columns / 8, depth, 8] */
     double *x, *pivot, *z; /* [depth, b], [b, b], [b] */
-    double *scratch;       /* [team, b (b + 2) * LANES] */
+    double *scratch;       /* [team, b (b + 1) * LANES] */
     int32_t *ids;          /* candidates' numbers in the caller's row */
     int32_t *columns;      /* of the matrix that stay, filled up to TILE */
     int32_t *gone, *kept;  /* candidates that this panel eliminates, and the others */
@@ -103,7 +103,7 @@ static size_t lay_out(elimination *e, int64_t columns, int64_t group, int team, 
     e->x = take(memory, &used, depth * group, number);
     e->pivot = take(memory, &used, group * group, number);
     e->z = take(memory, &used, group, number);
-    e->scratch = take(memory, &used, team * group * (group + 2) * LANES, number);
+    e->scratch = take(memory, &used, team * group * (group + 1) * LANES, number);
     e->ids = take(memory, &used, groups, sizeof(int32_t));
     e->columns = take(memory, &used, padded, sizeof(int32_t));
     e->gone = take(memory, &used, depth / group, sizeof(int32_t));
@@ -215,6 +215,11 @@ static void gather_pivot(const elimination *e, int64_t pivot, double *h)
 {
     int64_t b = e->group, stride = e->stride, size = b * stride;
     matrix m = current_matrix(e);
+    for (int64_t i = 0; b > 1 && i < pivot * b; i++) { /* far apart: all are on their way before the first is needed */
+        const double *row = matrix_row(&m, i) + pivot * b;
+        __builtin_prefetch(row);
+        __builtin_prefetch(row + b - 1);
+    }
     for (int64_t g = 0; g < pivot; g++) {
         for (int64_t a = 0; a < b; a++) {
             const double *row = matrix_row(&m, g * b + a) + pivot * b;
@@ -254,7 +259,7 @@ static void advance_candidates(elimination *e, int64_t pivot, int64_t depth, dou
         for (int64_t a = 0; depth && a < b; a++) {
             e->kernels->subtract_products(&products, a * stride + first, a * stride + last);
         }
-        e->kernels->advance(&step, first, last, e->scratch + (int64_t)omp_get_thread_num() * b * (b + 2) * LANES);
+        e->kernels->advance(&step, first, last, e->scratch + (int64_t)omp_get_thread_num() * b * (b + 1) * LANES);
     }
 }
 
