@@ -25,15 +25,20 @@ const char *cudnnGetErrorString(cudnnStatus_t status)
     }
 }
 
+static int handles; /* that live */
+
 cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 {
     *handle = calloc(1, sizeof **handle);
-    return *handle ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_INTERNAL_ERROR;
+    if (!*handle) { return CUDNN_STATUS_INTERNAL_ERROR; }
+    handles++;
+    return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
 {
-    standin_require(!dnn_living(), "cudnnDestroy", "every descriptor destroyed before");
+    standin_require(--handles > 0 || !dnn_living(), "cudnnDestroy",
+                    "every descriptor destroyed before the last handle");
     free(handle);
     return CUDNN_STATUS_SUCCESS;
 }
