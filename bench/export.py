@@ -3,6 +3,7 @@
 export.py NET OUT.onnx      torchvision's network of that name
 export.py --layers FOLDER   the single layers of networks.py, FOLDER/NAME.onnx
 """
+import inspect
 import os
 import sys
 
@@ -43,11 +44,13 @@ def build_layer(layer):
 
 def export(module, shape, path):
     """Written beside its place first, then renamed: an interrupted export leaves no half file there."""
+    # the exporter that keeps BatchNorm: the only one of old versions, an option of new ones
+    choice = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     torch.onnx.export(module.eval(), torch.zeros(1, *shape), path + ".part", opset_version=13,
                       # BatchNorm stays a node: the weights are the trained ones
                       training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False,
                       input_names=["input"], output_names=["logits"],
-                      dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}})
+                      dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}}, **choice)
     os.replace(path + ".part", path)
 
 

@@ -60,7 +60,7 @@ def network(name):
 
 def stages(name, options, **more):
     """bench_stages -> its runs, fastest first"""
-    settings = {"variants": 64, "sparsity": options.sparsity, "threads": options.threads, "repeat": options.repeat,
+    settings = {"device": options.device, "variants": 64, "sparsity": options.sparsity, "threads": options.threads, "repeat": options.repeat,
                 **more}
     arguments = [f"--{key}={value}" for key, value in settings.items()]
     lines = run([program("stages"), network(name), picture, *arguments], settings["threads"]).lines()
@@ -71,7 +71,8 @@ def peer(name, variants, options):
     """The PyTorch peer, `peer_repeat` times -> its runs, fastest first. Two tables use them: they are run once."""
     script = os.path.join(here, "peers", "torch_trace.py")
     if (name, variants) not in options.peers:
-        arguments = [sys.executable, script, name, picture, variants, options.sparsity, options.threads]
+        arguments = [sys.executable, script, name, picture, variants, options.sparsity, options.threads,
+                     options.device.split(":")[0]]
         runs = [run(arguments, options.threads) for _ in range(options.peer_repeat)]
         results = [{**r.lines()[-1], "resident": r.resident} for r in runs]
         options.peers[name, variants] = sorted(results, key=lambda result: result["seconds"])
@@ -142,6 +143,10 @@ def commit():
     def git(*arguments):
         return subprocess.run(["git", *arguments], cwd=root, stdout=subprocess.PIPE, text=True).stdout.strip()
 
+    packed = os.path.join(root, "COMMIT")  # tests/gpu/pack.sh leaves it where there is no repository
+    if os.path.exists(packed):
+        with open(packed) as f:
+            return f.read().strip()
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!bench/results")
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (" with changes" if changed else "")
 

@@ -7,17 +7,18 @@ import time
 
 import harness
 
-TABLES = ("trace", "stages", "hessian", "growth", "exact", "budget")
-LONG = ("budget",)  # minutes: not in --all
+TABLES = ("trace", "stages", "hessian", "growth", "exact", "budget", "gpu")
+APART = ("budget", "gpu")  # minutes, or another machine: not in --all
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="bench/run.sh", description="Benchmarks of spade, see bench/README.md.")
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"one of {', '.join(TABLES)} (default: trace)")
-    parser.add_argument("--all", action="store_true", help=f"every table but {', '.join(LONG)}")
+    parser.add_argument("--all", action="store_true", help=f"every table but {', '.join(APART)}")
     parser.add_argument("--variants", type=int, help="at most so many, instead of each table's own")
     parser.add_argument("--sparsity", type=float, default=0.95)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--repeat", type=int, default=3, help="runs of spade; tables have the median")
     parser.add_argument("--peer-repeat", type=int, default=2, help="runs of the PyTorch peer")
     parser.add_argument("--no-peer", action="store_true", help="stages without the peer")
@@ -26,7 +27,7 @@ def parse():
     unknown = [name for name in options.tables if name not in TABLES]
     if unknown:
         parser.error(f"unknown table {unknown[0]}: it is one of {', '.join(TABLES)}")
-    options.tables = [name for name in TABLES if name not in LONG] if options.all else options.tables or ["trace"]
+    options.tables = [name for name in TABLES if name not in APART] if options.all else options.tables or ["trace"]
     options.load, options.peaks, options.peers, options.versions = os.getloadavg()[0], {}, {}, set()
     return options
 

@@ -2,6 +2,7 @@
  * stages.c - the trace of one picture, stage by stage: seconds, operations, memory.
  *
  *   bench_stages MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] [--layers N] [--memory BYTES]
+ *                [--device NAME]
  *
  * The clock of a run starts at the picture file (the model is loaded before, as it is for many pictures) and stops when
  * the trace holds the sparse weights. --layers: only the first N prunable layers.
@@ -18,7 +19,7 @@
 #include "support/support.h"
 
 typedef struct request {
-    const char *model, *picture;
+    const char *model, *picture, *device;
     int64_t variants, layers;
     double sparsity;
     int threads, repeat;
@@ -33,7 +34,7 @@ typedef struct operations {
 static void usage(void)
 {
     fprintf(stderr, "usage: bench_stages MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] "
-                    "[--layers N] [--memory BYTES]\n");
+                    "[--layers N] [--memory BYTES] [--device NAME]\n");
     exit(2);
 }
 
@@ -45,8 +46,9 @@ static request parse(int argc, char **argv)
                                           {"repeat", required_argument, NULL, 'r'},
                                           {"layers", required_argument, NULL, 'l'},
                                           {"memory", required_argument, NULL, 'm'},
+                                          {"device", required_argument, NULL, 'd'},
                                           {NULL, 0, NULL, 0}};
-    request r = {.variants = 64, .sparsity = 0.95, .threads = 1, .repeat = 1};
+    request r = {.device = "cpu", .variants = 64, .sparsity = 0.95, .threads = 1, .repeat = 1};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
         case 'v': r.variants = bench_integer(optarg, "--variants", 1); break;
@@ -55,6 +57,7 @@ static request parse(int argc, char **argv)
         case 'r': r.repeat = (int)bench_integer(optarg, "--repeat", 1); break;
         case 'l': r.layers = bench_integer(optarg, "--layers", 0); break;
         case 'm': r.memory = (uint64_t)bench_integer(optarg, "--memory", 0); break;
+        case 'd': r.device = optarg; break;
         default: usage();
         }
     }
@@ -121,7 +124,6 @@ static void run_once(const request *r, spade_context *context, const spade_model
     bench_check(context, spade_batch_from_picture(context, &picture, &preprocess, &augment, &batch));
     bench_check(context, spade_trace_create(context, model, batch, options, &trace));
     double end = bench_now();
-
     spade_usage(context, usage);
     getrusage(RUSAGE_SELF, &process);
     printf("{\"seconds\": %.6f, \"decode\": %.6f, \"resident\": %.0f, \"layers\": %d", end - start, decoded - start,
@@ -141,7 +143,7 @@ static void run_once(const request *r, spade_context *context, const spade_model
 int main(int argc, char **argv)
 {
     request r = parse(argc, argv);
-    spade_context *context = bench_context(r.threads, r.memory);
+    spade_context *context = bench_context(r.device, r.threads, r.memory);
     spade_model *model = NULL;
     bench_check(context, spade_model_load(context, r.model, NULL, &model));
     const char **names = bench_alloc((size_t)spade_model_layer_count(model) * sizeof *names);

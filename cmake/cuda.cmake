@@ -3,7 +3,9 @@
 #   SPADE_CUDA = AUTO (where nvcc and cuDNN are found), ON (an error where they are not), OFF
 set(SPADE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
 file(GLOB SPADE_CUDA_HOST CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/backend/cuda/*.c)
-list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/check.c ${PROJECT_SOURCE_DIR}/src/host/backend/space.c)
+foreach(shared check lags patches space) # what all backends share
+  list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/${shared}.c)
+endforeach()
 file(GLOB SPADE_CUDA_KERNELS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/*.cu)
 set(SPADE_CUDA_SUMMARY "not built (SPADE_CUDA=${SPADE_CUDA})")
 if(NOT SPADE_CUDA STREQUAL "OFF")

@@ -1,6 +1,7 @@
 """The peer: the trace of one picture as a user of PyTorch would write it from the paper.
 
-torch_trace.py NET PICTURE VARIANTS SPARSITY THREADS: prints one line of JSON. The clock starts at the picture file
+torch_trace.py NET PICTURE VARIANTS SPARSITY THREADS [DEVICE]: prints one line of JSON. DEVICE: cpu (default) or cuda; there
+too everything is float32 (TF32 off) and pictures are augmented by torchvision's transforms on the processor. The clock starts at the picture file
 (Python, the libraries and the network are loaded before) and stops when the network holds the sparse weights.
 
 The sweep updates the columns behind a block at once, by one product, not after every column: the faster of the two ways
@@ -25,11 +26,14 @@ from export import build
 class Clock:
     """Seconds by stage: everything since the last call belongs to the stage that is named."""
 
-    def __init__(self):
+    def __init__(self, device):
+        self.device = device
         self.seconds = dict.fromkeys(("augment", "forward", "hessian", "factor", "sweep"), 0.0)
         self.last = self.start = time.perf_counter()
 
     def done(self, stage):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds[stage] += now - self.last
         self.last = now
@@ -80,7 +84,7 @@ def factor(H, W, damping=0.01):
     dead = torch.diag(H) == 0
     H[dead, dead] = 1
     W[:, dead] = 0
-    H += damping * torch.diag(H).mean() * torch.eye(len(H))
+    H += damping * torch.diag(H).mean() * torch.eye(len(H), device=H.device)
     return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(H)), upper=True)
 
 
@@ -90,13 +94,13 @@ def sweep(W, U, b, sparsity):
         e = a + b
         score = W[:, a:e] ** 2 / torch.diag(U)[a:e] ** 2
         count = int(score.numel() * sparsity)
-        mask = torch.zeros(score.numel(), dtype=torch.bool)
+        mask = torch.zeros(score.numel(), dtype=torch.bool, device=W.device)
         mask[torch.argsort(score.flatten(), stable=True)[:count]] = True
         mask = mask.view_as(score)
         errors = torch.zeros_like(score)
         for i in range(a, e):  # inside the block column by column, the columns behind it at once
             pruned = mask[:, i - a]
-            errors[:, i - a] = torch.where(pruned, W[:, i], torch.zeros(())) / U[i, i]
+            errors[:, i - a] = torch.where(pruned, W[:, i], torch.zeros((), device=W.device)) / U[i, i]
             W[:, i:e] -= errors[:, i - a, None] * U[i, i:e]
             W[pruned, i] = 0
         W[:, e:] -= errors.matmul(U[a:e, e:])
@@ -113,12 +117,16 @@ def prune(module, H, sparsity, clock):
 
 
 def main():
-    name, path, count, sparsity, threads = sys.argv[1:]
+    name, path, count, sparsity, threads = sys.argv[1:6]
+    device = sys.argv[6] if len(sys.argv) > 6 else "cpu"
     torch.set_num_threads(int(threads))
-    net = build(name)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    net = build(name).to(device)
+    if device == "cuda":
+        net(torch.zeros(2, 3, 224, 224, device=device))  # libraries loaded, kernels chosen: not in the time
     with torch.no_grad():
-        clock = Clock()
-        batch = variants(path, int(count))
+        clock = Clock(device)
+        batch = variants(path, int(count)).to(device)
         clock.done("augment")
         H = hessians(net, batch, clock)
         for module in layers(net):
@@ -126,6 +134,7 @@ def main():
     zeros = sum(int((m.weight == 0).sum()) for m in layers(net))
     total = sum(m.weight.numel() for m in layers(net))
     print(json.dumps({"seconds": clock.last - clock.start, "stages": clock.seconds, "zeros": zeros, "weights": total,
+                      "memory": torch.cuda.max_memory_allocated() if device == "cuda" else 0,
                       "versions": f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}"}))
 
 

@@ -75,12 +75,12 @@ void bench_check(const spade_context *context, spade_status status)
     exit(1);
 }
 
-spade_context *bench_context(int threads, uint64_t memory)
+spade_context *bench_context(const char *device, int threads, uint64_t memory)
 {
     spade_context *context = NULL;
     spade_context_options options;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = device;
     options.threads = threads;
     options.memory = memory;
     bench_check(context, spade_context_create(&options, &context));

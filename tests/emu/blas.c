@@ -39,6 +39,12 @@ cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
     return CUBLAS_STATUS_SUCCESS;
 }
 
+cublasStatus_t cublasGetStream(cublasHandle_t handle, cudaStream_t *stream)
+{
+    *stream = handle->stream;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
 {
     standin_require(handle && (unsigned)mode <= CUBLAS_TF32_TENSOR_OP_MATH, "cublasSetMathMode", "a known mode");

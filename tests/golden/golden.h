@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "device.h"
 #include "spade/spade.h"
 
 static const char *const golden_networks[] = {"resnet", "mobilenet"};
@@ -26,7 +27,7 @@ static inline spade_context *golden_context(int threads, uint64_t memory)
     spade_context_options options;
     spade_context *context = NULL;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     options.threads = threads;
     options.memory = memory;
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);

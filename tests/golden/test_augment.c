@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "device.h"
 #include "spade/array.h"
 #include "spade/augment.h"
 
@@ -20,7 +21,7 @@ static void explicit_variants(void **state)
     spade_context *context;
     spade_context_options options;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     json_t *json = json_load_file(SPADE_TEST_DATA "/augment.json", 0, NULL);
     assert_non_null(json);

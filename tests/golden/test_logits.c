@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "device.h"
 #include "graph/graph.h"
 #include "spade/array.h"
 #include "spade/model.h"
@@ -21,7 +22,7 @@ static spade_context *make_context(int threads)
     spade_context_options options;
     spade_context *context = NULL;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     options.threads = threads;
     if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
     return context;

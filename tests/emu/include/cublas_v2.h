@@ -52,6 +52,18 @@ cublasStatus_t cublasDsymm(cublasHandle_t handle, cublasSideMode_t side, cublasF
 cublasStatus_t cublasDdot(cublasHandle_t handle, int n, const double *x, int incx, const double *y, int incy,
                           double *result);
 
+/* ---- Hessians (blas_hessian.c) */
+typedef enum { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 } cublasOperation_t;
+cublasStatus_t cublasGetStream(cublasHandle_t handle, cudaStream_t *stream);
+cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                                         int n, int k, const float *alpha, const float *a, int lda, long long stride_a,
+                                         const float *b, int ldb, long long stride_b, const float *beta, float *c,
+                                         int ldc, long long stride_c, int batch);
+cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                                         int n, int k, const double *alpha, const double *a, int lda,
+                                         long long stride_a, const double *b, int ldb, long long stride_b,
+                                         const double *beta, double *c, int ldc, long long stride_c, int batch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -472,6 +472,17 @@ static inline unsigned __float_as_uint(float x)
     std::memcpy(&bits, &x, sizeof bits);
     return bits;
 }
+/* cos and sin of pi x: exact at multiples of 1/2 as CUDA's */
+static inline double cospi(double x)
+{
+    double r = std::fabs(std::remainder(x, 2.0));
+    return r == 0.5 ? 0.0 : std::cos(3.14159265358979323846 * r);
+}
+static inline double sinpi(double x)
+{
+    double r = std::remainder(x, 2.0);
+    return std::fabs(r) == 1.0 ? 0.0 : std::sin(3.14159265358979323846 * r);
+}
 using std::fma;
 using std::isfinite;
 using std::isnan;

@@ -13,6 +13,10 @@ static const kind_entry kinds[SPADE_OP_KIND_COUNT] = {
     [SPADE_OP_LINEAR] = {spade_cuda_linear_plan, spade_cuda_linear_pack, spade_cuda_linear_run},
     [SPADE_OP_LINEAR_BACKWARD] = {spade_cuda_linear_plan, spade_cuda_linear_pack, spade_cuda_linear_run},
     [SPADE_OP_MATMUL] = {spade_cuda_matmul_plan, NULL, spade_cuda_matmul_run},
+    /* convolution.c */
+    [SPADE_OP_CONVOLUTION] = {spade_cuda_convolution_plan, spade_cuda_convolution_pack, spade_cuda_convolution_run},
+    [SPADE_OP_CONVOLUTION_BACKWARD] = {spade_cuda_convolution_plan, spade_cuda_convolution_pack,
+                                       spade_cuda_convolution_run},
     [SPADE_OP_SCALE_SHIFT] = {NULL, NULL, spade_cuda_scale_shift_run},
     [SPADE_OP_UNARY] = {NULL, NULL, spade_cuda_unary_run},
     [SPADE_OP_UNARY_BACKWARD] = {NULL, NULL, spade_cuda_unary_backward_run},

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Makes one folder that proves the CUDA backend on a machine with a GPU and nothing else: driver, CUDA and cuDNN (or the
+# Python packages that bring them), Python with PyTorch for the peer. Nothing is built there.
+#   tests/gpu/pack.sh [FOLDER]        default: build-gpu/pack; at most 64 MiB
+#   FOLDER/run.sh [RESULTS]           there: tests, checks of the kernels, benchmarks; results under RESULTS
+# Builds in build-gpu/ (CUDA toolkit and cuDNN needed). tests/gpu/pack.sh --emulated packs the emulated backend in place of
+# CUDA's, to try the scripts on a machine without a GPU.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cuda=ON plugin=spade-cuda.so
+if [ "${1:-}" = --emulated ]; then
+    cuda=OFF plugin=tests/emu/spade-cuda-emulated.so
+    shift
+fi
+pack=$(realpath -m "${1:-build-gpu/pack}")
+tests=(ops_test_ops ops_test_backend unit_test_hessian unit_test_solve unit_test_exact golden_test_logits golden_test_hessian
+    golden_test_fast golden_test_exact golden_test_trace golden_test_attributions golden_test_augment)
+
+scripts/setup.sh --packages-only libcmocka-dev xz-utils
+# Paths in the tests are relative to the folder they run in.
+cmake -S . -B build-gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON -DSPADE_CUDA=$cuda \
+    -DSPADE_TEST_DATA=tests/golden/data -DSPADE_TEST_SOURCE=. -DSPADE_TEST_COMMAND=build/spade >/dev/null
+ninja -C build-gpu >/dev/null
+
+rm -rf "$pack"
+mkdir -p "$pack"/{build/bench,build/tests,tests/golden,examples,lib}
+install -s build-gpu/spade build-gpu/spade-decode "$pack/build/"
+install -s "build-gpu/$plugin" "$pack/build/spade-cuda.so"
+install -s build-gpu/bench/bench_{stages,peak} "$pack/build/bench/"
+install -s build-gpu/libspade.so.0 "$pack/lib/"
+for test in "${tests[@]}"; do
+    if [ -x "build-gpu/tests/$test" ]; then install -s "build-gpu/tests/$test" "$pack/build/tests/"; fi
+done
+cp -r tests/golden/data "$pack/tests/golden/"
+cp -r bench "$pack/"
+rm -rf "$pack/bench/"{out,results,*.c,support} "$pack"/bench/__pycache__ "$pack"/bench/*/__pycache__
+cp examples/photo.jpg "$pack/examples/"
+cp tests/gpu/run.sh "$pack/"
+echo "$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo ' with changes')" >"$pack/COMMIT"
+
+# What the programs need beyond the C library, the driver, CUDA and cuDNN.
+for program in "$pack"/build/spade "$pack"/build/spade-decode "$pack"/build/bench/* "$pack"/build/tests/* "$pack/build/spade-cuda.so"; do
+    ldd "$program"
+done | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
+    grep -vE '/(libc|libm|libdl|librt|libpthread|libspade|libcuda|libcudart|libcublas|libcublasLt|libcusolver|libcusparse|libnvJitLink|libnvjitlink|libcudnn[a-z_]*)\.so' |
+    while read -r library; do install -s "$library" "$pack/lib/$(basename "$library")"; done
+# Two of them are large and pack well.
+tar -C "$pack" -cJf "$pack/lib.tar.xz" lib
+rm -rf "$pack/lib"
+
+size=$(du -sm "$pack" | cut -f 1)
+echo "$pack: $size MiB"
+[ "$size" -le 64 ] || { echo "pack.sh: more than 64 MiB" >&2; exit 1; }
