@@ -10,7 +10,6 @@
 
 struct cublasContext {
     cudaStream_t stream;
-    cublasPointerMode_t pointers; /* of scalars and results */
 };
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
@@ -39,12 +38,6 @@ cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasGetStream(cublasHandle_t handle, cudaStream_t *stream)
-{
-    *stream = handle->stream;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
 {
     standin_require(handle && (unsigned)mode <= CUBLAS_TF32_TENSOR_OP_MATH, "cublasSetMathMode", "a known mode");
@@ -54,13 +47,6 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
 cublasStatus_t cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t mode)
 {
     standin_require(handle && (unsigned)mode <= CUBLAS_ATOMICS_ALLOWED, "cublasSetAtomicsMode", "a known mode");
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasSetPointerMode(cublasHandle_t handle, cublasPointerMode_t mode)
-{
-    standin_require(handle && (unsigned)mode <= CUBLAS_POINTER_MODE_DEVICE, "cublasSetPointerMode", "a known mode");
-    handle->pointers = mode;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -102,24 +88,15 @@ static void check_result(const operand *c, const operand *a, const operand *b, s
     }
 }
 
-static void check_scalar(cublasHandle_t handle, const void *scalar, size_t element, const char *call, const char *name)
-{
-    standin_require(scalar != NULL, call, name);
-    if (handle->pointers == CUBLAS_POINTER_MODE_DEVICE) {
-        standin_device(scalar, element, call, name);
-    } else {
-        standin_host(scalar, element, call, name);
-    }
-}
-
 /* The handle, the scalars, and what the device says: checks that all calls share. */
 static cublasStatus_t begin_call(cublasHandle_t handle, const void *alpha, const void *beta, size_t element,
                                  const char *call)
 {
     standin_require(handle != NULL, call, "a handle");
     standin_stream(handle->stream, call);
-    check_scalar(handle, alpha, element, call, "alpha");
-    check_scalar(handle, beta, element, call, "beta");
+    standin_require(alpha && beta, call, "scalars");
+    standin_host(alpha, element, call, "alpha"); /* pointer mode: host */
+    standin_host(beta, element, call, "beta");
     if (standin_fails(call) || standin_lost()) { return CUBLAS_STATUS_EXECUTION_FAILED; }
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -187,16 +164,6 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa, cubl
     return sgemm(handle, &g, k, alpha, beta, "cublasSgemm");
 }
 
-cublasStatus_t cublasDgemm(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n,
-                           int k, const double *alpha, const double *A, int lda, const double *B, int ldb,
-                           const double *beta, double *C, int ldc)
-{
-    operand a = {.data = A, .ld = lda, .count = 1}, b = {.data = B, .ld = ldb, .count = 1};
-    operand c = {.data = C, .ld = ldc, .count = 1};
-    gemm g = check_gemm(transa, transb, m, n, k, a, b, c, sizeof(double), "cublasDgemm");
-    return dgemm(handle, &g, k, alpha, beta, "cublasDgemm");
-}
-
 cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb,
                                          int m, int n, int k, const float *alpha, const float *A, int lda,
                                          long long int strideA, const float *B, int ldb, long long int strideB,
@@ -239,19 +206,5 @@ cublasStatus_t cublasDsymm(cublasHandle_t handle, cublasSideMode_t side, cublasF
     cblas_dsymm(CblasColMajor, side == CUBLAS_SIDE_LEFT ? CblasLeft : CblasRight,
                 uplo == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper, m, n, *alpha, A, lda, B, ldb, *beta, C, ldc);
     omp_set_num_threads(threads);
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasDdot(cublasHandle_t handle, int n, const double *x, int incx, const double *y, int incy,
-                          double *result)
-{
-    standin_require(n >= 0 && incx > 0 && incy > 0, "cublasDdot", "sizes and steps in range");
-    standin_device(x, n ? ((size_t)(n - 1) * (size_t)incx + 1) * sizeof *x : 0, "cublasDdot", "x");
-    standin_device(y, n ? ((size_t)(n - 1) * (size_t)incy + 1) * sizeof *y : 0, "cublasDdot", "y");
-    cublasStatus_t status = begin_call(handle, result, result, sizeof *result, "cublasDdot");
-    if (status != CUBLAS_STATUS_SUCCESS) { return status; }
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) { sum += x[i * incx] * y[i * incy]; }
-    *result = sum;
     return CUBLAS_STATUS_SUCCESS;
 }

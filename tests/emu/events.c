@@ -24,6 +24,12 @@ cudaError_t cudaEventCreate(cudaEvent_t *event)
     return *event ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    standin_require(flags <= 3, "cudaEventCreateWithFlags", "known flags");
+    return cudaEventCreate(event);
+}
+
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
     standin_require(event, "cudaEventDestroy", "an event");
@@ -49,5 +55,14 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEve
 {
     standin_require(begin->recorded && end->recorded, "cudaEventElapsedTime", "recorded events");
     *milliseconds = (float)(end->time - begin->time);
+    return cudaGetLastError();
+}
+
+/* Work is done when it is enqueued, so waiting is only checked. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
+{
+    standin_stream(stream, "cudaStreamWaitEvent");
+    standin_require(event && event->recorded && flags == 0, "cudaStreamWaitEvent",
+                    "an event that was recorded, no flags");
     return cudaGetLastError();
 }

@@ -1,6 +1,6 @@
 /*
  * The exact solver against the oracle's row-by-row elimination: order, losses, counts, weights. float64 Hessians of our
- * own; two sparsities from one order.
+ * own, the processor's whatever the device that solves; two sparsities from one order.
  */
 #include "golden.h"
 
@@ -114,8 +114,8 @@ static void check_layer(spade_context *context, const double *hessian, const flo
     free(p.losses);
 }
 
-static void check_cases(spade_context *context, const spade_model *model, const spade_batch *batch, int layer,
-                        int *checked)
+static void check_cases(spade_context *context, spade_context *solver, const spade_model *model,
+                        const spade_batch *batch, int layer, int *checked)
 {
     spade_layer_info info;
     spade_hessians *hessians = NULL;
@@ -129,7 +129,7 @@ static void check_cases(spade_context *context, const spade_model *model, const 
         void *there = read_numbers(cases[c].kind, info.name, "counts_50", "<i4", (size_t)info.rows * sizeof(int32_t));
         if (!there) { continue; }
         free(there);
-        check_layer(context, h, spade_trace_weights(dense, layer), &info, &cases[c]);
+        check_layer(solver, h, spade_trace_weights(dense, layer), &info, &cases[c]);
         ++*checked;
     }
     free(h);
@@ -141,7 +141,7 @@ static void test_order_losses_counts_weights(void **state)
 {
     (void)state;
     int checked = 0;
-    spade_context *context = golden_context(2, 0);
+    spade_context *context = golden_context_on("cpu", 2, 0), *solver = golden_context(2, 0);
     spade_model *model = golden_model(context, "resnet");
     spade_array variants;
     spade_batch *batch = golden_batch(context, 0, &variants);
@@ -149,13 +149,14 @@ static void test_order_losses_counts_weights(void **state)
         spade_layer_info info;
         spade_model_layer(model, l, &info);
         for (size_t i = 0; i < sizeof golden_layers / sizeof *golden_layers; i++) {
-            if (strcmp(info.name, golden_layers[i]) == 0) { check_cases(context, model, batch, l, &checked); }
+            if (strcmp(info.name, golden_layers[i]) == 0) { check_cases(context, solver, model, batch, l, &checked); }
         }
     }
     assert_int_equal(checked, 5); /* element on three layers; kernel and channels-last on the 3x3 one */
     spade_batch_destroy(batch);
     spade_array_clear(&variants);
     spade_model_destroy(model);
+    spade_context_destroy(solver);
     spade_context_destroy(context);
 }
 

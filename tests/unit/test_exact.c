@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/exact_kernels.h"
+#include "device.h"
 #include "spade/solve.h"
 
 enum { SOLUTIONS = 4 };
@@ -21,7 +22,7 @@ static spade_context *make_context(int threads, uint64_t memory, spade_progress_
     spade_context_options options;
     spade_context *context = NULL;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     options.threads = threads;
     options.memory = memory;
     options.progress = progress;
@@ -354,7 +355,7 @@ static void test_exact_is_the_textbook_elimination(void **state)
     (void)state;
     spade_context *context = make_context(2, 0, NULL, NULL);
     source s = {.key = 11};
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < (test_is_emulated() ? 20 : 60); i++) {
         const int64_t kernels[] = {1, 9, 4, 25, 3};
         int64_t kernel = kernels[between(&s, 0, 4)], channels = between(&s, 1, 150 / kernel);
         spade_group group = (spade_group)between(&s, 0, 2);
@@ -374,10 +375,10 @@ static void test_sizes_at_the_seams(void **state)
     (void)state;
     spade_context *context = make_context(3, 0, NULL, NULL);
     source s = {.key = 12};
-    static const int64_t sizes[][3] = {{63, 1, 2},    {64, 1, 1},    {65, 1, 2},  {192, 1, 1}, {193, 1, 4},
-                                       {126, 9, 2},   {135, 9, 1},   {279, 9, 3}, {387, 9, 2}, {400, 1, 1},
-                                       {130, 130, 1}, {260, 130, 2}, {49, 49, 3}, {1, 1, 1},   {9, 9, 1}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    static const int64_t sizes[][3] = {{63, 1, 2},  {64, 1, 1},  {65, 1, 2},  {192, 1, 1},   {193, 1, 4},
+                                       {126, 9, 2}, {135, 9, 1}, {279, 9, 3}, {130, 130, 1}, {260, 130, 2},
+                                       {49, 49, 3}, {1, 1, 1},   {9, 9, 1},   {387, 9, 2},   {400, 1, 1}};
+    for (size_t i = 0; i < (test_is_emulated() ? 13 : 15); i++) {
         spade_problem p = make_problem(&s, sizes[i][2], sizes[i][0], sizes[i][1], SPADE_GROUP_KERNEL, 0);
         solve(context, &p, 1);
         check_problem(&p, 0.01);
@@ -445,7 +446,9 @@ static void test_threads_and_memory_change_no_bit(void **state)
 {
     (void)state;
     enum { PROBLEMS = 5, RUNS = 4 };
-    static const int64_t sizes[PROBLEMS][3] = {{5, 450, 9}, {1, 702, 9}, {3, 300, 1}, {1, 400, 1}, {7, 75, 25}};
+    static const int64_t large[PROBLEMS][3] = {{5, 450, 9}, {1, 702, 9}, {3, 300, 1}, {1, 400, 1}, {7, 75, 25}};
+    static const int64_t small[PROBLEMS][3] = {{5, 180, 9}, {1, 279, 9}, {3, 100, 1}, {1, 130, 1}, {7, 75, 25}};
+    const int64_t(*sizes)[3] = test_is_emulated() ? small : large;
     const int threads[RUNS] = {1, 2, 3, 3};
     const uint64_t memory[RUNS] = {0, 0, 0, UINT64_C(18) << 20};
     spade_problem all[RUNS][PROBLEMS];
@@ -481,7 +484,8 @@ static void test_inverse_times_the_matrix_is_one(void **state)
 {
     (void)state;
     spade_context *context = make_context(2, 0, NULL, NULL);
-    const spade_backend *backend = context->device->backend;
+    spade_device *device = context->device;
+    const spade_backend *backend = device->backend;
     source s = {.key = 16};
     const int64_t sizes[] = {1, 2, 191, 192, 193, 400};
     for (int t = 0; t < 6; t++) {
@@ -489,12 +493,19 @@ static void test_inverse_times_the_matrix_is_one(void **state)
         double *h = random_hessian(&s, k, k + 5, 0), *a = malloc((size_t)(k * k) * sizeof *a);
         for (int64_t d = 0; d < k; d++) { h[d * k + d] += 0.1; }
         memcpy(a, h, (size_t)(k * k) * sizeof *a);
-        size_t factor = backend->factor_workspace_bytes(context->device, k),
-               inverse = backend->inverse_workspace_bytes(context->device, k);
-        spade_factor_args args = {
-            .k = k, .hessian = a, .workspace = calloc(1, (factor > inverse ? factor : inverse) + 1)};
-        assert_int_equal(backend->factor(context->device, &args, 1), SPADE_OK);
-        assert_int_equal(backend->inverse(context->device, &args, 1), SPADE_OK);
+        size_t factor = backend->factor_workspace_bytes(device, k),
+               inverse = backend->inverse_workspace_bytes(device, k);
+        size_t size = (size_t)(k * k) * sizeof *a, bytes = factor > inverse ? factor : inverse;
+        void *matrix, *workspace;
+        assert_int_equal(backend->alloc(device, size, "matrix", &matrix), SPADE_OK);
+        assert_int_equal(backend->alloc(device, bytes, "workspace", &workspace), SPADE_OK);
+        assert_int_equal(backend->upload(device, matrix, a, size), SPADE_OK);
+        spade_factor_args args = {.k = k, .hessian = matrix, .workspace = workspace};
+        assert_int_equal(backend->factor(device, &args, 1), SPADE_OK);
+        assert_int_equal(backend->inverse(device, &args, 1), SPADE_OK);
+        assert_int_equal(backend->download(device, a, matrix, size), SPADE_OK);
+        backend->free(device, workspace, bytes);
+        backend->free(device, matrix, size);
         for (int64_t i = 0; i < k; i++) {
             for (int64_t j = 0; j < k; j++) {
                 double sum = 0;
@@ -503,7 +514,6 @@ static void test_inverse_times_the_matrix_is_one(void **state)
                 assert_true(a[i * k + j] == a[j * k + i]);
             }
         }
-        free(args.workspace);
         free(a);
         free(h);
     }

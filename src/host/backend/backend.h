@@ -260,6 +260,8 @@ typedef struct spade_backend {
     /* Working memory of eliminate and refit on up to `rows` rows at once: at least one; no result depends on how many.
      * Several problems: the largest's. */
     size_t (*exact_bytes)(spade_device *device, int64_t columns, int64_t group, int64_t rows);
+    /* Rows that the device works on at once where memory allows. */
+    int64_t (*exact_lanes)(spade_device *device);
 
     /* Versions of the libraries in use, one "name version" a line. */
     void (*libraries)(char *buffer, size_t size);

@@ -11,7 +11,7 @@
 #include "base/select.h"
 #include "solve/schedule.h"
 
-/* Multiply-adds that a thread does between two reports of progress: about a second. */
+/* Multiply-adds of a row in the works between two reports of progress: about a second. */
 static const double WORK_A_REPORT = 1e11;
 enum { CHOICE_BYTES = sizeof(double) + 1 }; /* of one group's loss, while counts are chosen */
 
@@ -118,15 +118,16 @@ static void close_pool(pool *l)
     free(l->members);
 }
 
-/* Working memory for as many rows at once as there are threads, or as the budget holds beside the choice of counts. */
+/* Working memory for as many rows at once as the device works on, or as the budget holds beside the choice of counts.
+ */
 static spade_status open_workspace(pool *l)
 {
     spade_context *context = l->call->context;
     const spade_backend *backend = context->device->backend;
     const spade_problem *p = l->members[0].problem;
     uint64_t choice = (uint64_t)l->entries * CHOICE_BYTES, left = spade_budget_left(context);
-    int64_t lanes = l->rows < context->threads ? l->rows : context->threads;
-    if (l->rows == 1 && context->threads > 1) { lanes = 2; } /* the threads share a row, which takes a second matrix */
+    int64_t most = backend->exact_lanes(context->device), lanes = l->rows < most ? l->rows : most;
+    if (l->rows == 1 && most > 1) { lanes = 2; } /* threads may share a row, which takes a second matrix */
     size_t one = backend->exact_bytes(context->device, p->columns, l->members[0].group, 1);
     while (lanes > 1 && (uint64_t)lanes * one + choice > left) { lanes--; }
     l->workspace_bytes = one * (size_t)lanes;
@@ -322,18 +323,18 @@ static spade_status run_rows(const pool *l, row_operation operation, double (*wo
     spade_device *device = call->context->device;
     spade_exact_args *args = calloc((unsigned)l->n, sizeof *args);
     int *owner = calloc((unsigned)l->n, sizeof *owner), i = 0;
-    int64_t first = 0, threads = call->context->threads;
+    int64_t first = 0, lanes = device->backend->exact_lanes(device);
     double start = spade_now();
     spade_status status = SPADE_OK;
     if (!args || !owner) { SPADE_GOTO(spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of rows")); }
     while (i < l->n) {
-        double work = 0, most = WORK_A_REPORT * (double)threads;
+        double work = 0, most = WORK_A_REPORT * (double)lanes;
         int parts = 0;
         while (i < l->n && work < most) {
             const member *m = &l->members[i];
             double each = work_of(m->problem);
             int64_t left = m->problem->rows - first;
-            int64_t fitting = ((int64_t)((most - work) / each) + threads) / threads * threads;
+            int64_t fitting = ((int64_t)((most - work) / each) + lanes) / lanes * lanes;
             int64_t count = fitting < left ? fitting : left;
             args[parts] = rows_of(l, m, first, count);
             owner[parts++] = i;

@@ -34,10 +34,16 @@ static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_
     return n;
 }
 
-/* The most that flights may take: the bytes of the largest problems on all threads, if the budget holds them. */
+/*
+ * The most that flights may take, if the budget holds it: on the host the bytes of the largest problems on all threads.
+ * Another device solves all at once, each in a corner of it, but need not give all its memory to that.
+ */
+static const uint64_t DEVICE_FLIGHT = (uint64_t)4 << 30;
+
 static uint64_t flight_limit(const spade_schedule *s)
 {
     uint64_t largest = 0, left = spade_budget_left(s->context);
+    if (!s->device->backend->host_memory) { return left < DEVICE_FLIGHT ? left : DEVICE_FLIGHT; }
     for (int i = 0; i < s->count && i < s->context->threads; i++) {
         largest += spade_solve_workspace(s->context, &s->problems[s->order[i]]);
     }

@@ -143,5 +143,6 @@ const spade_backend spade_backend_cpu = {
     .eliminate = spade_cpu_eliminate,
     .refit = spade_cpu_refit,
     .exact_bytes = spade_cpu_exact_bytes,
+    .exact_lanes = spade_cpu_exact_lanes,
     .libraries = cpu_libraries,
 };

@@ -157,5 +157,6 @@ spade_status spade_cpu_eliminate(spade_device *device, spade_exact_args *problem
                                  size_t bytes);
 spade_status spade_cpu_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
 size_t spade_cpu_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows);
+int64_t spade_cpu_exact_lanes(spade_device *device);
 
 #endif

@@ -249,6 +249,11 @@ size_t spade_cpu_exact_bytes(spade_device *device, int64_t columns, int64_t grou
     return bytes * (size_t)(rows < threads ? rows : threads);
 }
 
+int64_t spade_cpu_exact_lanes(spade_device *device)
+{
+    return spade_cpu_threads(device);
+}
+
 spade_status spade_cpu_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes)
 {
     row_list list = {.run = spade_cpu_exact_row, .problems = problems, .n = n, .workspace = workspace};

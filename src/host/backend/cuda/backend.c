@@ -36,6 +36,7 @@ static void cuda_close(spade_device *device)
     spade_cuda_device *cuda = spade_cuda_of(device);
     if (cuda->stream) { (void)cudaStreamSynchronize(cuda->stream); }
     spade_cuda_convolutions_destroy(cuda);
+    spade_cuda_solve_close(cuda);
     if (cuda->dnn) { (void)cudnnDestroy(cuda->dnn); }
     if (cuda->solver) { (void)cusolverDnDestroy(cuda->solver); }
     if (cuda->blas) { (void)cublasDestroy(cuda->blas); }
@@ -146,13 +147,25 @@ const spade_backend spade_backend_cuda = {
     .run = spade_cuda_run,
     .axpby = spade_cuda_axpby,
     .augment = spade_cuda_augment,
-    .quadratic_form = spade_cuda_quadratic_form,
     .hessian_batch = SPADE_CUDA_HESSIAN_BATCH,
     .hessian_cost = spade_cuda_hessian_cost,
     .hessian_bytes = spade_cuda_hessian_bytes,
     .hessian_workspace_bytes = spade_cuda_hessian_workspace_bytes,
     .hessian_update = spade_cuda_hessian_update,
     .hessian_read = spade_cuda_hessian_read,
+    /* solvers */
+    .condition = spade_cuda_condition,
+    .factor = spade_cuda_factor,
+    .factor_workspace_bytes = spade_cuda_factor_workspace_bytes,
+    .sweep = spade_cuda_sweep,
+    .sweep_workspace_bytes = spade_cuda_sweep_workspace_bytes,
+    .quadratic_form = spade_cuda_quadratic_form,
+    .inverse = spade_cuda_inverse,
+    .inverse_workspace_bytes = spade_cuda_inverse_workspace_bytes,
+    .eliminate = spade_cuda_eliminate,
+    .refit = spade_cuda_refit,
+    .exact_bytes = spade_cuda_exact_bytes,
+    .exact_lanes = spade_cuda_exact_lanes,
     .libraries = cuda_libraries,
 };
 

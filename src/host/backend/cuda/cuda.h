@@ -33,6 +33,7 @@ typedef struct spade_cuda_device {
     size_t shared_bytes;                  /* most shared memory of a block, opted in */
     int major, minor;                     /* compute capability */
     spade_cuda_convolution *convolutions; /* every convolution planned so far; owned */
+    struct spade_cuda_solve *solve;       /* solve.c; owned, made by the first solver that runs */
 } spade_cuda_device;
 
 enum { SPADE_CUDA_ALIGNMENT = 256 /* of the pieces of a workspace */ };
@@ -132,11 +133,10 @@ spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cuda_upload_scaled(spade_cuda_device *device, const float *weights, const float *row_scale,
                                       int64_t rows, int64_t columns, float *to);
 
-/* ---- augment.c, quadratic.c */
+/* ---- augment.c */
 spade_status spade_cuda_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
                                 const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
                                 spade_layout layout, float *out);
-spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
 
 /* ---- convolution.c: on cuDNN */
 spade_status spade_cuda_convolution_plan(spade_op *op);
@@ -149,5 +149,33 @@ static inline cublasMath_t spade_cuda_math_mode(const spade_cuda_device *device)
 {
     return device->base.context->precision == SPADE_NETWORK_FP32 ? CUBLAS_PEDANTIC_MATH : CUBLAS_TF32_TENSOR_OP_MATH;
 }
+
+/* ---- solve.c, sweep.c, exact.c: the solvers. Numbers for the host pass through `results`, of a fixed size, which an
+ * operation downloads once, at its end. */
+enum { SPADE_CUDA_LANES = 8, SPADE_CUDA_RESULTS = 4096 };
+typedef struct spade_cuda_solve {
+    double *results; /* device [SPADE_CUDA_RESULTS] */
+    int *info;       /* device [SPADE_CUDA_RESULTS]: cuSOLVER's */
+    /* streams that factors run on side by side, each with its handle; joined with the device's own by events */
+    cudaStream_t lanes[SPADE_CUDA_LANES];
+    cusolverDnHandle_t solvers[SPADE_CUDA_LANES];
+    cudaEvent_t begun, done[SPADE_CUDA_LANES];
+} spade_cuda_solve;
+spade_status spade_cuda_solve_open(spade_cuda_device *cuda);
+void spade_cuda_solve_close(spade_cuda_device *cuda);
+
+spade_status spade_cuda_condition(spade_device *device, spade_condition_args *problems, int n);
+spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems, int n);
+size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k);
+spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
+spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problems, int n);
+size_t spade_cuda_inverse_workspace_bytes(spade_device *device, int64_t k);
+spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, int n);
+size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block);
+spade_status spade_cuda_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
+                                  size_t bytes);
+spade_status spade_cuda_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
+size_t spade_cuda_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows);
+int64_t spade_cuda_exact_lanes(spade_device *device);
 
 #endif
