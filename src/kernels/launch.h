@@ -1,7 +1,7 @@
 /*
  * launch.h - the kernels as C functions: each checks nothing, enqueues its kernels on a stream and returns CUDA's error
- * code of the launch (0: none). Pointers are device memory unless marked host. No host code is included here; the
- * backend (src/host/backend/cuda) calls these and nothing else of src/kernels.
+ * code of the launch (0: none); spade_kernel_* tell sizes. Pointers are device memory unless marked host. No host code
+ * is included here; the backend (src/host/backend/cuda) calls these and nothing else of src/kernels.
  */
 #ifndef SPADE_LAUNCH_H
 #define SPADE_LAUNCH_H
@@ -91,7 +91,7 @@ int spade_launch_pool_backward(spade_stream stream, const spade_pool_kernel *ker
 int spade_launch_spread_mean(spade_stream stream, const spade_pool_kernel *kernel, const float *dy, float *dx);
 
 /* ---- augment.cu */
-enum { SPADE_AUGMENT_GROUP = 32 };    /* most variants of one launch: their parameters come by value, 4 KB at most */
+enum { SPADE_AUGMENT_GROUP = 48 };    /* most variants of one launch: their parameters come by value, 4 KB at most */
 typedef struct spade_variant_kernel { /* spade_variant in the types that the arithmetic has */
     int32_t top, left, height, width;
     int32_t erase[4];

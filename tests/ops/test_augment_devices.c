@@ -13,7 +13,7 @@
 
 #include "augment/batch.h"
 
-enum { VARIANTS = 37, ROUNDS = 8 };
+enum { VARIANTS = 53, ROUNDS = 8 };
 
 typedef struct random_stream {
     uint32_t counter;

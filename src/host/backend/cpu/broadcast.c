@@ -88,7 +88,8 @@ spade_status spade_cpu_reduce_sum_run(spade_op *op, const spade_op_args *args)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t first = task % pieces * LANES, lanes = width - first < LANES ? width - first : LANES;
         double sums[LANES] = {0};
-        const float *a = args->a + spade_space_locate(&r.kept, last, 0, task / pieces) + first * r.kept.strides[0][last];
+        const float *a =
+            args->a + spade_space_locate(&r.kept, last, 0, task / pieces) + first * r.kept.strides[0][last];
         float *y = args->out + spade_space_locate(&r.kept, last, 1, task / pieces) + first * r.kept.strides[1][last];
         sum_lanes(&r, a, lanes, sums);
         for (int64_t lane = 0; lane < lanes; lane++) { y[lane * r.kept.strides[1][last]] = (float)sums[lane]; }

@@ -38,12 +38,13 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     const spade_preprocess *p = preprocess;
-    int64_t most = count < SPADE_AUGMENT_GROUP ? count : SPADE_AUGMENT_GROUP;
+    const int64_t groups = (count + SPADE_AUGMENT_GROUP - 1) / SPADE_AUGMENT_GROUP;
     spade_augment_kernel k = {.picture_width = width, .height = p->height, .width = p->width};
     void *workspace;
     spade_status status = SPADE_OK;
     (void)height; /* crops lie inside: the caller has checked */
     if (count < 1) { return SPADE_OK; }
+    const int64_t most = (count + groups - 1) / groups; /* groups of about the same size */
     k.channels_last = layout == SPADE_CHANNELS_LAST;
     for (int c = 0; c < 3; c++) { k.mean[c] = (float)p->mean[c], k.std[c] = (float)p->std[c]; }
     most_taps(p, variants, count, k.taps);
