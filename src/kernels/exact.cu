@@ -270,10 +270,11 @@ __device__ void absorb_diagonal(const elimination &e, int64_t done, int64_t i, i
 /* Eliminate one group: the step `done` columns into the panel. false: the pivot is not positive definite. */
 __device__ bool eliminate_group(const elimination &e, int64_t done, int32_t *order, double *loss, block_shared &shared)
 {
-    int64_t pivot = find_lowest(e, shared), b = e.b, n = e.n, t = threadIdx.x;
+    int64_t pivot = find_lowest(e, shared);
+    unsigned t = threadIdx.x, b = (unsigned)e.b, n = (unsigned)e.n; /* b^2 n numbers: fewer than the matrix has */
     if (pivot < 0) { return false; }
     if (t < SPADE_WARP) { factor_pivot(e, pivot, shared); }
-    for (int64_t q = t; q < done * b; q += blockDim.x) {
+    for (unsigned q = t; q < (unsigned)done * b; q += THREADS) {
         e.x[q] = e.u[(q / b) * b * e.c + (q % b) * e.c + pivot]; /* x[s][c] */
     }
     __syncthreads();
@@ -282,19 +283,19 @@ __device__ bool eliminate_group(const elimination &e, int64_t done, int32_t *ord
         *order = e.ids[pivot];
         *loss = e.loss[pivot];
     }
-    for (int64_t q = t; q < b * n; q += blockDim.x) {
-        int64_t a = q / n, g = q % n;
+    for (unsigned q = t; q < b * n; q += THREADS) {
+        unsigned a = q / n, g = q % n;
         if (e.ids[g] < 0 || g == pivot) { continue; }
         gather_pivot(e, pivot, done, a, g);
         absorb(e, done, a, g);
     }
     __syncthreads();
-    for (int64_t q = t; q < b * b * n; q += blockDim.x) {
-        int64_t i = q / n / b, j = q / n % b, g = q % n;
+    for (unsigned q = t; q < b * b * n; q += THREADS) {
+        unsigned line = q / n, g = q % n, i = line / b, j = line % b;
         if (j <= i && e.ids[g] >= 0 && g != pivot) { absorb_diagonal(e, done, i, j, g); }
     }
     __syncthreads();
-    for (int64_t g = t; g < n; g += blockDim.x) {
+    for (unsigned g = t; g < n; g += THREADS) {
         if (g == pivot) {
             e.loss[g] = INFINITY;
             e.ids[g] = -1 - e.ids[g];

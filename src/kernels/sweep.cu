@@ -232,15 +232,16 @@ __device__ void count_bins(const cursor &c, int64_t width, key_type low, key_typ
     __syncthreads();
 }
 
-/* The bin that holds rank shared.rank: its keys to shared.low and high, its count, the rank within it. A thread has
- * BINS / blockDim.x bins, or, where there are more threads than bins, one or none. */
-__device__ void find_bin(key_type low, key_type high, int shift, panel_shared &shared)
+/*
+ * The bin that holds this rank: its keys to shared.low and high, its count, the rank within it. A thread has
+ * BINS / blockDim.x neighbouring bins.
+ */
+__device__ void find_bin(key_type low, key_type high, int shift, long long rank, panel_shared &shared)
 {
     int each = (BINS + (int)blockDim.x - 1) / (int)blockDim.x, first = (int)threadIdx.x * each;
     key_type own = 0, all;
     for (int i = first; i < first + each && i < BINS; i++) { own += (key_type)shared.bins[i]; }
-    long long before = (long long)spade_block_before(own, &all, shared.keys), rank = shared.rank;
-    __syncthreads();
+    long long before = (long long)spade_block_before(own, &all, shared.keys);
     if (rank >= before && rank < before + (long long)own) {
         int i = first;
         for (; rank >= before + shared.bins[i]; i++) { before += shared.bins[i]; }
@@ -270,14 +271,9 @@ __device__ void mark_ties(const cursor &c, int64_t width, double threshold, int6
     }
 }
 
-/*
- * The `count` lowest scores of the block: the key of that rank, by bins that narrow down tenfold bits at a time from
- * the range that there is; then ties. Scores that are not a number have the highest keys.
- */
-__device__ choice choose_lowest(const cursor &c, int64_t width, int64_t count, panel_shared &shared)
+/* Least and greatest key of the block, to all threads. */
+__device__ void find_range(const cursor &c, int64_t width, panel_shared &shared, key_type *least, key_type *greatest)
 {
-    if (count <= 0) { return choice{0.0, false}; }
-    if (count >= c.rows * width) { return choice{INFINITY, true}; }
     key_type low = ~(key_type)0, high = 0;
     EACH_ROW(r, c)
     {
@@ -287,26 +283,33 @@ __device__ choice choose_lowest(const cursor &c, int64_t width, int64_t count, p
             high = key > high ? key : high;
         }
     }
-    low = spade_block_reduce(
-        low, [](key_type a, key_type b) { return a < b ? a : b; }, shared.keys);
-    high = spade_block_reduce(
-        high, [](key_type a, key_type b) { return a > b ? a : b; }, shared.keys);
-    if (threadIdx.x == 0) {
-        shared.rank = count - 1;
-        shared.count = low == high ? (int)(c.rows * width) : 0;
-    }
-    __syncthreads();
-    while (low < high && shared.rank + 1 != shared.count) {
+    *least = spade_block_reduce(
+        low, [](key_type x, key_type y) { return x < y ? x : y; }, shared.keys);
+    *greatest = spade_block_reduce(
+        high, [](key_type x, key_type y) { return x > y ? x : y; }, shared.keys);
+}
+
+/*
+ * The `count` lowest scores of the block: the key of that rank, by bins that narrow it down ten bits at a time from the
+ * range that there is; then ties. Scores that are not a number have the highest keys.
+ */
+__device__ choice choose_lowest(const cursor &c, int64_t width, int64_t count, panel_shared &shared)
+{
+    if (count <= 0) { return choice{0.0, false}; }
+    if (count >= c.rows * width) { return choice{INFINITY, true}; }
+    key_type low, high;
+    find_range(c, width, shared, &low, &high);
+    long long rank = count - 1, equal = low == high ? c.rows * width : 0;
+    while (low < high && rank + 1 != equal) {
         int shift = 0;
         while ((high - low) >> shift >= BINS) { shift++; }
         count_bins(c, width, low, high, shift, shared);
-        find_bin(low, high, shift, shared);
+        find_bin(low, high, shift, rank, shared);
         low = shared.low;
         high = shared.high;
+        rank = shared.rank;
+        equal = shared.count;
     }
-    long long rank = shared.rank;
-    int equal = shared.count;
-    __syncthreads(); /* before the next block's choice writes them */
     double threshold = __longlong_as_double((long long)high);
     if (rank + 1 == equal) { return choice{threshold, true}; }
     mark_ties(c, width, threshold, rank + 1, shared);
