@@ -25,6 +25,7 @@ static const known_key main_keys[] = {
     {"checkpoint", "checkpoint", PLAIN},
     {"hessian", "hessian", PLAIN},
     {"precision", "precision", PLAIN},
+    {"sweep", "sweep", PLAIN},
     {"count", "count", PLAIN},
     {"damping", "damping", PLAIN},
     {"layers", "layers", EITHER},
