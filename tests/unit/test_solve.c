@@ -327,7 +327,7 @@ static void test_single_precision_sweep(void **state)
         free(dense);
         free(h);
     }
-    assert_true(different > 0);
+    if (strcmp(context->device->backend->name, "cpu") == 0) { assert_true(different > 0); } /* others may do more */
     spade_context_destroy(context);
 }
 

@@ -41,9 +41,12 @@ static size_t lay_out(int64_t rows, int64_t columns, int64_t block, void *base, 
     return used;
 }
 
-size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block)
+/* Whatever precision would do, the sweep is float64. */
+size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
+                                        spade_precision precision)
 {
     (void)device;
+    (void)precision;
     spade_sweep_kernel kernel;
     int64_t *prune;
     return lay_out(rows, columns, block, NULL, &kernel, &prune);
