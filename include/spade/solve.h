@@ -9,6 +9,14 @@
  * U[i, i:]. Loss = sum(err^2)/2. magnitude, random: the same counts per block without any update. Their loss is the
  * same quadratic form.
  *
+ * exact (SPADE; OBC, Frantar 2022): the b columns of a group go together, C = K / b groups a row (columns past the last
+ * whole group always stay). Per row, among the groups left, again and again the one of least loss w_g^T (A_gg)^-1 w_g /
+ * 2 (ties: lower group) is removed, A = H^-1, then w -= A_:g (A_gg)^-1 w_g and A -= A_:g (A_gg)^-1 A_g:; to the end of
+ * the row. Then over all rows of the layer: a row removes as many groups, the first of its order, as it has losses
+ * among the ceil(S*R*C) smallest of the layer (product in double; ties: lower row, then earlier removal). What remains
+ * are the weights of least loss on their support. Loss = sum of the losses of what was removed. About R K^3/3
+ * operations, whatever the sparsity: all solutions share them.
+ *
  * n:m (2:4 and so on): a block is `of` columns, aligned; in each row the of - keep lowest scores of a block go (ties:
  * lower column first), as SparseGPT chooses them. Where K is no multiple of `of`, at most `keep` of the last block's
  * columns stay. The sparsity is then only 0 (as it is) or not.
@@ -24,7 +32,12 @@
 extern "C" {
 #endif
 
-typedef enum spade_solver { SPADE_SOLVER_FAST, SPADE_SOLVER_MAGNITUDE, SPADE_SOLVER_RANDOM } spade_solver;
+typedef enum spade_solver {
+    SPADE_SOLVER_FAST,
+    SPADE_SOLVER_EXACT,
+    SPADE_SOLVER_MAGNITUDE,
+    SPADE_SOLVER_RANDOM
+} spade_solver;
 /* floor: floor(S*R*b) weights a block. published: one more, as the code published with the paper prunes. */
 typedef enum spade_count { SPADE_COUNT_FLOOR, SPADE_COUNT_PUBLISHED } spade_count;
 
@@ -41,6 +54,7 @@ typedef struct spade_solution {
     float *sparse;   /* out: [R, K]; may be the same memory as `dense` in a problem's last solution */
     double loss;     /* out */
     int64_t zeros;   /* out: exact zeros of `sparse` */
+    int64_t *counts; /* out: [R] groups that each row removes; exact, optional */
 } spade_solution;
 
 /* Which weights the exact solver removes together. */
@@ -61,9 +75,14 @@ typedef struct spade_problem {
     const double *hessian; /* [K, K] symmetric, full; not changed */
     const float *dense;    /* [R, K] */
     uint64_t stream;       /* random solver: which stream of random numbers (layer and group) */
+    int pool;              /* exact: problems with the same number above 0 are one layer's and choose their counts
+                              together, with the same sparsities; 0: alone */
     spade_solution *solutions;
     int solution_count;
     /* out */
+    int32_t *order; /* [R, C] groups in the order of their removal; exact, optional. Not written where every
+                       sparsity is 0. */
+    double *losses; /* [R, C] their losses; exact, optional */
     double seconds;
     spade_status status; /* SPADE_ERROR_NUMERICAL: H not positive definite even when damped, or not finite */
 } spade_problem;
@@ -72,7 +91,11 @@ typedef struct spade_problem {
  * of a fixed size, each computed by one thread, in a fixed order of sums. */
 SPADE_API spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems,
                                    int count);
-/* Bytes of working memory that one problem needs while it is solved (its rows, columns, block, of and solver count). */
+/*
+ * Bytes of working memory that one problem needs while it is solved; its sizes, solver, group, block and n:m count.
+ * Exact: at least; half a K x K float64 matrix more for each further row that is worked on at once (as many as there
+ * are threads, or as the budget holds).
+ */
 SPADE_API uint64_t spade_solve_workspace(const spade_context *context, const spade_problem *problem);
 
 #ifdef __cplusplus

@@ -13,31 +13,70 @@
 extern "C" {
 #endif
 
-/* Later rules win. layers: glob (fnmatch) over layer names. A glob that matches no prunable layer is
- * SPADE_ERROR_ARGUMENT. */
-typedef struct spade_sparsity_rule {
+/* Which fields of a rule are set. */
+enum {
+    SPADE_RULE_SPARSITY = 1,
+    SPADE_RULE_SOLVER = 2,
+    SPADE_RULE_GROUP = 4,
+    SPADE_RULE_COUNT = 8,
+    SPADE_RULE_BLOCK = 16,
+    SPADE_RULE_PATTERN = 32 /* keep, of */
+};
+
+/*
+ * What is different for some layers. Later rules win, field by field. layers: glob (fnmatch) over layer names; one that
+ * matches no prunable layer is SPADE_ERROR_ARGUMENT.
+ */
+typedef struct spade_layer_rule {
     const char *layers;
+    unsigned set; /* SPADE_RULE_...: the fields that the rule changes; the others are not read */
     double sparsity;
-} spade_sparsity_rule;
+    spade_solver solver;
+    spade_group group;
+    spade_count count;
+    int64_t block; /* 0: kh*kw for convolutions, 1 for 1x1 and linear layers */
+    int keep, of;  /* n:m; of = 0: unstructured */
+} spade_layer_rule;
 
 typedef struct spade_trace_options {
     spade_solve_options solve;
-    spade_solver solver;              /* SPADE_SOLVER_FAST */
-    spade_precision hessian;          /* SPADE_FP32 */
-    double sparsity;                  /* 0.5, of every prunable layer */
-    const spade_sparsity_rule *rules; /* exceptions, borrowed */
+    spade_solver solver;           /* SPADE_SOLVER_FAST */
+    spade_precision hessian;       /* SPADE_FP32 */
+    double sparsity;               /* 0.5, of every prunable layer */
+    const spade_layer_rule *rules; /* exceptions, borrowed */
     int rule_count;
     const char *const *include; /* globs; NULL: every prunable layer */
     int include_count;
     const char *const *skip; /* globs; win over include */
     int skip_count;
-    int64_t block; /* columns a block; 0: kh*kw for convolutions, 1 for 1x1 and linear layers */
+    int64_t block;        /* columns a block; 0: kh*kw for convolutions, 1 for 1x1 and linear layers */
+    int64_t linear_block; /* of 1x1 and linear layers, where they have another; 0: as `block` says */
+    int keep, of;         /* n:m (solve.h); of = 0: unstructured. Layers whose sparsity is 0 stay dense. */
+    spade_group group;    /* SPADE_GROUP_KERNEL, of the exact solver */
+    /*
+     * Folder, made if it is not there, that solved layers are written to as soon as they are done (each beside its name
+     * first, then renamed), and taken from at the start where they are the same request: the same network, variants and
+     * options of that layer, solved by the same version. The pass over the variants is then for the other layers only.
+     * What does not match is replaced: one folder holds one request of a sample. NULL: none.
+     */
+    const char *checkpoint;
 } spade_trace_options;
 SPADE_API void spade_trace_options_init(spade_trace_options *options);
 
 /* Find the trace of the sample whose variants `batch` holds. The model must outlive the trace. */
 SPADE_API spade_status spade_trace_create(spade_context *context, const spade_model *model, const spade_batch *batch,
                                           const spade_trace_options *options, spade_trace **out);
+/*
+ * Traces of several samples with several options each, in one call: traces[b * option_count + o] is the one that
+ * spade_trace_create() finds for batches[b] and options[o], to the last bit. What they have in common is computed once:
+ * the Hessians of a batch, and the factors of a layer (or its order of removal: exact) for all sparsities of it. Layers
+ * of several samples are solved side by side as far as the memory budget allows. All or nothing: on failure every
+ * pointer is NULL.
+ */
+SPADE_API spade_status spade_trace_create_many(spade_context *context, const spade_model *model,
+                                               const spade_batch *const *batches, int batch_count,
+                                               const spade_trace_options *options, int option_count,
+                                               spade_trace **traces);
 /* A trace without any change, to be filled with spade_trace_set_weights(). */
 SPADE_API spade_status spade_trace_create_empty(spade_context *context, const spade_model *model, spade_trace **out);
 /* Overlay weights [rows, columns] of a layer (copied). */
@@ -50,13 +89,15 @@ SPADE_API const float *spade_trace_weights(const spade_trace *trace, int layer);
 
 typedef struct spade_trace_layer {
     bool solved;     /* false: the layer is the network's */
-    double sparsity; /* asked for */
+    bool resumed;    /* taken from the checkpoint; seconds are those of its solve */
+    double sparsity; /* asked for; n:m: 1 - n/m */
     int64_t zeros, weights;
     double loss;
-    double seconds; /* of the solve; the Hessian pass is shared by all layers */
+    double seconds; /* of the solve, its part of what several sparsities shared; Hessians are of all layers */
 } spade_trace_layer;
 SPADE_API void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info);
-/* Seconds spent: [0] augmentation and forward passes, [1] Hessians, [2] solve. */
+/* Seconds spent: [0] augmentation and forward passes, [1] Hessians, [2] solve. Of traces that were found together: [0]
+ * and [1] of the sample, [2] of all that were solved at once. */
 SPADE_API void spade_trace_seconds(const spade_trace *trace, double seconds[3]);
 
 /* The same graph with the trace's weights, as a self-contained .onnx; renamed into place when complete. */

@@ -1,7 +1,7 @@
 /*
  * launch.h - the kernels as C functions: each checks nothing, enqueues its kernels on a stream and returns CUDA's error
- * code of the launch (0: none). Pointers are device memory unless marked host. No host code is included here; the
- * backend (src/host/backend/cuda) calls these and nothing else of src/kernels.
+ * code of the launch (0: none); spade_kernel_* tell sizes. Pointers are device memory unless marked host. No host code
+ * is included here; the backend (src/host/backend/cuda) calls these and nothing else of src/kernels.
  */
 #ifndef SPADE_LAUNCH_H
 #define SPADE_LAUNCH_H
@@ -30,8 +30,111 @@ int spade_launch_unary_backward(spade_stream stream, spade_unary_kernel f, int64
 /* y = x * scale[c] + shift[c] (shift may be NULL), c = i / inner % channels; inner: elements between channels. */
 int spade_launch_scale_shift(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *x,
                              const float *scale, const float *shift, float *y);
+/* y = y + bias[c] (bias may be NULL), then relu if asked: what follows a product. c as above. */
+int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
+                           bool relu, float *y);
 /* y = alpha * x + beta * y; beta = 0 does not read y. */
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y);
+
+/* ---- axes: broadcast.cu, index.cuh */
+/* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is repeated); rank >= 1. */
+typedef struct spade_space_kernel {
+    int rank;
+    int64_t dims[SPADE_KERNEL_RANK];
+    int64_t strides[3][SPADE_KERNEL_RANK];
+} spade_space_kernel;
+
+/* y = a + b or a * b over a space (host) in the order of y's memory; operands: 0 y, 1 a, 2 b. */
+int spade_launch_binary(spade_stream stream, bool multiply, const spade_space_kernel *space, const float *a,
+                        const float *b, float *y);
+
+/* y = (sum over `summed` of a) / divisor; operands: 0 a, 1 y. Terms are cut into `pieces` of `piece` each. */
+typedef struct spade_reduction_kernel {
+    spade_space_kernel kept, summed;
+    int64_t outputs, terms; /* elements of both spaces */
+    int64_t piece, pieces;  /* pieces: 1 to 65535 */
+    double divisor;
+    bool along; /* the fastest axis of the memory is summed */
+} spade_reduction_kernel;
+/* partial: [pieces, outputs], not used for one piece. */
+int spade_launch_sum(spade_stream stream, const spade_reduction_kernel *reduction, const float *a, double *partial,
+                     float *y);
+
+/* ---- softmax.cu */
+/* Lines along an axis: their number, their length, elements between neighbours on a line (and from line to line). */
+typedef struct spade_lines_kernel {
+    int64_t count, length, step;
+} spade_lines_kernel;
+int spade_launch_softmax(spade_stream stream, spade_lines_kernel lines, const float *x, float *y);
+int spade_launch_softmax_backward(spade_stream stream, spade_lines_kernel lines, const float *y, const float *dy,
+                                  float *dx);
+
+/* ---- layout.cu: for each image, y [columns, rows] = transpose of x [rows, columns] */
+int spade_launch_transpose(spade_stream stream, int64_t images, int64_t rows, int64_t columns, const float *x,
+                           float *y);
+
+/* ---- pool.cu */
+typedef struct spade_pool_kernel {
+    int64_t n, channels, in[2], out[2];                /* height, width */
+    int64_t x_strides[4], y_strides[4];                /* of n, channel, row, column; x and dx, y and dy */
+    int64_t kernel[2], stride[2], dilation[2], pad[2]; /* pad: before the image */
+    bool x_last, y_last;                               /* channels last */
+    bool max, count_padding;
+} spade_pool_kernel;
+size_t spade_kernel_pool_saved_bytes(const spade_pool_kernel *kernel);
+/* saved: max; NULL: not wanted. */
+int spade_launch_pool(spade_stream stream, const spade_pool_kernel *kernel, const float *x, void *saved, float *y);
+/* saved: max; NULL for the average. */
+int spade_launch_pool_backward(spade_stream stream, const spade_pool_kernel *kernel, const float *dy, const void *saved,
+                               float *dx);
+/* The backward of the average over whole images. */
+int spade_launch_spread_mean(spade_stream stream, const spade_pool_kernel *kernel, const float *dy, float *dx);
+
+/* ---- augment.cu */
+enum { SPADE_AUGMENT_GROUP = 48 };    /* most variants of one launch: their parameters come by value, 4 KB at most */
+typedef struct spade_variant_kernel { /* spade_variant in the types that the arithmetic has */
+    int32_t top, left, height, width;
+    int32_t erase[4];
+    float brightness, contrast, saturation, hue;
+    double noise;
+    uint32_t noise_key[4];
+    int32_t flip;
+} spade_variant_kernel;
+typedef struct spade_augment_kernel {
+    int64_t picture_width, height, width; /* height, width: of the result */
+    int64_t taps[2];                      /* most weights of any variant's filter: across, down */
+    float mean[3], std[3];
+    bool channels_last;
+    int count;
+    spade_variant_kernel variants[SPADE_AUGMENT_GROUP];
+} spade_augment_kernel;
+/* Workspace of `count` variants. */
+size_t spade_kernel_augment_bytes(int64_t height, int64_t width, const int64_t taps[2], int64_t count);
+/* picture: [picture height, picture_width, 3] in [0, 1]; out: [count, 3, height, width] in the layout asked for. */
+int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel, const float *picture, void *workspace,
+                         float *out);
+/* ---- convolution.cu */
+/*
+ * A tensor [batch, channels, height, width] of floats beside a staged one [batch, channels, full_height, full_width]
+ * in which it lies from (top, left) on; each row-major or channels-last, the staged one of floats or of bfloat16.
+ */
+typedef struct spade_staged_kernel {
+    int64_t batch, channels, height, width;
+    int64_t top, left, full_height, full_width;
+    bool last, staged_last, half;
+} spade_staged_kernel;
+/* The whole staged tensor: x, zeros around it. */
+int spade_launch_stage(spade_stream stream, spade_staged_kernel k, const float *x, void *staged);
+/* y = x's part of the staged tensor + bias[channel], then relu; bias may be NULL. */
+int spade_launch_unstage(spade_stream stream, spade_staged_kernel k, const void *staged, const float *bias, bool relu,
+                         float *y);
+/* Weights [rows, inputs, taps] times scale [rows] (may be NULL), packed in that order or as [rows, taps, inputs]. */
+typedef struct spade_packing_kernel {
+    int64_t rows, inputs, taps;
+    bool last, half; /* [rows, taps, inputs]; bfloat16 */
+} spade_packing_kernel;
+int spade_launch_convolution_pack(spade_stream stream, spade_packing_kernel k, const float *weights, const float *scale,
+                                  void *packed);
 
 /* ---- patches.cu: Hessians of unfolded patches (backend/cuda/hessian_unfold.c) */
 /* Where the patches of a tensor lie; strides in numbers. Linear layers: 1x1 images, a 1x1 kernel. */
@@ -117,6 +220,98 @@ typedef enum spade_sums_kernel {
 int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_kernel patches,
                       const spade_lags_kernel *lags, int images, double alpha, double *partial, double *accumulator);
 int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches, const spade_lags_kernel *lags);
+
+/* ---- factor.cu, sweep.cu, exact.cu: the solvers, float64. `failed`: 1 where a matrix is not positive definite or a
+ * number is not finite, else 0. */
+enum { SPADE_SOLVE_BATCH = 64 }; /* most problems of one launch */
+
+/* Dead inputs (H_dd = 0: 1, and marked), then damping of the diagonal of H [k, k]. */
+typedef struct spade_condition_kernel {
+    int64_t k;
+    double damping;
+    double *hessian;
+    uint8_t *dead;
+    int *failed;
+} spade_condition_kernel;
+typedef struct spade_condition_batch {
+    int n;
+    spade_condition_kernel problems[SPADE_SOLVE_BATCH];
+} spade_condition_batch;
+int spade_launch_condition(spade_stream stream, const spade_condition_batch *batch /* host */);
+/* a [n] from its end to its beginning. */
+int spade_launch_reverse(spade_stream stream, int64_t n, double *a);
+/* a [k, k]: below the diagonal what is above it. */
+int spade_launch_mirror(spade_stream stream, int64_t k, double *a);
+/* Whether V [k, k] is a factor; info: the library's. */
+int spade_launch_check_factor(spade_stream stream, int64_t k, const double *v, const int *info, int *failed);
+/* H -> V, H = V V^T, upper triangles [k, k], k at most SPADE_FACTOR_SMALL. */
+enum { SPADE_FACTOR_SMALL = 96 };
+typedef struct spade_factor_kernel {
+    int64_t k;
+    double *hessian;
+    int *failed;
+} spade_factor_kernel;
+typedef struct spade_factor_batch {
+    int n;
+    spade_factor_kernel problems[SPADE_SOLVE_BATCH];
+} spade_factor_batch;
+int spade_launch_factor_small(spade_stream stream, const spade_factor_batch *batch /* host */);
+/* *out = sum of a[i] b[i] */
+int spade_launch_dot(spade_stream stream, int64_t n, const double *a, const double *b, double *out);
+
+/*
+ * The fast solver's sweep. Columns of the layer are rows here: neighbouring threads have neighbouring rows of the
+ * layer. `panel` columns are swept at a time, a multiple of `block`; `parts` sums of SPADE_SWEEP_DEPTH columns each.
+ */
+enum { SPADE_SWEEP_PANEL = 64, SPADE_SWEEP_DEPTH = 512 };
+typedef struct spade_sweep_kernel {
+    int64_t rows, columns, block, panel;
+    const int64_t *prune; /* [blocks] weights to prune in each block; NULL: all but `keep` of a block in each row */
+    int64_t keep;
+    const double *v; /* [columns, columns] */
+    float *weights;  /* [columns, rows] W, then Q */
+    double *removed; /* [columns, rows] W - Q */
+    double *left;    /* [panel, rows] */
+    double *partial; /* [parts, panel, rows]; NULL where there is one part at most */
+    double *scores;  /* [block, rows] */
+    double *errors;  /* [rows] sums of squares */
+} spade_sweep_kernel;
+typedef struct spade_sweep_batch {
+    int n;
+    spade_sweep_kernel problems[SPADE_SOLVE_BATCH];
+} spade_sweep_batch;
+/* weights from dense [rows, columns], dead columns zero; errors to zero. */
+int spade_launch_sweep_begin(spade_stream stream, const spade_sweep_kernel *problem /* host */, const float *dense,
+                             const uint8_t *dead);
+/* left = the sum over all columns before panel `index` of removed times V, for the panel's columns; index from 1. */
+int spade_launch_sweep_gather(spade_stream stream, const spade_sweep_batch *batch /* host */, int64_t index);
+/* The panel: scores, masks, pruning, block by block. */
+int spade_launch_sweep_panel(spade_stream stream, const spade_sweep_batch *batch /* host */, int64_t index);
+/* sparse [rows, columns] from weights; *loss = the sum of errors / 2. */
+int spade_launch_sweep_end(spade_stream stream, const spade_sweep_kernel *problem /* host */, float *sparse,
+                           double *loss);
+
+/* Exact OBC; see backend.h's spade_exact_args. The problems of a batch have the same columns and group. */
+typedef struct spade_exact_kernel {
+    int64_t rows;
+    const double *inverse, *hessian, *w;
+    int32_t *order;
+    double *losses, *q;
+    const int64_t *counts; /* refit; device */
+    int *failed;           /* 0 before; set where a row fails */
+} spade_exact_kernel;
+typedef struct spade_exact_batch {
+    int n;
+    int64_t columns, group;
+    spade_exact_kernel problems[SPADE_SOLVE_BATCH];
+} spade_exact_batch;
+/* Bytes of working memory of one row in the works. */
+size_t spade_exact_lane_bytes(int64_t columns, int64_t group);
+size_t spade_refit_lane_bytes(int64_t columns);
+/* lanes: rows in the works at once, each with its own part of the workspace. */
+int spade_launch_eliminate(spade_stream stream, const spade_exact_batch *batch /* host */, int64_t lanes,
+                           void *workspace);
+int spade_launch_refit(spade_stream stream, const spade_exact_batch *batch /* host */, int64_t lanes, void *workspace);
 
 #ifdef __cplusplus
 }

@@ -22,16 +22,21 @@
 static const char *const golden_networks[] = {"resnet", "mobilenet"};
 enum { GOLDEN_NETWORKS = 2 };
 
-static inline spade_context *golden_context(int threads, uint64_t memory)
+static inline spade_context *golden_context_on(const char *device, int threads, uint64_t memory)
 {
     spade_context_options options;
     spade_context *context = NULL;
     spade_context_options_init(&options);
-    options.device = test_device();
+    options.device = device;
     options.threads = threads;
     options.memory = memory;
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     return context;
+}
+
+static inline spade_context *golden_context(int threads, uint64_t memory)
+{
+    return golden_context_on(test_device(), threads, memory);
 }
 
 /* Prints the message of a failure before the test stops. */

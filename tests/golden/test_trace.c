@@ -24,7 +24,7 @@ static spade_trace *find(spade_context *context, const spade_model *model, spade
     return trace;
 }
 
-static void compare(const spade_model *model, const spade_trace *a, const spade_trace *b)
+static void compare_all(const spade_model *model, const spade_trace *a, const spade_trace *b)
 {
     for (int l = 0; l < spade_model_layer_count(model); l++) {
         spade_layer_info info;
@@ -36,6 +36,18 @@ static void compare(const spade_model *model, const spade_trace *a, const spade_
                             (size_t)(info.rows * info.columns) * sizeof(float));
         assert_memory_equal(&x.loss, &y.loss, sizeof x.loss);
         assert_int_equal(x.zeros, y.zeros);
+        assert_int_equal(x.solved, y.solved);
+    }
+}
+
+static void compare(const spade_model *model, const spade_trace *a, const spade_trace *b)
+{
+    compare_all(model, a, b);
+    for (int l = 0; l < spade_model_layer_count(model); l++) {
+        spade_layer_info info;
+        spade_trace_layer x;
+        spade_model_layer(model, l, &info);
+        spade_trace_layer_info(a, l, &x);
         assert_int_equal(x.solved, info.prunable);
     }
 }
@@ -211,6 +223,145 @@ static void test_single_layer_and_baselines(void **state)
     spade_context_destroy(context);
 }
 
+enum { MANY_BATCHES = 3, MANY_OPTIONS = 6 };
+
+/* Options that share factors, or sums, or nothing: other sparsities, solvers, blocks, counts, layers, precisions. In
+ * the fourth the downsample's sums are its own, in the others its sibling's. */
+static void many_options(spade_trace_options *options, spade_layer_rule *rules)
+{
+    static const char *const no_sibling[] = {"layer2.0.conv1", "layer3.0.conv1"};
+    for (int i = 0; i < MANY_OPTIONS; i++) { spade_trace_options_init(&options[i]); }
+    rules[0] = (spade_layer_rule){.layers = "layer1.*", .set = SPADE_RULE_SPARSITY, .sparsity = 0.9};
+    rules[1] = (spade_layer_rule){.layers = "layer2.1.*", .set = SPADE_RULE_PATTERN, .keep = 2, .of = 4};
+    rules[2] = (spade_layer_rule){.layers = "fc", .set = SPADE_RULE_SOLVER, .solver = SPADE_SOLVER_EXACT};
+    rules[3] = (spade_layer_rule){.layers = "layer4.*", .set = SPADE_RULE_COUNT, .count = SPADE_COUNT_PUBLISHED};
+    options[1].rules = options[2].rules = rules;
+    options[1].rule_count = 1;
+    options[2].rule_count = 4;
+    options[2].linear_block = 8;
+    options[3].skip = no_sibling;
+    options[3].skip_count = 2;
+    options[4].hessian = SPADE_FP64;
+    options[4].sparsity = 0.8;
+    options[5].solver = SPADE_SOLVER_MAGNITUDE;
+}
+
+/* Every trace of one call is the trace of a call of its own, to the last bit; with little memory too. */
+static void test_many_are_the_single_ones(void **state)
+{
+    (void)state;
+    const uint64_t memory[] = {0, UINT64_C(24) << 20};
+    spade_trace_options options[MANY_OPTIONS];
+    spade_layer_rule rules[4];
+    many_options(options, rules);
+    for (int m = 0; m < 2; m++) {
+        spade_context *context = golden_context(2, memory[m]);
+        spade_model *model = golden_model(context, "resnet");
+        spade_array variants[MANY_BATCHES];
+        spade_batch *batches[MANY_BATCHES];
+        spade_trace *many[MANY_BATCHES * MANY_OPTIONS];
+        const int64_t counts[] = {8, 11, 9};
+        for (int b = 0; b < MANY_BATCHES; b++) { batches[b] = golden_batch(context, counts[b], &variants[b]); }
+        golden_ok(context, spade_trace_create_many(context, model, (const spade_batch *const *)batches, MANY_BATCHES,
+                                                   options, MANY_OPTIONS, many));
+        for (int i = 0; i < MANY_BATCHES * MANY_OPTIONS; i++) {
+            spade_context *own_context = golden_context(1, 0);
+            spade_model *own_model = golden_model(own_context, "resnet");
+            spade_array own_variants;
+            spade_batch *batch = golden_batch(own_context, counts[i / MANY_OPTIONS], &own_variants);
+            spade_trace *own = NULL;
+            golden_ok(own_context, spade_trace_create(own_context, own_model, batch, &options[i % MANY_OPTIONS], &own));
+            compare_all(model, many[i], own);
+            spade_trace_destroy(own);
+            spade_batch_destroy(batch);
+            spade_array_clear(&own_variants);
+            spade_model_destroy(own_model);
+            spade_context_destroy(own_context);
+        }
+        for (int i = 0; i < MANY_BATCHES * MANY_OPTIONS; i++) { spade_trace_destroy(many[i]); }
+        for (int b = 0; b < MANY_BATCHES; b++) {
+            spade_batch_destroy(batches[b]);
+            spade_array_clear(&variants[b]);
+        }
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+}
+
+/* A mistake in the last of several options leaves nothing behind. */
+static void test_many_are_all_or_nothing(void **state)
+{
+    (void)state;
+    spade_context *context = golden_context(2, 0);
+    spade_model *model = golden_model(context, "resnet");
+    spade_array variants;
+    spade_batch *batch = golden_batch(context, 8, &variants);
+    spade_trace_options options[2];
+    spade_trace *traces[2];
+    const spade_layer_rule rule = {.layers = "nowhere", .set = SPADE_RULE_BLOCK};
+    spade_trace_options_init(&options[0]);
+    spade_trace_options_init(&options[1]);
+    options[1].rules = &rule;
+    options[1].rule_count = 1;
+    assert_int_equal(spade_trace_create_many(context, model, (const spade_batch *const *)&batch, 1, options, 2, traces),
+                     SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(spade_message(context), "nowhere"));
+    assert_null(traces[0]);
+    assert_null(traces[1]);
+    spade_batch_destroy(batch);
+    spade_array_clear(&variants);
+    golden_ok(context, spade_trace_create_many(context, model, NULL, 0, options, 1, traces));
+    spade_model_destroy(model);
+    spade_context_destroy(context);
+}
+
+/* n:m holds in every row, and the loss is what it should be between the sparsities around it. */
+static void test_n_of_m(void **state)
+{
+    (void)state;
+    spade_context *context = golden_context(2, 0);
+    spade_model *model = golden_model(context, "resnet");
+    spade_array variants;
+    spade_batch *batch = golden_batch(context, 16, &variants);
+    spade_trace_options options[2];
+    spade_trace *traces[2];
+    spade_trace_options_init(&options[0]);
+    spade_trace_options_init(&options[1]);
+    options[0].keep = 2;
+    options[0].of = 4;
+    options[1].solver = SPADE_SOLVER_MAGNITUDE;
+    options[1].keep = 2;
+    options[1].of = 4;
+    golden_ok(context,
+              spade_trace_create_many(context, model, (const spade_batch *const *)&batch, 1, options, 2, traces));
+    for (int l = 0; l < spade_model_layer_count(model); l++) {
+        spade_layer_info info;
+        spade_trace_layer result, magnitude;
+        spade_model_layer(model, l, &info);
+        if (!info.prunable) { continue; }
+        const float *weights = spade_trace_weights(traces[0], l);
+        int64_t k = info.columns;
+        for (int64_t r = 0; r < info.rows; r++) {
+            for (int64_t from = 0; from < k; from += 4) {
+                int stay = 0;
+                for (int64_t j = from; j < from + 4 && j < k; j++) { stay += weights[r * k + j] != 0; }
+                assert_true(stay <= 2);
+            }
+        }
+        spade_trace_layer_info(traces[0], l, &result);
+        spade_trace_layer_info(traces[1], l, &magnitude);
+        assert_true(result.sparsity == 0.5);
+        assert_true(result.zeros >= info.rows * (k / 4) * 2);
+        assert_true(result.loss > 0 && result.loss < magnitude.loss);
+    }
+    spade_trace_destroy(traces[0]);
+    spade_trace_destroy(traces[1]);
+    spade_batch_destroy(batch);
+    spade_array_clear(&variants);
+    spade_model_destroy(model);
+    spade_context_destroy(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +369,9 @@ int main(void)
         cmocka_unit_test(test_onnx_loads_again),
         cmocka_unit_test(test_safetensors_hold_every_layer),
         cmocka_unit_test(test_single_layer_and_baselines),
+        cmocka_unit_test(test_many_are_the_single_ones),
+        cmocka_unit_test(test_many_are_all_or_nothing),
+        cmocka_unit_test(test_n_of_m),
     };
     return cmocka_run_group_tests_name("golden traces", tests, NULL, NULL);
 }

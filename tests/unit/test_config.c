@@ -66,11 +66,13 @@ static void test_all_keys(void **state)
 {
     (void)state;
     static const char text[] =
-        "variants: 64\nseed: 7\nsolver: magnitude\nhessian: fp64\ncount: published\ndamping: 0.02\n"
+        "variants: 64\nseed: 7\nsolver: magnitude\nhessian: fp64\nprecision: bf16\ncount: published\ndamping: 0.02\n"
         "layers: [\"layer1.*\", fc]\nskip: layer2.*\nblock: 128\nmethods: [saliency, smoothgrad]\n"
         "classes: [3, 5]\noutput: softmax\nsteps: 20\nsamples: 10\nsigma: 0.1\nresize: 0\ncrop: 64\n"
         "mean: [0.1, 0.2, 0.3]\nstd: [1, 2, 3]\naugment:\n  hue: 0.1\n  area: [0.5, 1]\n"
-        "sparsity:\n- {layers: \"*\", value: 0.8}\n- {layers: fc, value: 0}\n";
+        "sparsity:\n- {layers: \"*\", value: 0.8}\n- {layers: fc, value: 0}\nlinear_block: 16\nnm: 2:4\n"
+        "rules:\n- {layers: fc, sparsity: 0.25, solver: exact, group: element}\n"
+        "- {layers: \"layer*\", count: floor, block: 7, nm: none}\n";
     spade_context context = {.budget = UINT64_MAX};
     spade_settings settings;
     assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
@@ -78,6 +80,7 @@ static void test_all_keys(void **state)
     assert_int_equal(settings.augment.seed, 7);
     assert_int_equal(settings.trace.solver, SPADE_SOLVER_MAGNITUDE);
     assert_int_equal(settings.trace.hessian, SPADE_FP64);
+    assert_int_equal(settings.precision, SPADE_NETWORK_BF16);
     assert_int_equal(settings.trace.solve.count, SPADE_COUNT_PUBLISHED);
     assert_true(settings.trace.solve.damping == 0.02);
     assert_int_equal(settings.trace.include_count, 2);
@@ -92,9 +95,40 @@ static void test_all_keys(void **state)
     assert_int_equal(settings.resize, 0);
     assert_true(settings.mean[2] == 0.3 && settings.std[1] == 2);
     assert_true(settings.augment.hue == 0.1 && settings.augment.area[0] == 0.5);
-    assert_int_equal(settings.trace.rule_count, 2);
+    assert_int_equal(settings.trace.linear_block, 16);
+    assert_true(settings.trace.keep == 2 && settings.trace.of == 4);
+    assert_int_equal(settings.trace.rule_count, 8);
     assert_string_equal(settings.trace.rules[0].layers, "*");
     assert_true(settings.trace.rules[0].sparsity == 0.8 && settings.trace.rules[1].sparsity == 0);
+    const unsigned fields[] = {SPADE_RULE_SPARSITY, SPADE_RULE_SPARSITY, SPADE_RULE_SPARSITY, SPADE_RULE_SOLVER,
+                               SPADE_RULE_GROUP,    SPADE_RULE_COUNT,    SPADE_RULE_BLOCK,    SPADE_RULE_PATTERN};
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(settings.trace.rules[i].set, fields[i]);
+        if (i >= 2) { assert_string_equal(settings.trace.rules[i].layers, i < 5 ? "fc" : "layer*"); }
+    }
+    assert_true(settings.trace.rules[2].sparsity == 0.25);
+    assert_int_equal(settings.trace.rules[3].solver, SPADE_SOLVER_EXACT);
+    assert_int_equal(settings.trace.rules[6].block, 7);
+    assert_int_equal(settings.trace.rules[7].of, 0);
+    spade_settings_clear(&settings);
+}
+
+/* A plain value after rules, as an option on the command line is, takes back those of its own key. */
+static void test_plain_values_win_over_rules(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "rules:\n- {layers: fc, sparsity: 0.25, solver: exact}\n- {layers: conv*, solver: random}\n";
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings settings;
+    char value[] = "magnitude", *values[] = {value};
+    assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
+    assert_int_equal(settings.trace.rule_count, 3);
+    assert_int_equal(spade_settings_set(&context, &settings, "solver", NULL, values, 1), SPADE_OK);
+    spade_settings_finish(&settings);
+    assert_int_equal(settings.trace.rule_count, 1);
+    assert_int_equal(settings.trace.rules[0].set, SPADE_RULE_SPARSITY);
+    assert_int_equal(settings.trace.solver, SPADE_SOLVER_MAGNITUDE);
     spade_settings_clear(&settings);
 }
 
@@ -134,11 +168,21 @@ static void test_refused(void **state)
         {"sparsity:\n", "is not a number"},
         {"sparsity: [{layers: fc, value: \"0,5\"}]\n", "'0,5' is not a number"},
         {"sparsity: [{layer: fc, value: 1}]\n", "unknown key 'layer'"},
+        {"rules: [{layers: fc}]\n", "the rule for fc changes nothing"},
+        {"rules: [{sparsity: 0.5}]\n", "layers"},
+        {"rules: [{layers: fc, sparsity: 2}]\n", "not from 0 to 1"},
+        {"rules: [{layers: fc, value: 1}]\n", "unknown key 'value'"},
+        {"rules: {layers: fc, block: 1}\n", "rules"},
+        {"nm: 4:2\n", "'4:2' is no pattern"},
+        {"nm: 2\n", "'2' is no pattern"},
+        {"nm: 2:4x\n", "'2:4x' is no pattern"},
+        {"nm: 0:4\n", "is no pattern"},
+        {"linear_block: -1\n", "not from 0"},
         {"variants: 0\n", "not from 1"},
         {"variants: 1.5\n", "not a whole number"},
         {"variants: [1, 2]\n", "variants"},
         {"seed: -1\n", "seed"},
-        {"solver: slow\n", "'slow' is none of fast, magnitude, random"},
+        {"solver: slow\n", "'slow' is none of fast, exact, magnitude, random"},
         {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
         {"classes: -1\n", "'-1' is no class"},
         {"classes: [1, 1]\n", "given twice"},
@@ -166,8 +210,8 @@ static void test_refused(void **state)
 static void test_random_bytes(void **state)
 {
     (void)state;
-    static const char seedling[] =
-        "variants: 64\nmethods: [saliency]\naugment: {hue: 0.1}\nsparsity: [{layers: x, value: 1}]\n";
+    static const char seedling[] = "variants: 64\nmethods: [saliency]\naugment: {hue: 0.1}\nsparsity: [{layers: x, "
+                                   "value: 1}]\nrules: [{layers: y, nm: 1:2}]\n";
     spade_context context = {.budget = UINT64_MAX};
     for (uint32_t round = 0; round < 300; round++) {
         char text[sizeof seedling];
@@ -187,8 +231,13 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_bytes),   cmocka_unit_test(test_all_keys),
-        cmocka_unit_test(test_default_file), cmocka_unit_test(test_refused), cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_default_file),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_plain_values_win_over_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "base/select.h"
+#include "device.h"
 #include "spade/solve.h"
 
 static spade_context *make_context(int threads, uint64_t memory)
@@ -18,7 +19,7 @@ static spade_context *make_context(int threads, uint64_t memory)
     spade_context_options options;
     spade_context *context = NULL;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     options.threads = threads;
     options.memory = memory;
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
@@ -238,6 +239,40 @@ static void test_fast_is_the_textbook_sweep(void **state)
     spade_context_destroy(context);
 }
 
+/* More rows than a device has threads for, with ties; more columns than it sums up at once. */
+static void test_sizes_at_the_seams(void **state)
+{
+    (void)state;
+    spade_context *context = make_context(2, 0);
+    source s = {.key = 8};
+    static const int64_t sizes[][4] = {{1100, 10, 1, 0}, {520, 18, 9, 0},  {600, 12, 1, 3},  {3, 700, 9, 0},
+                                       {2, 1090, 1, 0},  {70, 130, 65, 0}, {40, 129, 64, 0}, {5, 97, 97, 0}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t rows = sizes[i][0], k = sizes[i][1], distinct = sizes[i][3] ? sizes[i][3] : rows;
+        spade_solve_options options;
+        spade_solve_options_init(&options);
+        double *h = random_hessian(&s, k, k + 20, i == 1);
+        float *dense = random_weights(&s, rows * k);
+        for (int64_t r = distinct; r < rows; r++) {
+            memcpy(dense + r * k, dense + r % distinct * k, (size_t)k * sizeof *dense);
+        }
+        spade_solution solution = {.sparsity = 0.7, .sparse = malloc((size_t)(rows * k) * sizeof(float))};
+        spade_problem p = {.rows = rows,
+                           .columns = k,
+                           .block = sizes[i][2],
+                           .hessian = h,
+                           .dense = dense,
+                           .solutions = &solution,
+                           .solution_count = 1};
+        assert_int_equal(spade_solve(context, &options, &p, 1), SPADE_OK);
+        check_solution(&p, 0, &options);
+        free(solution.sparse);
+        free(h);
+        free(dense);
+    }
+    spade_context_destroy(context);
+}
+
 static void test_n_of_m_is_the_textbook_sweep(void **state)
 {
     (void)state;
@@ -245,6 +280,27 @@ static void test_n_of_m_is_the_textbook_sweep(void **state)
     source s = {.key = 7};
     for (int i = 0; i < 60; i++) { check_against_textbook(context, &s, true); }
     spade_context_destroy(context);
+}
+
+/* The upper triangle of a [k, k], in host memory, to its factor by the device. */
+static spade_status factor(spade_device *device, int64_t k, double *a)
+{
+    const spade_backend *backend = device->backend;
+    size_t size = (size_t)(k * k) * sizeof *a, bytes = backend->factor_workspace_bytes(device, k);
+    void *matrix, *workspace;
+    for (int64_t i = 0; i < k; i++) {
+        for (int64_t j = 0; j < i; j++) { a[i * k + j] = NAN; } /* nobody reads it */
+    }
+    assert_int_equal(backend->alloc(device, size, "matrix", &matrix), SPADE_OK);
+    assert_int_equal(backend->alloc(device, bytes, "workspace", &workspace), SPADE_OK);
+    assert_int_equal(backend->upload(device, matrix, a, size), SPADE_OK);
+    spade_factor_args args = {.k = k, .hessian = matrix, .workspace = workspace};
+    assert_int_equal(backend->factor(device, &args, 1), SPADE_OK);
+    assert_int_equal(backend->synchronize(device), SPADE_OK);
+    assert_int_equal(backend->download(device, a, matrix, size), SPADE_OK);
+    backend->free(device, workspace, bytes);
+    backend->free(device, matrix, size);
+    return args.status;
 }
 
 static void test_factor_times_its_transpose_is_the_matrix(void **state)
@@ -259,13 +315,7 @@ static void test_factor_times_its_transpose_is_the_matrix(void **state)
         for (int64_t d = 0; d < k; d++) { h[d * k + d] += 0.1; }
         double *v = malloc((size_t)(k * k) * sizeof *v);
         memcpy(v, h, (size_t)(k * k) * sizeof *v);
-        const spade_backend *backend = context->device->backend;
-        spade_factor_args args = {.k = k, .hessian = v};
-        size_t bytes = backend->factor_workspace_bytes(context->device, k);
-        assert_int_equal(backend->alloc(context->device, bytes, "workspace", &args.workspace), SPADE_OK);
-        assert_int_equal(backend->factor(context->device, &args, 1), SPADE_OK);
-        backend->free(context->device, args.workspace, bytes);
-        assert_int_equal(args.status, SPADE_OK);
+        assert_int_equal(factor(context->device, k, v), SPADE_OK);
         for (int64_t i = 0; i < k; i++) {
             for (int64_t j = i; j < k; j++) {
                 double sum = 0;
@@ -519,6 +569,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fast_is_the_textbook_sweep),
+        cmocka_unit_test(test_sizes_at_the_seams),
         cmocka_unit_test(test_n_of_m_is_the_textbook_sweep),
         cmocka_unit_test(test_factor_times_its_transpose_is_the_matrix),
         cmocka_unit_test(test_select_is_a_sort),

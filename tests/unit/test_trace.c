@@ -13,7 +13,7 @@
 typedef struct fixture {
     spade_context *context;
     spade_model *model;
-    double *sparsities;
+    spade_layer_choice *choices;
 } fixture;
 
 static int set_up(void **state)
@@ -25,7 +25,7 @@ static int set_up(void **state)
     assert_int_equal(spade_context_create(&options, &f->context), SPADE_OK);
     assert_int_equal(spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &f->model),
                      SPADE_OK);
-    f->sparsities = calloc((size_t)spade_model_layer_count(f->model), sizeof *f->sparsities);
+    f->choices = calloc((size_t)spade_model_layer_count(f->model), sizeof *f->choices);
     *state = f;
     return 0;
 }
@@ -33,7 +33,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     fixture *f = *state;
-    free(f->sparsities);
+    free(f->choices);
     spade_model_destroy(f->model);
     assert_int_equal(f->context->used, 0);
     spade_context_destroy(f->context);
@@ -41,9 +41,14 @@ static int tear_down(void **state)
     return 0;
 }
 
+static const spade_layer_choice *choice_of(const fixture *f, const char *layer)
+{
+    return &f->choices[spade_model_find_layer(f->model, layer)];
+}
+
 static double sparsity_of(const fixture *f, const char *layer)
 {
-    return f->sparsities[spade_model_find_layer(f->model, layer)];
+    return choice_of(f, layer)->sparsity;
 }
 
 static void test_defaults_take_every_prunable_layer(void **state)
@@ -51,11 +56,12 @@ static void test_defaults_take_every_prunable_layer(void **state)
     fixture *f = *state;
     spade_trace_options options;
     spade_trace_options_init(&options);
-    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->sparsities), SPADE_OK);
+    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
     for (int l = 0; l < spade_model_layer_count(f->model); l++) {
         spade_layer_info info;
         spade_model_layer(f->model, l, &info);
-        assert_true(f->sparsities[l] == (info.prunable ? 0.5 : 0.0));
+        assert_true(f->choices[l].sparsity == (info.prunable ? 0.5 : 0.0));
+        assert_int_equal(f->choices[l].block, info.convolution ? info.weight[2] * info.weight[3] : 1);
     }
     assert_true(sparsity_of(f, "conv1") == 0);
 }
@@ -65,7 +71,9 @@ static void test_rules_include_and_skip(void **state)
     fixture *f = *state;
     spade_trace_options options;
     spade_trace_options_init(&options);
-    const spade_sparsity_rule rules[] = {{"layer*", 0.8}, {"layer2.*", 0.95}, {"layer2.0.conv1", 0}};
+    const spade_layer_rule rules[] = {{.layers = "layer*", .set = SPADE_RULE_SPARSITY, .sparsity = 0.8},
+                                      {.layers = "layer2.*", .set = SPADE_RULE_SPARSITY, .sparsity = 0.95},
+                                      {.layers = "layer2.0.conv1", .set = SPADE_RULE_SPARSITY}};
     const char *include[] = {"layer[12].*", "fc"}, *skip[] = {"*.conv2"};
     options.rules = rules;
     options.rule_count = 3;
@@ -73,7 +81,7 @@ static void test_rules_include_and_skip(void **state)
     options.include_count = 2;
     options.skip = skip;
     options.skip_count = 1;
-    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->sparsities), SPADE_OK);
+    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
     assert_true(sparsity_of(f, "layer1.0.conv1") == 0.8);
     assert_true(sparsity_of(f, "layer1.0.conv2") == 0);
     assert_true(sparsity_of(f, "layer2.0.conv1") == 0);
@@ -83,9 +91,46 @@ static void test_rules_include_and_skip(void **state)
     assert_true(sparsity_of(f, "fc") == 0.5);
 }
 
+/* A rule changes the fields that it sets; of several the last one counts, for each field alone. */
+static void test_rules_change_their_fields_only(void **state)
+{
+    fixture *f = *state;
+    spade_trace_options options;
+    spade_trace_options_init(&options);
+    const spade_layer_rule rules[] = {
+        {.layers = "layer2.*", .set = SPADE_RULE_SOLVER | SPADE_RULE_GROUP, .solver = SPADE_SOLVER_EXACT, .group = 1},
+        {.layers = "layer2.1.*",
+         .set = SPADE_RULE_SOLVER | SPADE_RULE_COUNT,
+         .solver = SPADE_SOLVER_MAGNITUDE,
+         .count = SPADE_COUNT_PUBLISHED},
+        {.layers = "fc", .set = SPADE_RULE_PATTERN, .keep = 1, .of = 4},
+        {.layers = "*.downsample.0", .set = SPADE_RULE_BLOCK, .block = 5}};
+    options.rules = rules;
+    options.rule_count = 4;
+    options.linear_block = 16;
+    options.block = 18;
+    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
+    assert_int_equal(choice_of(f, "layer1.0.conv1")->solver, SPADE_SOLVER_FAST);
+    assert_int_equal(choice_of(f, "layer1.0.conv1")->block, 18);
+    assert_int_equal(choice_of(f, "layer2.0.conv1")->solver, SPADE_SOLVER_EXACT);
+    assert_int_equal(choice_of(f, "layer2.0.conv1")->group, SPADE_GROUP_ELEMENT);
+    assert_int_equal(choice_of(f, "layer2.0.conv1")->solve.count, SPADE_COUNT_FLOOR);
+    assert_int_equal(choice_of(f, "layer2.1.conv1")->solver, SPADE_SOLVER_MAGNITUDE);
+    assert_int_equal(choice_of(f, "layer2.1.conv1")->group, SPADE_GROUP_ELEMENT);
+    assert_int_equal(choice_of(f, "layer2.1.conv1")->solve.count, SPADE_COUNT_PUBLISHED);
+    assert_int_equal(choice_of(f, "layer2.0.downsample.0")->block, 5);
+    assert_int_equal(choice_of(f, "layer3.0.conv1")->block, 16); /* 1x1 */
+    assert_int_equal(choice_of(f, "fc")->block, 16);
+    assert_int_equal(choice_of(f, "fc")->of, 4);
+    assert_true(sparsity_of(f, "fc") == 0.75);
+    options.linear_block = 0;
+    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
+    assert_int_equal(choice_of(f, "layer3.0.conv1")->block, 18);
+}
+
 static void expect_refusal(fixture *f, const spade_trace_options *options, const char *named)
 {
-    assert_int_equal(spade_trace_select(f->context, f->model, options, f->sparsities), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_trace_select(f->context, f->model, options, f->choices), SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(spade_message(f->context), named));
 }
 
@@ -93,7 +138,11 @@ static void test_mistakes_are_named(void **state)
 {
     fixture *f = *state;
     const char *nowhere[] = {"layer9.*"}, *unprunable[] = {"conv1"};
-    const spade_sparsity_rule no_layer = {"head*", 0.5}, no_sparsity = {"fc", 1.5};
+    const spade_layer_rule no_layer = {.layers = "head*", .set = SPADE_RULE_BLOCK, .block = 3},
+                           no_sparsity = {.layers = "fc", .set = SPADE_RULE_SPARSITY, .sparsity = 1.5},
+                           no_pattern = {.layers = "fc", .set = SPADE_RULE_PATTERN, .keep = 5, .of = 4},
+                           no_block = {.layers = "fc", .set = SPADE_RULE_BLOCK, .block = -2},
+                           exact_pattern = {.layers = "fc", .set = SPADE_RULE_PATTERN, .keep = 2, .of = 4};
     spade_trace_options options;
     spade_trace_options_init(&options);
     options.include = nowhere;
@@ -111,6 +160,13 @@ static void test_mistakes_are_named(void **state)
     expect_refusal(f, &options, "head*");
     options.rules = &no_sparsity;
     expect_refusal(f, &options, "1.5");
+    options.rules = &no_pattern;
+    expect_refusal(f, &options, "5 of every 4");
+    options.rules = &no_block;
+    expect_refusal(f, &options, "-2");
+    options.rules = &exact_pattern;
+    options.solver = SPADE_SOLVER_EXACT;
+    expect_refusal(f, &options, "layer fc: the exact solver");
     spade_trace_options_init(&options);
     options.sparsity = -0.1;
     expect_refusal(f, &options, "-0.1");
@@ -163,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_defaults_take_every_prunable_layer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rules_include_and_skip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rules_change_their_fields_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mistakes_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_empty_trace_is_the_network, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_weights_are_copied, set_up, tear_down),

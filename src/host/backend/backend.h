@@ -168,6 +168,25 @@ typedef struct spade_quadratic_args {
     double result;   /* out, host */
 } spade_quadratic_args;
 
+/*
+ * Exact OBC of one matrix, float64: rows [R], columns [K] in groups of b neighbours, C = K / b groups a row (columns
+ * past the last whole group are never removed). eliminate: for every row, among the groups left, again and again the
+ * one of least loss w_g^T (A_gg)^-1 w_g / 2 (ties: lower group), then w -= A_:g (A_gg)^-1 w_g and A -= A_:g (A_gg)^-1
+ * A_g:, A = H^-1 at the row's start; to the end. refit: the weights of least loss on what a row keeps after the first
+ * counts[r] groups of its order.
+ */
+typedef struct spade_exact_args {
+    int64_t rows, columns, group;
+    const double *inverse; /* [K, K] H^-1, full */
+    const double *hessian; /* refit: [K, K] H, upper triangle */
+    const double *w;       /* [R, K] dense weights, dead columns zero */
+    int32_t *order;        /* [R, C]; eliminate writes it, refit reads it */
+    double *losses;        /* [R, C] out of eliminate */
+    const int64_t *counts; /* host [R]; refit */
+    double *q;             /* [R, K] out of refit */
+    spade_status status;   /* SPADE_ERROR_NUMERICAL: a part of H^-1 or H is not positive definite */
+} spade_exact_args;
+
 typedef struct spade_backend {
     const char *name;
     bool host_memory; /* what `alloc` gives, the host can read and write too */
@@ -232,6 +251,17 @@ typedef struct spade_backend {
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
     size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block);
     spade_status (*quadratic_form)(spade_device *device, spade_quadratic_args *problems, int n);
+
+    /* Exact solver. inverse: V as `factor` leaves it -> H^-1, full; workspace: inverse_workspace_bytes. */
+    spade_status (*inverse)(spade_device *device, spade_factor_args *problems, int n);
+    size_t (*inverse_workspace_bytes)(spade_device *device, int64_t k);
+    spade_status (*eliminate)(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
+    spade_status (*refit)(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
+    /* Working memory of eliminate and refit on up to `rows` rows at once: at least one; no result depends on how many.
+     * Several problems: the largest's. */
+    size_t (*exact_bytes)(spade_device *device, int64_t columns, int64_t group, int64_t rows);
+    /* Rows that the device works on at once where memory allows. */
+    int64_t (*exact_lanes)(spade_device *device);
 
     /* Versions of the libraries in use, one "name version" a line. */
     void (*libraries)(char *buffer, size_t size);

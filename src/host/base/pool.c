@@ -84,15 +84,22 @@ static bool grow(spade_context *context)
     return true;
 }
 
+/* aligned_alloc wants whole multiples of the alignment, and AddressSanitizer insists on them. */
+static void *allocate(size_t size)
+{
+    void *pointer = NULL;
+    return posix_memalign(&pointer, HUGE_PAGE, size) == 0 ? pointer : NULL;
+}
+
 void *spade_pool_add(spade_context *context, size_t bytes)
 {
     if (!grow(context)) { return NULL; }
     struct spade_pool *pool = context->pool;
     size_t size = (bytes + PAGE - 1) / PAGE * PAGE;
-    void *pointer = aligned_alloc(HUGE_PAGE, size);
+    void *pointer = allocate(size);
     if (!pointer) { /* the system has no more: without what is kept, perhaps */
         shrink(pool, 0);
-        pointer = aligned_alloc(HUGE_PAGE, size);
+        pointer = allocate(size);
     }
     if (!pointer) { return NULL; }
     (void)madvise(pointer, size, MADV_HUGEPAGE); /* a wish: small pages work too */

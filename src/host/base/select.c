@@ -177,7 +177,7 @@ void spade_select_rows(const double *scores, int64_t rows, int64_t columns, int6
         for (int64_t at = 0; at < columns * lanes; at++) {
             int64_t higher = 0; /* scores of the row that outrank this one */
             for (int64_t other = at % lanes; other < columns * lanes; other += lanes) {
-                higher += own[other] > own[at] || (own[other] == own[at] && other > at);
+                higher += own[other] > own[at] || (other > at && own[other] == own[at]);
             }
             mask[group * columns * lanes + at] = higher >= keep;
         }

@@ -21,12 +21,17 @@ static const known_key main_keys[] = {
     {"variants", "variants", PLAIN},
     {"seed", "seed", PLAIN},
     {"solver", "solver", PLAIN},
+    {"group", "group", PLAIN},
+    {"checkpoint", "checkpoint", PLAIN},
     {"hessian", "hessian", PLAIN},
+    {"precision", "precision", PLAIN},
     {"count", "count", PLAIN},
     {"damping", "damping", PLAIN},
     {"layers", "layers", EITHER},
     {"skip", "skip", EITHER},
     {"block", "block", PLAIN},
+    {"linear_block", "linear_block", PLAIN},
+    {"nm", "nm", PLAIN},
     {"methods", "methods", EITHER},
     {"classes", "classes", EITHER},
     {"output", "output", PLAIN},
@@ -38,6 +43,8 @@ static const known_key main_keys[] = {
     {"mean", "mean", LIST},
     {"std", "std", LIST},
 };
+/* What a rule holds beside its layers. */
+static const char *const rule_keys[] = {"sparsity", "solver", "group", "count", "block", "nm"};
 static const known_key augment_keys[] = {
     {"area", "augment.area", LIST},
     {"aspect", "augment.aspect", LIST},
@@ -54,6 +61,7 @@ static const known_key augment_keys[] = {
 enum {
     MAIN_KEYS = sizeof main_keys / sizeof *main_keys,
     AUGMENT_KEYS = sizeof augment_keys / sizeof *augment_keys,
+    RULE_KEYS = sizeof rule_keys / sizeof *rule_keys,
     MOST_BYTES = 1 << 20
 };
 
@@ -64,8 +72,15 @@ typedef struct slot {
     uint32_t count;
 } slot;
 
-typedef struct rule_slot {
+/* An entry of the list `sparsity`. */
+typedef struct sparsity_slot {
     char *layers, *value;
+} sparsity_slot;
+
+/* An entry of the list `rules`. */
+typedef struct rule_slot {
+    char *layers;
+    char *values[RULE_KEYS];
 } rule_slot;
 
 typedef struct augment_document {
@@ -75,16 +90,25 @@ typedef struct augment_document {
 typedef struct document {
     slot slots[MAIN_KEYS];
     slot sparsity; /* a plain number */
+    sparsity_slot *sparsities;
+    uint32_t sparsities_count; /* the names libcyaml's macro wants */
     rule_slot *rules;
-    uint32_t rules_count; /* the name libcyaml's macro wants */
+    uint32_t rules_count;
     augment_document *augment;
 } document;
 
 static const cyaml_schema_value_t text_value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
-static const cyaml_schema_field_t rule_fields[] = {
-    CYAML_FIELD_STRING_PTR("layers", CYAML_FLAG_POINTER, rule_slot, layers, 1, CYAML_UNLIMITED),
-    CYAML_FIELD_STRING_PTR("value", CYAML_FLAG_POINTER, rule_slot, value, 1, CYAML_UNLIMITED), CYAML_FIELD_END};
-static const cyaml_schema_value_t rule_value = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, rule_slot, rule_fields)};
+static const cyaml_schema_field_t sparsity_fields[] = {
+    CYAML_FIELD_STRING_PTR("layers", CYAML_FLAG_POINTER, sparsity_slot, layers, 1, CYAML_UNLIMITED),
+    CYAML_FIELD_STRING_PTR("value", CYAML_FLAG_POINTER, sparsity_slot, value, 1, CYAML_UNLIMITED), CYAML_FIELD_END};
+static const cyaml_schema_value_t sparsity_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, sparsity_slot, sparsity_fields)};
+
+/* What the schema of one file is made of. */
+typedef struct schema {
+    cyaml_schema_field_t fields[MAIN_KEYS + 4], augment[AUGMENT_KEYS + 1], rule[RULE_KEYS + 2];
+    cyaml_schema_value_t rule_value;
+} schema;
 
 /* ---- what libcyaml says, as one line */
 typedef struct complaint {
@@ -137,44 +161,61 @@ static cyaml_schema_field_t list_field(const char *key, size_t offset)
     return field;
 }
 
-static cyaml_schema_field_t rules_field(void)
+static cyaml_schema_field_t sparsities_field(void)
 {
     return (cyaml_schema_field_t)CYAML_FIELD_SEQUENCE("sparsity", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document,
-                                                      rules, &rule_value, 0, 1024);
+                                                      sparsities, &sparsity_value, 0, 1024);
+}
+
+static cyaml_schema_field_t rules_field(schema *out)
+{
+    out->rule[0] = (cyaml_schema_field_t)CYAML_FIELD_STRING_PTR("layers", CYAML_FLAG_POINTER, rule_slot, layers, 1,
+                                                                CYAML_UNLIMITED);
+    for (int i = 0; i < RULE_KEYS; i++) {
+        cyaml_schema_field_t field = {
+            .key = rule_keys[i], .data_offset = (uint32_t)(offsetof(rule_slot, values) + (size_t)i * sizeof(char *))};
+        field.value = (cyaml_schema_value_t){
+            CYAML_VALUE_STRING(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, char *, 0, CYAML_UNLIMITED)};
+        out->rule[i + 1] = field;
+    }
+    out->rule[RULE_KEYS + 1] = (cyaml_schema_field_t)CYAML_FIELD_END;
+    out->rule_value = (cyaml_schema_value_t){CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, rule_slot, out->rule)};
+    return (cyaml_schema_field_t)CYAML_FIELD_SEQUENCE("rules", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document,
+                                                      rules, &out->rule_value, 0, 1024);
 }
 
 /* Does the file read with this one field? (A key that is absent reads as anything.) */
 static bool reads_as(const spade_mapping *file, cyaml_schema_field_t field)
 {
     cyaml_schema_field_t fields[] = {field, CYAML_FIELD_END};
-    cyaml_schema_value_t schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, document, fields)};
+    cyaml_schema_value_t root = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, document, fields)};
     cyaml_config_t config = reader(NULL);
     cyaml_data_t *data = NULL;
-    cyaml_err_t error = cyaml_load_data(file->data, file->size, &config, &schema, &data, NULL);
-    if (error == CYAML_OK) { cyaml_free(&config, &schema, data, 0); }
+    cyaml_err_t error = cyaml_load_data(file->data, file->size, &config, &root, &data, NULL);
+    if (error == CYAML_OK) { cyaml_free(&config, &root, data, 0); }
     return error == CYAML_OK;
 }
 
-/* fields: room for MAIN_KEYS + 3; inner: for AUGMENT_KEYS + 1. */
-static void make_schema(const spade_mapping *file, cyaml_schema_field_t *fields, cyaml_schema_field_t *inner)
+static void make_schema(const spade_mapping *file, schema *out)
 {
     for (int i = 0; i < AUGMENT_KEYS; i++) {
         size_t offset = offsetof(augment_document, slots) + (size_t)i * sizeof(slot);
         bool list = augment_keys[i].form == LIST;
-        inner[i] = list ? list_field(augment_keys[i].name, offset) : plain_field(augment_keys[i].name, offset);
+        out->augment[i] = list ? list_field(augment_keys[i].name, offset) : plain_field(augment_keys[i].name, offset);
     }
-    inner[AUGMENT_KEYS] = (cyaml_schema_field_t)CYAML_FIELD_END;
+    out->augment[AUGMENT_KEYS] = (cyaml_schema_field_t)CYAML_FIELD_END;
     for (int i = 0; i < MAIN_KEYS; i++) {
         size_t offset = offsetof(document, slots) + (size_t)i * sizeof(slot);
         cyaml_schema_field_t list = list_field(main_keys[i].name, offset);
         bool is_list = main_keys[i].form == LIST || (main_keys[i].form == EITHER && reads_as(file, list));
-        fields[i] = is_list ? list : plain_field(main_keys[i].name, offset);
+        out->fields[i] = is_list ? list : plain_field(main_keys[i].name, offset);
     }
     cyaml_schema_field_t number = plain_field("sparsity", offsetof(document, sparsity));
-    fields[MAIN_KEYS] = reads_as(file, number) ? number : rules_field();
-    fields[MAIN_KEYS + 1] = (cyaml_schema_field_t)CYAML_FIELD_MAPPING_PTR(
-        "augment", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document, augment, inner);
-    fields[MAIN_KEYS + 2] = (cyaml_schema_field_t)CYAML_FIELD_END;
+    out->fields[MAIN_KEYS] = reads_as(file, number) ? number : sparsities_field();
+    out->fields[MAIN_KEYS + 1] = rules_field(out);
+    out->fields[MAIN_KEYS + 2] = (cyaml_schema_field_t)CYAML_FIELD_MAPPING_PTR(
+        "augment", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document, augment, out->augment);
+    out->fields[MAIN_KEYS + 3] = (cyaml_schema_field_t)CYAML_FIELD_END;
 }
 
 /* ---- from the document to entries */
@@ -200,13 +241,26 @@ static bool add_slot(spade_config *config, const char *key, const slot *from)
     return !from->items || add_entry(config, key, NULL, from->items, (int)from->count);
 }
 
+/* A rule that says nothing is a mistake, like an unknown key; the caller finds it by its glob. */
+static bool add_rule(spade_config *config, const rule_slot *rule)
+{
+    bool ok = true, empty = true;
+    for (int i = 0; ok && i < RULE_KEYS; i++) {
+        if (!rule->values[i]) { continue; }
+        ok = add_entry(config, rule_keys[i], rule->layers, &rule->values[i], 1);
+        empty = false;
+    }
+    return ok && (!empty || add_entry(config, "rules", rule->layers, NULL, 0));
+}
+
 static bool add_document(spade_config *config, const document *from)
 {
     bool ok = add_slot(config, "sparsity", &from->sparsity);
-    for (uint32_t i = 0; ok && i < from->rules_count; i++) {
-        ok = add_entry(config, "sparsity", from->rules[i].layers, &from->rules[i].value, 1);
+    for (uint32_t i = 0; ok && i < from->sparsities_count; i++) {
+        ok = add_entry(config, "sparsity", from->sparsities[i].layers, &from->sparsities[i].value, 1);
     }
     for (int i = 0; ok && i < MAIN_KEYS; i++) { ok = add_slot(config, main_keys[i].full, &from->slots[i]); }
+    for (uint32_t i = 0; ok && i < from->rules_count; i++) { ok = add_rule(config, &from->rules[i]); }
     for (int i = 0; ok && from->augment && i < AUGMENT_KEYS; i++) {
         ok = add_slot(config, augment_keys[i].full, &from->augment->slots[i]);
     }
@@ -230,17 +284,17 @@ spade_status spade_config_load(spade_context *context, const char *path, spade_c
     spade_mapping file;
     SPADE_TRY(spade_map_file(context, path, MOST_BYTES, &file));
 
-    cyaml_schema_field_t fields[MAIN_KEYS + 3], inner[AUGMENT_KEYS + 1];
-    make_schema(&file, fields, inner);
-    cyaml_schema_value_t schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, document, fields)};
+    schema parts;
+    make_schema(&file, &parts);
+    cyaml_schema_value_t root = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, document, parts.fields)};
     complaint heard = {0};
     cyaml_config_t config = reader(&heard);
     document *data = NULL;
-    cyaml_err_t error = cyaml_load_data(file.data, file.size, &config, &schema, (cyaml_data_t **)&data, NULL);
+    cyaml_err_t error = cyaml_load_data(file.data, file.size, &config, &root, (cyaml_data_t **)&data, NULL);
     spade_unmap(&file);
     if (error != CYAML_OK) { return complain(context, path, error, &heard); }
     bool ok = !data || add_document(out, data); /* a file of comments only has no document */
-    cyaml_free(&config, &schema, data, 0);
+    cyaml_free(&config, &root, data, 0);
     if (!ok) {
         spade_config_clear(out);
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);

@@ -12,13 +12,14 @@
 /* One key with its values. "augment.hue" for a key inside of the mapping augment. */
 typedef struct spade_config_entry {
     const char *key; /* static */
-    char *pattern;   /* sparsity: the `layers` of a {layers, value} entry; else NULL */
+    char *pattern;   /* of an entry for some layers: its glob; else NULL */
     char **values;   /* one for a plain value */
     int count;
 } spade_config_entry;
 
 typedef struct spade_config {
-    spade_config_entry *entries; /* in the order of the known keys; the entries of a sparsity list in theirs */
+    /* sparsity, then the known keys in their order, then the rules in theirs, one entry for each key of a rule */
+    spade_config_entry *entries;
     int count;
 } spade_config;
 

@@ -7,8 +7,9 @@
 
 enum { TIMED_IMAGES = 8 };
 
-/* Multiply-adds x 2 of the Hessians (of all variants) and of the factors and sweeps, over the layers. */
-static void count_solver(const spade_model *model, int64_t variants, double *hessian, double *solve)
+/* Multiply-adds x 2 of the Hessians (of all variants) and of the factors and sweeps or eliminations, over the layers.
+ */
+static void count_solver(const spade_model *model, int64_t variants, bool exact, double *hessian, double *solve)
 {
     *hessian = *solve = 0;
     for (int i = 0; i < spade_model_layer_count(model); i++) {
@@ -19,6 +20,7 @@ static void count_solver(const spade_model *model, int64_t variants, double *hes
         double positions = (double)(layer.output[1] * layer.output[2]);
         *hessian += groups * (double)variants * positions * k * k; /* half of the symmetric product */
         *solve += groups * (k * k * k / 3 + (double)layer.rows / groups * k * k);
+        if (exact) { *solve += (double)layer.rows * k * k * k / 3; }
     }
 }
 
@@ -47,7 +49,7 @@ spade_status estimate_time(explain_job *job, const float *input, time_estimate *
         operations += layer.operations;
     }
     int64_t variants = job->batch.data ? job->batch.dims[0] : settings->augment.variants;
-    count_solver(job->model, variants, &hessian, &solve);
+    count_solver(job->model, variants, settings->trace.solver == SPADE_SOLVER_EXACT, &hessian, &solve);
     double rate = operations > 0 && seconds > 0 ? operations / seconds : 1e10;
     out->trace = job->request->trace ? seconds * (double)variants + hessian / rate + solve / (rate / 4) : 0;
 

@@ -16,7 +16,7 @@ static const number_key number_keys[] = {
     {"variants", INTEGER, AT(augment.variants), 1, 1000000},
     {"seed", SEED, AT(seed), 0, 0},
     {"damping", REAL, AT(trace.solve.damping), 0, 1000},
-    {"block", INTEGER, AT(trace.block), 0, 1000000},
+    {"linear_block", INTEGER, AT(trace.linear_block), 0, 1000000},
     {"steps", INTEGER, AT(steps), 1, 10000},
     {"samples", INTEGER, AT(samples), 1, 10000},
     {"sigma", REAL, AT(sigma), 0, 100},
@@ -61,23 +61,17 @@ static void clear_names(spade_names *names)
     *names = (spade_names){0};
 }
 
-static void clear_rules(spade_settings *settings)
-{
-    for (int i = 0; i < settings->rule_count; i++) { free((char *)(uintptr_t)settings->rules[i].layers); }
-    free(settings->rules);
-    settings->rules = NULL;
-    settings->rule_count = 0;
-}
-
 void spade_settings_clear(spade_settings *settings)
 {
-    clear_rules(settings);
+    spade_settings_clear_rules(settings);
     clear_names(&settings->include);
     clear_names(&settings->skip);
+    free(settings->checkpoint);
+    settings->checkpoint = NULL;
 }
 
 /* ---- numbers */
-static spade_status parse_real(spade_context *context, const char *text, double least, double most, double *out)
+spade_status spade_settings_real(spade_context *context, const char *text, double least, double most, double *out)
 {
     double value;
     if (!spade_parse_number(text, &value)) {
@@ -90,7 +84,7 @@ static spade_status parse_real(spade_context *context, const char *text, double 
     return SPADE_OK;
 }
 
-static spade_status parse_integer(spade_context *context, const char *text, int64_t least, int64_t most, int64_t *out)
+spade_status spade_settings_integer(spade_context *context, const char *text, int64_t least, int64_t most, int64_t *out)
 {
     int64_t value;
     if (!spade_parse_integer(text, &value)) {
@@ -121,15 +115,17 @@ static spade_status set_number(spade_context *context, spade_settings *settings,
     SPADE_TRY(need(context, count, wanted));
     switch (key->kind) {
     case SEED:
-        SPADE_TRY(parse_integer(context, values[0], 0, INT64_MAX, &whole));
+        SPADE_TRY(spade_settings_integer(context, values[0], 0, INT64_MAX, &whole));
         *(uint64_t *)to = (uint64_t)whole;
         break;
-    case INTEGER: SPADE_TRY(parse_integer(context, values[0], (int64_t)key->least, (int64_t)key->most, to)); break;
+    case INTEGER:
+        SPADE_TRY(spade_settings_integer(context, values[0], (int64_t)key->least, (int64_t)key->most, to));
+        break;
     case REAL:
     case PAIR:
     case TRIPLE:
         for (int i = 0; i < wanted; i++) {
-            SPADE_TRY(parse_real(context, values[i], key->least, key->most, &numbers[i]));
+            SPADE_TRY(spade_settings_real(context, values[i], key->least, key->most, &numbers[i]));
         }
         if (key->kind == PAIR && numbers[0] > numbers[1]) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is larger than %s", values[0], values[1]);
@@ -141,7 +137,8 @@ static spade_status set_number(spade_context *context, spade_settings *settings,
 }
 
 /* ---- words */
-static spade_status choose(spade_context *context, const char *text, const char *const *words, int count, int *out)
+spade_status spade_settings_word(spade_context *context, const char *text, const char *const *words, int count,
+                                 int *out)
 {
     char known[128] = "";
     size_t length = 0;
@@ -157,22 +154,18 @@ static spade_status choose(spade_context *context, const char *text, const char 
 
 static spade_status set_word(spade_context *context, spade_settings *settings, const char *key, const char *text)
 {
-    static const char *const solvers[] = {"fast", "magnitude", "random"}; /* in the order of spade_solver */
     static const char *const precisions[] = {"fp32", "fp64"};
-    static const char *const counts[] = {"floor", "published"};
     static const char *const outputs[] = {"logits", "softmax"};
+    static const char *const networks[] = {"fp32", "tf32", "bf16"}; /* in the order of spade_network_precision */
     int choice = 0;
-    if (strcmp(key, "solver") == 0) {
-        SPADE_TRY(choose(context, text, solvers, 3, &choice));
-        settings->trace.solver = (spade_solver)choice;
-    } else if (strcmp(key, "hessian") == 0) {
-        SPADE_TRY(choose(context, text, precisions, 2, &choice));
+    if (strcmp(key, "hessian") == 0) {
+        SPADE_TRY(spade_settings_word(context, text, precisions, 2, &choice));
         settings->trace.hessian = choice ? SPADE_FP64 : SPADE_FP32;
-    } else if (strcmp(key, "count") == 0) {
-        SPADE_TRY(choose(context, text, counts, 2, &choice));
-        settings->trace.solve.count = choice ? SPADE_COUNT_PUBLISHED : SPADE_COUNT_FLOOR;
+    } else if (strcmp(key, "precision") == 0) {
+        SPADE_TRY(spade_settings_word(context, text, networks, 3, &choice));
+        settings->precision = (spade_network_precision)choice;
     } else {
-        SPADE_TRY(choose(context, text, outputs, 2, &choice));
+        SPADE_TRY(spade_settings_word(context, text, outputs, 2, &choice));
         settings->softmax = choice == 1;
     }
     return SPADE_OK;
@@ -193,24 +186,12 @@ static spade_status set_names(spade_context *context, spade_names *names, char *
     return SPADE_OK;
 }
 
-/* A plain number is the sparsity of every layer and forgets the rules so far; with a pattern it is one more rule. */
-static spade_status set_sparsity(spade_context *context, spade_settings *settings, const char *pattern,
-                                 const char *text)
+static spade_status set_checkpoint(spade_context *context, spade_settings *settings, const char *folder)
 {
-    double value;
-    SPADE_TRY(parse_real(context, text, 0, 1, &value));
-    if (!pattern) {
-        clear_rules(settings);
-        settings->trace.sparsity = value;
-        return SPADE_OK;
-    }
-    size_t size = sizeof *settings->rules * (size_t)(settings->rule_count + 1);
-    spade_sparsity_rule *rules = realloc(settings->rules, size);
-    if (!rules) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
-    settings->rules = rules;
-    char *layers = strdup(pattern);
-    if (!layers) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
-    rules[settings->rule_count++] = (spade_sparsity_rule){layers, value};
+    char *copy = *folder ? strdup(folder) : NULL;
+    if (*folder && !copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    free(settings->checkpoint);
+    settings->checkpoint = copy;
     return SPADE_OK;
 }
 
@@ -263,13 +244,18 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
             return set_number(context, settings, &number_keys[i], values, count);
         }
     }
+    unsigned rule = spade_settings_rule_bit(key);
     if (strcmp(key, "layers") == 0) { return set_names(context, &settings->include, values, count); }
     if (strcmp(key, "skip") == 0) { return set_names(context, &settings->skip, values, count); }
     if (strcmp(key, "methods") == 0) { return set_methods(context, settings, values, count); }
     if (strcmp(key, "classes") == 0) { return set_classes(context, settings, values, count); }
+    if (pattern && count == 0) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "the rule for %s changes nothing", pattern);
+    }
     SPADE_TRY(need(context, count, 1));
-    if (strcmp(key, "sparsity") == 0) { return set_sparsity(context, settings, pattern, values[0]); }
-    static const char *const words[] = {"solver", "hessian", "count", "output"};
+    if (strcmp(key, "checkpoint") == 0) { return set_checkpoint(context, settings, values[0]); }
+    if (rule) { return spade_settings_set_rule(context, settings, rule, pattern, values[0]); }
+    static const char *const words[] = {"hessian", "precision", "output"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(key, words[i]) == 0) { return set_word(context, settings, key, values[0]); }
     }
@@ -300,4 +286,5 @@ void spade_settings_finish(spade_settings *settings)
     settings->trace.include_count = settings->include.count;
     settings->trace.skip = (const char *const *)settings->skip.items;
     settings->trace.skip_count = settings->skip.count;
+    settings->trace.checkpoint = settings->checkpoint;
 }

@@ -21,6 +21,7 @@ typedef struct spade_names {
 
 typedef struct spade_settings {
     uint64_t seed;
+    spade_network_precision precision; /* of the context */
     /* pictures */
     int64_t resize; /* -1: crop * 256/224 */
     int64_t crop;   /* 0: the network's input size */
@@ -29,9 +30,10 @@ typedef struct spade_settings {
     spade_augment_options augment;
     /* trace */
     spade_trace_options trace; /* its rules and globs point into the lists below once spade_settings_finish() has run */
-    spade_sparsity_rule *rules; /* layers: owned */
+    spade_layer_rule *rules;   /* one field each; layers: owned */
     int rule_count;
     spade_names include, skip;
+    char *checkpoint; /* folder, owned; NULL: none */
     /* maps */
     spade_method methods[SPADE_METHOD_COUNT];
     int method_count;
@@ -49,6 +51,24 @@ void spade_settings_clear(spade_settings *settings);
  * key. */
 spade_status spade_settings_set(spade_context *context, spade_settings *settings, const char *key, const char *pattern,
                                 char *const *values, int count);
+/*
+ * ---- settings_rules.c: keys that a rule for some layers may hold: sparsity, solver, group, count, block, nm.
+ * A plain value (pattern NULL) is for every layer and forgets the rules of its key so far; with a glob it is one more
+ * rule.
+ */
+unsigned spade_settings_rule_bit(const char *key); /* SPADE_RULE_..., 0: not such a key */
+spade_status spade_settings_set_rule(spade_context *context, spade_settings *settings, unsigned bit,
+                                     const char *pattern, const char *text);
+void spade_settings_clear_rules(spade_settings *settings);
+/* Add those keys, and the list "rules", to an object. */
+void spade_settings_rules_json(const spade_settings *settings, json_t *all);
+/* Values, for both files. */
+spade_status spade_settings_real(spade_context *context, const char *text, double least, double most, double *out);
+spade_status spade_settings_integer(spade_context *context, const char *text, int64_t least, int64_t most,
+                                    int64_t *out);
+spade_status spade_settings_word(spade_context *context, const char *text, const char *const *words, int count,
+                                 int *out);
+
 /* Every entry of a configuration file; errors name the file and the key. */
 spade_status spade_settings_read(spade_context *context, spade_settings *settings, const char *path);
 /* After the last key: fill in what depends on several. */

@@ -46,18 +46,6 @@ static json_t *strings(const spade_names *names)
     return list;
 }
 
-static json_t *sparsity_json(const spade_settings *settings)
-{
-    if (!settings->rule_count) { return json_real(settings->trace.sparsity); }
-    json_t *list = json_array();
-    json_array_append_new(list, json_pack("{s:s, s:f}", "layers", "*", "value", settings->trace.sparsity));
-    for (int i = 0; i < settings->rule_count; i++) {
-        json_array_append_new(
-            list, json_pack("{s:s, s:f}", "layers", settings->rules[i].layers, "value", settings->rules[i].sparsity));
-    }
-    return list;
-}
-
 static json_t *augment_json(const spade_augment_options *augment)
 {
     return json_pack("{s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f}", "area", numbers(augment->area, 2),
@@ -69,7 +57,6 @@ static json_t *augment_json(const spade_augment_options *augment)
 
 json_t *spade_settings_json(const spade_settings *settings)
 {
-    static const char *const solvers[] = {"fast", "magnitude", "random"};
     json_t *methods = json_array(), *classes = json_array();
     for (int i = 0; i < settings->method_count; i++) {
         json_array_append_new(methods, json_string(spade_method_name(settings->methods[i])));
@@ -79,15 +66,17 @@ json_t *spade_settings_json(const spade_settings *settings)
     }
     if (settings->top_class) { json_array_append_new(classes, json_string("top")); }
     const spade_trace_options *trace = &settings->trace;
-    json_t *all = json_pack(
-        "{s:I, s:I, s:o, s:s, s:s, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "variants",
-        (json_int_t)settings->augment.variants, "seed", (json_int_t)settings->seed, "sparsity", sparsity_json(settings),
-        "solver", solvers[trace->solver], "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "count",
-        trace->solve.count == SPADE_COUNT_PUBLISHED ? "published" : "floor", "damping", trace->solve.damping, "layers",
-        strings(&settings->include), "skip", strings(&settings->skip), "block", (json_int_t)trace->block, "methods",
-        methods, "classes", classes, "output", settings->softmax ? "softmax" : "logits", "steps",
-        (json_int_t)settings->steps, "samples", (json_int_t)settings->samples, "sigma", settings->sigma, "mean",
-        numbers(settings->mean, 3), "std", numbers(settings->std, 3), "augment", augment_json(&settings->augment));
+    json_t *all = json_pack("{s:I, s:I, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}",
+                            "variants", (json_int_t)settings->augment.variants, "seed", (json_int_t)settings->seed,
+                            "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "damping", trace->solve.damping,
+                            "layers", strings(&settings->include), "skip", strings(&settings->skip), "linear_block",
+                            (json_int_t)trace->linear_block, "methods", methods, "classes", classes, "output",
+                            settings->softmax ? "softmax" : "logits", "steps", (json_int_t)settings->steps, "samples",
+                            (json_int_t)settings->samples, "sigma", settings->sigma, "mean", numbers(settings->mean, 3),
+                            "std", numbers(settings->std, 3), "augment", augment_json(&settings->augment));
+    if (all) { spade_settings_rules_json(settings, all); }
+    static const char *const precisions[] = {"fp32", "tf32", "bf16"};
+    if (all) { json_object_set_new(all, "precision", json_string(precisions[settings->precision])); }
     if (all && settings->resize >= 0) { json_object_set_new(all, "resize", json_integer(settings->resize)); }
     if (all && settings->crop) { json_object_set_new(all, "crop", json_integer(settings->crop)); }
     return all;

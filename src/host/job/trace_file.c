@@ -31,6 +31,7 @@ static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer 
     json_object_set_new(object, "weights", json_integer(info->rows * info->columns));
     json_object_set_new(object, "loss", isfinite(layer->loss) ? json_real(layer->loss) : json_null());
     json_object_set_new(object, "seconds", json_real(layer->seconds));
+    json_object_set_new(object, "resumed", json_boolean(layer->resumed));
     return object;
 }
 

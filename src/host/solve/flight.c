@@ -9,6 +9,7 @@
 double spade_problem_work(const spade_problem *p)
 {
     double k = (double)p->columns, r = (double)p->rows, solutions = (double)p->solution_count;
+    if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_work(p); }
     return k * k * (k / 3 + r * solutions) + 100 * k * r * solutions;
 }
 
@@ -18,13 +19,14 @@ int64_t spade_problem_block(const spade_problem *p)
     return block <= 0 || block > p->columns ? p->columns : block;
 }
 
-void spade_solution_keep(const spade_problem *p, spade_solution *solution)
+void spade_solve_keep(const spade_problem *p, spade_solution *solution)
 {
     int64_t size = p->rows * p->columns;
     if (solution->sparse != p->dense) { memcpy(solution->sparse, p->dense, (size_t)size * sizeof *solution->sparse); }
     solution->zeros = 0;
     for (int64_t i = 0; i < size; i++) { solution->zeros += p->dense[i] == 0.0f; }
     solution->loss = 0;
+    if (solution->counts) { memset(solution->counts, 0, (size_t)p->rows * sizeof *solution->counts); }
 }
 
 /* ---- memory: one problem's part of the arena */
@@ -130,7 +132,7 @@ static void begin_solution(const spade_schedule *s, spade_solving *v, int round)
     v->solution = NULL;
     if (round >= p->solution_count || p->status != SPADE_OK) { return; }
     if (p->solutions[round].sparsity == 0) {
-        spade_solution_keep(p, &p->solutions[round]);
+        spade_solve_keep(p, &p->solutions[round]);
         return;
     }
     v->solution = &p->solutions[round];
@@ -201,6 +203,9 @@ spade_status spade_flight_run(spade_schedule *s, int first, int n)
     for (int i = 0; i < n; i++) {
         spade_problem *p = flight[i].problem;
         p->seconds = (spade_now() - start) * spade_problem_work(p) / work;
+    }
+    for (int i = 0; s->done && i < n; i++) {
+        if (flight[i].problem->status == SPADE_OK) { s->done(s->user, flight[i].index); }
     }
     s->work_done += work;
     spade_report_progress(s->context, "solve", s->work_done, s->work_total);

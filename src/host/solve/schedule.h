@@ -10,8 +10,12 @@
 /* Where a problem has no `hessian`: write it to device memory [K, K], at least the upper triangle (column >= row). */
 typedef spade_status (*spade_solve_fetch_fn)(void *user, int problem, double *device_hessian);
 
+/* A problem has its solutions: called once for each whose status is SPADE_OK, from the calling thread. */
+typedef void (*spade_solve_done_fn)(void *user, int problem);
+
+/* fetch, done: may be NULL */
 spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, void *user);
+                                 int count, spade_solve_fetch_fn fetch, spade_solve_done_fn done, void *user);
 
 /* A call of spade_solve. */
 typedef struct spade_schedule {
@@ -19,9 +23,10 @@ typedef struct spade_schedule {
     spade_device *device;
     const spade_solve_options *options;
     spade_problem *problems;
-    int *order; /* indices of the problems that have something to prune, largest first */
+    int *order; /* indices of the problems that fly: largest first; not the exact solver's */
     int count;
-    spade_solve_fetch_fn fetch;
+    spade_solve_fetch_fn fetch; /* may be NULL */
+    spade_solve_done_fn done;   /* may be NULL */
     void *user;
     void *arena; /* device: the memory of a flight, used again by the next one */
     size_t arena_bytes;
@@ -53,7 +58,7 @@ double spade_problem_work(const spade_problem *problem);
 /* Columns a block, clipped. */
 int64_t spade_problem_block(const spade_problem *problem);
 /* S = 0: the layer stays as it is. */
-void spade_solution_keep(const spade_problem *problem, spade_solution *solution);
+void spade_solve_keep(const spade_problem *problem, spade_solution *solution);
 
 /* ---- counts.c: weights to prune in each block: floor(sparsity * rows * width), one more as published; never more than
  * there are. */
@@ -69,5 +74,24 @@ spade_status spade_solve_baselines(spade_device *device, const spade_solve_optio
                                    int n);
 size_t spade_baseline_host_bytes(const spade_problem *problem);
 size_t spade_baseline_device_bytes(const spade_problem *problem);
+
+/* ---- exact.c: the problems of a call that ask for the exact solver and have something to prune, pool by pool. */
+typedef struct spade_exact_call {
+    spade_context *context;
+    const spade_solve_options *options;
+    spade_problem *problems;
+    int count;
+    spade_solve_fetch_fn fetch; /* may be NULL */
+    spade_solve_done_fn done;   /* may be NULL */
+    void *user;
+    double work_total, work_done; /* for progress */
+} spade_exact_call;
+spade_status spade_solve_exact(spade_exact_call *call);
+/* Bytes of a problem and the others of its pool, `problems` in all, on one row at a time. */
+uint64_t spade_solve_exact_bytes(const spade_context *context, const spade_problem *problem, int64_t problems);
+/* Multiply-adds of one problem. */
+double spade_solve_exact_work(const spade_problem *problem);
+/* Columns of one group of the problem. */
+int64_t spade_solve_exact_group(const spade_problem *problem);
 
 #endif

@@ -14,6 +14,7 @@ void spade_solve_options_init(spade_solve_options *options)
 
 uint64_t spade_solve_workspace(const spade_context *context, const spade_problem *p)
 {
+    if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_bytes(context, p, 1); }
     return spade_flight_bytes(context->device, p) + (p->solver == SPADE_SOLVER_FAST ? 0 : spade_baseline_host_bytes(p));
 }
 
@@ -33,10 +34,16 @@ static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_
     return n;
 }
 
-/* The most that flights may take: the bytes of the largest problems on all threads, if the budget holds them. */
+/*
+ * The most that flights may take, if the budget holds it: on the host the bytes of the largest problems on all threads.
+ * Another device solves all at once, each in a corner of it, but need not give all its memory to that.
+ */
+static const uint64_t DEVICE_FLIGHT = (uint64_t)4 << 30;
+
 static uint64_t flight_limit(const spade_schedule *s)
 {
     uint64_t largest = 0, left = spade_budget_left(s->context);
+    if (!s->device->backend->host_memory) { return left < DEVICE_FLIGHT ? left : DEVICE_FLIGHT; }
     for (int i = 0; i < s->count && i < s->context->threads; i++) {
         largest += spade_solve_workspace(s->context, &s->problems[s->order[i]]);
     }
@@ -60,6 +67,21 @@ static spade_status run_schedule(spade_schedule *s)
     }
     s->device->backend->free(s->device, s->arena, s->arena_bytes);
     return status;
+}
+
+/* What the exact solver is asked for comes after the flights: it has memory and threads to itself. */
+static spade_status run_exact(const spade_schedule *s, int count)
+{
+    spade_exact_call call = {.context = s->context,
+                             .options = s->options,
+                             .problems = s->problems,
+                             .count = count,
+                             .fetch = s->fetch,
+                             .done = s->done,
+                             .user = s->user,
+                             .work_total = s->work_total,
+                             .work_done = s->work_done};
+    return spade_solve_exact(&call);
 }
 
 /* Nothing to prune in any solution: no Hessian is needed. */
@@ -88,6 +110,23 @@ static spade_status check_solutions(spade_context *context, const spade_problem 
     return SPADE_OK;
 }
 
+static spade_status check_exact(spade_context *context, const spade_problem *p, int index)
+{
+    if (p->of) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: the exact solver does not choose %d of every %d",
+                          index, p->keep, p->of);
+    }
+    if ((unsigned)p->group > SPADE_GROUP_CHANNELS_LAST) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: unknown group %d", index, (int)p->group);
+    }
+    bool whole = p->group != SPADE_GROUP_CHANNELS_LAST || p->kernel < 1 || p->columns % p->kernel == 0;
+    if (p->kernel < 1 || p->kernel > p->columns || !whole) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: a kernel of %lld columns, of %lld", index,
+                          (long long)p->kernel, (long long)p->columns);
+    }
+    return SPADE_OK;
+}
+
 static spade_status check_problem(spade_context *context, const spade_problem *p, int index, bool fetched)
 {
     if (p->rows <= 0 || p->columns <= 0 || p->rows > INT32_MAX || p->columns > INT32_MAX || p->block < 0) {
@@ -97,6 +136,7 @@ static spade_status check_problem(spade_context *context, const spade_problem *p
     if ((unsigned)p->solver > SPADE_SOLVER_RANDOM) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: unknown solver %d", index, (int)p->solver);
     }
+    if (p->solver == SPADE_SOLVER_EXACT) { SPADE_TRY(check_exact(context, p, index)); }
     if (p->of && (p->of < 0 || p->keep < 0 || p->keep > p->of)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: %d of every %d columns cannot stay", index,
                           p->keep, p->of);
@@ -127,13 +167,14 @@ static spade_status first_failure(spade_context *context, const spade_problem *p
 }
 
 spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, void *user)
+                                 int count, spade_solve_fetch_fn fetch, spade_solve_done_fn done, void *user)
 {
     spade_schedule s = {.context = context,
                         .device = context->device,
                         .options = options,
                         .problems = problems,
                         .fetch = fetch,
+                        .done = done,
                         .user = user};
     if (!(options->damping >= 0 && isfinite(options->damping))) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
@@ -149,20 +190,22 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
         problems[i].seconds = 0;
         if (is_kept(&problems[i])) {
             for (int k = 0; k < problems[i].solution_count; k++) {
-                spade_solution_keep(&problems[i], &problems[i].solutions[k]);
+                spade_solve_keep(&problems[i], &problems[i].solutions[k]);
             }
+            if (done) { done(user, i); }
             continue;
         }
-        s.order[s.count++] = i;
         s.work_total += spade_problem_work(&problems[i]);
+        if (problems[i].solver != SPADE_SOLVER_EXACT) { s.order[s.count++] = i; }
     }
     qsort_r(s.order, (size_t)s.count, sizeof *s.order, compare_problems, problems);
     spade_status status = run_schedule(&s);
     free(s.order);
+    if (status == SPADE_OK) { status = run_exact(&s, count); }
     return status == SPADE_OK ? first_failure(context, problems, count) : status;
 }
 
 spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count)
 {
-    return spade_solve_fetched(context, options, problems, count, NULL, NULL);
+    return spade_solve_fetched(context, options, problems, count, NULL, NULL, NULL);
 }

@@ -1,81 +1,88 @@
 /*
- * find.c - from a batch to sparse weights. A pass runs the batch once for as many layers as the budget holds
- * accumulators for, then solves them. How the layers fall into passes changes no result: each layer's Hessian is the
- * same sum in the same order.
+ * find.c - from batches to sparse weights. A pass runs batches once for as many layers as the budget holds accumulators
+ * for, then solves them, for all requests at once. How the layers fall into passes changes no result: each layer's
+ * Hessian is the same sum in the same order.
  */
-#include "hessian/hessians.h"
-#include "solve/schedule.h"
-#include "trace/trace_stage.h"
+#include "trace/search.h"
 
 typedef struct search {
     spade_context *context;
-    spade_trace *trace;
+    const spade_model *model;
     const spade_graph *graph;
-    const spade_batch *batch;
-    const spade_trace_options *options;
-    double *sparsities; /* [layers] */
-    int *layers;        /* to be solved, in graph order */
+    spade_sample *samples;
     int count;
 } search;
 
-/* One pass's problems: problem p is group `group[p]` of accumulator `slot[p]`. */
-typedef struct problem_list {
-    const spade_hessians *hessians;
-    spade_problem *problems;
-    spade_solution *solutions; /* one a problem */
-    int *slot;
-    int64_t *group;
-    int count;
-} problem_list;
+/* More samples at once would only take memory. */
+static const uint64_t MOST_TOGETHER = UINT64_C(1) << 30;
 
-static spade_status fetch(void *user, int problem, double *hessian)
+/* ---- groups: a layer with those behind it whose sums are a part of its own. They stay together. */
+
+static int group_end(const spade_part *part, int first)
 {
-    const problem_list *list = user;
-    return spade_hessian_read(list->hessians, list->slot[problem], list->group[problem], hessian);
+    int end = first + 1;
+    while (end < part->count && part->sources[end] >= 0) { end++; }
+    return end;
 }
 
-/* ---- how many layers a pass takes */
-
-static uint64_t solve_bytes(const search *s, int layer)
+static uint64_t sums_bytes(const search *s, const spade_part *part, int first, int last)
 {
-    const spade_layer *l = &s->graph->layers[layer];
-    spade_problem problem = {.rows = l->rows / l->groups,
-                             .columns = l->columns,
-                             .block = spade_trace_block(l, s->options),
-                             .solver = s->options->solver};
-    return spade_solve_workspace(s->context, &problem);
+    uint64_t bytes = 0;
+    for (int i = first; i < last; i++) {
+        if (part->sources[i] < 0) { bytes += spade_hessian_bytes(s->model, part->layers[i], part->precision); }
+    }
+    return bytes;
 }
 
-/* Layers from `first` on whose accumulators and largest solve fit the budget; at least one. */
-static int pass_size(const search *s, int first, int limit)
+static uint64_t largest_solve(const search *s, const spade_part *part, int first, int last)
 {
-    uint64_t left = spade_budget_left(s->context), bytes = 0, largest = 0;
-    int n = 0;
-    for (; first + n < s->count && n < limit; n++) {
-        int layer = s->layers[first + n];
-        bytes += spade_hessian_bytes(s->trace->base.model, layer, s->options->hessian);
-        if (solve_bytes(s, layer) > largest) { largest = solve_bytes(s, layer); }
-        if (n && bytes + largest > left) { break; }
+    uint64_t largest = 0;
+    for (int i = first; i < last; i++) {
+        uint64_t bytes = spade_units_bytes(s->context, s->graph, part, i);
+        if (bytes > largest) { largest = bytes; }
+    }
+    return largest;
+}
+
+static uint64_t largest_update(const search *s, const spade_part *part, int first, int last)
+{
+    uint64_t largest = 0;
+    int64_t dims[4];
+    spade_batch_shape(part->sample->batch, dims);
+    for (int i = first; i < last; i++) {
+        uint64_t bytes = spade_hessian_workspace_bytes(s->model, part->layers[i], dims[0], part->precision);
+        if (bytes > largest) { largest = bytes; }
+    }
+    return largest;
+}
+
+/* The groups from `first` on, not beyond `limit` layers, whose accumulators and largest solve fit the budget; at least
+ * one. Returns the layers. */
+static int pass_size(const search *s, const spade_part *part, int first, int limit)
+{
+    uint64_t left = spade_budget_left(s->context);
+    int n = group_end(part, first) - first;
+    while (first + n < part->count) {
+        int more = group_end(part, first + n) - first;
+        uint64_t bytes = sums_bytes(s, part, first, first + more) + largest_solve(s, part, first, first + more);
+        if (more > limit || bytes > left) { break; }
+        n = more;
     }
     return n;
 }
 
-/* Not even one layer fits: say what would do for all of them, one at a time. */
-static spade_status explain_budget(const search *s, int layer)
+/* Not even one group fits: say what would do for all of them, one at a time. */
+static spade_status explain_budget(const search *s, const spade_part *part, int first)
 {
-    const spade_model *model = s->trace->base.model;
-    spade_precision precision = s->options->hessian;
-    int64_t dims[4];
+    int end = group_end(part, first);
     uint64_t pass = 0, need = 0;
-    spade_batch_shape(s->batch, dims);
-    SPADE_TRY(spade_hessian_need(s->context, model, s->batch, &layer, 1, precision, &pass));
-    uint64_t fixed = pass - spade_hessian_bytes(model, layer, precision) -
-                     spade_hessian_workspace_bytes(model, layer, dims[0], precision);
-    for (int i = 0; i < s->count; i++) {
-        int l = s->layers[i];
-        uint64_t update = fixed + spade_hessian_workspace_bytes(model, l, dims[0], precision),
-                 solve = solve_bytes(s, l);
-        uint64_t bytes = spade_hessian_bytes(model, l, precision) + (update > solve ? update : solve);
+    SPADE_TRY(spade_hessian_need(s->context, s->model, part->sample->batch, part->layers + first, end - first,
+                                 part->precision, &pass));
+    uint64_t fixed = pass - sums_bytes(s, part, first, end) - largest_update(s, part, first, end);
+    for (int i = 0; i < part->count; i = end) {
+        end = group_end(part, i);
+        uint64_t update = fixed + largest_update(s, part, i, end), solve = largest_solve(s, part, i, end);
+        uint64_t bytes = sums_bytes(s, part, i, end) + (update > solve ? update : solve);
         if (bytes > need) { need = bytes; }
     }
     char budget[32];
@@ -83,139 +90,171 @@ static spade_status explain_budget(const search *s, int layer)
     return spade_fail(
         s->context, SPADE_ERROR_MEMORY,
         "the memory budget of %s does not hold the trace, not even layer by layer (%s); --memory %.0fM would",
-        spade_format_bytes(s->context->budget, budget), s->graph->layers[layer].name, megabytes);
+        spade_format_bytes(s->context->budget, budget), s->graph->layers[part->layers[first]].name, megabytes);
 }
 
-/* ---- solving what a pass has accumulated */
+/* ---- passes */
 
-static void free_problems(problem_list *list)
+static spade_status accumulate(const search *s, spade_part *part)
 {
-    free(list->problems);
-    free(list->solutions);
-    free(list->slot);
-    free(list->group);
-}
-
-static spade_status make_problems(const search *s, const int *layers, int count, const spade_hessians *hessians,
-                                  problem_list *list)
-{
-    size_t total = 0;
-    for (int i = 0; i < count; i++) { total += (size_t)s->graph->layers[layers[i]].groups; }
-    *list = (problem_list){.hessians = hessians};
-    list->problems = calloc(total + 1, sizeof *list->problems);
-    list->solutions = calloc(total + 1, sizeof *list->solutions);
-    list->slot = calloc(total + 1, sizeof *list->slot);
-    list->group = calloc(total + 1, sizeof *list->group);
-    if (!list->problems || !list->solutions || !list->slot || !list->group) {
-        return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %zu problems", total);
-    }
-    for (int i = 0; i < count; i++) {
-        const spade_layer *l = &s->graph->layers[layers[i]];
-        for (int64_t g = 0; g < l->groups; g++) {
-            int at = list->count++;
-            int64_t rows = l->rows / l->groups, offset = g * rows * l->columns;
-            list->slot[at] = i;
-            list->group[at] = g;
-            list->solutions[at] = (spade_solution){.sparsity = s->sparsities[layers[i]],
-                                                   .sparse = s->trace->base.overlay[layers[i]] + offset};
-            list->problems[at] = (spade_problem){.rows = rows,
-                                                 .columns = l->columns,
-                                                 .block = spade_trace_block(l, s->options),
-                                                 .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
-                                                 .solver = s->options->solver,
-                                                 .dense = l->weights + offset,
-                                                 .stream = (uint64_t)layers[i] << 32 | (uint64_t)g,
-                                                 .solutions = &list->solutions[at],
-                                                 .solution_count = 1};
-        }
+    SPADE_TRY(spade_hessian_accumulate(s->context, s->model, part->sample->batch, part->layers, part->count,
+                                       part->precision, &part->hessians));
+    for (int i = 0; i < part->sample->count; i++) {
+        part->sample->requests[i].trace->seconds[0] += part->hessians->forward_seconds;
+        part->sample->requests[i].trace->seconds[1] += part->hessians->update_seconds;
     }
     return SPADE_OK;
 }
 
-static spade_status name_failure(const search *s, const int *layers, const problem_list *list, spade_status status)
+/* Solve what the parts hold, and release it. */
+static spade_status solve(const search *s, spade_part *parts, int count)
 {
-    for (int p = 0; p < list->count; p++) {
-        if (list->problems[p].status == SPADE_OK) { continue; }
-        const spade_layer *l = &s->graph->layers[layers[list->slot[p]]];
-        return spade_fail(
-            s->context, list->problems[p].status,
-            "layer %s, group %lld: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped",
-            l->name, (long long)list->group[p], (long long)l->columns, (long long)l->columns);
-    }
-    return status;
-}
-
-static spade_status solve_pass(const search *s, const int *layers, int count, const spade_hessians *hessians)
-{
-    problem_list list;
     double start = spade_now();
-    spade_status status = make_problems(s, layers, count, hessians, &list);
-    if (status == SPADE_OK) {
-        status = spade_solve_fetched(s->context, &s->options->solve, list.problems, list.count, fetch, &list);
-        if (status == SPADE_ERROR_NUMERICAL) { status = name_failure(s, layers, &list, status); }
+    spade_status status = spade_units_solve(s->context, s->graph, parts, count);
+    for (int p = 0; p < count; p++) {
+        spade_hessians_destroy(parts[p].hessians);
+        parts[p].hessians = NULL;
+        for (int i = 0; i < parts[p].sample->count; i++) {
+            parts[p].sample->requests[i].trace->seconds[2] += spade_now() - start;
+        }
     }
-    for (int p = 0; status == SPADE_OK && p < list.count; p++) {
-        spade_trace_layer *info = &s->trace->layers[layers[list.slot[p]]];
-        info->zeros = (list.group[p] ? info->zeros : 0) + list.solutions[p].zeros;
-        info->loss += list.solutions[p].loss;
-        info->seconds += list.problems[p].seconds;
-        info->solved = true;
-    }
-    free_problems(&list);
-    s->trace->seconds[2] += spade_now() - start;
     return status;
 }
 
-static spade_status run_passes(const search *s)
+/* The layers of one sample, in as many passes as it takes. */
+static spade_status run_sample(const search *s, const spade_part *whole)
 {
-    int limit = s->count;
-    for (int first = 0, n = 0; first < s->count; first += n) {
-        n = pass_size(s, first, limit);
-        spade_hessians *hessians = NULL;
+    int limit = whole->count;
+    for (int first = 0, n = 0; first < whole->count; first += n) {
+        spade_part part = *whole;
         spade_status status = SPADE_ERROR_MEMORY;
+        part.layers += first;
+        part.sources += first;
         /* the estimate leaves out the network's own plan: halve until everything fits, which is known before any work
          */
-        for (;; limit = n /= 2) {
-            status = spade_hessian_accumulate(s->context, s->trace->base.model, s->batch, s->layers + first, n,
-                                              s->options->hessian, &hessians);
-            if (status != SPADE_ERROR_MEMORY || n == 1) { break; }
+        for (;; limit = n / 2) {
+            part.count = n = pass_size(s, whole, first, limit);
+            status = accumulate(s, &part);
+            if (status != SPADE_ERROR_MEMORY || n == group_end(whole, first) - first) { break; }
         }
-        if (status == SPADE_OK) {
-            s->trace->seconds[0] += hessians->forward_seconds;
-            s->trace->seconds[1] += hessians->update_seconds;
-            status = solve_pass(s, s->layers + first, n, hessians);
-        }
-        spade_hessians_destroy(hessians);
-        if (status == SPADE_ERROR_MEMORY && n == 1 && s->context->budget != UINT64_MAX) {
-            return explain_budget(s, s->layers[first]);
+        if (status == SPADE_OK) { status = solve(s, &part, 1); }
+        if (status == SPADE_ERROR_MEMORY && n == group_end(whole, first) - first && s->context->budget != UINT64_MAX) {
+            return explain_budget(s, whole, first);
         }
         SPADE_TRY(status);
     }
     return SPADE_OK;
 }
 
-spade_status spade_trace_find(spade_context *context, spade_trace *trace, const spade_batch *batch,
-                              const spade_trace_options *options)
+/* How many of the parts fit together, each with all its layers; at least one. */
+static spade_status together(const search *s, const spade_part *parts, int count, int *n)
 {
-    const spade_model *model = trace->base.model;
-    search s = {.context = context, .trace = trace, .graph = &model->graph, .batch = batch, .options = options};
-    size_t all = (size_t)s.graph->layer_count + 1;
+    uint64_t left = spade_budget_left(s->context), sums = 0, largest = 0;
+    *n = 1;
+    if (count < 2 || !parts[0].count) { return SPADE_OK; }
+    for (int i = 0; i < count && parts[i].count; i++) {
+        uint64_t own = sums_bytes(s, &parts[i], 0, parts[i].count), pass, before = sums;
+        uint64_t solving = largest_solve(s, &parts[i], 0, parts[i].count);
+        SPADE_TRY(spade_hessian_need(s->context, s->model, parts[i].sample->batch, parts[i].layers, parts[i].count,
+                                     parts[i].precision, &pass));
+        sums += own;
+        largest = solving > largest ? solving : largest;
+        if (sums > MOST_TOGETHER || before + pass > left || sums + largest > left) { break; }
+        *n = i + 1;
+    }
+    return SPADE_OK;
+}
+
+/* One list of layers of every sample. */
+static spade_status run_lists(const search *s, spade_part *parts)
+{
+    for (int first = 0, n = 0; first < s->count; first += n) {
+        spade_status status = together(s, parts + first, s->count - first, &n);
+        if (status != SPADE_OK || n == 1) {
+            SPADE_TRY(status);
+            SPADE_TRY(run_sample(s, &parts[first]));
+            continue;
+        }
+        for (int i = first; i < first + n && status == SPADE_OK; i++) { status = accumulate(s, &parts[i]); }
+        if (status == SPADE_OK) { status = solve(s, parts + first, n); }
+        for (int i = first; i < first + n; i++) {
+            spade_hessians_destroy(parts[i].hessians);
+            parts[i].hessians = NULL;
+        }
+        SPADE_TRY(status);
+    }
+    return SPADE_OK;
+}
+
+static spade_status run_search(const search *s)
+{
+    size_t all = (size_t)s->graph->layer_count + 1;
+    spade_part *parts = calloc((size_t)s->count + 1, sizeof *parts);
     spade_status status = SPADE_OK;
-    s.sparsities = calloc(all, sizeof *s.sparsities);
-    s.layers = calloc(all, sizeof *s.layers);
-    if (!s.sparsities || !s.layers) {
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of layers"));
+    if (!parts) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %d samples", s->count); }
+    for (int i = 0; i < s->count; i++) {
+        parts[i].sample = &s->samples[i];
+        parts[i].layers = calloc(all, sizeof *parts[i].layers);
+        parts[i].sources = calloc(all, sizeof *parts[i].sources);
+        if (!parts[i].layers || !parts[i].sources) {
+            SPADE_GOTO(spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of layers"));
+        }
     }
-    SPADE_GOTO(spade_trace_select(context, model, options, s.sparsities));
-    for (int l = 0; l < s.graph->layer_count; l++) {
-        trace->layers[l].sparsity = s.sparsities[l];
-        if (s.sparsities[l] == 0) { continue; }
-        SPADE_GOTO(spade_trace_reserve(context, trace, l));
-        s.layers[s.count++] = l;
+    for (bool more = true; more;) {
+        more = false;
+        for (int i = 0; i < s->count; i++) {
+            SPADE_GOTO(spade_sample_list(s->context, s->graph, &parts[i]));
+            more = more || parts[i].count;
+        }
+        SPADE_GOTO(run_lists(s, parts));
     }
-    SPADE_GOTO(run_passes(&s));
 done:
-    free(s.sparsities);
-    free(s.layers);
+    for (int i = 0; i < s->count; i++) {
+        free(parts[i].layers);
+        free(parts[i].sources);
+    }
+    free(parts);
+    return status;
+}
+
+/* ---- samples and requests */
+
+static void close_samples(search *s)
+{
+    for (int i = 0; s->samples && i < s->count; i++) {
+        for (int r = 0; s->samples[i].requests && r < s->samples[i].count; r++) {
+            spade_request_close(&s->samples[i].requests[r]);
+        }
+        free(s->samples[i].requests);
+    }
+    free(s->samples);
+}
+
+spade_status spade_trace_find(spade_context *context, const spade_batch *const *batches, int batch_count,
+                              const spade_trace_options *options, int option_count, spade_trace *const *traces)
+{
+    search s = {.context = context, .model = traces[0]->base.model, .count = batch_count};
+    spade_status status = SPADE_OK;
+    s.graph = &s.model->graph;
+    s.samples = calloc((size_t)batch_count + 1, sizeof *s.samples);
+    if (!s.samples) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d samples", batch_count);
+    }
+    for (int i = 0; i < batch_count; i++) {
+        spade_sample *sample = &s.samples[i];
+        sample->batch = batches[i];
+        sample->requests = calloc((size_t)option_count + 1, sizeof *sample->requests);
+        if (!sample->requests) {
+            SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d requests", option_count));
+        }
+        for (int o = 0; o < option_count; o++) {
+            spade_trace *trace = traces[i * option_count + o];
+            sample->count++;
+            SPADE_GOTO(spade_request_open(context, batches[i], &options[o], trace, &sample->requests[o]));
+        }
+    }
+    SPADE_GOTO(run_search(&s));
+done:
+    close_samples(&s);
     return status;
 }

@@ -1,4 +1,4 @@
-/* select.c - globs over layer names -> the sparsity of each layer. */
+/* select.c - options and their rules -> what is asked of each layer. */
 #include <fnmatch.h>
 
 #include "trace/trace_stage.h"
@@ -34,34 +34,104 @@ static bool is_wanted(const spade_layer *layer, const spade_trace_options *optio
     return wanted && layer->prunable;
 }
 
-spade_status spade_trace_select(spade_context *context, const spade_model *model, const spade_trace_options *options,
-                                double *sparsities)
+static spade_status check_pattern(spade_context *context, int keep, int of, const char *layers)
 {
-    const spade_graph *graph = &model->graph;
-    SPADE_TRY(check_sparsity(context, options->sparsity, "all layers"));
-    if (options->block < 0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "a block of %lld columns", (long long)options->block);
-    }
-    for (int i = 0; i < options->rule_count; i++) {
-        SPADE_TRY(check_glob(context, graph, "sparsity", options->rules[i].layers));
-        SPADE_TRY(check_sparsity(context, options->rules[i].sparsity, options->rules[i].layers));
-    }
-    for (int i = 0; options->include && i < options->include_count; i++) {
-        SPADE_TRY(check_glob(context, graph, "layers", options->include[i]));
-    }
-    for (int i = 0; i < options->skip_count; i++) { SPADE_TRY(check_glob(context, graph, "skip", options->skip[i])); }
-    for (int l = 0; l < graph->layer_count; l++) {
-        sparsities[l] = options->sparsity;
-        for (int i = 0; i < options->rule_count; i++) {
-            if (matches(options->rules[i].layers, &graph->layers[l])) { sparsities[l] = options->rules[i].sparsity; }
-        }
-        if (!is_wanted(&graph->layers[l], options)) { sparsities[l] = 0; }
+    if (of == 0 || (of > 0 && keep >= 0 && keep <= of)) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: %d of every %d weights cannot stay", layers, keep, of);
+}
+
+static spade_status check_values(spade_context *context, double sparsity, spade_solver solver, spade_group group,
+                                 spade_count count, const char *of)
+{
+    SPADE_TRY(check_sparsity(context, sparsity, of));
+    if ((unsigned)solver > SPADE_SOLVER_RANDOM || (unsigned)group > SPADE_GROUP_CHANNELS_LAST ||
+        (unsigned)count > SPADE_COUNT_PUBLISHED) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: unknown solver %d, group %d or count %d", of, (int)solver,
+                          (int)group, (int)count);
     }
     return SPADE_OK;
 }
 
-int64_t spade_trace_block(const spade_layer *layer, const spade_trace_options *options)
+static spade_status check_block(spade_context *context, int64_t block)
 {
-    if (options->block > 0) { return options->block; }
-    return layer->convolution ? layer->weight[2] * layer->weight[3] : 1;
+    if (block >= 0) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "a block of %lld columns", (long long)block);
+}
+
+static spade_status check_rule(spade_context *context, const spade_graph *graph, const spade_layer_rule *rule)
+{
+    SPADE_TRY(check_glob(context, graph, "rule", rule->layers));
+    if (rule->set & SPADE_RULE_BLOCK) { SPADE_TRY(check_block(context, rule->block)); }
+    if (rule->set & SPADE_RULE_PATTERN) { SPADE_TRY(check_pattern(context, rule->keep, rule->of, rule->layers)); }
+    return check_values(context, rule->set & SPADE_RULE_SPARSITY ? rule->sparsity : 0,
+                        rule->set & SPADE_RULE_SOLVER ? rule->solver : SPADE_SOLVER_FAST,
+                        rule->set & SPADE_RULE_GROUP ? rule->group : SPADE_GROUP_KERNEL,
+                        rule->set & SPADE_RULE_COUNT ? rule->count : SPADE_COUNT_FLOOR, rule->layers);
+}
+
+static spade_status check_options(spade_context *context, const spade_graph *graph, const spade_trace_options *options)
+{
+    SPADE_TRY(
+        check_values(context, options->sparsity, options->solver, options->group, options->solve.count, "all layers"));
+    SPADE_TRY(check_block(context, options->block));
+    SPADE_TRY(check_block(context, options->linear_block));
+    SPADE_TRY(check_pattern(context, options->keep, options->of, "all layers"));
+    for (int i = 0; i < options->rule_count; i++) { SPADE_TRY(check_rule(context, graph, &options->rules[i])); }
+    for (int i = 0; options->include && i < options->include_count; i++) {
+        SPADE_TRY(check_glob(context, graph, "layers", options->include[i]));
+    }
+    for (int i = 0; i < options->skip_count; i++) { SPADE_TRY(check_glob(context, graph, "skip", options->skip[i])); }
+    return SPADE_OK;
+}
+
+static void apply_rule(const spade_layer_rule *rule, spade_layer_choice *choice)
+{
+    if (rule->set & SPADE_RULE_SPARSITY) { choice->sparsity = rule->sparsity; }
+    if (rule->set & SPADE_RULE_SOLVER) { choice->solver = rule->solver; }
+    if (rule->set & SPADE_RULE_GROUP) { choice->group = rule->group; }
+    if (rule->set & SPADE_RULE_COUNT) { choice->solve.count = rule->count; }
+    if (rule->set & SPADE_RULE_BLOCK) { choice->block = rule->block; }
+    if (rule->set & SPADE_RULE_PATTERN) {
+        choice->keep = rule->keep;
+        choice->of = rule->of;
+    }
+}
+
+static spade_status choose(spade_context *context, const spade_layer *layer, const spade_trace_options *options,
+                           spade_layer_choice *choice)
+{
+    int64_t kernel = layer->convolution ? layer->weight[2] * layer->weight[3] : 1;
+    *choice =
+        (spade_layer_choice){.sparsity = options->sparsity,
+                             .solver = options->solver,
+                             .group = options->group,
+                             .solve = options->solve,
+                             .block = kernel == 1 && options->linear_block ? options->linear_block : options->block,
+                             .keep = options->keep,
+                             .of = options->of};
+    for (int i = 0; i < options->rule_count; i++) {
+        if (matches(options->rules[i].layers, layer)) { apply_rule(&options->rules[i], choice); }
+    }
+    if (!is_wanted(layer, options)) { choice->sparsity = 0; }
+    if (choice->block == 0) { choice->block = kernel; }
+    if (choice->of && choice->sparsity > 0) {
+        if (choice->solver == SPADE_SOLVER_EXACT) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                              "layer %s: the exact solver does not choose %d of every %d weights", layer->name,
+                              choice->keep, choice->of);
+        }
+        choice->sparsity = 1 - (double)choice->keep / (double)choice->of;
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_trace_select(spade_context *context, const spade_model *model, const spade_trace_options *options,
+                                spade_layer_choice *choices)
+{
+    const spade_graph *graph = &model->graph;
+    SPADE_TRY(check_options(context, graph, options));
+    for (int l = 0; l < graph->layer_count; l++) {
+        SPADE_TRY(choose(context, &graph->layers[l], options, &choices[l]));
+    }
+    return SPADE_OK;
 }

@@ -78,19 +78,33 @@ spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace,
     return SPADE_OK;
 }
 
+spade_status spade_trace_create_many(spade_context *context, const spade_model *model,
+                                     const spade_batch *const *batches, int batch_count,
+                                     const spade_trace_options *options, int option_count, spade_trace **traces)
+{
+    if (batch_count < 0 || option_count < 0) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%d batches, %d options", batch_count, option_count);
+    }
+    int count = batch_count * option_count;
+    for (int i = 0; i < count; i++) { traces[i] = NULL; }
+    spade_status status = SPADE_OK;
+    for (int i = 0; i < count && status == SPADE_OK; i++) {
+        status = spade_trace_create_empty(context, model, &traces[i]);
+    }
+    if (status == SPADE_OK && count > 0) {
+        status = spade_trace_find(context, batches, batch_count, options, option_count, traces);
+    }
+    for (int i = 0; i < count && status != SPADE_OK; i++) {
+        spade_trace_destroy(traces[i]);
+        traces[i] = NULL;
+    }
+    return status;
+}
+
 spade_status spade_trace_create(spade_context *context, const spade_model *model, const spade_batch *batch,
                                 const spade_trace_options *options, spade_trace **out)
 {
-    spade_trace *trace = NULL;
-    *out = NULL;
-    SPADE_TRY(spade_trace_create_empty(context, model, &trace));
-    spade_status status = spade_trace_find(context, trace, batch, options);
-    if (status == SPADE_OK) {
-        *out = trace;
-    } else {
-        spade_trace_destroy(trace);
-    }
-    return status;
+    return spade_trace_create_many(context, model, &batch, 1, options, 1, out);
 }
 
 const float *spade_trace_weights(const spade_trace *trace, int layer)

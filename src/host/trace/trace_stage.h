@@ -14,18 +14,26 @@ struct spade_trace {
     double seconds[3];
 };
 
-/* select.c: the sparsity of every layer [layers], 0 where it stays as it is. Globs are checked here. */
+/* What is asked of one layer. */
+typedef struct spade_layer_choice {
+    double sparsity; /* 0: it stays as it is; n:m: 1 - n/m */
+    spade_solver solver;
+    spade_group group;
+    spade_solve_options solve;
+    int64_t block;
+    int keep, of;
+} spade_layer_choice;
+
+/* select.c: of every layer [layers]. Globs and values are checked here. */
 spade_status spade_trace_select(spade_context *context, const spade_model *model, const spade_trace_options *options,
-                                double *sparsities);
-/* Columns a block of a layer. */
-int64_t spade_trace_block(const spade_layer *layer, const spade_trace_options *options);
+                                spade_layer_choice *choices);
 
 /* Room for a layer's own weights; once there, it stays. */
 spade_status spade_trace_reserve(spade_context *context, spade_trace *trace, int layer);
 
-/* find.c: Hessians and sparse weights of the layers with a sparsity above 0, in as many passes as the budget asks for
- */
-spade_status spade_trace_find(spade_context *context, spade_trace *trace, const spade_batch *batch,
-                              const spade_trace_options *options);
+/* find.c: Hessians and sparse weights of the layers with a sparsity above 0, in as many passes as the budget asks for.
+ * traces [batch_count * option_count] are there, without any change. */
+spade_status spade_trace_find(spade_context *context, const spade_batch *const *batches, int batch_count,
+                              const spade_trace_options *options, int option_count, spade_trace *const *traces);
 
 #endif

@@ -9,6 +9,7 @@
 #ifndef CUDA_EMULATION_H
 #define CUDA_EMULATION_H
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -19,6 +20,8 @@
 #include <functional>
 #include <memory>
 #include <vector>
+
+#include "standin.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -31,6 +34,7 @@
 #define __align__(n) alignas(n)
 #define __launch_bounds__(...)
 #define __grid_constant__
+#define __noinline__ __attribute__((noinline))
 #define __restrict__ __restrict
 #define __shared__ static thread_local
 
@@ -71,7 +75,9 @@ struct block {
 };
 
 struct fiber {
-    ucontext_t context;
+    ucontext_t context; /* how it starts; under AddressSanitizer also how it goes on */
+    jmp_buf place;      /* where it waits: a jump needs no system call */
+    bool started;
     std::unique_ptr<char[]> stack;
     bool done;
     dim3 thread;
@@ -85,6 +91,7 @@ struct grid {
     std::vector<fiber> fibers;
     std::vector<block> blocks; /* that run together */
     ucontext_t scheduler;
+    jmp_buf scheduler_place;
     fiber *current;
     unsigned live_blocks, arrived; /* grid barrier */
     uint64_t generation, progress;
@@ -116,12 +123,11 @@ inline void switch_to_scheduler(bool for_good)
     grid &g = state();
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(for_good ? nullptr : &g.current->fake_stack, g.scheduler_stack, g.scheduler_size);
+    swapcontext(&g.current->context, &g.scheduler);
+    __sanitizer_finish_switch_fiber(g.current->fake_stack, nullptr, nullptr);
 #else
     (void)for_good;
-#endif
-    swapcontext(&g.current->context, &g.scheduler);
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(g.current->fake_stack, nullptr, nullptr);
+    if (_setjmp(g.current->place) == 0) { _longjmp(g.scheduler_place, 1); }
 #endif
 }
 
@@ -131,10 +137,13 @@ inline void switch_to(fiber &f)
     g.current = &f;
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&g.scheduler_fake_stack, f.stack.get(), STACK);
-#endif
     swapcontext(&g.scheduler, &f.context);
-#if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(g.scheduler_fake_stack, nullptr, nullptr);
+#else
+    if (_setjmp(g.scheduler_place) != 0) { return; }
+    if (f.started) { _longjmp(f.place, 1); }
+    f.started = true;
+    setcontext(&f.context);
 #endif
 }
 
@@ -223,7 +232,7 @@ inline void begin_block(block &b, fiber *fibers, unsigned threads, const dim3 &i
     for (unsigned i = 0; i < threads; i++) {
         fiber &f = fibers[i];
         if (!f.stack) { f.stack.reset(new char[STACK]); }
-        f.done = false;
+        f.done = f.started = false;
         f.linear = i;
         f.home = &b;
         f.fake_stack = nullptr;
@@ -262,11 +271,21 @@ inline dim3 block_index(const dim3 &grid_dim, uint64_t i)
                 (unsigned)(i / ((uint64_t)grid_dim.x * grid_dim.y)));
 }
 
+/* A kernel's pointers are device memory (or NULL). */
+template <typename T> void check_argument(const T &)
+{
+}
+template <typename T> void check_argument(T *pointer)
+{
+    if (pointer) { standin_device(pointer, 1, "a kernel", "argument"); }
+}
+
 /* Threads that may meet; `together`: all blocks at once. */
 template <typename Kernel, typename... Arguments>
 int launch(bool together, Kernel kernel, dim3 grid_dim, dim3 block_dim, size_t shared, Arguments... arguments)
 {
     grid &g = state();
+    (check_argument(arguments), ...);
     unsigned threads = block_dim.x * block_dim.y * block_dim.z;
     uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
     if (threads < 1 || threads > 1024 || blocks < 1 || shared > (227 << 10)) { return 9; /* invalid configuration */ }
@@ -295,6 +314,7 @@ template <typename Kernel, typename... Arguments>
 int launch_apart(Kernel kernel, dim3 grid_dim, dim3 block_dim, Arguments... arguments)
 {
     grid &g = state();
+    (check_argument(arguments), ...);
     uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
     if (block_dim.x * block_dim.y * block_dim.z > 1024 || blocks < 1) { return 9; }
     g.grid_dim = grid_dim;

@@ -68,6 +68,10 @@ static spade_status cpu_open(spade_context *context, int index, spade_device **o
 {
     *out = NULL;
     if (index != 0) { return spade_fail(context, SPADE_ERROR_DEVICE, "there is one cpu device, not number %d", index); }
+    if (context->precision != SPADE_NETWORK_FP32) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "the cpu computes in fp32 only, not in %s",
+                          context->precision == SPADE_NETWORK_TF32 ? "tf32" : "bf16");
+    }
     spade_cpu_device *cpu = calloc(1, sizeof *cpu);
     if (!cpu) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: the cpu device"); }
     cpu->base = (spade_device){&spade_backend_cpu, context};
@@ -134,5 +138,11 @@ const spade_backend spade_backend_cpu = {
     .sweep = spade_cpu_sweep,
     .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
     .quadratic_form = spade_cpu_quadratic_form,
+    .inverse = spade_cpu_inverse,
+    .inverse_workspace_bytes = spade_cpu_inverse_workspace_bytes,
+    .eliminate = spade_cpu_eliminate,
+    .refit = spade_cpu_refit,
+    .exact_bytes = spade_cpu_exact_bytes,
+    .exact_lanes = spade_cpu_exact_lanes,
     .libraries = cpu_libraries,
 };

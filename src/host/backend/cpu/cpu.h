@@ -104,7 +104,6 @@ spade_status spade_cpu_pool_plan(spade_op *op);
 spade_status spade_cpu_pool_run(spade_op *op, const spade_op_args *args);
 
 /* ---- global_pool.c: the average of a whole image, in own loops */
-bool spade_cpu_is_global_average(const spade_op_desc *desc);
 spade_status spade_cpu_global_average_run(spade_op *op, const spade_op_args *args);
 
 /* ---- linear.c: matrix products in fixed tiles */
@@ -126,8 +125,6 @@ spade_status spade_cpu_convert_layout_run(spade_op *op, const spade_op_args *arg
 /* Copy a tensor of this shape into another layout. */
 void spade_cpu_convert(const spade_device *device, const spade_shape *shape, spade_layout from, const float *x,
                        spade_layout to, float *y);
-/* Elements between neighbours along each axis of a shape, in its layout. */
-void spade_cpu_strides(const spade_shape *shape, int64_t strides[SPADE_MAX_RANK]);
 
 /* ---- augment.c */
 spade_status spade_cpu_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
@@ -152,5 +149,14 @@ size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n);
 spade_status spade_cpu_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
 size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block);
+
+/* ---- exact.c */
+spade_status spade_cpu_inverse(spade_device *device, spade_factor_args *problems, int n);
+size_t spade_cpu_inverse_workspace_bytes(spade_device *device, int64_t k);
+spade_status spade_cpu_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
+                                 size_t bytes);
+spade_status spade_cpu_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
+size_t spade_cpu_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows);
+int64_t spade_cpu_exact_lanes(spade_device *device);
 
 #endif

@@ -35,6 +35,8 @@ static void cuda_close(spade_device *device)
     if (!device) { return; }
     spade_cuda_device *cuda = spade_cuda_of(device);
     if (cuda->stream) { (void)cudaStreamSynchronize(cuda->stream); }
+    spade_cuda_convolutions_destroy(cuda);
+    spade_cuda_solve_close(cuda);
     if (cuda->dnn) { (void)cudnnDestroy(cuda->dnn); }
     if (cuda->solver) { (void)cusolverDnDestroy(cuda->solver); }
     if (cuda->blas) { (void)cublasDestroy(cuda->blas); }
@@ -57,7 +59,7 @@ static spade_status make_handles(spade_cuda_device *cuda)
 {
     SPADE_CUDA_BLAS(cuda, cublasCreate(&cuda->blas));
     SPADE_CUDA_BLAS(cuda, cublasSetStream(cuda->blas, cuda->stream));
-    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, CUBLAS_PEDANTIC_MATH));
+    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, spade_cuda_math_mode(cuda)));
     SPADE_CUDA_BLAS(cuda, cublasSetAtomicsMode(cuda->blas, CUBLAS_ATOMICS_NOT_ALLOWED));
     SPADE_CUDA_SOLVER(cuda, cusolverDnCreate(&cuda->solver));
     SPADE_CUDA_SOLVER(cuda, cusolverDnSetStream(cuda->solver, cuda->stream));
@@ -144,12 +146,26 @@ const spade_backend spade_backend_cuda = {
     .pack = spade_cuda_pack,
     .run = spade_cuda_run,
     .axpby = spade_cuda_axpby,
+    .augment = spade_cuda_augment,
     .hessian_batch = SPADE_CUDA_HESSIAN_BATCH,
     .hessian_cost = spade_cuda_hessian_cost,
     .hessian_bytes = spade_cuda_hessian_bytes,
     .hessian_workspace_bytes = spade_cuda_hessian_workspace_bytes,
     .hessian_update = spade_cuda_hessian_update,
     .hessian_read = spade_cuda_hessian_read,
+    /* solvers */
+    .condition = spade_cuda_condition,
+    .factor = spade_cuda_factor,
+    .factor_workspace_bytes = spade_cuda_factor_workspace_bytes,
+    .sweep = spade_cuda_sweep,
+    .sweep_workspace_bytes = spade_cuda_sweep_workspace_bytes,
+    .quadratic_form = spade_cuda_quadratic_form,
+    .inverse = spade_cuda_inverse,
+    .inverse_workspace_bytes = spade_cuda_inverse_workspace_bytes,
+    .eliminate = spade_cuda_eliminate,
+    .refit = spade_cuda_refit,
+    .exact_bytes = spade_cuda_exact_bytes,
+    .exact_lanes = spade_cuda_exact_lanes,
     .libraries = cuda_libraries,
 };
 

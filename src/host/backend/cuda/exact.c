@@ -1,0 +1,134 @@
+/* exact.c - the exact solver's rows: elimination orders, weights (kernels/exact.cu, refit.cu). */
+#include "backend/cuda/cuda.h"
+
+enum { LANES_A_PROCESSOR = 2 }; /* rows in the works on a multiprocessor: one's barriers beside another's arithmetic */
+
+typedef struct row_kernel {
+    int (*launch)(spade_stream stream, const spade_exact_batch *batch, int64_t lanes, void *workspace);
+    size_t (*lane_bytes)(int64_t columns, int64_t group);
+    bool counts; /* it reads them */
+} row_kernel;
+
+static size_t refit_bytes(int64_t columns, int64_t group)
+{
+    (void)group;
+    return spade_refit_lane_bytes(columns);
+}
+
+static const row_kernel elimination = {spade_launch_eliminate, spade_exact_lane_bytes, false};
+static const row_kernel refitting = {spade_launch_refit, refit_bytes, true};
+
+int64_t spade_cuda_exact_lanes(spade_device *device)
+{
+    return (int64_t)spade_cuda_of(device)->processors * LANES_A_PROCESSOR;
+}
+
+size_t spade_cuda_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows)
+{
+    int64_t lanes = spade_cuda_exact_lanes(device);
+    size_t order = spade_exact_lane_bytes(columns, group), refit = spade_refit_lane_bytes(columns);
+    return (order > refit ? order : refit) * (size_t)(rows < lanes ? rows : lanes);
+}
+
+/* A batch that is being filled, and the counts of its rows. */
+typedef struct filling {
+    spade_cuda_device *cuda;
+    const row_kernel *kernel;
+    void *workspace;
+    size_t bytes;
+    spade_exact_batch batch;
+    int64_t counts[SPADE_CUDA_RESULTS];
+    int64_t rows;
+} filling;
+
+static spade_status run_batch(filling *f)
+{
+    spade_cuda_device *cuda = f->cuda;
+    if (!f->batch.n) { return SPADE_OK; }
+    int64_t lanes = (int64_t)(f->bytes / f->kernel->lane_bytes(f->batch.columns, f->batch.group));
+    if (f->kernel->counts) {
+        SPADE_TRY(spade_cuda_upload(&cuda->base, cuda->solve->results, f->counts, (size_t)f->rows * sizeof *f->counts));
+    }
+    SPADE_CUDA_LAUNCH(cuda, f->kernel->launch(cuda->stream, &f->batch, lanes, f->workspace));
+    f->batch.n = 0;
+    f->rows = 0;
+    return SPADE_OK;
+}
+
+/* The rows [first, first + rows) of a problem. */
+static void add_rows(filling *f, const spade_exact_args *p, int64_t first, int64_t rows, int *failed)
+{
+    int64_t k = p->columns, groups = k / p->group;
+    spade_exact_kernel *to = &f->batch.problems[f->batch.n++];
+    *to = (spade_exact_kernel){.rows = rows,
+                               .inverse = p->inverse,
+                               .hessian = p->hessian,
+                               .w = p->w + first * k,
+                               .order = p->order + first * groups,
+                               .losses = p->losses + first * groups,
+                               .q = p->q + first * k,
+                               .failed = failed};
+    if (f->kernel->counts) {
+        to->counts = (const int64_t *)f->cuda->solve->results + f->rows;
+        memcpy(f->counts + f->rows, p->counts + first, (size_t)rows * sizeof *f->counts);
+    }
+    f->batch.columns = k;
+    f->batch.group = p->group;
+    f->rows += rows;
+}
+
+static spade_status add_problem(filling *f, const spade_exact_args *p, int *failed)
+{
+    bool alike = p->columns == f->batch.columns && p->group == f->batch.group;
+    if (!alike || f->batch.n == SPADE_SOLVE_BATCH) { SPADE_TRY(run_batch(f)); }
+    for (int64_t first = 0; first < p->rows;) {
+        int64_t left = p->rows - first, room = SPADE_CUDA_RESULTS - f->rows;
+        if (room == 0 || f->batch.n == SPADE_SOLVE_BATCH) {
+            SPADE_TRY(run_batch(f));
+            continue;
+        }
+        int64_t rows = left < room ? left : room;
+        add_rows(f, p, first, rows, failed);
+        first += rows;
+    }
+    return SPADE_OK;
+}
+
+static spade_status run_part(filling *f, spade_exact_args *problems, int n)
+{
+    int failed[SPADE_CUDA_RESULTS], *flags = f->cuda->solve->info;
+    SPADE_TRY(spade_cuda_zero(&f->cuda->base, flags, (size_t)n * sizeof *flags));
+    for (int i = 0; i < n; i++) { SPADE_TRY(add_problem(f, &problems[i], flags + i)); }
+    SPADE_TRY(run_batch(f));
+    SPADE_TRY(spade_cuda_download(&f->cuda->base, failed, flags, (size_t)n * sizeof *failed));
+    for (int i = 0; i < n; i++) { problems[i].status = failed[i] ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
+    return SPADE_OK;
+}
+
+static spade_status run(spade_device *device, const row_kernel *kernel, spade_exact_args *problems, int n,
+                        void *workspace, size_t bytes)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_TRY(spade_cuda_solve_open(cuda));
+    filling *f = calloc(1, sizeof *f);
+    if (!f) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of rows"); }
+    *f = (filling){.cuda = cuda, .kernel = kernel, .workspace = workspace, .bytes = bytes};
+    spade_status status = SPADE_OK;
+    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
+        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
+        status = run_part(f, problems + first, count);
+    }
+    free(f);
+    return status;
+}
+
+spade_status spade_cuda_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
+                                  size_t bytes)
+{
+    return run(device, &elimination, problems, n, workspace, bytes);
+}
+
+spade_status spade_cuda_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes)
+{
+    return run(device, &refitting, problems, n, workspace, bytes);
+}

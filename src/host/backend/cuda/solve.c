@@ -1,0 +1,282 @@
+/*
+ * solve.c - conditioning, factors, inverses, quadratic forms.
+ *
+ * Factors are cuSOLVER's, of the matrix turned around (kernels/factor.cu): a row-major lower triangle is the upper one
+ * of a library that counts columns first. Large problems take turns on a few streams, so that one's panels run beside
+ * another's products; small ones are one launch, a block each.
+ */
+#include <limits.h>
+
+#include "backend/cuda/cuda.h"
+
+/* ---- what the solvers have to themselves */
+
+void spade_cuda_solve_close(spade_cuda_device *cuda)
+{
+    spade_cuda_solve *solve = cuda->solve;
+    if (!solve) { return; }
+    for (int i = 0; i < SPADE_CUDA_LANES; i++) {
+        if (solve->lanes[i]) { (void)cudaStreamSynchronize(solve->lanes[i]); }
+        if (solve->solvers[i]) { (void)cusolverDnDestroy(solve->solvers[i]); }
+        if (solve->done[i]) { (void)cudaEventDestroy(solve->done[i]); }
+        if (solve->lanes[i]) { (void)cudaStreamDestroy(solve->lanes[i]); }
+    }
+    if (solve->begun) { (void)cudaEventDestroy(solve->begun); }
+    if (solve->results) { (void)cudaFreeAsync(solve->results, cuda->stream); }
+    free(solve);
+    cuda->solve = NULL;
+}
+
+static spade_status make_lane(spade_cuda_device *cuda, int i)
+{
+    spade_cuda_solve *solve = cuda->solve;
+    SPADE_CUDA_TRY(cuda, cudaStreamCreateWithFlags(&solve->lanes[i], cudaStreamNonBlocking));
+    SPADE_CUDA_TRY(cuda, cudaEventCreateWithFlags(&solve->done[i], cudaEventDisableTiming));
+    SPADE_CUDA_SOLVER(cuda, cusolverDnCreate(&solve->solvers[i]));
+    SPADE_CUDA_SOLVER(cuda, cusolverDnSetStream(solve->solvers[i], solve->lanes[i]));
+    return SPADE_OK;
+}
+
+static spade_status make_solve(spade_cuda_device *cuda)
+{
+    size_t bytes = SPADE_CUDA_RESULTS * (sizeof(double) + sizeof(int)); /* fixed, as the libraries' own memory is */
+    SPADE_CUDA_TRY(cuda, cudaMallocFromPoolAsync((void **)&cuda->solve->results, bytes, cuda->pool, cuda->stream));
+    cuda->solve->info = (int *)(cuda->solve->results + SPADE_CUDA_RESULTS);
+    SPADE_CUDA_TRY(cuda, cudaEventCreateWithFlags(&cuda->solve->begun, cudaEventDisableTiming));
+    for (int i = 0; i < SPADE_CUDA_LANES; i++) { SPADE_TRY(make_lane(cuda, i)); }
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_solve_open(spade_cuda_device *cuda)
+{
+    if (cuda->solve) { return SPADE_OK; }
+    cuda->solve = calloc(1, sizeof *cuda->solve);
+    if (!cuda->solve) {
+        return spade_fail(cuda->base.context, SPADE_ERROR_MEMORY, "out of memory: streams of a solver");
+    }
+    spade_status status = make_solve(cuda);
+    if (status != SPADE_OK) { spade_cuda_solve_close(cuda); }
+    return status;
+}
+
+/* The lanes wait for what the device's stream has in the works; the stream for the lanes. */
+static spade_status fork_lanes(spade_cuda_device *cuda)
+{
+    spade_cuda_solve *solve = cuda->solve;
+    SPADE_CUDA_TRY(cuda, cudaEventRecord(solve->begun, cuda->stream));
+    for (int i = 0; i < SPADE_CUDA_LANES; i++) {
+        SPADE_CUDA_TRY(cuda, cudaStreamWaitEvent(solve->lanes[i], solve->begun, 0));
+    }
+    return SPADE_OK;
+}
+
+static spade_status join_lanes(spade_cuda_device *cuda)
+{
+    spade_cuda_solve *solve = cuda->solve;
+    for (int i = 0; i < SPADE_CUDA_LANES; i++) {
+        SPADE_CUDA_TRY(cuda, cudaEventRecord(solve->done[i], solve->lanes[i]));
+        SPADE_CUDA_TRY(cuda, cudaStreamWaitEvent(cuda->stream, solve->done[i], 0));
+    }
+    return SPADE_OK;
+}
+
+/* ---- conditioning */
+
+static spade_status condition_part(spade_cuda_device *cuda, spade_condition_args *problems, int n)
+{
+    int failed[SPADE_CUDA_RESULTS], *flags = (int *)cuda->solve->results;
+    for (int first = 0; first < n; first += SPADE_SOLVE_BATCH) {
+        spade_condition_batch batch = {.n = n - first < SPADE_SOLVE_BATCH ? n - first : SPADE_SOLVE_BATCH};
+        for (int i = 0; i < batch.n; i++) {
+            const spade_condition_args *p = &problems[first + i];
+            batch.problems[i] = (spade_condition_kernel){p->k, p->damping, p->hessian, p->dead, flags + first + i};
+        }
+        SPADE_CUDA_LAUNCH(cuda, spade_launch_condition(cuda->stream, &batch));
+    }
+    SPADE_TRY(spade_cuda_download(&cuda->base, failed, flags, (size_t)n * sizeof *failed));
+    for (int i = 0; i < n; i++) { problems[i].status = failed[i] ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_condition(spade_device *device, spade_condition_args *problems, int n)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_TRY(spade_cuda_solve_open(cuda));
+    for (int first = 0; first < n; first += SPADE_CUDA_RESULTS) {
+        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
+        SPADE_TRY(condition_part(cuda, problems + first, count));
+    }
+    return SPADE_OK;
+}
+
+/* ---- factors */
+
+/* cuSOLVER counts in int; 0: its workspace could not be asked for, which the factor itself then reports. */
+static size_t potrf_bytes(spade_cuda_device *cuda, int64_t k)
+{
+    int count = 0;
+    if (k > INT_MAX || cusolverDnDpotrf_bufferSize(cuda->solver, CUBLAS_FILL_MODE_UPPER, (int)k, NULL, (int)k,
+                                                   &count) != CUSOLVER_STATUS_SUCCESS) {
+        return 0;
+    }
+    return (size_t)count * sizeof(double);
+}
+
+size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k)
+{
+    return k <= SPADE_FACTOR_SMALL ? 0 : potrf_bytes(spade_cuda_of(device), k);
+}
+
+static spade_status factor_large(spade_cuda_device *cuda, int lane, const spade_factor_args *p, int *info, int *failed)
+{
+    spade_cuda_solve *solve = cuda->solve;
+    cudaStream_t stream = solve->lanes[lane];
+    int k = (int)p->k, count = (int)(potrf_bytes(cuda, p->k) / sizeof(double));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
+    SPADE_CUDA_SOLVER(cuda, cusolverDnDpotrf(solve->solvers[lane], CUBLAS_FILL_MODE_UPPER, k, p->hessian, k,
+                                             p->workspace, count, info));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_check_factor(stream, p->k, p->hessian, info, failed));
+    return SPADE_OK;
+}
+
+static spade_status factor_small(spade_cuda_device *cuda, const spade_factor_args *problems, int n, int *failed)
+{
+    spade_factor_batch batch = {.n = 0};
+    for (int i = 0; i < n; i++) {
+        const spade_factor_args *p = &problems[i];
+        if (p->k > SPADE_FACTOR_SMALL) { continue; }
+        batch.problems[batch.n++] = (spade_factor_kernel){p->k, p->hessian, failed + i};
+        if (batch.n == SPADE_SOLVE_BATCH) {
+            SPADE_CUDA_LAUNCH(cuda, spade_launch_factor_small(cuda->stream, &batch));
+            batch.n = 0;
+        }
+    }
+    if (batch.n) { SPADE_CUDA_LAUNCH(cuda, spade_launch_factor_small(cuda->stream, &batch)); }
+    return SPADE_OK;
+}
+
+static bool has_large(const spade_factor_args *problems, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (problems[i].k > SPADE_FACTOR_SMALL) { return true; }
+    }
+    return false;
+}
+
+static spade_status factor_part(spade_cuda_device *cuda, spade_factor_args *problems, int n)
+{
+    int failed[SPADE_CUDA_RESULTS], *flags = (int *)cuda->solve->results, large = 0;
+    bool any = has_large(problems, n);
+    spade_status status = SPADE_OK;
+    if (any) { SPADE_TRY(fork_lanes(cuda)); }
+    for (int i = 0; i < n && status == SPADE_OK; i++) {
+        if (problems[i].k <= SPADE_FACTOR_SMALL) { continue; }
+        status = factor_large(cuda, large++ % SPADE_CUDA_LANES, &problems[i], cuda->solve->info + i, flags + i);
+    }
+    if (status == SPADE_OK) { status = factor_small(cuda, problems, n, flags); }
+    spade_status joined = any ? join_lanes(cuda) : SPADE_OK; /* also after a failure: memory is freed in order */
+    SPADE_TRY(status == SPADE_OK ? joined : status);
+    SPADE_TRY(spade_cuda_download(&cuda->base, failed, flags, (size_t)n * sizeof *failed));
+    for (int i = 0; i < n; i++) { problems[i].status = failed[i] ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
+    return SPADE_OK;
+}
+
+static spade_status check_size(const spade_cuda_device *cuda, const spade_factor_args *problems, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (problems[i].k > INT_MAX) {
+            return spade_fail(cuda->base.context, SPADE_ERROR_ARGUMENT, "cuda:%d: a Hessian of %lld columns",
+                              cuda->index, (long long)problems[i].k);
+        }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems, int n)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_TRY(check_size(cuda, problems, n));
+    SPADE_TRY(spade_cuda_solve_open(cuda));
+    for (int first = 0; first < n; first += SPADE_CUDA_RESULTS) {
+        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
+        SPADE_TRY(factor_part(cuda, problems + first, count));
+    }
+    return SPADE_OK;
+}
+
+/* ---- inverses: of the matrix turned around, then turned back */
+
+static int potri_count(spade_cuda_device *cuda, int64_t k)
+{
+    int count = 0;
+    if (k > INT_MAX || cusolverDnDpotri_bufferSize(cuda->solver, CUBLAS_FILL_MODE_UPPER, (int)k, NULL, (int)k,
+                                                   &count) != CUSOLVER_STATUS_SUCCESS) {
+        return 0;
+    }
+    return count;
+}
+
+size_t spade_cuda_inverse_workspace_bytes(spade_device *device, int64_t k)
+{
+    return (size_t)potri_count(spade_cuda_of(device), k) * sizeof(double);
+}
+
+static spade_status invert(spade_cuda_device *cuda, int lane, const spade_factor_args *p, int *info)
+{
+    spade_cuda_solve *solve = cuda->solve;
+    cudaStream_t stream = solve->lanes[lane];
+    int k = (int)p->k, count = potri_count(cuda, p->k);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
+    SPADE_CUDA_SOLVER(cuda, cusolverDnDpotri(solve->solvers[lane], CUBLAS_FILL_MODE_UPPER, k, p->hessian, k,
+                                             p->workspace, count, info));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_mirror(stream, p->k, p->hessian));
+    return SPADE_OK;
+}
+
+/* A diagonal without zeros, which the factor has, always has an inverse: `info` need not be read. */
+spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problems, int n)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    spade_status status = SPADE_OK;
+    SPADE_TRY(check_size(cuda, problems, n));
+    SPADE_TRY(spade_cuda_solve_open(cuda));
+    SPADE_TRY(fork_lanes(cuda));
+    for (int i = 0; i < n && status == SPADE_OK; i++) {
+        int lane = i % SPADE_CUDA_LANES;
+        status = invert(cuda, lane, &problems[i], cuda->solve->info + lane);
+    }
+    spade_status joined = join_lanes(cuda);
+    return status == SPADE_OK ? joined : status;
+}
+
+/* ---- quadratic forms: D H by cuBLAS, where a row-major upper triangle is a lower one and D [rows, k] is k x rows */
+
+static spade_status quadratic_part(spade_cuda_device *cuda, spade_quadratic_args *problems, int n)
+{
+    double results[SPADE_CUDA_RESULTS];
+    const double one = 1, zero = 0;
+    for (int i = 0; i < n; i++) {
+        const spade_quadratic_args *p = &problems[i];
+        int k = (int)p->k, rows = (int)p->rows;
+        SPADE_CUDA_BLAS(cuda, cublasDsymm(cuda->blas, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER, k, rows, &one, p->h, k,
+                                          p->d, k, &zero, p->scratch, k));
+        SPADE_CUDA_LAUNCH(cuda,
+                          spade_launch_dot(cuda->stream, p->rows * p->k, p->d, p->scratch, cuda->solve->results + i));
+    }
+    SPADE_TRY(spade_cuda_download(&cuda->base, results, cuda->solve->results, (size_t)n * sizeof *results));
+    for (int i = 0; i < n; i++) { problems[i].result = results[i]; }
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_TRY(spade_cuda_solve_open(cuda));
+    for (int first = 0; first < n; first += SPADE_CUDA_RESULTS) {
+        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
+        SPADE_TRY(quadratic_part(cuda, problems + first, count));
+    }
+    return SPADE_OK;
+}

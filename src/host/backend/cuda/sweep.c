@@ -1,0 +1,114 @@
+/*
+ * sweep.c - the fast solver's sweeps, panel by panel (kernels/sweep.cu): the panels of one index, of all problems at
+ * hand, are one launch, so that the time of a flight is that of its longest problem.
+ */
+#include "backend/cuda/cuda.h"
+
+static int64_t clip_block(int64_t columns, int64_t block)
+{
+    return block <= 0 || block > columns ? columns : block;
+}
+
+/* Columns of a panel: whole blocks. */
+static int64_t panel_of(int64_t columns, int64_t block)
+{
+    int64_t panel = block >= SPADE_SWEEP_PANEL ? block : SPADE_SWEEP_PANEL / block * block;
+    return panel < columns ? panel : columns;
+}
+
+/* Parts that a gather is summed up from, at most. */
+static int64_t parts_of(int64_t columns, int64_t panel)
+{
+    int64_t before = (columns - 1) / panel * panel; /* columns left of the last panel */
+    return (before + SPADE_SWEEP_DEPTH - 1) / SPADE_SWEEP_DEPTH;
+}
+
+/* A sweep's arrays in its workspace; base NULL: only their size. prune: [blocks] on the device. */
+static size_t lay_out(int64_t rows, int64_t columns, int64_t block, void *base, spade_sweep_kernel *out,
+                      int64_t **prune)
+{
+    size_t used = 0, r = (size_t)rows, number = sizeof(double);
+    block = clip_block(columns, block);
+    int64_t panel = panel_of(columns, block), parts = parts_of(columns, panel);
+    *out = (spade_sweep_kernel){.rows = rows, .columns = columns, .block = block, .panel = panel};
+    *prune = spade_cuda_take(base, &used, (size_t)((columns + block - 1) / block) * sizeof **prune);
+    out->weights = spade_cuda_take(base, &used, r * (size_t)columns * sizeof(float));
+    out->removed = spade_cuda_take(base, &used, r * (size_t)columns * number);
+    out->left = spade_cuda_take(base, &used, r * (size_t)panel * number);
+    out->partial = parts > 1 ? spade_cuda_take(base, &used, r * (size_t)(panel * parts) * number) : NULL;
+    out->scores = spade_cuda_take(base, &used, r * (size_t)block * number);
+    out->errors = spade_cuda_take(base, &used, r * number);
+    return used;
+}
+
+size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block)
+{
+    (void)device;
+    spade_sweep_kernel kernel;
+    int64_t *prune;
+    return lay_out(rows, columns, block, NULL, &kernel, &prune);
+}
+
+static spade_status begin(spade_cuda_device *cuda, const spade_sweep_args *args, spade_sweep_kernel *out)
+{
+    int64_t *prune;
+    lay_out(args->rows, args->columns, args->block, args->workspace, out, &prune);
+    out->keep = args->keep;
+    out->v = args->v;
+    if (args->prune) {
+        size_t blocks = (size_t)((out->columns + out->block - 1) / out->block);
+        SPADE_TRY(spade_cuda_upload(&cuda->base, prune, args->prune, blocks * sizeof *prune));
+        out->prune = prune;
+    }
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_sweep_begin(cuda->stream, out, args->dense, args->dead));
+    return SPADE_OK;
+}
+
+/* Panel `index` of those that have one. */
+static spade_status run_panels(spade_cuda_device *cuda, const spade_sweep_kernel *kernels, int n, int64_t index)
+{
+    spade_sweep_batch batch = {.n = 0};
+    for (int i = 0; i < n; i++) {
+        if (index * kernels[i].panel < kernels[i].columns) { batch.problems[batch.n++] = kernels[i]; }
+        if (batch.n == SPADE_SOLVE_BATCH || (i == n - 1 && batch.n)) {
+            if (index > 0) { SPADE_CUDA_LAUNCH(cuda, spade_launch_sweep_gather(cuda->stream, &batch, index)); }
+            SPADE_CUDA_LAUNCH(cuda, spade_launch_sweep_panel(cuda->stream, &batch, index));
+            batch.n = 0;
+        }
+    }
+    return SPADE_OK;
+}
+
+static spade_status run_part(spade_cuda_device *cuda, spade_sweep_args *problems, spade_sweep_kernel *kernels, int n)
+{
+    double losses[SPADE_CUDA_RESULTS];
+    int64_t panels = 0;
+    for (int i = 0; i < n; i++) {
+        SPADE_TRY(begin(cuda, &problems[i], &kernels[i]));
+        int64_t own = (kernels[i].columns + kernels[i].panel - 1) / kernels[i].panel;
+        panels = own > panels ? own : panels;
+    }
+    for (int64_t index = 0; index < panels; index++) { SPADE_TRY(run_panels(cuda, kernels, n, index)); }
+    for (int i = 0; i < n; i++) {
+        SPADE_CUDA_LAUNCH(
+            cuda, spade_launch_sweep_end(cuda->stream, &kernels[i], problems[i].sparse, cuda->solve->results + i));
+    }
+    SPADE_TRY(spade_cuda_download(&cuda->base, losses, cuda->solve->results, (size_t)n * sizeof *losses));
+    for (int i = 0; i < n; i++) { problems[i].loss = losses[i]; }
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, int n)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    spade_status status = SPADE_OK;
+    SPADE_TRY(spade_cuda_solve_open(cuda));
+    spade_sweep_kernel *kernels = calloc((size_t)n + 1, sizeof *kernels);
+    if (!kernels) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
+    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
+        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
+        status = run_part(cuda, problems + first, kernels + first, count);
+    }
+    free(kernels);
+    return status;
+}

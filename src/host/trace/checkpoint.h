@@ -1,0 +1,36 @@
+/*
+ * checkpoint.h - finished layers of a trace in a folder, so that an interrupted search goes on where it was.
+ *
+ * One file a layer, "SAMPLE-NODE-LAYER.layer": SAMPLE is the hash of network and variants in hexadecimal, so that many
+ * samples share a folder. The file holds a key of everything else that the layer depends on; a file with another key is
+ * of an older request, and is replaced.
+ */
+#ifndef SPADE_TRACE_CHECKPOINT_H
+#define SPADE_TRACE_CHECKPOINT_H
+
+#include "trace/trace_stage.h"
+
+typedef struct spade_checkpoint {
+    spade_context *context;
+    const char *folder; /* borrowed; NULL: there is no checkpoint, loading finds nothing and saving does nothing */
+    uint64_t sample[2]; /* hashes of network and variants */
+} spade_checkpoint;
+
+/* Makes the folder and hashes network and variants; with folder NULL nothing. */
+spade_status spade_checkpoint_open(spade_context *context, const char *folder, const spade_model *model,
+                                   const spade_batch *batch, spade_checkpoint *out);
+/*
+ * What a layer depends on beside its sample: what is asked of it, its sizes (layer: its number), the precision of its
+ * Hessian; source: the layer whose sums its own are a part of, -1: none.
+ */
+uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_model *model, int layer,
+                              const spade_layer_choice *choice, spade_precision hessian, int source);
+/* The layer's weights [rows, columns], zeros, loss and seconds. false: they are not there, or not for this key, and
+ * what `weights` holds is undefined. */
+bool spade_checkpoint_load(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key, float *weights,
+                           spade_trace_layer *info);
+/* A failure is a warning in the log: the search is worth more than its checkpoint. */
+void spade_checkpoint_save(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key,
+                           const float *weights, const spade_trace_layer *info);
+
+#endif

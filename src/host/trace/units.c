@@ -1,0 +1,278 @@
+/* units.c - the problems of a pass: which layers are solved how, for whom; results to the traces and checkpoints. */
+#include "solve/schedule.h"
+#include "trace/search.h"
+
+/* A layer of a part with one way to solve it. */
+typedef struct unit {
+    const spade_part *part;
+    int slot, layer;
+    const spade_layer_choice *choice; /* of its first request: the others differ in sparsity only */
+    int *solution_of;                 /* [requests of the sample]: its solution, -1: not for this request */
+    double *sparsities;               /* [solution_count] */
+    int solution_count;
+    int first;    /* of its problems, one a group */
+    int64_t left; /* groups that are not solved yet */
+} unit;
+
+/* One call of the solver: units with the same spade_solve_options. */
+typedef struct solver_call {
+    spade_context *context;
+    const spade_graph *graph;
+    unit *units;
+    int unit_count;
+    spade_problem *problems;
+    spade_solution *solutions; /* of a problem beside each other */
+    unit **owners;             /* by problem */
+    int count;
+} solver_call;
+
+static bool same_solve(const spade_solve_options *a, const spade_solve_options *b)
+{
+    return a->count == b->count && a->damping == b->damping && a->seed == b->seed;
+}
+
+static bool same_way(const spade_layer_choice *a, const spade_layer_choice *b)
+{
+    return a->solver == b->solver && a->group == b->group && a->block == b->block && a->keep == b->keep &&
+           a->of == b->of && same_solve(&a->solve, &b->solve);
+}
+
+static spade_problem layer_problem(const spade_graph *graph, int layer, const spade_layer_choice *choice, int64_t group,
+                                   spade_solution *solutions, int solution_count)
+{
+    const spade_layer *l = &graph->layers[layer];
+    int64_t rows = l->rows / l->groups;
+    return (spade_problem){.rows = rows,
+                           .columns = l->columns,
+                           .block = choice->block,
+                           .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
+                           .solver = choice->solver,
+                           .group = choice->group,
+                           .keep = choice->keep,
+                           .of = choice->of,
+                           .dense = l->weights + group * rows * l->columns,
+                           .stream = (uint64_t)layer << 32 | (uint64_t)group,
+                           .solutions = solutions,
+                           .solution_count = solution_count};
+}
+
+uint64_t spade_units_bytes(const spade_context *context, const spade_graph *graph, const spade_part *part, int slot)
+{
+    uint64_t most = 0;
+    for (int i = 0; i < part->sample->count; i++) {
+        const spade_request *r = &part->sample->requests[i];
+        int layer = part->layers[slot];
+        if (!spade_request_takes(r, part, slot)) { continue; }
+        spade_problem p = layer_problem(graph, layer, &r->choices[layer], 0, NULL, 0);
+        uint64_t bytes = p.solver == SPADE_SOLVER_EXACT
+                             ? spade_solve_exact_bytes(context, &p, graph->layers[layer].groups)
+                             : spade_solve_workspace(context, &p);
+        if (bytes > most) { most = bytes; }
+    }
+    return most;
+}
+
+/* ---- from requests to units */
+
+static void free_units(unit *units, int count)
+{
+    for (int i = 0; i < count; i++) {
+        free(units[i].solution_of);
+        free(units[i].sparsities);
+    }
+    free(units);
+}
+
+static spade_status open_unit(spade_context *context, const spade_part *part, int slot,
+                              const spade_layer_choice *choice, unit *out)
+{
+    size_t requests = (size_t)part->sample->count;
+    *out = (unit){.part = part, .slot = slot, .layer = part->layers[slot], .choice = choice};
+    out->solution_of = malloc((requests + 1) * sizeof *out->solution_of);
+    out->sparsities = malloc((requests + 1) * sizeof *out->sparsities);
+    if (!out->solution_of || !out->sparsities) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %zu requests", requests);
+    }
+    for (size_t i = 0; i < requests; i++) { out->solution_of[i] = -1; }
+    return SPADE_OK;
+}
+
+static void add_request(unit *u, int request, double sparsity)
+{
+    int at = 0;
+    while (at < u->solution_count && u->sparsities[at] != sparsity) { at++; }
+    if (at == u->solution_count) { u->sparsities[u->solution_count++] = sparsity; }
+    u->solution_of[request] = at;
+}
+
+/* The units of one layer of a part, added to units[0 .. *count). */
+static spade_status add_units(spade_context *context, const spade_part *part, int slot, unit *units, int *count)
+{
+    int first = *count, layer = part->layers[slot];
+    for (int i = 0; i < part->sample->count; i++) {
+        const spade_request *r = &part->sample->requests[i];
+        const spade_layer_choice *choice = &r->choices[layer];
+        if (!spade_request_takes(r, part, slot)) { continue; }
+        int at = first;
+        while (at < *count && !same_way(units[at].choice, choice)) { at++; }
+        if (at == *count) {
+            (*count)++;
+            SPADE_TRY(open_unit(context, part, slot, choice, &units[at]));
+        }
+        add_request(&units[at], i, choice->sparsity);
+    }
+    return SPADE_OK;
+}
+
+/* ---- from units to problems */
+
+static spade_request *owner_of(const unit *u, int solution)
+{
+    int i = 0;
+    while (u->solution_of[i] != solution) { i++; }
+    return &u->part->sample->requests[i];
+}
+
+static void add_problems(solver_call *call, unit *u, spade_solution **next)
+{
+    const spade_layer *l = &call->graph->layers[u->layer];
+    u->first = call->count;
+    u->left = l->groups;
+    for (int64_t g = 0; g < l->groups; g++) {
+        int at = call->count++;
+        int64_t offset = g * (l->rows / l->groups) * l->columns;
+        for (int s = 0; s < u->solution_count; s++) {
+            (*next)[s] = (spade_solution){.sparsity = u->sparsities[s],
+                                          .sparse = owner_of(u, s)->trace->base.overlay[u->layer] + offset};
+        }
+        call->problems[at] = layer_problem(call->graph, u->layer, u->choice, g, *next, u->solution_count);
+        call->problems[at].pool = (int)(u - call->units) + 1;
+        call->owners[at] = u;
+        *next += u->solution_count;
+    }
+}
+
+static void close_call(solver_call *call)
+{
+    free(call->problems);
+    free(call->solutions);
+    free(call->owners);
+}
+
+/* The problems of all units that are solved with these options. */
+static spade_status open_call(solver_call *call, const spade_solve_options *solve)
+{
+    size_t problems = 0, solutions = 0;
+    for (int i = 0; i < call->unit_count; i++) {
+        const unit *u = &call->units[i];
+        if (!same_solve(&u->choice->solve, solve)) { continue; }
+        problems += (size_t)call->graph->layers[u->layer].groups;
+        solutions += (size_t)call->graph->layers[u->layer].groups * (size_t)u->solution_count;
+    }
+    call->problems = calloc(problems + 1, sizeof *call->problems);
+    call->solutions = calloc(solutions + 1, sizeof *call->solutions);
+    call->owners = calloc(problems + 1, sizeof *call->owners);
+    if (!call->problems || !call->solutions || !call->owners) {
+        return spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of %zu problems", problems);
+    }
+    spade_solution *next = call->solutions;
+    for (int i = 0; i < call->unit_count; i++) {
+        if (same_solve(&call->units[i].choice->solve, solve)) { add_problems(call, &call->units[i], &next); }
+    }
+    return SPADE_OK;
+}
+
+/* ---- the solver's questions and results */
+
+static spade_status fetch(void *user, int problem, double *hessian)
+{
+    const solver_call *call = user;
+    const unit *u = call->owners[problem];
+    return spade_hessian_read(u->part->hessians, u->slot, problem - u->first, hessian);
+}
+
+/* All groups of a unit are solved: sums in the order of the groups, for every request. */
+static void finish_unit(const solver_call *call, const unit *u)
+{
+    const spade_layer *l = &call->graph->layers[u->layer];
+    size_t bytes = (size_t)(l->rows * l->columns) * sizeof(float);
+    for (int i = 0; i < u->part->sample->count; i++) {
+        int solution = u->solution_of[i];
+        if (solution < 0) { continue; }
+        spade_request *r = &u->part->sample->requests[i], *owner = owner_of(u, solution);
+        spade_trace_layer *info = &r->trace->layers[u->layer];
+        info->zeros = 0;
+        info->loss = info->seconds = 0;
+        for (int64_t p = u->first; p < u->first + l->groups; p++) {
+            info->zeros += call->problems[p].solutions[solution].zeros;
+            info->loss += call->problems[p].solutions[solution].loss;
+            info->seconds += call->problems[p].seconds / u->solution_count;
+        }
+        info->solved = true;
+        if (r != owner) { memcpy(r->trace->base.overlay[u->layer], owner->trace->base.overlay[u->layer], bytes); }
+        r->wanted[u->layer] = false;
+        spade_request_save(r, u->layer);
+    }
+}
+
+static void done(void *user, int problem)
+{
+    const solver_call *call = user;
+    if (--call->owners[problem]->left == 0) { finish_unit(call, call->owners[problem]); }
+}
+
+static spade_status name_failure(const solver_call *call, spade_status status)
+{
+    for (int p = 0; p < call->count; p++) {
+        if (call->problems[p].status == SPADE_OK) { continue; }
+        const spade_layer *l = &call->graph->layers[call->owners[p]->layer];
+        return spade_fail(
+            call->context, call->problems[p].status,
+            "layer %s, group %d: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped",
+            l->name, p - call->owners[p]->first, (long long)l->columns, (long long)l->columns);
+    }
+    return status;
+}
+
+/* Whether these options were those of an earlier unit: then they have been solved with it. */
+static bool is_repeated(const solver_call *call, int index)
+{
+    for (int i = 0; i < index; i++) {
+        if (same_solve(&call->units[i].choice->solve, &call->units[index].choice->solve)) { return true; }
+    }
+    return false;
+}
+
+static spade_status solve_units(solver_call *call)
+{
+    for (int i = 0; i < call->unit_count; i++) {
+        const spade_solve_options *solve = &call->units[i].choice->solve;
+        if (is_repeated(call, i)) { continue; }
+        call->count = 0;
+        spade_status status = open_call(call, solve);
+        if (status == SPADE_OK) {
+            status = spade_solve_fetched(call->context, solve, call->problems, call->count, fetch, done, call);
+        }
+        if (status == SPADE_ERROR_NUMERICAL) { status = name_failure(call, status); }
+        close_call(call);
+        SPADE_TRY(status);
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_units_solve(spade_context *context, const spade_graph *graph, const spade_part *parts, int count)
+{
+    size_t most = 0;
+    for (int i = 0; i < count; i++) { most += (size_t)parts[i].count * (size_t)parts[i].sample->count; }
+    solver_call call = {.context = context, .graph = graph, .units = calloc(most + 1, sizeof *call.units)};
+    if (!call.units) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %zu layers", most); }
+    spade_status status = SPADE_OK;
+    for (int i = 0; i < count && status == SPADE_OK; i++) {
+        for (int slot = 0; slot < parts[i].count && status == SPADE_OK; slot++) {
+            status = add_units(context, &parts[i], slot, call.units, &call.unit_count);
+        }
+    }
+    if (status == SPADE_OK) { status = solve_units(&call); }
+    free_units(call.units, call.unit_count);
+    return status;
+}

@@ -1,0 +1,71 @@
+/* solver_factor.c - stand-in for cuSOLVER's Cholesky factorisation and the inverse from it, in LAPACK's terms. */
+#include <cusolverDn.h>
+#include <lapacke.h>
+
+#include "standin.h"
+
+enum { BLOCK = 32 }; /* of the workspace that is asked for, and then required: n x BLOCK numbers */
+
+static cusolverStatus_t workspace_size(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, int lda, int *size)
+{
+    standin_require(handle && size && (uplo == CUBLAS_FILL_MODE_LOWER || uplo == CUBLAS_FILL_MODE_UPPER), "bufferSize",
+                    "a handle, a triangle");
+    if (n < 0 || lda < (n > 1 ? n : 1)) { return CUSOLVER_STATUS_INVALID_VALUE; }
+    *size = n * BLOCK;
+    return CUSOLVER_STATUS_SUCCESS;
+}
+
+/* Arguments of a factorisation in place. */
+static cusolverStatus_t check(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, const double *a, int lda,
+                              const double *work, int lwork, const int *info, const char *call)
+{
+    int needed;
+    cusolverStatus_t status = workspace_size(handle, uplo, n, lda, &needed);
+    if (status != CUSOLVER_STATUS_SUCCESS) { return status; }
+    if (lwork < needed) { return CUSOLVER_STATUS_INVALID_VALUE; }
+    standin_device(a, ((size_t)lda * (size_t)(n > 0 ? n - 1 : 0) + (size_t)n) * sizeof *a, call, "A");
+    standin_device(work, (size_t)lwork * sizeof *work, call, "workspace");
+    standin_device(info, sizeof *info, call, "devInfo");
+    return CUSOLVER_STATUS_SUCCESS;
+}
+
+static void spoil(double *work, int lwork)
+{
+    for (int i = 0; i < lwork; i++) { work[i] = -1e300; } /* it is the library's */
+}
+
+cusolverStatus_t cusolverDnDpotrf_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a,
+                                             int lda, int *lwork)
+{
+    (void)a; /* only its shape counts */
+    return workspace_size(handle, uplo, n, lda, lwork);
+}
+
+cusolverStatus_t cusolverDnDpotrf(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a, int lda,
+                                  double *work, int lwork, int *info)
+{
+    cusolverStatus_t status = check(handle, uplo, n, a, lda, work, lwork, info, "cusolverDnDpotrf");
+    if (status != CUSOLVER_STATUS_SUCCESS) { return status; }
+    if (standin_fails("cusolverDnDpotrf")) { return CUSOLVER_STATUS_EXECUTION_FAILED; }
+    spoil(work, lwork);
+    *info = standin_fails("potrf") ? 1 : (int)LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, uplo ? 'U' : 'L', n, a, lda);
+    return CUSOLVER_STATUS_SUCCESS;
+}
+
+cusolverStatus_t cusolverDnDpotri_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a,
+                                             int lda, int *lwork)
+{
+    (void)a;
+    return workspace_size(handle, uplo, n, lda, lwork);
+}
+
+cusolverStatus_t cusolverDnDpotri(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a, int lda,
+                                  double *work, int lwork, int *info)
+{
+    cusolverStatus_t status = check(handle, uplo, n, a, lda, work, lwork, info, "cusolverDnDpotri");
+    if (status != CUSOLVER_STATUS_SUCCESS) { return status; }
+    if (standin_fails("cusolverDnDpotri")) { return CUSOLVER_STATUS_EXECUTION_FAILED; }
+    spoil(work, lwork);
+    *info = (int)LAPACKE_dpotri_work(LAPACK_COL_MAJOR, uplo ? 'U' : 'L', n, a, lda);
+    return CUSOLVER_STATUS_SUCCESS;
+}
