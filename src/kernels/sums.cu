@@ -9,12 +9,19 @@ namespace
 
 enum { CHANNELS = 32, SLICES = 8 };
 
+#if defined(SPADE_EMULATE)
+#define UNROLL _Pragma("GCC unroll 64")
+#else
+#define UNROLL _Pragma("unroll")
+#endif
+
 /* Everything a sum needs to know; handed to the kernel by value. */
 struct problem {
     spade_sums_kernel sums;
     spade_patch_kernel patches;
     spade_lags_kernel lags;
     int images, entries;
+    int first; /* entries before it are another kernel's */
 };
 
 /* Pixels (y + i * step0, x + j * step1), i < rows, j < columns, times those `offset` numbers further on. */
@@ -122,7 +129,7 @@ __device__ rectangle tap_rectangle(const problem &p, int entry)
 __global__ void sum_products(const __grid_constant__ problem p, double *partial)
 {
     __shared__ double slices[SLICES][CHANNELS];
-    int all = p.patches.groups * p.patches.channels, entry = blockIdx.y;
+    int all = p.patches.groups * p.patches.channels, entry = p.first + blockIdx.y;
     int c = blockIdx.x * CHANNELS + threadIdx.x, slice = threadIdx.y;
     rectangle r = {0, 0, 0, 0, {1, 1}, 0};
     if (p.sums == SPADE_SUMS_CELLS) {
@@ -154,6 +161,81 @@ __global__ void sum_products(const __grid_constant__ problem p, double *partial)
             partial[((int64_t)image * p.entries + entry) * all + c] = sum;
         }
         if (image + (int)gridDim.z < p.images) { __syncthreads(); } /* before slices are written again */
+    }
+}
+
+/*
+ * The two kernels below are the common cases of sum_products: all sums of one image at once, in registers, so that a
+ * pixel is read once for all of them. A block of (32 channels, 8 slices) per 32 channels and image; slices are added in
+ * their order.
+ */
+template <int COUNT>
+__device__ void add_slices(const double (&sums)[COUNT], const int first, bool inside, double *partial, int64_t step)
+{
+    __shared__ double slices[SLICES][CHANNELS];
+    int slice = threadIdx.y;
+    UNROLL
+    for (int i = 0; i < COUNT; i++) {
+        slices[slice][threadIdx.x] = sums[i];
+        __syncthreads();
+        if (slice == 0 && inside) {
+            double sum = sums[i];
+            for (int s = 1; s < SLICES; s++) { sum += slices[s][threadIdx.x]; }
+            partial[(first + i) * step] = sum;
+        }
+        __syncthreads();
+    }
+}
+
+/* Half of the lags of the whole image, which is at least as large as the kernel, REACH x REACH. */
+template <int REACH> __global__ void sum_whole_lags(const __grid_constant__ problem p, double *partial)
+{
+    constexpr int ROW = 2 * REACH - 1, HALF = (ROW * ROW + 1) / 2;
+    const spade_patch_kernel &q = p.patches;
+    int all = q.groups * q.channels, c = blockIdx.x * CHANNELS + threadIdx.x, area = q.size[0] * q.size[1];
+    for (int image = blockIdx.z; image < p.images; image += gridDim.z) {
+        const float *x = q.x + image * q.stride_n + c * q.stride_c;
+        double sums[HALF] = {};
+        for (int at = threadIdx.y; c < all && at < area; at += SLICES) {
+            int row = at / q.size[1], column = at % q.size[1];
+            const float *pixel = x + row * q.stride_h + column * q.stride_w;
+            double value = (double)*pixel;
+            UNROLL
+            for (int h = 0; h < HALF; h++) {
+                int down = (REACH - 1 + h) / ROW, right = (REACH - 1 + h) % ROW - REACH + 1;
+                bool inside = row + down < q.size[0] && column + right >= 0 && column + right < q.size[1];
+                if (inside) { sums[h] += value * (double)pixel[down * q.stride_h + right * q.stride_w]; }
+            }
+        }
+        add_slices<HALF>(sums, HALF - 1, c < all, partial + (int64_t)image * p.entries * all + c, all);
+    }
+}
+
+/* All pairs of taps of a kernel EDGE x EDGE. */
+template <int EDGE> __global__ void sum_tap_pairs(const __grid_constant__ problem p, double *partial)
+{
+    constexpr int TAPS = EDGE * EDGE, PAIRS = TAPS * (TAPS + 1) / 2;
+    const spade_patch_kernel &q = p.patches;
+    int all = q.groups * q.channels, c = blockIdx.x * CHANNELS + threadIdx.x, area = q.output[0] * q.output[1];
+    for (int image = blockIdx.z; image < p.images; image += gridDim.z) {
+        const float *x = q.x + image * q.stride_n + c * q.stride_c;
+        double sums[PAIRS] = {};
+        for (int at = threadIdx.y; c < all && at < area; at += SLICES) {
+            int top = at / q.output[1] * q.stride[0] - q.pad[0], left = at % q.output[1] * q.stride[1] - q.pad[1];
+            double taps[TAPS];
+            UNROLL
+            for (int i = 0; i < TAPS; i++) {
+                int row = top + i / EDGE * q.dilation[0], column = left + i % EDGE * q.dilation[1];
+                bool inside = row >= 0 && row < q.size[0] && column >= 0 && column < q.size[1];
+                taps[i] = inside ? (double)x[row * q.stride_h + column * q.stride_w] : 0;
+            }
+            UNROLL
+            for (int j = 0; j < TAPS; j++) {
+                UNROLL
+                for (int i = 0; i <= j; i++) { sums[j * (j + 1) / 2 + i] += taps[i] * taps[j]; }
+            }
+        }
+        add_slices<PAIRS>(sums, 0, c < all, partial + (int64_t)image * p.entries * all + c, all);
     }
 }
 
@@ -200,15 +282,42 @@ int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *pat
     }
 }
 
+/* The entries that have a kernel of their own: the first ones, *first of them. */
+static int launch_common(spade_stream stream, const problem &p, dim3 grid, double *partial, int *first)
+{
+    const spade_patch_kernel &q = p.patches;
+    dim3 threads(CHANNELS, SLICES);
+    int edge = q.kernel[0] == q.kernel[1] ? q.kernel[0] : 0;
+    bool whole = p.sums == SPADE_SUMS_LAGS && q.size[0] >= edge && q.size[1] >= edge;
+    grid.y = 1;
+    *first = 0;
+    if (p.sums == SPADE_SUMS_TAPS && edge == 3) {
+        *first = p.entries;
+        return SPADE_LAUNCH(sum_tap_pairs<3>, grid, threads, 0, stream, p, partial);
+    }
+    if (whole && edge == 3) {
+        *first = 5 * 5;
+        return SPADE_LAUNCH(sum_whole_lags<3>, grid, threads, 0, stream, p, partial);
+    }
+    if (whole && edge == 5) {
+        *first = 9 * 9;
+        return SPADE_LAUNCH(sum_whole_lags<5>, grid, threads, 0, stream, p, partial);
+    }
+    return 0;
+}
+
 int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_kernel patches,
                       const spade_lags_kernel *lags, int images, double alpha, double *partial, double *accumulator)
 {
-    problem p = {sums, patches, {}, images, (int)spade_sums_entries(sums, &patches, lags)};
+    problem p = {sums, patches, {}, images, (int)spade_sums_entries(sums, &patches, lags), 0};
     if (lags) { p.lags = *lags; }
     int all = patches.groups * patches.channels;
-    dim3 grid((unsigned)(all + CHANNELS - 1) / CHANNELS, (unsigned)p.entries,
-              (unsigned)(images < 65535 ? images : 65535));
-    int result = SPADE_LAUNCH(sum_products, grid, dim3(CHANNELS, SLICES), 0, stream, p, partial);
+    dim3 grid((unsigned)(all + CHANNELS - 1) / CHANNELS, 1, (unsigned)(images < 65535 ? images : 65535));
+    int result = launch_common(stream, p, grid, partial, &p.first);
+    if (!result && p.first < p.entries) {
+        grid.y = (unsigned)(p.entries - p.first);
+        result = SPADE_LAUNCH(sum_products, grid, dim3(CHANNELS, SLICES), 0, stream, p, partial);
+    }
     if (result) { return result; }
     return SPADE_LAUNCH_APART(add_partials, spade_blocks((int64_t)p.entries * all), SPADE_THREADS, stream, p, alpha,
                               (const double *)partial, accumulator);

@@ -294,7 +294,7 @@ static void test_depthwise(void **state)
                           .stride = {1 + t % 3 / 2, 1 + t % 3 / 2},
                           .dilation = {1, 1},
                           .pad = {k / 2, k / 2, k / 2, k / 2}};
-        spade_patches p = convolution(t < 5 ? 2 : 1, c, 11, 9, w, c, t == 2 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST);
+        spade_patches p = convolution(t % 2 ? 1 : 2, c, 11, 9, w, c, t == 2 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST);
         check(&count, &p);
     }
 }
@@ -353,6 +353,73 @@ static void test_stride_one_large(void **state)
     check(&count, &b);
 }
 
+/* Shapes that are worked on in several pieces on a GPU, too large for the definition: against the processor's float64.
+ */
+static void check_large(uint32_t *count, spade_patches p, spade_hessian_form form)
+{
+    if (!contexts[GPU]) { return; }
+    spade_device *cpu = contexts[TWO_THREADS]->device;
+    float *x = random_input(count, &p.x, false);
+    int64_t k = columns_of(&p);
+    size_t bytes;
+    double *expected = malloc((size_t)(k * k) * sizeof *expected);
+    p.form = form;
+    p.precision = SPADE_FP64;
+    void *accumulator = run_update(cpu, &p, x, 0.37, &bytes);
+    assert_int_equal(cpu->backend->hessian_read(cpu, &p, accumulator, 0, -1, expected), SPADE_OK);
+    cpu->backend->free(cpu, accumulator, bytes);
+    for (int precision = SPADE_FP32; precision <= SPADE_FP64; precision++) {
+        p.precision = (spade_precision)precision;
+        check_form(contexts[GPU]->device, &p, x, expected);
+    }
+    free(expected);
+    free(x);
+}
+
+static void test_several_pieces(void **state)
+{
+    (void)state;
+    uint32_t count = 6000000;
+    spade_window five = {.kernel = {5, 5}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {2, 2, 2, 2}};
+    spade_window row = {.kernel = {1, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {0, 1, 0, 1}};
+    spade_window two = {.kernel = {3, 3}, .stride = {2, 2}, .dilation = {1, 1}, .pad = {1, 1, 1, 1}};
+    /* border pixels; bands of frequencies; steps of chunks */
+    check_large(&count, convolution(20, 64, 8, 260, five, 1, SPADE_CHANNELS_LAST), SPADE_HESSIAN_SPECTRAL);
+    check_large(&count, convolution(2, 64, 40, 260, row, 1, SPADE_CHANNELS_LAST), SPADE_HESSIAN_SPECTRAL);
+    check_large(&count, convolution(10, 64, 112, 112, two, 1, SPADE_CHANNELS_LAST), SPADE_HESSIAN_UNFOLD);
+}
+
+/* On the emulated GPU, whose libraries fail when they are told to; counted from the process's first call. */
+static void test_failures(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"cublasSgemmStridedBatched", "cublasDgemmStridedBatched"};
+    const char *library = getenv("SPADE_CUDA_LIBRARY");
+    if (!contexts[GPU] || !library || !strstr(library, "emulated")) { return; }
+    spade_device *device = contexts[GPU]->device;
+    const spade_backend *backend = device->backend;
+    spade_window three = {.kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {1, 1, 1, 1}};
+    for (int precision = SPADE_FP32; precision <= SPADE_FP64; precision++) {
+        spade_patches p = convolution(1, 4, 5, 5, three, 1, SPADE_CHANNELS_LAST);
+        p.precision = (spade_precision)precision;
+        for (int i = 0; i < 2; i++) {
+            p.form = i ? SPADE_HESSIAN_SPECTRAL : SPADE_HESSIAN_UNFOLD;
+            size_t bytes = backend->hessian_bytes(device, &p), space = backend->hessian_workspace_bytes(device, &p);
+            void *h = device_memory(device, bytes), *workspace = device_memory(device, space);
+            void *x = device_memory(device, 100 * sizeof(float));
+            assert_int_equal(backend->zero(device, x, 100 * sizeof(float)), SPADE_OK);
+            setenv("SPADE_STANDIN_FAIL", calls[precision], 1); /* its first call */
+            spade_status status = backend->hessian_update(device, &p, x, 1, h, workspace);
+            unsetenv("SPADE_STANDIN_FAIL");
+            assert_int_equal(status, i ? SPADE_OK : SPADE_ERROR_DEVICE);
+            if (!i) { assert_non_null(strstr(spade_message(contexts[GPU]), calls[precision])); }
+            backend->free(device, x, 100 * sizeof(float));
+            backend->free(device, workspace, space);
+            backend->free(device, h, bytes);
+        }
+    }
+}
+
 /* A GPU does without shifts: backend/cuda/hessian.h says why. */
 static void test_every_form_was_compared(void **state)
 {
@@ -368,13 +435,11 @@ static void test_every_form_was_compared(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_convolutions),
-        cmocka_unit_test(test_depthwise),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_stride_one),
-        cmocka_unit_test(test_stride_one_large),
-        cmocka_unit_test(test_every_form_was_compared),
+        cmocka_unit_test(test_failures), /* first: it counts calls */
+        cmocka_unit_test(test_convolutions),   cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_large),          cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_stride_one),     cmocka_unit_test(test_stride_one_large),
+        cmocka_unit_test(test_several_pieces), cmocka_unit_test(test_every_form_was_compared),
     };
     return cmocka_run_group_tests_name("hessian", tests, open_devices, close_devices);
 }

@@ -233,7 +233,7 @@ typedef struct spade_backend {
      * diagonal. tap >= 0: only that kernel position's block, [channels, channels]. `cost`: of one update by the form
      * that the patches name, in units of the backend's own, from shapes only; negative where the form does not apply.
      * `hessian_batch`: images of the micro-batch that updates are made for. Fixed: results depend on it in the last
-     * bits. Fewer images need no more workspace.
+     * bits.
      */
     int64_t hessian_batch;
     double (*hessian_cost)(spade_device *device, const spade_patches *patches);

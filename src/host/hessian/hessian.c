@@ -67,10 +67,11 @@ uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precisio
     return model->context->device->backend->hessian_bytes(model->context->device, &patches) + rows;
 }
 
-size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
+/* One update of n images, and of rows that waited for it. */
+static size_t update_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     const spade_backend *backend = model->context->device->backend;
-    spade_patches patches = spade_hessian_patches(model, layer, micro_batch(model->context, n), precision);
+    spade_patches patches = spade_hessian_patches(model, layer, n, precision);
     size_t bytes = backend->hessian_workspace_bytes(model->context->device, &patches);
     int64_t columns = model->graph.layers[layer].columns, rows = waiting_rows(&patches, columns);
     if (!rows) { return bytes; }
@@ -78,6 +79,15 @@ size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_
     patches.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
     size_t waiting = backend->hessian_workspace_bytes(model->context->device, &patches);
     return waiting > bytes ? waiting : bytes;
+}
+
+size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
+{
+    int64_t full = micro_batch(model->context, n);
+    size_t bytes = update_bytes(model, layer, full, precision);
+    /* the last micro-batch may be smaller and yet take more: its pieces are cut otherwise */
+    size_t last = n % full ? update_bytes(model, layer, n % full, precision) : 0;
+    return last > bytes ? last : bytes;
 }
 
 /* ---- accumulators */
@@ -175,7 +185,7 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers,
     for (int i = 0; i < count; i++) {
         if (p->hessians->accumulators[i].source != i) { continue; }
         p->wanted[layers[i]] = true;
-        size_t bytes = spade_hessian_workspace_bytes(p->model, layers[i], full, precision);
+        size_t bytes = spade_hessian_workspace_bytes(p->model, layers[i], dims[0], precision);
         if (bytes > p->workspace_bytes) { p->workspace_bytes = bytes; }
     }
     if (p->workspace_bytes) {

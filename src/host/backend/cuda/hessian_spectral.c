@@ -201,7 +201,8 @@ double spade_cuda_spectral_cost(const spade_patches *patches)
     double images = (double)s.images, c = (double)s.lags.channels, groups = (double)s.lags.groups, all = (double)s.all;
     double height = (double)s.lags.axis[0].size, width = (double)s.lags.axis[1].size, rows = (double)s.rows;
     double frequencies = rows * (double)s.columns, panels = (double)spade_cuda_gram_panels(s.lags.channels);
-    double bands = (double)((s.rows + s.band - 1) / s.band), square = (double)s.square, half = (double)s.half;
+    int64_t band_count = (s.rows + s.band - 1) / s.band;
+    double bands = (double)band_count, square = (double)s.square, half = (double)s.half;
     double cost = spade_cuda_product_cost(2 * rows, width * all, height, images);
     cost += 2 * spade_cuda_product_cost((double)s.columns, all, 2 * width, images * rows);
     cost += spade_cuda_product_cost(c, c, images * 2, frequencies * groups) * (panels + 1) / (2 * panels);

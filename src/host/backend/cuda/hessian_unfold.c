@@ -45,7 +45,8 @@ static unfold resolve(const spade_patches *patches, const float *x, void *worksp
     /* from the whole chunk's size: fewer positions never take more memory */
     int64_t gathered = u.plain ? 0 : u.chunk * u.row * (int64_t)u.element;
     int64_t product = u.fp64 ? 0 : u.row * k * (int64_t)sizeof(float);
-    u.chunks = at_least_one(PIECE_BYTES / (gathered > product ? gathered : product));
+    int64_t piece = gathered > product ? gathered : product;
+    u.chunks = at_least_one(PIECE_BYTES / at_least_one(piece));
     if (u.chunk > count) { u.chunk = count; }
     int64_t most = u.chunk > 0 ? (count + u.chunk - 1) / u.chunk : 0;
     if (u.chunks > most) { u.chunks = most; }
