@@ -18,6 +18,9 @@ extern "C" {
 
 typedef struct spade_context spade_context;
 
+/* Of products and sums, where there is a choice. */
+typedef enum spade_precision { SPADE_FP32, SPADE_FP64 } spade_precision;
+
 typedef enum spade_log_level { SPADE_LOG_WARNING, SPADE_LOG_INFO, SPADE_LOG_DEBUG } spade_log_level;
 
 /* Receives one line without its newline. Called on the thread that made the spade call. */

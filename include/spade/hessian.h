@@ -15,8 +15,6 @@
 extern "C" {
 #endif
 
-typedef enum spade_precision { SPADE_FP32, SPADE_FP64 } spade_precision;
-
 typedef struct spade_hessians spade_hessians;
 
 /*

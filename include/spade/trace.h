@@ -41,7 +41,7 @@ typedef struct spade_layer_rule {
 typedef struct spade_trace_options {
     spade_solve_options solve;
     spade_solver solver;           /* SPADE_SOLVER_FAST */
-    spade_precision hessian;       /* SPADE_FP32 */
+    spade_precision hessian;       /* SPADE_FP32; SPADE_FP64: the sweep is float64, too, whatever `solve` says */
     double sparsity;               /* 0.5, of every prunable layer */
     const spade_layer_rule *rules; /* exceptions, borrowed */
     int rule_count;

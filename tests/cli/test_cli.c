@@ -258,12 +258,55 @@ static void test_trace(void **state)
     folder_remove(folder);
 }
 
+static json_t *layer_named(const json_t *result, const char *name)
+{
+    size_t index;
+    json_t *item;
+    json_array_foreach(json_object_get(result, "layers"), index, item)
+    {
+        if (strcmp(json_string_value(json_object_get(item, "name")), name) == 0) { return item; }
+    }
+    fail_msg("no layer %s", name);
+    return NULL;
+}
+
+/* Rules of a configuration, and an option that wins over those of its key. */
+static void test_rules(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[512];
+    snprintf(path, sizeof path, "%s/rules.yaml", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("sparsity: 0.5\nvariants: 8\nresize: 0\nrules:\n- {layers: \"layer1.*\", sparsity: 0.9, solver: magnitude}\n"
+          "- {layers: fc, nm: 2:4}\n- {layers: \"layer2.*\", sparsity: 0}\n",
+          file);
+    fclose(file);
+    command_result result =
+        command_run("trace " MODEL " " PICTURE " -o %s/x.onnx --config %s --solver fast --json", folder, path);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    json_t *json = json_loads(result.out, 0, NULL);
+    assert_non_null(json);
+    assert_true(json_number_value(json_object_get(layer_named(json, "layer1.0.conv1"), "sparsity")) == 0.9);
+    assert_true(json_number_value(json_object_get(layer_named(json, "layer3.0.conv1"), "sparsity")) == 0.5);
+    assert_true(json_is_false(json_object_get(layer_named(json, "layer2.0.conv1"), "solved")));
+    json_t *fc = layer_named(json, "fc");
+    assert_true(json_number_value(json_object_get(fc, "zeros")) * 2 ==
+                json_number_value(json_object_get(fc, "weights")));
+    const json_t *rules = json_object_get(json_object_get(json, "configuration"), "rules");
+    assert_int_equal(json_array_size(rules), 3); /* the solver's is taken back */
+    assert_string_equal(json_string_value(json_object_get(json_array_get(rules, 1), "nm")), "2:4");
+    json_decref(json);
+    command_clear(&result);
+    folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help),    cmocka_unit_test(test_usage_errors),    cmocka_unit_test(test_info),
         cmocka_unit_test(test_explain), cmocka_unit_test(test_masks_and_names), cmocka_unit_test(test_reproducible),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_trace),   cmocka_unit_test(test_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,14 +149,15 @@ typedef struct spade_factor_args {
 /* The fast solver's sweep over one matrix of weights. */
 typedef struct spade_sweep_args {
     int64_t rows, columns, block;
-    const int64_t *prune; /* host: weights to prune in each block, ceil(columns/block) numbers; NULL: n:m */
-    int64_t keep;         /* n:m: weights of a block that stay in each row */
-    const double *v;      /* [columns, columns] from factor */
-    const float *dense;   /* [rows, columns] */
-    const uint8_t *dead;  /* [columns] from condition: these columns count as zero */
-    float *sparse;        /* [rows, columns] out; may be `dense` */
-    void *workspace;      /* sweep_workspace_bytes */
-    double loss;          /* out, host */
+    const int64_t *prune;      /* host: weights to prune in each block, ceil(columns/block) numbers; NULL: n:m */
+    int64_t keep;              /* n:m: weights of a block that stay in each row */
+    spade_precision precision; /* at least; of the products with finished panels (spade/solve.h) */
+    const double *v;           /* [columns, columns] from factor */
+    const float *dense;        /* [rows, columns] */
+    const uint8_t *dead;       /* [columns] from condition: these columns count as zero */
+    float *sparse;             /* [rows, columns] out; may be `dense` */
+    void *workspace;           /* sweep_workspace_bytes */
+    double loss;               /* out, host */
 } spade_sweep_args;
 
 /* tr (d h d^T): the loss of weights that were found in another way. */
@@ -246,7 +247,8 @@ typedef struct spade_backend {
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
     size_t (*factor_workspace_bytes)(spade_device *device, int64_t k);
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
-    size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block);
+    size_t (*sweep_workspace_bytes)(spade_device *device, int64_t rows, int64_t columns, int64_t block,
+                                    spade_precision precision);
     spade_status (*quadratic_form)(spade_device *device, spade_quadratic_args *problems, int n);
 
     /* Exact solver. inverse: V as `factor` leaves it -> H^-1, full; workspace: inverse_workspace_bytes. */

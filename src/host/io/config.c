@@ -24,6 +24,7 @@ static const known_key main_keys[] = {
     {"group", "group", PLAIN},
     {"checkpoint", "checkpoint", PLAIN},
     {"hessian", "hessian", PLAIN},
+    {"sweep", "sweep", PLAIN},
     {"count", "count", PLAIN},
     {"damping", "damping", PLAIN},
     {"layers", "layers", EITHER},

@@ -66,9 +66,10 @@ json_t *spade_settings_json(const spade_settings *settings)
     }
     if (settings->top_class) { json_array_append_new(classes, json_string("top")); }
     const spade_trace_options *trace = &settings->trace;
-    json_t *all = json_pack("{s:I, s:I, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}",
+    json_t *all = json_pack("{s:I, s:I, s:s, s:s, s:f, s:o, s:o, s:I, s:o, s:o, s:s, s:I, s:I, s:f, s:o, s:o, s:o}",
                             "variants", (json_int_t)settings->augment.variants, "seed", (json_int_t)settings->seed,
-                            "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "damping", trace->solve.damping,
+                            "hessian", trace->hessian == SPADE_FP64 ? "fp64" : "fp32", "sweep",
+                            trace->solve.sweep == SPADE_FP64 ? "fp64" : "fp32", "damping", trace->solve.damping,
                             "layers", strings(&settings->include), "skip", strings(&settings->skip), "linear_block",
                             (json_int_t)trace->linear_block, "methods", methods, "classes", classes, "output",
                             settings->softmax ? "softmax" : "logits", "steps", (json_int_t)settings->steps, "samples",

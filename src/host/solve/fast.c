@@ -30,7 +30,7 @@ spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int
     return status;
 }
 
-spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int n)
+spade_status spade_solve_sweep(spade_device *device, const spade_solve_options *options, spade_solving *flight, int n)
 {
     spade_sweep_args *args = calloc((size_t)n, sizeof *args);
     if (!args) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
@@ -43,6 +43,7 @@ spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int 
                                            .block = v->block,
                                            .prune = v->problem->of ? NULL : v->prune,
                                            .keep = v->problem->keep,
+                                           .precision = options->sweep,
                                            .v = v->hessian,
                                            .dense = v->dense,
                                            .dead = v->dead,

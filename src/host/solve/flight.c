@@ -31,22 +31,24 @@ void spade_solve_keep(const spade_problem *p, spade_solution *solution)
 
 /* ---- memory: one problem's part of the arena */
 
-static size_t workspace_bytes(spade_device *device, const spade_problem *p)
+static size_t workspace_bytes(spade_device *device, const spade_solve_options *options, const spade_problem *p)
 {
     if (p->solver != SPADE_SOLVER_FAST) { return spade_baseline_device_bytes(p); }
     size_t factor = device->backend->factor_workspace_bytes(device, p->columns);
-    size_t sweep = device->backend->sweep_workspace_bytes(device, p->rows, p->columns, spade_problem_block(p));
+    size_t sweep =
+        device->backend->sweep_workspace_bytes(device, p->rows, p->columns, spade_problem_block(p), options->sweep);
     return sweep > factor ? sweep : factor; /* one after the other */
 }
 
 /* Give out a problem's part of the arena at `base` (NULL: only measure it). Returns its bytes. */
-static size_t lay_out(spade_device *device, const spade_problem *p, char *base, spade_solving *v)
+static size_t lay_out(spade_device *device, const spade_solve_options *options, const spade_problem *p, char *base,
+                      spade_solving *v)
 {
     enum { ALIGNMENT = 256 }; /* of every piece, on every device */
     size_t k = (size_t)p->columns, weights = (size_t)(p->rows * p->columns) * sizeof(float);
     bool shared = device->backend->host_memory; /* the caller's weights are the device's */
     const size_t sizes[] = {k * k * sizeof(double), k, shared ? 0 : weights, shared ? 0 : weights,
-                            workspace_bytes(device, p)};
+                            workspace_bytes(device, options, p)};
     size_t at[6] = {0};
     for (int i = 0; i < 5; i++) { at[i + 1] = at[i] + (sizes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
     if (base) {
@@ -59,9 +61,9 @@ static size_t lay_out(spade_device *device, const spade_problem *p, char *base, 
     return at[5];
 }
 
-size_t spade_flight_bytes(spade_device *device, const spade_problem *problem)
+size_t spade_flight_bytes(spade_device *device, const spade_solve_options *options, const spade_problem *problem)
 {
-    return lay_out(device, problem, NULL, NULL);
+    return lay_out(device, options, problem, NULL, NULL);
 }
 
 static void close_problem(spade_context *context, spade_solving *v)
@@ -75,7 +77,7 @@ static spade_status open_problem(spade_schedule *s, int index, char *base, spade
     spade_problem *p = &s->problems[index];
     *v = (spade_solving){.problem = p, .index = index, .block = spade_problem_block(p)};
     v->blocks = (p->columns + v->block - 1) / v->block;
-    lay_out(s->device, p, base, v);
+    lay_out(s->device, s->options, p, base, v);
     v->prune = malloc((size_t)v->blocks * sizeof *v->prune);
     if (!v->prune) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's blocks"); }
     if (p->solver != SPADE_SOLVER_FAST) {
@@ -179,7 +181,7 @@ static spade_status solve(const spade_schedule *s, spade_solving *flight, int n)
     }
     for (int round = 0; round < rounds; round++) {
         for (int i = 0; i < n; i++) { begin_solution(s, &flight[i], round); }
-        SPADE_TRY(spade_solve_sweep(s->device, flight, n));
+        SPADE_TRY(spade_solve_sweep(s->device, s->options, flight, n));
         SPADE_TRY(spade_solve_baselines(s->device, s->options, flight, n));
         SPADE_TRY(finish_round(s, flight, n));
     }
@@ -195,7 +197,7 @@ spade_status spade_flight_run(spade_schedule *s, int first, int n)
     if (!flight) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", n); }
     for (int i = 0; i < n; i++) {
         SPADE_GOTO(open_problem(s, s->order[first + i], base, &flight[i]));
-        base += spade_flight_bytes(s->device, flight[i].problem);
+        base += spade_flight_bytes(s->device, s->options, flight[i].problem);
         work += spade_problem_work(flight[i].problem);
     }
     SPADE_GOTO(solve(s, flight, n));

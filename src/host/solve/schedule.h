@@ -52,7 +52,7 @@ typedef struct spade_solving {
 /* ---- flight.c: the problems order[first .. first + n) from their Hessians to their solutions */
 spade_status spade_flight_run(spade_schedule *schedule, int first, int n);
 /* Bytes of the arena that a problem needs. */
-size_t spade_flight_bytes(spade_device *device, const spade_problem *problem);
+size_t spade_flight_bytes(spade_device *device, const spade_solve_options *options, const spade_problem *problem);
 /* Multiply-adds of factor and sweeps. */
 double spade_problem_work(const spade_problem *problem);
 /* Columns a block, clipped. */
@@ -67,7 +67,7 @@ void spade_solve_counts(const spade_problem *problem, double sparsity, spade_cou
 
 /* ---- fast.c: factors of the fast problems in flight; then a sweep of each one's solution at hand */
 spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int n);
-spade_status spade_solve_sweep(spade_device *device, spade_solving *flight, int n);
+spade_status spade_solve_sweep(spade_device *device, const spade_solve_options *options, spade_solving *flight, int n);
 
 /* ---- baseline.c: magnitude and random. Masks are found on the host, losses on the device. */
 spade_status spade_solve_baselines(spade_device *device, const spade_solve_options *options, spade_solving *flight,

@@ -9,13 +9,14 @@
 
 void spade_solve_options_init(spade_solve_options *options)
 {
-    *options = (spade_solve_options){.count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0};
+    *options = (spade_solve_options){.count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0, .sweep = SPADE_FP32};
 }
 
-uint64_t spade_solve_workspace(const spade_context *context, const spade_problem *p)
+uint64_t spade_solve_workspace(const spade_context *context, const spade_solve_options *options, const spade_problem *p)
 {
     if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_bytes(context, p, 1); }
-    return spade_flight_bytes(context->device, p) + (p->solver == SPADE_SOLVER_FAST ? 0 : spade_baseline_host_bytes(p));
+    return spade_flight_bytes(context->device, options, p) +
+           (p->solver == SPADE_SOLVER_FAST ? 0 : spade_baseline_host_bytes(p));
 }
 
 /* ---- flights */
@@ -27,9 +28,9 @@ static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_
     int n = 0;
     for (*arena = 0; first + n < s->count; n++) {
         const spade_problem *p = &s->problems[s->order[first + n]];
-        bytes += spade_solve_workspace(s->context, p);
+        bytes += spade_solve_workspace(s->context, s->options, p);
         if (n && bytes > limit) { break; }
-        *arena += spade_flight_bytes(s->device, p);
+        *arena += spade_flight_bytes(s->device, s->options, p);
     }
     return n;
 }
@@ -45,7 +46,7 @@ static uint64_t flight_limit(const spade_schedule *s)
     uint64_t largest = 0, left = spade_budget_left(s->context);
     if (!s->device->backend->host_memory) { return left < DEVICE_FLIGHT ? left : DEVICE_FLIGHT; }
     for (int i = 0; i < s->count && i < s->context->threads; i++) {
-        largest += spade_solve_workspace(s->context, &s->problems[s->order[i]]);
+        largest += spade_solve_workspace(s->context, s->options, &s->problems[s->order[i]]);
     }
     return left < largest ? left : largest;
 }
@@ -179,8 +180,9 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
     if (!(options->damping >= 0 && isfinite(options->damping))) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
     }
-    if ((unsigned)options->count > SPADE_COUNT_PUBLISHED) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown count %d", (int)options->count);
+    if ((unsigned)options->count > SPADE_COUNT_PUBLISHED || (unsigned)options->sweep > SPADE_FP64) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown count %d or precision %d", (int)options->count,
+                          (int)options->sweep);
     }
     for (int i = 0; i < count; i++) { SPADE_TRY(check_problem(context, &problems[i], i, fetch != NULL)); }
     s.order = malloc(((size_t)count + 1) * sizeof *s.order);

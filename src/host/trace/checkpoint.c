@@ -113,6 +113,7 @@ uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_mo
                              choice->keep,
                              choice->of,
                              hessian,
+                             choice->solve.sweep,
                              choice->solve.count,
                              (int64_t)choice->solve.seed};
     const double numbers[] = {choice->solve.damping, choice->sparsity};

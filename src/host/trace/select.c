@@ -112,6 +112,7 @@ static spade_status choose(spade_context *context, const spade_layer *layer, con
     for (int i = 0; i < options->rule_count; i++) {
         if (matches(options->rules[i].layers, layer)) { apply_rule(&options->rules[i], choice); }
     }
+    if (options->hessian == SPADE_FP64) { choice->solve.sweep = SPADE_FP64; }
     if (!is_wanted(layer, options)) { choice->sparsity = 0; }
     if (choice->block == 0) { choice->block = kernel; }
     if (choice->of && choice->sparsity > 0) {

@@ -28,7 +28,7 @@ typedef struct solver_call {
 
 static bool same_solve(const spade_solve_options *a, const spade_solve_options *b)
 {
-    return a->count == b->count && a->damping == b->damping && a->seed == b->seed;
+    return a->count == b->count && a->damping == b->damping && a->seed == b->seed && a->sweep == b->sweep;
 }
 
 static bool same_way(const spade_layer_choice *a, const spade_layer_choice *b)
@@ -66,7 +66,7 @@ uint64_t spade_units_bytes(const spade_context *context, const spade_graph *grap
         spade_problem p = layer_problem(graph, layer, &r->choices[layer], 0, NULL, 0);
         uint64_t bytes = p.solver == SPADE_SOLVER_EXACT
                              ? spade_solve_exact_bytes(context, &p, graph->layers[layer].groups)
-                             : spade_solve_workspace(context, &p);
+                             : spade_solve_workspace(context, &r->choices[layer].solve, &p);
         if (bytes > most) { most = bytes; }
     }
     return most;

@@ -149,7 +149,8 @@ spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems,
 size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n);
 spade_status spade_cpu_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
-size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block);
+size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
+                                       spade_precision precision);
 
 /* ---- exact.c */
 spade_status spade_cpu_inverse(spade_device *device, spade_factor_args *problems, int n);

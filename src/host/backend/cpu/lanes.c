@@ -6,6 +6,8 @@
 #include <immintrin.h>
 #endif
 
+#include <stddef.h>
+
 #include "backend/cpu/lanes.h"
 
 enum { LANES = SPADE_LANES, STRIP = SPADE_STRIP };
@@ -82,6 +84,63 @@ AVX512 static void product_avx512(int64_t n, const double *a, const double *b, i
     }
 }
 
+/* to += the eight numbers of half of a vector */
+AVX512 INLINE void add_half(double *to, __m256 numbers)
+{
+    _mm512_storeu_pd(to, _mm512_add_pd(_mm512_loadu_pd(to), _mm512_cvtps_pd(numbers)));
+}
+
+AVX512 INLINE __m256 upper_half(__m512 numbers)
+{
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(numbers), 1));
+}
+
+/* 48 rows are three vectors: the middle one ends the first group and begins the second. */
+AVX512 INLINE void product_single_512(int64_t n, const float *a, const float *b, int64_t ldb, int count, double *first,
+                                      double *second)
+{
+    __m512 sums[STRIP][3];
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) {
+#pragma GCC unroll 3
+        for (int q = 0; q < 3; q++) { sums[i][q] = _mm512_setzero_ps(); }
+    }
+    for (int64_t p = 0; p < n; p++, a += 2 * LANES, b += ldb) {
+        __m512 a0 = _mm512_loadu_ps(a), a1 = _mm512_loadu_ps(a + 16), a2 = _mm512_loadu_ps(a + 32);
+#pragma GCC unroll 8
+        for (int i = 0; i < count; i++) {
+            __m512 factor = _mm512_set1_ps(b[i]);
+            sums[i][0] = _mm512_fmadd_ps(factor, a0, sums[i][0]);
+            sums[i][1] = _mm512_fmadd_ps(factor, a1, sums[i][1]);
+            sums[i][2] = _mm512_fmadd_ps(factor, a2, sums[i][2]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) {
+        add_half(first + i * LANES, _mm512_castps512_ps256(sums[i][0]));
+        add_half(first + i * LANES + 8, upper_half(sums[i][0]));
+        add_half(first + i * LANES + 16, _mm512_castps512_ps256(sums[i][1]));
+        add_half(second + i * LANES, upper_half(sums[i][1]));
+        add_half(second + i * LANES + 8, _mm512_castps512_ps256(sums[i][2]));
+        add_half(second + i * LANES + 16, upper_half(sums[i][2]));
+    }
+}
+
+AVX512 static void product_single_avx512(int64_t n, const float *a, const float *b, int64_t ldb, int count,
+                                         double *first, double *second)
+{
+    switch (count) {
+    case 1: product_single_512(n, a, b, ldb, 1, first, second); break;
+    case 2: product_single_512(n, a, b, ldb, 2, first, second); break;
+    case 3: product_single_512(n, a, b, ldb, 3, first, second); break;
+    case 4: product_single_512(n, a, b, ldb, 4, first, second); break;
+    case 5: product_single_512(n, a, b, ldb, 5, first, second); break;
+    case 6: product_single_512(n, a, b, ldb, 6, first, second); break;
+    case 7: product_single_512(n, a, b, ldb, 7, first, second); break;
+    default: product_single_512(n, a, b, ldb, 8, first, second); break;
+    }
+}
+
 /* Half of the lanes of up to four columns: twelve sums of four. */
 AVX2 INLINE void product_256(int64_t n, const double *a, const double *b, int64_t ldb, int count, double sign,
                              double *c, int64_t ldc)
@@ -130,7 +189,71 @@ AVX2 static void product_avx2(int64_t n, const double *a, const double *b, int64
     }
 }
 
+/* One of the two groups, up to four columns: twelve sums of eight. */
+AVX2 INLINE void product_single_256(int64_t n, const float *a, const float *b, int64_t ldb, int count, double *c)
+{
+    __m256 sums[4][3];
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+#pragma GCC unroll 3
+        for (int q = 0; q < 3; q++) { sums[i][q] = _mm256_setzero_ps(); }
+    }
+    for (int64_t p = 0; p < n; p++, a += 2 * LANES, b += ldb) {
+        __m256 a0 = _mm256_loadu_ps(a), a1 = _mm256_loadu_ps(a + 8), a2 = _mm256_loadu_ps(a + 16);
+#pragma GCC unroll 4
+        for (int i = 0; i < count; i++) {
+            __m256 factor = _mm256_broadcast_ss(b + i);
+            sums[i][0] = _mm256_fmadd_ps(factor, a0, sums[i][0]);
+            sums[i][1] = _mm256_fmadd_ps(factor, a1, sums[i][1]);
+            sums[i][2] = _mm256_fmadd_ps(factor, a2, sums[i][2]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+#pragma GCC unroll 3
+        for (int q = 0; q < 3; q++) {
+            double *to = c + i * LANES + 8 * q;
+            __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(sums[i][q]));
+            __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(sums[i][q], 1));
+            _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), low));
+            _mm256_storeu_pd(to + 4, _mm256_add_pd(_mm256_loadu_pd(to + 4), high));
+        }
+    }
+}
+
+AVX2 static void product_single_avx2(int64_t n, const float *a, const float *b, int64_t ldb, int count, double *first,
+                                     double *second)
+{
+    for (int from = 0; from < count; from += 4) {
+        int some = count - from < 4 ? count - from : 4;
+        for (int half = 0; half < 2; half++) {
+            const float *x = a + half * LANES, *y = b + from;
+            double *to = (half ? second : first) + from * LANES;
+            switch (some) {
+            case 1: product_single_256(n, x, y, ldb, 1, to); break;
+            case 2: product_single_256(n, x, y, ldb, 2, to); break;
+            case 3: product_single_256(n, x, y, ldb, 3, to); break;
+            default: product_single_256(n, x, y, ldb, 4, to); break;
+            }
+        }
+    }
+}
 #endif
+
+static void product_single_plain(int64_t n, const float *a, const float *b, int64_t ldb, int count, double *first,
+                                 double *second)
+{
+    for (int i = 0; i < count; i++) {
+        float sums[2 * LANES] = {0};
+        for (int64_t p = 0; p < n; p++) {
+            for (int l = 0; l < 2 * LANES; l++) { sums[l] += b[p * ldb + i] * a[p * 2 * LANES + l]; }
+        }
+        for (int l = 0; l < LANES; l++) {
+            first[i * LANES + l] += (double)sums[l];
+            second[i * LANES + l] += (double)sums[LANES + l];
+        }
+    }
+}
 
 static void product_plain(int64_t n, const double *a, const double *b, int64_t ldb, int count, double sign, double *c,
                           int64_t ldc)
@@ -258,14 +381,24 @@ static void prune_plain(int count, const double *v, int64_t ldv, const double *d
     prune(count, v, ldv, diagonal, reciprocal, left, mask, w, removed, sums);
 }
 
-const spade_lanes *spade_cpu_lanes(void)
+const spade_lanes *spade_cpu_lanes_of(int level)
 {
 #if defined(__x86_64__)
-    static const spade_lanes avx512 = {product_avx512, forward_avx512, backward_avx512, score_avx512, prune_avx512};
-    static const spade_lanes avx2 = {product_avx2, forward_avx2, backward_avx2, score_avx2, prune_avx2};
-    if (__builtin_cpu_supports("avx512f")) { return &avx512; }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) { return &avx2; }
+    static const spade_lanes avx512 = {product_avx512,  product_single_avx512, forward_avx512,
+                                       backward_avx512, score_avx512,          prune_avx512};
+    static const spade_lanes avx2 = {product_avx2,  product_single_avx2, forward_avx2,
+                                     backward_avx2, score_avx2,          prune_avx2};
+    if (level == 2) { return __builtin_cpu_supports("avx512f") ? &avx512 : NULL; }
+    if (level == 1) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : NULL; }
 #endif
-    static const spade_lanes plain = {product_plain, forward_plain, backward_plain, score_plain, prune_plain};
-    return &plain;
+    static const spade_lanes plain = {product_plain,  product_single_plain, forward_plain,
+                                      backward_plain, score_plain,          prune_plain};
+    return level == 0 ? &plain : NULL;
+}
+
+const spade_lanes *spade_cpu_lanes(void)
+{
+    const spade_lanes *best = spade_cpu_lanes_of(2);
+    if (!best) { best = spade_cpu_lanes_of(1); }
+    return best ? best : spade_cpu_lanes_of(0);
 }

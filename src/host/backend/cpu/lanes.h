@@ -21,6 +21,10 @@ typedef struct spade_lanes {
     /* c[i][l] += sign * sum over p < n of b[p][i] * a[p][l], i < count: a [n, LANES], b rows of ldb, c rows of ldc */
     void (*product)(int64_t n, const double *a, const double *b, int64_t ldb, int count, double sign, double *c,
                     int64_t ldc);
+    /* The same sums in float32, of two groups at once: a [n, 2 * LANES] holds rows of the first, then of the second,
+     * whose float64 sums are first and second [count, LANES]. */
+    void (*product_single)(int64_t n, const float *a, const float *b, int64_t ldb, int count, double *first,
+                           double *second);
     /* X T = G for a triangle T [count, count]: x [count, LANES] holds G and gets X; reciprocal: 1 / T_jj.
      * forward: T upper, t[i][j] = T_ij. backward: T lower. */
     void (*forward)(int count, const double *t, int64_t ldt, const double *reciprocal, double *x);
@@ -35,7 +39,10 @@ typedef struct spade_lanes {
                   const double *left, const uint8_t *mask, double *w, double *removed, double *sums);
 } spade_lanes;
 
+/* The best that this processor has. */
 const spade_lanes *spade_cpu_lanes(void);
+/* 2: AVX-512, 1: AVX2 with FMA, 0: plain C; NULL where the processor has not got it. */
+const spade_lanes *spade_cpu_lanes_of(int level);
 
 /* Groups of SPADE_LANES rows. */
 static inline int64_t spade_lane_groups(int64_t rows)

@@ -14,7 +14,10 @@
  * lie in packs [groups][columns][LANES]. Two kinds of tasks:
  *   gather(p, c)  sums of panel p over all columns left of panel p - 1, for one chunk of rows: nearly all of the work
  *   panel(p)      the sums over panel p - 1, then block by block: scores, selection over all rows, pruning
- * gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1); so one large layer keeps several threads busy.
+ * With precision SPADE_FP32 the gathers' products are float32, DEPTH columns at a time, added up in float64 (where the
+ * factor is well enough conditioned for a sweep at all, that changes neither masks nor losses: measured at two weights
+ * of 2.4 million); everything else stays float64. gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1);
+ * so one large layer keeps several threads busy.
  */
 #include <math.h>
 
@@ -27,7 +30,7 @@ enum {
     STRIP = SPADE_STRIP,
     PANEL = 128,
     DEPTH = 192,       /* rows of V that a gather holds at a time, in the second-level cache */
-    CHUNK = 11 * LANES /* rows of a gather */
+    CHUNK = 12 * LANES /* rows of a gather */
 };
 
 /* Working memory of one sweep; the panel p uses half p % 2 of `left` and `weights`. */
@@ -35,8 +38,10 @@ typedef struct sweep {
     const spade_sweep_args *args;
     const spade_lanes *lanes;
     int64_t rows, columns, block, panel, panels, groups, chunks;
+    bool is_single;  /* gathers in float32 */
     int64_t ld;      /* of copies of V's columns of a panel: an odd number of cache lines */
     double *removed; /* D [groups][columns][LANES] */
+    float *single;   /* FP32: D of finished panels, two groups beside each other: [pairs][columns][2 LANES] */
     double *left;    /* [2][groups][panel][LANES]: sum over finished columns i of D_i V_ij, for the panel's columns */
     double *weights; /* [2][groups][panel][LANES]: W of the panel, then Q */
     double *scores;  /* [groups][block][LANES] */
@@ -45,7 +50,8 @@ typedef struct sweep {
     double *reciprocal; /* [columns]: 1 / V_jj */
     double *diagonal;   /* [columns]: V_jj */
     double *triangle;   /* [2 panel, ld]: V of panels p - 1 and p in the columns of p; none where a block is large */
-    double *depth;      /* [chunks][DEPTH, ld]: V as a gather holds it */
+    double *depth;      /* [chunks][DEPTH, ld]: V as a gather holds it; FP32: of float */
+    double *nowhere;    /* [STRIP][LANES]: sums of the group that an odd number of groups lacks, in the last chunk */
     uint8_t *mask;      /* [groups][block][LANES] */
     char *tokens;       /* for the dependences of tasks: [2 + chunks] */
 } sweep;
@@ -62,7 +68,7 @@ static int64_t panel_of(int64_t columns, int64_t block)
     return panel < columns ? panel : columns;
 }
 
-static sweep dimensions(int64_t rows, int64_t columns, int64_t block)
+static sweep dimensions(int64_t rows, int64_t columns, int64_t block, spade_precision precision)
 {
     sweep s = {.rows = rows, .columns = columns, .block = clip_block(columns, block)};
     s.panel = panel_of(columns, s.block);
@@ -71,6 +77,7 @@ static sweep dimensions(int64_t rows, int64_t columns, int64_t block)
     s.chunks = (s.groups * LANES + CHUNK - 1) / CHUNK;
     s.ld = (s.panel + STRIP - 1) / STRIP;
     s.ld = (s.ld + 1 - s.ld % 2) * STRIP;
+    s.is_single = precision == SPADE_FP32 && s.panels > 2; /* less has no gathers */
     return s;
 }
 
@@ -78,10 +85,13 @@ static sweep dimensions(int64_t rows, int64_t columns, int64_t block)
 static size_t lay_out(sweep *s, void *base)
 {
     size_t at = 0, group = (size_t)s->groups * LANES;
+    double *single = NULL;
+    size_t pairs = s->is_single ? (size_t)(s->groups + 1) / 2 : 0;
     const struct {
         double **place;
         size_t numbers;
     } parts[] = {{&s->removed, group * (size_t)s->columns},
+                 {&single, pairs * (size_t)s->columns * LANES},
                  {&s->left, 2 * group * (size_t)s->panel},
                  {&s->weights, 2 * group * (size_t)s->panel},
                  {&s->scores, group * (size_t)s->block},
@@ -90,21 +100,24 @@ static size_t lay_out(sweep *s, void *base)
                  {&s->reciprocal, (size_t)s->columns},
                  {&s->diagonal, (size_t)s->columns},
                  {&s->triangle, s->panel <= PANEL ? (size_t)(2 * s->panel * s->ld) : 0},
+                 {&s->nowhere, STRIP * LANES},
                  {&s->depth, s->panels > 2 ? (size_t)(s->chunks * DEPTH * s->ld) : 0}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         *parts[i].place = base ? (double *)base + at : NULL;
         at += (parts[i].numbers + 7) / 8 * 8; /* every part begins a cache line */
     }
+    s->single = (float *)single;
     at *= sizeof(double);
     s->mask = base ? (uint8_t *)base + at : NULL;
     s->tokens = base ? (char *)base + at + group * (size_t)s->block : NULL;
     return at + group * (size_t)s->block + (size_t)(2 + s->chunks);
 }
 
-size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block)
+size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
+                                       spade_precision precision)
 {
     (void)device;
-    sweep s = dimensions(rows, columns, block);
+    sweep s = dimensions(rows, columns, block, precision);
     return lay_out(&s, NULL);
 }
 
@@ -174,6 +187,52 @@ static void load_weights(const sweep *s, int64_t panel, int64_t group)
     }
 }
 
+/* What a gather adds up, for the groups [first, last): columns `from` to from + n of D, the panel's `width` columns of
+ * V. */
+static void gather_double(const sweep *s, int64_t panel, int64_t chunk, int64_t first, int64_t last, int64_t from,
+                          int64_t n)
+{
+    int64_t column = panel * s->panel, width = panel_end(s, panel) - column;
+    double *depth = s->depth + chunk * DEPTH * s->ld;
+    copy_rows(s->args->v + from * s->columns + column, s->columns, n, width, depth, s->ld);
+    for (int64_t g = first; g < last; g++) {
+        add_products(s, n, removed_of(s, g, from), depth, s->ld, width, 1.0, in_panel(s, s->left, panel, g, column));
+    }
+}
+
+static void gather_single(const sweep *s, int64_t panel, int64_t chunk, int64_t first, int64_t last, int64_t from,
+                          int64_t n)
+{
+    int64_t column = panel * s->panel, width = panel_end(s, panel) - column;
+    float *depth = (float *)(s->depth + chunk * DEPTH * s->ld);
+    for (int64_t p = 0; p < n; p++) {
+        const double *v = s->args->v + (from + p) * s->columns + column;
+        for (int64_t j = 0; j < width; j++) { depth[p * s->ld + j] = (float)v[j]; }
+    }
+    for (int64_t g = first; g < last; g += 2) { /* a chunk begins with an even group */
+        const float *removed = s->single + (g / 2 * s->columns + from) * 2 * LANES;
+        double *one = in_panel(s, s->left, panel, g, column);
+        double *other = g + 1 < s->groups ? in_panel(s, s->left, panel, g + 1, column) : NULL;
+        for (int64_t j = 0; j < width; j += STRIP) {
+            int count = (int)(width - j < STRIP ? width - j : STRIP);
+            s->lanes->product_single(n, removed, depth + j, s->ld, count, one + j * LANES,
+                                     other ? other + j * LANES : s->nowhere);
+        }
+    }
+}
+
+/* D of a finished panel as the gathers of float32 want it. */
+static void make_single(const sweep *s, int64_t panel)
+{
+    for (int64_t g = 0; g < s->groups; g++) {
+        for (int64_t j = panel * s->panel; j < panel_end(s, panel); j++) {
+            const double *from = removed_of(s, g, j);
+            float *to = s->single + ((g / 2 * s->columns + j) * 2 + g % 2) * LANES;
+            for (int l = 0; l < LANES; l++) { to[l] = (float)from[l]; }
+        }
+    }
+}
+
 static void gather(const sweep *s, int64_t panel, int64_t chunk)
 {
     int64_t first = chunk * (CHUNK / LANES), last = first + CHUNK / LANES;
@@ -184,13 +243,12 @@ static void gather(const sweep *s, int64_t panel, int64_t chunk)
         load_weights(s, panel, g);
         memset(in_panel(s, s->left, panel, g, column), 0, (size_t)(width * LANES) * sizeof(double));
     }
-    double *depth = s->depth + chunk * DEPTH * s->ld;
     for (int64_t from = 0; from < done; from += DEPTH) {
         int64_t n = done - from < DEPTH ? done - from : DEPTH;
-        copy_rows(s->args->v + from * s->columns + column, s->columns, n, width, depth, s->ld);
-        for (int64_t g = first; g < last; g++) {
-            add_products(s, n, removed_of(s, g, from), depth, s->ld, width, 1.0,
-                         in_panel(s, s->left, panel, g, column));
+        if (s->is_single) {
+            gather_single(s, panel, chunk, first, last, from, n);
+        } else {
+            gather_double(s, panel, chunk, first, last, from, n);
         }
     }
 }
@@ -289,6 +347,7 @@ static void run_panel(const sweep *s, int64_t panel)
             for (int64_t g = 0; g < s->groups; g++) { prune_block(s, &c, g, from, to); }
         }
     }
+    if (s->is_single) { make_single(s, panel); }
 }
 
 /* ---- a whole sweep */
@@ -298,6 +357,11 @@ static void begin(sweep *s)
     for (int64_t j = 0; j < s->columns; j++) {
         s->diagonal[j] = s->args->v[j * (s->columns + 1)];
         s->reciprocal[j] = 1.0 / s->diagonal[j];
+    }
+    if (s->is_single) { /* the rows of the group that an odd number of groups lacks */
+        memset(s->single + (s->groups - 1) / 2 * s->columns * 2 * LANES, 0,
+               (size_t)(s->columns * 2 * LANES) * sizeof *s->single);
+        memset(s->nowhere, 0, STRIP * LANES * sizeof *s->nowhere);
     }
     memset(s->errors, 0, (size_t)(s->groups * LANES) * sizeof *s->errors);
 }
@@ -348,7 +412,7 @@ spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, i
     sweep *sweeps = malloc((size_t)n * sizeof *sweeps + 1);
     if (!sweeps) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
     for (int i = 0; i < n; i++) {
-        sweeps[i] = dimensions(problems[i].rows, problems[i].columns, problems[i].block);
+        sweeps[i] = dimensions(problems[i].rows, problems[i].columns, problems[i].block, problems[i].precision);
         sweeps[i].args = &problems[i];
         sweeps[i].lanes = spade_cpu_lanes();
         lay_out(&sweeps[i], problems[i].workspace);

@@ -111,7 +111,8 @@ spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_arg
 spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problems, int n);
 size_t spade_cuda_inverse_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, int n);
-size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block);
+size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
+                                        spade_precision precision);
 spade_status spade_cuda_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
                                   size_t bytes);
 spade_status spade_cuda_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
