@@ -3,7 +3,9 @@
 #   SPADE_CUDA = AUTO (where nvcc and cuDNN are found), ON (an error where they are not), OFF
 set(SPADE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
 file(GLOB SPADE_CUDA_HOST CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/backend/cuda/*.c)
-list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/check.c)
+foreach(shared check lags patches space) # what all backends share
+  list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/${shared}.c)
+endforeach()
 file(GLOB SPADE_CUDA_KERNELS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/*.cu)
 set(SPADE_CUDA_SUMMARY "not built (SPADE_CUDA=${SPADE_CUDA})")
 if(NOT SPADE_CUDA STREQUAL "OFF")
@@ -29,6 +31,8 @@ if(NOT SPADE_CUDA STREQUAL "OFF")
     target_compile_definitions(spade_cuda PRIVATE SPADE_VERSION="${PROJECT_VERSION}")
     # The register and spill counts of every kernel are in the build log; scripts/check.sh reads them.
     target_compile_options(spade_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v>)
+    # Variants of a picture are the CPU's, bit by bit: a * b + c is rounded twice there.
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/augment.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
     target_link_libraries(spade_cuda PRIVATE spade_base CUDA::cudart CUDA::cublas CUDA::cusolver ${CUDNN_LIBRARY})
     target_link_options(spade_cuda PRIVATE -Wl,--no-undefined)
     install(TARGETS spade_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/spade)

@@ -26,7 +26,7 @@ allowed() {
     local stages=(io graph augment hessian solve trace interpret metric) before="" stage
     case $1 in
         base) echo "base" ;;
-        backend) echo "base backend" ;;
+        backend) echo "base backend kernels/launch.h" ;; # kernels: the CUDA backend's, see below
         job) echo "base backend/backend.h ${stages[*]} job" ;;
         cli) echo "base backend/backend.h ${stages[*]} job cli" ;;
         *)
@@ -56,6 +56,7 @@ check_includes() {
     report "$(includes bench | grep -v ':support/' || true)" # benchmarks use the public headers, as <spade/...>
     report "$(grep -rnE '#include [<"](cuda|cudnn|cublas|cusolver|cufft|nv)' src include --include='*.[ch]' |
         grep -v '^src/host/backend/cuda/' || true)"
+    report "$(grep -rn '#include "kernels/' src/host | grep -v '^src/host/backend/cuda/' || true)"
     report "$(grep -rnE '#include [<"](oneapi/|dnnl|lapacke)' src include | grep -v '^src/host/backend/' || true)"
 }
 

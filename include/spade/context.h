@@ -30,13 +30,24 @@ typedef void (*spade_log_fn)(void *user, spade_log_level level, const char *line
  */
 typedef void (*spade_progress_fn)(void *user, const char *stage, double done, double total);
 
+/*
+ * How exact the products of the network are, at least; sums are float32 in all three. Inputs of a product are rounded
+ * to a mantissa of 10 bits (TF32) or 7 bits (bfloat16) where the device is faster for it. The CPU knows FP32 only.
+ */
+typedef enum spade_network_precision {
+    SPADE_NETWORK_FP32,
+    SPADE_NETWORK_TF32,
+    SPADE_NETWORK_BF16
+} spade_network_precision;
+
 typedef struct spade_context_options {
-    const char *device;         /* "auto" (default), "cpu", "cuda" or "cuda:N" */
-    int threads;                /* host threads, 0: all that the process may use. Results do not depend on it. */
-    uint64_t memory;            /* byte budget for what spade allocates, 0: none. Results do not depend on it. */
-    spade_log_fn log;           /* NULL: silent */
-    spade_progress_fn progress; /* NULL: none */
-    void *user;                 /* handed to log and progress */
+    const char *device;                /* "auto" (default), "cpu", "cuda" or "cuda:N" */
+    int threads;                       /* host threads, 0: all that the process may use. Results do not depend on it. */
+    spade_network_precision precision; /* of the network's products */
+    uint64_t memory;                   /* byte budget for what spade allocates, 0: none. Results do not depend on it. */
+    spade_log_fn log;                  /* NULL: silent */
+    spade_progress_fn progress;        /* NULL: none */
+    void *user;                        /* handed to log and progress */
 } spade_context_options;
 
 /* Fill in the defaults above; call it before setting single fields. */

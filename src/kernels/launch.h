@@ -1,7 +1,7 @@
 /*
  * launch.h - the kernels as C functions: each checks nothing, enqueues its kernels on a stream and returns CUDA's error
- * code of the launch (0: none). Pointers are device memory unless marked host. No host code is included here; the
- * backend (src/host/backend/cuda) calls these and nothing else of src/kernels.
+ * code of the launch (0: none); spade_kernel_* tell sizes. Pointers are device memory unless marked host. No host code
+ * is included here; the backend (src/host/backend/cuda) calls these and nothing else of src/kernels.
  */
 #ifndef SPADE_LAUNCH_H
 #define SPADE_LAUNCH_H
@@ -30,8 +30,196 @@ int spade_launch_unary_backward(spade_stream stream, spade_unary_kernel f, int64
 /* y = x * scale[c] + shift[c] (shift may be NULL), c = i / inner % channels; inner: elements between channels. */
 int spade_launch_scale_shift(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *x,
                              const float *scale, const float *shift, float *y);
+/* y = y + bias[c] (bias may be NULL), then relu if asked: what follows a product. c as above. */
+int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
+                           bool relu, float *y);
 /* y = alpha * x + beta * y; beta = 0 does not read y. */
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y);
+
+/* ---- axes: broadcast.cu, index.cuh */
+/* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is repeated); rank >= 1. */
+typedef struct spade_space_kernel {
+    int rank;
+    int64_t dims[SPADE_KERNEL_RANK];
+    int64_t strides[3][SPADE_KERNEL_RANK];
+} spade_space_kernel;
+
+/* y = a + b or a * b over a space (host) in the order of y's memory; operands: 0 y, 1 a, 2 b. */
+int spade_launch_binary(spade_stream stream, bool multiply, const spade_space_kernel *space, const float *a,
+                        const float *b, float *y);
+
+/* y = (sum over `summed` of a) / divisor; operands: 0 a, 1 y. Terms are cut into `pieces` of `piece` each. */
+typedef struct spade_reduction_kernel {
+    spade_space_kernel kept, summed;
+    int64_t outputs, terms; /* elements of both spaces */
+    int64_t piece, pieces;  /* pieces: 1 to 65535 */
+    double divisor;
+    bool along; /* the fastest axis of the memory is summed */
+} spade_reduction_kernel;
+/* partial: [pieces, outputs], not used for one piece. */
+int spade_launch_sum(spade_stream stream, const spade_reduction_kernel *reduction, const float *a, double *partial,
+                     float *y);
+
+/* ---- softmax.cu */
+/* Lines along an axis: their number, their length, elements between neighbours on a line (and from line to line). */
+typedef struct spade_lines_kernel {
+    int64_t count, length, step;
+} spade_lines_kernel;
+int spade_launch_softmax(spade_stream stream, spade_lines_kernel lines, const float *x, float *y);
+int spade_launch_softmax_backward(spade_stream stream, spade_lines_kernel lines, const float *y, const float *dy,
+                                  float *dx);
+
+/* ---- layout.cu: for each image, y [columns, rows] = transpose of x [rows, columns] */
+int spade_launch_transpose(spade_stream stream, int64_t images, int64_t rows, int64_t columns, const float *x,
+                           float *y);
+
+/* ---- pool.cu */
+typedef struct spade_pool_kernel {
+    int64_t n, channels, in[2], out[2];                /* height, width */
+    int64_t x_strides[4], y_strides[4];                /* of n, channel, row, column; x and dx, y and dy */
+    int64_t kernel[2], stride[2], dilation[2], pad[2]; /* pad: before the image */
+    bool x_last, y_last;                               /* channels last */
+    bool max, count_padding;
+} spade_pool_kernel;
+size_t spade_kernel_pool_saved_bytes(const spade_pool_kernel *kernel);
+/* saved: max; NULL: not wanted. */
+int spade_launch_pool(spade_stream stream, const spade_pool_kernel *kernel, const float *x, void *saved, float *y);
+/* saved: max; NULL for the average. */
+int spade_launch_pool_backward(spade_stream stream, const spade_pool_kernel *kernel, const float *dy, const void *saved,
+                               float *dx);
+/* The backward of the average over whole images. */
+int spade_launch_spread_mean(spade_stream stream, const spade_pool_kernel *kernel, const float *dy, float *dx);
+
+/* ---- augment.cu */
+enum { SPADE_AUGMENT_GROUP = 48 };    /* most variants of one launch: their parameters come by value, 4 KB at most */
+typedef struct spade_variant_kernel { /* spade_variant in the types that the arithmetic has */
+    int32_t top, left, height, width;
+    int32_t erase[4];
+    float brightness, contrast, saturation, hue;
+    double noise;
+    uint32_t noise_key[4];
+    int32_t flip;
+} spade_variant_kernel;
+typedef struct spade_augment_kernel {
+    int64_t picture_width, height, width; /* height, width: of the result */
+    int64_t taps[2];                      /* most weights of any variant's filter: across, down */
+    float mean[3], std[3];
+    bool channels_last;
+    int count;
+    spade_variant_kernel variants[SPADE_AUGMENT_GROUP];
+} spade_augment_kernel;
+/* Workspace of `count` variants. */
+size_t spade_kernel_augment_bytes(int64_t height, int64_t width, const int64_t taps[2], int64_t count);
+/* picture: [picture height, picture_width, 3] in [0, 1]; out: [count, 3, height, width] in the layout asked for. */
+int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel, const float *picture, void *workspace,
+                         float *out);
+/* ---- convolution.cu */
+/*
+ * A tensor [batch, channels, height, width] of floats beside a staged one [batch, channels, full_height, full_width]
+ * in which it lies from (top, left) on; each row-major or channels-last, the staged one of floats or of bfloat16.
+ */
+typedef struct spade_staged_kernel {
+    int64_t batch, channels, height, width;
+    int64_t top, left, full_height, full_width;
+    bool last, staged_last, half;
+} spade_staged_kernel;
+/* The whole staged tensor: x, zeros around it. */
+int spade_launch_stage(spade_stream stream, spade_staged_kernel k, const float *x, void *staged);
+/* y = x's part of the staged tensor + bias[channel], then relu; bias may be NULL. */
+int spade_launch_unstage(spade_stream stream, spade_staged_kernel k, const void *staged, const float *bias, bool relu,
+                         float *y);
+/* Weights [rows, inputs, taps] times scale [rows] (may be NULL), packed in that order or as [rows, taps, inputs]. */
+typedef struct spade_packing_kernel {
+    int64_t rows, inputs, taps;
+    bool last, half; /* [rows, taps, inputs]; bfloat16 */
+} spade_packing_kernel;
+int spade_launch_convolution_pack(spade_stream stream, spade_packing_kernel k, const float *weights, const float *scale,
+                                  void *packed);
+
+/* ---- patches.cu: Hessians of unfolded patches (backend/cuda/hessian_unfold.c) */
+/* Where the patches of a tensor lie; strides in numbers. Linear layers: 1x1 images, a 1x1 kernel. */
+typedef struct spade_patch_kernel {
+    const float *x;
+    int64_t stride_n, stride_c, stride_h, stride_w;
+    int groups, channels; /* of a group */
+    int size[2], output[2], kernel[2], stride[2], dilation[2], pad[2];
+} spade_patch_kernel;
+/* Patches of positions first .. first+count-1 -> out [count][group][kernel position][channel], float, or double where
+ * fp64. */
+int spade_launch_gather(spade_stream stream, spade_patch_kernel patches, bool fp64, int64_t first, int64_t count,
+                        void *out);
+/* h [groups, k, k] += alpha * sum of products [chunks][groups, k, k], upper triangles; chunks in their order. */
+int spade_launch_add_products(spade_stream stream, int64_t groups, int64_t k, int64_t chunks, const float *products,
+                              double alpha, double *h);
+/* h [k, k], columns (tap, channel), upper triangle -> out, columns (channel, tap), upper triangle; of taps first ..
+ * first+taps-1 only. */
+int spade_launch_read_unfolded(spade_stream stream, int64_t k, int channels, int first, int taps, const double *h,
+                               double *out);
+
+/* ---- lags.cu, sums.cu: Hessians from lags; backend/lags.h says what these are. */
+enum { SPADE_KERNEL_LAG_PARTS = 29, SPADE_KERNEL_LAG_CELLS = 30, SPADE_KERNEL_EDGES = 4 };
+/* One axis of backend/lags.h's geometry; where its parts lie; their first lag [parts + 1]. */
+typedef struct spade_lag_axis_kernel {
+    int size, kernel, pad, output, cut[2], parts, cells;
+    int start[SPADE_KERNEL_LAG_PARTS], extent[SPADE_KERNEL_LAG_PARTS], first_lag[SPADE_KERNEL_LAG_PARTS + 1];
+    int cell_start[SPADE_KERNEL_LAG_CELLS + 1];
+} spade_lag_axis_kernel;
+/*
+ * An accumulator of lags: float64 [group][lag][pair c <= d of its channels], then the cells [cell][channel of all
+ * groups].
+ */
+typedef struct spade_lags_kernel {
+    int groups, channels; /* of a group */
+    int64_t count;        /* lags of all parts */
+    spade_lag_axis_kernel axis[2];
+} spade_lags_kernel;
+/* Transforms of length `length` of images of `size`, for lags |D_a| < reach[a]. Half of the lags: (0, 0) and those
+ * behind it in the order of a part; the others are their mirror images. */
+typedef struct spade_spectral_kernel {
+    int size[2], length[2], reach[2];
+} spade_spectral_kernel;
+/*
+ * Cosines and sines, float or double: rows [length0/2 + 1][real, imaginary][size0] of e^(-i fy y); columns [real,
+ * imaginary][length1][of real, of imaginary][size1] of e^(-i fx x); fold [cos, -sin][half lags][(length0/2 + 1) *
+ * length1], each frequency's share of a lag.
+ */
+int spade_launch_spectral_tables(spade_stream stream, spade_spectral_kernel transform, bool fp64, void *rows,
+                                 void *columns, void *fold);
+/*
+ * The lags of the whole image from their folded halves: cosine, sine [half lags][groups][C, C], where the sine is that
+ * of real part times imaginary part and minus its transpose is still to be added.
+ */
+int spade_launch_add_spectral(spade_stream stream, const spade_lags_kernel *lags, bool fp64, const void *cosine,
+                              const void *sine, double alpha, double *accumulator);
+/* Parts of the image that have one size. */
+typedef struct spade_edges_kernel {
+    int parts, size[2], reach[2];
+    int start[SPADE_KERNEL_EDGES][2];
+    int64_t middle[SPADE_KERNEL_EDGES]; /* lag (0, 0) of each */
+    int images, chunk, chunks;          /* chunk * chunks >= images */
+} spade_edges_kernel;
+/* x [images, H, W, all channels] -> out [part][group][chunks * chunk images][size0][size1][half lags][C]: each pixel
+ * and the pixels at its lags, zero outside the part and behind the last image. */
+int spade_launch_gather_edges(spade_stream stream, const spade_lags_kernel *lags, spade_edges_kernel edges, bool fp64,
+                              const float *x, void *out);
+/* products [part][group][chunk][C][half lags][C], chunks in their order. */
+int spade_launch_add_edges(spade_stream stream, const spade_lags_kernel *lags, spade_edges_kernel edges, bool fp64,
+                           const void *products, double alpha, double *accumulator);
+/* H of one group from the lags: out [k, k], upper triangle, columns (channel, tap); taps first .. first+taps-1 only. */
+int spade_launch_read_lags(spade_stream stream, const spade_lags_kernel *lags, const double *accumulator, int group,
+                           int first, int taps, double *out);
+int spade_launch_widen(spade_stream stream, int64_t n, const float *x, double *y);
+
+/* Sums over pixels of products of a channel with itself, float64. */
+typedef enum spade_sums_kernel {
+    SPADE_SUMS_CELLS, /* the squares of every cell -> the cells of an accumulator of lags */
+    SPADE_SUMS_LAGS,  /* all lags of every part, one channel a group -> an accumulator of lags */
+    SPADE_SUMS_TAPS   /* products of all pairs of kernel positions, one channel a group -> [channels][k, k], upper */
+} spade_sums_kernel;
+/* partial: scratch, `images` times spade_sums_entries() times all channels. lags: unused for taps. */
+int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_kernel patches,
+                      const spade_lags_kernel *lags, int images, double alpha, double *partial, double *accumulator);
+int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches, const spade_lags_kernel *lags);
 
 /* ---- factor.cu, sweep.cu, exact.cu: the solvers, float64. `failed`: 1 where a matrix is not positive definite or a
  * number is not finite, else 0. */

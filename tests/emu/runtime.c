@@ -107,6 +107,11 @@ static cudaError_t touch(void)
     return device.lost;
 }
 
+bool standin_lost(void)
+{
+    return touch() != cudaSuccess;
+}
+
 /* ---- devices */
 
 const char *cudaGetErrorString(cudaError_t error)

@@ -31,6 +31,9 @@ void standin_stream(const void *stream, const char *call);
  * ("cudaMallocFromPoolAsync", "potrf", "engine", "lost"). Each stand-in returns what the library would.
  */
 bool standin_fails(const char *name);
+/* A call on the device by another library than the runtime: is the device lost (SPADE_STANDIN_FAIL=lost[:N] counts it)?
+ */
+bool standin_lost(void);
 /* Device memory in all, SPADE_STANDIN_MEMORY bytes (default 8 GiB). */
 size_t standin_memory(void);
 

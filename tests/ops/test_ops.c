@@ -103,7 +103,7 @@ static void run_one(spade_context *context, const case_kind *kind, int index, ta
 static void test_against_reference(void **state)
 {
     (void)state;
-    int failed = 0;
+    int failed = 0, refused = 0; /* cases; operations of which more than a few cases are not there */
     for (int i = 0; i < DEVICE_COUNT; i++) {
         spade_context *context = open_context(devices[i], 2);
         if (!context) { continue; }
@@ -115,12 +115,13 @@ static void test_against_reference(void **state)
             printf("%-6s %-22s %6d %12d %12.2e %7.0f%%  %s\n", devices[i], case_kinds[k].name, t.cases, t.unsupported,
                    t.error, 100 * t.worst, t.failed ? "FAILED" : "ok");
             failed += t.failed;
-            assert_true(t.unsupported * 20 <= t.cases);
+            refused += t.unsupported * 20 > t.cases;
         }
         assert_int_equal(context->used, 0);
         spade_context_destroy(context);
     }
     assert_int_equal(failed, 0);
+    assert_int_equal(refused, 0);
 }
 
 /* ---- the number of threads */

@@ -66,7 +66,7 @@ static void test_all_keys(void **state)
 {
     (void)state;
     static const char text[] =
-        "variants: 64\nseed: 7\nsolver: magnitude\nhessian: fp64\ncount: published\ndamping: 0.02\n"
+        "variants: 64\nseed: 7\nsolver: magnitude\nhessian: fp64\nprecision: bf16\ncount: published\ndamping: 0.02\n"
         "layers: [\"layer1.*\", fc]\nskip: layer2.*\nblock: 128\nmethods: [saliency, smoothgrad]\n"
         "classes: [3, 5]\noutput: softmax\nsteps: 20\nsamples: 10\nsigma: 0.1\nresize: 0\ncrop: 64\n"
         "mean: [0.1, 0.2, 0.3]\nstd: [1, 2, 3]\naugment:\n  hue: 0.1\n  area: [0.5, 1]\n"
@@ -80,6 +80,7 @@ static void test_all_keys(void **state)
     assert_int_equal(settings.augment.seed, 7);
     assert_int_equal(settings.trace.solver, SPADE_SOLVER_MAGNITUDE);
     assert_int_equal(settings.trace.hessian, SPADE_FP64);
+    assert_int_equal(settings.precision, SPADE_NETWORK_BF16);
     assert_int_equal(settings.trace.solve.count, SPADE_COUNT_PUBLISHED);
     assert_true(settings.trace.solve.damping == 0.02);
     assert_int_equal(settings.trace.include_count, 2);

@@ -232,7 +232,10 @@ typedef struct spade_backend {
      * weight's order (channel, row, column). Inputs that were zero at every position have an exact zero on the
      * diagonal. tap >= 0: only that kernel position's block, [channels, channels]. `cost`: of one update by the form
      * that the patches name, in units of the backend's own, from shapes only; negative where the form does not apply.
+     * `hessian_batch`: images of the micro-batch that updates are made for. Fixed: results depend on it in the last
+     * bits. Fewer images need no more workspace.
      */
+    int64_t hessian_batch;
     double (*hessian_cost)(spade_device *device, const spade_patches *patches);
     size_t (*hessian_bytes)(spade_device *device, const spade_patches *patches);
     size_t (*hessian_workspace_bytes)(spade_device *device, const spade_patches *patches);

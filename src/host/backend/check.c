@@ -179,3 +179,11 @@ spade_status spade_op_check(spade_context *context, const spade_op_desc *desc)
     }
     return SPADE_OK;
 }
+
+bool spade_op_is_global_average(const spade_op_desc *desc)
+{
+    const spade_window *w = &desc->window;
+    bool padded = w->pad[0] || w->pad[1] || w->pad[2] || w->pad[3];
+    return !desc->pool_max && !padded && w->kernel[0] == desc->a.dims[2] && w->kernel[1] == desc->a.dims[3] &&
+           w->dilation[0] == 1 && w->dilation[1] == 1 && desc->y.dims[2] == 1 && desc->y.dims[3] == 1;
+}

@@ -12,5 +12,7 @@ spade_status spade_op_check(spade_context *context, const spade_op_desc *desc);
 const char *spade_op_kind_name(spade_op_kind kind);
 /* "convolution [8, 64, 56, 56] -> [8, 64, 56, 56]" into buffer (at least 256 bytes); returns buffer. */
 char *spade_op_describe(const spade_op_desc *desc, char *buffer, size_t size);
+/* Average pooling (or its backward) whose window is the whole image, without padding. */
+bool spade_op_is_global_average(const spade_op_desc *desc);
 
 #endif

@@ -92,6 +92,10 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "threads: %d is not in 0..%d", options->threads,
                           (int)MAX_THREADS);
     }
+    if ((unsigned)options->precision > SPADE_NETWORK_BF16) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no precision of number %d", (int)options->precision);
+    }
+    context->precision = options->precision;
     int available = omp_get_max_threads();
     context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
     return spade_device_open(context, options->device, &context->device);

@@ -18,7 +18,8 @@ struct spade_device; /* backend/backend.h */
 
 struct spade_context {
     char message[1024];
-    int threads;             /* resolved, >= 1 */
+    int threads; /* resolved, >= 1 */
+    spade_network_precision precision;
     uint64_t budget;         /* bytes, UINT64_MAX: none */
     uint64_t used;           /* bytes charged against it now; changed by spade_charge() and spade_release() only */
     uint64_t peak;           /* the most it ever was */

@@ -10,21 +10,21 @@ static double support_of(int64_t in, int64_t out)
     return scale < 1.0 ? 1.0 : scale;
 }
 
-static int64_t taps_of(int64_t in, int64_t out)
+int64_t spade_filter_taps(int64_t in, int64_t out)
 {
     return (int64_t)ceil(support_of(in, out)) * 2 + 1;
 }
 
 size_t spade_filter_bytes(int64_t in, int64_t out)
 {
-    size_t bytes = (size_t)out * ((size_t)taps_of(in, out) * sizeof(double) + 2 * sizeof(int32_t));
+    size_t bytes = (size_t)out * ((size_t)spade_filter_taps(in, out) * sizeof(double) + 2 * sizeof(int32_t));
     return (bytes + 63) / 64 * 64;
 }
 
 void spade_filter_init(int64_t in, int64_t out, void *memory, spade_filter *filter)
 {
     double scale = (double)in / (double)out, support = support_of(in, out), inverse = 1.0 / support;
-    int64_t taps = taps_of(in, out);
+    int64_t taps = spade_filter_taps(in, out);
     double *weights = memory;
     int32_t *firsts = (int32_t *)(weights + out * taps), *counts = firsts + out;
     for (int64_t i = 0; i < out; i++) {

@@ -20,6 +20,8 @@ typedef struct spade_filter {
     int32_t *count; /* [out] */
 } spade_filter;
 
+/* Most weights of any output. */
+int64_t spade_filter_taps(int64_t in, int64_t out);
 /* Bytes of memory that spade_filter_init() needs, a multiple of 64. in, out: 1 to 2^24. */
 size_t spade_filter_bytes(int64_t in, int64_t out);
 void spade_filter_init(int64_t in, int64_t out, void *memory, spade_filter *filter);

@@ -63,6 +63,8 @@ static const option table[] = {
      "settings in YAML (configs/default.yaml); options win over it"},
     {"seed", 0, OPTIONS_RUN, SETTING, 0, "seed", "N", "of every random number (0)"},
     {"device", 0, OPTIONS_RUN, TEXT, AT(device), NULL, "NAME", "auto, cpu or cuda[:N] (auto)"},
+    {"precision", 0, OPTIONS_RUN, SETTING, 0, "precision", "P",
+     "of the network: fp32; on a GPU also tf32, bf16 (fp32)"},
     {"threads", 0, OPTIONS_RUN, THREADS, 0, NULL, "N", "host threads (all); results do not depend on it"},
     {"memory", 0, OPTIONS_RUN, MEMORY, 0, NULL, "BYTES",
      "most memory to use, with K, M or G; results do not depend on it"},

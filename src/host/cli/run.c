@@ -10,6 +10,7 @@ spade_context *cli_context(const cli_options *options, cli_progress *progress, i
     if (options->device) { wanted.device = options->device; }
     wanted.threads = (int)options->threads;
     wanted.memory = options->memory;
+    wanted.precision = options->settings.precision;
     wanted.log = cli_progress_log;
     wanted.progress = cli_progress_stage;
     wanted.user = progress;

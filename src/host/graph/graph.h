@@ -118,12 +118,16 @@ spade_status spade_plan_create(spade_context *context, const spade_graph *graph,
 void spade_plan_destroy(spade_plan *plan); /* NULL is fine */
 uint64_t spade_plan_bytes(const spade_plan *plan);
 int64_t spade_plan_batch(const spade_plan *plan);
+/* Where a pass takes its input from: device memory of this shape, [batch, C, H, W]. What is put there lasts until the
+ * next pass. */
+float *spade_plan_input(const spade_plan *plan, spade_shape *shape);
 
 /* Called before a layer's node runs: x is its input on the device, in its planned layout, for the plan's batch. */
 typedef spade_status (*spade_tap_fn)(void *user, int layer, const spade_shape *shape, const float *x);
 
-/* ---- run.c. input: host [batch, C, H, W] row-major; output (may be NULL): host [batch, classes]. wanted: tap only
- * these layers (bool per layer); nodes after the last wanted one are skipped when output is NULL. */
+/* ---- run.c. input: host [batch, C, H, W] row-major; NULL: it is in spade_plan_input already. output (may be NULL):
+ * host [batch, classes]. wanted: tap only these layers (bool per layer); nodes after the last wanted one are skipped
+ * when output is NULL. */
 spade_status spade_run_forward(spade_plan *plan, spade_weights *weights, const float *input, float *output,
                                spade_tap_fn tap, void *user, const bool *wanted);
 

@@ -6,6 +6,12 @@ void *spade_plan_pointer(const spade_plan *plan, int buffer)
     return buffer < 0 ? NULL : plan->arena + plan->workspace_bytes + plan->buffers[buffer].offset;
 }
 
+float *spade_plan_input(const spade_plan *plan, spade_shape *shape)
+{
+    *shape = spade_value_shape(&plan->graph->values[plan->graph->input], plan->batch);
+    return spade_plan_pointer(plan, plan->value_buffer[plan->graph->input]);
+}
+
 const float *spade_plan_value(const spade_plan *plan, const spade_weights *weights, int value)
 {
     if (plan->graph->values[value].constant) { return spade_weights_constant(weights, value); }
@@ -48,11 +54,11 @@ spade_status spade_run_forward(spade_plan *plan, spade_weights *weights, const f
     const spade_graph *graph = plan->graph;
     spade_device *device = plan->context->device;
     const spade_backend *backend = device->backend;
-    spade_shape shape = spade_value_shape(&graph->values[graph->input], plan->batch);
+    spade_shape shape;
     int left = 0; /* taps to come */
     for (int i = 0; tap && i < graph->layer_count; i++) { left += !wanted || wanted[i]; }
-    void *x = spade_plan_pointer(plan, plan->value_buffer[graph->input]);
-    SPADE_TRY(backend->upload(device, x, input, (size_t)spade_shape_size(&shape) * sizeof(float)));
+    void *x = spade_plan_input(plan, &shape);
+    if (input) { SPADE_TRY(backend->upload(device, x, input, (size_t)spade_shape_size(&shape) * sizeof(float))); }
     for (int s = 0; s < plan->step_count; s++) {
         const spade_step *step = &plan->steps[s];
         const spade_node *node = &graph->nodes[step->node];

@@ -42,7 +42,7 @@ static spade_hessian_form choose_form(spade_device *device, spade_patches patche
 spade_patches spade_hessian_patches(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     spade_device *device = model->context->device;
-    spade_patches patches = describe(&model->graph, layer, SPADE_HESSIAN_BATCH, precision);
+    spade_patches patches = describe(&model->graph, layer, device->backend->hessian_batch, precision);
     spade_hessian_form form = choose_form(device, patches);
     patches = describe(&model->graph, layer, n, precision);
     patches.form = form;

@@ -4,6 +4,7 @@
  */
 #include <math.h>
 
+#include "augment/batch.h"
 #include "hessian/hessians.h"
 
 /* What one pass works with; made and released as a whole. */
@@ -14,17 +15,16 @@ typedef struct pass {
     spade_plan *plan, *last_plan; /* last_plan: NULL where the micro-batches divide the batch */
     spade_weights *weights;
     bool *wanted;
-    int *slot;    /* layer -> accumulator, -1 */
-    float *input; /* host [SPADE_HESSIAN_BATCH, C, H, W] */
-    size_t input_bytes;
+    int *slot;       /* layer -> accumulator, -1 */
     void *workspace; /* device */
     size_t workspace_bytes;
     double scale; /* 2 / n */
 } pass;
 
-static int64_t micro_batch(int64_t n)
+static int64_t micro_batch(const spade_context *context, int64_t n)
 {
-    return n < SPADE_HESSIAN_BATCH ? n : SPADE_HESSIAN_BATCH;
+    int64_t most = context->device->backend->hessian_batch;
+    return n < most ? n : most;
 }
 
 /* ---- rows that wait */
@@ -60,7 +60,8 @@ static spade_status add_rows(spade_device *device, spade_accumulator *a, double 
 
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
-    spade_patches patches = spade_hessian_patches(model, layer, SPADE_HESSIAN_BATCH, precision);
+    spade_patches patches =
+        spade_hessian_patches(model, layer, model->context->device->backend->hessian_batch, precision);
     int64_t columns = model->graph.layers[layer].columns;
     size_t rows = (size_t)(waiting_rows(&patches, columns) * columns) * sizeof(float);
     return model->context->device->backend->hessian_bytes(model->context->device, &patches) + rows;
@@ -69,7 +70,7 @@ uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precisio
 size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     const spade_backend *backend = model->context->device->backend;
-    spade_patches patches = spade_hessian_patches(model, layer, micro_batch(n), precision);
+    spade_patches patches = spade_hessian_patches(model, layer, micro_batch(model->context, n), precision);
     size_t bytes = backend->hessian_workspace_bytes(model->context->device, &patches);
     int64_t columns = model->graph.layers[layer].columns, rows = waiting_rows(&patches, columns);
     if (!rows) { return bytes; }
@@ -88,7 +89,7 @@ static spade_status make_accumulator(spade_context *context, const spade_model *
     const spade_backend *backend = context->device->backend;
     *out = (spade_accumulator){.layer = layers[i], .columns = l->columns};
     out->source = spade_hessian_source(&model->graph, layers, count, i, &out->tap);
-    out->patches = spade_hessian_patches(model, layers[i], SPADE_HESSIAN_BATCH, precision);
+    out->patches = spade_hessian_patches(model, layers[i], backend->hessian_batch, precision);
     if (out->source != i) { return SPADE_OK; }
     out->bytes = backend->hessian_bytes(context->device, &out->patches);
     spade_status status = backend->alloc(context->device, out->bytes, "Hessian", &out->h);
@@ -138,7 +139,6 @@ static void close_pass(pass *p)
     spade_plan_destroy(p->plan);
     spade_plan_destroy(p->last_plan);
     spade_weights_destroy(p->weights);
-    spade_free_bytes(p->context, p->input, p->input_bytes);
     if (p->workspace) { device->backend->free(device, p->workspace, p->workspace_bytes); }
     free(p->wanted);
     free(p->slot);
@@ -166,7 +166,7 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers,
 {
     spade_context *context = p->context;
     const spade_graph *graph = &p->model->graph;
-    int64_t full = micro_batch(dims[0]), rest = dims[0] % full;
+    int64_t full = micro_batch(context, dims[0]), rest = dims[0] % full;
     SPADE_TRY(open_lists(p, layers, count));
     SPADE_TRY(make_hessians(context, p->model, layers, count, precision, &p->hessians));
     SPADE_TRY(spade_weights_create(context, graph, NULL, &p->weights));
@@ -182,9 +182,8 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers,
         SPADE_TRY(context->device->backend->alloc(context->device, p->workspace_bytes, "working memory of a Hessian",
                                                   &p->workspace));
     }
-    p->input_bytes = (size_t)(full * dims[1] * dims[2] * dims[3]) * sizeof(float);
     p->scale = 2.0 / (double)dims[0];
-    return spade_alloc(context, p->input_bytes, "a micro-batch of variants", (void **)&p->input);
+    return SPADE_OK;
 }
 
 /* An update that began at `start` has finished. */
@@ -221,16 +220,19 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
 {
     double start = spade_now(), augment = 0;
-    for (int64_t first = 0; first < n; first += SPADE_HESSIAN_BATCH) {
-        int64_t count = n - first < SPADE_HESSIAN_BATCH ? n - first : SPADE_HESSIAN_BATCH;
-        spade_plan *plan = spade_plan_batch(p->plan) == count ? p->plan : p->last_plan;
+    for (int64_t first = 0; first < n;) {
+        spade_plan *plan = n - first < spade_plan_batch(p->plan) ? p->last_plan : p->plan;
+        int64_t count = spade_plan_batch(plan);
         double before = spade_now();
-        SPADE_TRY(spade_batch_read(p->context, batch, first, count, p->input));
+        spade_shape shape;
+        float *input = spade_plan_input(plan, &shape);
+        SPADE_TRY(spade_batch_read_device(p->context, batch, first, count, shape.layout, input));
         double seconds = spade_now() - before;
         augment += seconds;
         spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
-        SPADE_TRY(spade_run_forward(plan, p->weights, p->input, NULL, tap, p, p->wanted));
-        spade_report_progress(p->context, "hessian", (double)(first + count), (double)n);
+        SPADE_TRY(spade_run_forward(plan, p->weights, NULL, NULL, tap, p, p->wanted));
+        first += count;
+        spade_report_progress(p->context, "hessian", (double)first, (double)n);
     }
     spade_device *device = p->context->device;
     double waiting = spade_now();

@@ -7,10 +7,6 @@
 #include "graph/graph.h"
 #include "spade/hessian.h"
 
-/* Variants of one forward pass. Fixed, as SPADE_MICRO_BATCH; larger, as the spectral form folds its products into lags
- * once per pass. */
-enum { SPADE_HESSIAN_BATCH = 16 };
-
 typedef struct spade_accumulator {
     int layer;
     int source;            /* the accumulator that holds its sums: itself, or one that reads the same tensor */

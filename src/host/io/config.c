@@ -25,6 +25,7 @@ static const known_key main_keys[] = {
     {"checkpoint", "checkpoint", PLAIN},
     {"hessian", "hessian", PLAIN},
     {"sweep", "sweep", PLAIN},
+    {"precision", "precision", PLAIN},
     {"count", "count", PLAIN},
     {"damping", "damping", PLAIN},
     {"layers", "layers", EITHER},

@@ -156,6 +156,7 @@ static spade_status set_word(spade_context *context, spade_settings *settings, c
 {
     static const char *const precisions[] = {"fp32", "fp64"};
     static const char *const outputs[] = {"logits", "softmax"};
+    static const char *const networks[] = {"fp32", "tf32", "bf16"}; /* in the order of spade_network_precision */
     int choice = 0;
     if (strcmp(key, "hessian") == 0) {
         SPADE_TRY(spade_settings_word(context, text, precisions, 2, &choice));
@@ -163,6 +164,9 @@ static spade_status set_word(spade_context *context, spade_settings *settings, c
     } else if (strcmp(key, "sweep") == 0) {
         SPADE_TRY(spade_settings_word(context, text, precisions, 2, &choice));
         settings->trace.solve.sweep = choice ? SPADE_FP64 : SPADE_FP32;
+    } else if (strcmp(key, "precision") == 0) {
+        SPADE_TRY(spade_settings_word(context, text, networks, 3, &choice));
+        settings->precision = (spade_network_precision)choice;
     } else {
         SPADE_TRY(spade_settings_word(context, text, outputs, 2, &choice));
         settings->softmax = choice == 1;
@@ -254,7 +258,7 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
     SPADE_TRY(need(context, count, 1));
     if (strcmp(key, "checkpoint") == 0) { return set_checkpoint(context, settings, values[0]); }
     if (rule) { return spade_settings_set_rule(context, settings, rule, pattern, values[0]); }
-    static const char *const words[] = {"hessian", "sweep", "output"};
+    static const char *const words[] = {"hessian", "sweep", "precision", "output"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(key, words[i]) == 0) { return set_word(context, settings, key, values[0]); }
     }

@@ -21,6 +21,7 @@ typedef struct spade_names {
 
 typedef struct spade_settings {
     uint64_t seed;
+    spade_network_precision precision; /* of the context */
     /* pictures */
     int64_t resize; /* -1: crop * 256/224 */
     int64_t crop;   /* 0: the network's input size */

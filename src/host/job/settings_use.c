@@ -76,6 +76,8 @@ json_t *spade_settings_json(const spade_settings *settings)
                             (json_int_t)settings->samples, "sigma", settings->sigma, "mean", numbers(settings->mean, 3),
                             "std", numbers(settings->std, 3), "augment", augment_json(&settings->augment));
     if (all) { spade_settings_rules_json(settings, all); }
+    static const char *const precisions[] = {"fp32", "tf32", "bf16"};
+    if (all) { json_object_set_new(all, "precision", json_string(precisions[settings->precision])); }
     if (all && settings->resize >= 0) { json_object_set_new(all, "resize", json_integer(settings->resize)); }
     if (all && settings->crop) { json_object_set_new(all, "crop", json_integer(settings->crop)); }
     return all;

@@ -21,6 +21,8 @@
 #include <memory>
 #include <vector>
 
+#include "standin.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -269,11 +271,21 @@ inline dim3 block_index(const dim3 &grid_dim, uint64_t i)
                 (unsigned)(i / ((uint64_t)grid_dim.x * grid_dim.y)));
 }
 
+/* A kernel's pointers are device memory (or NULL). */
+template <typename T> void check_argument(const T &)
+{
+}
+template <typename T> void check_argument(T *pointer)
+{
+    if (pointer) { standin_device(pointer, 1, "a kernel", "argument"); }
+}
+
 /* Threads that may meet; `together`: all blocks at once. */
 template <typename Kernel, typename... Arguments>
 int launch(bool together, Kernel kernel, dim3 grid_dim, dim3 block_dim, size_t shared, Arguments... arguments)
 {
     grid &g = state();
+    (check_argument(arguments), ...);
     unsigned threads = block_dim.x * block_dim.y * block_dim.z;
     uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
     if (threads < 1 || threads > 1024 || blocks < 1 || shared > (227 << 10)) { return 9; /* invalid configuration */ }
@@ -302,6 +314,7 @@ template <typename Kernel, typename... Arguments>
 int launch_apart(Kernel kernel, dim3 grid_dim, dim3 block_dim, Arguments... arguments)
 {
     grid &g = state();
+    (check_argument(arguments), ...);
     uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
     if (block_dim.x * block_dim.y * block_dim.z > 1024 || blocks < 1) { return 9; }
     g.grid_dim = grid_dim;
@@ -465,6 +478,17 @@ static inline unsigned __float_as_uint(float x)
     unsigned bits;
     std::memcpy(&bits, &x, sizeof bits);
     return bits;
+}
+/* cos and sin of pi x: exact at multiples of 1/2 as CUDA's */
+static inline double cospi(double x)
+{
+    double r = std::fabs(std::remainder(x, 2.0));
+    return r == 0.5 ? 0.0 : std::cos(3.14159265358979323846 * r);
+}
+static inline double sinpi(double x)
+{
+    double r = std::remainder(x, 2.0);
+    return std::fabs(r) == 1.0 ? 0.0 : std::sin(3.14159265358979323846 * r);
 }
 using std::fma;
 using std::isfinite;

@@ -68,6 +68,10 @@ static spade_status cpu_open(spade_context *context, int index, spade_device **o
 {
     *out = NULL;
     if (index != 0) { return spade_fail(context, SPADE_ERROR_DEVICE, "there is one cpu device, not number %d", index); }
+    if (context->precision != SPADE_NETWORK_FP32) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "the cpu computes in fp32 only, not in %s",
+                          context->precision == SPADE_NETWORK_TF32 ? "tf32" : "bf16");
+    }
     spade_cpu_device *cpu = calloc(1, sizeof *cpu);
     if (!cpu) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: the cpu device"); }
     cpu->base = (spade_device){&spade_backend_cpu, context};
@@ -122,6 +126,7 @@ const spade_backend spade_backend_cpu = {
     .run = spade_cpu_run,
     .axpby = spade_cpu_axpby,
     .augment = spade_cpu_augment,
+    .hessian_batch = SPADE_CPU_HESSIAN_BATCH,
     .hessian_cost = spade_cpu_hessian_cost,
     .hessian_bytes = spade_cpu_hessian_bytes,
     .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,

@@ -104,7 +104,6 @@ spade_status spade_cpu_pool_plan(spade_op *op);
 spade_status spade_cpu_pool_run(spade_op *op, const spade_op_args *args);
 
 /* ---- global_pool.c: the average of a whole image, in own loops */
-bool spade_cpu_is_global_average(const spade_op_desc *desc);
 spade_status spade_cpu_global_average_run(spade_op *op, const spade_op_args *args);
 
 /* ---- linear.c: matrix products in fixed tiles */
@@ -126,8 +125,6 @@ spade_status spade_cpu_convert_layout_run(spade_op *op, const spade_op_args *arg
 /* Copy a tensor of this shape into another layout. */
 void spade_cpu_convert(const spade_device *device, const spade_shape *shape, spade_layout from, const float *x,
                        spade_layout to, float *y);
-/* Elements between neighbours along each axis of a shape, in its layout. */
-void spade_cpu_strides(const spade_shape *shape, int64_t strides[SPADE_MAX_RANK]);
 
 /* ---- augment.c */
 spade_status spade_cpu_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
@@ -135,6 +132,8 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
                                spade_layout layout, float *out);
 
 /* ---- hessian.c */
+/* As SPADE_MICRO_BATCH, but larger: the spectral form folds its products into lags once per pass. */
+enum { SPADE_CPU_HESSIAN_BATCH = 16 };
 double spade_cpu_hessian_cost(spade_device *device, const spade_patches *patches);
 size_t spade_cpu_hessian_bytes(spade_device *device, const spade_patches *patches);
 size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_patches *patches);

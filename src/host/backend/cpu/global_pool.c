@@ -5,17 +5,11 @@
  *
  * A channel of an image is one thread's; its sum runs over the rows in order.
  */
+#include "backend/check.h"
 #include "backend/cpu/cpu.h"
+#include "backend/space.h"
 
 enum { CHANNELS = 16 }; /* of one task */
-
-bool spade_cpu_is_global_average(const spade_op_desc *desc)
-{
-    const spade_window *w = &desc->window;
-    bool padded = w->pad[0] || w->pad[1] || w->pad[2] || w->pad[3];
-    return !desc->pool_max && !padded && w->kernel[0] == desc->a.dims[2] && w->kernel[1] == desc->a.dims[3] &&
-           w->dilation[0] == 1 && w->dilation[1] == 1 && desc->y.dims[2] == 1 && desc->y.dims[3] == 1;
-}
 
 /* y[n, c] = mean of x[n, c, :, :] for `count` neighbouring channels */
 static void average(const float *x, const int64_t *stride, int64_t height, int64_t width, int64_t count, float *y,
@@ -50,8 +44,8 @@ spade_status spade_cpu_global_average_run(spade_op *op, const spade_op_args *arg
     int64_t image[SPADE_MAX_RANK], result[SPADE_MAX_RANK];
     int64_t tasks = (dims[1] + CHANNELS - 1) / CHANNELS;
     bool backward = op->desc.kind == SPADE_OP_POOL_BACKWARD;
-    spade_cpu_strides(&op->desc.a, image);
-    spade_cpu_strides(&op->desc.y, result);
+    spade_shape_strides(&op->desc.a, image);
+    spade_shape_strides(&op->desc.y, result);
 #pragma omp parallel for num_threads(spade_cpu_threads(&op->device->base)) schedule(static)
     for (int64_t task = 0; task < dims[0] * tasks; task++) {
         int64_t n = task / tasks, c = task % tasks * CHANNELS;

@@ -8,8 +8,8 @@ double spade_cpu_hessian_cost(spade_device *device, const spade_patches *patches
 {
     (void)device;
     switch (patches->form) {
-    case SPADE_HESSIAN_UNFOLD: return spade_rank_k_applies(patches) ? -1 : spade_unfold_cost(patches);
-    case SPADE_HESSIAN_RANK_K: return spade_rank_k_applies(patches) ? spade_unfold_cost(patches) : -1;
+    case SPADE_HESSIAN_UNFOLD: return spade_patches_are_rows(patches) ? -1 : spade_unfold_cost(patches);
+    case SPADE_HESSIAN_RANK_K: return spade_patches_are_rows(patches) ? spade_unfold_cost(patches) : -1;
     case SPADE_HESSIAN_SPECTRAL: return spade_spectral_applies(patches) ? spade_spectral_cost(patches) : -1;
     case SPADE_HESSIAN_SHIFT: return spade_shift_applies(patches) ? spade_shift_cost(patches) : -1;
     case SPADE_HESSIAN_DEPTHWISE: return spade_depthwise_applies(patches) ? spade_depthwise_cost(patches) : -1;

@@ -10,10 +10,10 @@
 #define SPADE_CPU_HESSIAN_FORMS_H
 
 #include "backend/cpu/cpu.h"
+#include "backend/patches.h"
 
 /* ---- hessian_unfold.c: SPADE_HESSIAN_UNFOLD, SPADE_HESSIAN_RANK_K. Accumulator: [groups, K, K], lower triangles,
  * columns in (row, column, channel) order. */
-bool spade_rank_k_applies(const spade_patches *patches);
 double spade_unfold_cost(const spade_patches *patches);
 int64_t spade_unfold_size(const spade_patches *patches);
 size_t spade_unfold_workspace_bytes(const spade_device *device, const spade_patches *patches);
@@ -48,22 +48,5 @@ double spade_depthwise_cost(const spade_patches *patches);
 size_t spade_depthwise_workspace_bytes(const spade_device *device, const spade_patches *patches);
 void spade_depthwise_update(const spade_device *device, const spade_patches *patches, const float *x, double alpha,
                             double *accumulator, void *workspace);
-
-/* ---- hessian_patches.c: where each output position's patch lies in x */
-typedef struct spade_positions {
-    const spade_patches *patches;
-    const float *x;
-    int64_t images, channels, height, width;
-    int64_t stride_n, stride_c, stride_h, stride_w;
-    int64_t count;                           /* positions of all images */
-    int64_t groups, group_channels, columns; /* K */
-} spade_positions;
-spade_positions spade_positions_of(const spade_patches *patches, const float *x);
-/* The first input row and column of a position's patch (may lie outside), and its image. */
-typedef struct spade_corner {
-    const float *image;
-    int64_t top, left;
-} spade_corner;
-spade_corner spade_corner_of(const spade_positions *positions, int64_t position);
 
 #endif

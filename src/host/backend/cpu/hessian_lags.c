@@ -1,7 +1,5 @@
-/* hessian_lags.c - geometry of the lags, squares of the diagonal, and H from them; hessian_lags.h says how. */
+/* hessian_lags.c - squares of the diagonal, and H from lags; backend/lags.h says how. */
 #include "backend/cpu/hessian_lags.h"
-
-/* ---- geometry */
 
 static int64_t smaller(int64_t a, int64_t b)
 {
@@ -13,103 +11,10 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-bool spade_lags_apply(const spade_patches *patches)
-{
-    const spade_window *w = &patches->window;
-    return !patches->linear && patches->x.layout == SPADE_CHANNELS_LAST && w->kernel[0] * w->kernel[1] > 1 &&
-           w->kernel[0] <= SPADE_LAG_MAX_KERNEL && w->kernel[1] <= SPADE_LAG_MAX_KERNEL &&
-           w->stride[0] * w->stride[1] * w->dilation[0] * w->dilation[1] == 1;
-}
-
-/* The rows that offset d reads: [begin, end), clipped to the image. */
-static void window_of(const spade_lag_axis *axis, int64_t d, int64_t *begin, int64_t *end)
-{
-    *begin = smaller(larger(d - axis->pad, 0), axis->size);
-    *end = larger(smaller(d - axis->pad + axis->output, axis->size), *begin);
-}
-
-/* Part index -> where the axis is cut. */
-static void cut_axis(const spade_lag_axis *axis, int64_t part, int64_t *start, int64_t *size)
-{
-    if (part == 0) {
-        *start = 0;
-        *size = axis->size;
-    } else if (part <= axis->cut[0]) {
-        *start = 0;
-        *size = smaller(part, axis->size);
-    } else {
-        *size = smaller(part - axis->cut[0], axis->size);
-        *start = axis->size - *size;
-    }
-}
-
-/* Cells: the rows between neighbouring ends of windows. */
-static void find_cells(spade_lag_axis *axis)
-{
-    axis->cells = 0;
-    for (int64_t at = 0; at < axis->size;) {
-        int64_t next = axis->size;
-        for (int64_t d = 0; d < axis->kernel; d++) {
-            int64_t begin, end;
-            window_of(axis, d, &begin, &end);
-            if (begin > at) { next = smaller(next, begin); }
-            if (end > at) { next = smaller(next, end); }
-        }
-        axis->cell_start[axis->cells++] = at;
-        at = next;
-    }
-    axis->cell_start[axis->cells] = axis->size;
-}
-
-static void resolve_axis(spade_lag_axis *axis, int64_t pad_end)
-{
-    axis->cut[0] = larger(axis->kernel - 1 - axis->pad, 0);
-    axis->cut[1] = larger(axis->kernel - 1 - pad_end, 0);
-    axis->parts = 1 + axis->cut[0] + axis->cut[1];
-    axis->first_lag[0] = 0;
-    for (int64_t i = 0; i < axis->parts; i++) {
-        int64_t start, size;
-        cut_axis(axis, i, &start, &size);
-        axis->first_lag[i + 1] = axis->first_lag[i] + 2 * smaller(axis->kernel, size) - 1;
-    }
-    find_cells(axis);
-}
-
-spade_lags spade_lags_of(const spade_patches *patches)
-{
-    const spade_window *w = &patches->window;
-    spade_lags lags = {.groups = patches->groups, .channels = patches->x.dims[1] / patches->groups};
-    const int64_t output[2] = {patches->out_height, patches->out_width};
-    lags.block = lags.channels == 1 ? 1 : SPADE_LAG_BLOCK;
-    lags.blocks = (lags.channels + lags.block - 1) / lags.block;
-    lags.tiles = lags.blocks * (lags.blocks + 1) / 2;
-    for (int a = 0; a < 2; a++) {
-        lags.axis[a] = (spade_lag_axis){
-            .size = patches->x.dims[2 + a], .kernel = w->kernel[a], .pad = w->pad[a], .output = output[a]};
-        resolve_axis(&lags.axis[a], w->pad[2 + a]);
-    }
-    lags.count = lags.axis[0].first_lag[lags.axis[0].parts] * lags.axis[1].first_lag[lags.axis[1].parts];
-    return lags;
-}
-
-spade_lag_part spade_lags_part(const spade_lags *lags, int64_t index)
-{
-    const int64_t at[2] = {index / lags->axis[1].parts, index % lags->axis[1].parts};
-    spade_lag_part part = {0};
-    for (int a = 0; a < 2; a++) {
-        cut_axis(&lags->axis[a], at[a], &part.start[a], &part.size[a]);
-        part.reach[a] = smaller(lags->axis[a].kernel, part.size[a]);
-    }
-    part.row = 2 * part.reach[1] - 1;
-    part.first = lags->axis[0].first_lag[at[0]] * lags->axis[1].first_lag[lags->axis[1].parts] +
-                 (2 * part.reach[0] - 1) * lags->axis[1].first_lag[at[1]];
-    return part;
-}
-
 /* Numbers of all tiles: the cells follow. */
 static int64_t tile_numbers(const spade_lags *lags)
 {
-    return lags->groups * lags->tiles * lags->count * lags->block * lags->block;
+    return lags->groups * spade_lags_tiles(lags) * lags->count * spade_lags_block(lags) * spade_lags_block(lags);
 }
 
 int64_t spade_lags_size(const spade_lags *lags)
@@ -175,7 +80,7 @@ static double diagonal(const spade_lags *lags, const double *cells, int64_t c, c
 {
     int64_t begin[2], end[2];
     double sum = 0;
-    for (int a = 0; a < 2; a++) { window_of(&lags->axis[a], d[a], &begin[a], &end[a]); }
+    for (int a = 0; a < 2; a++) { spade_lag_window(&lags->axis[a], d[a], &begin[a], &end[a]); }
     for (int64_t y = 0; y < lags->axis[0].cells; y++) {
         int64_t row = lags->axis[0].cell_start[y];
         if (row < begin[0] || row >= end[0]) { continue; }
@@ -221,7 +126,7 @@ static pair_terms terms_of(const spade_lags *lags, const int64_t d[2], const int
             spade_lag_part part = spade_lags_part(lags, rows[y] * lags->axis[1].parts + columns[x]);
             if (llabs(lag[0]) >= part.reach[0] || llabs(lag[1]) >= part.reach[1]) { continue; }
             int64_t index = part.first + (lag[0] + part.reach[0] - 1) * part.row + lag[1] + part.reach[1] - 1;
-            terms.offset[terms.count] = index * lags->block * lags->block;
+            terms.offset[terms.count] = index * spade_lags_block(lags) * spade_lags_block(lags);
             terms.sign[terms.count++] = (y > 0) == (x > 0) ? 1.0 : -1.0;
         }
     }
@@ -242,14 +147,15 @@ typedef struct reading {
 static void read_block(const reading *r, int64_t c, int64_t t, int64_t column, double *out)
 {
     const spade_lags *lags = r->lags;
-    int64_t count = smaller(lags->channels - column * lags->block, lags->block);
-    const double *row = spade_lags_tile(lags, r->accumulator, r->group, c / lags->block, column, 0);
-    row += c % lags->block * lags->block;
+    int64_t block = spade_lags_block(lags);
+    int64_t count = smaller(lags->channels - column * block, block);
+    const double *row = spade_lags_tile(lags, r->accumulator, r->group, c / block, column, 0);
+    row += c % block * block;
     for (int64_t u = 0; u < r->taps; u++) {
         const pair_terms *terms = &r->terms[t * r->taps + u];
         double sum[SPADE_LAG_BLOCK] = {0};
         for (int i = 0; i < terms->count; i++) {
-            for (int64_t d = 0; d < lags->block; d++) { sum[d] += terms->sign[i] * row[terms->offset[i] + d]; }
+            for (int64_t d = 0; d < block; d++) { sum[d] += terms->sign[i] * row[terms->offset[i] + d]; }
         }
         for (int64_t d = 0; d < count; d++) { out[d * r->taps + u] = sum[d]; }
     }
@@ -259,10 +165,10 @@ static void read_block(const reading *r, int64_t c, int64_t t, int64_t column, d
  * row and column. */
 static void read_channel(const reading *r, int64_t c, double *out)
 {
-    int64_t taps = r->taps, k = r->lags->channels * taps, block = c / r->lags->block;
-    for (int64_t column = block; column < r->lags->blocks; column++) {
+    int64_t taps = r->taps, k = r->lags->channels * taps, block = spade_lags_block(r->lags);
+    for (int64_t column = c / block; column < spade_lags_blocks(r->lags); column++) {
         for (int64_t t = 0; t < taps; t++) {
-            read_block(r, c, t, column, out + (c * taps + t) * k + column * r->lags->block * taps);
+            read_block(r, c, t, column, out + (c * taps + t) * k + column * block * taps);
         }
     }
     for (int64_t row = c * taps; row < (c + 1) * taps; row++) {

@@ -73,17 +73,17 @@ bool spade_shift_applies(const spade_patches *patches)
 double spade_shift_cost(const spade_patches *patches)
 {
     spade_lags lags = spade_lags_of(patches);
-    double width = (double)(lags.channels < lags.block ? lags.channels : lags.block),
+    double width = (double)(lags.channels < spade_lags_block(&lags) ? lags.channels : spade_lags_block(&lags)),
            images = (double)patches->x.dims[0];
-    double pairs = (double)(lags.groups * lags.tiles) * width * width, c = (double)(lags.groups * lags.channels),
-           cost = 0;
+    double pairs = (double)(lags.groups * spade_lags_tiles(&lags)) * width * width,
+           c = (double)(lags.groups * lags.channels), cost = 0;
     for (int64_t i = 0; i < spade_lags_parts(&lags); i++) {
         spade_lag_part part = spade_lags_part(&lags, i);
         double area = (double)((part.size[0] + part.reach[0] - 1) * (part.size[1] + part.reach[1] - 1)) * images;
         double count = (double)((2 * part.reach[0] - 1) * part.row);
         /* narrow products: up to 60 operations a nanosecond; copies at 4 numbers; 300 ns a product */
         cost += count * 2 * pairs * area / (120 * width / (width + SPADE_LAG_BLOCK)) + c * area / 4;
-        cost += 300 * count * (double)(lags.groups * lags.tiles);
+        cost += 300 * count * (double)(lags.groups * spade_lags_tiles(&lags));
     }
     return cost;
 }

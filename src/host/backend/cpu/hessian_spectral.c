@@ -353,7 +353,7 @@ double spade_spectral_cost(const spade_patches *patches)
 {
     spade_lags lags = spade_lags_of(patches);
     double cost = 0, images = (double)patches->x.dims[0], all = (double)(lags.groups * lags.channels);
-    double pairs = (double)(lags.groups * lags.tiles * lags.block * lags.block);
+    double pairs = (double)(lags.groups * spade_lags_tiles(&lags) * spade_lags_block(&lags) * spade_lags_block(&lags));
     for (int64_t i = 0; i < spade_lags_parts(&lags); i++) {
         spade_lag_part part = spade_lags_part(&lags, i);
         double f[2], n[2];

@@ -33,21 +33,12 @@ typedef struct unfold {
     float *products;            /* float32: [chunks][groups, K, K], or with one chunk at a time a tile of each thread */
 } unfold;
 
-bool spade_rank_k_applies(const spade_patches *patches)
-{
-    const spade_window *w = &patches->window;
-    bool last = patches->linear || patches->x.layout == SPADE_CHANNELS_LAST ||
-                (patches->x.dims[2] == 1 && patches->x.dims[3] == 1);
-    return patches->linear || (last && w->kernel[0] * w->kernel[1] == 1 && w->stride[0] * w->stride[1] == 1 &&
-                               !(w->pad[0] | w->pad[1] | w->pad[2] | w->pad[3]));
-}
-
 static unfold resolve(const spade_device *device, const spade_patches *patches, const float *x)
 {
     unfold u = {.device = device, .positions = spade_positions_of(patches, x)};
     int64_t k = u.positions.columns;
     u.fp64 = patches->precision == SPADE_FP64;
-    u.plain = spade_rank_k_applies(patches) && !u.fp64;
+    u.plain = spade_patches_are_rows(patches) && !u.fp64;
     u.element = u.fp64 ? sizeof(double) : sizeof(float);
     u.row = u.positions.groups * k;
     u.tiles = k > TILE ? (k + TILE - 1) / TILE : k > TILE / 2 ? 2 : 1;
@@ -89,7 +80,7 @@ double spade_unfold_cost(const spade_patches *patches)
 {
     spade_positions p = spade_positions_of(patches, NULL);
     double row = (double)(p.groups * p.columns), products = row * (double)p.columns * (double)p.count;
-    double gather = spade_rank_k_applies(patches) ? 0 : row * (double)p.count;
+    double gather = spade_patches_are_rows(patches) ? 0 : row * (double)p.count;
     /* half of H at up to 130 operations a nanosecond, narrow products are slower; copies at 4 numbers a nanosecond */
     double k = (double)p.columns, rate = 130 * k / (k + 64) * (k < 32 ? k / 32 : 1);
     return products / rate + gather / 4;

@@ -1,21 +1,5 @@
-/* layout.c - strides of shapes, and moving tensors between layouts. */
+/* layout.c - moving tensors between layouts. */
 #include "backend/cpu/cpu.h"
-
-void spade_cpu_strides(const spade_shape *shape, int64_t strides[SPADE_MAX_RANK])
-{
-    if (shape->rank == 4 && shape->layout == SPADE_CHANNELS_LAST) {
-        strides[1] = 1;
-        strides[3] = shape->dims[1];
-        strides[2] = strides[3] * shape->dims[3];
-        strides[0] = strides[2] * shape->dims[2];
-        return;
-    }
-    int64_t stride = 1;
-    for (int i = shape->rank - 1; i >= 0; i--) {
-        strides[i] = stride;
-        stride *= shape->dims[i];
-    }
-}
 
 enum { BLOCK = 32 }; /* a block of BLOCK x BLOCK floats is transposed in the first-level cache */
 

@@ -78,7 +78,7 @@ spade_status spade_cpu_pool_plan(spade_op *op)
     dnnl_primitive_desc_t training = NULL, inference = NULL, backward = NULL;
     spade_status status;
     bool is_backward = op->desc.kind == SPADE_OP_POOL_BACKWARD;
-    if (spade_cpu_is_global_average(&op->desc)) { return SPADE_OK; }
+    if (spade_op_is_global_average(&op->desc)) { return SPADE_OK; }
     if (is_backward) { op->threads = 1; } /* oneDNN adds overlapping windows in an order that depends on it */
     int before = spade_team(op->threads);
     for (int axis = 0; axis < 2; axis++) {
@@ -114,7 +114,7 @@ done:
 
 spade_status spade_cpu_pool_run(spade_op *op, const spade_op_args *args)
 {
-    if (spade_cpu_is_global_average(&op->desc)) { return spade_cpu_global_average_run(op, args); }
+    if (spade_op_is_global_average(&op->desc)) { return spade_cpu_global_average_run(op, args); }
     if (!op->desc.pool_max) { return spade_cpu_dnnl_execute(op, op->primitive, args, NULL, 0); }
     if (!args->saved) {
         if (op->desc.kind == SPADE_OP_POOL_BACKWARD) {

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/space.h"
 
 enum { LINES = 16 }; /* of one task */
 
@@ -17,7 +18,7 @@ typedef struct lines {
 static lines lines_of(const spade_shape *shape, int axis)
 {
     lines l = {.shape = shape, .axis = axis, .length = shape->dims[axis]};
-    spade_cpu_strides(shape, l.strides);
+    spade_shape_strides(shape, l.strides);
     l.step = l.strides[axis];
     l.count = spade_shape_size(shape) / l.length;
     return l;

@@ -35,6 +35,7 @@ static void cuda_close(spade_device *device)
     if (!device) { return; }
     spade_cuda_device *cuda = spade_cuda_of(device);
     if (cuda->stream) { (void)cudaStreamSynchronize(cuda->stream); }
+    spade_cuda_convolutions_destroy(cuda);
     spade_cuda_solve_close(cuda);
     if (cuda->dnn) { (void)cudnnDestroy(cuda->dnn); }
     if (cuda->solver) { (void)cusolverDnDestroy(cuda->solver); }
@@ -58,7 +59,7 @@ static spade_status make_handles(spade_cuda_device *cuda)
 {
     SPADE_CUDA_BLAS(cuda, cublasCreate(&cuda->blas));
     SPADE_CUDA_BLAS(cuda, cublasSetStream(cuda->blas, cuda->stream));
-    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, CUBLAS_PEDANTIC_MATH));
+    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, spade_cuda_math_mode(cuda)));
     SPADE_CUDA_BLAS(cuda, cublasSetAtomicsMode(cuda->blas, CUBLAS_ATOMICS_NOT_ALLOWED));
     SPADE_CUDA_SOLVER(cuda, cusolverDnCreate(&cuda->solver));
     SPADE_CUDA_SOLVER(cuda, cusolverDnSetStream(cuda->solver, cuda->stream));
@@ -145,6 +146,13 @@ const spade_backend spade_backend_cuda = {
     .pack = spade_cuda_pack,
     .run = spade_cuda_run,
     .axpby = spade_cuda_axpby,
+    .augment = spade_cuda_augment,
+    .hessian_batch = SPADE_CUDA_HESSIAN_BATCH,
+    .hessian_cost = spade_cuda_hessian_cost,
+    .hessian_bytes = spade_cuda_hessian_bytes,
+    .hessian_workspace_bytes = spade_cuda_hessian_workspace_bytes,
+    .hessian_update = spade_cuda_hessian_update,
+    .hessian_read = spade_cuda_hessian_read,
     /* solvers */
     .condition = spade_cuda_condition,
     .factor = spade_cuda_factor,

@@ -19,6 +19,8 @@
 #include "backend/backend.h"
 #include "kernels/launch.h"
 
+typedef struct spade_cuda_convolution spade_cuda_convolution; /* convolution.c */
+
 typedef struct spade_cuda_device {
     spade_device base; /* first: a spade_device is cast to this */
     int index;
@@ -27,10 +29,11 @@ typedef struct spade_cuda_device {
     cublasHandle_t blas;
     cusolverDnHandle_t solver;
     cudnnHandle_t dnn;
-    int processors;                 /* multiprocessors */
-    size_t shared_bytes;            /* most shared memory of a block, opted in */
-    int major, minor;               /* compute capability */
-    struct spade_cuda_solve *solve; /* solve.c; owned, made by the first solver that runs */
+    int processors;                       /* multiprocessors */
+    size_t shared_bytes;                  /* most shared memory of a block, opted in */
+    int major, minor;                     /* compute capability */
+    spade_cuda_convolution *convolutions; /* every convolution planned so far; owned */
+    struct spade_cuda_solve *solve;       /* solve.c; owned, made by the first solver that runs */
 } spade_cuda_device;
 
 enum { SPADE_CUDA_ALIGNMENT = 256 /* of the pieces of a workspace */ };
@@ -40,14 +43,12 @@ static inline spade_cuda_device *spade_cuda_of(spade_device *device)
     return (spade_cuda_device *)device;
 }
 
-typedef struct spade_cuda_convolution spade_cuda_convolution; /* convolution.c */
-
 /* A planned operation. Kernels need the description only. */
 struct spade_op {
     spade_cuda_device *device;
     spade_op_desc desc;
     size_t workspace_bytes, saved_bytes, packed_bytes;
-    spade_cuda_convolution *convolution; /* owned; CONVOLUTION* only */
+    spade_cuda_convolution *convolution; /* the device's; CONVOLUTION* only */
 };
 
 /* ---- error.c: SPADE_OK, or the failure with the device, the call and what the library says */
@@ -85,10 +86,69 @@ size_t spade_cuda_packed_bytes(const spade_op *op);
 spade_status spade_cuda_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
 spade_status spade_cuda_run(spade_op *op, const spade_op_args *args);
 
+/* ---- hessian.c */
+/* Enough images to fill a GPU with the smallest layers, few enough for the activations of large networks. */
+enum { SPADE_CUDA_HESSIAN_BATCH = 64 };
+double spade_cuda_hessian_cost(spade_device *device, const spade_patches *patches);
+size_t spade_cuda_hessian_bytes(spade_device *device, const spade_patches *patches);
+size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_patches *patches);
+spade_status spade_cuda_hessian_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
+                                       void *accumulator, void *workspace);
+spade_status spade_cuda_hessian_read(spade_device *device, const spade_patches *patches, const void *accumulator,
+                                     int64_t group, int64_t tap, double *out);
+
 /* ---- elementwise.c */
 spade_status spade_cuda_scale_shift_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cuda_unary_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cuda_unary_backward_run(spade_op *op, const spade_op_args *args);
+
+/* ---- broadcast.c */
+spade_status spade_cuda_binary_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_reduce_sum_plan(spade_op *op);
+spade_status spade_cuda_reduce_sum_run(spade_op *op, const spade_op_args *args);
+/* y = (sum of a over the axes where y has 1) / divisor, and the bytes of workspace for it. */
+spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor);
+size_t spade_cuda_reduction_bytes(const spade_reduction_kernel *reduction);
+
+/* ---- softmax.c, layout.c */
+spade_status spade_cuda_softmax_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_softmax_backward_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_convert_layout_run(spade_op *op, const spade_op_args *args);
+/* Copy a tensor of this shape into another layout. */
+spade_status spade_cuda_convert(spade_cuda_device *device, const spade_shape *shape, spade_layout from, const float *x,
+                                spade_layout to, float *y);
+
+/* ---- pool.c */
+spade_status spade_cuda_pool_plan(spade_op *op);
+spade_status spade_cuda_pool_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_pool_backward_run(spade_op *op, const spade_op_args *args);
+
+/* ---- linear.c: matrix products by cuBLAS, in the precision of the handle's math mode */
+spade_status spade_cuda_linear_plan(spade_op *op);
+spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
+spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_matmul_plan(spade_op *op);
+spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args);
+/* weights (host) [rows, columns] times row_scale (host, or NULL) -> device memory; done when it returns. */
+spade_status spade_cuda_upload_scaled(spade_cuda_device *device, const float *weights, const float *row_scale,
+                                      int64_t rows, int64_t columns, float *to);
+
+/* ---- augment.c */
+spade_status spade_cuda_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
+                                const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
+                                spade_layout layout, float *out);
+
+/* ---- convolution.c: on cuDNN */
+spade_status spade_cuda_convolution_plan(spade_op *op);
+spade_status spade_cuda_convolution_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
+spade_status spade_cuda_convolution_run(spade_op *op, const spade_op_args *args);
+void spade_cuda_convolutions_destroy(spade_cuda_device *device);
+/* How exact cuBLAS's float32 products are: what the context's precision allows (bf16: TF32, its tensors are float32).
+ */
+static inline cublasMath_t spade_cuda_math_mode(const spade_cuda_device *device)
+{
+    return device->base.context->precision == SPADE_NETWORK_FP32 ? CUBLAS_PEDANTIC_MATH : CUBLAS_TF32_TENSOR_OP_MATH;
+}
 
 /* ---- solve.c, sweep.c, exact.c: the solvers. Numbers for the host pass through `results`, of a fixed size, which an
  * operation downloads once, at its end. */

@@ -2,7 +2,7 @@
 #include "backend/check.h"
 #include "backend/cuda/cuda.h"
 
-/* What computes each kind. Missing functions: nothing to plan, pack or release. */
+/* What computes each kind. plan, pack: NULL where there is nothing to plan or pack; run: NULL for what is not there. */
 typedef struct kind_entry {
     spade_status (*plan)(spade_op *op);
     spade_status (*pack)(spade_op *op, const float *weights, const float *row_scale, void *packed);
@@ -10,9 +10,23 @@ typedef struct kind_entry {
 } kind_entry;
 
 static const kind_entry kinds[SPADE_OP_KIND_COUNT] = {
+    [SPADE_OP_LINEAR] = {spade_cuda_linear_plan, spade_cuda_linear_pack, spade_cuda_linear_run},
+    [SPADE_OP_LINEAR_BACKWARD] = {spade_cuda_linear_plan, spade_cuda_linear_pack, spade_cuda_linear_run},
+    [SPADE_OP_MATMUL] = {spade_cuda_matmul_plan, NULL, spade_cuda_matmul_run},
+    /* convolution.c */
+    [SPADE_OP_CONVOLUTION] = {spade_cuda_convolution_plan, spade_cuda_convolution_pack, spade_cuda_convolution_run},
+    [SPADE_OP_CONVOLUTION_BACKWARD] = {spade_cuda_convolution_plan, spade_cuda_convolution_pack,
+                                       spade_cuda_convolution_run},
     [SPADE_OP_SCALE_SHIFT] = {NULL, NULL, spade_cuda_scale_shift_run},
     [SPADE_OP_UNARY] = {NULL, NULL, spade_cuda_unary_run},
     [SPADE_OP_UNARY_BACKWARD] = {NULL, NULL, spade_cuda_unary_backward_run},
+    [SPADE_OP_BINARY] = {NULL, NULL, spade_cuda_binary_run},
+    [SPADE_OP_REDUCE_SUM] = {spade_cuda_reduce_sum_plan, NULL, spade_cuda_reduce_sum_run},
+    [SPADE_OP_SOFTMAX] = {NULL, NULL, spade_cuda_softmax_run},
+    [SPADE_OP_SOFTMAX_BACKWARD] = {NULL, NULL, spade_cuda_softmax_backward_run},
+    [SPADE_OP_POOL] = {spade_cuda_pool_plan, NULL, spade_cuda_pool_run},
+    [SPADE_OP_POOL_BACKWARD] = {spade_cuda_pool_plan, NULL, spade_cuda_pool_backward_run},
+    [SPADE_OP_CONVERT_LAYOUT] = {NULL, NULL, spade_cuda_convert_layout_run},
 };
 
 spade_status spade_cuda_plan(spade_device *device, const spade_op_desc *desc, spade_op **out)
@@ -20,6 +34,11 @@ spade_status spade_cuda_plan(spade_device *device, const spade_op_desc *desc, sp
     spade_context *context = device->context;
     *out = NULL;
     SPADE_TRY(spade_op_check(context, desc));
+    if (!kinds[desc->kind].run) {
+        char text[256];
+        return spade_fail(context, SPADE_ERROR_UNSUPPORTED, "%s: not an operation of the CUDA backend",
+                          spade_op_describe(desc, text, sizeof text));
+    }
     spade_op *op = calloc(1, sizeof *op);
     if (!op) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a planned operation"); }
     op->device = spade_cuda_of(device);

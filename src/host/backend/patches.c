@@ -1,5 +1,5 @@
-/* hessian_patches.c - where the patches of a layer's input lie. */
-#include "backend/cpu/hessian_forms.h"
+/* patches.c - where the patches of a layer's input lie. */
+#include "backend/patches.h"
 
 static void resolve_linear(spade_positions *p)
 {
@@ -40,6 +40,15 @@ spade_positions spade_positions_of(const spade_patches *patches, const float *x)
         resolve_convolution(&p);
     }
     return p;
+}
+
+bool spade_patches_are_rows(const spade_patches *patches)
+{
+    const spade_window *w = &patches->window;
+    bool last = patches->linear || patches->x.layout == SPADE_CHANNELS_LAST ||
+                (patches->x.dims[2] == 1 && patches->x.dims[3] == 1);
+    return patches->linear || (last && w->kernel[0] * w->kernel[1] == 1 && w->stride[0] * w->stride[1] == 1 &&
+                               !(w->pad[0] | w->pad[1] | w->pad[2] | w->pad[3]));
 }
 
 spade_corner spade_corner_of(const spade_positions *positions, int64_t position)

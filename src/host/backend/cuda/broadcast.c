@@ -1,0 +1,60 @@
+/* broadcast.c - sums and products with NumPy broadcasting, and sums over axes. */
+#include "backend/cuda/cuda.h"
+#include "backend/space.h"
+
+static spade_space_kernel kernel_space(const spade_space *space)
+{
+    spade_space_kernel k = {.rank = space->rank};
+    for (int i = 0; i < space->rank; i++) {
+        k.dims[i] = space->dims[i];
+        for (int operand = 0; operand < SPADE_SPACE_OPERANDS; operand++) {
+            k.strides[operand][i] = space->strides[operand][i];
+        }
+    }
+    return k;
+}
+
+spade_status spade_cuda_binary_run(spade_op *op, const spade_op_args *args)
+{
+    const spade_shape *operands[] = {&op->desc.y, &op->desc.a, &op->desc.b};
+    const spade_space space = spade_space_make(&op->desc.y, operands, 3);
+    const spade_space_kernel k = kernel_space(&space);
+    SPADE_CUDA_LAUNCH(op->device,
+                      spade_launch_binary(op->device->stream, op->desc.multiply, &k, args->a, args->b, args->out));
+    return SPADE_OK;
+}
+
+enum { MANY = 4096 /* results fill a GPU */, PIECE = 2048 /* terms */, MOST_PIECES = 65535 /* blocks along y */ };
+
+spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor)
+{
+    const spade_reduction r = spade_reduction_make(a, y);
+    spade_reduction_kernel k = {.kept = kernel_space(&r.kept), .summed = kernel_space(&r.summed), .divisor = divisor};
+    int64_t kept = r.kept.strides[0][r.kept.rank - 1], summed = r.summed.strides[0][r.summed.rank - 1];
+    k.outputs = spade_space_size(&r.kept, r.kept.rank);
+    k.terms = spade_space_size(&r.summed, r.summed.rank);
+    k.along = k.outputs == 1 || summed < kept;
+    k.pieces = k.outputs >= MANY ? 1 : (k.terms + PIECE - 1) / PIECE;
+    k.pieces = k.pieces < MOST_PIECES ? k.pieces : MOST_PIECES;
+    k.piece = (k.terms + k.pieces - 1) / k.pieces;
+    return k;
+}
+
+size_t spade_cuda_reduction_bytes(const spade_reduction_kernel *reduction)
+{
+    return reduction->pieces > 1 ? (size_t)(reduction->pieces * reduction->outputs) * sizeof(double) : 0;
+}
+
+spade_status spade_cuda_reduce_sum_plan(spade_op *op)
+{
+    const spade_reduction_kernel k = spade_cuda_reduction(&op->desc.a, &op->desc.y, 1);
+    op->workspace_bytes = spade_cuda_reduction_bytes(&k);
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_reduce_sum_run(spade_op *op, const spade_op_args *args)
+{
+    const spade_reduction_kernel k = spade_cuda_reduction(&op->desc.a, &op->desc.y, 1);
+    SPADE_CUDA_LAUNCH(op->device, spade_launch_sum(op->device->stream, &k, args->a, args->workspace, args->out));
+    return SPADE_OK;
+}

@@ -1,0 +1,215 @@
+/*
+ * sums.cu - sums over rectangles of pixels of x_c(q) x_c(q + D): squares of cells, lags and pairs of taps of one
+ * channel with itself. Products and sums are float64.
+ */
+#include "kernels/portable.cuh"
+
+namespace
+{
+
+enum { CHANNELS = 32, SLICES = 8 };
+
+/* Everything a sum needs to know; handed to the kernel by value. */
+struct problem {
+    spade_sums_kernel sums;
+    spade_patch_kernel patches;
+    spade_lags_kernel lags;
+    int images, entries;
+};
+
+/* Pixels (y + i * step0, x + j * step1), i < rows, j < columns, times those `offset` numbers further on. */
+struct rectangle {
+    int y, x, rows, columns, step[2];
+    int64_t offset;
+};
+
+__device__ int most(int a, int b)
+{
+    return a > b ? a : b;
+}
+__device__ int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+__device__ rectangle cell(const problem &p, int entry)
+{
+    const spade_lag_axis_kernel *a = p.lags.axis;
+    int row = entry / a[1].cells, column = entry % a[1].cells;
+    rectangle r = {a[0].cell_start[row], a[1].cell_start[column], 0, 0, {1, 1}, 0};
+    r.rows = a[0].cell_start[row + 1] - r.y;
+    r.columns = a[1].cell_start[column + 1] - r.x;
+    return r;
+}
+
+/* The part of an axis that the lag `at` of a row (column) of lags belongs to, and the lag. */
+__device__ int part_of(const spade_lag_axis_kernel &a, int at)
+{
+    int part = 0;
+    while (a.first_lag[part + 1] <= at) { part++; }
+    return part;
+}
+
+/* The part and lag number `entry` of all; false: a mirror image of one behind it. */
+struct lag {
+    int part[2], reach[2], d[2];
+    int64_t first; /* of the part */
+};
+__device__ lag lag_of(const problem &p, int64_t entry)
+{
+    const spade_lag_axis_kernel *a = p.lags.axis;
+    lag l;
+    /* rows of parts are apart by all lags of that row: (2 reach0 - 1) * (lags of the other axis) */
+    int width = a[1].first_lag[a[1].parts];
+    l.part[0] = part_of(a[0], (int)(entry / width));
+    l.reach[0] = least(a[0].kernel, a[0].extent[l.part[0]]);
+    int64_t rest = entry - (int64_t)a[0].first_lag[l.part[0]] * width;
+    int rows = 2 * l.reach[0] - 1;
+    l.part[1] = part_of(a[1], (int)(rest / rows));
+    l.reach[1] = least(a[1].kernel, a[1].extent[l.part[1]]);
+    l.first = (int64_t)a[0].first_lag[l.part[0]] * width + (int64_t)rows * a[1].first_lag[l.part[1]];
+    int at = (int)(entry - l.first), row = 2 * l.reach[1] - 1;
+    l.d[0] = at / row - l.reach[0] + 1;
+    l.d[1] = at % row - l.reach[1] + 1;
+    return l;
+}
+
+__device__ bool lag_rectangle(const problem &p, int entry, rectangle *r)
+{
+    lag l = lag_of(p, entry);
+    if (l.d[0] < 0 || (l.d[0] == 0 && l.d[1] < 0)) { return false; }
+    int left = most(-l.d[1], 0);
+    *r = {p.lags.axis[0].start[l.part[0]],
+          p.lags.axis[1].start[l.part[1]] + left,
+          p.lags.axis[0].extent[l.part[0]] - l.d[0],
+          p.lags.axis[1].extent[l.part[1]] - most(l.d[1], 0) - left,
+          {1, 1},
+          l.d[0] * p.patches.stride_h + l.d[1] * p.patches.stride_w};
+    return true;
+}
+
+/* entry -> tap i and tap j >= i: entries count the upper triangle by columns */
+__device__ void pair_of(int entry, int *i, int *j)
+{
+    *j = 0;
+    while ((*j + 1) * (*j + 2) / 2 <= entry) { ++*j; }
+    *i = entry - *j * (*j + 1) / 2;
+}
+
+/* Output positions at which both taps lie inside the image. */
+__device__ rectangle tap_rectangle(const problem &p, int entry)
+{
+    const spade_patch_kernel &q = p.patches;
+    int i, j, first[2], count[2], d[2];
+    pair_of(entry, &i, &j);
+    for (int a = 0; a < 2; a++) {
+        int di = (a ? i % q.kernel[1] : i / q.kernel[1]) * q.dilation[a] - q.pad[a];
+        int dj = (a ? j % q.kernel[1] : j / q.kernel[1]) * q.dilation[a] - q.pad[a];
+        int low = -least(di, dj), high = q.size[a] - most(di, dj); /* low <= output * stride < high */
+        int begin = low > 0 ? (low + q.stride[a] - 1) / q.stride[a] : 0;
+        int end = least(q.output[a], high > 0 ? (high + q.stride[a] - 1) / q.stride[a] : 0);
+        first[a] = begin * q.stride[a] + di;
+        count[a] = most(end - begin, 0);
+        d[a] = dj - di;
+    }
+    return {first[0], first[1], count[0], count[1], {q.stride[0], q.stride[1]}, d[0] * q.stride_h + d[1] * q.stride_w};
+}
+
+/*
+ * A block of (32 channels, 8 slices) per 32 channels, entry and image: slice s takes the pixels s, s + 8, ... of the
+ * entry's rectangle; the slices are added in their order. -> partial [image][entry][channel]
+ */
+__global__ void sum_products(const __grid_constant__ problem p, double *partial)
+{
+    __shared__ double slices[SLICES][CHANNELS];
+    int all = p.patches.groups * p.patches.channels, entry = blockIdx.y;
+    int c = blockIdx.x * CHANNELS + threadIdx.x, slice = threadIdx.y;
+    rectangle r = {0, 0, 0, 0, {1, 1}, 0};
+    if (p.sums == SPADE_SUMS_CELLS) {
+        r = cell(p, entry);
+    } else if (p.sums == SPADE_SUMS_TAPS) {
+        r = tap_rectangle(p, entry);
+    } else if (!lag_rectangle(p, entry, &r)) {
+        return; /* all threads of the block */
+    }
+    for (int image = blockIdx.z; image < p.images; image += gridDim.z) {
+        const float *x = p.patches.x + image * p.patches.stride_n + c * p.patches.stride_c;
+        double sum = 0;
+        int column = slice, row = 0;
+        while (c < all && r.columns > 0) {
+            while (column >= r.columns) {
+                column -= r.columns;
+                row++;
+            }
+            if (row >= r.rows) { break; }
+            const float *a =
+                x + (r.y + row * r.step[0]) * p.patches.stride_h + (r.x + column * r.step[1]) * p.patches.stride_w;
+            sum += (double)a[0] * (double)a[r.offset];
+            column += SLICES;
+        }
+        slices[slice][threadIdx.x] = sum;
+        __syncthreads();
+        if (slice == 0 && c < all) {
+            for (int s = 1; s < SLICES; s++) { sum += slices[s][threadIdx.x]; }
+            partial[((int64_t)image * p.entries + entry) * all + c] = sum;
+        }
+        if (image + (int)gridDim.z < p.images) { __syncthreads(); } /* before slices are written again */
+    }
+}
+
+/* A thread per entry and channel, neighbours in neighbouring channels: images are added in their order. */
+__global__ void add_partials(const __grid_constant__ problem p, double alpha, const double *partial,
+                             double *accumulator)
+{
+    int all = p.patches.groups * p.patches.channels, taps = p.patches.kernel[0] * p.patches.kernel[1];
+    int64_t size = (int64_t)p.entries * all;
+    SPADE_EACH(at, size)
+    {
+        int entry = (int)(at / all), source = entry, c = (int)(at % all);
+        double *to = accumulator + at;
+        if (p.sums == SPADE_SUMS_TAPS) {
+            int i, j;
+            pair_of(entry, &i, &j);
+            to = accumulator + ((int64_t)c * taps + i) * taps + j;
+        } else if (p.sums == SPADE_SUMS_LAGS) {
+            lag l = lag_of(p, entry);
+            int last = (2 * l.reach[0] - 1) * (2 * l.reach[1] - 1) - 1, own = (int)(entry - l.first);
+            source = (int)l.first + (2 * own < last ? last - own : own);
+            to = accumulator + c * p.lags.count + entry;
+        } else {
+            int64_t pairs = (int64_t)p.lags.channels * (p.lags.channels + 1) / 2;
+            to += p.lags.groups * p.lags.count * pairs;
+        }
+        double sum = 0;
+        for (int image = 0; image < p.images; image++) {
+            sum += partial[((int64_t)image * p.entries + source) * all + c];
+        }
+        *to += alpha * sum;
+    }
+}
+
+} // namespace
+
+int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches, const spade_lags_kernel *lags)
+{
+    int taps = patches->kernel[0] * patches->kernel[1];
+    switch (sums) {
+    case SPADE_SUMS_CELLS: return (int64_t)lags->axis[0].cells * lags->axis[1].cells;
+    case SPADE_SUMS_LAGS: return lags->count;
+    default: return (int64_t)taps * (taps + 1) / 2;
+    }
+}
+
+int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_kernel patches,
+                      const spade_lags_kernel *lags, int images, double alpha, double *partial, double *accumulator)
+{
+    problem p = {sums, patches, {}, images, (int)spade_sums_entries(sums, &patches, lags)};
+    if (lags) { p.lags = *lags; }
+    int all = patches.groups * patches.channels;
+    dim3 grid((unsigned)(all + CHANNELS - 1) / CHANNELS, (unsigned)p.entries,
+              (unsigned)(images < 65535 ? images : 65535));
+    int result = SPADE_LAUNCH(sum_products, grid, dim3(CHANNELS, SLICES), 0, stream, p, partial);
+    if (result) { return result; }
+    return SPADE_LAUNCH_APART(add_partials, spade_blocks((int64_t)p.entries * all), SPADE_THREADS, stream, p, alpha,
+                              (const double *)partial, accumulator);
+}

@@ -1,0 +1,68 @@
+/* events.c - stand-in for CUDA's events: on a clock that runs by the work of the stand-ins, so that times are the same
+ * in every run. */
+#include <stdlib.h>
+
+#include <cuda_runtime_api.h>
+
+#include "dnn_standin.h"
+
+struct CUevent_st {
+    bool recorded;
+    double time;
+};
+
+static double clock_now; /* milliseconds of work done on the one device */
+
+void standin_work(double milliseconds)
+{
+    clock_now += milliseconds;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *event)
+{
+    *event = calloc(1, sizeof **event);
+    return *event ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    standin_require(flags <= 3, "cudaEventCreateWithFlags", "known flags");
+    return cudaEventCreate(event);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    standin_require(event, "cudaEventDestroy", "an event");
+    free(event);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    standin_stream(stream, "cudaEventRecord");
+    event->recorded = true;
+    event->time = clock_now;
+    return cudaGetLastError();
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    standin_require(event->recorded, "cudaEventSynchronize", "a recorded event");
+    return cudaGetLastError();
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end)
+{
+    standin_require(begin->recorded && end->recorded, "cudaEventElapsedTime", "recorded events");
+    *milliseconds = (float)(end->time - begin->time);
+    return cudaGetLastError();
+}
+
+/* Work is done when it is enqueued, so waiting is only checked. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
+{
+    standin_stream(stream, "cudaStreamWaitEvent");
+    standin_require(event && event->recorded && flags == 0, "cudaStreamWaitEvent",
+                    "an event that was recorded, no flags");
+    return cudaGetLastError();
+}
