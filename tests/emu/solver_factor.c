@@ -8,7 +8,7 @@ enum { BLOCK = 32 }; /* of the workspace that is asked for, and then required: n
 
 static cusolverStatus_t workspace_size(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, int lda, int *size)
 {
-    standin_require(handle && size && (uplo == CUBLAS_FILL_MODE_LOWER || uplo == CUBLAS_FILL_MODE_UPPER), "bufferSize",
+    standin_require(handle && (uplo == CUBLAS_FILL_MODE_LOWER || uplo == CUBLAS_FILL_MODE_UPPER), "bufferSize",
                     "a handle, a triangle");
     if (n < 0 || lda < (n > 1 ? n : 1)) { return CUSOLVER_STATUS_INVALID_VALUE; }
     *size = n * BLOCK;

@@ -33,6 +33,7 @@ static layer_problems solve_layer(spade_context *context, const spade_layer_info
     spade_solve_options options;
     spade_solve_options_init(&options);
     options.count = c->count;
+    options.sweep = SPADE_FP64;
     for (int g = 0; g < l.count; g++) {
         l.solutions[g] =
             (spade_solution){.sparsity = c->sparsity, .sparse = malloc((size_t)(rows * k) * sizeof(float))};

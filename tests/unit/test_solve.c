@@ -236,7 +236,7 @@ static void test_fast_is_the_textbook_sweep(void **state)
     (void)state;
     spade_context *context = make_context(2, 0);
     source s = {.key = 1};
-    for (int i = 0; i < 60; i++) { check_against_textbook(context, &s, false); }
+    for (int i = 0; i < (test_is_emulated() ? 20 : 60); i++) { check_against_textbook(context, &s, false); }
     spade_context_destroy(context);
 }
 
@@ -279,14 +279,14 @@ static void test_n_of_m_is_the_textbook_sweep(void **state)
     (void)state;
     spade_context *context = make_context(2, 0);
     source s = {.key = 7};
-    for (int i = 0; i < 60; i++) { check_against_textbook(context, &s, true); }
+    for (int i = 0; i < (test_is_emulated() ? 20 : 60); i++) { check_against_textbook(context, &s, true); }
     spade_context_destroy(context);
 }
 
 /*
  * A float32 sweep, with enough panels for its gathers and an odd or even number of groups of rows: the losses of the
- * float64 sweep, and its masks but for near ties. A float32 sweep that is the float64 one shows that nothing was
- * tested.
+ * float64 sweep, and its masks but for near ties. On the processor a float32 sweep that is the float64 one shows that
+ * nothing was tested; a device may sweep in float64 whatever is asked for.
  */
 static void test_single_precision_sweep(void **state)
 {
@@ -294,7 +294,7 @@ static void test_single_precision_sweep(void **state)
     spade_context *context = make_context(2, 0);
     source s = {.key = 8};
     int64_t different = 0;
-    for (int t = 0; t < 6; t++) {
+    for (int t = 0; t < (test_is_emulated() ? 2 : 6); t++) {
         int64_t k = between(&s, 300, 700), rows = between(&s, 1, 120), size = rows * k, flips = 0;
         double *h = random_hessian(&s, k, k, true), losses[2];
         float *dense = random_weights(&s, size), *sparse[2];
@@ -327,7 +327,7 @@ static void test_single_precision_sweep(void **state)
         free(dense);
         free(h);
     }
-    if (strcmp(context->device->backend->name, "cpu") == 0) { assert_true(different > 0); } /* others may do more */
+    assert_true(different > 0 || !context->device->backend->host_memory);
     spade_context_destroy(context);
 }
 

@@ -79,8 +79,8 @@ static void add_rows(filling *f, const spade_exact_args *p, int64_t first, int64
 
 static spade_status add_problem(filling *f, const spade_exact_args *p, int *failed)
 {
-    bool alike = p->columns == f->batch.columns && p->group == f->batch.group;
-    if (!alike || f->batch.n == SPADE_SOLVE_BATCH) { SPADE_TRY(run_batch(f)); }
+    bool alike = f->batch.n > 0 && p->columns == f->batch.columns && p->group == f->batch.group;
+    if (!alike) { SPADE_TRY(run_batch(f)); }
     for (int64_t first = 0; first < p->rows;) {
         int64_t left = p->rows - first, room = SPADE_CUDA_RESULTS - f->rows;
         if (room == 0 || f->batch.n == SPADE_SOLVE_BATCH) {

@@ -1,6 +1,7 @@
 /*
  * sweep.c - the fast solver's sweeps, panel by panel (kernels/sweep.cu): the panels of one index, of all problems at
- * hand, are one launch, so that the time of a flight is that of its longest problem.
+ * hand, are one launch, so that the time of a flight is that of its longest problem. All in float64, whatever precision
+ * is enough: the chain of decisions takes the time, not the products.
  */
 #include "backend/cuda/cuda.h"
 
@@ -41,12 +42,11 @@ static size_t lay_out(int64_t rows, int64_t columns, int64_t block, void *base, 
     return used;
 }
 
-/* Whatever precision would do, the sweep is float64. */
 size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
                                         spade_precision precision)
 {
     (void)device;
-    (void)precision;
+    (void)precision; /* always float64 */
     spade_sweep_kernel kernel;
     int64_t *prune;
     return lay_out(rows, columns, block, NULL, &kernel, &prune);
