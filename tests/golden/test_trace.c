@@ -250,7 +250,7 @@ static void many_options(spade_trace_options *options, spade_layer_rule *rules)
 static void test_many_are_the_single_ones(void **state)
 {
     (void)state;
-    const uint64_t memory[] = {0, UINT64_C(24) << 20};
+    const uint64_t memory[] = {0, UINT64_C(26) << 20};
     spade_trace_options options[MANY_OPTIONS];
     spade_layer_rule rules[4];
     many_options(options, rules);
