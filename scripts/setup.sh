@@ -42,4 +42,4 @@ fi
 tests=OFF
 pkg-config --exists cmocka && tests=ON
 cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=$tests >/dev/null
-ninja -C build spade spade-decode spade_shared example_explain
+ninja -C build programs

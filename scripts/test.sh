@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Builds spade twice and runs every test: under AddressSanitizer and UndefinedBehaviorSanitizer, then as released together with
-# the checks of the sources. Ends with ctest's summary.
+# the checks of the sources. The CUDA backend is run by both on the processor (tests/emu); where the CUDA toolkit and cuDNN are
+# installed, the release is also compiled and linked with them. Ends with ctest's summary.
 #   scripts/test.sh [CTEST OPTION...]     for example: scripts/test.sh -L unit
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh --packages-only libcmocka-dev clang-tidy libomp-dev cppcheck binutils
+scripts/setup.sh --packages-only libcmocka-dev g++ clang-tidy libomp-dev cppcheck binutils
 
 jobs=$(nproc)
 # Tests run side by side: a thread without work yields the processor instead of spinning.
 export OMP_WAIT_POLICY=passive
 
-cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPADE_SANITIZE=ON >/dev/null
+cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPADE_SANITIZE=ON -DSPADE_CUDA=OFF >/dev/null
 ninja -C build-sanitize
 ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -LE check "$@"
 
-cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON >/dev/null
+cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON | grep 'CUDA backend:'
 ninja -C build
 ctest --test-dir build --output-on-failure -j "$jobs" "$@"

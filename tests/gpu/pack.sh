@@ -13,8 +13,8 @@ if [ "${1:-}" = --emulated ]; then
     shift
 fi
 pack=$(realpath -m "${1:-build-gpu/pack}")
-tests=(ops_test_ops ops_test_backend unit_test_hessian unit_test_solve unit_test_exact golden_test_logits golden_test_hessian
-    golden_test_fast golden_test_exact golden_test_trace golden_test_attributions golden_test_augment)
+tests=(ops_test_{ops,backend,shapes,augment_devices} unit_test_{hessian,solve,exact,solve_device}
+    golden_test_{logits,augment,attributions,hessian,fast,fast_devices,exact,trace})
 
 scripts/setup.sh --packages-only libcmocka-dev xz-utils
 # Paths in the tests are relative to the folder they run in.
@@ -29,7 +29,7 @@ install -s "build-gpu/$plugin" "$pack/build/spade-cuda.so"
 install -s build-gpu/bench/bench_{stages,peak} "$pack/build/bench/"
 install -s build-gpu/libspade.so.0 "$pack/lib/"
 for test in "${tests[@]}"; do
-    if [ -x "build-gpu/tests/$test" ]; then install -s "build-gpu/tests/$test" "$pack/build/tests/"; fi
+    install -s "build-gpu/tests/$test" "$pack/build/tests/"
 done
 cp -r tests/golden/data "$pack/tests/golden/"
 cp -r bench "$pack/"
