@@ -30,7 +30,7 @@ static const option table[] = {
      "keep solved layers there, and take from there what was solved before"},
     {"hessian", 0, OPTIONS_TRACE, SETTING, 0, "hessian", "P", "fp32 or fp64 sums (fp32)"},
     {"sweep", 0, OPTIONS_TRACE, SETTING, 0, "sweep", "P",
-     "fp32 or fp64 products of fast's sweep (fp32); fp64 with --hessian fp64"},
+     "fp32 or fp64 products of fast's sweep (fp64)"},
     {"count", 0, OPTIONS_TRACE, SETTING, 0, "count", "C", "floor or published: weights pruned per block (floor)"},
     {"nm", 0, OPTIONS_TRACE, SETTING, 0, "nm", "N:M",
      "keep N of every M weights of a row (2:4) in place of a sparsity; none: do not (none)"},

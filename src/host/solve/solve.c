@@ -9,7 +9,7 @@
 
 void spade_solve_options_init(spade_solve_options *options)
 {
-    *options = (spade_solve_options){.count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0, .sweep = SPADE_FP32};
+    *options = (spade_solve_options){.count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0, .sweep = SPADE_FP64};
 }
 
 uint64_t spade_solve_workspace(const spade_context *context, const spade_solve_options *options, const spade_problem *p)
