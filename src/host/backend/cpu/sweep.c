@@ -14,10 +14,9 @@
  * lie in packs [groups][columns][LANES]. Two kinds of tasks:
  *   gather(p, c)  sums of panel p over all columns left of panel p - 1, for one chunk of rows: nearly all of the work
  *   panel(p)      the sums over panel p - 1, then block by block: scores, selection over all rows, pruning
- * With precision SPADE_FP32 the gathers' products are float32, DEPTH columns at a time, added up in float64 (where the
- * factor is well enough conditioned for a sweep at all, that changes neither masks nor losses: measured at two weights
- * of 2.4 million); everything else stays float64. gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1);
- * so one large layer keeps several threads busy.
+ * gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1); so one large layer keeps several threads busy.
+ * With precision SPADE_FP32 the gathers' products are float32, DEPTH columns at a time, added up in float64; everything
+ * else stays float64.
  */
 #include <math.h>
 
