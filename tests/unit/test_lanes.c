@@ -148,8 +148,34 @@ static void test_loops(void **state)
     }
 }
 
+static void test_copies(void **state)
+{
+    (void)state;
+    uint32_t counter = 0;
+    for (int level = 0; level < LEVELS; level++) {
+        const spade_lanes *lanes = spade_cpu_lanes_of(level);
+        double from[STRIP * LD], to[STRIP * LD], before[STRIP * LD];
+        float narrow[STRIP * LD];
+        fill(from, STRIP * LD, &counter);
+        fill(to, STRIP * LD, &counter);
+        if (!lanes) { continue; }
+        memcpy(before, to, sizeof to);
+        lanes->transpose(from, LD, to, LD);
+        for (int i = 0; i < STRIP * LD; i++) {
+            bool inside = i % LD < STRIP;
+            assert_true(to[i] == (inside ? from[i % LD * LD + i / LD] : before[i]));
+        }
+        for (int n = 0; n < 60; n++) {
+            memset(narrow, 0, sizeof narrow);
+            lanes->narrow(n, from, narrow);
+            for (int i = 0; i < STRIP * LD; i++) { assert_true(narrow[i] == (i < n ? (float)from[i] : 0)); }
+        }
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_loops)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_loops),
+                                       cmocka_unit_test(test_copies)};
     return cmocka_run_group_tests_name("lanes", tests, NULL, NULL);
 }

@@ -267,6 +267,44 @@ static void product_plain(int64_t n, const double *a, const double *b, int64_t l
     }
 }
 
+/* ---- 8 x 8 numbers, mirrored */
+#if defined(__x86_64__)
+/* Pairs of rows, then of pairs, then of halves: three rounds of exchanges between registers. */
+AVX512 static void transpose_avx512(const double *from, int64_t ld_from, double *to, int64_t ld_to)
+{
+    __m512d rows[STRIP], pairs[STRIP], fours[STRIP];
+#pragma GCC unroll 8
+    for (int i = 0; i < STRIP; i++) { rows[i] = _mm512_loadu_pd(from + i * ld_from); }
+#pragma GCC unroll 4
+    for (int i = 0; i < STRIP; i += 2) { /* pairs[i]: columns 0 2 4 6 of rows i, i + 1; pairs[i + 1]: 1 3 5 7 */
+        pairs[i] = _mm512_unpacklo_pd(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_pd(rows[i], rows[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < STRIP; i += 4) { /* rows i .. i + 3: columns 0 4, 1 5, 2 6, 3 7 */
+#pragma GCC unroll 2
+        for (int odd = 0; odd < 2; odd++) {
+            fours[i + odd] =
+                _mm512_permutex2var_pd(pairs[i + odd], _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), pairs[i + 2 + odd]);
+            fours[i + 2 + odd] = _mm512_permutex2var_pd(pairs[i + odd], _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2),
+                                                        pairs[i + 2 + odd]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        _mm512_storeu_pd(to + i * ld_to, _mm512_shuffle_f64x2(fours[i], fours[i + 4], 0x44));
+        _mm512_storeu_pd(to + (i + 4) * ld_to, _mm512_shuffle_f64x2(fours[i], fours[i + 4], 0xee));
+    }
+}
+#endif
+
+static void transpose_plain(const double *from, int64_t ld_from, double *to, int64_t ld_to)
+{
+    for (int i = 0; i < STRIP; i++) {
+        for (int j = 0; j < STRIP; j++) { to[j * ld_to + i] = from[i * ld_from + j]; }
+    }
+}
+
 /* ---- loops over the lanes */
 
 INLINE void forward(int count, const double *t, int64_t ldt, const double *reciprocal, double *x)
@@ -321,8 +359,21 @@ INLINE void prune(int count, const double *v, int64_t ldv, const double *diagona
     }
 }
 
+INLINE void narrow(int64_t n, const double *from, float *to)
+{
+    for (int64_t i = 0; i < n; i++) { to[i] = (float)from[i]; }
+}
+
 /* ---- each loop three times */
 #if defined(__x86_64__)
+AVX512 static void narrow_avx512(int64_t n, const double *from, float *to)
+{
+    narrow(n, from, to);
+}
+AVX2 static void narrow_avx2(int64_t n, const double *from, float *to)
+{
+    narrow(n, from, to);
+}
 
 AVX512 static void forward_avx512(int count, const double *t, int64_t ldt, const double *reciprocal, double *x)
 {
@@ -363,6 +414,10 @@ AVX2 static void prune_avx2(int count, const double *v, int64_t ldv, const doubl
 
 #endif
 
+static void narrow_plain(int64_t n, const double *from, float *to)
+{
+    narrow(n, from, to);
+}
 static void forward_plain(int count, const double *t, int64_t ldt, const double *reciprocal, double *x)
 {
     forward(count, t, ldt, reciprocal, x);
@@ -384,15 +439,15 @@ static void prune_plain(int count, const double *v, int64_t ldv, const double *d
 const spade_lanes *spade_cpu_lanes_of(int level)
 {
 #if defined(__x86_64__)
-    static const spade_lanes avx512 = {product_avx512,  product_single_avx512, forward_avx512,
-                                       backward_avx512, score_avx512,          prune_avx512};
-    static const spade_lanes avx2 = {product_avx2,  product_single_avx2, forward_avx2,
-                                     backward_avx2, score_avx2,          prune_avx2};
+    static const spade_lanes avx512 = {product_avx512, product_single_avx512, forward_avx512,   backward_avx512,
+                                       score_avx512,   prune_avx512,          transpose_avx512, narrow_avx512};
+    static const spade_lanes avx2 = {product_avx2, product_single_avx2, forward_avx2,    backward_avx2,
+                                     score_avx2,   prune_avx2,          transpose_plain, narrow_avx2};
     if (level == 2) { return __builtin_cpu_supports("avx512f") ? &avx512 : NULL; }
     if (level == 1) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : NULL; }
 #endif
-    static const spade_lanes plain = {product_plain,  product_single_plain, forward_plain,
-                                      backward_plain, score_plain,          prune_plain};
+    static const spade_lanes plain = {product_plain, product_single_plain, forward_plain,   backward_plain,
+                                      score_plain,   prune_plain,          transpose_plain, narrow_plain};
     return level == 0 ? &plain : NULL;
 }
 

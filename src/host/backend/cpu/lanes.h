@@ -37,6 +37,10 @@ typedef struct spade_lanes {
      */
     void (*prune)(int count, const double *v, int64_t ldv, const double *diagonal, const double *reciprocal,
                   const double *left, const uint8_t *mask, double *w, double *removed, double *sums);
+    /* to[j][i] = from[i][j], STRIP x STRIP */
+    void (*transpose)(const double *from, int64_t ld_from, double *to, int64_t ld_to);
+    /* to[i] = from[i] in float32, n numbers */
+    void (*narrow)(int64_t n, const double *from, float *to);
 } spade_lanes;
 
 /* The best that this processor has. */

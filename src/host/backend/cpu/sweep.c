@@ -14,10 +14,9 @@
  * lie in packs [groups][columns][LANES]. Two kinds of tasks:
  *   gather(p, c)  sums of panel p over all columns left of panel p - 1, for one chunk of rows: nearly all of the work
  *   panel(p)      the sums over panel p - 1, then block by block: scores, selection over all rows, pruning
- * With precision SPADE_FP32 the gathers' products are float32, DEPTH columns at a time, added up in float64 (where the
- * factor is well enough conditioned for a sweep at all, that changes neither masks nor losses: measured at two weights
- * of 2.4 million); everything else stays float64. gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1);
- * so one large layer keeps several threads busy.
+ * gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1); so one large layer keeps several threads busy.
+ * With precision SPADE_FP32 the gathers' products are float32, DEPTH columns at a time, added up in float64; everything
+ * else stays float64.
  */
 #include <math.h>
 
@@ -206,8 +205,7 @@ static void gather_single(const sweep *s, int64_t panel, int64_t chunk, int64_t 
     int64_t column = panel * s->panel, width = panel_end(s, panel) - column;
     float *depth = (float *)(s->depth + chunk * DEPTH * s->ld);
     for (int64_t p = 0; p < n; p++) {
-        const double *v = s->args->v + (from + p) * s->columns + column;
-        for (int64_t j = 0; j < width; j++) { depth[p * s->ld + j] = (float)v[j]; }
+        s->lanes->narrow(width, s->args->v + (from + p) * s->columns + column, depth + p * s->ld);
     }
     for (int64_t g = first; g < last; g += 2) { /* a chunk begins with an even group */
         const float *removed = s->single + (g / 2 * s->columns + from) * 2 * LANES;
@@ -226,9 +224,7 @@ static void make_single(const sweep *s, int64_t panel)
 {
     for (int64_t g = 0; g < s->groups; g++) {
         for (int64_t j = panel * s->panel; j < panel_end(s, panel); j++) {
-            const double *from = removed_of(s, g, j);
-            float *to = s->single + ((g / 2 * s->columns + j) * 2 + g % 2) * LANES;
-            for (int l = 0; l < LANES; l++) { to[l] = (float)from[l]; }
+            s->lanes->narrow(LANES, removed_of(s, g, j), s->single + ((g / 2 * s->columns + j) * 2 + g % 2) * LANES);
         }
     }
 }
