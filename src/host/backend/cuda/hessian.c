@@ -21,48 +21,48 @@ double spade_cuda_product_cost(double m, double n, double k, double batch)
 spade_patch_kernel spade_cuda_patch_kernel(const spade_patches *patches, const float *x)
 {
     spade_positions p = spade_positions_of(patches, x);
-    spade_patch_kernel kernel = {.x = x,
-                                 .stride_n = p.stride_n,
-                                 .stride_c = p.stride_c,
-                                 .stride_h = p.stride_h,
-                                 .stride_w = p.stride_w,
-                                 .groups = (int)p.groups,
-                                 .channels = (int)p.group_channels,
-                                 .size = {(int)p.height, (int)p.width},
-                                 .output = {1, 1},
-                                 .kernel = {1, 1},
-                                 .stride = {1, 1},
-                                 .dilation = {1, 1}};
-    if (patches->linear) { return kernel; }
-    kernel.output[0] = (int)patches->out_height;
-    kernel.output[1] = (int)patches->out_width;
+    spade_patch_kernel out = {.x = x,
+                              .stride_n = p.stride_n,
+                              .stride_c = p.stride_c,
+                              .stride_h = p.stride_h,
+                              .stride_w = p.stride_w,
+                              .groups = (int)p.groups,
+                              .channels = (int)p.group_channels,
+                              .size = {(int)p.height, (int)p.width},
+                              .output = {1, 1},
+                              .kernel = {1, 1},
+                              .stride = {1, 1},
+                              .dilation = {1, 1}};
+    if (patches->linear) { return out; }
+    out.output[0] = (int)patches->out_height;
+    out.output[1] = (int)patches->out_width;
     for (int a = 0; a < 2; a++) {
-        kernel.kernel[a] = (int)patches->window.kernel[a];
-        kernel.stride[a] = (int)patches->window.stride[a];
-        kernel.dilation[a] = (int)patches->window.dilation[a];
-        kernel.pad[a] = (int)patches->window.pad[a];
+        out.kernel[a] = (int)patches->window.kernel[a];
+        out.stride[a] = (int)patches->window.stride[a];
+        out.dilation[a] = (int)patches->window.dilation[a];
+        out.pad[a] = (int)patches->window.pad[a];
     }
-    return kernel;
+    return out;
 }
 
 static spade_lag_axis_kernel axis_kernel(const spade_lag_axis *axis)
 {
-    spade_lag_axis_kernel kernel = {.size = (int)axis->size,
-                                    .kernel = (int)axis->kernel,
-                                    .pad = (int)axis->pad,
-                                    .output = (int)axis->output,
-                                    .cut = {(int)axis->cut[0], (int)axis->cut[1]},
-                                    .parts = (int)axis->parts,
-                                    .cells = (int)axis->cells};
-    for (int64_t i = 0; i <= axis->parts; i++) { kernel.first_lag[i] = (int)axis->first_lag[i]; }
-    for (int64_t i = 0; i <= axis->cells; i++) { kernel.cell_start[i] = (int)axis->cell_start[i]; }
+    spade_lag_axis_kernel out = {.size = (int)axis->size,
+                                 .kernel = (int)axis->kernel,
+                                 .pad = (int)axis->pad,
+                                 .output = (int)axis->output,
+                                 .cut = {(int)axis->cut[0], (int)axis->cut[1]},
+                                 .parts = (int)axis->parts,
+                                 .cells = (int)axis->cells};
+    for (int64_t i = 0; i <= axis->parts; i++) { out.first_lag[i] = (int)axis->first_lag[i]; }
+    for (int64_t i = 0; i <= axis->cells; i++) { out.cell_start[i] = (int)axis->cell_start[i]; }
     for (int64_t i = 0; i < axis->parts; i++) {
         int64_t start, size;
         spade_lag_axis_part(axis, i, &start, &size);
-        kernel.start[i] = (int)start;
-        kernel.extent[i] = (int)size;
+        out.start[i] = (int)start;
+        out.extent[i] = (int)size;
     }
-    return kernel;
+    return out;
 }
 
 spade_lags_kernel spade_cuda_lags_kernel(const spade_lags *lags)
