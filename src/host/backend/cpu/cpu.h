@@ -133,7 +133,7 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
 
 /* ---- hessian.c */
 /* As SPADE_MICRO_BATCH, but larger: the spectral form folds its products into lags once per pass. */
-enum { SPADE_CPU_HESSIAN_BATCH = 16 };
+enum { SPADE_CPU_HESSIAN_BATCH = 32 };
 double spade_cpu_hessian_cost(spade_device *device, const spade_patches *patches);
 size_t spade_cpu_hessian_bytes(spade_device *device, const spade_patches *patches);
 size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_patches *patches);
