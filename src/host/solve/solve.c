@@ -1,11 +1,13 @@
 /*
- * solve.c - the schedule: problems are solved in flights, largest first. A flight holds as many as the budget allows,
- * but no more than the bytes of the largest problems on all threads (more would only take memory). What is in a flight
- * changes no result.
+ * solve.c - the schedule: problems are solved in flights, largest first. A flight holds as many as FLIGHT_BYTES, or the
+ * largest problem, or the budget allows: more would only take memory, whose first touch is not cheap. What is in a
+ * flight changes no result.
  */
 #include <math.h>
 
 #include "solve/schedule.h"
+
+static const uint64_t FLIGHT_BYTES = UINT64_C(192) << 20;
 
 void spade_solve_options_init(spade_solve_options *options)
 {
@@ -35,14 +37,15 @@ static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_
     return n;
 }
 
-/* The most that flights may take: the bytes of the largest problems on all threads, if the budget holds them. */
+/* The most that a flight may take: a large problem keeps all threads busy alone, small ones do together. */
 static uint64_t flight_limit(const spade_schedule *s)
 {
-    uint64_t largest = 0, left = spade_budget_left(s->context);
-    for (int i = 0; i < s->count && i < s->context->threads; i++) {
-        largest += spade_solve_workspace(s->context, s->options, &s->problems[s->order[i]]);
+    uint64_t most = FLIGHT_BYTES, left = spade_budget_left(s->context);
+    for (int i = 0; i < s->count; i++) {
+        uint64_t bytes = spade_solve_workspace(s->context, s->options, &s->problems[s->order[i]]);
+        most = bytes > most ? bytes : most;
     }
-    return left < largest ? left : largest;
+    return left < most ? left : most;
 }
 
 static spade_status run_schedule(spade_schedule *s)
