@@ -1,11 +1,13 @@
 /*
- * solve.c - the schedule: problems are solved in flights, largest first. A flight holds as many as the budget allows,
- * but no more than the bytes of the largest problems on all threads (more would only take memory). What is in a flight
- * changes no result.
+ * solve.c - the schedule: problems are solved in flights, largest first. A flight holds as many as FLIGHT_BYTES, or the
+ * largest problem, or the budget allows: more would only take memory, whose first touch is not cheap. What is in a
+ * flight changes no result.
  */
 #include <math.h>
 
 #include "solve/schedule.h"
+
+static const uint64_t FLIGHT_BYTES = UINT64_C(192) << 20;
 
 void spade_solve_options_init(spade_solve_options *options)
 {
@@ -36,19 +38,21 @@ static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_
 }
 
 /*
- * The most that flights may take, if the budget holds it: on the host the bytes of the largest problems on all threads.
- * Another device solves all at once, each in a corner of it, but need not give all its memory to that.
+ * The most that a flight may take, if the budget holds it. On the host a large problem keeps all threads busy alone,
+ * small ones do together. Another device solves all at once, each in a corner of it, but need not give all its memory
+ * to that.
  */
 static const uint64_t DEVICE_FLIGHT = (uint64_t)4 << 30;
 
 static uint64_t flight_limit(const spade_schedule *s)
 {
-    uint64_t largest = 0, left = spade_budget_left(s->context);
+    uint64_t most = FLIGHT_BYTES, left = spade_budget_left(s->context);
     if (!s->device->backend->host_memory) { return left < DEVICE_FLIGHT ? left : DEVICE_FLIGHT; }
-    for (int i = 0; i < s->count && i < s->context->threads; i++) {
-        largest += spade_solve_workspace(s->context, s->options, &s->problems[s->order[i]]);
+    for (int i = 0; i < s->count; i++) {
+        uint64_t bytes = spade_solve_workspace(s->context, s->options, &s->problems[s->order[i]]);
+        most = bytes > most ? bytes : most;
     }
-    return left < largest ? left : largest;
+    return left < most ? left : most;
 }
 
 static spade_status run_schedule(spade_schedule *s)
