@@ -20,8 +20,8 @@
 #include "backend/cpu/hessian_spectral.h"
 
 enum {
-    BAND_BYTES = 8 << 20, /* of spectra */
-    TASK_ROWS = 16,       /* row frequencies transformed by one task */
+    BAND_BYTES = 32 << 20, /* of spectra */
+    TASK_ROWS = 32,       /* row frequencies transformed by one task */
     ENOUGH_TASKS = 32     /* products at a time, to be spread over the threads */
 };
 
