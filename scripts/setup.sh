@@ -38,8 +38,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 [ $build = yes ] || exit 0
-# The tests are configured where their library is installed (scripts/test.sh sees to that) and built by scripts/test.sh.
+# The tests are configured where what they need is installed (scripts/test.sh sees to that) and built by scripts/test.sh.
 tests=OFF
-pkg-config --exists cmocka && tests=ON
+pkg-config --exists cmocka && command -v g++ >/dev/null && tests=ON
 cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=$tests >/dev/null
 ninja -C build programs

@@ -55,22 +55,38 @@ static uint64_t flight_limit(const spade_schedule *s)
     return left < most ? left : most;
 }
 
+static spade_status open_arena(spade_schedule *s, size_t bytes)
+{
+    s->arena_bytes = bytes;
+    return s->device->backend->alloc(s->device, bytes, "the Hessians of a solve", &s->arena);
+}
+
+static void close_arena(spade_schedule *s)
+{
+    s->device->backend->free(s->device, s->arena, s->arena_bytes);
+    s->arena = NULL;
+}
+
+/* One arena for all flights, as fresh memory is dear; with a budget each has its own: the arena of one and what another
+ * needs on the host might not fit together. */
 static spade_status run_schedule(spade_schedule *s)
 {
     const uint64_t limit = flight_limit(s);
-    size_t bytes;
+    const bool shared = s->context->budget == UINT64_MAX;
+    size_t bytes, most = 0;
+    spade_status status = SPADE_OK;
     for (int first = 0, n = 0; first < s->count; first += n) {
         n = flight_size(s, first, limit, &bytes);
-        if (bytes > s->arena_bytes) { s->arena_bytes = bytes; }
+        if (bytes > most) { most = bytes; }
     }
-    if (!s->count) { return SPADE_OK; }
-    SPADE_TRY(s->device->backend->alloc(s->device, s->arena_bytes, "the Hessians of a solve", &s->arena));
-    spade_status status = SPADE_OK;
+    if (shared && s->count) { SPADE_TRY(open_arena(s, most)); }
     for (int first = 0, n = 0; first < s->count && status == SPADE_OK; first += n) {
         n = flight_size(s, first, limit, &bytes);
+        if (!shared) { SPADE_TRY(open_arena(s, bytes)); }
         status = spade_flight_run(s, first, n);
+        if (!shared) { close_arena(s); }
     }
-    s->device->backend->free(s->device, s->arena, s->arena_bytes);
+    if (s->arena) { close_arena(s); }
     return status;
 }
 
