@@ -97,7 +97,7 @@ check_tidy() {
     need clang-tidy
     compgen -G '/usr/lib/llvm-*/lib/clang/*/include/omp.h' >/dev/null ||
         { echo "clang's omp.h (libomp-dev) is not installed: skipped"; exit 77; }
-    report "$(grep -oE '"file": "[^"]*/src/[^"]*"' "$build/compile_commands.json" | cut -d '"' -f 4 | sort -u | tr '\n' '\0' |
+    report "$(grep -oE '"file": "[^"]*/src/[^"]*\.c"' "$build/compile_commands.json" | cut -d '"' -f 4 | sort -u | tr '\n' '\0' |
         xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p "$build" \
         --extra-arg=-Wno-unknown-warning-option \
         --extra-arg=-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang 2>/dev/null | grep -E ': (warning|error): ' || true)"
