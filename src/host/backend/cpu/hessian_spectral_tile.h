@@ -162,6 +162,20 @@ TARGET static void NAME(run)(const spade_spectral_tile *t)
     }
 }
 
+/* Channels at .. at + count - 1 of one frequency; the arguments as below. */
+INLINE void NAME(put_block)(int64_t count, const REAL *restrict cc, const REAL *restrict cs, const REAL *restrict sc,
+                            const REAL *restrict ss, int64_t at, REAL sign, REAL *restrict to)
+{
+    REAL *restrict im = to + SPADE_SPECTRAL_BLOCK;
+    if (ss) {
+        for (int64_t c = 0; c < count; c++) { to[c] = cc[at + c] - sign * ss[at + c]; }
+        for (int64_t c = 0; c < count; c++) { im[c] = -sc[at + c] - sign * cs[at + c]; }
+        return;
+    }
+    for (int64_t c = 0; c < count; c++) { to[c] = cc[at + c]; }
+    for (int64_t c = 0; c < count; c++) { im[c] = -(sc ? sc[at + c] : 0) - (cs ? sign * cs[at + c] : 0); }
+}
+
 /*
  * One frequency fx and, in a pair, -fx. With a the angle along y, b along x:
  *   X(fy, +-fx) = sum x e^(-i (a +- b)) = (CC -+ SS) - i (SC +- CS),   CS = sum x cos a sin b, ...
@@ -177,9 +191,10 @@ INLINE void NAME(put)(const spade_spectral_row *r, const REAL *cc, const REAL *c
             int64_t count = r->channels - b * SPADE_SPECTRAL_BLOCK;
             count = count < 0 ? 0 : count < SPADE_SPECTRAL_BLOCK ? count : SPADE_SPECTRAL_BLOCK;
             if (count < SPADE_SPECTRAL_BLOCK) { memset(to, 0, 2 * SPADE_SPECTRAL_BLOCK * sizeof *to); }
-            for (int64_t c = 0; c < count; c++) {
-                to[c] = cc[at + c] - (ss ? sign * ss[at + c] : 0);
-                to[SPADE_SPECTRAL_BLOCK + c] = -(sc ? sc[at + c] : 0) - (cs ? sign * cs[at + c] : 0);
+            if (count == SPADE_SPECTRAL_BLOCK) { /* vectors of a known length */
+                NAME(put_block)(SPADE_SPECTRAL_BLOCK, cc, cs, sc, ss, at, sign, to);
+            } else {
+                NAME(put_block)(count, cc, cs, sc, ss, at, sign, to);
             }
         }
     }
