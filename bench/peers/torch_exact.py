@@ -41,7 +41,6 @@ def eliminate(w, inverse, group):
         gone = (~alive).repeat_interleave(group)
         w[gone] = 0
         inverse -= rows.T @ (block_inverses[j] @ rows)
-        inverse[gone] = 0
         inverse[gone, gone] = 1
     return order, losses
 
