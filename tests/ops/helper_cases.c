@@ -329,18 +329,28 @@ done:
     return status;
 }
 
+static spade_status put_weights(buffers *all, const spade_op_desc *desc, const case_data *data, void **weights,
+                                void **scale)
+{
+    int64_t columns, rows = weight_rows(desc, &columns);
+    const spade_shape matrix = {.rank = 2, .dims = {rows, columns}}, vector = {.rank = 1, .dims = {rows}};
+    SPADE_TRY(put(all, &matrix, data->weights, weights));
+    return put(all, &vector, data->row_scale, scale);
+}
+
 /* Plan desc, run it with args (workspace and packed weights are made here), free the plan. */
 static spade_status plan_and_run(buffers *all, const spade_op_desc *desc, const case_data *data, spade_op_args *args)
 {
     const spade_backend *backend = all->device->backend;
     spade_op *op = NULL;
-    void *packed = NULL;
+    void *packed = NULL, *weights, *scale;
     spade_status status;
     SPADE_GOTO(backend->plan(all->device, desc, &op));
     SPADE_GOTO(take(all, backend->workspace_bytes(op), &args->workspace));
     if (data->weights) {
         SPADE_GOTO(take(all, backend->packed_bytes(op), &packed));
-        SPADE_GOTO(backend->pack(op, data->weights, data->row_scale, packed));
+        SPADE_GOTO(put_weights(all, desc, data, &weights, &scale));
+        SPADE_GOTO(backend->pack(op, weights, scale, packed));
     }
     if (backend->saved_bytes(op) && !args->saved) { SPADE_GOTO(take(all, backend->saved_bytes(op), &args->saved)); }
     args->packed = packed;

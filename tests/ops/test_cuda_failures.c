@@ -114,7 +114,9 @@ static spade_status run_operations(spade_context *context, pieces *p)
         .a = p->buffers[0], .packed = p->buffers[3], .workspace = p->buffers[2], .out = p->buffers[1]};
     SPADE_TRY(backend->upload(device, p->buffers[0], host, sizeof host));
     SPADE_TRY(backend->zero(device, p->buffers[2], p->sizes[2]));
-    SPADE_TRY(backend->pack(p->linear, weights, scale, p->buffers[3]));
+    SPADE_TRY(backend->upload(device, p->buffers[1], weights, sizeof weights));
+    SPADE_TRY(backend->upload(device, p->buffers[2], scale, sizeof scale));
+    SPADE_TRY(backend->pack(p->linear, p->buffers[1], p->buffers[2], p->buffers[3]));
     SPADE_TRY(backend->run(p->linear, &args));
     SPADE_TRY(backend->run(p->pool, &args));
     SPADE_TRY(backend->augment(device, p->buffers[0], SIDE, SIDE, &preprocess, &variant, 1, SPADE_CHANNELS_LAST,

@@ -91,6 +91,7 @@ typedef struct spade_op_desc {
 } spade_op_desc;
 
 typedef struct spade_op spade_op; /* planned operation, owned by who planned it */
+typedef struct spade_recording spade_recording;
 
 typedef struct spade_op_args {
     const float *a;     /* x, left operand; backward kinds: the forward input x where f' needs it */
@@ -206,6 +207,18 @@ typedef struct spade_backend {
     spade_status (*zero)(spade_device *device, void *to, size_t bytes);
     spade_status (*synchronize)(spade_device *device);
 
+    /*
+     * ---- recordings: what is enqueued between begin and end does not run, but is kept, and runs at every replay on
+     * the memory that it was enqueued with. Only work that never waits for the device (no alloc, download, synchronize,
+     * no operation that hands a number to the host), and that ran before in the same way. end: also after a failure in
+     * between; what cannot be recorded is a failure there, which leaves the device as it was. NULL: the backend has
+     * none, work costs nothing to enqueue.
+     */
+    spade_status (*record_begin)(spade_device *device);
+    spade_status (*record_end)(spade_device *device, spade_recording **out);
+    spade_status (*replay)(spade_device *device, spade_recording *recording);
+    void (*record_destroy)(spade_device *device, spade_recording *recording); /* NULL is fine */
+
     /* ---- operations on tensors: plan, then run */
     bool (*supports)(spade_device *device, const spade_op_desc *desc);
     spade_status (*plan)(spade_device *device, const spade_op_desc *desc, spade_op **out);
@@ -213,7 +226,7 @@ typedef struct spade_backend {
     size_t (*workspace_bytes)(const spade_op *op);
     size_t (*saved_bytes)(const spade_op *op);
     size_t (*packed_bytes)(const spade_op *op);
-    /* weights: host, [rows, columns]; row_scale: host [rows] multiplied into them (folded normalisation), or NULL */
+    /* weights: [rows, columns]; row_scale: [rows] multiplied into them (folded normalisation), or NULL */
     spade_status (*pack)(spade_op *op, const float *weights, const float *row_scale, void *packed);
     spade_status (*run)(spade_op *op, const spade_op_args *args);
 

@@ -161,6 +161,14 @@ static spade_status upload_fused_bias(spade_weights *weights, const spade_node *
     return status;
 }
 
+/* Host memory as the device's: itself where that is the same. */
+static spade_status upload_weights(spade_weights *weights, const float *host, size_t count, device_vector *out)
+{
+    if (!weights->context->device->backend->host_memory) { return upload_vector(weights, host, count, out); }
+    *out = (device_vector){(float *)host, 0};
+    return SPADE_OK;
+}
+
 static spade_status fill_entry(spade_weights *weights, spade_op *op, int node_index, packed_entry *entry)
 {
     spade_context *context = weights->context;
@@ -172,6 +180,7 @@ static spade_status fill_entry(spade_weights *weights, spade_op *op, int node_in
         weights->overlay && weights->overlay[node->layer] ? weights->overlay[node->layer] : layer->weights;
     const float *row_scale = norm ? norm->scale : NULL;
     size_t rows = (size_t)layer->rows;
+    device_vector on_device = {0}, scale = {0};
     spade_status status = SPADE_OK;
     float *scratch = malloc(rows * sizeof *scratch);
     if (!scratch) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
@@ -182,8 +191,15 @@ static spade_status fill_entry(spade_weights *weights, spade_op *op, int node_in
     }
     entry->bytes = backend->packed_bytes(op);
     SPADE_GOTO(backend->alloc(context->device, entry->bytes, "the network's weights on the device", &entry->packed));
-    SPADE_GOTO(backend->pack(op, values, row_scale, entry->packed));
+    SPADE_GOTO(upload_weights(weights, values, (size_t)(layer->rows * layer->columns), &on_device));
+    if (row_scale) { SPADE_GOTO(upload_weights(weights, row_scale, rows, &scale)); }
+    SPADE_GOTO(backend->pack(op, on_device.data, row_scale ? scale.data : NULL, entry->packed));
+    SPADE_GOTO(backend->synchronize(context->device));
 done:
+    if (!backend->host_memory) {
+        free_vector(weights, &on_device);
+        free_vector(weights, &scale);
+    }
     free(scratch);
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "layer %.200s", layer->name);
 }

@@ -250,23 +250,11 @@ spade_status spade_cuda_convolution_pack(spade_op *op, const float *weights, con
                                    .last = c->chosen.way.layout == SPADE_CHANNELS_LAST,
                                    .half = c->chosen.way.half};
     size_t row_bytes = (size_t)kernel.rows * sizeof(float), bytes = row_bytes * (size_t)(kernel.inputs * kernel.taps);
-    void *plain = NULL, *scale = NULL;
-    spade_status status;
     if (!is_backward(d)) { SPADE_TRY(spade_cuda_zero(device, (char *)packed + c->bias_offset, row_bytes)); }
     bool in_order = !kernel.last || kernel.taps == 1 || kernel.inputs == 1;
-    if (in_order && !kernel.half && !row_scale) { return spade_cuda_upload(device, packed, weights, bytes); }
-    SPADE_GOTO(spade_cuda_alloc(device, bytes, "weights on their way to the device", &plain));
-    SPADE_GOTO(spade_cuda_upload(device, plain, weights, bytes));
-    if (row_scale) {
-        SPADE_GOTO(spade_cuda_alloc(device, row_bytes, "weights on their way to the device", &scale));
-        SPADE_GOTO(spade_cuda_upload(device, scale, row_scale, row_bytes));
-    }
-    SPADE_GOTO(spade_cuda_launched(cuda, spade_launch_convolution_pack(cuda->stream, kernel, plain, scale, packed),
-                                   "pack weights"));
-done:
-    spade_cuda_free(device, plain, bytes);
-    spade_cuda_free(device, scale, row_bytes);
-    return status;
+    if (in_order && !kernel.half && !row_scale) { return spade_cuda_copy(device, packed, weights, bytes); }
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_convolution_pack(cuda->stream, kernel, weights, row_scale, packed));
+    return SPADE_OK;
 }
 
 /* ---- run */

@@ -129,9 +129,6 @@ spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const fl
 spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cuda_matmul_plan(spade_op *op);
 spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args);
-/* weights (host) [rows, columns] times row_scale (host, or NULL) -> device memory; done when it returns. */
-spade_status spade_cuda_upload_scaled(spade_cuda_device *device, const float *weights, const float *row_scale,
-                                      int64_t rows, int64_t columns, float *to);
 
 /* ---- augment.c */
 spade_status spade_cuda_augment(spade_device *device, const float *picture, int64_t height, int64_t width,

@@ -111,29 +111,14 @@ spade_status spade_cuda_linear_plan(spade_op *op)
     return check_sizes(op, spade_shape_size(&op->desc.a) / k, r, k, 1);
 }
 
-spade_status spade_cuda_upload_scaled(spade_cuda_device *device, const float *weights, const float *row_scale,
-                                      int64_t rows, int64_t columns, float *to)
-{
-    spade_context *context = device->base.context;
-    size_t bytes = (size_t)(rows * columns) * sizeof *to;
-    void *scaled = NULL;
-    spade_status status;
-    if (row_scale) {
-        SPADE_TRY(spade_alloc(context, bytes, "scaled weights", &scaled));
-        float *values = scaled;
-        for (int64_t i = 0; i < rows * columns; i++) { values[i] = weights[i] * row_scale[i / columns]; }
-    }
-    SPADE_GOTO(spade_cuda_upload(&device->base, to, scaled ? scaled : weights, bytes));
-    SPADE_GOTO(spade_cuda_synchronize(&device->base));
-done:
-    spade_free_bytes(context, scaled, bytes);
-    return status;
-}
-
 spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
 {
+    spade_cuda_device *cuda = op->device;
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
-    return spade_cuda_upload_scaled(op->device, weights, row_scale, rows, columns, packed);
+    if (!row_scale) { return spade_cuda_copy(&cuda->base, packed, weights, op->packed_bytes); }
+    SPADE_CUDA_LAUNCH(
+        cuda, spade_launch_scale_shift(cuda->stream, rows * columns, rows, columns, weights, row_scale, NULL, packed));
+    return SPADE_OK;
 }
 
 spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args)
