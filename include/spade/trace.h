@@ -57,7 +57,8 @@ typedef struct spade_trace_options {
      * Folder, made if it is not there, that solved layers are written to as soon as they are done (each beside its name
      * first, then renamed), and taken from at the start where they are the same request: the same network, variants and
      * options of that layer, solved by the same version. The pass over the variants is then for the other layers only.
-     * What does not match is replaced: one folder holds one request of a sample. NULL: none.
+     * Any number of samples and options may share a folder, in one call or one after the other; what nobody asks for
+     * any more stays until the folder is removed. NULL: none.
      */
     const char *checkpoint;
 } spade_trace_options;
