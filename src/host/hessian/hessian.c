@@ -393,6 +393,7 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
     spade_hessians_give(p.hessians);
     context->budget = budget;
     context->peak = peak;
+    while (context->used > budget && spade_standby_give_back(context)) {} /* what was made without a budget */
     return status;
 }
 
