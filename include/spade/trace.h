@@ -85,7 +85,9 @@ SPADE_API spade_status spade_trace_set_weights(spade_context *context, spade_tra
                                                const float *weights);
 SPADE_API void spade_trace_destroy(spade_trace *trace); /* NULL is fine */
 
-/* The trace's weights [rows, columns] of a layer: its own, or the network's where the layer did not change. */
+/* The trace's weights [rows, columns] of a layer: its own, or the network's where the layer did not change; the trace's
+ * memory. On a GPU they are copied from there at the first call. NULL: there is no memory for that, or the device is
+ * lost (spade_message). */
 SPADE_API const float *spade_trace_weights(const spade_trace *trace, int layer);
 
 typedef struct spade_trace_layer {

@@ -7,6 +7,7 @@
 #include "backend/plugin.h"
 
 enum { MAX_THREADS = 1024 };
+static const uint64_t MOST_STANDBY = (uint64_t)1 << 30; /* on the host */
 
 int spade_devices(spade_device_info *devices, int capacity)
 {
@@ -98,7 +99,11 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
     context->precision = options->precision;
     int available = omp_get_max_threads();
     context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
-    return spade_device_open(context, options->device, &context->device);
+    spade_status status = spade_device_open(context, options->device, &context->device);
+    /* memory of a device of its own waits for nobody else, and what it is short of is given back */
+    bool own = status == SPADE_OK && !context->device->backend->host_memory;
+    context->most_standby = own ? UINT64_MAX : MOST_STANDBY;
+    return status;
 }
 
 void spade_context_destroy(spade_context *context)

@@ -1,5 +1,6 @@
 /* graph.c - the graph's arrays and what they own. */
 #include "graph/lower.h"
+#include "graph/ready.h"
 
 static const char *const kind_names[SPADE_NODE_KIND_COUNT] = {
     [SPADE_NODE_CONVOLUTION] = "convolution",
@@ -75,6 +76,7 @@ void spade_node_release(spade_graph *graph, spade_node *node, int64_t channels)
 void spade_graph_clear(spade_graph *graph)
 {
     if (!graph) { return; }
+    spade_ready_clear(graph);
     for (int i = 0; i < graph->node_count; i++) {
         spade_node *node = &graph->nodes[i];
         spade_node_release(graph, node, graph->values[node->output].shape.dims[1]);

@@ -182,7 +182,7 @@ static spade_status load_member(const spade_exact_call *call, const member *m)
     double *h = m->hessian.host, *w = m->w.host;
     const double *source = p->hessian;
     if (!source) { /* the inverse comes later: its place serves */
-        SPADE_TRY(call->fetch(call->user, m->index, m->inverse.device));
+        SPADE_TRY(call->client->fetch(call->client->user, m->index, m->inverse.device));
         SPADE_TRY(download(context, &m->inverse));
         source = m->inverse.host;
     }
@@ -525,7 +525,9 @@ spade_status spade_solve_exact(spade_exact_call *call)
         for (int m = 0; m < l.n && status == SPADE_OK; m++) {
             spade_problem *p = l.members[m].problem;
             p->seconds = seconds * (double)p->rows / rows;
-            if (call->done && p->status == SPADE_OK) { call->done(call->user, l.members[m].index); }
+            if (call->client->done && p->status == SPADE_OK) {
+                call->client->done(call->client->user, l.members[m].index);
+            }
         }
         close_pool(&l);
         SPADE_TRY(status);

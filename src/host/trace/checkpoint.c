@@ -190,6 +190,10 @@ void spade_checkpoint_save(const spade_checkpoint *checkpoint, const spade_layer
                        .loss = info->loss,
                        .seconds = info->seconds};
     spade_output output = {0};
+    if (!weights) { /* they could not be copied from the device */
+        spade_log(context, SPADE_LOG_WARNING, "layer %s: no checkpoint: %s", layer->name, spade_message(context));
+        return;
+    }
     memcpy(file.magic, MAGIC, sizeof MAGIC);
     memcpy(file.sample, checkpoint->sample, sizeof file.sample);
     file.hash = hash_file(&file, weights);

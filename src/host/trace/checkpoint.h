@@ -29,7 +29,7 @@ uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_mo
  * what `weights` holds is undefined. */
 bool spade_checkpoint_load(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key, float *weights,
                            spade_trace_layer *info);
-/* A failure is a warning in the log: the search is worth more than its checkpoint. */
+/* A failure (weights NULL: an earlier one) is a warning in the log: the search is worth more than its checkpoint. */
 void spade_checkpoint_save(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key,
                            const float *weights, const spade_trace_layer *info);
 

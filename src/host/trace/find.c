@@ -86,7 +86,7 @@ static spade_status explain_budget(const search *s, const spade_part *part, int 
         if (bytes > need) { need = bytes; }
     }
     char budget[32];
-    double megabytes = ((double)s->context->used + (double)need) / 1048576.0 + 1.0;
+    double megabytes = ((double)spade_bytes_in_use(s->context) + (double)need) / 1048576.0 + 1.0;
     return spade_fail(
         s->context, SPADE_ERROR_MEMORY,
         "the memory budget of %s does not hold the trace, not even layer by layer (%s); --memory %.0fM would",
@@ -112,7 +112,7 @@ static spade_status solve(const search *s, spade_part *parts, int count)
     double start = spade_now();
     spade_status status = spade_units_solve(s->context, s->graph, parts, count);
     for (int p = 0; p < count; p++) {
-        spade_hessians_destroy(parts[p].hessians);
+        spade_hessians_give(parts[p].hessians);
         parts[p].hessians = NULL;
         for (int i = 0; i < parts[p].sample->count; i++) {
             parts[p].sample->requests[i].trace->seconds[2] += spade_now() - start;
@@ -178,7 +178,7 @@ static spade_status run_lists(const search *s, spade_part *parts)
         for (int i = first; i < first + n && status == SPADE_OK; i++) { status = accumulate(s, &parts[i]); }
         if (status == SPADE_OK) { status = solve(s, parts + first, n); }
         for (int i = first; i < first + n; i++) {
-            spade_hessians_destroy(parts[i].hessians);
+            spade_hessians_give(parts[i].hessians);
             parts[i].hessians = NULL;
         }
         SPADE_TRY(status);
