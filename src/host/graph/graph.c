@@ -55,12 +55,20 @@ int spade_graph_add_node(spade_graph *graph, const spade_node *node)
     return graph->node_count++;
 }
 
+int64_t spade_count_zeros(const float *weights, int64_t n)
+{
+    int64_t zeros = 0;
+    for (int64_t i = 0; i < n; i++) { zeros += weights[i] == 0.0f; }
+    return zeros;
+}
+
 int spade_graph_add_layer(spade_graph *graph, const spade_layer *layer)
 {
     spade_layer *layers = grow(graph->layers, graph->layer_count, sizeof *layers);
     if (!layers) { return -1; }
     graph->layers = layers;
     layers[graph->layer_count] = *layer;
+    layers[graph->layer_count].zeros = spade_count_zeros(layer->weights, layer->rows * layer->columns);
     return graph->layer_count++;
 }
 

@@ -66,6 +66,7 @@ typedef struct spade_layer {
     int64_t weight[4]; /* [out, in/groups, kh, kw] */
     int64_t groups, rows, columns;
     float *weights;            /* [rows, columns]; owned (copied out of the file once, aligned) */
+    int64_t zeros;             /* of the weights */
     int onnx_node, onnx_input; /* where the weight stands in the file */
     bool transposed;           /* the file holds it as [columns, rows] */
 } spade_layer;
@@ -94,6 +95,7 @@ struct spade_model {
 spade_status spade_graph_build(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
                                spade_graph *out);
 void spade_graph_clear(spade_graph *graph);
+int64_t spade_count_zeros(const float *weights, int64_t n);
 /* The shape of a value for a batch of n images. */
 spade_shape spade_value_shape(const spade_value *value, int64_t n);
 

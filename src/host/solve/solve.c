@@ -42,7 +42,7 @@ static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_
  * small ones do together. Another device solves all at once, each in a corner of it, but need not give all its memory
  * to that.
  */
-static const uint64_t DEVICE_FLIGHT = (uint64_t)4 << 30;
+static const uint64_t DEVICE_FLIGHT = (uint64_t)8 << 30;
 
 static uint64_t flight_limit(const spade_schedule *s)
 {

@@ -12,13 +12,6 @@ static size_t layer_bytes(const spade_layer *layer)
     return (size_t)(layer->rows * layer->columns) * sizeof(float);
 }
 
-static int64_t count_zeros(const float *weights, int64_t n)
-{
-    int64_t zeros = 0;
-    for (int64_t i = 0; i < n; i++) { zeros += weights[i] == 0.0f; }
-    return zeros;
-}
-
 spade_status spade_trace_create_empty(spade_context *context, const spade_model *model, spade_trace **out)
 {
     const spade_graph *graph = &model->graph;
@@ -38,7 +31,7 @@ spade_status spade_trace_create_empty(spade_context *context, const spade_model 
     for (size_t i = 0; i < count; i++) {
         const spade_layer *layer = &graph->layers[i];
         trace->layers[i].weights = layer->rows * layer->columns;
-        trace->layers[i].zeros = count_zeros(layer->weights, trace->layers[i].weights);
+        trace->layers[i].zeros = layer->zeros;
     }
     *out = trace;
     return SPADE_OK;
@@ -62,7 +55,7 @@ spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace,
     float *own;
     SPADE_TRY(spade_overlay_write_host(&trace->base, layer, &own));
     memcpy(own, weights, layer_bytes(&graph->layers[layer]));
-    trace->layers[layer].zeros = count_zeros(weights, trace->layers[layer].weights);
+    trace->layers[layer].zeros = spade_count_zeros(weights, trace->layers[layer].weights);
     return SPADE_OK;
 }
 
