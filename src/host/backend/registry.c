@@ -97,6 +97,7 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no precision of number %d", (int)options->precision);
     }
     context->precision = options->precision;
+    context->profile = options->profile;
     int available = omp_get_max_threads();
     context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
     spade_status status = spade_device_open(context, options->device, &context->device);
@@ -112,6 +113,14 @@ void spade_context_destroy(spade_context *context)
     if (context->device) { context->device->backend->close(context->device); }
     spade_pool_destroy(context);
     free(context);
+}
+
+double spade_stage_clock(spade_context *context)
+{
+    if (context->profile) { /* a failure stays: the device's next call has it */
+        (void)context->device->backend->synchronize(context->device);
+    }
+    return spade_now();
 }
 
 /* ---- versions */

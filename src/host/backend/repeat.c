@@ -21,6 +21,7 @@ static spade_recording *record(spade_device *device, spade_repeat_fn work, void 
 spade_status spade_repeat_run(spade_device *device, spade_repeat *repeat, uint64_t key, spade_repeat_fn work,
                               void *user)
 {
+    if (device->context->profile) { return work(user); } /* its stages wait, which cannot be recorded */
     if (repeat->key != key) { spade_repeat_clear(device, repeat); }
     repeat->key = key;
     if (device->backend->record_begin && !repeat->recording && !repeat->refused && repeat->runs > 0) {

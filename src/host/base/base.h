@@ -27,6 +27,7 @@ struct spade_context {
     char message[1024];
     int threads; /* resolved, >= 1 */
     spade_network_precision precision;
+    bool profile;            /* stages wait for the device: spade_stage_clock() */
     uint64_t budget;         /* bytes, UINT64_MAX: none */
     uint64_t used;           /* bytes charged against it now; changed by spade_charge() and spade_release() only */
     uint64_t peak;           /* the most that was in use, nothing on standby counted */
@@ -64,7 +65,7 @@ void spade_report_progress(spade_context *context, const char *stage, double don
 
 /*
  * Some of a stage is done and took so many seconds: add them to its usage, with the memory in use since the last such
- * call. On the calling thread only, never inside a parallel region.
+ * call. On the calling thread only, never inside a parallel region. Times are those of spade_stage_clock().
  */
 void spade_stage_done(spade_context *context, spade_stage stage, double seconds);
 

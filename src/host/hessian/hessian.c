@@ -254,7 +254,7 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const layer_list *
 /* An update that began at `start` has finished. */
 static void count_update(const pass *p, double start)
 {
-    double seconds = spade_now() - start;
+    double seconds = spade_stage_clock(p->context) - start;
     p->hessians->update_seconds += seconds;
     spade_stage_done(p->context, SPADE_STAGE_HESSIAN, seconds);
 }
@@ -263,7 +263,7 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
 {
     pass *p = user;
     spade_device *device = p->context->device;
-    double start = spade_now();
+    double start = spade_stage_clock(p->context);
     spade_accumulator *a = &p->hessians->accumulators[p->slot[layer]];
     spade_status status;
     if (a->capacity) {
@@ -281,7 +281,7 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
 static spade_status queue_rows(pass *p, int64_t n)
 {
     spade_device *device = p->context->device;
-    double start = spade_now();
+    double start = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
         spade_accumulator *a = &p->hessians->accumulators[i];
         if (!a->capacity) { continue; }
@@ -311,15 +311,15 @@ static spade_status repeat_micro_batch(pass *p)
 
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
 {
-    double start = spade_now(), augment = 0;
+    double start = spade_stage_clock(p->context), augment = 0;
     for (int64_t first = 0; first < n;) {
         p->running = n - first < spade_plan_batch(p->runner->plan) ? p->last_runner : p->runner;
         int64_t count = spade_plan_batch(p->running->plan);
-        double before = spade_now();
+        double before = spade_stage_clock(p->context);
         spade_shape shape;
         float *input = spade_plan_input(p->running->plan, &shape);
         SPADE_TRY(spade_batch_read_device(p->context, batch, first, count, shape.layout, input));
-        double seconds = spade_now() - before;
+        double seconds = spade_stage_clock(p->context) - before;
         augment += seconds;
         spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
         SPADE_TRY(p->running == p->runner ? repeat_micro_batch(p) : run_micro_batch(p));
@@ -328,7 +328,7 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
         spade_report_progress(p->context, "hessian", (double)first, (double)n);
     }
     spade_device *device = p->context->device;
-    double waiting = spade_now();
+    double waiting = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
         SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->runner->scratch));
     }
