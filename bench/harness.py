@@ -67,6 +67,15 @@ def stages(name, options, **more):
     return sorted(lines, key=lambda line: line["seconds"])
 
 
+def pictures(name, options, **more):
+    """bench_pictures -> its runs, fastest first"""
+    settings = {"device": options.device, "variants": 64, "sparsity": options.sparsity, "threads": options.threads, "repeat": options.repeat,
+                **more}
+    arguments = [f"--{key}={value}" for key, value in settings.items()]
+    lines = run([program("pictures"), network(name), picture, *arguments], settings["threads"]).lines()
+    return sorted(lines, key=lambda line: line["seconds"])
+
+
 def peer(name, variants, options):
     """The PyTorch peer, `peer_repeat` times -> its runs, fastest first. Two tables use them: they are run once."""
     script = os.path.join(here, "peers", "torch_trace.py")

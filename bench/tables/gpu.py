@@ -23,11 +23,28 @@ def rows(name, variants, options):
            harness.mib(peer["memory"]), "-"]
 
 
+def bulk(name, variants, options):
+    """Pictures together, and under a budget: the same numbers."""
+    checksums = set()
+    for together, memory in ((1, 0), (4, 0), (8, 0), (1, 8 << 30), (1, 3 << 30)):
+        runs = harness.pictures(name, options, variants=variants, together=together, memory=memory, repeat=options.repeat + 1)
+        run = harness.middle(runs)
+        checksums |= {line["checksum"] for line in runs}
+        yield [NETWORKS[name], together, harness.mib(memory), harness.seconds(run["trace"] / together), harness.seconds(run["map"]),
+               harness.giga(1e9 * together / run["seconds"]), harness.mib(run["memory"])]
+    if len(checksums) != 1:
+        raise SystemExit(f"gpu: {NETWORKS[name]}: weights or map of the first picture depend on memory or company: {checksums}")
+
+
 def make(options):
     variants = options.variants or VARIANTS
     table = [row for name in NETWORKS for row in rows(name, variants, options)]
+    pictures = [row for name in NETWORKS for row in bulk(name, variants, options)]
     return [f"Device {options.device}, {variants} variants at 224x224, random weights, sparsity {options.sparsity}, all "
             "layers but the first convolution. The peer: float32 with TF32 off. Stages are from runs that wait for the "
             "device at both ends of each; picture to trace is from runs that wait where results are needed only, and is "
             "what counts.", "",
-            *harness.table(("network", "stage", "spade", "PyTorch peer", "times as fast"), table)]
+            *harness.table(("network", "stage", "spade", "PyTorch peer", "times as fast"), table), "",
+            "From picture files to traces and saliency maps, several pictures in one call; weights and map of the first are "
+            "the same bytes in all rows of a network.", "",
+            *harness.table(("network", "together", "budget", "trace, each", "map", "pictures a second", "memory"), pictures)]
