@@ -146,13 +146,12 @@ __device__ void shift_hue(float (&rgb)[3], float shift)
     }
 }
 
-/* Standard normal number (Box-Muller) of element `element`, counted in (channel, row, column) order. */
+/* Standard normal number of element `element`, counted in (channel, row, column) order. */
 __device__ double normal(const spade_variant_kernel &v, uint32_t element)
 {
-    uint32_t random[4] = {v.noise_key[2], v.noise_key[3], element / 2, 1};
-    spade_philox_device(v.noise_key[0], v.noise_key[1], random);
-    double radius = sqrt(-2.0 * log(1.0 - spade_uniform_device(random[0], random[1])));
-    double angle = 2.0 * 3.14159265358979323846 * spade_uniform_device(random[2], random[3]);
+    uint32_t counter[4] = {v.noise_key[2], v.noise_key[3], element / 2, 1};
+    double radius, angle;
+    spade_normal_device(v.noise_key[0], v.noise_key[1], counter, &radius, &angle);
     return radius * (element % 2 ? sin(angle) : cos(angle));
 }
 

@@ -105,6 +105,31 @@ typedef struct spade_op_args {
     float *out;         /* y, or dx */
 } spade_op_args;
 
+/* ---- maps of interpretability methods: what lies between the passes. Arithmetic in double. */
+enum { SPADE_MOST_POINTS = 64 }; /* most images of one call */
+
+/*
+ * Inputs made from one: image i is scale[i] * x + deviation * z, z the standard normal numbers `sample[i]` of the
+ * stream `key`: element e is number e % 2 of spade_normal(key, {sample, low word of e / 2, high word, 0}).
+ */
+typedef struct spade_points {
+    int64_t size, count;    /* elements of x; images, at most SPADE_MOST_POINTS */
+    const double *scale;    /* host [count] */
+    double deviation;       /* 0: no noise */
+    uint64_t key;           /* where there is noise */
+    const uint32_t *sample; /* host [count], where there is noise */
+} spade_points;
+
+/* What is explained of the outputs z: F = z[target], or the target's softmax score; and dF/dz. */
+typedef struct spade_seed_args {
+    int64_t batch, outputs;
+    bool softmax;
+    const float *z;         /* [batch, outputs] */
+    const int64_t *targets; /* [batch]: 0 to outputs - 1 */
+    float *seed;            /* [batch, outputs] out: dF/dz */
+    double *values;         /* [batch] out: F */
+} spade_seed_args;
+
 /* How the Hessian of a layer is summed up. All give the same sums; see hessian/form.c for the choice. */
 typedef enum spade_hessian_form {
     SPADE_HESSIAN_UNFOLD,    /* patches gathered ("im2col"), times their transpose: any layer */
@@ -237,6 +262,20 @@ typedef struct spade_backend {
     spade_status (*augment)(spade_device *device, const float *picture, int64_t height, int64_t width,
                             const spade_preprocess *preprocess, const spade_variant *variants /* host */, int64_t count,
                             spade_layout layout, float *out);
+
+    /*
+     * ---- maps: inputs before the passes, the seed between forward and backward, sums after them.
+     *   points: out [count, size] from x [size]
+     *   sum_gradients: sum [size] = [sum +] weight[0] * gradients[0] + weight[1] * gradients[1] + ..., in this order;
+     * `add`: to what is there, else to nothing. gradients [count, size], count from 1 to SPADE_MOST_POINTS
+     *   finish_map: map [size] = sum [* x] / divisor, its absolute value if asked for; x NULL: without
+     */
+    spade_status (*points)(spade_device *device, const spade_points *points, const float *x, float *out);
+    spade_status (*seed)(spade_device *device, const spade_seed_args *args);
+    spade_status (*sum_gradients)(spade_device *device, int64_t size, int64_t count, const double *weight /* host */,
+                                  const float *gradients, bool add, double *sum);
+    spade_status (*finish_map)(spade_device *device, int64_t size, const double *sum, const float *x, double divisor,
+                               bool absolute, float *map);
 
     /*
      * ---- Hessian: an accumulator gets alpha * the sum over the positions of the tensor x (one micro-batch) of patch
