@@ -114,6 +114,33 @@ size_t spade_kernel_augment_bytes(int64_t height, int64_t width, const int64_t t
 int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel, const float *picture, void *workspace,
                          float *out);
 
+/* ---- resample.cu: see backend.h's spade_resample_args */
+typedef struct spade_resample_kernel {
+    int64_t picture_width;
+    int64_t in[2], full[2];    /* rows, columns of the picture before and after the resize */
+    int64_t first[2], size[2]; /* the window: its first row and column, which may be negative; rows, columns */
+    int64_t begin[2], end[2];  /* rows, columns of the resized picture that lie in the window */
+    int64_t first_row, rows;   /* of the picture, that these rows are made of */
+    int64_t taps[2];           /* most weights of a row, a column */
+    float mean[3], std[3];
+} spade_resample_kernel;
+size_t spade_kernel_resample_bytes(const spade_resample_kernel *kernel /* host */);
+/* normalised: NULL: not wanted */
+int spade_launch_resample(spade_stream stream, const spade_resample_kernel *kernel /* host */, const uint8_t *picture,
+                          void *workspace, uint8_t *rgb, float *normalised);
+int spade_launch_picture_floats(spade_stream stream, int64_t n, const uint8_t *picture, float *out);
+
+/* ---- overlay.cu: see backend.h's spade_overlay_args */
+typedef struct spade_overlay_kernel {
+    int64_t height, width, factor;
+    double scale;
+    bool is_signed;
+    int levels;
+    double map_spline[2], picture_spline[2]; /* b, c */
+} spade_overlay_kernel;
+int spade_launch_overlay(spade_stream stream, const spade_overlay_kernel *kernel /* host */, const uint8_t *picture,
+                         const float *map, const float *tables, uint8_t *rgb);
+
 /* ---- interpret.cu: see backend.h's operations on maps */
 enum { SPADE_POINTS_GROUP = 64 }; /* most images of one launch: their parameters come by value */
 typedef struct spade_points_kernel {

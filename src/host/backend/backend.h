@@ -105,6 +105,47 @@ typedef struct spade_op_args {
     float *out;         /* y, or dx */
 } spade_op_args;
 
+/* ---- pictures: 8-bit RGB, rows from the top */
+
+/*
+ * Pillow's antialiased bilinear resize (base/filter.h's weights in its fixed point, rounded to 8 bits after the rows
+ * and after the columns: libImaging/Resample.c), and of its result a window; black where the window reaches beyond it.
+ */
+typedef struct spade_resample_args {
+    const uint8_t *picture;                /* [picture_height, picture_width, 3] */
+    int64_t picture_height, picture_width; /* to SPADE_MOST_SIDE */
+    int64_t full_height, full_width;       /* of the whole picture after the resize, to SPADE_MOST_SIDE */
+    int64_t top, left, height, width;      /* the window */
+    uint8_t *rgb;                          /* [height, width, 3] out */
+    float *normalised;                     /* [3, height, width] out: (rgb / 255 - mean) / std; NULL: not wanted */
+    float mean[3], std[3];
+} spade_resample_args;
+enum { SPADE_MOST_SIDE = 16384 };
+
+/*
+ * A map's colours over a picture (io/overlay.c makes the tables), both enlarged by a whole factor with cubic splines
+ * (Mitchell and Netravali's parameters b and c) whose borders repeat: first along the rows, then along the columns,
+ * float between; as they are for a factor of 1.
+ *   the map: map / scale, clamped to -1..1, below 0 only if is_signed; its absolute value is the level in the table
+ *   the picture: 0.06 + 0.62 * (0.8 luma + 0.2 channel) / 255, luma = 0.299 r + 0.587 g + 0.114 b
+ *   rgb = colour of the level + keep of the level * picture, clamped to 0..1
+ */
+typedef struct spade_overlay_args {
+    int64_t height, width, factor;
+    const uint8_t *picture; /* [height, width, 3] */
+    const float *map;       /* [height, width] */
+    double scale;           /* 0: the map counts as zero */
+    bool is_signed;
+    const float *tables; /* [2][SPADE_OVERLAY_LEVELS][4]: values from 0 up, below 0; colour of a level, then keep */
+    uint8_t *rgb;        /* [height * factor, width * factor, 3] out */
+} spade_overlay_args;
+enum { SPADE_OVERLAY_LEVELS = 256 };
+typedef struct spade_spline {
+    double b, c;
+} spade_spline;
+#define SPADE_OVERLAY_MAP_SPLINE ((spade_spline){1.0, 0.0})     /* B-spline: smooths the noise of a small map */
+#define SPADE_OVERLAY_PICTURE_SPLINE ((spade_spline){0.0, 0.5}) /* Catmull-Rom: sharp */
+
 /* ---- maps of interpretability methods: what lies between the passes. Arithmetic in double. */
 enum { SPADE_MOST_POINTS = 64 }; /* most images of one call */
 
@@ -262,6 +303,11 @@ typedef struct spade_backend {
     spade_status (*augment)(spade_device *device, const float *picture, int64_t height, int64_t width,
                             const spade_preprocess *preprocess, const spade_variant *variants /* host */, int64_t count,
                             spade_layout layout, float *out);
+
+    /* ---- pictures. picture_floats: out[i] = picture[i] / 255, n numbers. */
+    spade_status (*resample)(spade_device *device, const spade_resample_args *args);
+    spade_status (*picture_floats)(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+    spade_status (*overlay)(spade_device *device, const spade_overlay_args *args);
 
     /*
      * ---- maps: inputs before the passes, the seed between forward and backward, sums after them.

@@ -131,6 +131,11 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
                                const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
                                spade_layout layout, float *out);
 
+/* ---- resample.c, overlay.c: pictures */
+spade_status spade_cpu_resample(spade_device *device, const spade_resample_args *args);
+spade_status spade_cpu_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+spade_status spade_cpu_overlay(spade_device *device, const spade_overlay_args *args);
+
 /* ---- interpret.c */
 spade_status spade_cpu_points(spade_device *device, const spade_points *points, const float *x, float *out);
 spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args);

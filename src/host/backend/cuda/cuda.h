@@ -135,6 +135,11 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
                                 const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
                                 spade_layout layout, float *out);
 
+/* ---- picture.c */
+spade_status spade_cuda_resample(spade_device *device, const spade_resample_args *args);
+spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+spade_status spade_cuda_overlay(spade_device *device, const spade_overlay_args *args);
+
 /* ---- interpret.c */
 spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out);
 spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args);
