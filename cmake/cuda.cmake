@@ -29,6 +29,10 @@ if(NOT SPADE_CUDA STREQUAL "OFF")
       ${PROJECT_SOURCE_DIR}/src)
     target_include_directories(spade_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${CUDNN_INCLUDE_DIR})
     target_compile_definitions(spade_cuda PRIVATE SPADE_VERSION="${PROJECT_VERSION}")
+    # Kernels whose numbers are the CPU's, bit by bit: a * b + c rounds twice.
+    foreach(kernel augment interpret overlay resample)
+      set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/${kernel}.cu PROPERTIES COMPILE_OPTIONS -fmad=false)
+    endforeach()
     # A kernel that spills registers does not pass.
     target_compile_options(spade_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=--warn-on-spills,--warning-as-error>)
     target_link_libraries(spade_cuda PRIVATE spade_base CUDA::cudart CUDA::cublas CUDA::cusolver ${CUDNN_LIBRARY})

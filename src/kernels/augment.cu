@@ -16,6 +16,7 @@
  */
 #include <math.h>
 
+#include "kernels/filter.cuh"
 #include "kernels/index.cuh"
 #include "kernels/philox.cuh"
 
@@ -49,29 +50,6 @@ __device__ axis_filter filter_of(const spade_augment_kernel &k, const float *tab
     return {table, first, first + outputs, outputs};
 }
 
-/* base/filter.c's filter from `in` to `out` samples at output i. */
-__device__ void make_filter(int64_t in, int64_t out, int64_t taps, int64_t i, float *table)
-{
-    const double scale = (double)in / (double)out, support = scale < 1.0 ? 1.0 : scale, inverse = 1.0 / support;
-    const double center = ((double)i + 0.5) * scale;
-    int64_t first = (int64_t)(center - support + 0.5), end = (int64_t)(center + support + 0.5);
-    first = first < 0 ? 0 : first;
-    end = end > in ? in : end;
-    double sum = 0.0;
-    for (int64_t t = 0; t < end - first; t++) {
-        double distance = fabs(((double)(t + first) - center + 0.5) * inverse);
-        sum += distance < 1.0 ? 1.0 - distance : 0.0;
-    }
-    for (int64_t t = 0; t < end - first; t++) {
-        double distance = fabs(((double)(t + first) - center + 0.5) * inverse);
-        double weight = distance < 1.0 ? 1.0 - distance : 0.0;
-        table[t * out + i] = (float)(sum != 0.0 ? weight / sum : weight);
-    }
-    int32_t *firsts = reinterpret_cast<int32_t *>(table + taps * out);
-    firsts[i] = (int32_t)first;
-    firsts[out + i] = (int32_t)(end - first);
-}
-
 /* blockIdx.y: the variant. */
 __global__ void filters(const __grid_constant__ spade_augment_kernel k, float *tables)
 {
@@ -79,8 +57,11 @@ __global__ void filters(const __grid_constant__ spade_augment_kernel k, float *t
     SPADE_EACH(i, k.width + k.height)
     {
         const int axis = i >= k.width;
-        make_filter(axis ? v.height : v.width, axis ? k.height : k.width, k.taps[axis], axis ? i - k.width : i,
-                    axis_table(k, tables, blockIdx.y, axis));
+        const int64_t outputs = axis ? k.height : k.width, output = axis ? i - k.width : i;
+        float *table = axis_table(k, tables, blockIdx.y, axis);
+        int32_t *first = reinterpret_cast<int32_t *>(table + k.taps[axis] * outputs);
+        spade_filter_device(axis ? v.height : v.width, outputs, output, &first[output], &first[outputs + output],
+                            [&](int64_t t, double weight) { table[t * outputs + output] = (float)weight; });
     }
 }
 
@@ -146,13 +127,12 @@ __device__ void shift_hue(float (&rgb)[3], float shift)
     }
 }
 
-/* Standard normal number (Box-Muller) of element `element`, counted in (channel, row, column) order. */
+/* Standard normal number of element `element`, counted in (channel, row, column) order. */
 __device__ double normal(const spade_variant_kernel &v, uint32_t element)
 {
-    uint32_t random[4] = {v.noise_key[2], v.noise_key[3], element / 2, 1};
-    spade_philox_device(v.noise_key[0], v.noise_key[1], random);
-    double radius = sqrt(-2.0 * log(1.0 - spade_uniform_device(random[0], random[1])));
-    double angle = 2.0 * 3.14159265358979323846 * spade_uniform_device(random[2], random[3]);
+    uint32_t counter[4] = {v.noise_key[2], v.noise_key[3], element / 2, 1};
+    double radius, angle;
+    spade_normal_device(v.noise_key[0], v.noise_key[1], counter, &radius, &angle);
     return radius * (element % 2 ? sin(angle) : cos(angle));
 }
 

@@ -113,6 +113,59 @@ size_t spade_kernel_augment_bytes(int64_t height, int64_t width, const int64_t t
 /* picture: [picture height, picture_width, 3] in [0, 1]; out: [count, 3, height, width] in the layout asked for. */
 int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel, const float *picture, void *workspace,
                          float *out);
+
+/* ---- resample.cu: see backend.h's spade_resample_args */
+typedef struct spade_resample_kernel {
+    int64_t picture_width;
+    int64_t in[2], full[2];    /* rows, columns of the picture before and after the resize */
+    int64_t first[2], size[2]; /* the window: its first row and column, which may be negative; rows, columns */
+    int64_t begin[2], end[2];  /* rows, columns of the resized picture that lie in the window */
+    int64_t first_row, rows;   /* of the picture, that these rows are made of */
+    int64_t taps[2];           /* most weights of a row, a column */
+    float mean[3], std[3];
+} spade_resample_kernel;
+size_t spade_kernel_resample_bytes(const spade_resample_kernel *kernel /* host */);
+/* normalised: NULL: not wanted */
+int spade_launch_resample(spade_stream stream, const spade_resample_kernel *kernel /* host */, const uint8_t *picture,
+                          void *workspace, uint8_t *rgb, float *normalised);
+int spade_launch_picture_floats(spade_stream stream, int64_t n, const uint8_t *picture, float *out);
+
+/* ---- overlay.cu: see backend.h's spade_overlay_args */
+typedef struct spade_overlay_kernel {
+    int64_t height, width, factor;
+    double scale;
+    bool is_signed;
+    int levels;
+    double map_spline[2], picture_spline[2]; /* b, c */
+} spade_overlay_kernel;
+int spade_launch_overlay(spade_stream stream, const spade_overlay_kernel *kernel /* host */, const uint8_t *picture,
+                         const float *map, const float *tables, uint8_t *rgb);
+
+/* ---- interpret.cu: see backend.h's operations on maps */
+enum { SPADE_POINTS_GROUP = 64 }; /* most images of one launch: their parameters come by value */
+typedef struct spade_points_kernel {
+    int64_t size;
+    int count;
+    double deviation;
+    uint32_t key[2];
+    double scale[SPADE_POINTS_GROUP];
+    uint32_t sample[SPADE_POINTS_GROUP];
+} spade_points_kernel;
+/* x [size] -> out [count, size]; without noise where the deviation is 0. */
+int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel /* host */, const float *x, float *out);
+/* z [batch, outputs] -> seed [batch, outputs] and values [batch] */
+int spade_launch_seed(spade_stream stream, int64_t batch, int64_t outputs, bool softmax, const float *z,
+                      const int64_t *targets, float *seed, double *values);
+typedef struct spade_weights_kernel {
+    int count;
+    double weight[SPADE_POINTS_GROUP];
+} spade_weights_kernel;
+/* sum [size] = [sum +] the weighted sum of gradients [count, size] */
+int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_weights_kernel *weights /* host */,
+                               const float *gradients, bool add, double *sum);
+int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum, const float *x, double divisor,
+                            bool absolute, float *map);
+
 /* ---- convolution.cu */
 /*
  * A tensor [batch, channels, height, width] of floats beside a staged one [batch, channels, full_height, full_width]

@@ -1,6 +1,8 @@
-/* philox.cuh - Philox4x32-10 (Salmon et al., SC 2011) and uniform numbers, as base/random.c has them. */
+/* philox.cuh - Philox4x32-10 (Salmon et al., SC 2011), uniform and normal numbers, as base/random.c has them. */
 #ifndef SPADE_PHILOX_CUH
 #define SPADE_PHILOX_CUH
+
+#include <math.h>
 
 #include "kernels/portable.cuh"
 
@@ -22,6 +24,15 @@ __device__ __forceinline__ void spade_philox_device(uint32_t key0, uint32_t key1
 __device__ __forceinline__ double spade_uniform_device(uint32_t high, uint32_t low)
 {
     return (double)(((uint64_t)high << 32 | low) >> 11) * 0x1p-53;
+}
+
+/* Box-Muller: the block's two normal numbers are radius * cos(angle) and radius * sin(angle). `counter` is used up. */
+__device__ __forceinline__ void spade_normal_device(uint32_t key0, uint32_t key1, uint32_t (&counter)[4],
+                                                    double *radius, double *angle)
+{
+    spade_philox_device(key0, key1, counter);
+    *radius = sqrt(-2.0 * log(1.0 - spade_uniform_device(counter[0], counter[1])));
+    *angle = 2.0 * 3.14159265358979323846 * spade_uniform_device(counter[2], counter[3]);
 }
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "device.h"
 #include "spade/array.h"
 #include "spade/picture.h"
 
@@ -17,7 +18,7 @@ static spade_context *open_context(void)
     spade_context *context;
     spade_context_options options;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     return context;
 }

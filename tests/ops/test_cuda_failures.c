@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "command.h"
+#include "spade/interpret.h"
 
 static bool emulated(void)
 {
@@ -141,20 +142,55 @@ static spade_status a_little_of_everything(spade_context *context)
     return status;
 }
 
+/* A picture's way to the network's input and under a map's colours. */
+static spade_status a_picture_and_its_overlay(spade_context *context)
+{
+    static uint8_t rgb[20 * 30 * 3];
+    static float input[3 * SIDE * SIDE], map[SIDE * SIDE];
+    spade_picture picture = {20, 30, rgb, false}, cropped = {0}, overlay = {0};
+    spade_preprocess preprocess;
+    spade_preprocess_init(&preprocess, SIDE, SIDE);
+    spade_status status = spade_preprocess_apply(context, &preprocess, &picture, input, &cropped);
+    if (status == SPADE_OK) { status = spade_overlay(context, &cropped, map, 1, true, &overlay); }
+    spade_picture_clear(&cropped);
+    spade_picture_clear(&overlay);
+    return status;
+}
+
+/* Maps of two classes of a whole network. */
+static spade_status two_maps(spade_context *context)
+{
+    static float input[3 * 64 * 64], maps[2 * 3 * 64 * 64];
+    const int64_t classes[2] = {3, 1};
+    spade_interpret_options options;
+    spade_model *model;
+    spade_interpret_options_init(&options, SPADE_INTEGRATED_GRADIENTS);
+    options.steps = 3;
+    SPADE_TRY(spade_model_load(context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &model));
+    spade_status status = spade_interpret(context, model, NULL, &options, input, classes, 2, maps, NULL);
+    spade_model_destroy(model);
+    return status;
+}
+
 /* Fail the first, the second, ... call of `name` until all goes well: each time one line and the status that fits. */
-static int fail_each(const char *name, spade_status expected)
+static int fail_each_of(scenario_fn scenario, const char *name, spade_status expected)
 {
     enum { MOST = 200 };
     for (int call = 1; call < MOST; call++) {
         char fail[64];
         snprintf(fail, sizeof fail, "%s:%d", name, call);
-        outcome result = run_apart(fail, NULL, 0, a_little_of_everything);
+        outcome result = run_apart(fail, NULL, 0, scenario);
         if (result.status == SPADE_OK) { return call - 1; }
         if (result.status != expected) { fail_msg("%s: status %d, \"%s\"", fail, result.status, result.message); }
         expect_line(&result);
     }
     fail_msg("%s never stops failing", name);
     return 0;
+}
+
+static int fail_each(const char *name, spade_status expected)
+{
+    return fail_each_of(a_little_of_everything, name, expected);
 }
 
 /* ---- tests */
@@ -182,6 +218,16 @@ static void test_no_memory_at_each_call(void **state)
     (void)state;
     if (!emulated()) { return; }
     assert_int_equal(fail_each("cudaMallocFromPoolAsync", SPADE_ERROR_MEMORY), 6); /* 4 buffers, filters, losses */
+}
+
+/* Pictures and maps give back what they had, wherever they fail. */
+static void test_pictures_and_maps(void **state)
+{
+    (void)state;
+    if (!emulated()) { return; }
+    assert_int_equal(fail_each_of(a_picture_and_its_overlay, "cudaMallocFromPoolAsync", SPADE_ERROR_MEMORY), 3);
+    assert_true(fail_each_of(a_picture_and_its_overlay, "lost", SPADE_ERROR_DEVICE) > 15);
+    assert_true(fail_each_of(two_maps, "cudaMallocFromPoolAsync", SPADE_ERROR_MEMORY) > 10);
 }
 
 static spade_status too_large_then_fitting(spade_context *context)
@@ -261,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_nothing_fails),
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_no_memory_at_each_call),
+        cmocka_unit_test(test_pictures_and_maps),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_no_driver),
         cmocka_unit_test(test_devices),

@@ -1,4 +1,5 @@
-/* test_interpret.c - quadrature, noise, and the methods' properties on the golden network. */
+/* test_interpret.c - quadrature, noise, and the methods' properties on the golden network: their bits, what they ask of
+ * the device, what they take of the budget. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "device.h"
 #include "interpret/methods.h"
 #include "spade/spade.h"
 
@@ -14,7 +16,7 @@ static spade_context *open_context(int threads)
     spade_context_options options;
     spade_context *context = NULL;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     options.threads = threads;
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     return context;
@@ -38,14 +40,27 @@ static void test_quadrature(void **state)
     }
 }
 
+/* Standard normal numbers of a sample: [n], n even or not. */
+static void draw_noise(uint32_t key, uint32_t sample, int64_t n, double *out)
+{
+    const uint32_t keys[2] = {key, 0};
+    for (int64_t i = 0; i < n; i += 2) {
+        const uint32_t counter[4] = {sample, (uint32_t)(i / 2), 0, 0};
+        double pair[2];
+        spade_normal(keys, counter, pair);
+        out[i] = pair[0];
+        if (i + 1 < n) { out[i + 1] = pair[1]; }
+    }
+}
+
 static void test_noise(void **state)
 {
     (void)state;
     enum { N = 100001 };
     static double noise[N], again[N];
     double mean = 0, square = 0;
-    interpret_normal(42, 3, N, noise);
-    interpret_normal(42, 3, 10, again);
+    draw_noise(42, 3, N, noise);
+    draw_noise(42, 3, 10, again);
     assert_memory_equal(noise, again, 10 * sizeof *noise); /* a number depends on its place only */
     for (int i = 0; i < N; i++) {
         assert_true(isfinite(noise[i]));
@@ -53,7 +68,7 @@ static void test_noise(void **state)
         square += noise[i] * noise[i] / N;
     }
     assert_true(fabs(mean) < 0.02 && fabs(square - 1) < 0.02);
-    interpret_normal(42, 4, 10, again);
+    draw_noise(42, 4, 10, again);
     assert_true(again[0] != noise[0]);
 }
 
@@ -146,7 +161,7 @@ static void test_softmax_gradient(void **state)
     double *direction = malloc(sizeof *direction * (size_t)f.size);
     float *moved = malloc(sizeof *moved * (size_t)f.size);
     assert_true(direction && moved);
-    interpret_normal(5, 0, f.size, direction);
+    draw_noise(5, 0, f.size, direction);
     double slope = 0, score[2];
     const double step = 1e-3;
     for (int64_t i = 0; i < f.size; i++) { slope += direction[i] * gradient[i]; }
@@ -188,6 +203,117 @@ static void test_completeness(void **state)
     fixture_close(&f);
 }
 
+/* ---- what a map asks of the device: a table that counts and hands on. State of this one test program. */
+static const spade_backend *counted;
+static struct counts {
+    int downloads, waits, uploads, allocations, passes;
+} counts;
+
+static spade_status count_download(spade_device *device, void *to, const void *from, size_t bytes)
+{
+    counts.downloads++;
+    return counted->download(device, to, from, bytes);
+}
+
+static spade_status count_synchronize(spade_device *device)
+{
+    counts.waits++;
+    return counted->synchronize(device);
+}
+
+static spade_status count_upload(spade_device *device, void *to, const void *from, size_t bytes)
+{
+    counts.uploads++;
+    return counted->upload(device, to, from, bytes);
+}
+
+static spade_status count_alloc(spade_device *device, size_t bytes, const char *what, void **out)
+{
+    counts.allocations++;
+    return counted->alloc(device, bytes, what, out);
+}
+
+static spade_status count_seed(spade_device *device, const spade_seed_args *args)
+{
+    counts.passes++;
+    return counted->seed(device, args);
+}
+
+/* Nothing is uploaded, allocated or waited for between the passes: more passes ask for no more of it, and once the
+ * network is ready nothing is allocated but a call's own block. */
+static void test_passes_stay_on_the_device(void **state)
+{
+    (void)state;
+    const int64_t classes[2] = {1, 4};
+    fixture f;
+    fixture_open(&f, 1);
+    spade_device *device = f.context->device;
+    counted = device->backend;
+    spade_backend table = *counted;
+    table.download = count_download;
+    table.synchronize = count_synchronize;
+    table.upload = count_upload;
+    table.alloc = count_alloc;
+    table.seed = count_seed;
+    for (int m = 0; m < SPADE_METHOD_COUNT; m++) {
+        struct counts few, many;
+        spade_interpret_options options;
+        spade_interpret_options_init(&options, (spade_method)m);
+        options.steps = options.samples = 3;
+        free(maps_of(&f, &options, classes, 2, NULL));
+        device->backend = &table;
+        counts = (struct counts){0};
+        free(maps_of(&f, &options, classes, 2, NULL));
+        few = counts;
+        options.steps = options.samples = 30;
+        counts = (struct counts){0};
+        free(maps_of(&f, &options, classes, 2, NULL));
+        many = counts;
+        device->backend = counted;
+        bool path = m == SPADE_INTEGRATED_GRADIENTS, copies = m == SPADE_SMOOTHGRAD;
+        assert_int_equal(few.passes, path || copies ? (path ? 2 : 1) : 2);
+        assert_int_equal(many.passes, path || copies ? 8 : 2);
+        assert_int_equal(few.downloads, path ? 2 : 1); /* maps, and values where they are wanted */
+        assert_int_equal(many.downloads, few.downloads);
+        assert_int_equal(many.waits, few.waits);
+        assert_int_equal(many.uploads, few.uploads);
+        assert_int_equal(few.allocations, 1);
+        assert_int_equal(many.allocations, 1);
+    }
+    fixture_close(&f);
+}
+
+/* Maps of many classes are charged while they are on the device; a budget that does not hold them is an error. */
+static void test_memory(void **state)
+{
+    (void)state;
+    enum { CLASSES = 40 };
+    int64_t classes[CLASSES];
+    fixture f;
+    fixture_open(&f, 1);
+    spade_interpret_options options;
+    spade_interpret_options_init(&options, SPADE_SALIENCY);
+    for (int i = 0; i < CLASSES; i++) { classes[i] = i % 10; }
+    free(maps_of(&f, &options, classes, 1, NULL));
+    uint64_t before = f.context->used, one = f.context->peak;
+    free(maps_of(&f, &options, classes, CLASSES, NULL));
+    uint64_t maps = (CLASSES - 1) * (uint64_t)f.size * sizeof(float), more = f.context->peak - one;
+    assert_int_equal(f.context->used, before);
+    assert_true(more >= maps && more < maps + maps / 8);
+    float *out = malloc(CLASSES * (size_t)f.size * sizeof *out);
+    assert_non_null(out);
+    f.context->budget = before + maps;
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, classes, CLASSES, out, NULL),
+                     SPADE_ERROR_MEMORY);
+    assert_non_null(strstr(f.context->message, "--memory"));
+    assert_int_equal(f.context->used, before);
+    f.context->budget = UINT64_MAX;
+    assert_int_equal(spade_interpret(f.context, f.model, NULL, &options, f.inputs.data, classes, 1, out, NULL),
+                     SPADE_OK);
+    free(out);
+    fixture_close(&f);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -222,6 +348,8 @@ int main(void)
         cmocka_unit_test(test_classes_and_threads),
         cmocka_unit_test(test_softmax_gradient),
         cmocka_unit_test(test_completeness),
+        cmocka_unit_test(test_passes_stay_on_the_device),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

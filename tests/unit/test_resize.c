@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <zlib.h>
 
+#include "device.h"
 #include "spade/picture.h"
 
 static const struct {
@@ -35,7 +36,7 @@ static spade_context *open_context(int threads)
     spade_context *context;
     spade_context_options options;
     spade_context_options_init(&options);
-    options.device = "cpu";
+    options.device = test_device();
     options.threads = threads;
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     return context;

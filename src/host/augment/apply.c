@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "augment/batch.h"
+#include "io/staged.h"
 
 enum { MAX_SIDE = 16384 };
 
@@ -52,23 +53,22 @@ static spade_status check_variant(spade_context *context, const spade_preprocess
 
 spade_status spade_augment_upload(spade_context *context, const spade_picture *picture, float **out, size_t *bytes)
 {
-    const spade_backend *backend = context->device->backend;
-    size_t n = (size_t)(picture->height * picture->width * 3);
-    void *host = NULL, *device = NULL;
+    spade_device *device = context->device;
+    const int64_t n = picture->height * picture->width * 3;
+    spade_staged pixels = {.in = picture->rgb, .bytes = (size_t)n};
+    void *floats = NULL, *block = NULL;
+    size_t block_bytes = 0;
     spade_status status;
     *out = NULL;
-    *bytes = n * sizeof(float);
-    SPADE_GOTO(spade_alloc(context, *bytes, "a picture", &host));
-    SPADE_GOTO(backend->alloc(context->device, *bytes, "a picture", &device));
-    float *values = host;
-    for (size_t i = 0; i < n; i++) { values[i] = (float)picture->rgb[i] / 255.0f; }
-    SPADE_GOTO(backend->upload(context->device, device, host, *bytes));
-    SPADE_GOTO(backend->synchronize(context->device)); /* `host` is free to go */
-    *out = device;
-    device = NULL;
+    *bytes = (size_t)n * sizeof(float);
+    SPADE_GOTO(device->backend->alloc(device, *bytes, "a picture", &floats));
+    SPADE_GOTO(spade_staged_open(context, "a picture's bytes", &pixels, 1, &block, &block_bytes));
+    SPADE_GOTO(device->backend->picture_floats(device, n, pixels.there, floats));
+    *out = floats;
+    floats = NULL;
 done:
-    spade_free_bytes(context, host, *bytes);
-    if (device) { backend->free(context->device, device, *bytes); }
+    spade_staged_close(context, block, block_bytes);
+    if (floats) { device->backend->free(device, floats, *bytes); }
     return status;
 }
 

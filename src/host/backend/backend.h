@@ -105,6 +105,72 @@ typedef struct spade_op_args {
     float *out;         /* y, or dx */
 } spade_op_args;
 
+/* ---- pictures: 8-bit RGB, rows from the top */
+
+/*
+ * Pillow's antialiased bilinear resize (base/filter.h's weights in its fixed point, rounded to 8 bits after the rows
+ * and after the columns: libImaging/Resample.c), and of its result a window; black where the window reaches beyond it.
+ */
+typedef struct spade_resample_args {
+    const uint8_t *picture;                /* [picture_height, picture_width, 3] */
+    int64_t picture_height, picture_width; /* to SPADE_MOST_SIDE */
+    int64_t full_height, full_width;       /* of the whole picture after the resize, to SPADE_MOST_SIDE */
+    int64_t top, left, height, width;      /* the window */
+    uint8_t *rgb;                          /* [height, width, 3] out */
+    float *normalised;                     /* [3, height, width] out: (rgb / 255 - mean) / std; NULL: not wanted */
+    float mean[3], std[3];
+} spade_resample_args;
+enum { SPADE_MOST_SIDE = 16384 };
+
+/*
+ * A map's colours over a picture (io/overlay.c makes the tables), both enlarged by a whole factor with cubic splines
+ * (Mitchell and Netravali's parameters b and c) whose borders repeat: first along the rows, then along the columns,
+ * float between; as they are for a factor of 1.
+ *   the map: map / scale, clamped to -1..1, below 0 only if is_signed; its absolute value is the level in the table
+ *   the picture: 0.06 + 0.62 * (0.8 luma + 0.2 channel) / 255, luma = 0.299 r + 0.587 g + 0.114 b
+ *   rgb = colour of the level + keep of the level * picture, clamped to 0..1
+ */
+typedef struct spade_overlay_args {
+    int64_t height, width, factor;
+    const uint8_t *picture; /* [height, width, 3] */
+    const float *map;       /* [height, width] */
+    double scale;           /* 0: the map counts as zero */
+    bool is_signed;
+    const float *tables; /* [2][SPADE_OVERLAY_LEVELS][4]: values from 0 up, below 0; colour of a level, then keep */
+    uint8_t *rgb;        /* [height * factor, width * factor, 3] out */
+} spade_overlay_args;
+enum { SPADE_OVERLAY_LEVELS = 256 };
+typedef struct spade_spline {
+    double b, c;
+} spade_spline;
+#define SPADE_OVERLAY_MAP_SPLINE ((spade_spline){1.0, 0.0})     /* B-spline: smooths the noise of a small map */
+#define SPADE_OVERLAY_PICTURE_SPLINE ((spade_spline){0.0, 0.5}) /* Catmull-Rom: sharp */
+
+/* ---- maps of interpretability methods: what lies between the passes. Arithmetic in double. */
+enum { SPADE_MOST_POINTS = 64 }; /* most images of one call */
+
+/*
+ * Inputs made from one: image i is scale[i] * x + deviation * z, z the standard normal numbers `sample[i]` of the
+ * stream `key`: element e is number e % 2 of spade_normal(key, {sample, low word of e / 2, high word, 0}).
+ */
+typedef struct spade_points {
+    int64_t size, count;    /* elements of x; images, at most SPADE_MOST_POINTS */
+    const double *scale;    /* host [count] */
+    double deviation;       /* 0: no noise */
+    uint64_t key;           /* where there is noise */
+    const uint32_t *sample; /* host [count], where there is noise */
+} spade_points;
+
+/* What is explained of the outputs z: F = z[target], or the target's softmax score; and dF/dz. */
+typedef struct spade_seed_args {
+    int64_t batch, outputs;
+    bool softmax;
+    const float *z;         /* [batch, outputs] */
+    const int64_t *targets; /* [batch]: 0 to outputs - 1 */
+    float *seed;            /* [batch, outputs] out: dF/dz */
+    double *values;         /* [batch] out: F */
+} spade_seed_args;
+
 /* How the Hessian of a layer is summed up. All give the same sums; see hessian/form.c for the choice. */
 typedef enum spade_hessian_form {
     SPADE_HESSIAN_UNFOLD,    /* patches gathered ("im2col"), times their transpose: any layer */
@@ -237,6 +303,25 @@ typedef struct spade_backend {
     spade_status (*augment)(spade_device *device, const float *picture, int64_t height, int64_t width,
                             const spade_preprocess *preprocess, const spade_variant *variants /* host */, int64_t count,
                             spade_layout layout, float *out);
+
+    /* ---- pictures. picture_floats: out[i] = picture[i] / 255, n numbers. */
+    spade_status (*resample)(spade_device *device, const spade_resample_args *args);
+    spade_status (*picture_floats)(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+    spade_status (*overlay)(spade_device *device, const spade_overlay_args *args);
+
+    /*
+     * ---- maps: inputs before the passes, the seed between forward and backward, sums after them.
+     *   points: out [count, size] from x [size]
+     *   sum_gradients: sum [size] = [sum +] weight[0] * gradients[0] + weight[1] * gradients[1] + ..., in this order;
+     * `add`: to what is there, else to nothing. gradients [count, size], count from 1 to SPADE_MOST_POINTS
+     *   finish_map: map [size] = sum [* x] / divisor, its absolute value if asked for; x NULL: without
+     */
+    spade_status (*points)(spade_device *device, const spade_points *points, const float *x, float *out);
+    spade_status (*seed)(spade_device *device, const spade_seed_args *args);
+    spade_status (*sum_gradients)(spade_device *device, int64_t size, int64_t count, const double *weight /* host */,
+                                  const float *gradients, bool add, double *sum);
+    spade_status (*finish_map)(spade_device *device, int64_t size, const double *sum, const float *x, double divisor,
+                               bool absolute, float *map);
 
     /*
      * ---- Hessian: an accumulator gets alpha * the sum over the positions of the tensor x (one micro-batch) of patch

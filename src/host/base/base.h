@@ -161,6 +161,8 @@ double spade_now(void);
 void spade_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
 /* A double in [0, 1) with 53 bits from two words. */
 double spade_uniform(uint32_t high, uint32_t low);
+/* Two standard normal numbers from the block for (key, counter), by the Box-Muller transform in double. */
+void spade_normal(const uint32_t key[2], const uint32_t counter[4], double out[2]);
 /* FNV-1a/64 with a final avalanche: content hashes (pixels, configuration). */
 uint64_t spade_hash(const void *bytes, size_t size, uint64_t seed);
 

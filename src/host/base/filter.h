@@ -1,6 +1,6 @@
 /*
- * filter.h - Pillow's antialiased bilinear filter, shared by the 8-bit resize (io/) and the float resize of the
- * augmentation (backends).
+ * filter.h - Pillow's antialiased bilinear filter, shared by the 8-bit resize of pictures and the float resize of
+ * the augmentation.
  */
 #ifndef SPADE_FILTER_H
 #define SPADE_FILTER_H
@@ -25,5 +25,12 @@ int64_t spade_filter_taps(int64_t in, int64_t out);
 /* Bytes of memory that spade_filter_init() needs, a multiple of 64. in, out: 1 to 2^24. */
 size_t spade_filter_bytes(int64_t in, int64_t out);
 void spade_filter_init(int64_t in, int64_t out, void *memory, spade_filter *filter);
+
+/* What a window of `size` outputs from `first` on (which may reach beyond 0 .. out-1) is made of. */
+typedef struct spade_filter_window {
+    int64_t begin, end;          /* the outputs that there are; none: begin = end */
+    int64_t first_in, behind_in; /* the inputs that these need; none: both 0 */
+} spade_filter_window;
+spade_filter_window spade_filter_find_window(int64_t in, int64_t out, int64_t first, int64_t size);
 
 #endif

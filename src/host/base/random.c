@@ -1,4 +1,5 @@
-/* random.c - Philox4x32-10 through Random123, uniform doubles, content hash, clock. */
+/* random.c - Philox4x32-10 through Random123, uniform and normal doubles, content hash, clock. */
+#include <math.h>
 #include <time.h>
 
 #include <Random123/philox.h>
@@ -17,6 +18,16 @@ double spade_uniform(uint32_t high, uint32_t low)
 {
     uint64_t bits = ((uint64_t)high << 32 | low) >> 11;
     return (double)bits * 0x1p-53;
+}
+
+void spade_normal(const uint32_t key[2], const uint32_t counter[4], double out[2])
+{
+    uint32_t random[4];
+    spade_philox(key, counter, random);
+    double radius = sqrt(-2.0 * log(1.0 - spade_uniform(random[0], random[1]))); /* 1 - u is in (0, 1] */
+    double angle = 2.0 * 3.14159265358979323846 * spade_uniform(random[2], random[3]);
+    out[0] = radius * cos(angle);
+    out[1] = radius * sin(angle);
 }
 
 uint64_t spade_hash(const void *bytes, size_t size, uint64_t seed)

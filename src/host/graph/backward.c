@@ -18,6 +18,16 @@ bool spade_backward_wants(const spade_backward *walk, const spade_node *node, in
     return walk->plan->graph->values[node->inputs[k]].batch_axis >= 0;
 }
 
+float *spade_plan_seed(const spade_plan *plan)
+{
+    return spade_plan_pointer(plan, plan->gradient_buffer[plan->graph->output]);
+}
+
+const float *spade_plan_input_gradient(const spade_plan *plan)
+{
+    return spade_plan_pointer(plan, plan->gradient_buffer[plan->graph->input]);
+}
+
 const float *spade_backward_relevance(const spade_backward *walk, const spade_node *node)
 {
     return spade_plan_pointer(walk->plan, walk->plan->gradient_buffer[node->output]);
@@ -153,7 +163,7 @@ spade_rule_fn spade_gradient_rule(spade_node_kind kind)
 
 /* ---- the walk */
 
-static spade_status walk_back(spade_backward *walk, const spade_rules *rules)
+static spade_status walk_nodes(spade_backward *walk, const spade_rules *rules)
 {
     const spade_graph *graph = walk->plan->graph;
     for (int n = graph->node_count - 1; n >= 0; n--) {
@@ -168,27 +178,36 @@ static spade_status walk_back(spade_backward *walk, const spade_rules *rules)
     return SPADE_OK;
 }
 
+static spade_status check_plan(const spade_plan *plan)
+{
+    if (plan->flags & SPADE_PLAN_BACKWARD) { return SPADE_OK; }
+    return spade_fail(plan->context, SPADE_ERROR_INTERNAL, "the plan was made without a backward pass");
+}
+
+spade_status spade_walk_back(spade_plan *plan, spade_weights *weights, const spade_rules *rules)
+{
+    const spade_graph *graph = plan->graph;
+    SPADE_TRY(check_plan(plan));
+    spade_backward walk = {plan, weights, calloc((size_t)graph->value_count + 1, sizeof *walk.received)};
+    if (!walk.received) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory in the backward pass"); }
+    walk.received[graph->output] = true;
+    spade_status status = walk_nodes(&walk, rules);
+    free(walk.received);
+    return status;
+}
+
 spade_status spade_run_backward(spade_plan *plan, spade_weights *weights, const spade_rules *rules, const float *seed,
                                 float *out)
 {
     const spade_graph *graph = plan->graph;
     spade_device *device = plan->context->device;
-    const spade_backend *backend = device->backend;
-    if (!(plan->flags & SPADE_PLAN_BACKWARD)) {
-        return spade_fail(plan->context, SPADE_ERROR_INTERNAL, "the plan was made without a backward pass");
-    }
-    spade_backward walk = {plan, weights, calloc((size_t)graph->value_count + 1, sizeof *walk.received)};
-    spade_status status = SPADE_OK;
-    if (!walk.received) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory in the backward pass"); }
     spade_shape y = spade_value_shape(&graph->values[graph->output], plan->batch);
     spade_shape x = spade_value_shape(&graph->values[graph->input], plan->batch);
-    void *from = spade_plan_pointer(plan, plan->gradient_buffer[graph->output]);
-    SPADE_GOTO(backend->upload(device, from, seed, (size_t)spade_shape_size(&y) * sizeof(float)));
-    walk.received[graph->output] = true;
-    SPADE_GOTO(walk_back(&walk, rules));
-    const void *to = spade_plan_pointer(plan, plan->gradient_buffer[graph->input]);
-    SPADE_GOTO(backend->download(device, out, to, (size_t)spade_shape_size(&x) * sizeof(float)));
-done:
-    free(walk.received);
-    return status;
+    SPADE_TRY(check_plan(plan));
+    SPADE_TRY(
+        device->backend->upload(device, spade_plan_seed(plan), seed, (size_t)spade_shape_size(&y) * sizeof(float)));
+    SPADE_TRY(spade_walk_back(plan, weights, rules));
+    SPADE_TRY(device->backend->download(device, out, spade_plan_input_gradient(plan),
+                                        (size_t)spade_shape_size(&x) * sizeof(float)));
+    return device->backend->synchronize(device);
 }

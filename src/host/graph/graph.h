@@ -128,6 +128,12 @@ float *spade_plan_input(const spade_plan *plan, spade_shape *shape /* or NULL */
 /* What the last forward pass left: host [batch, classes]. */
 spade_status spade_plan_read_output(const spade_plan *plan, float *output);
 
+/* The output [batch, classes], after a forward pass. With SPADE_PLAN_BACKWARD also where the walk back takes its seed
+ * from, d(output), and where it leaves its result, d(input): all device memory, row-major. */
+const float *spade_plan_output(const spade_plan *plan);
+float *spade_plan_seed(const spade_plan *plan);
+const float *spade_plan_input_gradient(const spade_plan *plan);
+
 /* Called before a layer's node runs: x is its input on the device, in its planned layout, for the plan's batch. */
 typedef spade_status (*spade_tap_fn)(void *user, int layer, const spade_shape *shape, const float *x);
 
@@ -150,8 +156,10 @@ typedef struct spade_rules {
     spade_rule_fn rule[SPADE_NODE_KIND_COUNT];
 } spade_rules;
 extern const spade_rules spade_rules_gradient;
-/* After spade_run_forward with the same plan (SPADE_PLAN_BACKWARD). seed: host [batch, classes]; out: host [batch, C,
- * H, W]. */
+/* After spade_run_forward with the same plan (SPADE_PLAN_BACKWARD): from spade_plan_seed to spade_plan_input_gradient.
+ * Enqueued only. */
+spade_status spade_walk_back(spade_plan *plan, spade_weights *weights, const spade_rules *rules);
+/* The same from and to the host. seed: [batch, classes]; out: [batch, C, H, W]. */
 spade_status spade_run_backward(spade_plan *plan, spade_weights *weights, const spade_rules *rules, const float *seed,
                                 float *out);
 

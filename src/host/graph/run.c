@@ -12,6 +12,11 @@ float *spade_plan_input(const spade_plan *plan, spade_shape *shape)
     return spade_plan_pointer(plan, plan->value_buffer[plan->graph->input]);
 }
 
+const float *spade_plan_output(const spade_plan *plan)
+{
+    return spade_plan_pointer(plan, plan->value_buffer[plan->graph->output]);
+}
+
 const float *spade_plan_value(const spade_plan *plan, const spade_weights *weights, int value)
 {
     if (plan->graph->values[value].constant) { return spade_weights_constant(weights, value); }
@@ -107,6 +112,6 @@ spade_status spade_plan_read_output(const spade_plan *plan, float *output)
     spade_device *device = plan->context->device;
     const spade_graph *graph = plan->graph;
     spade_shape shape = spade_value_shape(&graph->values[graph->output], plan->batch);
-    return device->backend->download(device, output, spade_plan_pointer(plan, plan->value_buffer[graph->output]),
+    return device->backend->download(device, output, spade_plan_output(plan),
                                      (size_t)spade_shape_size(&shape) * sizeof(float));
 }

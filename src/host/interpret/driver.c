@@ -1,101 +1,175 @@
-/* driver.c - forward and backward passes over (class, point) pairs in micro-batches of a fixed size. */
-#include <math.h>
-
-#include "graph/runner.h"
+/*
+ * driver.c - maps from backward passes over (class, point) pairs in micro-batches of a fixed size.
+ *
+ * The input and the list of classes are uploaded once, maps and values downloaded once, at the end of the call; between
+ * them everything is enqueued: points into the plan's input, the pass, the gradients into the class's sum, the sum into
+ * its map.
+ *
+ *   the call's block on the device: | x [size] | maps [n, size] | sum [size] | values [padded] | targets [padded] |
+ *
+ * padded: the pairs, filled up to whole micro-batches with the last pair, which nobody reads again.
+ */
 #include "interpret/methods.h"
 
-/* Buffers of one micro-batch, on the host. */
-typedef struct batch_buffers {
-    int64_t batch;
-    float *input, *gradient; /* [batch, size] */
-    float *output, *seed;    /* [batch, outputs] */
+_Static_assert((int)SPADE_MICRO_BATCH <= (int)SPADE_MOST_POINTS, "a micro-batch is one call of the backend");
+
+typedef struct driver {
+    const interpret_job *job;
+    const interpret_points *points;
+    interpret_pass pass;
+    int64_t batch, pairs, padded;
+    int64_t *host_targets; /* [padded], until the call is over: uploads may be read late */
+    float *x, *maps;
+    double *sum, *values;
+    int64_t *targets;
+    void *block;
     size_t bytes;
-    float *memory;
-} batch_buffers;
+} driver;
 
-static spade_status buffers_create(const interpret_job *job, int64_t batch, batch_buffers *out)
+/* Count the piece of n elements after the ones before it; false: more than memory can address. */
+static bool add_piece(int64_t n, size_t element, size_t *bytes, size_t *offset)
 {
-    *out = (batch_buffers){.batch = batch};
-    size_t images, rows;
-    if (!spade_mul_size((size_t)batch * 2 * sizeof(float), (size_t)job->size, &images) ||
-        !spade_mul_size((size_t)batch * 2 * sizeof(float), (size_t)job->outputs, &rows) || images > SIZE_MAX - rows) {
-        return spade_fail(job->context, SPADE_ERROR_MEMORY, "input of %lld numbers is too large", (long long)job->size);
+    enum { ALIGNMENT = 256 };
+    size_t piece;
+    if (!spade_mul_size((size_t)n, element, &piece) || piece > SIZE_MAX / 8 || *bytes > SIZE_MAX / 2) { return false; }
+    *offset = *bytes;
+    *bytes += (piece + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return true;
+}
+
+static spade_status make_block(driver *d)
+{
+    const interpret_job *job = d->job;
+    spade_device *device = job->context->device;
+    size_t x, maps, sum, values, targets;
+    if (!add_piece(job->size, sizeof *d->x, &d->bytes, &x) ||
+        !add_piece(job->size * job->n, sizeof *d->maps, &d->bytes, &maps) ||
+        !add_piece(job->size, sizeof *d->sum, &d->bytes, &sum) ||
+        !add_piece(d->padded, sizeof *d->values, &d->bytes, &values) ||
+        !add_piece(d->padded, sizeof *d->targets, &d->bytes, &targets)) {
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "maps of %d classes, %lld numbers each, are too large",
+                          job->n, (long long)job->size);
     }
-    void *memory = NULL;
-    SPADE_TRY(spade_alloc(job->context, images + rows, "inputs and gradients of a micro-batch", &memory));
-    out->bytes = images + rows;
-    out->memory = memory;
-    out->input = out->memory;
-    out->gradient = out->input + batch * job->size;
-    out->output = out->gradient + batch * job->size;
-    out->seed = out->output + batch * job->outputs;
+    SPADE_TRY(device->backend->alloc(device, d->bytes, "an input and its maps", &d->block));
+    char *block = d->block;
+    d->x = (float *)(block + x);
+    d->maps = (float *)(block + maps);
+    d->sum = (double *)(block + sum);
+    d->values = (double *)(block + values);
+    d->targets = (int64_t *)(block + targets);
     return SPADE_OK;
 }
 
-/* F at the outputs z [outputs], and the seed dF/dz of the backward pass. */
-static double seed_row(const interpret_job *job, int64_t target, const float *z, float *seed)
+static spade_status begin(driver *d)
 {
-    if (!job->options->softmax) {
-        memset(seed, 0, sizeof *seed * (size_t)job->outputs);
-        seed[target] = 1;
-        return z[target];
+    const interpret_job *job = d->job;
+    spade_device *device = job->context->device;
+    d->host_targets = malloc((size_t)d->padded * sizeof *d->host_targets);
+    if (!d->host_targets) {
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory: a list of %lld passes",
+                          (long long)d->pairs);
     }
-    double largest = z[0], sum = 0;
-    for (int64_t j = 1; j < job->outputs; j++) { largest = fmax(largest, z[j]); }
-    for (int64_t j = 0; j < job->outputs; j++) { sum += exp(z[j] - largest); }
-    double score = exp(z[target] - largest) / sum;
-    for (int64_t j = 0; j < job->outputs; j++) {
-        double other = exp(z[j] - largest) / sum;
-        seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
+    for (int64_t i = 0; i < d->padded; i++) {
+        int64_t pair = i < d->pairs ? i : d->pairs - 1;
+        d->host_targets[i] = job->classes[pair / d->points->points];
     }
-    return score;
+    SPADE_TRY(make_block(d));
+    SPADE_TRY(device->backend->upload(device, d->x, job->input, sizeof *d->x * (size_t)job->size));
+    return device->backend->upload(device, d->targets, d->host_targets, sizeof *d->targets * (size_t)d->padded);
 }
 
-/* One micro-batch: pairs first .. first+count-1. The rest of the batch repeats the last pair, and nobody reads it. */
-static spade_status run_batch(const interpret_job *job, const spade_rules *rules, const interpret_points *points,
-                              spade_plan *plan, spade_weights *weights, batch_buffers *buffers, int64_t first,
-                              int64_t count)
+/* The inputs of the pairs from `first` on, and their classes, where the pass takes them from. */
+static spade_status write_inputs(driver *d, int64_t first)
 {
-    double values[SPADE_MICRO_BATCH] = {0};
-    for (int64_t i = 0; i < buffers->batch; i++) {
-        int64_t pair = first + (i < count ? i : count - 1);
-        points->write(job, points->user, (int)(pair % points->points), buffers->input + i * job->size);
+    const interpret_points *points = d->points;
+    spade_device *device = d->job->context->device;
+    double scale[SPADE_MICRO_BATCH];
+    uint32_t sample[SPADE_MICRO_BATCH];
+    spade_shape shape;
+    for (int64_t i = 0; i < d->batch; i++) {
+        int64_t pair = first + i < d->pairs ? first + i : d->pairs - 1, point = pair % points->points;
+        scale[i] = points->scale ? points->scale[point] : 1.0;
+        sample[i] = (uint32_t)point;
     }
-    SPADE_TRY(spade_run_forward(plan, weights, buffers->input, buffers->output, NULL, NULL, NULL));
-    for (int64_t i = 0; i < buffers->batch; i++) {
-        int64_t pair = first + (i < count ? i : count - 1);
-        values[i] = seed_row(job, job->classes[pair / points->points], buffers->output + i * job->outputs,
-                             buffers->seed + i * job->outputs);
+    const spade_points inputs = {.size = d->job->size,
+                                 .count = d->batch,
+                                 .scale = scale,
+                                 .deviation = points->deviation,
+                                 .key = points->key,
+                                 .sample = sample};
+    SPADE_TRY(device->backend->points(device, &inputs, d->x, spade_plan_input(d->pass.plan, &shape)));
+    return device->backend->copy(device, d->pass.targets, d->targets + first, sizeof *d->targets * (size_t)d->batch);
+}
+
+/* Gradients of the points first .. first+count-1 of a class, neighbours in the micro-batch, the first one at
+ * `gradients`. */
+static spade_status take_gradients(driver *d, int64_t class_index, int64_t first, int64_t count, const float *gradients)
+{
+    const interpret_points *points = d->points;
+    const interpret_job *job = d->job;
+    spade_device *device = job->context->device;
+    int64_t summed = points->summed - first < count ? points->summed - first : count;
+    if (summed > 0) {
+        double weight[SPADE_MICRO_BATCH];
+        for (int64_t i = 0; i < summed; i++) { weight[i] = points->weight ? points->weight[first + i] : 1.0; }
+        SPADE_TRY(device->backend->sum_gradients(device, job->size, summed, weight, gradients, first > 0, d->sum));
     }
-    SPADE_TRY(spade_run_backward(plan, weights, rules, buffers->seed, buffers->gradient));
-    for (int64_t i = 0; i < count; i++) {
-        int64_t pair = first + i;
-        points->take(job, points->user, (int)(pair / points->points), (int)(pair % points->points), values[i],
-                     buffers->gradient + i * job->size);
+    if (first + count < points->points) { return SPADE_OK; }
+    return device->backend->finish_map(device, job->size, d->sum, points->times_input ? d->x : NULL, points->divisor,
+                                       points->absolute, d->maps + class_index * job->size);
+}
+
+/* One micro-batch: pairs first .. first+count-1, in runs of the same class. */
+static spade_status run_batch(driver *d, int64_t first, int64_t count)
+{
+    spade_device *device = d->job->context->device;
+    const float *gradients = spade_plan_input_gradient(d->pass.plan);
+    SPADE_TRY(write_inputs(d, first));
+    SPADE_TRY(interpret_pass_run(&d->pass));
+    SPADE_TRY(device->backend->copy(device, d->values + first, d->pass.values, sizeof *d->values * (size_t)d->batch));
+    for (int64_t at = 0, run; at < count; at += run) {
+        int64_t class_index = (first + at) / d->points->points, point = (first + at) % d->points->points;
+        run = d->points->points - point < count - at ? d->points->points - point : count - at;
+        SPADE_TRY(take_gradients(d, class_index, point, run, gradients + at * d->job->size));
     }
     return SPADE_OK;
 }
 
-spade_status interpret_backward(const interpret_job *job, const spade_rules *rules, const interpret_points *points)
+static spade_status finish(driver *d, float *maps, double *values)
+{
+    const interpret_job *job = d->job;
+    spade_device *device = job->context->device;
+    SPADE_TRY(device->backend->download(device, maps, d->maps, sizeof *maps * (size_t)(job->size * job->n)));
+    if (values) { SPADE_TRY(device->backend->download(device, values, d->values, sizeof *values * (size_t)d->pairs)); }
+    return device->backend->synchronize(device);
+}
+
+spade_status interpret_backward(const interpret_job *job, const spade_rules *rules, const interpret_points *points,
+                                float *maps, double *values)
 {
     spade_context *context = job->context;
+    spade_device *device = context->device;
     spade_status status = SPADE_OK;
-    spade_runner *runner = NULL;
-    batch_buffers buffers = {0};
-    int64_t pairs = (int64_t)job->n * points->points;
+    driver d = {.job = job, .points = points, .pairs = (int64_t)job->n * points->points};
     /* A method with one point per class gets one image a pass, so that it does not pay for a batch it cannot fill. */
-    int64_t batch = points->points == 1 ? 1 : SPADE_MICRO_BATCH;
+    const int64_t batch = d.batch = points->points == 1 ? 1 : SPADE_MICRO_BATCH;
+    d.padded = (d.pairs + batch - 1) / batch * batch;
 
-    SPADE_GOTO(spade_runner_take(context, &job->model->graph, batch, SPADE_PLAN_BACKWARD, spade_overlay_of(job->trace),
-                                 &runner));
-    SPADE_GOTO(buffers_create(job, batch, &buffers));
-    for (int64_t first = 0; first < pairs; first += batch) {
-        int64_t count = pairs - first < batch ? pairs - first : batch;
-        SPADE_GOTO(run_batch(job, rules, points, runner->plan, runner->weights, &buffers, first, count));
-        spade_report_progress(context, spade_method_name(job->options->method), (double)(first + count), (double)pairs);
+    SPADE_GOTO(interpret_pass_create(job, rules, batch, &d.pass));
+    SPADE_GOTO(begin(&d));
+    for (int64_t first = 0; first < d.pairs; first += batch) {
+        int64_t count = d.pairs - first < batch ? d.pairs - first : batch;
+        SPADE_GOTO(run_batch(&d, first, count));
+        spade_report_progress(context, spade_method_name(job->options->method), (double)(first + count),
+                              (double)d.pairs);
     }
+    SPADE_GOTO(finish(&d, maps, values));
 done:
-    spade_free_bytes(context, buffers.memory, buffers.bytes);
-    spade_runner_give(runner);
+    if (status != SPADE_OK) {
+        (void)device->backend->synchronize(device);
+    } /* nothing reads the host's lists any more */
+    if (d.block) { device->backend->free(device, d.block, d.bytes); }
+    free(d.host_targets);
+    interpret_pass_destroy(&d.pass);
     return status;
 }

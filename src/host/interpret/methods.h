@@ -1,8 +1,9 @@
-/* methods.h - what the methods share: the table of methods and the driver that evaluates gradients in micro-batches. */
+/* methods.h - what the methods share: the table of methods and the driver that evaluates gradients in micro-batches on
+ * the device. */
 #ifndef SPADE_INTERPRET_METHODS_H
 #define SPADE_INTERPRET_METHODS_H
 
-#include "graph/graph.h"
+#include "graph/runner.h"
 #include "spade/interpret.h"
 
 /* Everything that one call of spade_interpret() works on. */
@@ -33,27 +34,47 @@ spade_status interpret_integrated_gradients(const interpret_job *job, float *map
 spade_status interpret_smoothgrad(const interpret_job *job, float *maps, double *deltas);
 
 /*
- * ---- driver.c: backward passes at `points` inputs for each of the job's classes.
+ * ---- driver.c: backward passes at `points` inputs for each of the job's classes, and what a method makes of them.
+ *
+ * Input p of a class is scale[p] * x + deviation * z, z the standard normal numbers `p` of the stream `key`. The map is
+ * the sum of the gradients at the first `summed` inputs, weight[p] each, times x if asked for, over `divisor`.
  *
  * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only:
  * the result of a pair is a function of the job, never of the budget or the threads.
  */
 typedef struct interpret_points {
-    int points; /* inputs per class */
-    void (*write)(const interpret_job *job, void *user, int point,
-                  float *x); /* fill x [size] with input number `point` */
-    /* Take the gradient [size] of (class, point); called in order. value: F there (logit or softmax score). */
-    void (*take)(const interpret_job *job, void *user, int class_index, int point, double value, const float *gradient);
-    void *user;
+    int points, summed;           /* 1 <= summed <= points */
+    const double *scale, *weight; /* [points]; NULL: all 1 */
+    double deviation;             /* 0: no noise */
+    uint64_t key;
+    bool times_input, absolute;
+    double divisor;
 } interpret_points;
 
-/* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). */
-spade_status interpret_backward(const interpret_job *job, const spade_rules *rules, const interpret_points *points);
+/* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). maps: host [n, size]; values: host [n,
+ * points], F at each pair; NULL: not wanted. */
+spade_status interpret_backward(const interpret_job *job, const spade_rules *rules, const interpret_points *points,
+                                float *maps, double *values);
+
+/* ---- pass.c: forward, seed and backward of one micro-batch, on memory that stays where it is from pass to pass */
+typedef struct interpret_pass {
+    spade_runner *runner; /* taken; targets and values are its scratch */
+    spade_plan *plan;     /* the runner's */
+    const spade_rules *rules;
+    bool softmax; /* F is the softmax score */
+    int64_t outputs;
+    int64_t *targets; /* device [batch]: the class that each image is explained for */
+    double *values;   /* device [batch]: F of each image */
+} interpret_pass;
+
+spade_status interpret_pass_create(const interpret_job *job, const spade_rules *rules, int64_t batch,
+                                   interpret_pass *out);
+void interpret_pass_destroy(interpret_pass *pass);
+/* From inputs in spade_plan_input and classes in `targets` to gradients in spade_plan_input_gradient and `values`. The
+ * same work on the same memory at every call, enqueued only, and recorded where that is possible. */
+spade_status interpret_pass_run(interpret_pass *pass);
 
 /* quadrature.c: nodes (0, 1) and weights (sum 1) of the n-point Gauss-Legendre rule on [0, 1], ascending. */
 void interpret_gauss_legendre(int n, double *nodes, double *weights);
-
-/* noise.c: standard normal numbers `sample` of a stream: out [n]. Philox, Box-Muller in double. */
-void interpret_normal(uint64_t key, uint32_t sample, int64_t n, double *out);
 
 #endif

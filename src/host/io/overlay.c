@@ -7,11 +7,10 @@
  */
 #include <math.h>
 
-#include "base/base.h"
-#include "spade/picture.h"
+#include "io/staged.h"
 
 /* Small pictures are enlarged until the shorter side has SHORT_SIDE pixels or the whole has MAX_PIXELS. */
-enum { LEVELS = 256, SHORT_SIDE = 256, MAX_PIXELS = 1 << 24 };
+enum { LEVELS = SPADE_OVERLAY_LEVELS, SHORT_SIDE = 256, MAX_PIXELS = 1 << 24 };
 
 void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_t width, spade_reduce reduce,
                       float *out)
@@ -109,93 +108,17 @@ static colour diverging(double t, bool negative)
     return srgb_of((colour){{lightness, chroma * cos(hue), chroma * sin(hue)}});
 }
 
-/* ---- enlarging by a whole factor with cubic splines: Catmull-Rom is sharp, the B-spline smooths the noise of a small
- * map */
-typedef struct spline {
-    double b, c; /* Mitchell and Netravali's parameters */
-} spline;
-
-static double spline_weight(spline s, double x)
-{
-    x = fabs(x);
-    if (x < 1.0) {
-        return ((12 - 9 * s.b - 6 * s.c) * x * x * x + (-18 + 12 * s.b + 6 * s.c) * x * x + 6 - 2 * s.b) / 6;
-    }
-    if (x < 2.0) {
-        return ((-s.b - 6 * s.c) * x * x * x + (6 * s.b + 30 * s.c) * x * x + (-12 * s.b - 48 * s.c) * x + 8 * s.b +
-                24 * s.c) /
-               6;
-    }
-    return 0.0;
-}
-
-/* in: n samples, `step` apart -> out: n * factor samples, `out_step` apart. Borders repeat. */
-static void enlarge_line(spline s, int64_t factor, const float *in, int64_t n, int64_t step, float *out,
-                         int64_t out_step)
-{
-    for (int64_t i = 0; i < n * factor; i++) {
-        double at = ((double)i + 0.5) / (double)factor - 0.5, sum = 0.0;
-        int64_t base = (int64_t)floor(at);
-        for (int64_t k = base - 1; k <= base + 2; k++) {
-            int64_t from = k < 0 ? 0 : k >= n ? n - 1 : k;
-            sum += spline_weight(s, at - (double)k) * (double)in[from * step];
-        }
-        out[i * out_step] = (float)sum;
-    }
-}
-
-/* plane [height, width] -> out [height * factor, width * factor]; scratch [height, width * factor] */
-static void enlarge(spline s, int64_t factor, const float *plane, int64_t height, int64_t width, float *scratch,
-                    float *out)
-{
-    int64_t wide = width * factor;
-    if (factor == 1) {
-        memcpy(out, plane, (size_t)(height * width) * sizeof *out);
-        return;
-    }
-    for (int64_t y = 0; y < height; y++) {
-        enlarge_line(s, factor, plane + y * width, width, 1, scratch + y * wide, 1);
-    }
-    for (int64_t x = 0; x < wide; x++) { enlarge_line(s, factor, scratch + x, height, wide, out + x, wide); }
-}
-
 /* ---- the overlay */
-typedef struct blend_table {
-    float rgb[LEVELS][3]; /* colour of a level, times its opacity */
-    float keep[LEVELS];   /* how much of the picture is left */
-} blend_table;
-
-static void fill_table(bool is_signed, bool negative, blend_table *table)
+/* Of the values on one side of zero: [LEVELS][4], the colour of a level times its opacity, and how much of the picture
+ * is left. */
+static void fill_table(bool is_signed, bool negative, float *table)
 {
     for (int i = 0; i < LEVELS; i++) {
         double t = (double)i / (LEVELS - 1);
         double opacity = 0.88 * (1.0 - pow(1.0 - t, 2.2)); /* soon visible, never wholly opaque */
         colour c = is_signed ? diverging(t, negative) : sequential(0.12 + 0.88 * t);
-        for (int k = 0; k < 3; k++) { table->rgb[i][k] = (float)(opacity * c.v[k]); }
-        table->keep[i] = (float)(1.0 - opacity);
-    }
-}
-
-/* What lies under the map: mostly grey and dimmed, so that the map's colours are the only strong ones. */
-static void base_plane(const spade_picture *picture, int channel, float *out)
-{
-    for (int64_t i = 0; i < picture->height * picture->width; i++) {
-        const uint8_t *rgb = picture->rgb + 3 * i;
-        float luma = 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2];
-        out[i] = (0.06f + 0.62f * (0.8f * luma + 0.2f * rgb[channel]) / 255.0f);
-    }
-}
-
-static void compose(const blend_table tables[2], const float *heat, const float *base, int64_t pixels, int channel,
-                    uint8_t *rgb)
-{
-    for (int64_t i = 0; i < pixels; i++) {
-        float level = fabsf(heat[i]) * (LEVELS - 1);
-        int at = level < LEVELS - 1 ? (int)(level + 0.5f) : LEVELS - 1;
-        const blend_table *table = &tables[heat[i] < 0.0f];
-        float under = base[i] < 0.0f ? 0.0f : base[i] > 1.0f ? 1.0f : base[i];
-        float value = table->rgb[at][channel] + table->keep[at] * under;
-        rgb[3 * i + channel] = (uint8_t)((value < 1.0f ? value : 1.0f) * 255.0f + 0.5f);
+        for (int k = 0; k < 3; k++) { table[4 * i + k] = (float)(opacity * c.v[k]); }
+        table[4 * i + 3] = (float)(1.0 - opacity);
     }
 }
 
@@ -215,46 +138,56 @@ static spade_status check_map(spade_context *context, const spade_picture *pictu
     return SPADE_OK;
 }
 
+/* The picture under the map is mostly grey and dimmed, so that the map's colours are the only strong ones. */
+static spade_status draw(spade_context *context, const spade_picture *picture, const float *reduced, double scale,
+                         bool is_signed, int64_t factor, uint8_t *rgb)
+{
+    spade_device *device = context->device;
+    const size_t pixels = (size_t)(picture->height * picture->width);
+    float tables[2][LEVELS * 4];
+    spade_staged arrays[4] = {
+        {.in = picture->rgb, .bytes = pixels * 3},
+        {.in = reduced, .bytes = pixels * sizeof *reduced},
+        {.in = tables, .bytes = sizeof tables},
+        {.out = rgb, .bytes = pixels * (size_t)(factor * factor) * 3},
+    };
+    void *block;
+    size_t bytes;
+    spade_status status;
+    fill_table(is_signed, false, tables[0]);
+    fill_table(is_signed, true, tables[1]);
+    SPADE_GOTO(spade_staged_open(context, "a map and its overlay", arrays, 4, &block, &bytes));
+    const spade_overlay_args args = {.height = picture->height,
+                                     .width = picture->width,
+                                     .factor = factor,
+                                     .picture = arrays[0].there,
+                                     .map = arrays[1].there,
+                                     .scale = scale,
+                                     .is_signed = is_signed,
+                                     .tables = arrays[2].there,
+                                     .rgb = arrays[3].there};
+    SPADE_GOTO(device->backend->overlay(device, &args));
+    SPADE_GOTO(spade_staged_read(context, arrays, 4));
+done:
+    spade_staged_close(context, block, bytes);
+    return status;
+}
+
 spade_status spade_overlay(spade_context *context, const spade_picture *picture, const float *reduced, double scale,
                            bool is_signed, spade_picture *out)
 {
-    static const spline sharp = {0.0, 0.5}, smooth = {1.0, 0.0};
     SPADE_TRY(check_map(context, picture, reduced, scale));
     int64_t height = picture->height, width = picture->width, shorter = height < width ? height : width;
     int64_t factor = shorter < SHORT_SIDE ? (SHORT_SIDE + shorter - 1) / shorter : 1;
     int64_t pixels = height * width;
     while (factor > 1 && pixels * factor * factor > MAX_PIXELS) { factor--; }
-    int64_t large = pixels * factor * factor;
-    size_t bytes = (size_t)(pixels + pixels * factor + 2 * large) * sizeof(float);
-    void *block = NULL;
-    uint8_t *rgb = NULL;
-    blend_table *tables = malloc(2 * sizeof *tables);
-    spade_status status;
-    SPADE_GOTO(spade_alloc(context, bytes, "an overlay", &block));
-    rgb = malloc((size_t)large * 3);
-    if (!rgb || !tables) {
-        status = spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: an overlay");
-        goto done;
-    }
-    float *plane = block, *scratch = plane + pixels, *heat = scratch + pixels * factor, *base = heat + large;
-    fill_table(is_signed, false, &tables[0]);
-    fill_table(is_signed, true, &tables[1]);
-    for (int64_t i = 0; i < pixels; i++) {
-        double value = scale > 0.0 ? reduced[i] / scale : 0.0;
-        value = value > 1.0 ? 1.0 : value < -1.0 ? -1.0 : value;
-        plane[i] = (float)(is_signed || value > 0.0 ? value : 0.0);
-    }
-    enlarge(smooth, factor, plane, height, width, scratch, heat);
-    for (int c = 0; c < 3; c++) {
-        base_plane(picture, c, plane);
-        enlarge(sharp, factor, plane, height, width, scratch, base);
-        compose(tables, heat, base, large, c, rgb);
+    uint8_t *rgb = malloc((size_t)(pixels * factor * factor) * 3);
+    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: an overlay"); }
+    spade_status status = draw(context, picture, reduced, scale, is_signed, factor, rgb);
+    if (status != SPADE_OK) {
+        free(rgb);
+        return status;
     }
     *out = (spade_picture){height * factor, width * factor, rgb, false};
-    rgb = NULL;
-done:
-    spade_free_bytes(context, block, bytes);
-    free(rgb);
-    free(tables);
-    return status;
+    return SPADE_OK;
 }

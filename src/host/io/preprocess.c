@@ -4,10 +4,9 @@
  */
 #include <math.h>
 
-#include "base/base.h"
-#include "spade/picture.h"
+#include "io/resize.h"
 
-enum { MAX_SIDE = 16384 };
+enum { MAX_SIDE = SPADE_MOST_SIDE };
 
 void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width)
 {
@@ -32,6 +31,15 @@ static spade_status check_preprocess(spade_context *context, const spade_preproc
         }
     }
     return SPADE_OK;
+}
+
+static spade_status check_picture(spade_context *context, const spade_picture *picture)
+{
+    if (picture->height >= 1 && picture->width >= 1 && picture->height <= MAX_SIDE && picture->width <= MAX_SIDE) {
+        return SPADE_OK;
+    }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "a picture of %lld x %lld pixels: must be 1 to %d a side",
+                      (long long)picture->width, (long long)picture->height, MAX_SIDE);
 }
 
 /* Where the crop lies in the resized picture; negative offsets: the picture is smaller there and black surrounds it. */
@@ -83,34 +91,24 @@ spade_status spade_preprocess_apply(spade_context *context, const spade_preproce
                                     float *out, spade_picture *cropped)
 {
     geometry at;
-    spade_picture resized = {0};
+    SPADE_TRY(check_picture(context, picture));
     SPADE_TRY(find_geometry(context, p, picture, &at));
-    SPADE_TRY(spade_picture_resize(context, picture, at.height, at.width, &resized));
-    int64_t pixels = p->height * p->width;
-    uint8_t *rgb = calloc((size_t)pixels, 3);
-    if (!rgb) {
-        spade_picture_clear(&resized);
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped picture");
-    }
-    for (int64_t y = 0; y < p->height; y++) {
-        int64_t from = y + at.top;
-        if (from < 0 || from >= at.height) { continue; }
-        int64_t first = at.left < 0 ? -at.left : 0;
-        int64_t end = at.width - at.left < p->width ? at.width - at.left : p->width;
-        memcpy(rgb + (y * p->width + first) * 3, resized.rgb + (from * at.width + first + at.left) * 3,
-               (size_t)(end - first) * 3);
-    }
-    for (int c = 0; c < 3; c++) {
-        float mean = (float)p->mean[c], std = (float)p->std[c];
-        for (int64_t i = 0; i < pixels; i++) { out[c * pixels + i] = ((float)rgb[3 * i + c] / 255.0f - mean) / std; }
-    }
-    spade_picture_clear(&resized);
-    if (cropped) {
+    spade_resample_args window = {.full_height = at.height,
+                                  .full_width = at.width,
+                                  .top = at.top,
+                                  .left = at.left,
+                                  .height = p->height,
+                                  .width = p->width};
+    for (int c = 0; c < 3; c++) { window.mean[c] = (float)p->mean[c], window.std[c] = (float)p->std[c]; }
+    uint8_t *rgb = malloc((size_t)(p->height * p->width) * 3);
+    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped picture"); }
+    spade_status status = spade_resize_window(context, picture, &window, rgb, out);
+    if (status == SPADE_OK && cropped) {
         *cropped = (spade_picture){p->height, p->width, rgb, picture->exif_rotated};
     } else {
         free(rgb);
     }
-    return SPADE_OK;
+    return status;
 }
 
 /* Pillow's convert("L"): fixed-point luma; grey stays as it is. */

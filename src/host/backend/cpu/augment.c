@@ -150,16 +150,11 @@ static void change_colour(const spade_variant *v, int64_t pixels, float *rgb)
     }
 }
 
-/* Two standard normal numbers (Box-Muller) for elements 2*pair and 2*pair + 1, counted in (channel, row, column) order.
- */
+/* Two standard normal numbers for elements 2*pair and 2*pair + 1, counted in (channel, row, column) order. */
 static void normal_pair(const uint32_t key[4], uint32_t pair, double out[2])
 {
-    uint32_t counter[4] = {key[2], key[3], pair, 1}, random[4];
-    spade_philox(key, counter, random);
-    double radius = sqrt(-2.0 * log(1.0 - spade_uniform(random[0], random[1])));
-    double angle = 2.0 * 3.14159265358979323846 * spade_uniform(random[2], random[3]);
-    out[0] = radius * cos(angle);
-    out[1] = radius * sin(angle);
+    const uint32_t counter[4] = {key[2], key[3], pair, 1};
+    spade_normal(key, counter, out);
 }
 
 typedef struct target {

@@ -131,6 +131,19 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
                                const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
                                spade_layout layout, float *out);
 
+/* ---- resample.c, overlay.c: pictures */
+spade_status spade_cpu_resample(spade_device *device, const spade_resample_args *args);
+spade_status spade_cpu_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+spade_status spade_cpu_overlay(spade_device *device, const spade_overlay_args *args);
+
+/* ---- interpret.c */
+spade_status spade_cpu_points(spade_device *device, const spade_points *points, const float *x, float *out);
+spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args);
+spade_status spade_cpu_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
+                                     const float *gradients, bool add, double *sum);
+spade_status spade_cpu_finish_map(spade_device *device, int64_t size, const double *sum, const float *x, double divisor,
+                                  bool absolute, float *map);
+
 /* ---- hessian.c */
 /* As SPADE_MICRO_BATCH, but larger: the spectral form folds its products into lags once per pass. */
 enum { SPADE_CPU_HESSIAN_BATCH = 32 };

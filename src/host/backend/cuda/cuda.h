@@ -135,6 +135,19 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
                                 const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
                                 spade_layout layout, float *out);
 
+/* ---- picture.c */
+spade_status spade_cuda_resample(spade_device *device, const spade_resample_args *args);
+spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+spade_status spade_cuda_overlay(spade_device *device, const spade_overlay_args *args);
+
+/* ---- interpret.c */
+spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out);
+spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args);
+spade_status spade_cuda_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
+                                      const float *gradients, bool add, double *sum);
+spade_status spade_cuda_finish_map(spade_device *device, int64_t size, const double *sum, const float *x,
+                                   double divisor, bool absolute, float *map);
+
 /* ---- convolution.c: on cuDNN */
 spade_status spade_cuda_convolution_plan(spade_op *op);
 spade_status spade_cuda_convolution_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);

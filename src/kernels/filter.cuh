@@ -1,0 +1,34 @@
+/* filter.cuh - base/filter.c's antialiased bilinear filter, computed where it is used. */
+#ifndef SPADE_FILTER_CUH
+#define SPADE_FILTER_CUH
+
+#include <math.h>
+
+#include "kernels/portable.cuh"
+
+/* From `in` to `out` samples at output i: the first input, how many, and the weight of each through store(t, weight).
+ */
+template <typename Store>
+__device__ __forceinline__ void spade_filter_device(int64_t in, int64_t out, int64_t i, int32_t *first_input,
+                                                    int32_t *count, Store store)
+{
+    const double scale = (double)in / (double)out, support = scale < 1.0 ? 1.0 : scale, inverse = 1.0 / support;
+    const double center = ((double)i + 0.5) * scale;
+    int64_t first = (int64_t)(center - support + 0.5), end = (int64_t)(center + support + 0.5);
+    first = first < 0 ? 0 : first;
+    end = end > in ? in : end;
+    double sum = 0.0;
+    for (int64_t t = 0; t < end - first; t++) {
+        double distance = fabs(((double)(t + first) - center + 0.5) * inverse);
+        sum += distance < 1.0 ? 1.0 - distance : 0.0;
+    }
+    for (int64_t t = 0; t < end - first; t++) {
+        double distance = fabs(((double)(t + first) - center + 0.5) * inverse);
+        double weight = distance < 1.0 ? 1.0 - distance : 0.0;
+        store(t, sum != 0.0 ? weight / sum : weight);
+    }
+    *first_input = (int32_t)first;
+    *count = (int32_t)(end - first);
+}
+
+#endif
