@@ -1,6 +1,5 @@
 /* What long work reports: one stage that never goes back, never beyond its end, and comes to its end by its own work.
  */
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,9 +165,10 @@ static void test_after_a_failure(void **state)
     spade_trace_options options;
     open_fixture(&f, 0);
     spade_trace_options_init(&options);
-    f.variants[1][0] = NAN; /* no factor: known when the pass is over */
+    options.solve.damping = 0; /* few variants: no factor, known when the pass is over */
     assert_int_equal(spade_trace_create(f.context, f.model, f.batches[1], &options, &trace), SPADE_ERROR_NUMERICAL);
     assert_true(f.heard.last > 0.1 && f.heard.last < 1);
+    options.solve.damping = 0.01;
     find_traces(&f, 1, &options, 1);
     assert_no_jump(&f);
     assert_null(f.context->span.stage);
