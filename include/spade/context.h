@@ -27,7 +27,9 @@ typedef enum spade_log_level { SPADE_LOG_WARNING, SPADE_LOG_INFO, SPADE_LOG_DEBU
 /* Receives one line without its newline. Called on the thread that made the spade call. */
 typedef void (*spade_log_fn)(void *user, spade_log_level level, const char *line);
 
-/* Receives the progress of long work: `done` of `total` steps of the named stage. Called on the calling thread, often.
+/*
+ * Receives the progress of long work: `done` of `total` steps of the named stage. Called on the calling thread, often.
+ * Within one call of the library `done` never goes back, and a call that succeeds ends with done == total.
  */
 typedef void (*spade_progress_fn)(void *user, const char *stage, double done, double total);
 

@@ -49,6 +49,8 @@ static void test_usage_errors(void **state)
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --variants 0", "--variants: 0 is not from 1"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --memory 1T", "--memory: '1T'"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --threads 0", "--threads: '0'"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --in-flight 0", "--in-flight: '0'"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --in-flight 65", "--in-flight 65: at most 64"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --method gradcan", "unknown method 'gradcan'"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class label", "'label' needs labelled inputs"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class 10 --variants 8 --resize 0", "classes 0 to 9"},

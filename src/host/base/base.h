@@ -23,6 +23,13 @@ typedef struct spade_standby {
     void (*give_back)(struct spade_standby *item);
 } spade_standby;
 
+/* A part of a stage, from 0 to 1; stage NULL: none. */
+typedef struct spade_progress_span {
+    const char *stage;
+    double from, to;
+    double reached; /* the most that was reported of the stage */
+} spade_progress_span;
+
 struct spade_context {
     char message[1024];
     int threads; /* resolved, >= 1 */
@@ -39,6 +46,7 @@ struct spade_context {
     uint64_t stage_peak; /* the most that was in use since a stage was last done */
     spade_log_fn log;
     spade_progress_fn progress;
+    spade_progress_span span; /* of a larger stage that what is reported stands for */
     void *user;
     struct spade_device *device; /* the backend's instance, owned */
 };
@@ -62,6 +70,9 @@ static inline spade_status spade_not_ok(spade_status status)
 void spade_log(spade_context *context, spade_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void spade_report_progress(spade_context *context, const char *stage, double done, double total);
+/* What is reported from now on, of whatever stage, is the part from..to of this one, static text: for work that is made
+ * of other stages. NULL ends it. */
+void spade_progress_begin_span(spade_context *context, const char *stage, double from, double to);
 
 /*
  * Some of a stage is done and took so many seconds: add them to its usage, with the memory in use since the last such

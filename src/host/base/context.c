@@ -75,7 +75,22 @@ void spade_log(spade_context *context, spade_log_level level, const char *format
 
 void spade_report_progress(spade_context *context, const char *stage, double done, double total)
 {
-    if (context->progress) { context->progress(context->user, stage, done, total); }
+    if (!context->progress) { return; }
+    spade_progress_span *span = &context->span;
+    done = done < total ? done : total; /* a sum of parts may be off by a rounding */
+    if (!span->stage) {
+        context->progress(context->user, stage, done, total);
+        return;
+    }
+    double at = span->from + (span->to - span->from) * (total > 0 ? done / total : 1);
+    span->reached = at > span->reached ? at : span->reached;
+    context->progress(context->user, span->stage, span->reached, 1);
+}
+
+void spade_progress_begin_span(spade_context *context, const char *stage, double from, double to)
+{
+    double reached = context->span.stage && stage ? context->span.reached : 0;
+    context->span = (spade_progress_span){.stage = stage, .from = from, .to = to < 1 ? to : 1, .reached = reached};
 }
 
 /* ---- usage */

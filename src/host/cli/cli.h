@@ -52,12 +52,10 @@ int cli_usage_error(const cli_command *command, const char *format, ...) __attri
 /* ---- progress.c: what a run says on stderr while it works */
 typedef struct cli_progress {
     bool quiet, verbose, terminal;
-    bool shown;                  /* a bar stands on the current line */
-    double start, last;          /* seconds: of the first phase, of the last output */
-    double fraction, to;         /* of the whole run: where it is, and where the phase ends */
-    double stage_from, stage_to; /* the same of the current stage */
+    bool shown;                /* a bar stands on the current line */
+    double start, last;        /* seconds: of the first phase, of the last output */
+    double fraction, from, to; /* of the whole run: where it is, and the phase */
     char label[64];
-    char stage[64]; /* last stage that the context reported */
 } cli_progress;
 void cli_progress_init(cli_progress *progress, const cli_options *options);
 void cli_progress_phase(void *user, const char *label, double from, double to);

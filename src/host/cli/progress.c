@@ -60,29 +60,19 @@ void cli_progress_phase(void *user, const char *label, double from, double to)
     cli_progress *progress = user;
     if (progress->start == 0) { progress->start = progress->last = spade_now(); }
     progress->fraction = from > progress->fraction ? from : progress->fraction;
+    progress->from = from;
     progress->to = to;
-    progress->stage[0] = 0;
     snprintf(progress->label, sizeof progress->label, "%s", label);
     show(progress, true);
 }
 
-/*
- * A phase is one stage of its own name, or several that each count from 0 to their total ("hessian", then "solve",
- * perhaps over and over for a small budget): each of those takes half of what is left of the phase, so that the bar
- * never goes back.
- */
 void cli_progress_stage(void *user, const char *stage, double done, double total)
 {
     cli_progress *progress = user;
+    (void)stage; /* a phase is one stage */
     if (total <= 0 || progress->start == 0) { return; }
     double at = done / total < 1 ? done / total : 1;
-    if (strcmp(stage, progress->stage) != 0) {
-        bool whole = strcmp(stage, progress->label) == 0;
-        progress->stage_from = progress->fraction;
-        progress->stage_to = whole ? progress->to : (progress->fraction + progress->to) / 2;
-        snprintf(progress->stage, sizeof progress->stage, "%s", stage);
-    }
-    double fraction = progress->stage_from + (progress->stage_to - progress->stage_from) * at;
+    double fraction = progress->from + (progress->to - progress->from) * at;
     progress->fraction = fraction > progress->fraction ? fraction : progress->fraction;
     show(progress, false);
 }

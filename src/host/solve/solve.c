@@ -217,6 +217,7 @@ spade_status spade_solve_for(const spade_solve_client *client, spade_context *co
     spade_status status = run_schedule(&s);
     free(s.order);
     if (status == SPADE_OK) { status = run_exact(&s, count); }
+    if (status == SPADE_OK && s.work_total > 0) { spade_report_progress(context, "solve", s.work_total, s.work_total); }
     return status == SPADE_OK ? first_failure(context, problems, count) : status;
 }
 

@@ -11,6 +11,7 @@ typedef struct search {
     const spade_graph *graph;
     spade_sample *samples;
     int count;
+    double work_total, work_done; /* operations, for progress */
 } search;
 
 /* More samples at once would only take memory: the host's threads are busy with one. On a device of its own the solve
@@ -94,12 +95,59 @@ static spade_status explain_budget(const search *s, const spade_part *part, int 
         spade_format_bytes(s->context->budget, budget), s->graph->layers[part->layers[first]].name, megabytes);
 }
 
+/* ---- progress: of the search as a whole. Each layer of each request takes a pass over the variants, about as much
+ * again for its Hessian, and its solve; what requests share is theirs in equal parts. */
+
+static void add_work(const search *s, const spade_sample *sample, const spade_request *r, int layer, double *pass,
+                     double *solving)
+{
+    spade_layer_info info;
+    int64_t dims[4];
+    spade_model_layer(s->model, layer, &info);
+    spade_batch_shape(sample->batch, dims);
+    *pass += (double)dims[0] * info.operations;
+    *solving += spade_units_work(s->graph, r, layer);
+}
+
+static void part_work(const search *s, const spade_part *part, double *pass, double *solving)
+{
+    for (int i = 0; i < part->sample->count; i++) {
+        const spade_request *r = &part->sample->requests[i];
+        for (int slot = 0; slot < part->count; slot++) {
+            if (spade_request_takes(r, part, slot)) { add_work(s, part->sample, r, part->layers[slot], pass, solving); }
+        }
+    }
+}
+
+static void count_work(search *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        for (int r = 0; r < s->samples[i].count; r++) {
+            const spade_request *request = &s->samples[i].requests[r];
+            for (int l = 0; l < s->graph->layer_count; l++) {
+                if (request->wanted[l]) { add_work(s, &s->samples[i], request, l, &s->work_total, &s->work_total); }
+            }
+        }
+    }
+}
+
+/* What comes next is so much of the work. */
+static void begin_work(const search *s, double work)
+{
+    double end = s->work_done + work;
+    spade_progress_begin_span(s->context, "trace", s->work_done / s->work_total, end / s->work_total);
+}
+
 /* ---- passes */
 
-static spade_status accumulate(const search *s, spade_part *part)
+static spade_status accumulate(search *s, spade_part *part)
 {
+    double pass = 0, solving = 0;
+    part_work(s, part, &pass, &solving);
+    begin_work(s, pass);
     SPADE_TRY(spade_hessian_accumulate(s->context, s->model, part->sample->batch, part->layers, part->count,
                                        part->precision, &part->hessians));
+    s->work_done += pass;
     for (int i = 0; i < part->sample->count; i++) {
         part->sample->requests[i].trace->seconds[0] += part->hessians->forward_seconds;
         part->sample->requests[i].trace->seconds[1] += part->hessians->update_seconds;
@@ -108,10 +156,13 @@ static spade_status accumulate(const search *s, spade_part *part)
 }
 
 /* Solve what the parts hold, and release it. */
-static spade_status solve(const search *s, spade_part *parts, int count)
+static spade_status solve(search *s, spade_part *parts, int count)
 {
-    double start = spade_now();
+    double start = spade_now(), pass = 0, solving = 0;
+    for (int p = 0; p < count; p++) { part_work(s, &parts[p], &pass, &solving); }
+    begin_work(s, solving);
     spade_status status = spade_units_solve(s->context, s->graph, parts, count);
+    s->work_done += solving;
     for (int p = 0; p < count; p++) {
         spade_hessians_give(parts[p].hessians);
         parts[p].hessians = NULL;
@@ -123,7 +174,7 @@ static spade_status solve(const search *s, spade_part *parts, int count)
 }
 
 /* The layers of one sample, in as many passes as it takes. */
-static spade_status run_sample(const search *s, const spade_part *whole)
+static spade_status run_sample(search *s, const spade_part *whole)
 {
     int limit = whole->count;
     for (int first = 0, n = 0; first < whole->count; first += n) {
@@ -169,7 +220,7 @@ static spade_status together(const search *s, const spade_part *parts, int count
 }
 
 /* One list of layers of every sample. */
-static spade_status run_lists(const search *s, spade_part *parts)
+static spade_status run_lists(search *s, spade_part *parts)
 {
     for (int first = 0, n = 0; first < s->count; first += n) {
         spade_status status = together(s, parts + first, s->count - first, &n);
@@ -189,7 +240,7 @@ static spade_status run_lists(const search *s, spade_part *parts)
     return SPADE_OK;
 }
 
-static spade_status run_search(const search *s)
+static spade_status run_search(search *s)
 {
     size_t all = (size_t)s->graph->layer_count + 1;
     spade_part *parts = calloc((size_t)s->count + 1, sizeof *parts);
@@ -256,8 +307,12 @@ spade_status spade_trace_find(spade_context *context, const spade_batch *const *
             SPADE_GOTO(spade_request_open(context, batches[i], &options[o], trace, &sample->requests[o]));
         }
     }
+    count_work(&s);
     SPADE_GOTO(run_search(&s));
+    spade_progress_begin_span(context, "trace", 1, 1);
+    spade_report_progress(context, "trace", 1, 1); /* also where a checkpoint had everything */
 done:
+    spade_progress_begin_span(context, NULL, 0, 0);
     close_samples(&s);
     return status;
 }

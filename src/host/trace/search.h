@@ -60,5 +60,7 @@ spade_status spade_sample_list(spade_context *context, const spade_graph *graph,
 spade_status spade_units_solve(spade_context *context, const spade_graph *graph, const spade_part *parts, int count);
 /* Bytes that a layer needs while it is solved: the most that any request asks for. */
 uint64_t spade_units_bytes(const spade_context *context, const spade_graph *graph, const spade_part *part, int slot);
+/* Multiply-adds that a layer of a request takes, where nothing of it is shared. */
+double spade_units_work(const spade_graph *graph, const spade_request *request, int layer);
 
 #endif

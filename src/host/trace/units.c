@@ -76,6 +76,14 @@ uint64_t spade_units_bytes(const spade_context *context, const spade_graph *grap
     return most;
 }
 
+double spade_units_work(const spade_graph *graph, const spade_request *request, int layer)
+{
+    const spade_layer_choice *choice = &request->choices[layer];
+    spade_solution solution = {.sparsity = choice->sparsity};
+    spade_problem p = layer_problem(graph, layer, choice, 0, &solution, 1);
+    return (double)graph->layers[layer].groups * spade_problem_work(&p);
+}
+
 /* ---- from requests to units */
 
 static void free_units(unit *units, int count)
