@@ -354,7 +354,7 @@ static double derivative_of(const spade_node *node, float x)
     switch (node->function) {
     case SPADE_RELU: return x > 0;
     case SPADE_CLIP: return x >= node->alpha && x <= node->beta;
-    case SPADE_SIGMOID: return exp(-x) / ((1 + exp(-x)) * (1 + exp(-x)));
+    case SPADE_SIGMOID: return 1 / ((1 + exp(-(double)x)) * (1 + exp((double)x)));
     case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? node->alpha : 0;
     default: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
     }

@@ -163,7 +163,7 @@ static bool shares_place(const spade_plan *plan, const spade_node *node, int k)
 static spade_status buffer_gradient(spade_plan *plan, int value, int first)
 {
     int producer = plan->graph->values[value].producer;
-    size_t bytes;
+    size_t bytes = 0;
     SPADE_TRY(value_bytes(plan, value, &bytes));
     return add_buffer(plan, bytes, first, backward_time(plan, producer), &plan->gradient_buffer[value]);
 }
