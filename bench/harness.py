@@ -59,11 +59,20 @@ def network(name):
 
 
 def stages(name, options, **more):
-    """bench_stages -> its runs, fastest first"""
+    """bench_stages -> its runs, fastest first. profile=True: stages wait for the device"""
+    settings = {"device": options.device, "variants": 64, "sparsity": options.sparsity, "threads": options.threads, "repeat": options.repeat,
+                **more}
+    arguments = [f"--{key}" if value is True else f"--{key}={value}" for key, value in settings.items()]
+    lines = run([program("stages"), network(name), picture, *arguments], settings["threads"]).lines()
+    return sorted(lines, key=lambda line: line["seconds"])
+
+
+def pictures(name, options, **more):
+    """bench_pictures -> its runs, fastest first"""
     settings = {"device": options.device, "variants": 64, "sparsity": options.sparsity, "threads": options.threads, "repeat": options.repeat,
                 **more}
     arguments = [f"--{key}={value}" for key, value in settings.items()]
-    lines = run([program("stages"), network(name), picture, *arguments], settings["threads"]).lines()
+    lines = run([program("pictures"), network(name), picture, *arguments], settings["threads"]).lines()
     return sorted(lines, key=lambda line: line["seconds"])
 
 

@@ -2,15 +2,16 @@
  * stages.c - the trace of one picture, stage by stage: seconds, operations, memory.
  *
  *   bench_stages MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] [--layers N] [--memory BYTES]
- *                [--device NAME]
+ *                [--device NAME] [--profile]
  *
  * The clock of a run starts at the picture file (the model is loaded before, as it is for many pictures) and stops when
- * the trace holds the sparse weights. --layers: only the first N prunable layers.
- * Operations are counted from the table of layers, a multiply and an add as two: forward to the last layer asked for,
- * Hessians in their definition ("direct") and in the form that takes the fewest ("least", support.h), factors K^3/3,
- * sweeps R K^2.
+ * the trace holds the sparse weights. --layers: only the first N prunable layers. --profile: stages wait for the
+ * device, so that their seconds are its own and the whole takes longer. Operations are counted from the table of
+ * layers, a multiply and an add as two: forward to the last layer asked for, Hessians in their definition ("direct")
+ * and in the form that takes the fewest ("least", support.h), factors K^3/3, sweeps R K^2.
  */
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ typedef struct request {
     double sparsity;
     int threads, repeat;
     uint64_t memory;
+    bool profile;
 } request;
 
 /* Operations of one trace. */
@@ -34,7 +36,7 @@ typedef struct operations {
 static void usage(void)
 {
     fprintf(stderr, "usage: bench_stages MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] "
-                    "[--layers N] [--memory BYTES] [--device NAME]\n");
+                    "[--layers N] [--memory BYTES] [--device NAME] [--profile]\n");
     exit(2);
 }
 
@@ -47,6 +49,7 @@ static request parse(int argc, char **argv)
                                           {"layers", required_argument, NULL, 'l'},
                                           {"memory", required_argument, NULL, 'm'},
                                           {"device", required_argument, NULL, 'd'},
+                                          {"profile", no_argument, NULL, 'p'},
                                           {NULL, 0, NULL, 0}};
     request r = {.device = "cpu", .variants = 64, .sparsity = 0.95, .threads = 1, .repeat = 1};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -58,6 +61,7 @@ static request parse(int argc, char **argv)
         case 'l': r.layers = bench_integer(optarg, "--layers", 0); break;
         case 'm': r.memory = (uint64_t)bench_integer(optarg, "--memory", 0); break;
         case 'd': r.device = optarg; break;
+        case 'p': r.profile = true; break;
         default: usage();
         }
     }
@@ -143,7 +147,7 @@ static void run_once(const request *r, spade_context *context, const spade_model
 int main(int argc, char **argv)
 {
     request r = parse(argc, argv);
-    spade_context *context = bench_context(r.device, r.threads, r.memory);
+    spade_context *context = bench_context(r.device, r.threads, r.memory, r.profile);
     spade_model *model = NULL;
     bench_check(context, spade_model_load(context, r.model, NULL, &model));
     const char **names = bench_alloc((size_t)spade_model_layer_count(model) * sizeof *names);

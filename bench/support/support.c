@@ -75,7 +75,7 @@ void bench_check(const spade_context *context, spade_status status)
     exit(1);
 }
 
-spade_context *bench_context(const char *device, int threads, uint64_t memory)
+spade_context *bench_context(const char *device, int threads, uint64_t memory, bool profile)
 {
     spade_context *context = NULL;
     spade_context_options options;
@@ -83,6 +83,7 @@ spade_context *bench_context(const char *device, int threads, uint64_t memory)
     options.device = device;
     options.threads = threads;
     options.memory = memory;
+    options.profile = profile;
     bench_check(context, spade_context_create(&options, &context));
     return context;
 }

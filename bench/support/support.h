@@ -21,8 +21,8 @@ void bench_fill(float *out, int64_t n);
 
 /* End the program with the context's message unless status is SPADE_OK. */
 void bench_check(const spade_context *context, spade_status status);
-/* device: as spade_context_options; memory: budget in bytes, 0: none */
-spade_context *bench_context(const char *device, int threads, uint64_t memory);
+/* device, profile: as spade_context_options; memory: budget in bytes, 0: none */
+spade_context *bench_context(const char *device, int threads, uint64_t memory, bool profile);
 
 /*
  * Operations (a multiply and an add count as two) that a layer's Hessian takes for one image.

@@ -7,6 +7,7 @@
 #ifndef SPADE_CONTEXT_H
 #define SPADE_CONTEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,7 @@ typedef struct spade_context_options {
     spade_log_fn log;                  /* NULL: silent */
     spade_progress_fn progress;        /* NULL: none */
     void *user;                        /* handed to log and progress */
+    bool profile; /* wait for the device at both ends of a stage, so that spade_usage() tells what each took there */
 } spade_context_options;
 
 /* Fill in the defaults above; call it before setting single fields. */
@@ -68,6 +70,10 @@ SPADE_API const char *spade_message(const spade_context *context);
  * ---- what the work of a context took, stage by stage: for benchmarks and for those who look where the time goes.
  * Seconds on the wall clock, of all calls since the context was made or the usage reset. Stages that run at the same
  * time share it. What belongs to no stage (decoding, copies between the stages, files) is in none of them.
+ *
+ * A GPU works while the host goes on: there, seconds are those that the host spent in the stage, giving work and
+ * waiting for results. With the option `profile` they are the device's, but the whole takes longer: shares are to be
+ * taken from a run with it, the total from one without.
  */
 typedef enum spade_stage {
     SPADE_STAGE_AUGMENT, /* drawing and making the variants of a picture */

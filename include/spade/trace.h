@@ -57,7 +57,8 @@ typedef struct spade_trace_options {
      * Folder, made if it is not there, that solved layers are written to as soon as they are done (each beside its name
      * first, then renamed), and taken from at the start where they are the same request: the same network, variants and
      * options of that layer, solved by the same version. The pass over the variants is then for the other layers only.
-     * What does not match is replaced: one folder holds one request of a sample. NULL: none.
+     * Any number of samples and options may share a folder, in one call or one after the other; what nobody asks for
+     * any more stays until the folder is removed. NULL: none.
      */
     const char *checkpoint;
 } spade_trace_options;
@@ -84,7 +85,9 @@ SPADE_API spade_status spade_trace_set_weights(spade_context *context, spade_tra
                                                const float *weights);
 SPADE_API void spade_trace_destroy(spade_trace *trace); /* NULL is fine */
 
-/* The trace's weights [rows, columns] of a layer: its own, or the network's where the layer did not change. */
+/* The trace's weights [rows, columns] of a layer: its own, or the network's where the layer did not change; the trace's
+ * memory. On a GPU they are copied from there at the first call. NULL: there is no memory for that, or the device is
+ * lost (spade_message). */
 SPADE_API const float *spade_trace_weights(const spade_trace *trace, int layer);
 
 typedef struct spade_trace_layer {

@@ -123,19 +123,22 @@ static void test_other_requests_and_damage(void **state)
     snprintf(options, sizeof options, "--checkpoint %s/c", folder);
     assert_int_equal(trace(folder, "first", options), 0);
 
-    /* other groups: nothing fits any more; fewer layers: those that are asked for do */
+    /* other groups: nothing fits; fewer layers: those that are asked for do */
     assert_int_equal(trace(folder, "plain", "--group element"), 0);
     snprintf(options, sizeof options, "--group element --checkpoint %s/c", folder);
     assert_int_equal(trace(folder, "other", options), 0);
     assert_same(folder, "plain", "other");
     snprintf(options, sizeof options, "--group element --skip 'layer4.*' --checkpoint %s/c", folder);
     assert_int_equal(trace(folder, "skipped", options), LAYERS - 3);
+    snprintf(options, sizeof options, "--checkpoint %s/c", folder);
+    assert_int_equal(trace(folder, "second", options), LAYERS); /* the first request is still there */
+    assert_same(folder, "first", "second");
 
     /* other variants: another sample beside it */
     snprintf(options, sizeof options, "--seed 7 --checkpoint %s/c", folder);
     assert_int_equal(trace(folder, "seed", options), 0);
     snprintf(path, sizeof path, "%s/c", folder);
-    assert_int_equal(count_layers(path, NULL, 0), 2 * LAYERS);
+    assert_int_equal(count_layers(path, NULL, 0), 3 * LAYERS);
 
     /* one number of one layer changed; a file cut short */
     snprintf(options, sizeof options, "--checkpoint %s/d", folder);

@@ -26,7 +26,7 @@ rm -rf "$pack"
 mkdir -p "$pack"/{build/bench,build/tests,tests/golden,examples,lib}
 install -s build-gpu/spade build-gpu/spade-decode "$pack/build/"
 install -s "build-gpu/$plugin" "$pack/build/spade-cuda.so"
-install -s build-gpu/bench/bench_{stages,peak} "$pack/build/bench/"
+install -s build-gpu/bench/bench_{stages,pictures,peak} "$pack/build/bench/"
 install -s build-gpu/libspade.so.0 "$pack/lib/"
 for test in "${tests[@]}"; do
     install -s "build-gpu/tests/$test" "$pack/build/tests/"

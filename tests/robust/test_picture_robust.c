@@ -2,6 +2,8 @@
  * Hostile and broken pictures: cut at every byte, every byte changed, impossible headers, other formats. Each must give
  * one line that names the file, or a picture; never a crash, a hang or half a picture.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,11 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "spade/picture.h"
+#include "base/base.h"
+#include "io/decoding.h"
 
 /* 9 x 7 pixels of grey, baseline */
 static const uint8_t jpeg[] = {
@@ -284,12 +288,119 @@ static void closed_standard_input(void **state)
     free(png);
 }
 
+/* More pixels than a pipe holds: a helper that is not listened to waits with them. */
+static void write_large(const char *path, int key)
+{
+    enum { SIDE = 600 };
+    static const char header[] = "P6\n600 600\n255\n";
+    uint8_t *bytes = malloc(sizeof header + SIDE * SIDE * 3);
+    assert_non_null(bytes);
+    memcpy(bytes, header, sizeof header - 1);
+    for (size_t i = 0; i < SIDE * SIDE * 3; i++) { bytes[sizeof header - 1 + i] = (uint8_t)(i * 31 + (size_t)key); }
+    write_bytes(path, bytes, sizeof header - 1 + SIDE * SIDE * 3);
+    free(bytes);
+}
+
+static int count_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) { count += fcntl(fd, F_GETFD) >= 0; }
+    return count;
+}
+
+/* Begun, left alone, and finished later: what spade_picture_load() gives. More files than helpers, a bad one among
+ * them. */
+static void decoded_ahead(void **state)
+{
+    enum { N = 7, BAD = 3 };
+    fixture *f = *state;
+    const char *paths[N];
+    spade_picture pictures[N], alone;
+    spade_status statuses[N];
+    char *messages[N];
+    spade_decoding *decoding;
+    int before = count_descriptors(), threads = f->context->threads;
+    f->context->threads = 2;
+    for (int i = 0; i < N; i++) {
+        paths[i] = f->paths[i];
+        write_large(f->paths[i], i);
+    }
+    assert_int_equal(truncate(f->paths[BAD], 1000), 0);
+    assert_int_equal(spade_decoding_begin(f->context, paths, N, pictures, statuses, messages, &decoding), SPADE_OK);
+    assert_true(count_descriptors() > before);
+    usleep(50000);
+    spade_decoding_finish(decoding);
+    spade_decoding_destroy(decoding);
+    f->context->threads = threads;
+    for (int i = 0; i < N; i++) {
+        assert_true((statuses[i] == SPADE_OK) == (i != BAD));
+        if (i == BAD) {
+            assert_non_null(strstr(messages[i], paths[i]));
+        } else {
+            assert_int_equal(spade_picture_load(f->context, paths[i], &alone), SPADE_OK);
+            assert_int_equal(pictures[i].width, alone.width);
+            assert_int_equal(pictures[i].height, alone.height);
+            assert_memory_equal(pictures[i].rgb, alone.rgb, (size_t)(alone.width * alone.height * 3));
+            spade_picture_clear(&alone);
+        }
+        spade_picture_clear(&pictures[i]);
+        free(messages[i]);
+    }
+    assert_int_equal(count_descriptors(), before);
+}
+
+/* Begun and given up: nothing stays, neither processes nor descriptors. */
+static void decoding_given_up(void **state)
+{
+    fixture *f = *state;
+    const char *paths[2] = {f->paths[0], f->paths[1]};
+    spade_picture pictures[2];
+    spade_status statuses[2];
+    char *messages[2];
+    spade_decoding *decoding;
+    int before = count_descriptors();
+    write_large(f->paths[0], 1);
+    write_large(f->paths[1], 2);
+    for (int wait = 0; wait < 2; wait++) { /* at work; done and waiting with its pixels */
+        assert_int_equal(spade_decoding_begin(f->context, paths, 2, pictures, statuses, messages, &decoding), SPADE_OK);
+        usleep(wait ? 50000 : 0);
+        spade_decoding_destroy(decoding);
+        assert_int_equal(count_descriptors(), before);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+        assert_int_equal(errno, ECHILD);
+    }
+    spade_decoding_destroy(NULL);
+}
+
+/* Together they are more than the budget holds; each alone is not. */
+static void budget_of_several(void **state)
+{
+    fixture *f = *state;
+    const char *paths[2] = {f->paths[0], f->paths[1]};
+    spade_picture pictures[2];
+    spade_status statuses[2];
+    char *messages[2];
+    uint64_t budget = f->context->budget;
+    write_large(f->paths[0], 1);
+    write_large(f->paths[1], 2);
+    f->context->budget = f->context->used + 600 * 600 * 3 * 3 / 2;
+    assert_int_equal(spade_picture_load_many(f->context, paths, 2, pictures, statuses, messages), SPADE_OK);
+    f->context->budget = budget;
+    int fit = statuses[0] == SPADE_OK ? 0 : 1;
+    assert_int_equal(statuses[fit], SPADE_OK);
+    assert_int_equal(statuses[1 - fit], SPADE_ERROR_MEMORY);
+    assert_non_null(strstr(messages[1 - fit], paths[1 - fit]));
+    free(messages[1 - fit]);
+    spade_picture_clear(&pictures[fit]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cut_png),      cmocka_unit_test(cut_jpeg),           cmocka_unit_test(cut_bmp),
-        cmocka_unit_test(cut_pnm),      cmocka_unit_test(changed_bytes),      cmocka_unit_test(png_checksums),
-        cmocka_unit_test(other_things), cmocka_unit_test(impossible_headers), cmocka_unit_test(closed_standard_input),
+        cmocka_unit_test(cut_png),       cmocka_unit_test(cut_jpeg),           cmocka_unit_test(cut_bmp),
+        cmocka_unit_test(cut_pnm),       cmocka_unit_test(changed_bytes),      cmocka_unit_test(png_checksums),
+        cmocka_unit_test(other_things),  cmocka_unit_test(impossible_headers), cmocka_unit_test(closed_standard_input),
+        cmocka_unit_test(decoded_ahead), cmocka_unit_test(decoding_given_up),  cmocka_unit_test(budget_of_several),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -187,12 +187,63 @@ static int remove_folder(void **state)
     return 0;
 }
 
+static int count_resumed(const fixture *f, const spade_trace *trace)
+{
+    int resumed = 0;
+    for (int l = 0; l < spade_model_layer_count(f->model); l++) {
+        spade_trace_layer info;
+        spade_trace_layer_info(trace, l, &info);
+        resumed += info.resumed;
+    }
+    return resumed;
+}
+
+/* Several options of one sample that share a folder: each finds its own layers again, the last bit of them. */
+static void test_options_share_a_checkpoint(void **state)
+{
+    (void)state;
+    enum { OPTIONS = 3, LAYERS = 4 };
+    char folder[] = "/tmp/spade-many-XXXXXX", line[64];
+    spade_trace_options options[OPTIONS];
+    spade_trace *traces[2][OPTIONS];
+    fixture f = open_fixture(save_model(), 0);
+    assert_non_null(mkdtemp(folder));
+    for (int i = 0; i < OPTIONS; i++) {
+        spade_trace_options_init(&options[i]);
+        options[i].sparsity = 0.25 * (i + 1);
+        options[i].checkpoint = folder;
+    }
+    for (int round = 0; round < 2; round++) {
+        const spade_batch *batch = f.batch;
+        assert_int_equal(spade_trace_create_many(f.context, f.model, &batch, 1, options, OPTIONS, traces[round]),
+                         SPADE_OK);
+    }
+    for (int i = 0; i < OPTIONS; i++) {
+        assert_int_equal(count_resumed(&f, traces[0][i]), 0);
+        assert_int_equal(count_resumed(&f, traces[1][i]), LAYERS);
+        for (int l = 0; l < spade_model_layer_count(f.model); l++) {
+            spade_layer_info info;
+            spade_model_layer(f.model, l, &info);
+            assert_memory_equal(spade_trace_weights(traces[0][i], l), spade_trace_weights(traces[1][i], l),
+                                (size_t)(info.rows * info.columns) * sizeof(float));
+        }
+    }
+    for (int i = 0; i < OPTIONS; i++) {
+        spade_trace_destroy(traces[0][i]);
+        spade_trace_destroy(traces[1][i]);
+    }
+    close_fixture(&f);
+    snprintf(line, sizeof line, "rm -r %s", folder);
+    assert_int_equal(system(line), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_company_changes_no_bit),
         cmocka_unit_test(test_memory_changes_no_bit),
         cmocka_unit_test(test_advice_works),
+        cmocka_unit_test(test_options_share_a_checkpoint),
     };
     return cmocka_run_group_tests_name("traces found together", tests, NULL, remove_folder);
 }

@@ -4,10 +4,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
-#include "base/base.h"
+#include "backend/backend.h"
 #include "spade/spade.h"
 
 enum { VARIANTS = 3 };
@@ -96,6 +97,76 @@ static void test_a_trace_fills_every_stage(void **state)
     spade_context_destroy(context);
 }
 
+/* ---- a device that only notes what it has to do, and does it when it is waited for: here, by sleeping */
+
+static const spade_backend *lazy_base;
+static double lazy_debt, lazy_work; /* seconds: not done yet, ever given */
+
+static spade_status lazy_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
+                                void *accumulator, void *workspace)
+{
+    const double each = 0.02;
+    lazy_debt += each;
+    lazy_work += each;
+    return lazy_base->hessian_update(device, patches, x, alpha, accumulator, workspace);
+}
+
+static spade_status lazy_synchronize(spade_device *device)
+{
+    const struct timespec pause = {.tv_nsec = (long)(lazy_debt * 1e9) % 1000000000, .tv_sec = (time_t)lazy_debt};
+    lazy_debt = 0;
+    nanosleep(&pause, NULL);
+    return lazy_base->synchronize(device);
+}
+
+/* Seconds of the Hessian stage on the lazy device. */
+static double hessian_seconds(bool profile)
+{
+    spade_context *context = NULL;
+    spade_context_options options;
+    spade_trace_options trace_options;
+    spade_stage_usage usage[SPADE_STAGE_COUNT];
+    spade_batch *batch = NULL;
+    spade_trace *trace = NULL;
+    int64_t c, h, w;
+    spade_context_options_init(&options);
+    options.device = "cpu";
+    options.profile = profile;
+    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    spade_model *model = open_model(context);
+    spade_model_input(model, &c, &h, &w);
+    float *variants = calloc((size_t)(VARIANTS * c * h * w), sizeof *variants);
+    assert_non_null(variants);
+    for (int64_t i = 0; i < VARIANTS * c * h * w; i++) { variants[i] = (float)(i * 7919 % 1009) / 1009.0f; }
+    lazy_base = context->device->backend;
+    lazy_debt = lazy_work = 0;
+    spade_backend lazy = *lazy_base;
+    lazy.hessian_update = lazy_update;
+    lazy.synchronize = lazy_synchronize;
+    context->device->backend = &lazy;
+    assert_int_equal(spade_batch_from_array(context, variants, VARIANTS, c, h, w, &batch), SPADE_OK);
+    spade_trace_options_init(&trace_options);
+    assert_int_equal(spade_trace_create(context, model, batch, &trace_options, &trace), SPADE_OK);
+    spade_usage(context, usage);
+    assert_true(lazy_debt == 0 && lazy_work > 0.2);
+    spade_trace_destroy(trace);
+    spade_batch_destroy(batch);
+    spade_model_destroy(model);
+    context->device->backend = lazy_base;
+    spade_context_destroy(context);
+    free(variants);
+    return usage[SPADE_STAGE_HESSIAN].seconds;
+}
+
+static void test_profile_waits_for_each_stage(void **state)
+{
+    (void)state;
+    double plain = hessian_seconds(false), profiled = hessian_seconds(true);
+    if (!(profiled >= lazy_work && plain < lazy_work)) {
+        fail_msg("Hessians: %g s of work on the device, %g s profiled, %g s without", lazy_work, profiled, plain);
+    }
+}
+
 static void test_geometry(void **state)
 {
     (void)state;
@@ -129,6 +200,7 @@ int main(void)
         cmocka_unit_test(test_seconds_add_up_and_memory_is_the_most),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_a_trace_fills_every_stage),
+        cmocka_unit_test(test_profile_waits_for_each_stage),
         cmocka_unit_test(test_geometry),
     };
     return cmocka_run_group_tests_name("usage", tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "backend/plugin.h"
 
 enum { MAX_THREADS = 1024 };
+static const uint64_t MOST_STANDBY = (uint64_t)1 << 30; /* on the host */
 
 int spade_devices(spade_device_info *devices, int capacity)
 {
@@ -96,9 +97,14 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no precision of number %d", (int)options->precision);
     }
     context->precision = options->precision;
+    context->profile = options->profile;
     int available = omp_get_max_threads();
     context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
-    return spade_device_open(context, options->device, &context->device);
+    spade_status status = spade_device_open(context, options->device, &context->device);
+    /* memory of a device of its own waits for nobody else, and what it is short of is given back */
+    bool own = status == SPADE_OK && !context->device->backend->host_memory;
+    context->most_standby = own ? UINT64_MAX : MOST_STANDBY;
+    return status;
 }
 
 void spade_context_destroy(spade_context *context)
@@ -107,6 +113,14 @@ void spade_context_destroy(spade_context *context)
     if (context->device) { context->device->backend->close(context->device); }
     spade_pool_destroy(context);
     free(context);
+}
+
+double spade_stage_clock(spade_context *context)
+{
+    if (context->profile) { /* a failure stays: the device's next call has it */
+        (void)context->device->backend->synchronize(context->device);
+    }
+    return spade_now();
 }
 
 /* ---- versions */

@@ -16,16 +16,27 @@
 
 struct spade_device; /* backend/backend.h */
 
+/* Something that takes memory and is not in use, but may be again: see spade_standby_put. */
+typedef struct spade_standby {
+    struct spade_standby *older, *newer;
+    uint64_t bytes; /* what give_back releases, exactly */
+    void (*give_back)(struct spade_standby *item);
+} spade_standby;
+
 struct spade_context {
     char message[1024];
     int threads; /* resolved, >= 1 */
     spade_network_precision precision;
+    bool profile;            /* stages wait for the device: spade_stage_clock() */
     uint64_t budget;         /* bytes, UINT64_MAX: none */
     uint64_t used;           /* bytes charged against it now; changed by spade_charge() and spade_release() only */
-    uint64_t peak;           /* the most it ever was */
+    uint64_t peak;           /* the most that was in use, nothing on standby counted */
     struct spade_pool *pool; /* large blocks, in use and kept for the next who asks; pool.c */
+    spade_standby *oldest, *newest;
+    uint64_t standby, most_standby; /* bytes on standby, a part of `used`; more are given back at once */
+    uint64_t serial;                /* the last number that spade_serial() gave */
     spade_stage_usage stages[SPADE_STAGE_COUNT];
-    uint64_t stage_peak; /* the most `used` was since a stage was last done */
+    uint64_t stage_peak; /* the most that was in use since a stage was last done */
     spade_log_fn log;
     spade_progress_fn progress;
     void *user;
@@ -54,7 +65,7 @@ void spade_report_progress(spade_context *context, const char *stage, double don
 
 /*
  * Some of a stage is done and took so many seconds: add them to its usage, with the memory in use since the last such
- * call. On the calling thread only, never inside a parallel region.
+ * call. On the calling thread only, never inside a parallel region. Times are those of spade_stage_clock().
  */
 void spade_stage_done(spade_context *context, spade_stage stage, double seconds);
 
@@ -87,8 +98,35 @@ void spade_pool_destroy(spade_context *context);
 /* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
 spade_status spade_charge(spade_context *context, size_t bytes, const char *what);
 void spade_release(spade_context *context, size_t bytes);
-/* Bytes the budget still holds. */
+/* Bytes the budget still holds, what is on standby counted as free. */
 uint64_t spade_budget_left(const spade_context *context);
+/* Bytes that are in use: what is on standby is not. */
+static inline uint64_t spade_bytes_in_use(const spade_context *context)
+{
+    return context->used - context->standby;
+}
+/* After `used` or `standby` changed. */
+static inline void spade_note_peak(spade_context *context)
+{
+    uint64_t used = spade_bytes_in_use(context);
+    if (used > context->peak) { context->peak = used; }
+    if (used > context->stage_peak) { context->stage_peak = used; }
+}
+/*
+ * Memory on standby: plans, weights, sums that the next image will need again. It stays counted against the budget, and
+ * is given back, the oldest first, as soon as the budget (spade_charge) or a device has no room for something else.
+ * put: the item is the caller's and is not in use from now on; take: it is in use again. give_back is called with the
+ * item already taken.
+ */
+void spade_standby_put(spade_context *context, spade_standby *item);
+void spade_standby_take(spade_context *context, spade_standby *item);
+/* Give back the oldest; false: there is none. */
+bool spade_standby_give_back(spade_context *context);
+/* A number that this context has not given before, never 0. */
+static inline uint64_t spade_serial(spade_context *context)
+{
+    return ++context->serial;
+}
 /* "1.5 GiB" into buffer (at least 32 bytes); returns buffer. */
 char *spade_format_bytes(uint64_t bytes, char *buffer);
 

@@ -91,7 +91,7 @@ void spade_stage_done(spade_context *context, spade_stage stage, double seconds)
     spade_stage_usage *usage = &context->stages[stage];
     usage->seconds += seconds;
     if (context->stage_peak > usage->memory) { usage->memory = context->stage_peak; }
-    context->stage_peak = context->used;
+    context->stage_peak = spade_bytes_in_use(context);
 }
 
 void spade_usage(const spade_context *context, spade_stage_usage usage[SPADE_STAGE_COUNT])
@@ -102,7 +102,7 @@ void spade_usage(const spade_context *context, spade_stage_usage usage[SPADE_STA
 void spade_usage_reset(spade_context *context)
 {
     memset(context->stages, 0, sizeof context->stages);
-    context->stage_peak = context->used;
+    context->stage_peak = spade_bytes_in_use(context);
 }
 
 char *spade_format_bytes(uint64_t bytes, char *buffer)

@@ -21,22 +21,23 @@ bool spade_mul_dims(const int64_t *dims, int rank, int64_t *out)
 
 uint64_t spade_budget_left(const spade_context *context)
 {
-    return context->budget > context->used ? context->budget - context->used : 0;
+    uint64_t used = spade_bytes_in_use(context);
+    return context->budget > used ? context->budget - used : 0;
 }
 
 spade_status spade_charge(spade_context *context, size_t bytes, const char *what)
 {
     if (bytes > spade_budget_left(context)) {
         char need[32], budget[32];
-        double at_least = ((double)context->used + (double)bytes) / 1048576.0 + 1.0;
+        double at_least = ((double)spade_bytes_in_use(context) + (double)bytes) / 1048576.0 + 1.0;
         return spade_fail(context, SPADE_ERROR_MEMORY,
                           "the memory budget of %s does not hold %s (%s more): it takes at least --memory %.0fM",
                           spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need), at_least);
     }
+    while (context->budget - context->used < bytes && spade_standby_give_back(context)) {}
     spade_pool_make_room(context, bytes);
     context->used += bytes;
-    if (context->used > context->peak) { context->peak = context->used; }
-    if (context->used > context->stage_peak) { context->stage_peak = context->used; }
+    spade_note_peak(context);
     return SPADE_OK;
 }
 

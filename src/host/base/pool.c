@@ -49,7 +49,7 @@ static void shrink(struct spade_pool *pool, uint64_t most)
 void spade_pool_make_room(spade_context *context, size_t bytes)
 {
     if (!context->pool || context->budget == UINT64_MAX) { return; }
-    uint64_t left = spade_budget_left(context);
+    uint64_t left = context->budget > context->used ? context->budget - context->used : 0;
     shrink(context->pool, left > bytes ? left - bytes : 0);
 }
 

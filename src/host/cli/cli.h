@@ -35,7 +35,7 @@ struct cli_options {
     char **arguments; /* positional; they point into argv */
     int argument_count;
     const char *device, *config, *output, *batch, *mask, *labels;
-    int64_t threads;
+    int64_t threads, in_flight; /* 0: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace;
     spade_settings settings;

@@ -92,6 +92,7 @@ int cmd_explain(cli_options *options)
                                      .output = options->output,
                                      .dense = !options->no_dense,
                                      .trace = !options->no_trace,
+                                     .in_flight = (int)options->in_flight,
                                      .settings = &options->settings};
     spade_job_events events = {.user = &printer,
                                .phase = cli_progress_phase,

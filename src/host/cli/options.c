@@ -4,14 +4,14 @@
 
 #include "cli/cli.h"
 
-typedef enum option_kind { FLAG, TEXT, THREADS, MEMORY, SETTING, SETTING_LIST } option_kind;
+typedef enum option_kind { FLAG, TEXT, COUNT, MEMORY, SETTING, SETTING_LIST } option_kind;
 
 typedef struct option {
     const char *name; /* long form, or NULL */
     char letter;      /* short form, or 0 */
     unsigned groups;  /* OPTIONS_* that have it */
     option_kind kind;
-    size_t offset;        /* FLAG, TEXT: member of cli_options */
+    size_t offset;        /* FLAG, TEXT, COUNT: member of cli_options */
     const char *key;      /* SETTING: key of spade_settings_set() */
     const char *argument; /* in the help */
     const char *help;
@@ -29,8 +29,7 @@ static const option table[] = {
     {"checkpoint", 0, OPTIONS_TRACE, SETTING, 0, "checkpoint", "DIR",
      "keep solved layers there, and take from there what was solved before"},
     {"hessian", 0, OPTIONS_TRACE, SETTING, 0, "hessian", "P", "fp32 or fp64 sums (fp32)"},
-    {"sweep", 0, OPTIONS_TRACE, SETTING, 0, "sweep", "P",
-     "fp32 or fp64 products of fast's sweep (fp64)"},
+    {"sweep", 0, OPTIONS_TRACE, SETTING, 0, "sweep", "P", "fp32 or fp64 products of fast's sweep (fp64)"},
     {"count", 0, OPTIONS_TRACE, SETTING, 0, "count", "C", "floor or published: weights pruned per block (floor)"},
     {"nm", 0, OPTIONS_TRACE, SETTING, 0, "nm", "N:M",
      "keep N of every M weights of a row (2:4) in place of a sparsity; none: do not (none)"},
@@ -52,6 +51,8 @@ static const option table[] = {
     {"steps", 0, OPTIONS_MAPS, SETTING, 0, "steps", "N", "of integrated_gradients (50)"},
     {"samples", 0, OPTIONS_MAPS, SETTING, 0, "samples", "N", "of smoothgrad (50)"},
     {"sigma", 0, OPTIONS_MAPS, SETTING, 0, "sigma", "S", "noise of smoothgrad, share of the input's range (0.15)"},
+    {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), NULL, "N",
+     "inputs whose traces are found together (1, on a GPU 4); results do not depend on it"},
     {"no-dense", 0, OPTIONS_MAPS, FLAG, AT(no_dense), NULL, NULL, "no maps of the dense network"},
     {"no-trace", 0, OPTIONS_MAPS, FLAG, AT(no_trace), NULL, NULL, "no trace"},
     {"resize", 0, OPTIONS_PICTURE, SETTING, 0, "resize", "N",
@@ -65,7 +66,7 @@ static const option table[] = {
     {"device", 0, OPTIONS_RUN, TEXT, AT(device), NULL, "NAME", "auto, cpu or cuda[:N] (auto)"},
     {"precision", 0, OPTIONS_RUN, SETTING, 0, "precision", "P",
      "of the network: fp32; on a GPU also tf32, bf16 (fp32)"},
-    {"threads", 0, OPTIONS_RUN, THREADS, 0, NULL, "N", "host threads (all); results do not depend on it"},
+    {"threads", 0, OPTIONS_RUN, COUNT, AT(threads), NULL, "N", "host threads (all); results do not depend on it"},
     {"memory", 0, OPTIONS_RUN, MEMORY, 0, NULL, "BYTES",
      "most memory to use, with K, M or G; results do not depend on it"},
     {"json", 0, OPTIONS_COMMON, FLAG, AT(json), NULL, NULL, "one line of JSON per result on stdout"},
@@ -147,8 +148,8 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
         if (!*value) { return spade_fail(messages, SPADE_ERROR_ARGUMENT, "a value is needed"); }
         *(const char **)to = value;
         break;
-    case THREADS:
-        if (!spade_parse_integer(value, &out->threads) || out->threads < 1 || out->threads > 1024) {
+    case COUNT:
+        if (!spade_parse_integer(value, to) || *(int64_t *)to < 1 || *(int64_t *)to > 1024) {
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number from 1 to 1024", value);
         }
         break;

@@ -74,10 +74,7 @@ static spade_status fill_args(spade_backward *walk, const spade_node *node, int 
     switch (node->kind) {
     case SPADE_NODE_CONVOLUTION:
     case SPADE_NODE_LINEAR:
-        SPADE_TRY(spade_weights_packed(walk->weights, back->op[k],
-                                       node->kind == SPADE_NODE_LINEAR ? SPADE_OP_LINEAR_BACKWARD
-                                                                       : SPADE_OP_CONVOLUTION_BACKWARD,
-                                       walk->plan->batch, node_index, -1, false, &packed));
+        SPADE_TRY(spade_plan_pack_back(walk->plan, walk->weights, node_index, &packed));
         args->packed = packed.weights;
         break;
     case SPADE_NODE_BATCH_NORM:

@@ -1,5 +1,6 @@
 /* graph.c - the graph's arrays and what they own. */
 #include "graph/lower.h"
+#include "graph/ready.h"
 
 static const char *const kind_names[SPADE_NODE_KIND_COUNT] = {
     [SPADE_NODE_CONVOLUTION] = "convolution",
@@ -54,12 +55,20 @@ int spade_graph_add_node(spade_graph *graph, const spade_node *node)
     return graph->node_count++;
 }
 
+int64_t spade_count_zeros(const float *weights, int64_t n)
+{
+    int64_t zeros = 0;
+    for (int64_t i = 0; i < n; i++) { zeros += weights[i] == 0.0f; }
+    return zeros;
+}
+
 int spade_graph_add_layer(spade_graph *graph, const spade_layer *layer)
 {
     spade_layer *layers = grow(graph->layers, graph->layer_count, sizeof *layers);
     if (!layers) { return -1; }
     graph->layers = layers;
     layers[graph->layer_count] = *layer;
+    layers[graph->layer_count].zeros = spade_count_zeros(layer->weights, layer->rows * layer->columns);
     return graph->layer_count++;
 }
 
@@ -75,6 +84,7 @@ void spade_node_release(spade_graph *graph, spade_node *node, int64_t channels)
 void spade_graph_clear(spade_graph *graph)
 {
     if (!graph) { return; }
+    spade_ready_clear(graph);
     for (int i = 0; i < graph->node_count; i++) {
         spade_node *node = &graph->nodes[i];
         spade_node_release(graph, node, graph->values[node->output].shape.dims[1]);

@@ -66,6 +66,7 @@ typedef struct spade_layer {
     int64_t weight[4]; /* [out, in/groups, kh, kw] */
     int64_t groups, rows, columns;
     float *weights;            /* [rows, columns]; owned (copied out of the file once, aligned) */
+    int64_t zeros;             /* of the weights */
     int onnx_node, onnx_input; /* where the weight stands in the file */
     bool transposed;           /* the file holds it as [columns, rows] */
 } spade_layer;
@@ -78,7 +79,8 @@ typedef struct spade_graph {
     int node_count;
     spade_layer *layers; /* graph order */
     int layer_count;
-    int input, output; /* values: [1, C, H, W] row-major and [1, classes] */
+    int input, output;         /* values: [1, C, H, W] row-major and [1, classes] */
+    struct spade_ready *ready; /* what stays on the device; ready.h */
 } spade_graph;
 
 struct spade_model {
@@ -93,15 +95,17 @@ struct spade_model {
 spade_status spade_graph_build(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
                                spade_graph *out);
 void spade_graph_clear(spade_graph *graph);
+int64_t spade_count_zeros(const float *weights, int64_t n);
 /* The shape of a value for a batch of n images. */
 spade_shape spade_value_shape(const spade_value *value, int64_t n);
 
 /* ---- weights.c: weights packed for the device, dense or with a trace over them. One per (network, trace), shared by
  * its plans. */
 typedef struct spade_weights spade_weights;
-/* overlay: per layer the weights [rows, columns] to use, NULL entries (or overlay NULL): the network's own. Borrowed
- * while it lives. */
-spade_status spade_weights_create(spade_context *context, const spade_graph *graph, const float *const *overlay,
+typedef struct spade_weight_overlay spade_weight_overlay; /* overlay.h */
+/* overlay (graph/overlay.h; NULL: none): the layers' weights that take the place of the network's own. Borrowed while
+ * it lives. */
+spade_status spade_weights_create(spade_context *context, const spade_graph *graph, spade_weight_overlay *overlay,
                                   spade_weights **out);
 void spade_weights_destroy(spade_weights *weights); /* NULL is fine */
 
@@ -120,7 +124,9 @@ uint64_t spade_plan_bytes(const spade_plan *plan);
 int64_t spade_plan_batch(const spade_plan *plan);
 /* Where a pass takes its input from: device memory of this shape, [batch, C, H, W]. What is put there lasts until the
  * next pass. */
-float *spade_plan_input(const spade_plan *plan, spade_shape *shape);
+float *spade_plan_input(const spade_plan *plan, spade_shape *shape /* or NULL */);
+/* What the last forward pass left: host [batch, classes]. */
+spade_status spade_plan_read_output(const spade_plan *plan, float *output);
 
 /* Called before a layer's node runs: x is its input on the device, in its planned layout, for the plan's batch. */
 typedef spade_status (*spade_tap_fn)(void *user, int layer, const spade_shape *shape, const float *x);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 
 #include "graph/lower.h"
+#include "graph/ready.h"
 
 const char *spade_onnx_label(const onnx_node *node)
 {
@@ -463,7 +464,8 @@ spade_status spade_graph_build(spade_context *context, const onnx_model *onnx, c
     spade_status status = SPADE_OK;
     lowering.operands = calloc(names, sizeof *lowering.operands);
     lowering.made = calloc((size_t)onnx->node_count + 1, sizeof *lowering.made);
-    if (!lowering.operands || !lowering.made) {
+    out->ready = calloc(1, sizeof *out->ready);
+    if (!lowering.operands || !lowering.made || !out->ready) {
         status = spade_lower_memory(&lowering);
         goto done;
     }

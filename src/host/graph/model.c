@@ -2,7 +2,7 @@
 #include <jansson.h>
 
 #include "graph/lower.h"
-#include "graph/overlay.h"
+#include "graph/runner.h"
 
 /* ---- class names */
 
@@ -204,21 +204,25 @@ void spade_operators_free(spade_operator_info *operators, int count)
 
 /* ---- forward */
 
-/* Images [first, first + n) in micro-batches of `batch`; n is a multiple of it. */
-static spade_status forward_batches(spade_context *context, const spade_model *model, spade_weights *weights,
+/* Images in micro-batches of `batch`; n is a multiple of it. */
+static spade_status forward_batches(spade_context *context, const spade_graph *graph, spade_weight_overlay *overlay,
                                     int64_t batch, const float *input, int64_t n, float *output)
 {
-    const spade_graph *graph = &model->graph;
-    int64_t pixels = spade_shape_size(&graph->values[graph->input].shape), classes = spade_model_classes(model);
-    spade_plan *plan = NULL;
+    const spade_backend *backend = context->device->backend;
+    int64_t pixels = spade_shape_size(&graph->values[graph->input].shape);
+    int64_t classes = graph->values[graph->output].shape.dims[1];
+    spade_runner *runner = NULL;
     spade_status status = SPADE_OK;
     if (n == 0) { return SPADE_OK; }
-    SPADE_GOTO(spade_plan_create(context, graph, batch, SPADE_PLAN_FORWARD, &plan));
+    SPADE_GOTO(spade_runner_take(context, graph, batch, SPADE_PLAN_FORWARD, overlay, &runner));
     for (int64_t i = 0; i < n; i += batch) {
-        SPADE_GOTO(spade_run_forward(plan, weights, input + i * pixels, output + i * classes, NULL, NULL, NULL));
+        SPADE_GOTO(backend->upload(context->device, spade_plan_input(runner->plan, NULL), input + i * pixels,
+                                   (size_t)(batch * pixels) * sizeof *input));
+        SPADE_GOTO(spade_runner_forward(runner));
+        SPADE_GOTO(spade_plan_read_output(runner->plan, output + i * classes));
     }
 done:
-    spade_plan_destroy(plan);
+    spade_runner_give(runner);
     return status;
 }
 
@@ -226,16 +230,13 @@ spade_status spade_model_forward(spade_context *context, const spade_model *mode
                                  const float *input, int64_t n, float *output)
 {
     const spade_graph *graph = &model->graph;
+    spade_weight_overlay *overlay = spade_overlay_of(trace);
     int64_t pixels = spade_shape_size(&graph->values[graph->input].shape), classes = spade_model_classes(model);
     if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld images", (long long)n); }
     int64_t tail = n % SPADE_MICRO_BATCH, whole = n - tail;
-    spade_weights *weights = NULL;
-    spade_status status;
-    SPADE_GOTO(spade_weights_create(context, graph, spade_overlay_of(trace), &weights));
-    SPADE_GOTO(forward_batches(context, model, weights, SPADE_MICRO_BATCH, input, whole, output));
-    SPADE_GOTO(forward_batches(context, model, weights, tail, input + whole * pixels, tail, output + whole * classes));
-done:
-    spade_weights_destroy(weights);
-    if (status != SPADE_OK) { return spade_fail_in(context, status, "%.200s", model->path); }
-    return status;
+    spade_status status = forward_batches(context, graph, overlay, SPADE_MICRO_BATCH, input, whole, output);
+    if (status == SPADE_OK) {
+        status = forward_batches(context, graph, overlay, tail, input + whole * pixels, tail, output + whole * classes);
+    }
+    return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%.200s", model->path);
 }

@@ -88,14 +88,23 @@ typedef struct spade_packed {
     const void *weights;
     const float *bias; /* NULL: none */
 } spade_packed;
-/* Packed for this operation of the node; made at the first call and kept. */
+/* Packed for this operation of the node; made at the first call and kept, and again when the overlay has changed. */
 spade_status spade_weights_packed(spade_weights *weights, spade_op *op, spade_op_kind kind, int64_t batch, int node,
                                   int norm, bool relu, spade_packed *out);
 const float *spade_weights_scale(const spade_weights *weights, int node); /* BATCH_NORM, on the device */
 const float *spade_weights_shift(const spade_weights *weights, int node);
 const float *spade_weights_constant(const spade_weights *weights, int value); /* constant value, on the device */
+/* Device memory that is its own: not the parameters'. */
+uint64_t spade_weights_bytes(const spade_weights *weights);
+/* Not to be used until `wake`; what is packed stays. Returns the parameters, for the caller to give back. */
+struct spade_parameters *spade_weights_rest(spade_weights *weights);
+spade_status spade_weights_wake(spade_weights *weights, spade_weight_overlay *overlay);
 
 /* ---- run.c */
+/* A layer's weights for its operation of the backward walk. */
+spade_status spade_plan_pack_back(const spade_plan *plan, spade_weights *weights, int node, spade_packed *out);
+/* Pack all that the plan's operations read. */
+spade_status spade_plan_prepare(const spade_plan *plan, spade_weights *weights);
 void *spade_plan_pointer(const spade_plan *plan, int buffer);
 /* A value's data: in the arena, or a constant. */
 const float *spade_plan_value(const spade_plan *plan, const spade_weights *weights, int value);

@@ -8,7 +8,7 @@ void *spade_plan_pointer(const spade_plan *plan, int buffer)
 
 float *spade_plan_input(const spade_plan *plan, spade_shape *shape)
 {
-    *shape = spade_value_shape(&plan->graph->values[plan->graph->input], plan->batch);
+    if (shape) { *shape = spade_value_shape(&plan->graph->values[plan->graph->input], plan->batch); }
     return spade_plan_pointer(plan, plan->value_buffer[plan->graph->input]);
 }
 
@@ -35,6 +35,35 @@ static void fill_chain(const spade_plan *plan, const spade_weights *weights, con
     }
 }
 
+static spade_status pack_step(const spade_plan *plan, spade_weights *weights, const spade_step *step, spade_packed *out)
+{
+    bool convolution = plan->graph->nodes[step->node].kind == SPADE_NODE_CONVOLUTION;
+    return spade_weights_packed(weights, step->op, convolution ? SPADE_OP_CONVOLUTION : SPADE_OP_LINEAR, plan->batch,
+                                step->node, step->norm, step->relu, out);
+}
+
+spade_status spade_plan_pack_back(const spade_plan *plan, spade_weights *weights, int node, spade_packed *out)
+{
+    bool convolution = plan->graph->nodes[node].kind == SPADE_NODE_CONVOLUTION;
+    return spade_weights_packed(weights, plan->back[node].op[0],
+                                convolution ? SPADE_OP_CONVOLUTION_BACKWARD : SPADE_OP_LINEAR_BACKWARD, plan->batch,
+                                node, -1, false, out);
+}
+
+spade_status spade_plan_prepare(const spade_plan *plan, spade_weights *weights)
+{
+    spade_packed packed;
+    for (int s = 0; s < plan->step_count; s++) {
+        if (plan->graph->nodes[plan->steps[s].node].layer < 0) { continue; }
+        SPADE_TRY(pack_step(plan, weights, &plan->steps[s], &packed));
+    }
+    for (int n = 0; plan->back && n < plan->graph->node_count; n++) {
+        if (plan->graph->nodes[n].layer < 0 || !plan->back[n].op[0]) { continue; }
+        SPADE_TRY(spade_plan_pack_back(plan, weights, n, &packed));
+    }
+    return SPADE_OK;
+}
+
 static spade_status run_step(spade_plan *plan, spade_weights *weights, const spade_step *step)
 {
     const spade_node *node = &plan->graph->nodes[step->node];
@@ -45,10 +74,8 @@ static spade_status run_step(spade_plan *plan, spade_weights *weights, const spa
     if (node->kind == SPADE_NODE_MATMUL) { args.b = spade_plan_value(plan, weights, node->inputs[1]); }
     fill_chain(plan, weights, step, &args);
     if (node->layer >= 0) {
-        spade_op_kind kind = node->kind == SPADE_NODE_CONVOLUTION ? SPADE_OP_CONVOLUTION : SPADE_OP_LINEAR;
         spade_packed packed;
-        SPADE_TRY(
-            spade_weights_packed(weights, step->op, kind, plan->batch, step->node, step->norm, step->relu, &packed));
+        SPADE_TRY(pack_step(plan, weights, step, &packed));
         args.packed = packed.weights;
         args.bias = packed.bias;
     }
@@ -87,8 +114,14 @@ spade_status spade_run_forward(spade_plan *plan, spade_weights *weights, const f
         spade_status status = run_step(plan, weights, step);
         if (status != SPADE_OK) { return spade_fail_in(plan->context, status, "node \"%.200s\"", node->name); }
     }
-    if (!output) { return SPADE_OK; }
-    shape = spade_value_shape(&graph->values[graph->output], plan->batch);
-    return backend->download(device, output, spade_plan_pointer(plan, plan->value_buffer[graph->output]),
-                             (size_t)spade_shape_size(&shape) * sizeof(float));
+    return output ? spade_plan_read_output(plan, output) : SPADE_OK;
+}
+
+spade_status spade_plan_read_output(const spade_plan *plan, float *output)
+{
+    spade_device *device = plan->context->device;
+    const spade_graph *graph = plan->graph;
+    spade_shape shape = spade_value_shape(&graph->values[graph->output], plan->batch);
+    return device->backend->download(device, output, spade_plan_pointer(plan, plan->value_buffer[graph->output]),
+                                     (size_t)spade_shape_size(&shape) * sizeof(float));
 }

@@ -12,12 +12,10 @@ typedef struct pass {
     spade_context *context;
     const spade_model *model;
     spade_hessians *hessians;
-    spade_plan *plan, *last_plan; /* last_plan: NULL where the micro-batches divide the batch */
-    spade_weights *weights;
+    spade_runner *runner, *last_runner; /* last_runner: NULL where the micro-batches divide the batch */
+    spade_runner *running;              /* one of them; its scratch is the working memory of the updates */
     bool *wanted;
-    int *slot;       /* layer -> accumulator, -1 */
-    void *workspace; /* device */
-    size_t workspace_bytes;
+    int *slot;    /* layer -> accumulator, -1 */
     double scale; /* 2 / n */
 } pass;
 
@@ -40,9 +38,11 @@ static int64_t waiting_rows(const spade_patches *patches, int64_t columns)
                : 0;
 }
 
-static size_t waiting_bytes(const spade_accumulator *a)
+/* Bytes of the rows that wait, and of those that arrive. */
+static size_t waiting_bytes(const spade_patches *patches, int64_t columns)
 {
-    return (size_t)(a->capacity * a->columns) * sizeof(float);
+    int64_t capacity = waiting_rows(patches, columns);
+    return capacity ? (size_t)(capacity * columns + spade_shape_size(&patches->x)) * sizeof(float) : 0;
 }
 
 /* Add what waits. */
@@ -63,8 +63,8 @@ uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precisio
     spade_patches patches =
         spade_hessian_patches(model, layer, model->context->device->backend->hessian_batch, precision);
     int64_t columns = model->graph.layers[layer].columns;
-    size_t rows = (size_t)(waiting_rows(&patches, columns) * columns) * sizeof(float);
-    return model->context->device->backend->hessian_bytes(model->context->device, &patches) + rows;
+    return model->context->device->backend->hessian_bytes(model->context->device, &patches) +
+           waiting_bytes(&patches, columns);
 }
 
 /* One update of n images, and of rows that waited for it. */
@@ -92,6 +92,8 @@ size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_
 
 /* ---- accumulators */
 
+static const char hessians_kind = 0;
+
 static spade_status make_accumulator(spade_context *context, const spade_model *model, const int *layers, int count,
                                      int i, spade_precision precision, spade_accumulator *out)
 {
@@ -105,38 +107,98 @@ static spade_status make_accumulator(spade_context *context, const spade_model *
     spade_status status = backend->alloc(context->device, out->bytes, "Hessian", &out->h);
     out->capacity = waiting_rows(&out->patches, out->columns);
     if (status == SPADE_OK && out->capacity) {
-        status = backend->alloc(context->device, waiting_bytes(out), "inputs of a layer", (void **)&out->rows);
+        out->image_rows = spade_shape_size(&out->patches.x) / out->columns / backend->hessian_batch;
+        status = backend->alloc(context->device, waiting_bytes(&out->patches, out->columns), "inputs of a layer",
+                                (void **)&out->rows);
+        out->arrived = status == SPADE_OK ? out->rows + out->capacity * out->columns : NULL;
     }
-    if (status != SPADE_OK) { return spade_fail_in(context, status, "layer %s", l->name); }
-    return backend->zero(context->device, out->h, out->bytes);
+    return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "layer %s", l->name);
 }
 
-void spade_hessians_destroy(spade_hessians *hessians)
+static uint64_t hessians_bytes(const spade_hessians *hessians)
 {
-    if (!hessians) { return; }
+    uint64_t bytes = 0;
+    for (int i = 0; i < hessians->count; i++) {
+        const spade_accumulator *a = &hessians->accumulators[i];
+        bytes += a->bytes + (a->rows ? waiting_bytes(&a->patches, a->columns) : 0);
+    }
+    return bytes;
+}
+
+static void destroy_item(spade_ready_item *item)
+{
+    spade_hessians *hessians = (spade_hessians *)item; /* its first member */
     spade_device *device = hessians->context->device;
+    spade_repeat_clear(device, &hessians->repeat);
     for (int i = 0; i < hessians->count; i++) {
         spade_accumulator *a = &hessians->accumulators[i];
         if (a->h) { device->backend->free(device, a->h, a->bytes); }
-        if (a->rows) { device->backend->free(device, a->rows, waiting_bytes(a)); }
+        if (a->rows) { device->backend->free(device, a->rows, waiting_bytes(&a->patches, a->columns)); }
     }
     free(hessians->accumulators);
     free(hessians);
 }
 
-static spade_status make_hessians(spade_context *context, const spade_model *model, const int *layers, int count,
-                                  spade_precision precision, spade_hessians **out)
+void spade_hessians_destroy(spade_hessians *hessians)
+{
+    if (hessians) { destroy_item(&hessians->item); }
+}
+
+void spade_hessians_give(spade_hessians *hessians)
+{
+    if (hessians) { spade_ready_give(&hessians->item, hessians_bytes(hessians)); }
+}
+
+/* The layers of a pass. */
+typedef struct layer_list {
+    const int *layers;
+    int count;
+    spade_precision precision;
+} layer_list;
+
+static bool is_for(const spade_ready_item *item, const void *user)
+{
+    const spade_hessians *h = (const spade_hessians *)item;
+    const layer_list *list = user;
+    if (h->count != list->count || h->precision != list->precision) { return false; }
+    for (int i = 0; i < h->count; i++) {
+        if (h->accumulators[i].layer != list->layers[i]) { return false; }
+    }
+    return true;
+}
+
+static spade_status create_hessians(spade_context *context, const spade_model *model, const layer_list *list,
+                                    spade_hessians **out)
 {
     spade_hessians *h = *out = calloc(1, sizeof *h);
     if (!h) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: Hessians"); }
+    h->item =
+        (spade_ready_item){.kind = &hessians_kind, .graph = &model->graph, .context = context, .destroy = destroy_item};
     h->context = context;
-    h->accumulators = calloc((size_t)count + 1, sizeof *h->accumulators);
+    h->precision = list->precision;
+    h->accumulators = calloc((size_t)list->count + 1, sizeof *h->accumulators);
     if (!h->accumulators) {
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", count);
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", list->count);
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < list->count; i++) {
         h->count++;
-        SPADE_TRY(make_accumulator(context, model, layers, count, i, precision, &h->accumulators[i]));
+        SPADE_TRY(make_accumulator(context, model, list->layers, list->count, i, list->precision, &h->accumulators[i]));
+    }
+    return SPADE_OK;
+}
+
+/* Empty sums: of an earlier image, or new. */
+static spade_status open_hessians(spade_context *context, const spade_model *model, const layer_list *list,
+                                  spade_hessians **out)
+{
+    *out = (spade_hessians *)spade_ready_take(context, &model->graph, &hessians_kind, is_for, list);
+    if (!*out) { SPADE_TRY(create_hessians(context, model, list, out)); }
+    spade_hessians *h = *out;
+    h->forward_seconds = h->update_seconds = 0;
+    for (int i = 0; i < h->count; i++) {
+        h->accumulators[i].row_count = 0;
+        if (!h->accumulators[i].h) { continue; }
+        SPADE_TRY(context->device->backend->zero(context->device, h->accumulators[i].h, h->accumulators[i].bytes));
     }
     return SPADE_OK;
 }
@@ -145,11 +207,8 @@ static spade_status make_hessians(spade_context *context, const spade_model *mod
 
 static void close_pass(pass *p)
 {
-    spade_device *device = p->context->device;
-    spade_plan_destroy(p->plan);
-    spade_plan_destroy(p->last_plan);
-    spade_weights_destroy(p->weights);
-    if (p->workspace) { device->backend->free(device, p->workspace, p->workspace_bytes); }
+    spade_runner_give(p->runner);
+    spade_runner_give(p->last_runner);
     free(p->wanted);
     free(p->slot);
 }
@@ -172,34 +231,30 @@ static spade_status open_lists(pass *p, const int *layers, int count)
 }
 
 /* Everything that takes memory, so that a budget that is too small is known before any work. */
-static spade_status open_pass(pass *p, const int64_t dims[4], const int *layers, int count, spade_precision precision)
+static spade_status open_pass(pass *p, const int64_t dims[4], const layer_list *list)
 {
     spade_context *context = p->context;
     const spade_graph *graph = &p->model->graph;
     int64_t full = micro_batch(context, dims[0]), rest = dims[0] % full;
-    SPADE_TRY(open_lists(p, layers, count));
-    SPADE_TRY(make_hessians(context, p->model, layers, count, precision, &p->hessians));
-    SPADE_TRY(spade_weights_create(context, graph, NULL, &p->weights));
-    SPADE_TRY(spade_plan_create(context, graph, full, SPADE_PLAN_TAPS, &p->plan));
-    if (rest) { SPADE_TRY(spade_plan_create(context, graph, rest, SPADE_PLAN_TAPS, &p->last_plan)); }
-    for (int i = 0; i < count; i++) {
+    size_t workspace = 0;
+    SPADE_TRY(open_lists(p, list->layers, list->count));
+    SPADE_TRY(open_hessians(context, p->model, list, &p->hessians));
+    SPADE_TRY(spade_runner_take(context, graph, full, SPADE_PLAN_TAPS, NULL, &p->runner));
+    if (rest) { SPADE_TRY(spade_runner_take(context, graph, rest, SPADE_PLAN_TAPS, NULL, &p->last_runner)); }
+    for (int i = 0; i < list->count; i++) {
         if (p->hessians->accumulators[i].source != i) { continue; }
-        p->wanted[layers[i]] = true;
-        size_t bytes = spade_hessian_workspace_bytes(p->model, layers[i], dims[0], precision);
-        if (bytes > p->workspace_bytes) { p->workspace_bytes = bytes; }
-    }
-    if (p->workspace_bytes) {
-        SPADE_TRY(context->device->backend->alloc(context->device, p->workspace_bytes, "working memory of a Hessian",
-                                                  &p->workspace));
+        p->wanted[list->layers[i]] = true;
+        size_t bytes = spade_hessian_workspace_bytes(p->model, list->layers[i], dims[0], list->precision);
+        workspace = bytes > workspace ? bytes : workspace;
     }
     p->scale = 2.0 / (double)dims[0];
-    return SPADE_OK;
+    return spade_runner_scratch(p->runner, workspace, "working memory of a Hessian");
 }
 
 /* An update that began at `start` has finished. */
 static void count_update(const pass *p, double start)
 {
-    double seconds = spade_now() - start;
+    double seconds = spade_stage_clock(p->context) - start;
     p->hessians->update_seconds += seconds;
     spade_stage_done(p->context, SPADE_STAGE_HESSIAN, seconds);
 }
@@ -208,48 +263,75 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
 {
     pass *p = user;
     spade_device *device = p->context->device;
-    double start = spade_now();
+    double start = spade_stage_clock(p->context);
     spade_accumulator *a = &p->hessians->accumulators[p->slot[layer]];
-    spade_status status = SPADE_OK;
+    spade_status status;
     if (a->capacity) {
-        int64_t size = spade_shape_size(shape);
-        if (a->row_count == a->capacity) { status = add_rows(device, a, p->scale, p->workspace); }
-        if (status == SPADE_OK) {
-            status = device->backend->copy(device, a->rows + a->row_count * a->columns, x, (size_t)size * sizeof *x);
-        }
-        a->row_count += size / a->columns;
+        status = device->backend->copy(device, a->arrived, x, (size_t)spade_shape_size(shape) * sizeof *x);
     } else {
         spade_patches patches = a->patches;
         patches.x = *shape;
-        status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->workspace);
+        status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->runner->scratch);
     }
     count_update(p, start);
     return status;
 }
 
+/* What arrived with a micro-batch of n waits for its update, and makes room for the next. */
+static spade_status queue_rows(pass *p, int64_t n)
+{
+    spade_device *device = p->context->device;
+    double start = spade_stage_clock(p->context);
+    for (int i = 0; i < p->hessians->count; i++) {
+        spade_accumulator *a = &p->hessians->accumulators[i];
+        if (!a->capacity) { continue; }
+        if (a->row_count == a->capacity) { SPADE_TRY(add_rows(device, a, p->scale, p->runner->scratch)); }
+        SPADE_TRY(device->backend->copy(device, a->rows + a->row_count * a->columns, a->arrived,
+                                        (size_t)(n * a->image_rows * a->columns) * sizeof(float)));
+        a->row_count += n * a->image_rows;
+    }
+    count_update(p, start);
+    return SPADE_OK;
+}
+
+static spade_status run_micro_batch(void *user)
+{
+    pass *p = user;
+    return spade_run_forward(p->running->plan, p->running->weights, NULL, NULL, tap, p, p->wanted);
+}
+
+/* Whole micro-batches are the same work again and again: on the runner's memory, the accumulators, with one scale. */
+static spade_status repeat_micro_batch(pass *p)
+{
+    uint64_t scale, key;
+    memcpy(&scale, &p->scale, sizeof scale);
+    key = p->runner->serial ^ spade_hash(&scale, sizeof scale, 0);
+    return spade_repeat_run(p->context->device, &p->hessians->repeat, key, run_micro_batch, p);
+}
+
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
 {
-    double start = spade_now(), augment = 0;
+    double start = spade_stage_clock(p->context), augment = 0;
     for (int64_t first = 0; first < n;) {
-        spade_plan *plan = n - first < spade_plan_batch(p->plan) ? p->last_plan : p->plan;
-        int64_t count = spade_plan_batch(plan);
-        double before = spade_now();
+        p->running = n - first < spade_plan_batch(p->runner->plan) ? p->last_runner : p->runner;
+        int64_t count = spade_plan_batch(p->running->plan);
+        double before = spade_stage_clock(p->context);
         spade_shape shape;
-        float *input = spade_plan_input(plan, &shape);
+        float *input = spade_plan_input(p->running->plan, &shape);
         SPADE_TRY(spade_batch_read_device(p->context, batch, first, count, shape.layout, input));
-        double seconds = spade_now() - before;
+        double seconds = spade_stage_clock(p->context) - before;
         augment += seconds;
         spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
-        SPADE_TRY(spade_run_forward(plan, p->weights, NULL, NULL, tap, p, p->wanted));
+        SPADE_TRY(p->running == p->runner ? repeat_micro_batch(p) : run_micro_batch(p));
+        SPADE_TRY(queue_rows(p, count));
         first += count;
         spade_report_progress(p->context, "hessian", (double)first, (double)n);
     }
     spade_device *device = p->context->device;
-    double waiting = spade_now();
+    double waiting = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
-        SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->workspace));
+        SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->runner->scratch));
     }
-    SPADE_TRY(device->backend->synchronize(device));
     count_update(p, waiting);
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
     spade_stage_done(p->context, SPADE_STAGE_FORWARD, p->hessians->forward_seconds - augment);
@@ -284,7 +366,8 @@ spade_status spade_hessian_accumulate(spade_context *context, const spade_model 
     *out = NULL;
     spade_batch_shape(batch, dims);
     SPADE_TRY(check_request(context, model, dims, layers, count));
-    spade_status status = open_pass(&p, dims, layers, count, precision);
+    const layer_list list = {layers, count, precision};
+    spade_status status = open_pass(&p, dims, &list);
     if (status == SPADE_OK) { status = run_pass(&p, batch, dims[0]); }
     close_pass(&p);
     if (status == SPADE_OK) {
@@ -301,15 +384,16 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
     pass p = {.context = context, .model = model};
     int64_t dims[4];
     spade_batch_shape(batch, dims);
-    uint64_t budget = context->budget, peak = context->peak, used = context->used;
+    const layer_list list = {layers, count, precision};
+    uint64_t budget = context->budget, peak = context->peak, in_use = spade_bytes_in_use(context);
     context->budget = UINT64_MAX;
-    context->peak = used;
-    spade_status status = open_pass(&p, dims, layers, count, precision);
-    *bytes = context->peak - used;
+    spade_status status = open_pass(&p, dims, &list);
+    *bytes = spade_bytes_in_use(context) - in_use;
     close_pass(&p);
-    spade_hessians_destroy(p.hessians);
+    spade_hessians_give(p.hessians);
     context->budget = budget;
     context->peak = peak;
+    while (context->used > budget && spade_standby_give_back(context)) {} /* what was made without a budget */
     return status;
 }
 

@@ -4,7 +4,7 @@
 #ifndef SPADE_HESSIAN_HESSIANS_H
 #define SPADE_HESSIAN_HESSIANS_H
 
-#include "graph/graph.h"
+#include "graph/runner.h"
 #include "spade/hessian.h"
 
 typedef struct spade_accumulator {
@@ -19,12 +19,19 @@ typedef struct spade_accumulator {
      * all traffic. */
     float *rows;
     int64_t row_count, capacity; /* capacity 0: updates are made at once */
+    int64_t image_rows;          /* of one variant */
+    float *arrived;              /* behind the rows: those of the micro-batch that is running, at the same place for all
+                                    so that a recording can write them */
 } spade_accumulator;
 
+/* Kept for the next image (ready.h), where spade_hessians_give says so. */
 struct spade_hessians {
+    spade_ready_item item;
     spade_context *context;
+    spade_precision precision;
     spade_accumulator *accumulators;
     int count;
+    spade_repeat repeat;                    /* a micro-batch: the forward pass and the updates */
     double forward_seconds, update_seconds; /* augmentation and forward passes; updates */
 };
 
@@ -41,6 +48,7 @@ int spade_hessian_source(const spade_graph *graph, const int *layers, int count,
 spade_status spade_hessian_order(spade_context *context, const spade_graph *graph, int *layers, int count);
 
 /* ---- hessian.c */
+void spade_hessians_give(spade_hessians *hessians); /* not needed any more, but may be again; NULL is fine */
 /* Bytes that one layer's update of a micro-batch needs, n variants in all. */
 size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision);
 /* The i-th layer's H of one group -> out, device memory [K, K], the upper triangle (column >= row) only. May be called

@@ -1,7 +1,7 @@
 /* driver.c - forward and backward passes over (class, point) pairs in micro-batches of a fixed size. */
 #include <math.h>
 
-#include "graph/overlay.h"
+#include "graph/runner.h"
 #include "interpret/methods.h"
 
 /* Buffers of one micro-batch, on the host. */
@@ -80,24 +80,22 @@ spade_status interpret_backward(const interpret_job *job, const spade_rules *rul
 {
     spade_context *context = job->context;
     spade_status status = SPADE_OK;
-    spade_weights *weights = NULL;
-    spade_plan *plan = NULL;
+    spade_runner *runner = NULL;
     batch_buffers buffers = {0};
     int64_t pairs = (int64_t)job->n * points->points;
     /* A method with one point per class gets one image a pass, so that it does not pay for a batch it cannot fill. */
     int64_t batch = points->points == 1 ? 1 : SPADE_MICRO_BATCH;
 
-    SPADE_GOTO(spade_weights_create(context, &job->model->graph, spade_overlay_of(job->trace), &weights));
-    SPADE_GOTO(spade_plan_create(context, &job->model->graph, batch, SPADE_PLAN_BACKWARD, &plan));
+    SPADE_GOTO(spade_runner_take(context, &job->model->graph, batch, SPADE_PLAN_BACKWARD, spade_overlay_of(job->trace),
+                                 &runner));
     SPADE_GOTO(buffers_create(job, batch, &buffers));
     for (int64_t first = 0; first < pairs; first += batch) {
         int64_t count = pairs - first < batch ? pairs - first : batch;
-        SPADE_GOTO(run_batch(job, rules, points, plan, weights, &buffers, first, count));
+        SPADE_GOTO(run_batch(job, rules, points, runner->plan, runner->weights, &buffers, first, count));
         spade_report_progress(context, spade_method_name(job->options->method), (double)(first + count), (double)pairs);
     }
 done:
     spade_free_bytes(context, buffers.memory, buffers.bytes);
-    spade_plan_destroy(plan);
-    spade_weights_destroy(weights);
+    spade_runner_give(runner);
     return status;
 }

@@ -2,7 +2,8 @@
  * picture_load.c - pictures through spade-decode, a helper process each (decode_worker.c says why).
  *
  * Helpers are started with posix_spawn, never fork: after OpenMP or CUDA a forked process is not safe. As many run at
- * once as the context has threads; one poll loop drains their pipes.
+ * once as the context has threads; one poll loop drains their pipes. A helper whose pipe nobody drains yet decodes all
+ * the same, and waits with the pixels.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "spade/picture.h"
+#include "io/decoding.h"
 
 enum { MAX_SIDE = 16384, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
 enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
@@ -34,6 +35,19 @@ typedef struct helper {
     size_t reason_length;
     bool bad_output, out_of_memory, timed_out;
 } helper;
+
+struct spade_decoding {
+    spade_context *context;
+    const char *const *paths;
+    int count, next, running; /* files; the first that has had no helper yet; helpers at work */
+    spade_picture *pictures;
+    spade_status *statuses;
+    char **messages;
+    size_t held; /* bytes of the pixels that came so far */
+    int slots;
+    helper helpers[MAX_HELPERS];
+    char program[4200];
+};
 
 static void close_fd(int *fd)
 {
@@ -169,7 +183,7 @@ done:
 }
 
 /* The header is complete: believe nothing of it, then make room for the pixels. */
-static void accept_header(spade_context *context, helper *h)
+static void accept_header(spade_decoding *d, helper *h)
 {
     uint64_t width = h->header[1], height = h->header[2];
     if (memcmp(h->header, "SPD1", 4) != 0 || width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE ||
@@ -178,15 +192,16 @@ static void accept_header(spade_context *context, helper *h)
         return;
     }
     size_t bytes = (size_t)(width * height * 3);
-    if (bytes > spade_budget_left(context) || !(h->rgb = malloc(bytes))) {
+    if (d->held + bytes > spade_budget_left(d->context) || !(h->rgb = malloc(bytes))) {
         h->out_of_memory = true;
         return;
     }
+    d->held += bytes;
     h->expected = HEADER_BYTES + bytes;
 }
 
 /* Read what is there; closes the pipe at its end or when nothing more is wanted. */
-static void drain_out(spade_context *context, helper *h)
+static void drain_out(spade_decoding *d, helper *h)
 {
     uint8_t extra;
     void *to = &extra;
@@ -206,7 +221,7 @@ static void drain_out(spade_context *context, helper *h)
     }
     h->received += (size_t)n;
     if (h->received > h->expected) { h->bad_output = true; }
-    if (h->received == HEADER_BYTES && !h->rgb) { accept_header(context, h); }
+    if (h->received == HEADER_BYTES && !h->rgb) { accept_header(d, h); }
     if (h->bad_output || h->out_of_memory) { close_fd(&h->out); }
 }
 
@@ -226,18 +241,26 @@ static void drain_error(helper *h)
     h->reason[h->reason_length] = '\0';
 }
 
-/* Both pipes are closed (or the time is up): reap the helper, turn what it did into a picture or one line. */
-static spade_status finish_helper(spade_context *context, helper *h, const char *path, spade_picture *out)
+/* Wait for a helper's end; how it ended. 0, where the program ignores its children: then the output alone tells. */
+static int reap(pid_t pid)
 {
     int code = 0;
     pid_t reaped;
+    do {
+        reaped = waitpid(pid, &code, 0);
+    } while (reaped < 0 && errno == EINTR);
+    return reaped < 0 ? 0 : code;
+}
+
+/* Both pipes are closed (or the time is up): reap the helper, turn what it did into a picture or one line. */
+static spade_status finish_helper(spade_decoding *d, helper *h)
+{
+    spade_context *context = d->context;
+    const char *path = d->paths[h->index];
     close_fd(&h->out);
     close_fd(&h->error);
     if (h->timed_out || h->bad_output || h->out_of_memory) { kill(h->pid, SIGKILL); }
-    do {
-        reaped = waitpid(h->pid, &code, 0);
-    } while (reaped < 0 && errno == EINTR);
-    if (reaped < 0) { code = 0; } /* the program ignores its children: judge by the output alone */
+    int code = reap(h->pid);
     bool complete = h->rgb && h->received == h->expected;
     spade_status status = SPADE_OK;
     if (h->timed_out || (WIFSIGNALED(code) && WTERMSIG(code) == SIGXCPU)) {
@@ -255,8 +278,10 @@ static spade_status finish_helper(spade_context *context, helper *h, const char 
                             h->reason_length ? h->reason : "the picture decoder failed");
     }
     if (status != SPADE_OK) {
+        d->held -= h->rgb ? h->expected - HEADER_BYTES : 0;
         free(h->rgb);
     } else {
+        spade_picture *out = &d->pictures[h->index];
         *out = (spade_picture){h->header[2], h->header[1], h->rgb, (h->header[3] & FLAG_EXIF_ROTATED) != 0};
         if (out->exif_rotated) { spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored", path); }
         if (h->header[3] & FLAG_GREY_CLIPPED) {
@@ -269,14 +294,14 @@ static spade_status finish_helper(spade_context *context, helper *h, const char 
 }
 
 /* Wait until one of the helpers has something, at most until the first of them runs out of time. */
-static void poll_helpers(spade_context *context, helper *helpers, int n)
+static void poll_helpers(spade_decoding *d)
 {
     struct pollfd fds[2 * MAX_HELPERS];
     helper *owners[2 * MAX_HELPERS];
     int count = 0;
     double now = spade_now(), wait = MAX_SECONDS;
-    for (int i = 0; i < n; i++) {
-        helper *h = &helpers[i];
+    for (int i = 0; i < d->slots; i++) {
+        helper *h = &d->helpers[i];
         if (h->index < 0) { continue; }
         double left = h->started + MAX_SECONDS - now;
         wait = left < wait ? left : wait;
@@ -289,58 +314,102 @@ static void poll_helpers(spade_context *context, helper *helpers, int n)
         if (fds[i].fd == owners[i]->error) {
             drain_error(owners[i]);
         } else {
-            drain_out(context, owners[i]);
+            drain_out(d, owners[i]);
         }
     }
     now = spade_now();
-    for (int i = 0; i < n; i++) {
-        if (helpers[i].index >= 0 && now - helpers[i].started > MAX_SECONDS) { helpers[i].timed_out = true; }
+    for (int i = 0; i < d->slots; i++) {
+        if (d->helpers[i].index >= 0 && now - d->helpers[i].started > MAX_SECONDS) { d->helpers[i].timed_out = true; }
     }
 }
 
-static void record(spade_context *context, spade_status status, int i, spade_status *statuses, char **messages)
+static void record(spade_decoding *d, spade_status status, int i)
 {
-    statuses[i] = status;
-    messages[i] = status == SPADE_OK ? NULL : strdup(context->message);
+    d->statuses[i] = status;
+    d->messages[i] = status == SPADE_OK ? NULL : strdup(d->context->message);
+}
+
+/* Helpers for the next files, as far as there are idle slots. */
+static void start_helpers(spade_decoding *d)
+{
+    for (int i = 0; i < d->slots && d->next < d->count; i++) {
+        while (d->helpers[i].index < 0 && d->next < d->count) {
+            int index = d->next++;
+            spade_status status = start_helper(d->context, d->program, d->paths[index], index, &d->helpers[i]);
+            if (status != SPADE_OK) { record(d, status, index); }
+            d->running += status == SPADE_OK;
+        }
+    }
+}
+
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, int n, spade_picture *out,
+                                  spade_status *statuses, char **messages, spade_decoding **decoding)
+{
+    spade_decoding *d = *decoding = calloc(1, sizeof *d);
+    spade_status status = d ? find_helper(context, d->program, sizeof d->program)
+                            : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: decoding of %d pictures", n);
+    for (int i = 0; i < n; i++) {
+        out[i] = (spade_picture){0};
+        statuses[i] = status == SPADE_OK ? SPADE_ERROR_INTERNAL : status;
+        messages[i] = status == SPADE_OK ? NULL : strdup(context->message);
+    }
+    if (status != SPADE_OK) {
+        free(d);
+        *decoding = NULL;
+        return status;
+    }
+    d->context = context;
+    d->paths = paths;
+    d->count = n;
+    d->pictures = out;
+    d->statuses = statuses;
+    d->messages = messages;
+    d->slots = context->threads < MAX_HELPERS ? context->threads : MAX_HELPERS;
+    for (int i = 0; i < d->slots; i++) { d->helpers[i] = (helper){.index = -1, .out = -1, .error = -1}; }
+    start_helpers(d);
+    return SPADE_OK;
+}
+
+void spade_decoding_finish(spade_decoding *d)
+{
+    double now = spade_now();
+    for (int i = 0; i < d->slots; i++) { d->helpers[i].started = now; } /* that nobody came for it is not its time */
+    while (d->running > 0 || d->next < d->count) {
+        start_helpers(d);
+        if (d->running == 0) { continue; }
+        poll_helpers(d);
+        for (int i = 0; i < d->slots; i++) {
+            helper *h = &d->helpers[i];
+            if (h->index < 0 || (!h->timed_out && (h->out >= 0 || h->error >= 0))) { continue; }
+            int index = h->index;
+            record(d, finish_helper(d, h), index);
+            d->running--;
+        }
+    }
+}
+
+void spade_decoding_destroy(spade_decoding *d)
+{
+    if (!d) { return; }
+    for (int i = 0; i < d->slots; i++) {
+        helper *h = &d->helpers[i];
+        if (h->index < 0) { continue; }
+        kill(h->pid, SIGKILL);
+        reap(h->pid);
+        close_fd(&h->out);
+        close_fd(&h->error);
+        free(h->rgb);
+    }
+    free(d);
 }
 
 spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n, spade_picture *out,
                                      spade_status *statuses, char **messages)
 {
-    char program[4200];
-    helper helpers[MAX_HELPERS];
-    int slots = context->threads < MAX_HELPERS ? context->threads : MAX_HELPERS;
-    int next = 0, running = 0;
-    for (int i = 0; i < n; i++) {
-        out[i] = (spade_picture){0};
-        statuses[i] = SPADE_ERROR_INTERNAL;
-        messages[i] = NULL;
-    }
-    slots = slots < 1 ? 1 : slots;
-    for (int i = 0; i < slots; i++) { helpers[i] = (helper){.index = -1, .out = -1, .error = -1}; }
-    spade_status status = find_helper(context, program, sizeof program);
-    if (status != SPADE_OK) {
-        for (int i = 0; i < n; i++) { record(context, status, i, statuses, messages); }
-        return status;
-    }
-    while (next < n || running > 0) {
-        for (int i = 0; i < slots && next < n; i++) {
-            if (helpers[i].index >= 0) { continue; }
-            status = start_helper(context, program, paths[next], next, &helpers[i]);
-            if (status != SPADE_OK) { record(context, status, next, statuses, messages); }
-            running += status == SPADE_OK;
-            next++;
-        }
-        if (running == 0) { continue; }
-        poll_helpers(context, helpers, slots);
-        for (int i = 0; i < slots; i++) {
-            helper *h = &helpers[i];
-            if (h->index < 0 || (!h->timed_out && (h->out >= 0 || h->error >= 0))) { continue; }
-            int index = h->index;
-            record(context, finish_helper(context, h, paths[index], &out[index]), index, statuses, messages);
-            running--;
-        }
-    }
+    spade_decoding *decoding;
+    SPADE_TRY(spade_decoding_begin(context, paths, n, out, statuses, messages, &decoding));
+    spade_decoding_finish(decoding);
+    spade_decoding_destroy(decoding);
     return SPADE_OK;
 }
 

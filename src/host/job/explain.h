@@ -53,7 +53,8 @@ void class_names_clear(class_names *names);
 /* Name of a class, or its number in buffer (at least 32 bytes). */
 const char *class_name(const class_names *names, int64_t index, char *buffer);
 
-/* ---- explain_input.c: everything about one input except the files of the whole job */
+typedef struct report report;
+
 typedef struct explain_job {
     spade_context *context;
     const spade_explain_request *request;
@@ -64,11 +65,27 @@ typedef struct explain_job {
     spade_array batch; /* --batch, or empty */
     int64_t outputs;
     double map_share; /* of an input's time, the rest is the trace's */
+    /* what becomes of the inputs, in their order */
+    json_t *results, *failed;
+    report *page;
+    spade_job_outcome *outcome;
 } explain_job;
 
-/* from..to: share of the whole job. */
-spade_status explain_input(explain_job *job, spade_sample *sample, const spade_input *input, double from, double to,
+/* ---- explain_group.c: all inputs, a few at a time */
+enum { EXPLAIN_MOST_IN_FLIGHT = 64 };
+spade_status explain_groups(explain_job *job, const spade_inputs *inputs);
+
+/*
+ * ---- explain_input.c: everything about one input except the files of the whole job, in three steps: the dense
+ * network's scores; where a trace is wanted, the variants and, with those of other inputs, the traces; trace scores,
+ * maps and files. *out is released by the caller, also after a failure.
+ */
+spade_status explain_dense(explain_job *job, const spade_sample *sample, const spade_input *input,
                            explained_input *out);
+spade_status explain_variants(explain_job *job, const spade_sample *sample, spade_batch **out);
+/* trace: NULL where none is wanted; shared: it was found with others. from..to: share of the whole job. */
+spade_status explain_maps(explain_job *job, const spade_sample *sample, const spade_trace *trace, bool shared,
+                          double from, double to, explained_input *out);
 void explained_input_clear(explained_input *explained);
 
 /* ---- explain_json.c: an explained input as it stands in results.json */
@@ -81,7 +98,6 @@ typedef struct time_estimate {
 spade_status estimate_time(explain_job *job, const float *input, time_estimate *out);
 
 /* ---- report.c: the HTML page, written input by input so that memory does not grow with their number */
-typedef struct report report;
 spade_status report_open(const explain_job *job, report **out);
 spade_status report_add(report *page, const explained_input *explained);
 void report_add_failure(report *page, const char *message);

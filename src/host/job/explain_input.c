@@ -62,30 +62,29 @@ static spade_status run_forward(explain_job *job, const spade_trace *trace, cons
 }
 
 /* ---- trace */
-static spade_status find_trace(explain_job *job, const spade_sample *sample, explained_input *out, spade_trace **trace)
+spade_status explain_variants(explain_job *job, const spade_sample *sample, spade_batch **out)
 {
-    spade_context *context = job->context;
-    const spade_settings *settings = job->request->settings;
-    spade_batch *batch = NULL;
-    spade_status status;
-    if (job->batch.data) {
-        const int64_t *dims = job->batch.dims;
-        status = spade_batch_from_array(context, job->batch.data, dims[0], dims[1], dims[2], dims[3], &batch);
-    } else {
-        status = spade_sample_batch(context, sample, &job->preprocess, &settings->augment, &batch);
-    }
-    if (status == SPADE_OK) { status = spade_trace_create(context, job->model, batch, &settings->trace, trace); }
-    spade_batch_destroy(batch);
-    if (status != SPADE_OK) { return status; }
-    spade_trace_seconds(*trace, out->trace_seconds);
+    const spade_augment_options *augment = &job->request->settings->augment;
+    const int64_t *dims = job->batch.dims;
+    if (!job->batch.data) { return spade_sample_batch(job->context, sample, &job->preprocess, augment, out); }
+    return spade_batch_from_array(job->context, job->batch.data, dims[0], dims[1], dims[2], dims[3], out);
+}
+
+/* Zeros and seconds. Solving several traces takes its time for all of them at once: what is this one's part of that,
+ * its layers know. */
+static void describe_trace(const explain_job *job, const spade_trace *trace, bool shared, explained_input *out)
+{
+    double solve = 0;
+    spade_trace_seconds(trace, out->trace_seconds);
     for (int i = 0; i < spade_model_layer_count(job->model); i++) {
         spade_trace_layer layer;
-        spade_trace_layer_info(*trace, i, &layer);
+        spade_trace_layer_info(trace, i, &layer);
         if (!layer.solved) { continue; }
         out->zeros += layer.zeros;
         out->weights += layer.weights;
+        if (!layer.resumed) { solve += layer.seconds; }
     }
-    return SPADE_OK;
+    if (shared) { out->trace_seconds[2] = solve; }
 }
 
 /* ---- files */
@@ -173,10 +172,10 @@ done:
     return status;
 }
 
-/* One method, every class, both networks. classes [n]; pairs [n] of this method. */
+/* One method, every class, both networks. classes [n]; pairs [n] of this method; from..to: share of the whole job. */
 static spade_status run_method(explain_job *job, const spade_sample *sample, const spade_trace *trace,
-                               spade_method method, const int64_t *classes, int n, explained_input *out,
-                               explained_pair *pairs)
+                               spade_method method, const int64_t *classes, int n, double from, double to,
+                               explained_input *out, explained_pair *pairs)
 {
     const spade_explain_request *request = job->request;
     const spade_settings *settings = request->settings;
@@ -198,7 +197,9 @@ static spade_status run_method(explain_job *job, const spade_sample *sample, con
     float *maps[NETWORKS] = {memory, (float *)memory + n * size};
     for (int network = 0; network < NETWORKS; network++) {
         if (!wanted[network]) { continue; }
-        double start = spade_now();
+        double start = spade_now(), half = wanted[DENSE] && wanted[TRACE] ? (to - from) / 2 : 0;
+        spade_job_phase(job->events, spade_method_name(method), network == TRACE ? from + half : from,
+                        network == TRACE ? to : to - half);
         SPADE_GOTO(spade_interpret(job->context, job->model, network == TRACE ? trace : NULL, &options, sample->input,
                                    classes, n, maps[network], deltas));
         out->map_seconds[network] += spade_now() - start;
@@ -235,42 +236,42 @@ static spade_status run_methods(explain_job *job, const spade_sample *sample, co
             }
         }
         double step = (to - from) / settings->method_count;
-        spade_job_phase(job->events, spade_method_name(method), from + step * m, from + step * (m + 1));
-        SPADE_TRY(run_method(job, sample, trace, method, classes, n, out, out->pairs + m * n));
+        SPADE_TRY(run_method(job, sample, trace, method, classes, n, from + step * m, from + step * (m + 1), out,
+                             out->pairs + m * n));
     }
     return SPADE_OK;
 }
 
-spade_status explain_input(explain_job *job, spade_sample *sample, const spade_input *input, double from, double to,
-                           explained_input *out)
+/* ---- the steps */
+
+spade_status explain_dense(explain_job *job, const spade_sample *sample, const spade_input *input, explained_input *out)
 {
-    spade_context *context = job->context;
-    spade_status status = SPADE_OK;
-    spade_trace *trace = NULL;
-    char *folder = NULL;
-    double middle = to - (to - from) * job->map_share;
     *out = (explained_input){.input = input, .outputs = job->outputs};
     out->logits = calloc((size_t)job->outputs * NETWORKS, sizeof *out->logits);
     out->scores = calloc((size_t)job->outputs * NETWORKS, sizeof *out->scores);
-    if (!out->logits || !out->scores) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
+    if (!out->logits || !out->scores) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    return run_forward(job, NULL, sample->input, DENSE, out);
+}
 
-    SPADE_GOTO(run_forward(job, NULL, sample->input, DENSE, out));
-    if (job->request->trace) {
-        spade_job_phase(job->events, "trace", from, middle);
-        SPADE_GOTO(find_trace(job, sample, out, &trace));
+spade_status explain_maps(explain_job *job, const spade_sample *sample, const spade_trace *trace, bool shared,
+                          double from, double to, explained_input *out)
+{
+    spade_context *context = job->context;
+    spade_status status = SPADE_OK;
+    char *folder = NULL;
+    if (trace) {
+        describe_trace(job, trace, shared, out);
         SPADE_GOTO(run_forward(job, trace, sample->input, TRACE, out));
     }
-    SPADE_GOTO(join(context, job->request->output, input->name, &folder));
+    SPADE_GOTO(join(context, job->request->output, out->input->name, &folder));
     SPADE_GOTO(make_folder(context, folder));
-    if (asprintf(&out->picture, "%s/input.png", input->name) < 0) {
+    if (asprintf(&out->picture, "%s/input.png", out->input->name) < 0) {
         out->picture = NULL;
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"));
     }
     SPADE_GOTO(save_picture(job, &sample->shown, out->picture, &out->png, &out->png_size));
-    SPADE_GOTO(run_methods(job, sample, trace, job->request->trace ? middle : from, to, out));
+    SPADE_GOTO(run_methods(job, sample, trace, from, to, out));
 done:
-    spade_trace_destroy(trace);
     free(folder);
-    if (status != SPADE_OK) { explained_input_clear(out); }
     return status;
 }

@@ -35,6 +35,8 @@ typedef struct spade_explain_request {
     const char *labels; /* class names, one a line, or NULL */
     const char *output; /* folder, made if it is not there */
     bool dense, trace;  /* maps of which networks */
+    int in_flight;      /* inputs whose traces are found together, 64 at most; 0: as many as pay on the device. Results
+                           do not depend on it. */
     const spade_settings *settings;
 } spade_explain_request;
 

@@ -73,7 +73,9 @@ static spade_status open_input(spade_context *context, const spade_trace_request
                                const spade_preprocess *preprocess, spade_sample *sample, spade_batch **batch)
 {
     spade_inputs inputs = {0};
-    char *path = (char *)(uintptr_t)request->input;
+    spade_reader reader = {.context = context, .preprocess = preprocess};
+    spade_status loaded;
+    char *message = NULL, *path = (char *)(uintptr_t)request->input;
     SPADE_TRY(spade_inputs_collect(context, &path, 1, 3, preprocess->height, preprocess->width, &inputs));
     spade_status status = SPADE_OK;
     if (inputs.items[0].error) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s", inputs.items[0].error)); }
@@ -81,10 +83,13 @@ static spade_status open_input(spade_context *context, const spade_trace_request
         SPADE_GOTO(
             spade_fail(context, SPADE_ERROR_INPUT, "%s: holds %d inputs; a trace is of one", path, inputs.count));
     }
-    SPADE_GOTO(spade_sample_load(context, preprocess, &inputs.items[0], NULL, sample));
+    SPADE_GOTO(spade_reader_load(&reader, inputs.items, 1, sample, &loaded, &message));
+    if (loaded != SPADE_OK) { SPADE_GOTO(spade_fail(context, loaded, "%s", message ? message : "out of memory")); }
     SPADE_GOTO(spade_sample_batch(context, sample, preprocess, &request->settings->augment, batch));
 done:
+    spade_reader_close(&reader);
     spade_inputs_clear(&inputs);
+    free(message);
     return status;
 }
 

@@ -182,7 +182,7 @@ static spade_status load_member(const spade_exact_call *call, const member *m)
     double *h = m->hessian.host, *w = m->w.host;
     const double *source = p->hessian;
     if (!source) { /* the inverse comes later: its place serves */
-        SPADE_TRY(call->fetch(call->user, m->index, m->inverse.device));
+        SPADE_TRY(call->client->fetch(call->client->user, m->index, m->inverse.device));
         SPADE_TRY(download(context, &m->inverse));
         source = m->inverse.host;
     }
@@ -253,7 +253,7 @@ static spade_status invert_pool(pool *l)
     spade_device *device = context->device;
     size_t each = inverse_bytes(device, l->members[0].problem->columns), bytes = each * (size_t)l->n;
     char *workspace = NULL;
-    double start = spade_now();
+    double start = spade_stage_clock(context);
     spade_factor_args *args = calloc((unsigned)l->n, sizeof *args);
     if (!args) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d factors", l->n); }
     spade_status status = SPADE_OK;
@@ -272,7 +272,7 @@ static spade_status invert_pool(pool *l)
         good = good && args[i].status == SPADE_OK;
     }
     if (good) { SPADE_GOTO(device->backend->inverse(device, args, l->n)); }
-    spade_stage_done(context, SPADE_STAGE_FACTOR, spade_now() - start);
+    spade_stage_done(context, SPADE_STAGE_FACTOR, spade_stage_clock(context) - start);
 done:
     if (workspace) { device->backend->free(device, workspace, bytes); }
     free(args);
@@ -324,7 +324,7 @@ static spade_status run_rows(const pool *l, row_operation operation, double (*wo
     spade_exact_args *args = calloc((unsigned)l->n, sizeof *args);
     int *owner = calloc((unsigned)l->n, sizeof *owner), i = 0;
     int64_t first = 0, lanes = device->backend->exact_lanes(device);
-    double start = spade_now();
+    double start = spade_stage_clock(call->context);
     spade_status status = SPADE_OK;
     if (!args || !owner) { SPADE_GOTO(spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of rows")); }
     while (i < l->n) {
@@ -352,7 +352,7 @@ static spade_status run_rows(const pool *l, row_operation operation, double (*wo
         call->work_done += work;
         spade_report_progress(call->context, "solve", call->work_done, call->work_total);
     }
-    spade_stage_done(call->context, SPADE_STAGE_SWEEP, spade_now() - start);
+    spade_stage_done(call->context, SPADE_STAGE_SWEEP, spade_stage_clock(call->context) - start);
 done:
     free(args);
     free(owner);
@@ -525,7 +525,9 @@ spade_status spade_solve_exact(spade_exact_call *call)
         for (int m = 0; m < l.n && status == SPADE_OK; m++) {
             spade_problem *p = l.members[m].problem;
             p->seconds = seconds * (double)p->rows / rows;
-            if (call->done && p->status == SPADE_OK) { call->done(call->user, l.members[m].index); }
+            if (call->client->done && p->status == SPADE_OK) {
+                call->client->done(call->client->user, l.members[m].index);
+            }
         }
         close_pool(&l);
         SPADE_TRY(status);

@@ -19,10 +19,10 @@ spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int
         args[count++] = (spade_factor_args){
             .k = flight[i].problem->columns, .hessian = flight[i].hessian, .workspace = flight[i].workspace};
     }
-    double start = spade_now();
+    double start = spade_stage_clock(device->context);
     spade_status status = device->backend->factor(device, args, count);
     if (status == SPADE_OK) { status = device->backend->synchronize(device); }
-    spade_stage_done(device->context, SPADE_STAGE_FACTOR, spade_now() - start);
+    spade_stage_done(device->context, SPADE_STAGE_FACTOR, spade_stage_clock(device->context) - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (is_fast(&flight[i])) { flight[i].problem->status = args[at++].status; }
     }
@@ -50,10 +50,10 @@ spade_status spade_solve_sweep(spade_device *device, const spade_solve_options *
                                            .sparse = v->sparse,
                                            .workspace = v->workspace};
     }
-    double start = spade_now();
+    double start = spade_stage_clock(device->context);
     spade_status status = device->backend->sweep(device, args, count);
     if (status == SPADE_OK) { status = device->backend->synchronize(device); }
-    spade_stage_done(device->context, SPADE_STAGE_SWEEP, spade_now() - start);
+    spade_stage_done(device->context, SPADE_STAGE_SWEEP, spade_stage_clock(device->context) - start);
     for (int i = 0, at = 0; status == SPADE_OK && i < n; i++) {
         if (is_fast(&flight[i]) && flight[i].solution) { flight[i].solution->loss = args[at++].loss; }
     }

@@ -78,6 +78,8 @@ static spade_status open_problem(spade_schedule *s, int index, char *base, spade
     *v = (spade_solving){.problem = p, .index = index, .block = spade_problem_block(p)};
     v->blocks = (p->columns + v->block - 1) / v->block;
     lay_out(s->device, s->options, p, base, v);
+    v->in_place = s->device->backend->host_memory || (s->client->weights && p->solver == SPADE_SOLVER_FAST);
+    if (s->client->weights) { v->dense = s->client->weights(s->client->user, index); }
     v->prune = malloc((size_t)v->blocks * sizeof *v->prune);
     if (!v->prune) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's blocks"); }
     if (p->solver != SPADE_SOLVER_FAST) {
@@ -100,9 +102,9 @@ static spade_status load(const spade_schedule *s, spade_solving *flight, int n)
         if (p->hessian) {
             SPADE_TRY(backend->upload(s->device, v->hessian, p->hessian, k * k * sizeof(double)));
         } else {
-            SPADE_TRY(s->fetch(s->user, v->index, v->hessian));
+            SPADE_TRY(s->client->fetch(s->client->user, v->index, v->hessian));
         }
-        if (v->dense != p->dense) {
+        if (!v->in_place) {
             SPADE_TRY(backend->upload(s->device, (float *)(uintptr_t)v->dense, p->dense,
                                       (size_t)p->rows * k * sizeof(float)));
         }
@@ -138,7 +140,7 @@ static void begin_solution(const spade_schedule *s, spade_solving *v, int round)
         return;
     }
     v->solution = &p->solutions[round];
-    if (s->device->backend->host_memory) { v->sparse = v->solution->sparse; }
+    if (v->in_place) { v->sparse = v->solution->sparse; }
     spade_solve_counts(p, v->solution->sparsity, s->options->count, v->block, v->prune);
 }
 
@@ -158,9 +160,9 @@ static void count_zeros(spade_solving *v)
 static spade_status finish_round(const spade_schedule *s, spade_solving *flight, int n)
 {
     const spade_backend *backend = s->device->backend;
-    for (int i = 0; i < n && !backend->host_memory; i++) {
+    for (int i = 0; i < n; i++) {
         const spade_solving *v = &flight[i];
-        if (!v->solution || v->problem->solver != SPADE_SOLVER_FAST) { continue; }
+        if (v->in_place || !v->solution || v->problem->solver != SPADE_SOLVER_FAST) { continue; }
         SPADE_TRY(backend->download(s->device, v->solution->sparse, v->sparse,
                                     (size_t)(v->problem->rows * v->problem->columns) * sizeof(float)));
     }
@@ -206,8 +208,8 @@ spade_status spade_flight_run(spade_schedule *s, int first, int n)
         spade_problem *p = flight[i].problem;
         p->seconds = (spade_now() - start) * spade_problem_work(p) / work;
     }
-    for (int i = 0; s->done && i < n; i++) {
-        if (flight[i].problem->status == SPADE_OK) { s->done(s->user, flight[i].index); }
+    for (int i = 0; s->client->done && i < n; i++) {
+        if (flight[i].problem->status == SPADE_OK) { s->client->done(s->client->user, flight[i].index); }
     }
     s->work_done += work;
     spade_report_progress(s->context, "solve", s->work_done, s->work_total);

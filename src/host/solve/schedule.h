@@ -10,12 +10,22 @@
 /* Where a problem has no `hessian`: write it to device memory [K, K], at least the upper triangle (column >= row). */
 typedef spade_status (*spade_solve_fetch_fn)(void *user, int problem, double *device_hessian);
 
+/* The dense weights of a problem in device memory. */
+typedef const float *(*spade_solve_weights_fn)(void *user, int problem);
+
 /* A problem has its solutions: called once for each whose status is SPADE_OK, from the calling thread. */
 typedef void (*spade_solve_done_fn)(void *user, int problem);
 
-/* fetch, done: may be NULL */
-spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, spade_solve_done_fn done, void *user);
+/* Who solves within the pipeline; everything may be NULL. */
+typedef struct spade_solve_client {
+    spade_solve_fetch_fn fetch;
+    /* then `sparse` of the fast solver's solutions is device memory too, and no sparsity is 0 */
+    spade_solve_weights_fn weights;
+    spade_solve_done_fn done;
+    void *user;
+} spade_solve_client;
+spade_status spade_solve_for(const spade_solve_client *client, spade_context *context,
+                             const spade_solve_options *options, spade_problem *problems, int count);
 
 /* A call of spade_solve. */
 typedef struct spade_schedule {
@@ -25,9 +35,7 @@ typedef struct spade_schedule {
     spade_problem *problems;
     int *order; /* indices of the problems that fly: largest first; not the exact solver's */
     int count;
-    spade_solve_fetch_fn fetch; /* may be NULL */
-    spade_solve_done_fn done;   /* may be NULL */
-    void *user;
+    const spade_solve_client *client;
     void *arena; /* device: the memory of a flight, used again by the next one */
     size_t arena_bytes;
     double work_total, work_done; /* for progress */
@@ -42,8 +50,9 @@ typedef struct spade_solving {
     int64_t *prune;           /* [blocks], of the solution at hand */
     double *hessian;          /* device [K, K]: conditioned, then V */
     uint8_t *dead;            /* device [K] */
-    const float *dense;       /* device [R, K] */
-    float *sparse;            /* device [R, K]; may be `dense`, and the caller's memory where the host reaches it */
+    const float *dense;       /* device [R, K]; the caller's where it is there already */
+    bool in_place;            /* both are the caller's */
+    float *sparse;            /* device [R, K]; may be `dense`, and the caller's memory where that is the device's */
     void *workspace;          /* device: of the factor, then of the sweep; of a baseline */
     void *host;               /* scratch of a baseline */
     size_t host_bytes;
@@ -81,9 +90,7 @@ typedef struct spade_exact_call {
     const spade_solve_options *options;
     spade_problem *problems;
     int count;
-    spade_solve_fetch_fn fetch; /* may be NULL */
-    spade_solve_done_fn done;   /* may be NULL */
-    void *user;
+    const spade_solve_client *client;
     double work_total, work_done; /* for progress */
 } spade_exact_call;
 spade_status spade_solve_exact(spade_exact_call *call);

@@ -42,7 +42,7 @@ static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_
  * small ones do together. Another device solves all at once, each in a corner of it, but need not give all its memory
  * to that.
  */
-static const uint64_t DEVICE_FLIGHT = (uint64_t)4 << 30;
+static const uint64_t DEVICE_FLIGHT = (uint64_t)8 << 30;
 
 static uint64_t flight_limit(const spade_schedule *s)
 {
@@ -97,9 +97,7 @@ static spade_status run_exact(const spade_schedule *s, int count)
                              .options = s->options,
                              .problems = s->problems,
                              .count = count,
-                             .fetch = s->fetch,
-                             .done = s->done,
-                             .user = s->user,
+                             .client = s->client,
                              .work_total = s->work_total,
                              .work_done = s->work_done};
     return spade_solve_exact(&call);
@@ -187,16 +185,11 @@ static spade_status first_failure(spade_context *context, const spade_problem *p
     return SPADE_OK;
 }
 
-spade_status spade_solve_fetched(spade_context *context, const spade_solve_options *options, spade_problem *problems,
-                                 int count, spade_solve_fetch_fn fetch, spade_solve_done_fn done, void *user)
+spade_status spade_solve_for(const spade_solve_client *client, spade_context *context,
+                             const spade_solve_options *options, spade_problem *problems, int count)
 {
-    spade_schedule s = {.context = context,
-                        .device = context->device,
-                        .options = options,
-                        .problems = problems,
-                        .fetch = fetch,
-                        .done = done,
-                        .user = user};
+    spade_schedule s = {
+        .context = context, .device = context->device, .options = options, .problems = problems, .client = client};
     if (!(options->damping >= 0 && isfinite(options->damping))) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
     }
@@ -204,7 +197,7 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown count %d or precision %d", (int)options->count,
                           (int)options->sweep);
     }
-    for (int i = 0; i < count; i++) { SPADE_TRY(check_problem(context, &problems[i], i, fetch != NULL)); }
+    for (int i = 0; i < count; i++) { SPADE_TRY(check_problem(context, &problems[i], i, client->fetch != NULL)); }
     s.order = malloc(((size_t)count + 1) * sizeof *s.order);
     if (!s.order) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", count); }
     for (int i = 0; i < count; i++) {
@@ -214,7 +207,7 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
             for (int k = 0; k < problems[i].solution_count; k++) {
                 spade_solve_keep(&problems[i], &problems[i].solutions[k]);
             }
-            if (done) { done(user, i); }
+            if (client->done) { client->done(client->user, i); }
             continue;
         }
         s.work_total += spade_problem_work(&problems[i]);
@@ -229,5 +222,6 @@ spade_status spade_solve_fetched(spade_context *context, const spade_solve_optio
 
 spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count)
 {
-    return spade_solve_fetched(context, options, problems, count, NULL, NULL, NULL);
+    const spade_solve_client nobody = {0};
+    return spade_solve_for(&nobody, context, options, problems, count);
 }

@@ -120,13 +120,13 @@ uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_mo
     return spade_hash(numbers, sizeof numbers, spade_hash(whole, sizeof whole, checkpoint->sample[0]));
 }
 
-/* What cannot be in a file's name becomes '_', and the node's number tells apart what then looks alike. malloc'ed,
- * NULL: out of memory. */
-static char *layer_path(const spade_checkpoint *checkpoint, const spade_layer *layer)
+/* What cannot be in a file's name becomes '_'; the key tells apart what then looks alike. malloc'ed, NULL: out of
+ * memory. */
+static char *layer_path(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key)
 {
     char *path = NULL;
-    if (asprintf(&path, "%s/%016llx-%d-%.200s.layer", checkpoint->folder, (unsigned long long)checkpoint->sample[0],
-                 layer->node, layer->name) < 0) {
+    if (asprintf(&path, "%s/%016llx-%016llx-%.180s.layer", checkpoint->folder,
+                 (unsigned long long)checkpoint->sample[0], (unsigned long long)key, layer->name) < 0) {
         return NULL;
     }
     for (char *at = path + strlen(checkpoint->folder) + 1; *at; at++) {
@@ -153,7 +153,7 @@ bool spade_checkpoint_load(const spade_checkpoint *checkpoint, const spade_layer
     spade_mapping mapping = {0};
     layer_file file;
     if (!checkpoint->folder) { return false; }
-    char *path = layer_path(checkpoint, layer);
+    char *path = layer_path(checkpoint, layer, key);
     if (!path || access(path, F_OK) != 0 ||
         spade_map_file(checkpoint->context, path, UINT64_MAX, &mapping) != SPADE_OK) {
         free(path);
@@ -171,8 +171,7 @@ bool spade_checkpoint_load(const spade_checkpoint *checkpoint, const spade_layer
         info->seconds = file.seconds;
         spade_log(checkpoint->context, SPADE_LOG_INFO, "layer %s: from the checkpoint %s", layer->name, path);
     } else {
-        spade_log(checkpoint->context, SPADE_LOG_INFO,
-                  "layer %s: %s is of another request, or damaged, and is replaced", layer->name, path);
+        spade_log(checkpoint->context, SPADE_LOG_INFO, "layer %s: %s is damaged, and is replaced", layer->name, path);
     }
     spade_unmap(&mapping);
     free(path);
@@ -191,10 +190,14 @@ void spade_checkpoint_save(const spade_checkpoint *checkpoint, const spade_layer
                        .loss = info->loss,
                        .seconds = info->seconds};
     spade_output output = {0};
+    if (!weights) { /* they could not be copied from the device */
+        spade_log(context, SPADE_LOG_WARNING, "layer %s: no checkpoint: %s", layer->name, spade_message(context));
+        return;
+    }
     memcpy(file.magic, MAGIC, sizeof MAGIC);
     memcpy(file.sample, checkpoint->sample, sizeof file.sample);
     file.hash = hash_file(&file, weights);
-    char *path = layer_path(checkpoint, layer);
+    char *path = layer_path(checkpoint, layer, key);
     spade_status status = path ? spade_output_open(context, path, &output)
                                : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", checkpoint->folder);
     if (status == SPADE_OK) {

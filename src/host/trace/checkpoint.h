@@ -1,9 +1,9 @@
 /*
  * checkpoint.h - finished layers of a trace in a folder, so that an interrupted search goes on where it was.
  *
- * One file a layer, "SAMPLE-NODE-LAYER.layer": SAMPLE is the hash of network and variants in hexadecimal, so that many
- * samples share a folder. The file holds a key of everything else that the layer depends on; a file with another key is
- * of an older request, and is replaced.
+ * One file a layer, "SAMPLE-KEY-LAYER.layer": SAMPLE is the hash of network and variants in hexadecimal, KEY that of
+ * everything else that the layer depends on. So many samples and many requests of each share a folder, and requests
+ * that ask the same of a layer share its file.
  */
 #ifndef SPADE_TRACE_CHECKPOINT_H
 #define SPADE_TRACE_CHECKPOINT_H
@@ -29,7 +29,7 @@ uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_mo
  * what `weights` holds is undefined. */
 bool spade_checkpoint_load(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key, float *weights,
                            spade_trace_layer *info);
-/* A failure is a warning in the log: the search is worth more than its checkpoint. */
+/* A failure (weights NULL: an earlier one) is a warning in the log: the search is worth more than its checkpoint. */
 void spade_checkpoint_save(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key,
                            const float *weights, const spade_trace_layer *info);
 

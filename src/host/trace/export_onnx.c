@@ -28,8 +28,9 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
     }
     for (int i = 0; i < graph->layer_count; i++) {
         const spade_layer *layer = &graph->layers[i];
-        const float *weights = trace->base.overlay[i];
-        if (!weights) { continue; }
+        const float *weights;
+        if (!spade_overlay_has(&trace->base, i)) { continue; }
+        SPADE_GOTO(spade_overlay_host(spade_overlay_of(trace), i, &weights));
         if (layer->transposed) {
             SPADE_GOTO(spade_alloc(context, weight_bytes(layer), "transposed weights", (void **)&transposed[i]));
             transpose(weights, layer->rows, layer->columns, transposed[i]);

@@ -6,12 +6,13 @@ static spade_status describe(spade_context *context, const spade_trace *trace, i
                              char **name)
 {
     const spade_layer *layer = &trace->base.model->graph.layers[index];
+    const float *weights = spade_trace_weights(trace, index);
+    if (!weights) { return SPADE_ERROR_MEMORY; }
     if (asprintf(name, "%s.weight", layer->name) < 0) {
         *name = NULL;
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: name of layer %s", layer->name);
     }
-    *out = (safetensors_tensor){
-        .name = *name, .data = spade_trace_weights(trace, index), .rank = layer->convolution ? 4 : 2};
+    *out = (safetensors_tensor){.name = *name, .data = weights, .rank = layer->convolution ? 4 : 2};
     memcpy(out->dims, layer->weight, (size_t)out->rank * sizeof *out->dims);
     return SPADE_OK;
 }

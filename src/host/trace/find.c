@@ -13,8 +13,9 @@ typedef struct search {
     int count;
 } search;
 
-/* More samples at once would only take memory. */
-static const uint64_t MOST_TOGETHER = UINT64_C(1) << 30;
+/* More samples at once would only take memory: the host's threads are busy with one. On a device of its own the solve
+ * is a chain of small steps, and those of several samples take hardly longer than those of one. */
+static const uint64_t MOST_TOGETHER = UINT64_C(1) << 30, MOST_TOGETHER_ON_DEVICE = UINT64_C(16) << 30;
 
 /* ---- groups: a layer with those behind it whose sums are a part of its own. They stay together. */
 
@@ -86,7 +87,7 @@ static spade_status explain_budget(const search *s, const spade_part *part, int 
         if (bytes > need) { need = bytes; }
     }
     char budget[32];
-    double megabytes = ((double)s->context->used + (double)need) / 1048576.0 + 1.0;
+    double megabytes = ((double)spade_bytes_in_use(s->context) + (double)need) / 1048576.0 + 1.0;
     return spade_fail(
         s->context, SPADE_ERROR_MEMORY,
         "the memory budget of %s does not hold the trace, not even layer by layer (%s); --memory %.0fM would",
@@ -112,7 +113,7 @@ static spade_status solve(const search *s, spade_part *parts, int count)
     double start = spade_now();
     spade_status status = spade_units_solve(s->context, s->graph, parts, count);
     for (int p = 0; p < count; p++) {
-        spade_hessians_destroy(parts[p].hessians);
+        spade_hessians_give(parts[p].hessians);
         parts[p].hessians = NULL;
         for (int i = 0; i < parts[p].sample->count; i++) {
             parts[p].sample->requests[i].trace->seconds[2] += spade_now() - start;
@@ -149,6 +150,8 @@ static spade_status run_sample(const search *s, const spade_part *whole)
 /* How many of the parts fit together, each with all its layers; at least one. */
 static spade_status together(const search *s, const spade_part *parts, int count, int *n)
 {
+    const bool on_host = s->context->device->backend->host_memory;
+    const uint64_t most = on_host ? MOST_TOGETHER : MOST_TOGETHER_ON_DEVICE;
     uint64_t left = spade_budget_left(s->context), sums = 0, largest = 0;
     *n = 1;
     if (count < 2 || !parts[0].count) { return SPADE_OK; }
@@ -159,7 +162,7 @@ static spade_status together(const search *s, const spade_part *parts, int count
                                      parts[i].precision, &pass));
         sums += own;
         largest = solving > largest ? solving : largest;
-        if (sums > MOST_TOGETHER || before + pass > left || sums + largest > left) { break; }
+        if (sums > most || before + pass > left || sums + largest > left) { break; }
         *n = i + 1;
     }
     return SPADE_OK;
@@ -178,7 +181,7 @@ static spade_status run_lists(const search *s, spade_part *parts)
         for (int i = first; i < first + n && status == SPADE_OK; i++) { status = accumulate(s, &parts[i]); }
         if (status == SPADE_OK) { status = solve(s, parts + first, n); }
         for (int i = first; i < first + n; i++) {
-            spade_hessians_destroy(parts[i].hessians);
+            spade_hessians_give(parts[i].hessians);
             parts[i].hessians = NULL;
         }
         SPADE_TRY(status);

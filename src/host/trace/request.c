@@ -47,16 +47,36 @@ void spade_request_save(const spade_request *r, int layer)
 {
     if (!r->checkpoint.folder) { return; }
     spade_checkpoint_save(&r->checkpoint, &r->trace->base.model->graph.layers[layer], layer_key(r, layer),
-                          r->trace->base.overlay[layer], &r->trace->layers[layer]);
+                          spade_trace_weights(r->trace, layer), &r->trace->layers[layer]);
 }
 
-static void resume(spade_request *r, const spade_graph *graph)
+static spade_status resume(spade_request *r, const spade_graph *graph)
 {
     for (int l = 0; r->checkpoint.folder && l < graph->layer_count; l++) {
+        float *weights;
         if (!r->wanted[l]) { continue; }
-        r->wanted[l] = !spade_checkpoint_load(&r->checkpoint, &graph->layers[l], layer_key(r, l),
-                                              r->trace->base.overlay[l], &r->trace->layers[l]);
+        SPADE_TRY(spade_overlay_write_host(&r->trace->base, l, &weights));
+        r->wanted[l] =
+            !spade_checkpoint_load(&r->checkpoint, &graph->layers[l], layer_key(r, l), weights, &r->trace->layers[l]);
     }
+    return SPADE_OK;
+}
+
+/* All memory that the trace itself takes: where its solver leaves the weights. */
+static spade_status reserve(const spade_request *r, const spade_graph *graph)
+{
+    for (int l = 0; l < graph->layer_count; l++) {
+        float *weights;
+        if (r->wanted[l]) { SPADE_TRY(spade_request_target(r, l, &weights)); }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_request_target(const spade_request *r, int layer, float **out)
+{
+    bool on_device = r->choices[layer].solver == SPADE_SOLVER_FAST;
+    return on_device ? spade_overlay_write_device(&r->trace->base, layer, out)
+                     : spade_overlay_write_host(&r->trace->base, layer, out);
 }
 
 spade_status spade_request_open(spade_context *context, const spade_batch *batch, const spade_trace_options *options,
@@ -76,12 +96,11 @@ spade_status spade_request_open(spade_context *context, const spade_batch *batch
     for (int l = 0; l < graph->layer_count; l++) {
         trace->layers[l].sparsity = out->choices[l].sparsity;
         out->wanted[l] = out->choices[l].sparsity > 0;
-        if (out->wanted[l]) { SPADE_TRY(spade_trace_reserve(context, trace, l)); }
     }
     SPADE_TRY(choose_sources(context, graph, out));
     SPADE_TRY(spade_checkpoint_open(context, options->checkpoint, model, batch, &out->checkpoint));
-    resume(out, graph);
-    return SPADE_OK;
+    SPADE_TRY(resume(out, graph));
+    return reserve(out, graph);
 }
 
 void spade_request_close(spade_request *request)

@@ -43,6 +43,8 @@ spade_status spade_request_open(spade_context *context, const spade_batch *batch
 void spade_request_close(spade_request *request);
 /* Is a layer of the part to be solved for the request, from these sums? */
 bool spade_request_takes(const spade_request *request, const spade_part *part, int slot);
+/* Where the solution of a layer belongs: device memory for the fast solver, the host's for the others. */
+spade_status spade_request_target(const spade_request *request, int layer, float **out);
 /* The layer, solved, to the checkpoint. */
 void spade_request_save(const spade_request *request, int layer);
 /* For each of the layers: the layer, in this list, whose sums its own are a part of, -1. */

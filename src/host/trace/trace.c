@@ -12,13 +12,6 @@ static size_t layer_bytes(const spade_layer *layer)
     return (size_t)(layer->rows * layer->columns) * sizeof(float);
 }
 
-static int64_t count_zeros(const float *weights, int64_t n)
-{
-    int64_t zeros = 0;
-    for (int64_t i = 0; i < n; i++) { zeros += weights[i] == 0.0f; }
-    return zeros;
-}
-
 spade_status spade_trace_create_empty(spade_context *context, const spade_model *model, spade_trace **out)
 {
     const spade_graph *graph = &model->graph;
@@ -26,17 +19,19 @@ spade_status spade_trace_create_empty(spade_context *context, const spade_model 
     size_t count = (size_t)graph->layer_count;
     trace = calloc(1, sizeof *trace);
     if (!trace) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a trace"); }
-    trace->base = (spade_weight_overlay){.context = context, .model = model};
-    trace->base.overlay = calloc(count + 1, sizeof *trace->base.overlay);
     trace->layers = calloc(count + 1, sizeof *trace->layers);
-    if (!trace->base.overlay || !trace->layers) {
+    spade_status status = spade_overlay_create(context, model, &trace->base);
+    if (status == SPADE_OK && !trace->layers) {
+        status = spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a trace of %zu layers", count);
+    }
+    if (status != SPADE_OK) {
         spade_trace_destroy(trace);
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a trace of %zu layers", count);
+        return status;
     }
     for (size_t i = 0; i < count; i++) {
         const spade_layer *layer = &graph->layers[i];
         trace->layers[i].weights = layer->rows * layer->columns;
-        trace->layers[i].zeros = count_zeros(layer->weights, trace->layers[i].weights);
+        trace->layers[i].zeros = layer->zeros;
     }
     *out = trace;
     return SPADE_OK;
@@ -45,24 +40,9 @@ spade_status spade_trace_create_empty(spade_context *context, const spade_model 
 void spade_trace_destroy(spade_trace *trace)
 {
     if (!trace) { return; }
-    const spade_graph *graph = &trace->base.model->graph;
-    for (int i = 0; trace->base.overlay && i < graph->layer_count; i++) {
-        spade_free_bytes(trace->base.context, trace->base.overlay[i], layer_bytes(&graph->layers[i]));
-    }
-    free(trace->base.overlay);
+    spade_overlay_clear(&trace->base);
     free(trace->layers);
     free(trace);
-}
-
-spade_status spade_trace_reserve(spade_context *context, spade_trace *trace, int layer)
-{
-    const spade_layer *l = &trace->base.model->graph.layers[layer];
-    if (trace->base.overlay[layer]) { return SPADE_OK; }
-    spade_status status =
-        spade_alloc(context, layer_bytes(l), "the weights of a trace", (void **)&trace->base.overlay[layer]);
-    if (status != SPADE_OK) { return spade_fail_in(context, status, "layer %s", l->name); }
-    memcpy(trace->base.overlay[layer], l->weights, layer_bytes(l));
-    return SPADE_OK;
 }
 
 spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace, int layer, const float *weights)
@@ -72,9 +52,10 @@ spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace,
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
                           graph->layer_count);
     }
-    SPADE_TRY(spade_trace_reserve(context, trace, layer));
-    memcpy(trace->base.overlay[layer], weights, layer_bytes(&graph->layers[layer]));
-    trace->layers[layer].zeros = count_zeros(weights, trace->layers[layer].weights);
+    float *own;
+    SPADE_TRY(spade_overlay_write_host(&trace->base, layer, &own));
+    memcpy(own, weights, layer_bytes(&graph->layers[layer]));
+    trace->layers[layer].zeros = spade_count_zeros(weights, trace->layers[layer].weights);
     return SPADE_OK;
 }
 
@@ -109,8 +90,9 @@ spade_status spade_trace_create(spade_context *context, const spade_model *model
 
 const float *spade_trace_weights(const spade_trace *trace, int layer)
 {
-    const float *own = trace->base.overlay[layer];
-    return own ? own : trace->base.model->graph.layers[layer].weights;
+    const float *own;
+    if (!spade_overlay_has(&trace->base, layer)) { return trace->base.model->graph.layers[layer].weights; }
+    return spade_overlay_host(spade_overlay_of(trace), layer, &own) == SPADE_OK ? own : NULL;
 }
 
 void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info)

@@ -28,9 +28,6 @@ typedef struct spade_layer_choice {
 spade_status spade_trace_select(spade_context *context, const spade_model *model, const spade_trace_options *options,
                                 spade_layer_choice *choices);
 
-/* Room for a layer's own weights; once there, it stays. */
-spade_status spade_trace_reserve(spade_context *context, spade_trace *trace, int layer);
-
 /* find.c: Hessians and sparse weights of the layers with a sparsity above 0, in as many passes as the budget asks for.
  * traces [batch_count * option_count] are there, without any change. */
 spade_status spade_trace_find(spade_context *context, const spade_batch *const *batches, int batch_count,

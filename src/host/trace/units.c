@@ -1,5 +1,6 @@
 /* units.c - the problems of a pass: which layers are solved how, for whom; results to the traces and checkpoints. */
 #include "solve/schedule.h"
+#include "graph/ready.h"
 #include "trace/search.h"
 
 /* A layer of a part with one way to solve it. */
@@ -9,6 +10,7 @@ typedef struct unit {
     const spade_layer_choice *choice; /* of its first request: the others differ in sparsity only */
     int *solution_of;                 /* [requests of the sample]: its solution, -1: not for this request */
     double *sparsities;               /* [solution_count] */
+    float **targets;                  /* [solution_count]: where they go; spade_request_target */
     int solution_count;
     int first;    /* of its problems, one a group */
     int64_t left; /* groups that are not solved yet */
@@ -24,6 +26,8 @@ typedef struct solver_call {
     spade_solution *solutions; /* of a problem beside each other */
     unit **owners;             /* by problem */
     int count;
+    spade_parameters *parameters; /* the dense weights on the device */
+    spade_status finished;        /* what became of handing on the solutions */
 } solver_call;
 
 static bool same_solve(const spade_solve_options *a, const spade_solve_options *b)
@@ -79,6 +83,7 @@ static void free_units(unit *units, int count)
     for (int i = 0; i < count; i++) {
         free(units[i].solution_of);
         free(units[i].sparsities);
+        free(units[i].targets);
     }
     free(units);
 }
@@ -90,7 +95,8 @@ static spade_status open_unit(spade_context *context, const spade_part *part, in
     *out = (unit){.part = part, .slot = slot, .layer = part->layers[slot], .choice = choice};
     out->solution_of = malloc((requests + 1) * sizeof *out->solution_of);
     out->sparsities = malloc((requests + 1) * sizeof *out->sparsities);
-    if (!out->solution_of || !out->sparsities) {
+    out->targets = malloc((requests + 1) * sizeof *out->targets);
+    if (!out->solution_of || !out->sparsities || !out->targets) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %zu requests", requests);
     }
     for (size_t i = 0; i < requests; i++) { out->solution_of[i] = -1; }
@@ -126,6 +132,11 @@ static spade_status add_units(spade_context *context, const spade_part *part, in
 
 /* ---- from units to problems */
 
+static int64_t group_offset(const spade_layer *l, int64_t group)
+{
+    return group * (l->rows / l->groups) * l->columns;
+}
+
 static spade_request *owner_of(const unit *u, int solution)
 {
     int i = 0;
@@ -133,23 +144,25 @@ static spade_request *owner_of(const unit *u, int solution)
     return &u->part->sample->requests[i];
 }
 
-static void add_problems(solver_call *call, unit *u, spade_solution **next)
+static spade_status add_problems(solver_call *call, unit *u, spade_solution **next)
 {
     const spade_layer *l = &call->graph->layers[u->layer];
     u->first = call->count;
     u->left = l->groups;
+    for (int s = 0; s < u->solution_count; s++) {
+        SPADE_TRY(spade_request_target(owner_of(u, s), u->layer, &u->targets[s]));
+    }
     for (int64_t g = 0; g < l->groups; g++) {
         int at = call->count++;
-        int64_t offset = g * (l->rows / l->groups) * l->columns;
         for (int s = 0; s < u->solution_count; s++) {
-            (*next)[s] = (spade_solution){.sparsity = u->sparsities[s],
-                                          .sparse = owner_of(u, s)->trace->base.overlay[u->layer] + offset};
+            (*next)[s] = (spade_solution){.sparsity = u->sparsities[s], .sparse = u->targets[s] + group_offset(l, g)};
         }
         call->problems[at] = layer_problem(call->graph, u->layer, u->choice, g, *next, u->solution_count);
         call->problems[at].pool = (int)(u - call->units) + 1;
         call->owners[at] = u;
         *next += u->solution_count;
     }
+    return SPADE_OK;
 }
 
 static void close_call(solver_call *call)
@@ -177,7 +190,7 @@ static spade_status open_call(solver_call *call, const spade_solve_options *solv
     }
     spade_solution *next = call->solutions;
     for (int i = 0; i < call->unit_count; i++) {
-        if (same_solve(&call->units[i].choice->solve, solve)) { add_problems(call, &call->units[i], &next); }
+        if (same_solve(&call->units[i].choice->solve, solve)) { SPADE_TRY(add_problems(call, &call->units[i], &next)); }
     }
     return SPADE_OK;
 }
@@ -191,11 +204,17 @@ static spade_status fetch(void *user, int problem, double *hessian)
     return spade_hessian_read(u->part->hessians, u->slot, problem - u->first, hessian);
 }
 
+static const float *dense_weights(void *user, int problem)
+{
+    const solver_call *call = user;
+    const unit *u = call->owners[problem];
+    return call->parameters->weights[u->layer].data + group_offset(&call->graph->layers[u->layer], problem - u->first);
+}
+
 /* All groups of a unit are solved: sums in the order of the groups, for every request. */
-static void finish_unit(const solver_call *call, const unit *u)
+static spade_status finish_unit(const solver_call *call, const unit *u)
 {
     const spade_layer *l = &call->graph->layers[u->layer];
-    size_t bytes = (size_t)(l->rows * l->columns) * sizeof(float);
     for (int i = 0; i < u->part->sample->count; i++) {
         int solution = u->solution_of[i];
         if (solution < 0) { continue; }
@@ -209,16 +228,18 @@ static void finish_unit(const solver_call *call, const unit *u)
             info->seconds += call->problems[p].seconds / u->solution_count;
         }
         info->solved = true;
-        if (r != owner) { memcpy(r->trace->base.overlay[u->layer], owner->trace->base.overlay[u->layer], bytes); }
+        if (r != owner) { SPADE_TRY(spade_overlay_copy(&r->trace->base, &owner->trace->base, u->layer)); }
         r->wanted[u->layer] = false;
         spade_request_save(r, u->layer);
     }
+    return SPADE_OK;
 }
 
 static void done(void *user, int problem)
 {
-    const solver_call *call = user;
-    if (--call->owners[problem]->left == 0) { finish_unit(call, call->owners[problem]); }
+    solver_call *call = user;
+    if (--call->owners[problem]->left || call->finished != SPADE_OK) { return; }
+    call->finished = finish_unit(call, call->owners[problem]);
 }
 
 static spade_status name_failure(const solver_call *call, spade_status status)
@@ -251,8 +272,10 @@ static spade_status solve_units(solver_call *call)
         call->count = 0;
         spade_status status = open_call(call, solve);
         if (status == SPADE_OK) {
-            status = spade_solve_fetched(call->context, solve, call->problems, call->count, fetch, done, call);
+            const spade_solve_client client = {fetch, dense_weights, done, call};
+            status = spade_solve_for(&client, call->context, solve, call->problems, call->count);
         }
+        if (status == SPADE_OK) { status = call->finished; }
         if (status == SPADE_ERROR_NUMERICAL) { status = name_failure(call, status); }
         close_call(call);
         SPADE_TRY(status);
@@ -272,7 +295,9 @@ spade_status spade_units_solve(spade_context *context, const spade_graph *graph,
             status = add_units(context, &parts[i], slot, call.units, &call.unit_count);
         }
     }
+    if (status == SPADE_OK) { status = spade_parameters_take(context, graph, &call.parameters); }
     if (status == SPADE_OK) { status = solve_units(&call); }
+    spade_parameters_give(call.parameters);
     free_units(call.units, call.unit_count);
     return status;
 }

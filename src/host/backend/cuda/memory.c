@@ -17,7 +17,10 @@ spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *wh
     spade_cuda_device *cuda = spade_cuda_of(device);
     *out = NULL;
     SPADE_TRY(spade_charge(device->context, bytes, what));
-    cudaError_t result = cudaMallocFromPoolAsync(out, bytes ? bytes : 1, cuda->pool, cuda->stream);
+    cudaError_t result;
+    do {
+        result = cudaMallocFromPoolAsync(out, bytes ? bytes : 1, cuda->pool, cuda->stream);
+    } while (result == cudaErrorMemoryAllocation && spade_standby_give_back(device->context));
     if (result == cudaSuccess) { return SPADE_OK; }
     *out = NULL;
     spade_release(device->context, bytes);

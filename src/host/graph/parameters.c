@@ -1,0 +1,131 @@
+/* parameters.c - the network's own parameters on the device; ready.h says how long they stay. */
+#include "graph/ready.h"
+
+static const char parameters_kind = 0;
+
+static void destroy(spade_ready_item *item)
+{
+    spade_parameters *p = (spade_parameters *)item; /* its first member */
+    const spade_graph *graph = item->graph;
+    spade_device *device = item->context->device;
+    struct {
+        spade_device_vector *vectors;
+        int count;
+    } lists[] = {{p->weights, graph->layer_count},
+                 {p->bias, graph->node_count},
+                 {p->scale, graph->node_count},
+                 {p->shift, graph->node_count},
+                 {p->constants, graph->value_count}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (int k = 0; lists[i].vectors && k < lists[i].count; k++) {
+            if (lists[i].vectors[k].bytes) {
+                device->backend->free(device, lists[i].vectors[k].data, lists[i].vectors[k].bytes);
+            }
+        }
+        free(lists[i].vectors);
+    }
+    free(p);
+}
+
+static spade_status upload(spade_parameters *p, const float *host, int64_t count, spade_device_vector *out)
+{
+    spade_device *device = p->item.context->device;
+    size_t bytes = (size_t)count * sizeof(float);
+    void *memory;
+    if (!host) { return SPADE_OK; }
+    SPADE_TRY(device->backend->alloc(device, bytes, "the network's weights on the device", &memory));
+    *out = (spade_device_vector){memory, bytes};
+    p->bytes += bytes;
+    return device->backend->upload(device, memory, host, bytes);
+}
+
+/* Weights are large: where the host's memory is the device's, they are its own. */
+static spade_status upload_weights(spade_parameters *p, const spade_layer *layer, spade_device_vector *out)
+{
+    if (!p->item.context->device->backend->host_memory) {
+        return upload(p, layer->weights, layer->rows * layer->columns, out);
+    }
+    *out = (spade_device_vector){layer->weights, 0};
+    return SPADE_OK;
+}
+
+/* Gemm's factor of the product, for every row: a normalisation in the eyes of `pack`. */
+static spade_status upload_alpha(spade_parameters *p, int n, int64_t rows)
+{
+    const spade_node *node = &p->item.graph->nodes[n];
+    if (node->kind != SPADE_NODE_LINEAR || node->alpha == 1) { return SPADE_OK; }
+    float *alpha = malloc((size_t)rows * sizeof *alpha);
+    if (!alpha) { return spade_fail(p->item.context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
+    for (int64_t r = 0; r < rows; r++) { alpha[r] = node->alpha; }
+    spade_status status = upload(p, alpha, rows, &p->scale[n]);
+    if (status == SPADE_OK) { status = p->item.context->device->backend->synchronize(p->item.context->device); }
+    free(alpha);
+    return status;
+}
+
+static spade_status upload_all(spade_parameters *p)
+{
+    const spade_graph *graph = p->item.graph;
+    for (int l = 0; l < graph->layer_count; l++) { SPADE_TRY(upload_weights(p, &graph->layers[l], &p->weights[l])); }
+    for (int n = 0; n < graph->node_count; n++) {
+        const spade_node *node = &graph->nodes[n];
+        if (node->layer >= 0) {
+            int64_t rows = graph->layers[node->layer].rows;
+            SPADE_TRY(upload(p, node->bias, rows, &p->bias[n]));
+            SPADE_TRY(upload_alpha(p, n, rows));
+        } else if (node->kind == SPADE_NODE_BATCH_NORM) {
+            int64_t channels = graph->values[node->output].shape.dims[1];
+            SPADE_TRY(upload(p, node->scale, channels, &p->scale[n]));
+            SPADE_TRY(upload(p, node->shift, channels, &p->shift[n]));
+        }
+    }
+    for (int v = 0; v < graph->value_count; v++) {
+        const spade_value *value = &graph->values[v];
+        SPADE_TRY(upload(p, value->constant, spade_shape_size(&value->shape), &p->constants[v]));
+    }
+    return SPADE_OK;
+}
+
+static spade_status create(spade_context *context, const spade_graph *graph, spade_parameters **out)
+{
+    spade_parameters *p = *out = calloc(1, sizeof *p);
+    spade_status status = SPADE_ERROR_MEMORY;
+    if (p) {
+        p->item = (spade_ready_item){.kind = &parameters_kind, .graph = graph, .context = context, .destroy = destroy};
+        p->weights = calloc((size_t)graph->layer_count + 1, sizeof *p->weights);
+        p->bias = calloc((size_t)graph->node_count + 1, sizeof *p->bias);
+        p->scale = calloc((size_t)graph->node_count + 1, sizeof *p->scale);
+        p->shift = calloc((size_t)graph->node_count + 1, sizeof *p->shift);
+        p->constants = calloc((size_t)graph->value_count + 1, sizeof *p->constants);
+    }
+    if (!p || !p->weights || !p->bias || !p->scale || !p->shift || !p->constants) {
+        spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights");
+    } else {
+        status = upload_all(p);
+    }
+    if (status != SPADE_OK && p) {
+        destroy(&p->item);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* What is kept is no more than one; what is in use, the network knows. */
+spade_status spade_parameters_take(spade_context *context, const spade_graph *graph, spade_parameters **out)
+{
+    const bool shared = context == graph->context;
+    *out = shared ? graph->ready->parameters : NULL;
+    if (!*out) { *out = (spade_parameters *)spade_ready_take(context, graph, &parameters_kind, NULL, NULL); }
+    if (!*out) { SPADE_TRY(create(context, graph, out)); }
+    if (shared) { graph->ready->parameters = *out; }
+    (*out)->users++;
+    return SPADE_OK;
+}
+
+void spade_parameters_give(spade_parameters *parameters)
+{
+    if (!parameters || --parameters->users) { return; }
+    const spade_graph *graph = parameters->item.graph;
+    if (graph->ready->parameters == parameters) { graph->ready->parameters = NULL; }
+    spade_ready_give(&parameters->item, parameters->bytes);
+}

@@ -1,0 +1,361 @@
+/*
+ * What stays on the device from call to call: no result depends on what was there before, nothing that is in use is
+ * given back, and the budget gets all of it when it must. Runs on every device (SPADE_TEST_DEVICE).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "device.h"
+#include "graph/runner.h"
+#include "onnx/helper_graph.h"
+#include "spade/spade.h"
+
+enum { SIDE = 12, CHANNELS = 8, CLASSES = 5, VARIANTS = 10, SIZE = 3 * SIDE * SIDE, MIB = 1 << 20 };
+
+static void put_convolution(wire *graph, const char *name, const char *input, const char *output, int64_t in,
+                            int64_t kernel, uint32_t seed)
+{
+    char weight[32], inputs[64];
+    const int64_t dims[] = {CHANNELS, in, kernel, kernel}, pad = kernel / 2, pads[] = {pad, pad, pad, pad};
+    snprintf(weight, sizeof weight, "%s.weight", name);
+    snprintf(inputs, sizeof inputs, "%s %s", input, weight);
+    put_tensor(graph, tensor_random(weight, 4, dims, seed));
+    put_node(graph, with_ints(node_of(name, "Conv", inputs, output), "pads", 4, pads));
+}
+
+/* first (3x3) -> relu -> second (1x1) -> relu -> average -> fc, whose product is multiplied by alpha */
+static const char *save_model(void)
+{
+    wire graph = graph_of(3, SIDE, SIDE, CLASSES);
+    const int64_t dims[] = {CLASSES, CHANNELS};
+    put_convolution(&graph, "first", "x", "a", 3, 3, 1);
+    put_node(&graph, node_of("relu", "Relu", "a", "b"));
+    put_convolution(&graph, "second", "b", "c", CHANNELS, 1, 2);
+    put_node(&graph, node_of("relu2", "Relu", "c", "d"));
+    put_node(&graph, node_of("average", "GlobalAveragePool", "d", "p"));
+    put_node(&graph, node_of("flatten", "Flatten", "p", "f"));
+    put_tensor(&graph, tensor_random("fc.weight", 2, dims, 4));
+    put_node(&graph, with_float(with_int(node_of("fc", "Gemm", "f fc.weight", "y"), "transB", 1), "alpha", 0.5f));
+    return test_save("ready.onnx", model_of(graph));
+}
+
+typedef struct fixture {
+    spade_context *context;
+    spade_model *model;
+    float variants[2][VARIANTS * SIZE]; /* of two images */
+} fixture;
+
+static spade_context *open_context(uint64_t memory)
+{
+    spade_context_options options;
+    spade_context *context;
+    spade_context_options_init(&options);
+    options.device = test_device();
+    options.threads = 2;
+    options.memory = memory;
+    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    return context;
+}
+
+static fixture *open_fixture(uint64_t memory)
+{
+    fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->context = open_context(memory);
+    if (spade_model_load(f->context, save_model(), NULL, &f->model) != SPADE_OK) {
+        fail_msg("%s", spade_message(f->context));
+    }
+    for (int image = 0; image < 2; image++) {
+        for (int i = 0; i < VARIANTS * SIZE; i++) {
+            f->variants[image][i] = pseudo_random(7 + (uint32_t)image, (uint32_t)i);
+        }
+    }
+    return f;
+}
+
+static void close_fixture(fixture *f)
+{
+    spade_model_destroy(f->model);
+    assert_int_equal(f->context->used, 0);
+    assert_int_equal(f->context->standby, 0);
+    spade_context_destroy(f->context);
+    free(f);
+}
+
+static spade_trace *find_trace(fixture *f, int image)
+{
+    spade_batch *batch;
+    spade_trace *trace;
+    spade_trace_options options;
+    spade_trace_options_init(&options);
+    options.solve.count = SPADE_COUNT_FLOOR;
+    assert_int_equal(spade_batch_from_array(f->context, f->variants[image], VARIANTS, 3, SIDE, SIDE, &batch), SPADE_OK);
+    if (spade_trace_create(f->context, f->model, batch, &options, &trace) != SPADE_OK) {
+        fail_msg("%s", spade_message(f->context));
+    }
+    spade_batch_destroy(batch);
+    return trace;
+}
+
+/* Logits of the first `n` variants of image 0, and the saliency map of the first. */
+typedef struct answer {
+    float logits[VARIANTS * CLASSES];
+    float map[SIZE];
+} answer;
+
+static answer ask(fixture *f, const spade_trace *trace, int n)
+{
+    answer a;
+    const int64_t target = 1;
+    spade_interpret_options options;
+    memset(&a, 0, sizeof a);
+    spade_interpret_options_init(&options, SPADE_SALIENCY);
+    if (spade_model_forward(f->context, f->model, trace, f->variants[0], n, a.logits) != SPADE_OK ||
+        spade_interpret(f->context, f->model, trace, &options, f->variants[0], &target, 1, a.map, NULL) != SPADE_OK) {
+        fail_msg("%s", spade_message(f->context));
+    }
+    return a;
+}
+
+/* What a process that does nothing else answers. */
+static answer fresh_answer(int image, int n)
+{
+    fixture *f = open_fixture(0);
+    spade_trace *trace = image < 0 ? NULL : find_trace(f, image);
+    answer a = ask(f, trace, n);
+    spade_trace_destroy(trace);
+    close_fixture(f);
+    return a;
+}
+
+static void test_answers_do_not_depend_on_the_past(void **state)
+{
+    (void)state;
+    const answer dense = fresh_answer(-1, 9), first = fresh_answer(0, 9), second = fresh_answer(1, 9);
+    fixture *f = open_fixture(0);
+    assert_memory_not_equal(&first, &second, sizeof first);
+    for (int round = 0; round < 3; round++) {
+        spade_trace *a = find_trace(f, 0), *b = find_trace(f, 1);
+        const struct {
+            const spade_trace *trace;
+            const answer *expected;
+        } asked[] = {{NULL, &dense}, {a, &first}, {b, &second}, {a, &first}, {NULL, &dense}, {b, &second}};
+        for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+            answer got = ask(f, asked[i].trace, 9);
+            assert_memory_equal(&got, asked[i].expected, sizeof got);
+        }
+        assert_true(f->context->standby > 0);
+        spade_trace_destroy(a);
+        spade_trace_destroy(b);
+    }
+    close_fixture(f);
+}
+
+/* A layer that is written by hand is packed anew, and one that is dropped is the network's again. */
+static void test_changed_weights_are_seen(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    spade_trace *trace;
+    float zeros[CHANNELS * CHANNELS] = {0};
+    int layer = spade_model_find_layer(f->model, "second");
+    answer dense = ask(f, NULL, 1);
+    assert_int_equal(spade_trace_create_empty(f->context, f->model, &trace), SPADE_OK);
+    answer empty = ask(f, trace, 1);
+    assert_memory_equal(&empty, &dense, sizeof dense);
+    assert_int_equal(spade_trace_set_weights(f->context, trace, layer, zeros), SPADE_OK);
+    answer silent = ask(f, trace, 1);
+    for (int i = 0; i < CLASSES; i++) { assert_true(silent.logits[i] == 0); }
+    for (int i = 0; i < SIZE; i++) { assert_true(silent.map[i] == 0); }
+    assert_int_equal(spade_trace_set_weights(f->context, trace, layer, spade_model_weights(f->model, layer)), SPADE_OK);
+    answer again = ask(f, trace, 1);
+    assert_memory_equal(&again, &dense, sizeof dense);
+    spade_overlay_drop(spade_overlay_of(trace), layer);
+    again = ask(f, trace, 1);
+    assert_memory_equal(&again, &dense, sizeof dense);
+    spade_trace_destroy(trace);
+    close_fixture(f);
+}
+
+/* Weights go where they are asked for, and come back as they were. */
+static void test_weights_of_a_trace_move(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    spade_trace *trace = find_trace(f, 0), *copy;
+    int layer = spade_model_find_layer(f->model, "second");
+    const size_t bytes = (size_t)CHANNELS * CHANNELS * sizeof(float);
+    const float *host, *device;
+    float kept[CHANNELS * CHANNELS], back[CHANNELS * CHANNELS];
+    spade_weight_overlay *overlay = spade_overlay_of(trace);
+    assert_int_equal(spade_overlay_host(overlay, layer, &host), SPADE_OK);
+    memcpy(kept, host, bytes);
+    assert_int_equal(spade_overlay_device(overlay, layer, &device), SPADE_OK);
+    spade_device *d = f->context->device;
+    assert_int_equal(d->backend->download(d, back, device, bytes), SPADE_OK);
+    assert_memory_equal(back, kept, bytes);
+    assert_int_equal(spade_trace_create_empty(f->context, f->model, &copy), SPADE_OK);
+    assert_int_equal(spade_overlay_copy(spade_overlay_of(copy), overlay, layer), SPADE_OK);
+    assert_memory_equal(spade_trace_weights(copy, layer), kept, bytes);
+    assert_ptr_not_equal(spade_trace_weights(copy, layer), spade_trace_weights(trace, layer));
+    /* written on the host: the device's copy is of the past */
+    assert_int_equal(spade_trace_set_weights(f->context, trace, layer, spade_model_weights(f->model, layer)), SPADE_OK);
+    assert_int_equal(spade_overlay_device(overlay, layer, &device), SPADE_OK);
+    assert_int_equal(d->backend->download(d, back, device, bytes), SPADE_OK);
+    assert_memory_equal(back, spade_model_weights(f->model, layer), bytes);
+    spade_trace_destroy(copy);
+    spade_trace_destroy(trace);
+    close_fixture(f);
+}
+
+static void test_the_same_runner_comes_back(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    const spade_graph *graph = &f->model->graph;
+    spade_runner *a, *b, *again;
+    assert_int_equal(spade_runner_take(f->context, graph, 2, SPADE_PLAN_FORWARD, NULL, &a), SPADE_OK);
+    assert_int_equal(spade_runner_take(f->context, graph, 2, SPADE_PLAN_FORWARD, NULL, &b), SPADE_OK);
+    assert_ptr_not_equal(a, b); /* the first is in use */
+    const uint64_t serial = a->serial;
+    spade_runner_give(a);
+    assert_int_equal(spade_runner_take(f->context, graph, 3, SPADE_PLAN_FORWARD, NULL, &again), SPADE_OK);
+    assert_true(again->serial != serial);
+    spade_runner_give(again);
+    assert_int_equal(spade_runner_take(f->context, graph, 2, SPADE_PLAN_FORWARD, NULL, &again), SPADE_OK);
+    assert_true(again->serial == serial);
+    assert_int_equal(spade_runner_scratch(again, 100, "a test"), SPADE_OK);
+    assert_true(again->serial != serial);
+    spade_runner_give(again);
+    spade_runner_give(b);
+    /* all of it counts as free, and is given back to the last byte */
+    assert_int_equal(spade_bytes_in_use(f->context) + f->context->standby, f->context->used);
+    const uint64_t in_use = spade_bytes_in_use(f->context);
+    while (spade_standby_give_back(f->context)) {}
+    assert_int_equal(f->context->used, in_use);
+    close_fixture(f);
+}
+
+/* Another context than the model's: nothing is kept, everything works. */
+static void test_another_context(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    spade_context *other = open_context(0), *own = f->context;
+    answer expected = ask(f, NULL, 3);
+    f->context = other;
+    answer got = ask(f, NULL, 3);
+    spade_trace *trace = find_trace(f, 0);
+    (void)ask(f, trace, 3);
+    spade_trace_destroy(trace);
+    assert_int_equal(other->used, 0);
+    assert_memory_equal(&got, &expected, sizeof got);
+    f->context = own;
+    spade_context_destroy(other);
+    close_fixture(f);
+}
+
+/* The least memory that does gives the same answers, although nothing can be kept. */
+static void test_the_budget_comes_first(void **state)
+{
+    (void)state;
+    const answer expected = fresh_answer(0, 9);
+    uint64_t low = 0, high = 64 * MIB;
+    while (high - low > MIB / 16) {
+        fixture *f = calloc(1, sizeof *f);
+        assert_non_null(f);
+        uint64_t middle = low + (high - low) / 2;
+        spade_context *context = f->context = open_context(middle);
+        spade_batch *batch = NULL;
+        spade_trace *trace = NULL;
+        spade_trace_options options;
+        spade_trace_options_init(&options);
+        for (int i = 0; i < VARIANTS * SIZE; i++) { f->variants[0][i] = pseudo_random(7, (uint32_t)i); }
+        spade_status status = spade_model_load(context, save_model(), NULL, &f->model);
+        if (status == SPADE_OK) {
+            status = spade_batch_from_array(context, f->variants[0], VARIANTS, 3, SIDE, SIDE, &batch);
+        }
+        for (int round = 0; round < 3 && status == SPADE_OK; round++) {
+            spade_trace_destroy(trace);
+            trace = NULL;
+            status = spade_trace_create(context, f->model, batch, &options, &trace);
+            float logits[VARIANTS * CLASSES] = {0};
+            if (status == SPADE_OK) {
+                status = spade_model_forward(context, f->model, trace, f->variants[0], 9, logits);
+            }
+            if (status == SPADE_OK) { assert_memory_equal(logits, expected.logits, sizeof logits); }
+        }
+        assert_true(status == SPADE_OK || status == SPADE_ERROR_MEMORY);
+        assert_true(context->used <= middle);
+        *(status == SPADE_OK ? &high : &low) = middle;
+        spade_trace_destroy(trace);
+        spade_batch_destroy(batch);
+        close_fixture(f);
+    }
+    assert_true(high < 64 * MIB);
+}
+
+/* ---- standby itself */
+
+typedef struct thing {
+    spade_standby standby;
+    spade_context *context;
+    int *log, *count, name;
+} thing;
+
+static void give_back(spade_standby *item)
+{
+    thing *t = (thing *)item;
+    t->log[(*t->count)++] = t->name;
+    spade_release(t->context, t->standby.bytes);
+}
+
+static void test_the_oldest_is_given_back_first(void **state)
+{
+    (void)state;
+    spade_context *context = open_context(100);
+    int log[8], count = 0;
+    thing things[4];
+    for (int i = 0; i < 4; i++) {
+        things[i] = (thing){{.bytes = 20, .give_back = give_back}, context, log, &count, i};
+        assert_int_equal(spade_charge(context, 20, "a test"), SPADE_OK);
+    }
+    for (int i = 0; i < 4; i++) { spade_standby_put(context, &things[i].standby); }
+    assert_int_equal(spade_budget_left(context), 100);
+    spade_standby_take(context, &things[1].standby);
+    assert_int_equal(spade_budget_left(context), 80);
+    assert_int_equal(spade_charge(context, 81, "too much"), SPADE_ERROR_MEMORY);
+    assert_int_equal(count, 0); /* for nothing, nothing is given up */
+    assert_int_equal(spade_charge(context, 20, "room that is there"), SPADE_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(spade_charge(context, 30, "room of two"), SPADE_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(log[0], 0);
+    assert_int_equal(log[1], 2);
+    context->most_standby = 10;
+    spade_standby_put(context, &things[1].standby);
+    assert_int_equal(count, 4); /* the older one, then itself */
+    assert_int_equal(context->standby, 0);
+    assert_int_equal(context->used, 50);
+    spade_release(context, 50);
+    spade_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_do_not_depend_on_the_past),
+        cmocka_unit_test(test_changed_weights_are_seen),
+        cmocka_unit_test(test_weights_of_a_trace_move),
+        cmocka_unit_test(test_the_same_runner_comes_back),
+        cmocka_unit_test(test_another_context),
+        cmocka_unit_test(test_the_budget_comes_first),
+        cmocka_unit_test(test_the_oldest_is_given_back_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
