@@ -225,7 +225,7 @@ static float *draw_array(random_stream *r, int64_t n, float scale)
 }
 
 /* Rows and columns of the weights; 0 where there are none. */
-static int64_t weight_rows(const spade_op_desc *d, int64_t *columns)
+int64_t case_weight_rows(const spade_op_desc *d, int64_t *columns)
 {
     *columns = 0;
     if (d->kind == SPADE_OP_CONVOLUTION || d->kind == SPADE_OP_CONVOLUTION_BACKWARD) {
@@ -241,7 +241,7 @@ static int64_t weight_rows(const spade_op_desc *d, int64_t *columns)
 
 void case_data_draw(random_stream *r, const spade_op_desc *d, case_data *out)
 {
-    int64_t columns, rows = weight_rows(d, &columns);
+    int64_t columns, rows = case_weight_rows(d, &columns);
     bool unary = d->kind == SPADE_OP_UNARY || d->kind == SPADE_OP_UNARY_BACKWARD;
     *out = (case_data){0};
     out->a = draw_array(r, spade_shape_size(&d->a), unary ? 5 : 1);
@@ -332,7 +332,7 @@ done:
 static spade_status put_weights(buffers *all, const spade_op_desc *desc, const case_data *data, void **weights,
                                 void **scale)
 {
-    int64_t columns, rows = weight_rows(desc, &columns);
+    int64_t columns, rows = case_weight_rows(desc, &columns);
     const spade_shape matrix = {.rank = 2, .dims = {rows, columns}}, vector = {.rank = 1, .dims = {rows}};
     SPADE_TRY(put(all, &matrix, data->weights, weights));
     return put(all, &vector, data->row_scale, scale);
@@ -377,7 +377,7 @@ static spade_status run_forward_first(buffers *all, const spade_op_desc *desc, c
 spade_status case_run(spade_device *device, const spade_op_desc *desc, const case_data *data, float *out)
 {
     const spade_shape *result = reference_is_backward(desc) ? &desc->a : &desc->y;
-    int64_t columns, rows = weight_rows(desc, &columns);
+    int64_t columns, rows = case_weight_rows(desc, &columns);
     bool scale_shift = desc->kind == SPADE_OP_SCALE_SHIFT;
     spade_shape vector = {.rank = 1, .dims = {scale_shift ? desc->a.dims[1] : rows}};
     buffers all = {.device = device};

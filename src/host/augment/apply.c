@@ -63,7 +63,6 @@ spade_status spade_augment_upload(spade_context *context, const spade_picture *p
     float *values = host;
     for (size_t i = 0; i < n; i++) { values[i] = (float)picture->rgb[i] / 255.0f; }
     SPADE_GOTO(backend->upload(context->device, device, host, *bytes));
-    SPADE_GOTO(backend->synchronize(context->device)); /* `host` is free to go */
     *out = device;
     device = NULL;
 done:
