@@ -182,7 +182,8 @@ static void test_no_memory_at_each_call(void **state)
 {
     (void)state;
     if (!emulated()) { return; }
-    assert_int_equal(fail_each("cudaMallocFromPoolAsync", SPADE_ERROR_MEMORY), 8); /* cuBLAS, 4 buffers, filters, a solver's 2 */
+    assert_int_equal(fail_each("cudaMallocFromPoolAsync", SPADE_ERROR_MEMORY),
+                     8); /* cuBLAS, 4 buffers, filters, a solver's 2 */
 }
 
 static spade_status too_large_then_fitting(spade_context *context)
