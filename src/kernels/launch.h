@@ -290,6 +290,14 @@ int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *pat
  * number is not finite, else 0. */
 enum { SPADE_SOLVE_BATCH = 64 }; /* most problems of one launch */
 
+/* What one problem hands to the host. */
+typedef struct spade_result_kernel {
+    double value;             /* loss of a sweep, quadratic form */
+    unsigned long long zeros; /* of a sweep's weights */
+    int failed;
+    int info; /* the library's, of a factor */
+} spade_result_kernel;
+
 /* Dead inputs (H_dd = 0: 1, and marked), then damping of the diagonal of H [k, k]. */
 typedef struct spade_condition_kernel {
     int64_t k;
@@ -331,30 +339,31 @@ int spade_launch_dot(spade_stream stream, int64_t n, const double *a, const doub
 enum { SPADE_SWEEP_PANEL = 64, SPADE_SWEEP_DEPTH = 512 };
 typedef struct spade_sweep_kernel {
     int64_t rows, columns, block, panel;
-    const int64_t *prune; /* [blocks] weights to prune in each block; NULL: all but `keep` of a block in each row */
-    int64_t keep;
-    const double *v; /* [columns, columns] */
-    float *weights;  /* [columns, rows] W, then Q */
-    double *removed; /* [columns, rows] W - Q */
-    double *left;    /* [panel, rows] */
-    double *partial; /* [parts, panel, rows]; NULL where there is one part at most */
-    double *scores;  /* [block, rows] */
-    double *errors;  /* [rows] sums of squares */
+    bool n_of_m;               /* all but `keep` of a block in each row are pruned */
+    int64_t keep;              /* else so many of */
+    int64_t prune, prune_last; /* each block, the last one */
+    const double *v;           /* [columns, columns] */
+    float *weights;            /* [columns, rows] W, then Q */
+    double *removed;           /* [columns, rows] W - Q */
+    double *left;              /* [panel, rows] */
+    double *partial;           /* [parts, panel, rows]; NULL where there is one part at most */
+    double *scores;            /* [block, rows] */
+    double *errors;            /* [rows] sums of squares */
 } spade_sweep_kernel;
 typedef struct spade_sweep_batch {
     int n;
     spade_sweep_kernel problems[SPADE_SOLVE_BATCH];
 } spade_sweep_batch;
-/* weights from dense [rows, columns], dead columns zero; errors to zero. */
+/* weights from dense [rows, columns], dead columns zero; errors and *result to zero. */
 int spade_launch_sweep_begin(spade_stream stream, const spade_sweep_kernel *problem /* host */, const float *dense,
-                             const uint8_t *dead);
+                             const uint8_t *dead, spade_result_kernel *result);
 /* left = the sum over all columns before panel `index` of removed times V, for the panel's columns; index from 1. */
 int spade_launch_sweep_gather(spade_stream stream, const spade_sweep_batch *batch /* host */, int64_t index);
 /* The panel: scores, masks, pruning, block by block. */
 int spade_launch_sweep_panel(spade_stream stream, const spade_sweep_batch *batch /* host */, int64_t index);
-/* sparse [rows, columns] from weights; *loss = the sum of errors / 2. */
+/* sparse [rows, columns] from weights; the loss, the sum of errors / 2; zeros; failed: a number is not finite. */
 int spade_launch_sweep_end(spade_stream stream, const spade_sweep_kernel *problem /* host */, float *sparse,
-                           double *loss);
+                           spade_result_kernel *result);
 
 /* Exact OBC; see backend.h's spade_exact_args. The problems of a batch have the same columns and group. */
 typedef struct spade_exact_kernel {

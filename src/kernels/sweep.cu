@@ -34,7 +34,8 @@ __device__ int64_t minimum(int64_t a, int64_t b)
 
 /* ---- begin and end: transposing. Blocks of 32 x 8 threads turn squares of 32 x 32 through shared memory. */
 
-__global__ void begin(const __grid_constant__ spade_sweep_kernel p, const float *dense, const uint8_t *dead)
+__global__ void begin(const __grid_constant__ spade_sweep_kernel p, const float *dense, const uint8_t *dead,
+                      spade_result_kernel *result)
 {
     __shared__ float square[TURN][TURN + 1];
     int64_t first = (int64_t)blockIdx.x * TURN, row = (int64_t)blockIdx.y * TURN, x = threadIdx.x;
@@ -47,31 +48,48 @@ __global__ void begin(const __grid_constant__ spade_sweep_kernel p, const float 
         if (row + x < p.rows && first + y < p.columns) { p.weights[(first + y) * p.rows + row + x] = square[x][y]; }
     }
     if (blockIdx.x == 0 && threadIdx.y == 0 && row + x < p.rows) { p.errors[row + x] = 0; }
+    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.y == 0 && x == 0) { *result = spade_result_kernel{}; }
 }
 
-__global__ void end(const __grid_constant__ spade_sweep_kernel p, float *sparse)
+/* Integers are counted: in whatever order blocks come, the sums are the same. */
+__global__ void end(const __grid_constant__ spade_sweep_kernel p, float *sparse, spade_result_kernel *result)
 {
     __shared__ float square[TURN][TURN + 1];
+    __shared__ unsigned zeros, bad;
     int64_t first = (int64_t)blockIdx.x * TURN, row = (int64_t)blockIdx.y * TURN, x = threadIdx.x;
+    bool counts = x == 0 && threadIdx.y == 0;
+    if (counts) { zeros = bad = 0; }
+    __syncthreads();
+    unsigned own_zeros = 0, own_bad = 0;
     for (int64_t y = threadIdx.y; y < TURN; y += blockDim.y) {
         bool inside = row + x < p.rows && first + y < p.columns;
-        square[y][x] = inside ? p.weights[(first + y) * p.rows + row + x] : 0.0f;
+        float weight = inside ? p.weights[(first + y) * p.rows + row + x] : 1.0f;
+        own_zeros += weight == 0.0f;
+        own_bad += !isfinite(weight);
+        square[y][x] = weight;
     }
+    if (own_zeros) { atomicAdd(&zeros, own_zeros); }
+    if (own_bad) { atomicAdd(&bad, own_bad); }
     __syncthreads();
+    if (counts && zeros) { atomicAdd(&result->zeros, (unsigned long long)zeros); }
+    if (counts && bad) { atomicOr(&result->failed, 1); }
     for (int64_t y = threadIdx.y; y < TURN; y += blockDim.y) {
         if (row + y < p.rows && first + x < p.columns) { sparse[(row + y) * p.columns + first + x] = square[x][y]; }
     }
 }
 
 /* One block: threads stride over the rows, their sums meet in a fixed order. */
-__global__ void sum_errors(int64_t rows, const double *errors, double *loss)
+__global__ void sum_errors(int64_t rows, const double *errors, spade_result_kernel *result)
 {
     __shared__ spade_block_scratch<double, SPADE_THREADS> scratch;
     double sum = 0;
     for (int64_t r = threadIdx.x; r < rows; r += blockDim.x) { sum += errors[r]; }
     sum = spade_block_reduce(
         sum, [](double a, double b) { return a + b; }, scratch);
-    if (threadIdx.x == 0) { *loss = sum / 2; }
+    if (threadIdx.x == 0) {
+        result->value = sum / 2;
+        if (!isfinite(sum)) { result->failed = 1; }
+    }
 }
 
 /* ---- gather: x a tile of rows and columns, y a part of the inner dimension, z the problem */
@@ -343,10 +361,10 @@ __device__ void sweep_block(const cursor &c, int64_t from, int64_t to, panel_sha
     {
         score_row(c, r, from, to);
     }
-    if (p.prune) {
-        mask = choose_lowest(c, to - from, p.prune[from / p.block], shared);
-    } else {
+    if (p.n_of_m) {
         choose_rows(c, to - from);
+    } else {
+        mask = choose_lowest(c, to - from, to < p.columns ? p.prune : p.prune_last, shared);
     }
     EACH_ROW(r, c)
     {
@@ -413,9 +431,9 @@ dim3 squares(const spade_sweep_kernel *p)
 } // namespace
 
 int spade_launch_sweep_begin(spade_stream stream, const spade_sweep_kernel *problem, const float *dense,
-                             const uint8_t *dead)
+                             const uint8_t *dead, spade_result_kernel *result)
 {
-    return SPADE_LAUNCH(begin, squares(problem), dim3(TURN, 8), 0, stream, *problem, dense, dead);
+    return SPADE_LAUNCH(begin, squares(problem), dim3(TURN, 8), 0, stream, *problem, dense, dead, result);
 }
 
 int spade_launch_sweep_gather(spade_stream stream, const spade_sweep_batch *batch, int64_t index)
@@ -441,9 +459,10 @@ int spade_launch_sweep_panel(spade_stream stream, const spade_sweep_batch *batch
     return SPADE_LAUNCH(panel, (unsigned)batch->n, (unsigned)threads, 0, stream, *batch, index);
 }
 
-int spade_launch_sweep_end(spade_stream stream, const spade_sweep_kernel *problem, float *sparse, double *loss)
+int spade_launch_sweep_end(spade_stream stream, const spade_sweep_kernel *problem, float *sparse,
+                           spade_result_kernel *out)
 {
-    int result = SPADE_LAUNCH(end, squares(problem), dim3(TURN, 8), 0, stream, *problem, sparse);
+    int result = SPADE_LAUNCH(end, squares(problem), dim3(TURN, 8), 0, stream, *problem, sparse, out);
     if (result) { return result; }
-    return SPADE_LAUNCH(sum_errors, 1, SPADE_THREADS, 0, stream, problem->rows, problem->errors, loss);
+    return SPADE_LAUNCH(sum_errors, 1, SPADE_THREADS, 0, stream, problem->rows, problem->errors, out);
 }

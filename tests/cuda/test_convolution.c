@@ -8,6 +8,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
+#include "budget.h"
 #include "command.h"
 #include "helper_cases.h"
 
@@ -35,11 +36,11 @@ static spade_context *open_context(spade_network_precision precision, uint64_t m
     spade_context_options_init(&options);
     options.device = "cuda";
     options.precision = precision;
-    options.memory = memory;
     options.log = note;
     options.user = j;
     spade_status status = spade_context_create(&options, &context);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    test_set_budget(context, memory);
     return context;
 }
 
@@ -106,7 +107,7 @@ static void check_run(spade_network_precision precision, const char *engines, co
     spade_context *context = open_context(precision, 0, j);
     double error = run_error(context, desc);
     if (error > tolerance) { fail_msg("%s: error %g", j->plan, error); }
-    assert_int_equal(context->used, 0);
+    assert_int_equal(context->used, context->device->own_bytes);
     spade_context_destroy(context);
     unsetenv("SPADE_STANDIN_ENGINES");
 }
@@ -139,7 +140,7 @@ static void test_refusals(void **state)
     assert_int_equal(case_run(context->device, &desc, &data, out), SPADE_ERROR_DEVICE);
     assert_non_null(strstr(spade_message(context), "convolution [2, 5, 9, 7] -> [2, 6, 9, 7]"));
     case_data_clear(&data);
-    assert_int_equal(context->used, 0);
+    assert_int_equal(context->used, context->device->own_bytes);
     spade_context_destroy(context);
     unsetenv("SPADE_STANDIN_FAIL");
 }
@@ -288,7 +289,7 @@ static int take_engine(journal *j)
     spade_context *context = open_context(SPADE_NETWORK_FP32, 0, j);
     plan_once(context, &desc);
     assert_string_equal(spade_message(context), "");
-    assert_int_equal(context->used, 0);
+    assert_int_equal(context->used, context->device->own_bytes);
     spade_context_destroy(context);
     return engine_of(j);
 }
@@ -418,7 +419,7 @@ static void test_no_place_for_the_file(void **state)
     plan_once(context, &desc);
     assert_int_equal(engine_of(&j), 3);
     assert_non_null(strstr(j.warning, "not timed"));
-    assert_int_equal(context->used, 0);
+    assert_int_equal(context->used, context->device->own_bytes);
     spade_context_destroy(context);
     unsetenv("SPADE_CUDA_TUNE");
     assert_false(file_exists(path));

@@ -10,6 +10,8 @@
 
 struct cublasContext {
     cudaStream_t stream;
+    void *workspace; /* NULL: the library's own */
+    size_t workspace_bytes;
 };
 
 cublasStatus_t cublasCreate(cublasHandle_t *handle)
@@ -35,6 +37,16 @@ cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
 {
     standin_stream(stream, "cublasSetStream");
     handle->stream = stream;
+    handle->workspace = NULL; /* as documented: back to the library's own */
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t bytes)
+{
+    standin_require(handle && (uintptr_t)workspace % 256 == 0, "cublasSetWorkspace", "a handle, aligned memory");
+    standin_device(workspace, bytes, "cublasSetWorkspace", "workspace");
+    handle->workspace = workspace;
+    handle->workspace_bytes = bytes;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -97,61 +109,88 @@ static cublasStatus_t begin_call(cublasHandle_t handle, const void *alpha, const
     standin_require(alpha && beta, call, "scalars");
     standin_host(alpha, element, call, "alpha"); /* pointer mode: host */
     standin_host(beta, element, call, "beta");
+    /* without memory of its own, the library would take some in the captured graph */
+    standin_require(handle->workspace || !standin_captures(handle->stream), call, "a workspace while captured");
+    standin_device(handle->workspace, handle->workspace ? handle->workspace_bytes : 0, call, "workspace");
     if (standin_fails(call) || standin_lost()) { return CUBLAS_STATUS_EXECUTION_FAILED; }
     return CUBLAS_STATUS_SUCCESS;
 }
 
-typedef struct gemm {
+/* A product with its scalars, which the library reads at the call. */
+typedef struct product {
     operand a, b, c;
     CBLAS_TRANSPOSE transa, transb;
-} gemm;
+    CBLAS_SIDE side; /* symmetric: of A */
+    CBLAS_UPLO uplo;
+    int k;
+    double alpha, beta;
+    size_t element;
+    const char *call;
+    void (*compute)(const struct product *p, int64_t i);
+} product;
 
-static gemm check_gemm(cublasOperation_t transa, cublasOperation_t transb, int m, int n, int k, operand a, operand b,
-                       operand c, size_t element, const char *call)
+static void check_operands(const product *p)
+{
+    check_operand(&p->a, p->element, p->call);
+    check_operand(&p->b, p->element, p->call);
+    check_result(&p->c, &p->a, &p->b, p->element, p->call);
+}
+
+static void run_product(const void *data)
+{
+    const product *p = data;
+    int threads = omp_get_max_threads();
+    check_operands(p);
+    omp_set_num_threads(1);
+    for (int64_t i = 0; i < p->c.count; i++) { p->compute(p, i); }
+    omp_set_num_threads(threads);
+}
+
+static cublasStatus_t submit(cublasHandle_t handle, product *p, const void *alpha, const void *beta)
+{
+    cublasStatus_t status = begin_call(handle, alpha, beta, p->element, p->call);
+    if (status != CUBLAS_STATUS_SUCCESS) { return status; }
+    bool single = p->element == sizeof(float);
+    p->alpha = single ? (double)*(const float *)alpha : *(const double *)alpha;
+    p->beta = single ? (double)*(const float *)beta : *(const double *)beta;
+    int error = standin_submit(handle->stream, run_product, NULL, p, sizeof *p);
+    return error ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
+}
+
+static void compute_sgemm(const product *p, int64_t i)
+{
+    cblas_sgemm(CblasColMajor, p->transa, p->transb, (int)p->c.rows, (int)p->c.columns, p->k, (float)p->alpha,
+                (const float *)p->a.data + i * p->a.stride, (int)p->a.ld, (const float *)p->b.data + i * p->b.stride,
+                (int)p->b.ld, (float)p->beta, (float *)p->c.data + i * p->c.stride, (int)p->c.ld);
+}
+
+static void compute_dgemm(const product *p, int64_t i)
+{
+    cblas_dgemm(CblasColMajor, p->transa, p->transb, (int)p->c.rows, (int)p->c.columns, p->k, p->alpha,
+                (const double *)p->a.data + i * p->a.stride, (int)p->a.ld, (const double *)p->b.data + i * p->b.stride,
+                (int)p->b.ld, p->beta, (double *)p->c.data + i * p->c.stride, (int)p->c.ld);
+}
+
+static void compute_dsymm(const product *p, int64_t i)
+{
+    (void)i;
+    cblas_dsymm(CblasColMajor, p->side, p->uplo, (int)p->c.rows, (int)p->c.columns, p->alpha, p->a.data, (int)p->a.ld,
+                p->b.data, (int)p->b.ld, p->beta, (double *)(uintptr_t)p->c.data, (int)p->c.ld);
+}
+
+static product check_gemm(cublasOperation_t transa, cublasOperation_t transb, int m, int n, int k, operand a, operand b,
+                          operand c, size_t element, const char *call)
 {
     standin_require((unsigned)transa <= CUBLAS_OP_T && (unsigned)transb <= CUBLAS_OP_T, call, "known operations");
     a.rows = transa == CUBLAS_OP_T ? k : m, a.columns = transa == CUBLAS_OP_T ? m : k, a.name = "A";
     b.rows = transb == CUBLAS_OP_T ? n : k, b.columns = transb == CUBLAS_OP_T ? k : n, b.name = "B";
     c.rows = m, c.columns = n, c.name = "C";
-    check_operand(&a, element, call);
-    check_operand(&b, element, call);
-    check_result(&c, &a, &b, element, call);
-    return (gemm){a, b, c, transa == CUBLAS_OP_T ? CblasTrans : CblasNoTrans,
-                  transb == CUBLAS_OP_T ? CblasTrans : CblasNoTrans};
-}
-
-static cublasStatus_t sgemm(cublasHandle_t handle, const gemm *g, int k, const float *alpha, const float *beta,
-                            const char *call)
-{
-    cublasStatus_t status = begin_call(handle, alpha, beta, sizeof(float), call);
-    if (status != CUBLAS_STATUS_SUCCESS) { return status; }
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    for (int64_t i = 0; i < g->c.count; i++) {
-        cblas_sgemm(CblasColMajor, g->transa, g->transb, (int)g->c.rows, (int)g->c.columns, k, *alpha,
-                    (const float *)g->a.data + i * g->a.stride, (int)g->a.ld,
-                    (const float *)g->b.data + i * g->b.stride, (int)g->b.ld, *beta,
-                    (float *)g->c.data + i * g->c.stride, (int)g->c.ld);
-    }
-    omp_set_num_threads(threads);
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t dgemm(cublasHandle_t handle, const gemm *g, int k, const double *alpha, const double *beta,
-                            const char *call)
-{
-    cublasStatus_t status = begin_call(handle, alpha, beta, sizeof(double), call);
-    if (status != CUBLAS_STATUS_SUCCESS) { return status; }
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    for (int64_t i = 0; i < g->c.count; i++) {
-        cblas_dgemm(CblasColMajor, g->transa, g->transb, (int)g->c.rows, (int)g->c.columns, k, *alpha,
-                    (const double *)g->a.data + i * g->a.stride, (int)g->a.ld,
-                    (const double *)g->b.data + i * g->b.stride, (int)g->b.ld, *beta,
-                    (double *)g->c.data + i * g->c.stride, (int)g->c.ld);
-    }
-    omp_set_num_threads(threads);
-    return CUBLAS_STATUS_SUCCESS;
+    product p = {.a = a, .b = b, .c = c, .k = k, .element = element, .call = call};
+    p.transa = transa == CUBLAS_OP_T ? CblasTrans : CblasNoTrans;
+    p.transb = transb == CUBLAS_OP_T ? CblasTrans : CblasNoTrans;
+    p.compute = element == sizeof(float) ? compute_sgemm : compute_dgemm;
+    check_operands(&p);
+    return p;
 }
 
 cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m, int n,
@@ -160,8 +199,8 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t transa, cubl
 {
     operand a = {.data = A, .ld = lda, .count = 1}, b = {.data = B, .ld = ldb, .count = 1};
     operand c = {.data = C, .ld = ldc, .count = 1};
-    gemm g = check_gemm(transa, transb, m, n, k, a, b, c, sizeof(float), "cublasSgemm");
-    return sgemm(handle, &g, k, alpha, beta, "cublasSgemm");
+    product p = check_gemm(transa, transb, m, n, k, a, b, c, sizeof(float), "cublasSgemm");
+    return submit(handle, &p, alpha, beta);
 }
 
 cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb,
@@ -172,8 +211,8 @@ cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_
     operand a = {.data = A, .ld = lda, .stride = strideA, .count = batchCount};
     operand b = {.data = B, .ld = ldb, .stride = strideB, .count = batchCount};
     operand c = {.data = C, .ld = ldc, .stride = strideC, .count = batchCount};
-    gemm g = check_gemm(transa, transb, m, n, k, a, b, c, sizeof(float), "cublasSgemmStridedBatched");
-    return sgemm(handle, &g, k, alpha, beta, "cublasSgemmStridedBatched");
+    product p = check_gemm(transa, transb, m, n, k, a, b, c, sizeof(float), "cublasSgemmStridedBatched");
+    return submit(handle, &p, alpha, beta);
 }
 
 cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb,
@@ -184,8 +223,8 @@ cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t handle, cublasOperation_
     operand a = {.data = A, .ld = lda, .stride = strideA, .count = batchCount};
     operand b = {.data = B, .ld = ldb, .stride = strideB, .count = batchCount};
     operand c = {.data = C, .ld = ldc, .stride = strideC, .count = batchCount};
-    gemm g = check_gemm(transa, transb, m, n, k, a, b, c, sizeof(double), "cublasDgemmStridedBatched");
-    return dgemm(handle, &g, k, alpha, beta, "cublasDgemmStridedBatched");
+    product p = check_gemm(transa, transb, m, n, k, a, b, c, sizeof(double), "cublasDgemmStridedBatched");
+    return submit(handle, &p, alpha, beta);
 }
 
 cublasStatus_t cublasDsymm(cublasHandle_t handle, cublasSideMode_t side, cublasFillMode_t uplo, int m, int n,
@@ -196,15 +235,9 @@ cublasStatus_t cublasDsymm(cublasHandle_t handle, cublasSideMode_t side, cublasF
     operand a = {A, order, order, lda, 0, 1, "A"}, b = {B, m, n, ldb, 0, 1, "B"}, c = {C, m, n, ldc, 0, 1, "C"};
     standin_require((unsigned)side <= CUBLAS_SIDE_RIGHT && (unsigned)uplo <= CUBLAS_FILL_MODE_UPPER, "cublasDsymm",
                     "a known side and triangle");
-    check_operand(&a, sizeof(double), "cublasDsymm");
-    check_operand(&b, sizeof(double), "cublasDsymm");
-    check_result(&c, &a, &b, sizeof(double), "cublasDsymm");
-    cublasStatus_t status = begin_call(handle, alpha, beta, sizeof(double), "cublasDsymm");
-    if (status != CUBLAS_STATUS_SUCCESS) { return status; }
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    cblas_dsymm(CblasColMajor, side == CUBLAS_SIDE_LEFT ? CblasLeft : CblasRight,
-                uplo == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper, m, n, *alpha, A, lda, B, ldb, *beta, C, ldc);
-    omp_set_num_threads(threads);
-    return CUBLAS_STATUS_SUCCESS;
+    product p = {.a = a, .b = b, .c = c, .element = sizeof(double), .call = "cublasDsymm", .compute = compute_dsymm};
+    p.side = side == CUBLAS_SIDE_LEFT ? CblasLeft : CblasRight;
+    p.uplo = uplo == CUBLAS_FILL_MODE_LOWER ? CblasLower : CblasUpper;
+    check_operands(&p);
+    return submit(handle, &p, alpha, beta);
 }

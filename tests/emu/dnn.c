@@ -66,6 +66,30 @@ static void check_pack(const descriptor *graph, const descriptor *pack)
     }
 }
 
+/* One run of a plan: what is held keeps the graph; the pointers are those of the call. */
+typedef struct execution {
+    descriptor *plan;
+    descriptor pack; /* a copy */
+} execution;
+
+static void run_plan(const void *data)
+{
+    const execution *e = data;
+    const descriptor *engine = e->plan->of.plan.config->of.config.engine, *graph = engine->of.engine.graph;
+    int64_t number = engine->of.engine.number;
+    standin_require(!e->plan->destroyed, "cudnnBackendExecute", "a plan that lives as long as the graphs it is in");
+    check_pack(graph, &e->pack);
+    standin_device(e->pack.of.pack.workspace, (size_t)dnn_engine_workspace(number, graph), "cudnnBackendExecute",
+                   "the workspace");
+    dnn_compute(graph, &e->pack, dnn_engine_rounds(number));
+    standin_work(dnn_engine_milliseconds(number));
+}
+
+static void release_execution(void *data)
+{
+    dnn_hold(&((execution *)data)->plan, NULL);
+}
+
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan_handle,
                                   cudnnBackendDescriptor_t pack_handle)
 {
@@ -76,14 +100,15 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     standin_require(handle && plan->of.plan.handle == handle, call, "the handle that the plan was made for");
     standin_stream(handle->stream, call);
     const descriptor *engine = plan->of.plan.config->of.config.engine, *graph = engine->of.engine.graph;
-    int64_t number = engine->of.engine.number, bytes = dnn_engine_workspace(number, graph);
     check_pack(graph, pack);
-    standin_device(pack->of.pack.workspace, (size_t)bytes, call, "the workspace");
+    standin_device(pack->of.pack.workspace, (size_t)dnn_engine_workspace(engine->of.engine.number, graph), call,
+                   "the workspace");
     standin_require((uintptr_t)pack->of.pack.workspace % 16 == 0, call, "an aligned workspace");
     if (standin_fails("cudnnBackendExecute") || cudaGetLastError() != cudaSuccess) {
         return CUDNN_STATUS_EXECUTION_FAILED;
     }
-    dnn_compute(graph, pack, dnn_engine_rounds(number));
-    standin_work(dnn_engine_milliseconds(number));
-    return CUDNN_STATUS_SUCCESS;
+    execution e = {.pack = *pack};
+    dnn_hold(&e.plan, plan);
+    int error = standin_submit(handle->stream, run_plan, release_execution, &e, sizeof e);
+    return error ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
 }

@@ -2,13 +2,15 @@
  * in every run. */
 #include <stdlib.h>
 
-#include <cuda_runtime_api.h>
-
+#include "capture.h"
 #include "dnn_standin.h"
 
 struct CUevent_st {
     bool recorded;
     double time;
+    cudaStream_t stream;
+    uint64_t copies; /* of the stream that come before it (pinned.c) */
+    capture_place place;
 };
 
 static double clock_now; /* milliseconds of work done on the one device */
@@ -42,12 +44,19 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     standin_stream(stream, "cudaEventRecord");
     event->recorded = true;
     event->time = clock_now;
-    return cudaGetLastError();
+    event->stream = stream;
+    event->copies = pinned_now();
+    cudaError_t result = capture_record(stream, &event->place);
+    return result == cudaSuccess ? cudaGetLastError() : result;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     standin_require(event->recorded, "cudaEventSynchronize", "a recorded event");
+    if (event->place.capture) { return cudaErrorCapturedEvent; }
+    cudaError_t refused = capture_refuse_any();
+    if (refused != cudaSuccess) { return refused; }
+    if (cudaGetLastError() == cudaSuccess) { pinned_finish(event->stream, event->copies); }
     return cudaGetLastError();
 }
 
@@ -58,11 +67,12 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEve
     return cudaGetLastError();
 }
 
-/* Work is done when it is enqueued, so waiting is only checked. */
+/* Work is done when it is enqueued, so waiting is only checked; a capture spreads by it. */
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
     standin_stream(stream, "cudaStreamWaitEvent");
     standin_require(event && event->recorded && flags == 0, "cudaStreamWaitEvent",
                     "an event that was recorded, no flags");
-    return cudaGetLastError();
+    cudaError_t result = capture_wait(stream, &event->place);
+    return result == cudaSuccess ? cudaGetLastError() : result;
 }

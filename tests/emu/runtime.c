@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cuda_runtime_api.h>
+#include "capture.h"
 
-#include "standin.h"
-
-enum { FAIL_NAMES = 32 };
+enum { FAIL_NAMES = 64 };
 
 typedef struct block {
     char *pointer;
@@ -15,9 +13,6 @@ typedef struct block {
     struct block *next;
 } block;
 
-struct CUstream_st {
-    struct CUstream_st *next;
-};
 struct CUmemPoolHandle_st {
     int device;
 };
@@ -124,6 +119,9 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureUnjoined: return "capturing stream has unjoined work";
     default: return "an error";
     }
 }
@@ -217,6 +215,7 @@ cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t 
     standin_require(pool && bytes > 0, "cudaMallocFromPoolAsync", "a pool, and a size above 0");
     *pointer = NULL;
     if (touch() != cudaSuccess) { return device.lost; }
+    if (capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     if (standin_fails("cudaMallocFromPoolAsync") || bytes > standin_memory() - device.used) {
         return cudaErrorMemoryAllocation;
     }
@@ -234,6 +233,7 @@ cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t 
 cudaError_t cudaFreeAsync(void *pointer, cudaStream_t stream)
 {
     standin_stream(stream, "cudaFreeAsync");
+    if (capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     for (block **b = &device.blocks; *b; b = &(*b)->next) {
         block *found = *b;
         if (found->pointer != pointer) { continue; }
@@ -247,31 +247,73 @@ cudaError_t cudaFreeAsync(void *pointer, cudaStream_t stream)
     return cudaErrorInvalidValue;
 }
 
+/* ---- copies */
+
+typedef struct copy {
+    void *to;
+    const void *from;
+    size_t bytes;
+    enum cudaMemcpyKind kind;
+} copy;
+
+static void check_copy(const copy *c)
+{
+    if (c->kind == cudaMemcpyHostToDevice || c->kind == cudaMemcpyDeviceToDevice) {
+        standin_device(c->to, c->bytes, "cudaMemcpyAsync", "to");
+    } else {
+        standin_host(c->to, c->bytes, "cudaMemcpyAsync", "to");
+    }
+    if (c->kind == cudaMemcpyDeviceToHost || c->kind == cudaMemcpyDeviceToDevice) {
+        standin_device(c->from, c->bytes, "cudaMemcpyAsync", "from");
+    } else {
+        standin_host(c->from, c->bytes, "cudaMemcpyAsync", "from");
+    }
+}
+
+static void run_copy(const void *data)
+{
+    const copy *c = data;
+    check_copy(c);
+    memmove(c->to, c->from, c->bytes);
+}
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
+    copy c = {to, from, bytes, kind};
     standin_stream(stream, "cudaMemcpyAsync");
-    if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) {
-        standin_device(to, bytes, "cudaMemcpyAsync", "to");
-    } else {
-        standin_host(to, bytes, "cudaMemcpyAsync", "to");
-    }
-    if (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) {
-        standin_device(from, bytes, "cudaMemcpyAsync", "from");
-    } else {
-        standin_host(from, bytes, "cudaMemcpyAsync", "from");
-    }
+    check_copy(&c);
     if (touch() != cudaSuccess) { return device.lost; }
-    memmove(to, from, bytes);
+    const void *host = kind == cudaMemcpyHostToDevice ? from : kind == cudaMemcpyDeviceToHost ? to : NULL;
+    if (!host || !bytes) { return (cudaError_t)standin_submit(stream, run_copy, NULL, &c, sizeof c); }
+    bool pinned = pinned_holds(host, bytes);
+    if (!pinned && capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
+    if (!pinned || standin_captures(stream)) {
+        return (cudaError_t)standin_submit(stream, run_copy, NULL, &c, sizeof c);
+    }
+    pinned_copy(to, from, bytes, kind, stream);
     return cudaSuccess;
+}
+
+typedef struct filling {
+    void *to;
+    int value;
+    size_t bytes;
+} filling;
+
+static void run_filling(const void *data)
+{
+    const filling *f = data;
+    standin_device(f->to, f->bytes, "cudaMemsetAsync", "to");
+    memset(f->to, f->value, f->bytes);
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
 {
+    filling f = {to, value, bytes};
     standin_stream(stream, "cudaMemsetAsync");
     standin_device(to, bytes, "cudaMemsetAsync", "to");
     if (touch() != cudaSuccess) { return device.lost; }
-    memset(to, value, bytes);
-    return cudaSuccess;
+    return (cudaError_t)standin_submit(stream, run_filling, NULL, &f, sizeof f);
 }
 
 /* ---- streams */
@@ -289,7 +331,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     standin_stream(stream, "cudaStreamSynchronize");
-    return touch();
+    if (capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
+    if (touch() == cudaSuccess) { pinned_finish(stream, pinned_now()); }
+    return device.lost;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)

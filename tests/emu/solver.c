@@ -1,13 +1,7 @@
 /* solver.c - stand-in for cuSOLVER. */
 #include <stdlib.h>
 
-#include <cusolverDn.h>
-
-#include "standin.h"
-
-struct cusolverDnContext {
-    cudaStream_t stream;
-};
+#include "solver.h"
 
 cusolverStatus_t cusolverGetVersion(int *version)
 {

@@ -1,8 +1,7 @@
 /* solver_factor.c - stand-in for cuSOLVER's Cholesky factorisation and the inverse from it, in LAPACK's terms. */
-#include <cusolverDn.h>
 #include <lapacke.h>
 
-#include "standin.h"
+#include "solver.h"
 
 enum { BLOCK = 32 }; /* of the workspace that is asked for, and then required: n x BLOCK numbers */
 
@@ -29,9 +28,42 @@ static cusolverStatus_t check(cusolverDnHandle_t handle, cublasFillMode_t uplo, 
     return CUSOLVER_STATUS_SUCCESS;
 }
 
+/* A factorisation, or an inverse from one. */
+typedef struct task {
+    cusolverDnHandle_t handle;
+    cublasFillMode_t uplo;
+    int n, lda, lwork;
+    double *a, *work;
+    int *info;
+} task;
+
+static cusolverStatus_t submit(void (*run)(const void *data), task t)
+{
+    int error = standin_submit(t.handle->stream, run, NULL, &t, sizeof t);
+    return error ? CUSOLVER_STATUS_EXECUTION_FAILED : CUSOLVER_STATUS_SUCCESS;
+}
+
 static void spoil(double *work, int lwork)
 {
     for (int i = 0; i < lwork; i++) { work[i] = -1e300; } /* it is the library's */
+}
+
+static void run_potrf(const void *data)
+{
+    const task *t = data;
+    check(t->handle, t->uplo, t->n, t->a, t->lda, t->work, t->lwork, t->info, "cusolverDnDpotrf");
+    spoil(t->work, t->lwork);
+    *t->info = standin_fails("potrf")
+                   ? 1
+                   : (int)LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, t->uplo ? 'U' : 'L', t->n, t->a, t->lda);
+}
+
+static void run_potri(const void *data)
+{
+    const task *t = data;
+    check(t->handle, t->uplo, t->n, t->a, t->lda, t->work, t->lwork, t->info, "cusolverDnDpotri");
+    spoil(t->work, t->lwork);
+    *t->info = (int)LAPACKE_dpotri_work(LAPACK_COL_MAJOR, t->uplo ? 'U' : 'L', t->n, t->a, t->lda);
 }
 
 cusolverStatus_t cusolverDnDpotrf_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a,
@@ -47,9 +79,7 @@ cusolverStatus_t cusolverDnDpotrf(cusolverDnHandle_t handle, cublasFillMode_t up
     cusolverStatus_t status = check(handle, uplo, n, a, lda, work, lwork, info, "cusolverDnDpotrf");
     if (status != CUSOLVER_STATUS_SUCCESS) { return status; }
     if (standin_fails("cusolverDnDpotrf")) { return CUSOLVER_STATUS_EXECUTION_FAILED; }
-    spoil(work, lwork);
-    *info = standin_fails("potrf") ? 1 : (int)LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, uplo ? 'U' : 'L', n, a, lda);
-    return CUSOLVER_STATUS_SUCCESS;
+    return submit(run_potrf, (task){handle, uplo, n, lda, lwork, a, work, info});
 }
 
 cusolverStatus_t cusolverDnDpotri_bufferSize(cusolverDnHandle_t handle, cublasFillMode_t uplo, int n, double *a,
@@ -65,7 +95,5 @@ cusolverStatus_t cusolverDnDpotri(cusolverDnHandle_t handle, cublasFillMode_t up
     cusolverStatus_t status = check(handle, uplo, n, a, lda, work, lwork, info, "cusolverDnDpotri");
     if (status != CUSOLVER_STATUS_SUCCESS) { return status; }
     if (standin_fails("cusolverDnDpotri")) { return CUSOLVER_STATUS_EXECUTION_FAILED; }
-    spoil(work, lwork);
-    *info = (int)LAPACKE_dpotri_work(LAPACK_COL_MAJOR, uplo ? 'U' : 'L', n, a, lda);
-    return CUSOLVER_STATUS_SUCCESS;
+    return submit(run_potri, (task){handle, uplo, n, lda, lwork, a, work, info});
 }

@@ -2,7 +2,8 @@
  * standin.h - what the stand-ins for the CUDA libraries share: which memory is the device's, strict checks, failures on
  * purpose.
  *
- * A stand-in computes on the processor what the library documents, at once. A misuse that a real library would answer
+ * A stand-in computes on the processor what the library documents, at once; on a stream that is captured, at every
+ * launch of the graph. A misuse that a real library would answer
  * with a wrong result or a crash (a host pointer, memory that was freed, a workspace too small) ends the test: one line
  * on stderr, abort().
  */
@@ -24,6 +25,15 @@ void standin_host(const void *pointer, size_t bytes, const char *call, const cha
 void standin_require(bool condition, const char *call, const char *what);
 /* The stream must be one that was made and not yet destroyed. */
 void standin_stream(const void *stream, const char *call);
+
+/*
+ * Work on a stream, whose arguments were checked: done at once, or kept for the graph while the stream is captured. run
+ * checks the memory that it touches: a graph may be launched when that was freed. data: `bytes` that are copied;
+ * release (may be NULL): of what they point to. Returns CUDA's error.
+ */
+int standin_submit(const void *stream, void (*run)(const void *data), void (*release)(void *data), void *data,
+                   size_t bytes);
+bool standin_captures(const void *stream);
 
 /*
  * Failures on purpose, from the environment, read at every call: SPADE_STANDIN_FAIL=NAME[:N] lets the N-th call (from

@@ -34,6 +34,24 @@ static inline spade_context *golden_context_on(const char *device, int threads, 
     return context;
 }
 
+/* What an open device keeps of a budget at most: it says what it takes when it gets nothing. */
+static inline uint64_t golden_kept(const char *device)
+{
+    spade_context_options options;
+    spade_context *context = NULL;
+    spade_context_options_init(&options);
+    options.device = device;
+    options.memory = 1;
+    uint64_t bytes = 0;
+    if (spade_context_create(&options, &context) != SPADE_OK) {
+        const char *at = strstr(spade_message(context), "--memory ");
+        assert_non_null(at);
+        bytes = strtoull(at + strlen("--memory "), NULL, 10) << 20;
+    }
+    spade_context_destroy(context);
+    return bytes;
+}
+
 static inline spade_context *golden_context(int threads, uint64_t memory)
 {
     return golden_context_on(test_device(), threads, memory);

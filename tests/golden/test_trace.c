@@ -80,7 +80,7 @@ static void test_threads_and_memory_change_no_bit(void **state)
             spade_model_destroy(model);
             spade_context_destroy(context);
             if (i == 1) { /* ask for the least memory that works */
-                context = golden_context(2, UINT64_C(3) << 20);
+                context = golden_context(2, golden_kept(test_device()) + (UINT64_C(3) << 20));
                 model = golden_model(context, golden_networks[n]);
                 assert_null(find(context, model, SPADE_FP32, SPADE_ERROR_MEMORY));
                 memory = advised_memory(spade_message(context));
@@ -250,7 +250,7 @@ static void many_options(spade_trace_options *options, spade_layer_rule *rules)
 static void test_many_are_the_single_ones(void **state)
 {
     (void)state;
-    const uint64_t memory[] = {0, UINT64_C(26) << 20};
+    const uint64_t memory[] = {0, golden_kept(test_device()) + (UINT64_C(26) << 20)};
     spade_trace_options options[MANY_OPTIONS];
     spade_layer_rule rules[4];
     many_options(options, rules);

@@ -256,7 +256,7 @@ static float *draw_array(random_stream *r, int64_t n, float scale)
 }
 
 /* Rows and columns of the weights; 0 where there are none. */
-static int64_t weight_rows(const spade_op_desc *d, int64_t *columns)
+int64_t case_weight_rows(const spade_op_desc *d, int64_t *columns)
 {
     *columns = 0;
     if (d->kind == SPADE_OP_CONVOLUTION || d->kind == SPADE_OP_CONVOLUTION_BACKWARD) {
@@ -294,7 +294,7 @@ static void draw_operands(random_stream *r, const spade_op_desc *d, case_data *o
 
 void case_data_draw(random_stream *r, const spade_op_desc *d, case_data *out)
 {
-    int64_t columns, rows = weight_rows(d, &columns), n = spade_shape_size(&d->a);
+    int64_t columns, rows = case_weight_rows(d, &columns), n = spade_shape_size(&d->a);
     *out = (case_data){0};
     out->a = d->kind == SPADE_OP_CHAIN ? draw_arguments(r, n) : draw_array(r, n, 1);
     draw_operands(r, d, out);
@@ -381,7 +381,7 @@ done:
 static spade_status put_weights(buffers *all, const spade_op_desc *desc, const case_data *data, void **weights,
                                 void **scale)
 {
-    int64_t columns, rows = weight_rows(desc, &columns);
+    int64_t columns, rows = case_weight_rows(desc, &columns);
     const spade_shape matrix = {.rank = 2, .dims = {rows, columns}}, vector = {.rank = 1, .dims = {rows}};
     SPADE_TRY(put(all, &matrix, data->weights, weights));
     return put(all, &vector, data->row_scale, scale);
@@ -428,7 +428,7 @@ static spade_status run_over(spade_device *device, const spade_op_desc *desc, co
                              float *out)
 {
     const spade_shape *result = reference_is_backward(desc) ? &desc->a : &desc->y;
-    int64_t columns, rows = weight_rows(desc, &columns);
+    int64_t columns, rows = case_weight_rows(desc, &columns);
     spade_shape vector = {.rank = 1, .dims = {rows}};
     buffers all = {.device = device};
     spade_op_args args = {0};

@@ -31,6 +31,8 @@ typedef struct case_data {
     float *a, *b, *bias, *weights, *row_scale, *y, *dy;
     float *operands[SPADE_CHAIN_STAGES];
 } case_data;
+/* Rows of the operation's weights, and their columns; 0 where it has none. */
+int64_t case_weight_rows(const spade_op_desc *desc, int64_t *columns);
 void case_data_draw(random_stream *random, const spade_op_desc *desc, case_data *out);
 void case_data_clear(case_data *data);
 reference_args case_reference(const case_data *data);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "backend/backend.h"
+#include "budget.h"
 #include "backend/cpu/exact_kernels.h"
 #include "device.h"
 #include "spade/solve.h"
@@ -24,10 +25,10 @@ static spade_context *make_context(int threads, uint64_t memory, spade_progress_
     spade_context_options_init(&options);
     options.device = test_device();
     options.threads = threads;
-    options.memory = memory;
     options.progress = progress;
     options.user = user;
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    test_set_budget(context, memory);
     return context;
 }
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "backend/backend.h"
+#include "budget.h"
 #include "device.h"
 #include "spade/solve.h"
 
@@ -21,8 +22,8 @@ static spade_context *make_context(uint64_t memory)
     spade_context *context = NULL;
     spade_context_options_init(&options);
     options.device = test_device();
-    options.memory = memory;
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    test_set_budget(context, memory);
     return context;
 }
 

@@ -88,7 +88,6 @@ spade_status spade_batch_from_tensor(spade_context *context, const float *input,
     }
     batch->hash = spade_hash(rgb, bytes, spade_hash(size, sizeof size, 1));
     SPADE_GOTO(backend->upload(context->device, batch->picture, rgb, bytes));
-    SPADE_GOTO(backend->synchronize(context->device));
 done:
     spade_free_bytes(context, host, bytes);
     if (status != SPADE_OK) {
@@ -139,7 +138,6 @@ static spade_status upload_ready(spade_context *context, const spade_batch *batc
         from = turned;
     }
     SPADE_GOTO(backend->upload(context->device, out, from, bytes));
-    if (turned) { SPADE_GOTO(backend->synchronize(context->device)); }
 done:
     spade_free_bytes(context, turned, bytes);
     return status;

@@ -235,15 +235,18 @@ typedef struct spade_factor_args {
 /* The fast solver's sweep over one matrix of weights. */
 typedef struct spade_sweep_args {
     int64_t rows, columns, block;
-    const int64_t *prune;      /* host: weights to prune in each block, ceil(columns/block) numbers; NULL: n:m */
-    int64_t keep;              /* n:m: weights of a block that stay in each row */
+    int64_t prune, prune_last; /* weights to prune in each block; in the last one, which may have fewer columns */
+    bool n_of_m;               /* instead, in each row of a block all weights but `keep` */
+    int64_t keep;
     spade_precision precision; /* at least; of the products with finished panels (spade/solve.h) */
     const double *v;           /* [columns, columns] from factor */
     const float *dense;        /* [rows, columns] */
     const uint8_t *dead;       /* [columns] from condition: these columns count as zero */
     float *sparse;             /* [rows, columns] out; may be `dense` */
     void *workspace;           /* sweep_workspace_bytes */
-    double loss;               /* out, host */
+    double loss;               /* out */
+    int64_t zeros;             /* out: weights of `sparse` that are zero */
+    spade_status status;       /* out: SPADE_ERROR_NUMERICAL: a weight or the loss is not finite */
 } spade_sweep_args;
 
 /* tr (d h d^T): the loss of weights that were found in another way. */
@@ -252,7 +255,7 @@ typedef struct spade_quadratic_args {
     const double *h; /* [k, k] symmetric */
     const double *d; /* [rows, k] */
     double *scratch; /* [rows, k] */
-    double result;   /* out, host */
+    double result;   /* out */
 } spade_quadratic_args;
 
 /*
@@ -283,14 +286,17 @@ typedef struct spade_backend {
     spade_status (*open)(spade_context *context, int index, spade_device **out);
     void (*close)(spade_device *device);
 
-    /* ---- memory. Counted against the context's budget. */
+    /*
+     * ---- memory. Counted against the context's budget. upload: what it reads is the caller's again when it returns.
+     * download: complete when it returns.
+     */
     spade_status (*alloc)(spade_device *device, size_t bytes, const char *what, void **out);
     void (*free)(spade_device *device, void *pointer, size_t bytes);
     spade_status (*upload)(spade_device *device, void *to, const void *from_host, size_t bytes);
     spade_status (*download)(spade_device *device, void *to_host, const void *from, size_t bytes);
     spade_status (*copy)(spade_device *device, void *to, const void *from, size_t bytes);
     spade_status (*zero)(spade_device *device, void *to, size_t bytes);
-    spade_status (*synchronize)(spade_device *device);
+    spade_status (*synchronize)(spade_device *device); /* also brings what the solvers hand to the host */
 
     /*
      * ---- recordings: what is enqueued between begin and end does not run, but is kept, and runs at every replay on
@@ -361,8 +367,12 @@ typedef struct spade_backend {
     spade_status (*hessian_read)(spade_device *device, const spade_patches *patches, const void *accumulator,
                                  int64_t group, int64_t tap, double *out);
 
-    /* ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own.
-     * What they write for the host is there after synchronize. */
+    /*
+     * ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own.
+     * What they hand to the host (out: status, loss, ...) is there after the next synchronize or download; until then
+     * args must stay where they are, and a status says SPADE_OK, or already that the problem has failed. Whatever that
+     * synchronize returns, args are the caller's again; those of a call that itself fails are at once.
+     */
     spade_status (*condition)(spade_device *device, spade_condition_args *problems, int n);
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
     size_t (*factor_workspace_bytes)(spade_device *device, int64_t k);
@@ -390,6 +400,7 @@ typedef struct spade_backend {
 struct spade_device {
     const spade_backend *backend;
     spade_context *context;
+    size_t own_bytes; /* that it keeps of the budget while it is open */
 };
 
 /* ---- registry (backend/registry.c): "auto", "cpu", "cuda", "cuda:N" -> an open device. The CPU backend is always

@@ -58,7 +58,6 @@ static spade_status upload_alpha(spade_parameters *p, int n, int64_t rows)
     if (!alpha) { return spade_fail(p->item.context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
     for (int64_t r = 0; r < rows; r++) { alpha[r] = node->alpha; }
     spade_status status = upload(p, alpha, rows, &p->scale[n]);
-    if (status == SPADE_OK) { status = p->item.context->device->backend->synchronize(p->item.context->device); }
     free(alpha);
     return status;
 }

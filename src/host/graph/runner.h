@@ -7,7 +7,7 @@
 #ifndef SPADE_GRAPH_RUNNER_H
 #define SPADE_GRAPH_RUNNER_H
 
-#include "backend/repeat.h"
+#include "graph/repeat.h"
 #include "graph/overlay.h"
 #include "graph/ready.h"
 

@@ -132,7 +132,6 @@ static spade_status make_fused_bias(spade_weights *weights, const spade_node *no
     SPADE_GOTO(device->backend->alloc(device, bytes, "the network's weights on the device", &memory));
     entry->bias = memory;
     SPADE_GOTO(device->backend->upload(device, memory, host, bytes));
-    SPADE_GOTO(device->backend->synchronize(device));
 done:
     free(host);
     return status;

@@ -18,7 +18,6 @@ typedef struct driver {
     const interpret_points *points;
     interpret_pass pass;
     int64_t batch, pairs, padded;
-    int64_t *host_targets; /* [padded], until the call is over: uploads may be read late */
     float *x, *maps;
     double *sum, *values;
     int64_t *targets;
@@ -60,22 +59,32 @@ static spade_status make_block(driver *d)
     return SPADE_OK;
 }
 
-static spade_status begin(driver *d)
+static spade_status upload_targets(driver *d)
 {
     const interpret_job *job = d->job;
     spade_device *device = job->context->device;
-    d->host_targets = malloc((size_t)d->padded * sizeof *d->host_targets);
-    if (!d->host_targets) {
+    const size_t bytes = (size_t)d->padded * sizeof *d->targets;
+    int64_t *targets = malloc(bytes);
+    if (!targets) {
         return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory: a list of %lld passes",
                           (long long)d->pairs);
     }
     for (int64_t i = 0; i < d->padded; i++) {
         int64_t pair = i < d->pairs ? i : d->pairs - 1;
-        d->host_targets[i] = job->classes[pair / d->points->points];
+        targets[i] = job->classes[pair / d->points->points];
     }
+    spade_status status = device->backend->upload(device, d->targets, targets, bytes);
+    free(targets);
+    return status;
+}
+
+static spade_status begin(driver *d)
+{
+    const interpret_job *job = d->job;
+    spade_device *device = job->context->device;
     SPADE_TRY(make_block(d));
     SPADE_TRY(device->backend->upload(device, d->x, job->input, sizeof *d->x * (size_t)job->size));
-    return device->backend->upload(device, d->targets, d->host_targets, sizeof *d->targets * (size_t)d->padded);
+    return upload_targets(d);
 }
 
 /* The inputs of the pairs from `first` on, and their classes, where the pass takes them from. */
@@ -165,11 +174,7 @@ spade_status interpret_backward(const interpret_job *job, const spade_rules *rul
     }
     SPADE_GOTO(finish(&d, maps, values));
 done:
-    if (status != SPADE_OK) {
-        (void)device->backend->synchronize(device);
-    } /* nothing reads the host's lists any more */
     if (d.block) { device->backend->free(device, d.block, d.bytes); }
-    free(d.host_targets);
     interpret_pass_destroy(&d.pass);
     return status;
 }

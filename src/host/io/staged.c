@@ -48,8 +48,5 @@ spade_status spade_staged_read(spade_context *context, const spade_staged *array
 
 void spade_staged_close(spade_context *context, void *block, size_t block_bytes)
 {
-    spade_device *device = context->device;
-    if (!block) { return; }
-    (void)device->backend->synchronize(device); /* a failure of the device has been told, or will be by the next call */
-    device->backend->free(device, block, block_bytes);
+    if (block) { context->device->backend->free(context->device, block, block_bytes); }
 }

@@ -3,6 +3,8 @@
  * weights. Loss: tr (W-W') H (W-W')^T / 2 with the damped H, the quadratic form that the fast solver's errors sum up
  * to.
  */
+#include <math.h>
+
 #include "base/select.h"
 #include "solve/schedule.h"
 
@@ -68,7 +70,7 @@ static void prune(const spade_solve_options *options, const spade_solving *v)
     const spade_problem *p = v->problem;
     float *sparse = v->solution->sparse;
     const scratch s = lay_out(p, v->host);
-    for (int64_t from = 0, b = 0; from < p->columns; from += v->block, b++) {
+    for (int64_t from = 0; from < p->columns; from += v->block) {
         int64_t to = from + v->block < p->columns ? from + v->block : p->columns;
         if (p->solver == SPADE_SOLVER_MAGNITUDE) {
             magnitude_scores(p, s.dead, from, to, s.scores);
@@ -78,7 +80,7 @@ static void prune(const spade_solve_options *options, const spade_solving *v)
         if (p->of) {
             spade_select_rows(s.scores, p->rows, to - from, p->rows, p->keep, s.mask);
         } else {
-            spade_select_lowest(s.scores, p->rows, to - from, p->rows, v->prune[b], s.selection, s.mask);
+            spade_select_lowest(s.scores, p->rows, to - from, p->rows, v->prune[to == p->columns], s.selection, s.mask);
         }
         for (int64_t r = 0; r < p->rows; r++) {
             for (int64_t j = from; j < to; j++) {
@@ -95,6 +97,19 @@ static void prune(const spade_solve_options *options, const spade_solving *v)
 static bool is_baseline(const spade_solving *v)
 {
     return v->solution && (v->problem->solver == SPADE_SOLVER_MAGNITUDE || v->problem->solver == SPADE_SOLVER_RANDOM);
+}
+
+static void finish(const spade_solving *v, double loss)
+{
+    spade_solution *solution = v->solution;
+    bool finite = isfinite(loss) != 0;
+    solution->loss = loss;
+    solution->zeros = 0;
+    for (int64_t i = 0; i < v->problem->rows * v->problem->columns; i++) {
+        solution->zeros += solution->sparse[i] == 0.0f;
+        finite = finite && isfinite(solution->sparse[i]);
+    }
+    if (!finite) { v->problem->status = SPADE_ERROR_NUMERICAL; }
 }
 
 /* The losses of all, from what the masks remove. */
@@ -118,7 +133,7 @@ static spade_status add_losses(spade_device *device, spade_solving *flight, int 
     SPADE_GOTO(backend->quadratic_form(device, args, count));
     SPADE_GOTO(backend->synchronize(device));
     for (int i = 0, at = 0; i < n; i++) {
-        if (is_baseline(&flight[i])) { flight[i].solution->loss = args[at++].result / 2; }
+        if (is_baseline(&flight[i])) { finish(&flight[i], args[at++].result / 2); }
     }
 done:
     free(args);

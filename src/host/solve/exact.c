@@ -346,6 +346,7 @@ static spade_status run_rows(const pool *l, row_operation operation, double (*wo
             }
         }
         SPADE_GOTO(operation(device, args, parts, l->workspace, l->workspace_bytes));
+        SPADE_GOTO(device->backend->synchronize(device));
         for (int p = 0; p < parts; p++) {
             if (args[p].status != SPADE_OK) { l->members[owner[p]].problem->status = args[p].status; }
         }

@@ -1,9 +1,8 @@
 /*
  * flight.c - problems that are solved together: Hessians to the device, conditioning, factors, and for every sparsity a
- * sweep. What is in a flight changes no result.
+ * sweep. What is in a flight changes no result. All of that is enqueued; the host waits once, at the end, and learns
+ * then which problems have failed. Sweeps of such a problem were for nothing, and do no harm.
  */
-#include <math.h>
-
 #include "solve/schedule.h"
 
 double spade_problem_work(const spade_problem *p)
@@ -69,19 +68,15 @@ size_t spade_flight_bytes(spade_device *device, const spade_solve_options *optio
 static void close_problem(spade_context *context, spade_solving *v)
 {
     spade_free_bytes(context, v->host, v->host_bytes);
-    free(v->prune);
 }
 
 static spade_status open_problem(spade_schedule *s, int index, char *base, spade_solving *v)
 {
     spade_problem *p = &s->problems[index];
     *v = (spade_solving){.problem = p, .index = index, .block = spade_problem_block(p)};
-    v->blocks = (p->columns + v->block - 1) / v->block;
     lay_out(s->device, s->options, p, base, v);
     v->in_place = s->device->backend->host_memory || (s->client->weights && p->solver == SPADE_SOLVER_FAST);
     if (s->client->weights) { v->dense = s->client->weights(s->client->user, index); }
-    v->prune = malloc((size_t)v->blocks * sizeof *v->prune);
-    if (!v->prune) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's blocks"); }
     if (p->solver != SPADE_SOLVER_FAST) {
         v->host_bytes = spade_baseline_host_bytes(p);
         SPADE_TRY(spade_alloc(s->context, v->host_bytes, "scores of a layer", &v->host));
@@ -112,21 +107,27 @@ static spade_status load(const spade_schedule *s, spade_solving *flight, int n)
     return SPADE_OK;
 }
 
-static spade_status condition(const spade_schedule *s, spade_solving *flight, int n)
+static spade_status condition(const spade_schedule *s, spade_flight *flight)
 {
-    spade_condition_args *args = calloc((size_t)n, sizeof *args);
-    if (!args) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", n); }
-    for (int i = 0; i < n; i++) {
-        args[i] = (spade_condition_args){.k = flight[i].problem->columns,
-                                         .damping = s->options->damping,
-                                         .hessian = flight[i].hessian,
-                                         .dead = flight[i].dead};
+    for (int i = 0; i < flight->n; i++) {
+        spade_solving *v = &flight->problems[i];
+        v->condition = &flight->conditions[i];
+        flight->conditions[i] = (spade_condition_args){
+            .k = v->problem->columns, .damping = s->options->damping, .hessian = v->hessian, .dead = v->dead};
     }
-    spade_status status = s->device->backend->condition(s->device, args, n);
-    if (status == SPADE_OK) { status = s->device->backend->synchronize(s->device); }
-    for (int i = 0; status == SPADE_OK && i < n; i++) { flight[i].problem->status = args[i].status; }
-    free(args);
-    return status;
+    return s->device->backend->condition(s->device, flight->conditions, flight->n);
+}
+
+static spade_status failure_of(const spade_solving *v)
+{
+    if (v->problem->status != SPADE_OK) { return v->problem->status; }
+    if (v->condition && v->condition->status != SPADE_OK) { return v->condition->status; }
+    return v->factor ? v->factor->status : SPADE_OK;
+}
+
+bool spade_solving_failed(const spade_solving *solving)
+{
+    return failure_of(solving) != SPADE_OK;
 }
 
 /* The next solution of a problem: round from 0. */
@@ -134,7 +135,7 @@ static void begin_solution(const spade_schedule *s, spade_solving *v, int round)
 {
     spade_problem *p = v->problem;
     v->solution = NULL;
-    if (round >= p->solution_count || p->status != SPADE_OK) { return; }
+    if (round >= p->solution_count || spade_solving_failed(v)) { return; }
     if (p->solutions[round].sparsity == 0) {
         spade_solve_keep(p, &p->solutions[round]);
         return;
@@ -144,19 +145,7 @@ static void begin_solution(const spade_schedule *s, spade_solving *v, int round)
     spade_solve_counts(p, v->solution->sparsity, s->options->count, v->block, v->prune);
 }
 
-static void count_zeros(spade_solving *v)
-{
-    spade_solution *solution = v->solution;
-    if (!solution) { return; }
-    int64_t zeros = 0, bad = 0;
-    for (int64_t i = 0; i < v->problem->rows * v->problem->columns; i++) {
-        zeros += solution->sparse[i] == 0.0f;
-        bad += !isfinite(solution->sparse[i]);
-    }
-    solution->zeros = zeros;
-    if (bad || !isfinite(solution->loss)) { v->problem->status = SPADE_ERROR_NUMERICAL; }
-}
-
+/* Weights to the host, where it does not share them: the next round writes over the device's. */
 static spade_status finish_round(const spade_schedule *s, spade_solving *flight, int n)
 {
     const spade_backend *backend = s->device->backend;
@@ -166,55 +155,105 @@ static spade_status finish_round(const spade_schedule *s, spade_solving *flight,
         SPADE_TRY(backend->download(s->device, v->solution->sparse, v->sparse,
                                     (size_t)(v->problem->rows * v->problem->columns) * sizeof(float)));
     }
-    SPADE_TRY(backend->synchronize(s->device));
-#pragma omp parallel for schedule(dynamic, 1) num_threads(s->context->threads)
-    for (int i = 0; i < n; i++) { count_zeros(&flight[i]); }
     return SPADE_OK;
 }
 
-static spade_status solve(const spade_schedule *s, spade_solving *flight, int n)
+/* Wait for the device. What of that time is the factors' cannot be told: all of it counts as the sweeps'. */
+static spade_status wait(const spade_schedule *s, spade_flight *flight)
 {
-    int rounds = 0;
-    SPADE_TRY(load(s, flight, n));
-    SPADE_TRY(condition(s, flight, n));
-    SPADE_TRY(spade_solve_factor(s->device, flight, n));
-    for (int i = 0; i < n; i++) {
-        rounds = flight[i].problem->solution_count > rounds ? flight[i].problem->solution_count : rounds;
-    }
-    for (int round = 0; round < rounds; round++) {
-        for (int i = 0; i < n; i++) { begin_solution(s, &flight[i], round); }
-        SPADE_TRY(spade_solve_sweep(s->device, s->options, flight, n));
-        SPADE_TRY(spade_solve_baselines(s->device, s->options, flight, n));
-        SPADE_TRY(finish_round(s, flight, n));
+    double start = spade_now();
+    SPADE_TRY(s->device->backend->synchronize(s->device));
+    spade_stage_done(s->context, SPADE_STAGE_SWEEP, spade_now() - start);
+    for (int i = 0; i < flight->n; i++) { flight->problems[i].problem->status = failure_of(&flight->problems[i]); }
+    for (int i = 0; i < flight->sweep_count; i++) {
+        const spade_sweep_args *args = &flight->sweeps[i];
+        const spade_sweeping *of = &flight->sweepings[i];
+        of->solution->loss = args->loss;
+        of->solution->zeros = args->zeros;
+        if (of->problem->status == SPADE_OK) { of->problem->status = args->status; }
     }
     return SPADE_OK;
+}
+
+static spade_status solve(const spade_schedule *s, spade_flight *flight)
+{
+    spade_solving *problems = flight->problems;
+    int n = flight->n;
+    SPADE_TRY(load(s, problems, n));
+    SPADE_TRY(condition(s, flight));
+    SPADE_TRY(spade_solve_factor(s->device, flight));
+    for (int round = 0; round < flight->rounds; round++) {
+        for (int i = 0; i < n; i++) { begin_solution(s, &problems[i], round); }
+        SPADE_TRY(spade_solve_sweep(s->device, s->options, flight));
+        SPADE_TRY(spade_solve_baselines(s->device, s->options, problems, n));
+        SPADE_TRY(finish_round(s, problems, n));
+    }
+    return wait(s, flight);
+}
+
+/* ---- a flight */
+
+static spade_status open_flight(spade_schedule *s, int first, int n, spade_flight *out)
+{
+    *out = (spade_flight){.n = n};
+    for (int i = 0; i < n; i++) {
+        int solutions = s->problems[s->order[first + i]].solution_count;
+        out->rounds = solutions > out->rounds ? solutions : out->rounds;
+    }
+    size_t count = (size_t)n, sweeps = count * (size_t)out->rounds + 1;
+    out->problems = calloc(count, sizeof *out->problems);
+    out->conditions = calloc(count, sizeof *out->conditions);
+    out->factors = calloc(count, sizeof *out->factors);
+    out->sweeps = calloc(sweeps, sizeof *out->sweeps);
+    out->sweepings = calloc(sweeps, sizeof *out->sweepings);
+    if (out->problems && out->conditions && out->factors && out->sweeps && out->sweepings) { return SPADE_OK; }
+    return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", n);
+}
+
+/* After a failure the device may still be about to write what is freed here: it must have come to an end, whatever that
+ * says; the message is that of the failure. */
+static void close_flight(const spade_schedule *s, spade_flight *flight, bool failed)
+{
+    char message[sizeof s->context->message];
+    memcpy(message, s->context->message, sizeof message);
+    if (failed) {
+        (void)s->device->backend->synchronize(s->device);
+        memcpy(s->context->message, message, sizeof message);
+    }
+    for (int i = 0; flight->problems && i < flight->n; i++) { close_problem(s->context, &flight->problems[i]); }
+    free(flight->problems);
+    free(flight->conditions);
+    free(flight->factors);
+    free(flight->sweeps);
+    free(flight->sweepings);
 }
 
 spade_status spade_flight_run(spade_schedule *s, int first, int n)
 {
     double start = spade_now(), work = 0;
     char *base = s->arena;
-    spade_status status = SPADE_OK;
-    spade_solving *flight = calloc((size_t)n, sizeof *flight);
-    if (!flight) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", n); }
+    spade_flight flight;
+    spade_status status;
+    SPADE_GOTO(open_flight(s, first, n, &flight));
     for (int i = 0; i < n; i++) {
-        SPADE_GOTO(open_problem(s, s->order[first + i], base, &flight[i]));
-        base += spade_flight_bytes(s->device, s->options, flight[i].problem);
-        work += spade_problem_work(flight[i].problem);
+        SPADE_GOTO(open_problem(s, s->order[first + i], base, &flight.problems[i]));
+        base += spade_flight_bytes(s->device, s->options, flight.problems[i].problem);
+        work += spade_problem_work(flight.problems[i].problem);
     }
-    SPADE_GOTO(solve(s, flight, n));
+    SPADE_GOTO(solve(s, &flight));
     /* they ran at once: each gets its part of the time by its operations */
     for (int i = 0; i < n; i++) {
-        spade_problem *p = flight[i].problem;
+        spade_problem *p = flight.problems[i].problem;
         p->seconds = (spade_now() - start) * spade_problem_work(p) / work;
     }
     for (int i = 0; s->client->done && i < n; i++) {
-        if (flight[i].problem->status == SPADE_OK) { s->client->done(s->client->user, flight[i].index); }
+        if (flight.problems[i].problem->status == SPADE_OK) {
+            s->client->done(s->client->user, flight.problems[i].index);
+        }
     }
     s->work_done += work;
     spade_report_progress(s->context, "solve", s->work_done, s->work_total);
 done:
-    for (int i = 0; i < n; i++) { close_problem(s->context, &flight[i]); }
-    free(flight);
+    close_flight(s, &flight, status != SPADE_OK);
     return status;
 }

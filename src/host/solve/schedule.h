@@ -45,9 +45,9 @@ typedef struct spade_schedule {
 typedef struct spade_solving {
     spade_problem *problem;
     int index; /* of the problem in the caller's list */
-    int64_t block, blocks;
+    int64_t block;
     spade_solution *solution; /* the one at hand; NULL: no more of this problem, or it has failed */
-    int64_t *prune;           /* [blocks], of the solution at hand */
+    int64_t prune[2];         /* of the solution at hand: weights of a block, of the last one */
     double *hessian;          /* device [K, K]: conditioned, then V */
     uint8_t *dead;            /* device [K] */
     const float *dense;       /* device [R, K]; the caller's where it is there already */
@@ -56,7 +56,28 @@ typedef struct spade_solving {
     void *workspace;          /* device: of the factor, then of the sweep; of a baseline */
     void *host;               /* scratch of a baseline */
     size_t host_bytes;
+    const spade_condition_args *condition; /* the flight's */
+    const spade_factor_args *factor;       /* the flight's; NULL: not a fast problem, or it had failed */
 } spade_solving;
+
+/* What a sweep of a flight is for. */
+typedef struct spade_sweeping {
+    spade_problem *problem;
+    spade_solution *solution;
+} spade_sweeping;
+
+/* Problems in flight, and what the backend was asked for: it writes there until the host waits for it, at the end. */
+typedef struct spade_flight {
+    spade_solving *problems;
+    int n, rounds;                    /* rounds: most solutions of any problem */
+    spade_condition_args *conditions; /* [n] */
+    spade_factor_args *factors;       /* [n] */
+    spade_sweep_args *sweeps;         /* [n * rounds] */
+    spade_sweeping *sweepings;        /* [n * rounds] */
+    int sweep_count;
+} spade_flight;
+/* Is it known by now that the problem has failed? */
+bool spade_solving_failed(const spade_solving *solving);
 
 /* ---- flight.c: the problems order[first .. first + n) from their Hessians to their solutions */
 spade_status spade_flight_run(spade_schedule *schedule, int first, int n);
@@ -69,14 +90,14 @@ int64_t spade_problem_block(const spade_problem *problem);
 /* S = 0: the layer stays as it is. */
 void spade_solve_keep(const spade_problem *problem, spade_solution *solution);
 
-/* ---- counts.c: weights to prune in each block: floor(sparsity * rows * width), one more as published; never more than
- * there are. */
+/* ---- counts.c: weights to prune in each block, and in the last one: floor(sparsity * rows * width), one more as
+ * published; never more than there are. */
 void spade_solve_counts(const spade_problem *problem, double sparsity, spade_count count, int64_t block,
-                        int64_t *prune);
+                        int64_t prune[2]);
 
-/* ---- fast.c: factors of the fast problems in flight; then a sweep of each one's solution at hand */
-spade_status spade_solve_factor(spade_device *device, spade_solving *flight, int n);
-spade_status spade_solve_sweep(spade_device *device, const spade_solve_options *options, spade_solving *flight, int n);
+/* ---- fast.c: factors of the fast problems in flight; then a sweep of each one's solution at hand. Enqueued only. */
+spade_status spade_solve_factor(spade_device *device, spade_flight *flight);
+spade_status spade_solve_sweep(spade_device *device, const spade_solve_options *options, spade_flight *flight);
 
 /* ---- baseline.c: magnitude and random. Masks are found on the host, losses on the device. */
 spade_status spade_solve_baselines(spade_device *device, const spade_solve_options *options, spade_solving *flight,

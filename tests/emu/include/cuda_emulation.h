@@ -289,20 +289,17 @@ template <typename T> void check_argument(T *pointer)
     if (pointer) { standin_device(pointer, 1, "a kernel", "argument"); }
 }
 
-/* Threads that may meet; `together`: all blocks at once. */
-template <typename Kernel, typename... Arguments>
-int launch(bool together, Kernel kernel, dim3 grid_dim, dim3 block_dim, size_t shared, Arguments... arguments)
+/* The grid in fibers: threads may meet; `together`: all blocks at once. */
+inline void run_meeting(const std::function<void()> &body, bool together, const dim3 &grid_dim, const dim3 &block_dim,
+                        size_t shared)
 {
     grid &g = state();
-    (check_argument(arguments), ...);
     unsigned threads = block_dim.x * block_dim.y * block_dim.z;
-    uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
-    if (threads < 1 || threads > 1024 || blocks < 1 || shared > (227 << 10)) { return 9; /* invalid configuration */ }
-    uint64_t at_once = together ? blocks : 1;
+    uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z, at_once = together ? blocks : 1;
     g.grid_dim = grid_dim;
     g.block_dim = block_dim;
     g.apart = false;
-    g.body = [=] { kernel(arguments...); };
+    g.body = body;
     if (g.fibers.size() != at_once * threads) {
         g.fibers.clear();
         g.fibers.resize(at_once * threads);
@@ -316,16 +313,13 @@ int launch(bool together, Kernel kernel, dim3 grid_dim, dim3 block_dim, size_t s
         }
         run_fibers();
     }
-    return 0;
 }
 
-template <typename Kernel, typename... Arguments>
-int launch_apart(Kernel kernel, dim3 grid_dim, dim3 block_dim, Arguments... arguments)
+/* The grid as plain loops. */
+template <typename Body> void run_apart(const Body &body, const dim3 &grid_dim, const dim3 &block_dim)
 {
     grid &g = state();
-    (check_argument(arguments), ...);
     uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
-    if (block_dim.x * block_dim.y * block_dim.z > 1024 || blocks < 1) { return 9; }
     g.grid_dim = grid_dim;
     g.block_dim = block_dim;
     g.apart = true;
@@ -335,12 +329,51 @@ int launch_apart(Kernel kernel, dim3 grid_dim, dim3 block_dim, Arguments... argu
             for (unsigned y = 0; y < block_dim.y; y++) {
                 for (unsigned x = 0; x < block_dim.x; x++) {
                     g.plain_thread = dim3(x, y, z);
-                    kernel(arguments...);
+                    body();
                 }
             }
         }
     }
-    return 0;
+}
+
+/* A launch with its arguments: done now, or at every launch of the graph that it becomes part of. */
+inline int submit(spade_stream stream, std::function<void()> run)
+{
+    standin_stream(stream, "a kernel");
+    if (!standin_captures(stream)) {
+        auto call = [](const void *data) { (*static_cast<const std::function<void()> *>(data))(); };
+        return standin_submit(stream, call, nullptr, &run, 0);
+    }
+    auto *kept = new std::function<void()>(std::move(run));
+    auto call = [](const void *data) { (**static_cast<std::function<void()> *const *>(data))(); };
+    auto release = [](void *data) { delete *static_cast<std::function<void()> **>(data); };
+    return standin_submit(stream, call, release, &kept, sizeof kept);
+}
+
+template <typename Kernel, typename... Arguments>
+int launch(bool together, Kernel kernel, dim3 grid_dim, dim3 block_dim, size_t shared, spade_stream stream,
+           Arguments... arguments)
+{
+    (check_argument(arguments), ...);
+    unsigned threads = block_dim.x * block_dim.y * block_dim.z;
+    uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
+    if (threads < 1 || threads > 1024 || blocks < 1 || shared > (227 << 10)) { return 9; /* invalid configuration */ }
+    return submit(stream, [=] {
+        (check_argument(arguments), ...);
+        run_meeting([&] { kernel(arguments...); }, together, grid_dim, block_dim, shared);
+    });
+}
+
+template <typename Kernel, typename... Arguments>
+int launch_apart(Kernel kernel, dim3 grid_dim, dim3 block_dim, spade_stream stream, Arguments... arguments)
+{
+    (check_argument(arguments), ...);
+    uint64_t blocks = (uint64_t)grid_dim.x * grid_dim.y * grid_dim.z;
+    if (block_dim.x * block_dim.y * block_dim.z > 1024 || blocks < 1) { return 9; }
+    return submit(stream, [=] {
+        (check_argument(arguments), ...);
+        run_apart([&] { kernel(arguments...); }, grid_dim, block_dim);
+    });
 }
 
 /* Every lane of a warp gives a value and takes that of another. */
@@ -504,11 +537,11 @@ using std::isfinite;
 using std::isnan;
 
 #define SPADE_LAUNCH(kernel, grid, block, shared, stream, ...)                                                         \
-    ((void)(stream), emulation::launch(false, kernel, grid, block, shared, __VA_ARGS__))
+    emulation::launch(false, kernel, grid, block, shared, stream, __VA_ARGS__)
 #define SPADE_LAUNCH_APART(kernel, grid, block, stream, ...)                                                           \
-    ((void)(stream), emulation::launch_apart(kernel, grid, block, __VA_ARGS__))
+    emulation::launch_apart(kernel, grid, block, stream, __VA_ARGS__)
 #define SPADE_LAUNCH_TOGETHER(kernel, grid, block, shared, stream, ...)                                                \
-    ((void)(stream), emulation::launch(true, kernel, grid, block, shared, __VA_ARGS__))
+    emulation::launch(true, kernel, grid, block, shared, stream, __VA_ARGS__)
 #define SPADE_DYNAMIC_SHARED(type, name)                                                                               \
     type *name = reinterpret_cast<type *>((reinterpret_cast<uintptr_t>(emulation::here().shared.data()) + 15) / 16 * 16)
 

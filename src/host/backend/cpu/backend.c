@@ -74,7 +74,7 @@ static spade_status cpu_open(spade_context *context, int index, spade_device **o
     }
     spade_cpu_device *cpu = calloc(1, sizeof *cpu);
     if (!cpu) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: the cpu device"); }
-    cpu->base = (spade_device){&spade_backend_cpu, context};
+    cpu->base = (spade_device){.backend = &spade_backend_cpu, .context = context};
     dnnl_status_t result = dnnl_engine_create(&cpu->engine, dnnl_cpu, 0);
     if (result == dnnl_success) { result = dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags); }
     if (result != dnnl_success) {

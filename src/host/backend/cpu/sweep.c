@@ -330,10 +330,11 @@ static void prune_block(const sweep *s, const cursor *c, int64_t group, int64_t 
 
 static void choose(const sweep *s, int64_t from, int64_t width)
 {
-    if (s->args->prune) {
-        spade_select_lowest(s->scores, s->rows, width, LANES, s->args->prune[from / s->block], s->scratch, s->mask);
-    } else {
+    if (s->args->n_of_m) {
         spade_select_rows(s->scores, s->rows, width, LANES, s->args->keep, s->mask);
+    } else {
+        int64_t count = from + width < s->columns ? s->args->prune : s->args->prune_last;
+        spade_select_lowest(s->scores, s->rows, width, LANES, count, s->scratch, s->mask);
     }
 }
 
@@ -416,6 +417,18 @@ static double sum_errors(const sweep *s)
     return sum;
 }
 
+static void report(const sweep *s, spade_sweep_args *args)
+{
+    int64_t bad = 0;
+    args->loss = sum_errors(s) / 2;
+    args->zeros = 0;
+    for (int64_t i = 0; i < s->rows * s->columns; i++) {
+        args->zeros += args->sparse[i] == 0.0f;
+        bad += !isfinite(args->sparse[i]);
+    }
+    args->status = bad || !isfinite(args->loss) ? SPADE_ERROR_NUMERICAL : SPADE_OK;
+}
+
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n)
 {
     sweep *sweeps = malloc((size_t)n * sizeof *sweeps + 1);
@@ -429,7 +442,8 @@ spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, i
 #pragma omp parallel num_threads(spade_cpu_threads(device))
 #pragma omp single
     for (int i = 0; i < n; i++) { sweep_tasks(&sweeps[i]); }
-    for (int i = 0; i < n; i++) { problems[i].loss = sum_errors(&sweeps[i]) / 2; }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(spade_cpu_threads(device))
+    for (int i = 0; i < n; i++) { report(&sweeps[i], &problems[i]); }
     free(sweeps);
     return SPADE_OK;
 }

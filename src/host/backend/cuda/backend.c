@@ -40,6 +40,9 @@ static void cuda_close(spade_device *device)
     if (cuda->dnn) { (void)cudnnDestroy(cuda->dnn); }
     if (cuda->solver) { (void)cusolverDnDestroy(cuda->solver); }
     if (cuda->blas) { (void)cublasDestroy(cuda->blas); }
+    spade_cuda_free(device, cuda->blas_workspace, cuda->blas_bytes);
+    spade_cuda_staging_close(cuda);
+    spade_cuda_record_close(cuda);
     if (cuda->pool) { (void)cudaMemPoolDestroy(cuda->pool); }
     if (cuda->stream) { (void)cudaStreamDestroy(cuda->stream); }
     free(cuda);
@@ -55,10 +58,24 @@ static spade_status make_pool(spade_cuda_device *cuda)
     return SPADE_OK;
 }
 
+/*
+ * cuBLAS's own memory, as much as its manual recommends for each architecture: counted against the budget, and the same
+ * whatever the budget is, as it decides how products are computed. Without it the library would take memory in every
+ * recording.
+ */
+static spade_status make_workspace(spade_cuda_device *cuda)
+{
+    const size_t mebibytes = cuda->major == 9 || cuda->major == 10 ? 32 : cuda->major == 12 ? 12 : 4;
+    SPADE_TRY(spade_cuda_alloc(&cuda->base, mebibytes << 20, "cuBLAS's workspace", &cuda->blas_workspace));
+    cuda->base.own_bytes = cuda->blas_bytes = mebibytes << 20;
+    return SPADE_OK;
+}
+
 static spade_status make_handles(spade_cuda_device *cuda)
 {
     SPADE_CUDA_BLAS(cuda, cublasCreate(&cuda->blas));
-    SPADE_CUDA_BLAS(cuda, cublasSetStream(cuda->blas, cuda->stream));
+    SPADE_CUDA_BLAS(cuda, cublasSetStream(cuda->blas, cuda->stream)); /* takes the workspace away */
+    SPADE_CUDA_BLAS(cuda, cublasSetWorkspace(cuda->blas, cuda->blas_workspace, cuda->blas_bytes));
     SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, spade_cuda_math_mode(cuda)));
     SPADE_CUDA_BLAS(cuda, cublasSetAtomicsMode(cuda->blas, CUBLAS_ATOMICS_NOT_ALLOWED));
     SPADE_CUDA_SOLVER(cuda, cusolverDnCreate(&cuda->solver));
@@ -95,7 +112,7 @@ static spade_status cuda_open(spade_context *context, int index, spade_device **
     }
     spade_cuda_device *cuda = calloc(1, sizeof *cuda);
     if (!cuda) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: device cuda:%d", index); }
-    cuda->base = (spade_device){&spade_backend_cuda, context};
+    cuda->base = (spade_device){.backend = &spade_backend_cuda, .context = context};
     cuda->index = index;
     spade_status status = SPADE_OK;
     SPADE_GOTO(spade_cuda_status(cuda, cudaSetDevice(index), "cudaSetDevice"));
@@ -103,6 +120,9 @@ static spade_status cuda_open(spade_context *context, int index, spade_device **
     SPADE_GOTO(spade_cuda_status(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking),
                                  "cudaStreamCreateWithFlags"));
     SPADE_GOTO(make_pool(cuda));
+    SPADE_GOTO(spade_cuda_record_open(cuda));
+    SPADE_GOTO(spade_cuda_staging_open(cuda));
+    SPADE_GOTO(make_workspace(cuda));
     SPADE_GOTO(make_handles(cuda));
     *out = &cuda->base;
     return SPADE_OK;
@@ -137,6 +157,10 @@ const spade_backend spade_backend_cuda = {
     .copy = spade_cuda_copy,
     .zero = spade_cuda_zero,
     .synchronize = spade_cuda_synchronize,
+    .record_begin = spade_cuda_record_begin,
+    .record_end = spade_cuda_record_end,
+    .replay = spade_cuda_replay,
+    .record_destroy = spade_cuda_record_destroy,
     .supports = spade_cuda_supports,
     .plan = spade_cuda_plan,
     .destroy = spade_cuda_destroy,

@@ -2,9 +2,9 @@
  * cuda.h - the CUDA backend's inside: the device, the planned operation, and the functions that its table is made of.
  *
  * A shared object of its own (spade-cuda.so), loaded when a CUDA device is asked for (backend/registry.c). Everything
- * runs on the device's one stream, in the order of the calls: nothing here waits for the device but `download`,
- * `synchronize` and what has to hand a number to the host. Kernels are called through kernels/launch.h only; matrix
- * products are cuBLAS's, factors cuSOLVER's, convolutions those of cuDNN's graph API.
+ * runs on the device's one stream, in the order of the calls: nothing here waits for the device but `download` and
+ * `synchronize`, which also bring what the solvers hand to the host (results.c). Kernels are called through
+ * kernels/launch.h only; matrix products are cuBLAS's, factors cuSOLVER's, convolutions those of cuDNN's graph API.
  *
  * Matrices: the libraries count columns first. A row-major [m, n] is their n x m with ld = n, and (A B)^T = B^T A^T.
  */
@@ -34,6 +34,13 @@ typedef struct spade_cuda_device {
     int major, minor;                     /* compute capability */
     spade_cuda_convolution *convolutions; /* every convolution planned so far; owned */
     struct spade_cuda_solve *solve;       /* solve.c; owned, made by the first solver that runs */
+    struct spade_cuda_results *results;   /* results.c; owned, made with it */
+    struct spade_cuda_staging *staging;   /* staging.c; owned */
+    void *blas_workspace;                 /* cuBLAS's; `blas_bytes` of it */
+    size_t blas_bytes;
+    struct spade_cuda_record *record; /* recording.c; owned */
+    cudaStream_t aside;               /* where memory is freed while a recording is made, behind `before` */
+    cudaEvent_t before;
 } spade_cuda_device;
 
 enum { SPADE_CUDA_ALIGNMENT = 256 /* of the pieces of a workspace */ };
@@ -67,14 +74,48 @@ spade_status spade_cuda_launched(const spade_cuda_device *device, int result, co
 /* ---- memory.c */
 spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *what, void **out);
 void spade_cuda_free(spade_device *device, void *pointer, size_t bytes);
-spade_status spade_cuda_upload(spade_device *device, void *to, const void *from_host, size_t bytes);
-spade_status spade_cuda_download(spade_device *device, void *to_host, const void *from, size_t bytes);
 spade_status spade_cuda_copy(spade_device *device, void *to, const void *from, size_t bytes);
 spade_status spade_cuda_zero(spade_device *device, void *to, size_t bytes);
 spade_status spade_cuda_synchronize(spade_device *device);
 spade_status spade_cuda_axpby(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y);
 /* Cut pieces of SPADE_CUDA_ALIGNMENT multiples off a workspace; base NULL only counts. */
 void *spade_cuda_take(void *base, size_t *used, size_t bytes);
+
+/* ---- staging.c: copies between host and device */
+typedef struct spade_cuda_staging spade_cuda_staging;
+spade_status spade_cuda_staging_open(spade_cuda_device *cuda);
+void spade_cuda_staging_close(spade_cuda_device *cuda);
+spade_status spade_cuda_upload(spade_device *device, void *to, const void *from_host, size_t bytes);
+spade_status spade_cuda_download(spade_device *device, void *to_host, const void *from, size_t bytes);
+
+/* ---- recording.c */
+spade_status spade_cuda_record_open(spade_cuda_device *cuda);
+void spade_cuda_record_close(spade_cuda_device *cuda);
+bool spade_cuda_records(const spade_cuda_device *cuda); /* is one being made? */
+/* The first failure while one is made is what its end gives. Hands the status on. */
+spade_status spade_cuda_noted(const spade_cuda_device *cuda, spade_status status);
+/* While one is made: a failure that says what cannot be in it. */
+spade_status spade_cuda_refuse(const spade_cuda_device *cuda, const char *what);
+spade_status spade_cuda_record_begin(spade_device *device);
+spade_status spade_cuda_record_end(spade_device *device, spade_recording **out);
+spade_status spade_cuda_replay(spade_device *device, spade_recording *recording);
+void spade_cuda_record_destroy(spade_device *device, spade_recording *recording);
+
+/* ---- results.c: numbers for the host, one record a problem of a solver */
+enum { SPADE_CUDA_RESULTS = 4096 /* most problems of a part of a call */ };
+typedef void (*spade_cuda_deliver_fn)(void *args, const spade_result_kernel *result);
+spade_status spade_cuda_results_open(spade_cuda_device *cuda);
+void spade_cuda_results_close(spade_cuda_device *cuda);
+/* Records [n] of n problems of `size` bytes each; `deliver` gets each when the host has waited for it. What is in them
+ * before is undefined. */
+spade_status spade_cuda_results_take(spade_cuda_device *cuda, void *problems, size_t size, int n,
+                                     spade_cuda_deliver_fn deliver, spade_result_kernel **records);
+/* The call with these problems has failed: they get nothing. */
+void spade_cuda_results_forget(spade_cuda_device *cuda, const void *problems, size_t bytes);
+/* Enqueue the copy of all to the host; when it has come, deliver; or give up what has not been delivered. */
+spade_status spade_cuda_results_send(spade_cuda_device *cuda);
+void spade_cuda_results_deliver(spade_cuda_device *cuda);
+void spade_cuda_results_drop(spade_cuda_device *cuda);
 
 /* ---- op.c: hands a description to the files below */
 bool spade_cuda_supports(spade_device *device, const spade_op_desc *desc);
@@ -157,12 +198,11 @@ static inline cublasMath_t spade_cuda_math_mode(const spade_cuda_device *device)
     return device->base.context->precision == SPADE_NETWORK_FP32 ? CUBLAS_PEDANTIC_MATH : CUBLAS_TF32_TENSOR_OP_MATH;
 }
 
-/* ---- solve.c, sweep.c, exact.c: the solvers. Numbers for the host pass through `results`, of a fixed size, which an
- * operation downloads once, at its end. */
-enum { SPADE_CUDA_LANES = 8, SPADE_CUDA_RESULTS = 4096 };
+/* ---- solve.c, sweep.c, exact.c: the solvers */
+enum { SPADE_CUDA_LANES = 8, SPADE_CUDA_COUNTS = 4096 };
 typedef struct spade_cuda_solve {
-    double *results; /* device [SPADE_CUDA_RESULTS] */
-    int *info;       /* device [SPADE_CUDA_RESULTS]: cuSOLVER's */
+    int64_t *counts; /* device [SPADE_CUDA_COUNTS]: of rows of the exact solver */
+    int *info;       /* device [SPADE_CUDA_LANES], behind it: cuSOLVER's, of inverses */
     /* streams that factors run on side by side, each with its handle; joined with the device's own by events */
     cudaStream_t lanes[SPADE_CUDA_LANES];
     cusolverDnHandle_t solvers[SPADE_CUDA_LANES];

@@ -37,7 +37,7 @@ typedef struct filling {
     void *workspace;
     size_t bytes;
     spade_exact_batch batch;
-    int64_t counts[SPADE_CUDA_RESULTS];
+    int64_t counts[SPADE_CUDA_COUNTS];
     int64_t rows;
 } filling;
 
@@ -47,7 +47,7 @@ static spade_status run_batch(filling *f)
     if (!f->batch.n) { return SPADE_OK; }
     int64_t lanes = (int64_t)(f->bytes / f->kernel->lane_bytes(f->batch.columns, f->batch.group));
     if (f->kernel->counts) {
-        SPADE_TRY(spade_cuda_upload(&cuda->base, cuda->solve->results, f->counts, (size_t)f->rows * sizeof *f->counts));
+        SPADE_TRY(spade_cuda_upload(&cuda->base, cuda->solve->counts, f->counts, (size_t)f->rows * sizeof *f->counts));
     }
     SPADE_CUDA_LAUNCH(cuda, f->kernel->launch(cuda->stream, &f->batch, lanes, f->workspace));
     f->batch.n = 0;
@@ -69,7 +69,7 @@ static void add_rows(filling *f, const spade_exact_args *p, int64_t first, int64
                                .q = p->q + first * k,
                                .failed = failed};
     if (f->kernel->counts) {
-        to->counts = (const int64_t *)f->cuda->solve->results + f->rows;
+        to->counts = f->cuda->solve->counts + f->rows;
         memcpy(f->counts + f->rows, p->counts + first, (size_t)rows * sizeof *f->counts);
     }
     f->batch.columns = k;
@@ -82,7 +82,7 @@ static spade_status add_problem(filling *f, const spade_exact_args *p, int *fail
     bool alike = f->batch.n > 0 && p->columns == f->batch.columns && p->group == f->batch.group;
     if (!alike) { SPADE_TRY(run_batch(f)); }
     for (int64_t first = 0; first < p->rows;) {
-        int64_t left = p->rows - first, room = SPADE_CUDA_RESULTS - f->rows;
+        int64_t left = p->rows - first, room = SPADE_CUDA_COUNTS - f->rows;
         if (room == 0 || f->batch.n == SPADE_SOLVE_BATCH) {
             SPADE_TRY(run_batch(f));
             continue;
@@ -94,15 +94,21 @@ static spade_status add_problem(filling *f, const spade_exact_args *p, int *fail
     return SPADE_OK;
 }
 
+static void deliver(void *args, const spade_result_kernel *result)
+{
+    ((spade_exact_args *)args)->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
+}
+
 static spade_status run_part(filling *f, spade_exact_args *problems, int n)
 {
-    int failed[SPADE_CUDA_RESULTS], *flags = f->cuda->solve->info;
-    SPADE_TRY(spade_cuda_zero(&f->cuda->base, flags, (size_t)n * sizeof *flags));
-    for (int i = 0; i < n; i++) { SPADE_TRY(add_problem(f, &problems[i], flags + i)); }
-    SPADE_TRY(run_batch(f));
-    SPADE_TRY(spade_cuda_download(&f->cuda->base, failed, flags, (size_t)n * sizeof *failed));
-    for (int i = 0; i < n; i++) { problems[i].status = failed[i] ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
-    return SPADE_OK;
+    spade_result_kernel *results;
+    SPADE_TRY(spade_cuda_results_take(f->cuda, problems, sizeof *problems, n, deliver, &results));
+    SPADE_TRY(spade_cuda_zero(&f->cuda->base, results, (size_t)n * sizeof *results));
+    for (int i = 0; i < n; i++) {
+        problems[i].status = SPADE_OK;
+        SPADE_TRY(add_problem(f, &problems[i], &results[i].failed));
+    }
+    return run_batch(f);
 }
 
 static spade_status run(spade_device *device, const row_kernel *kernel, spade_exact_args *problems, int n,
@@ -119,6 +125,7 @@ static spade_status run(spade_device *device, const row_kernel *kernel, spade_ex
         status = run_part(f, problems + first, count);
     }
     free(f);
+    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
     return status;
 }
 

@@ -190,9 +190,9 @@ spade_status spade_cuda_hessian_update(spade_device *device, const spade_patches
     const spade_cuda_device *cuda = spade_cuda_of(device);
     spade_positions p = spade_positions_of(patches, x);
     if (p.groups * p.columns > INT_MAX || p.images > INT_MAX) {
-        return spade_fail(device->context, SPADE_ERROR_UNSUPPORTED,
-                          "cuda:%d: a Hessian of %lld columns is too large for cuBLAS", cuda->index,
-                          (long long)p.columns);
+        return spade_cuda_noted(cuda, spade_fail(device->context, SPADE_ERROR_UNSUPPORTED,
+                                                 "cuda:%d: a Hessian of %lld columns is too large for cuBLAS",
+                                                 cuda->index, (long long)p.columns));
     }
     switch (patches->form) {
     case SPADE_HESSIAN_SPECTRAL: return spade_cuda_spectral_update(cuda, patches, x, alpha, accumulator, workspace);

@@ -1,4 +1,5 @@
-/* memory.c - device memory from the device's pool, counted against the budget; copies; y = alpha x + beta y. */
+/* memory.c - device memory from the device's pool, counted against the budget; copies on the device; y = alpha x + beta
+ * y; waiting. */
 #include "backend/cuda/cuda.h"
 
 /* What the device has left, in the message: the number that would fit. */
@@ -16,6 +17,7 @@ spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *wh
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     *out = NULL;
+    SPADE_TRY(spade_cuda_refuse(cuda, "an allocation"));
     SPADE_TRY(spade_charge(device->context, bytes, what));
     cudaError_t result;
     do {
@@ -33,26 +35,11 @@ spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *wh
 
 void spade_cuda_free(spade_device *device, void *pointer, size_t bytes)
 {
+    spade_cuda_device *cuda = spade_cuda_of(device);
     if (!pointer) { return; }
-    (void)cudaFreeAsync(pointer, spade_cuda_of(device)->stream); /* a lost device is reported by the next call */
+    cudaStream_t stream = spade_cuda_records(cuda) ? cuda->aside : cuda->stream;
+    (void)cudaFreeAsync(pointer, stream); /* a lost device is reported by the next call */
     spade_release(device->context, bytes);
-}
-
-spade_status spade_cuda_upload(spade_device *device, void *to, const void *from_host, size_t bytes)
-{
-    spade_cuda_device *cuda = spade_cuda_of(device);
-    if (!bytes) { return SPADE_OK; }
-    SPADE_CUDA_TRY(cuda, cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, cuda->stream));
-    return SPADE_OK;
-}
-
-/* Complete when it returns: the host reads the numbers next. */
-spade_status spade_cuda_download(spade_device *device, void *to_host, const void *from, size_t bytes)
-{
-    spade_cuda_device *cuda = spade_cuda_of(device);
-    if (!bytes) { return SPADE_OK; }
-    SPADE_CUDA_TRY(cuda, cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, cuda->stream));
-    return spade_cuda_synchronize(device);
 }
 
 spade_status spade_cuda_copy(spade_device *device, void *to, const void *from, size_t bytes)
@@ -74,8 +61,17 @@ spade_status spade_cuda_zero(spade_device *device, void *to, size_t bytes)
 spade_status spade_cuda_synchronize(spade_device *device)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    SPADE_CUDA_TRY(cuda, cudaStreamSynchronize(cuda->stream));
-    return SPADE_OK;
+    SPADE_TRY(spade_cuda_refuse(cuda, "a wait"));
+    spade_status status = spade_cuda_results_send(cuda);
+    if (status == SPADE_OK) {
+        status = spade_cuda_status(cuda, cudaStreamSynchronize(cuda->stream), "cudaStreamSynchronize");
+    }
+    if (status == SPADE_OK) {
+        spade_cuda_results_deliver(cuda);
+    } else {
+        spade_cuda_results_drop(cuda); /* whose they are must not be written any more */
+    }
+    return status;
 }
 
 spade_status spade_cuda_axpby(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y)

@@ -83,10 +83,10 @@ spade_status spade_cuda_pack(spade_op *op, const float *weights, const float *ro
         return spade_fail(op->device->base.context, SPADE_ERROR_ARGUMENT, "%s has no weights to pack",
                           spade_op_kind_name(op->desc.kind));
     }
-    return entry->pack(op, weights, row_scale, packed);
+    return spade_cuda_noted(op->device, entry->pack(op, weights, row_scale, packed));
 }
 
 spade_status spade_cuda_run(spade_op *op, const spade_op_args *args)
 {
-    return kinds[op->desc.kind].run(op, args);
+    return spade_cuda_noted(op->device, kinds[op->desc.kind].run(op, args));
 }

@@ -15,9 +15,10 @@ static bool fits(const spade_cuda_product *p)
 spade_status spade_cuda_multiply(const spade_cuda_device *cuda, const spade_cuda_product *p)
 {
     if (!fits(p)) {
-        return spade_fail(cuda->base.context, SPADE_ERROR_UNSUPPORTED,
-                          "cuda:%d: matrices [%lld, %lld] times [%lld, %lld] are too large for cuBLAS", cuda->index,
-                          (long long)p->m, (long long)p->k, (long long)p->k, (long long)p->n);
+        return spade_cuda_noted(
+            cuda, spade_fail(cuda->base.context, SPADE_ERROR_UNSUPPORTED,
+                             "cuda:%d: matrices [%lld, %lld] times [%lld, %lld] are too large for cuBLAS", cuda->index,
+                             (long long)p->m, (long long)p->k, (long long)p->k, (long long)p->n));
     }
     /* C^T = B^T op(A)^T */
     cublasOperation_t op = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;

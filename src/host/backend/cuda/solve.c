@@ -22,7 +22,8 @@ void spade_cuda_solve_close(spade_cuda_device *cuda)
         if (solve->lanes[i]) { (void)cudaStreamDestroy(solve->lanes[i]); }
     }
     if (solve->begun) { (void)cudaEventDestroy(solve->begun); }
-    if (solve->results) { (void)cudaFreeAsync(solve->results, cuda->stream); }
+    if (solve->counts) { (void)cudaFreeAsync(solve->counts, cuda->stream); }
+    spade_cuda_results_close(cuda);
     free(solve);
     cuda->solve = NULL;
 }
@@ -39,9 +40,10 @@ static spade_status make_lane(spade_cuda_device *cuda, int i)
 
 static spade_status make_solve(spade_cuda_device *cuda)
 {
-    size_t bytes = SPADE_CUDA_RESULTS * (sizeof(double) + sizeof(int)); /* fixed, as the libraries' own memory is */
-    SPADE_CUDA_TRY(cuda, cudaMallocFromPoolAsync((void **)&cuda->solve->results, bytes, cuda->pool, cuda->stream));
-    cuda->solve->info = (int *)(cuda->solve->results + SPADE_CUDA_RESULTS);
+    size_t bytes = SPADE_CUDA_COUNTS * sizeof(int64_t) + SPADE_CUDA_LANES * sizeof(int); /* fixed: not counted */
+    SPADE_TRY(spade_cuda_results_open(cuda));
+    SPADE_CUDA_TRY(cuda, cudaMallocFromPoolAsync((void **)&cuda->solve->counts, bytes, cuda->pool, cuda->stream));
+    cuda->solve->info = (int *)(cuda->solve->counts + SPADE_CUDA_COUNTS);
     SPADE_CUDA_TRY(cuda, cudaEventCreateWithFlags(&cuda->solve->begun, cudaEventDisableTiming));
     for (int i = 0; i < SPADE_CUDA_LANES; i++) { SPADE_TRY(make_lane(cuda, i)); }
     return SPADE_OK;
@@ -50,6 +52,7 @@ static spade_status make_solve(spade_cuda_device *cuda)
 spade_status spade_cuda_solve_open(spade_cuda_device *cuda)
 {
     if (cuda->solve) { return SPADE_OK; }
+    SPADE_TRY(spade_cuda_refuse(cuda, "a solver's first run"));
     cuda->solve = calloc(1, sizeof *cuda->solve);
     if (!cuda->solve) {
         return spade_fail(cuda->base.context, SPADE_ERROR_MEMORY, "out of memory: streams of a solver");
@@ -82,31 +85,38 @@ static spade_status join_lanes(spade_cuda_device *cuda)
 
 /* ---- conditioning */
 
+static void deliver_condition(void *args, const spade_result_kernel *result)
+{
+    ((spade_condition_args *)args)->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
+}
+
 static spade_status condition_part(spade_cuda_device *cuda, spade_condition_args *problems, int n)
 {
-    int failed[SPADE_CUDA_RESULTS], *flags = (int *)cuda->solve->results;
+    spade_result_kernel *results;
+    SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_condition, &results));
     for (int first = 0; first < n; first += SPADE_SOLVE_BATCH) {
         spade_condition_batch batch = {.n = n - first < SPADE_SOLVE_BATCH ? n - first : SPADE_SOLVE_BATCH};
         for (int i = 0; i < batch.n; i++) {
-            const spade_condition_args *p = &problems[first + i];
-            batch.problems[i] = (spade_condition_kernel){p->k, p->damping, p->hessian, p->dead, flags + first + i};
+            spade_condition_args *p = &problems[first + i];
+            p->status = SPADE_OK;
+            batch.problems[i] =
+                (spade_condition_kernel){p->k, p->damping, p->hessian, p->dead, &results[first + i].failed};
         }
         SPADE_CUDA_LAUNCH(cuda, spade_launch_condition(cuda->stream, &batch));
     }
-    SPADE_TRY(spade_cuda_download(&cuda->base, failed, flags, (size_t)n * sizeof *failed));
-    for (int i = 0; i < n; i++) { problems[i].status = failed[i] ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
     return SPADE_OK;
 }
 
 spade_status spade_cuda_condition(spade_device *device, spade_condition_args *problems, int n)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    SPADE_TRY(spade_cuda_solve_open(cuda));
-    for (int first = 0; first < n; first += SPADE_CUDA_RESULTS) {
+    spade_status status = spade_cuda_solve_open(cuda);
+    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
         int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        SPADE_TRY(condition_part(cuda, problems + first, count));
+        status = condition_part(cuda, problems + first, count);
     }
-    return SPADE_OK;
+    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
+    return status;
 }
 
 /* ---- factors */
@@ -127,26 +137,28 @@ size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k)
     return k <= SPADE_FACTOR_SMALL ? 0 : potrf_bytes(spade_cuda_of(device), k);
 }
 
-static spade_status factor_large(spade_cuda_device *cuda, int lane, const spade_factor_args *p, int *info, int *failed)
+static spade_status factor_large(spade_cuda_device *cuda, int lane, const spade_factor_args *p,
+                                 spade_result_kernel *result)
 {
     spade_cuda_solve *solve = cuda->solve;
     cudaStream_t stream = solve->lanes[lane];
     int k = (int)p->k, count = (int)(potrf_bytes(cuda, p->k) / sizeof(double));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
     SPADE_CUDA_SOLVER(cuda, cusolverDnDpotrf(solve->solvers[lane], CUBLAS_FILL_MODE_UPPER, k, p->hessian, k,
-                                             p->workspace, count, info));
+                                             p->workspace, count, &result->info));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_check_factor(stream, p->k, p->hessian, info, failed));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_check_factor(stream, p->k, p->hessian, &result->info, &result->failed));
     return SPADE_OK;
 }
 
-static spade_status factor_small(spade_cuda_device *cuda, const spade_factor_args *problems, int n, int *failed)
+static spade_status factor_small(spade_cuda_device *cuda, const spade_factor_args *problems, int n,
+                                 spade_result_kernel *results)
 {
     spade_factor_batch batch = {.n = 0};
     for (int i = 0; i < n; i++) {
         const spade_factor_args *p = &problems[i];
         if (p->k > SPADE_FACTOR_SMALL) { continue; }
-        batch.problems[batch.n++] = (spade_factor_kernel){p->k, p->hessian, failed + i};
+        batch.problems[batch.n++] = (spade_factor_kernel){p->k, p->hessian, &results[i].failed};
         if (batch.n == SPADE_SOLVE_BATCH) {
             SPADE_CUDA_LAUNCH(cuda, spade_launch_factor_small(cuda->stream, &batch));
             batch.n = 0;
@@ -164,22 +176,26 @@ static bool has_large(const spade_factor_args *problems, int n)
     return false;
 }
 
+static void deliver_factor(void *args, const spade_result_kernel *result)
+{
+    ((spade_factor_args *)args)->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
+}
+
 static spade_status factor_part(spade_cuda_device *cuda, spade_factor_args *problems, int n)
 {
-    int failed[SPADE_CUDA_RESULTS], *flags = (int *)cuda->solve->results, large = 0;
+    spade_result_kernel *results;
+    int large = 0;
     bool any = has_large(problems, n);
-    spade_status status = SPADE_OK;
-    if (any) { SPADE_TRY(fork_lanes(cuda)); }
+    SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_factor, &results));
+    spade_status status = any ? fork_lanes(cuda) : SPADE_OK;
     for (int i = 0; i < n && status == SPADE_OK; i++) {
+        problems[i].status = SPADE_OK;
         if (problems[i].k <= SPADE_FACTOR_SMALL) { continue; }
-        status = factor_large(cuda, large++ % SPADE_CUDA_LANES, &problems[i], cuda->solve->info + i, flags + i);
+        status = factor_large(cuda, large++ % SPADE_CUDA_LANES, &problems[i], results + i);
     }
-    if (status == SPADE_OK) { status = factor_small(cuda, problems, n, flags); }
+    if (status == SPADE_OK) { status = factor_small(cuda, problems, n, results); }
     spade_status joined = any ? join_lanes(cuda) : SPADE_OK; /* also after a failure: memory is freed in order */
-    SPADE_TRY(status == SPADE_OK ? joined : status);
-    SPADE_TRY(spade_cuda_download(&cuda->base, failed, flags, (size_t)n * sizeof *failed));
-    for (int i = 0; i < n; i++) { problems[i].status = failed[i] ? SPADE_ERROR_NUMERICAL : SPADE_OK; }
-    return SPADE_OK;
+    return status == SPADE_OK ? joined : status;
 }
 
 static spade_status check_size(const spade_cuda_device *cuda, const spade_factor_args *problems, int n)
@@ -196,13 +212,14 @@ static spade_status check_size(const spade_cuda_device *cuda, const spade_factor
 spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems, int n)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    SPADE_TRY(check_size(cuda, problems, n));
-    SPADE_TRY(spade_cuda_solve_open(cuda));
-    for (int first = 0; first < n; first += SPADE_CUDA_RESULTS) {
+    spade_status status = check_size(cuda, problems, n);
+    if (status == SPADE_OK) { status = spade_cuda_solve_open(cuda); }
+    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
         int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        SPADE_TRY(factor_part(cuda, problems + first, count));
+        status = factor_part(cuda, problems + first, count);
     }
-    return SPADE_OK;
+    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
+    return status;
 }
 
 /* ---- inverses: of the matrix turned around, then turned back */
@@ -253,30 +270,34 @@ spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problem
 
 /* ---- quadratic forms: D H by cuBLAS, where a row-major upper triangle is a lower one and D [rows, k] is k x rows */
 
+static void deliver_quadratic(void *args, const spade_result_kernel *result)
+{
+    ((spade_quadratic_args *)args)->result = result->value;
+}
+
 static spade_status quadratic_part(spade_cuda_device *cuda, spade_quadratic_args *problems, int n)
 {
-    double results[SPADE_CUDA_RESULTS];
+    spade_result_kernel *results;
     const double one = 1, zero = 0;
+    SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_quadratic, &results));
     for (int i = 0; i < n; i++) {
         const spade_quadratic_args *p = &problems[i];
         int k = (int)p->k, rows = (int)p->rows;
         SPADE_CUDA_BLAS(cuda, cublasDsymm(cuda->blas, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER, k, rows, &one, p->h, k,
                                           p->d, k, &zero, p->scratch, k));
-        SPADE_CUDA_LAUNCH(cuda,
-                          spade_launch_dot(cuda->stream, p->rows * p->k, p->d, p->scratch, cuda->solve->results + i));
+        SPADE_CUDA_LAUNCH(cuda, spade_launch_dot(cuda->stream, p->rows * p->k, p->d, p->scratch, &results[i].value));
     }
-    SPADE_TRY(spade_cuda_download(&cuda->base, results, cuda->solve->results, (size_t)n * sizeof *results));
-    for (int i = 0; i < n; i++) { problems[i].result = results[i]; }
     return SPADE_OK;
 }
 
 spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    SPADE_TRY(spade_cuda_solve_open(cuda));
-    for (int first = 0; first < n; first += SPADE_CUDA_RESULTS) {
+    spade_status status = spade_cuda_solve_open(cuda);
+    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
         int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        SPADE_TRY(quadratic_part(cuda, problems + first, count));
+        status = quadratic_part(cuda, problems + first, count);
     }
-    return SPADE_OK;
+    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
+    return status;
 }

@@ -24,15 +24,13 @@ static int64_t parts_of(int64_t columns, int64_t panel)
     return (before + SPADE_SWEEP_DEPTH - 1) / SPADE_SWEEP_DEPTH;
 }
 
-/* A sweep's arrays in its workspace; base NULL: only their size. prune: [blocks] on the device. */
-static size_t lay_out(int64_t rows, int64_t columns, int64_t block, void *base, spade_sweep_kernel *out,
-                      int64_t **prune)
+/* A sweep's arrays in its workspace; base NULL: only their size. */
+static size_t lay_out(int64_t rows, int64_t columns, int64_t block, void *base, spade_sweep_kernel *out)
 {
     size_t used = 0, r = (size_t)rows, number = sizeof(double);
     block = clip_block(columns, block);
     int64_t panel = panel_of(columns, block), parts = parts_of(columns, panel);
     *out = (spade_sweep_kernel){.rows = rows, .columns = columns, .block = block, .panel = panel};
-    *prune = spade_cuda_take(base, &used, (size_t)((columns + block - 1) / block) * sizeof **prune);
     out->weights = spade_cuda_take(base, &used, r * (size_t)columns * sizeof(float));
     out->removed = spade_cuda_take(base, &used, r * (size_t)columns * number);
     out->left = spade_cuda_take(base, &used, r * (size_t)panel * number);
@@ -48,22 +46,19 @@ size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int6
     (void)device;
     (void)precision; /* always float64 */
     spade_sweep_kernel kernel;
-    int64_t *prune;
-    return lay_out(rows, columns, block, NULL, &kernel, &prune);
+    return lay_out(rows, columns, block, NULL, &kernel);
 }
 
-static spade_status begin(spade_cuda_device *cuda, const spade_sweep_args *args, spade_sweep_kernel *out)
+static spade_status begin(spade_cuda_device *cuda, const spade_sweep_args *args, spade_result_kernel *result,
+                          spade_sweep_kernel *out)
 {
-    int64_t *prune;
-    lay_out(args->rows, args->columns, args->block, args->workspace, out, &prune);
+    lay_out(args->rows, args->columns, args->block, args->workspace, out);
+    out->n_of_m = args->n_of_m;
     out->keep = args->keep;
+    out->prune = args->prune;
+    out->prune_last = args->prune_last;
     out->v = args->v;
-    if (args->prune) {
-        size_t blocks = (size_t)((out->columns + out->block - 1) / out->block);
-        SPADE_TRY(spade_cuda_upload(&cuda->base, prune, args->prune, blocks * sizeof *prune));
-        out->prune = prune;
-    }
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_sweep_begin(cuda->stream, out, args->dense, args->dead));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_sweep_begin(cuda->stream, out, args->dense, args->dead, result));
     return SPADE_OK;
 }
 
@@ -82,22 +77,29 @@ static spade_status run_panels(spade_cuda_device *cuda, const spade_sweep_kernel
     return SPADE_OK;
 }
 
+static void deliver(void *args, const spade_result_kernel *result)
+{
+    spade_sweep_args *sweep = args;
+    sweep->loss = result->value;
+    sweep->zeros = (int64_t)result->zeros;
+    sweep->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
+}
+
 static spade_status run_part(spade_cuda_device *cuda, spade_sweep_args *problems, spade_sweep_kernel *kernels, int n)
 {
-    double losses[SPADE_CUDA_RESULTS];
+    spade_result_kernel *results;
     int64_t panels = 0;
+    SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver, &results));
     for (int i = 0; i < n; i++) {
-        SPADE_TRY(begin(cuda, &problems[i], &kernels[i]));
+        problems[i].status = SPADE_OK;
+        SPADE_TRY(begin(cuda, &problems[i], results + i, &kernels[i]));
         int64_t own = (kernels[i].columns + kernels[i].panel - 1) / kernels[i].panel;
         panels = own > panels ? own : panels;
     }
     for (int64_t index = 0; index < panels; index++) { SPADE_TRY(run_panels(cuda, kernels, n, index)); }
     for (int i = 0; i < n; i++) {
-        SPADE_CUDA_LAUNCH(
-            cuda, spade_launch_sweep_end(cuda->stream, &kernels[i], problems[i].sparse, cuda->solve->results + i));
+        SPADE_CUDA_LAUNCH(cuda, spade_launch_sweep_end(cuda->stream, &kernels[i], problems[i].sparse, results + i));
     }
-    SPADE_TRY(spade_cuda_download(&cuda->base, losses, cuda->solve->results, (size_t)n * sizeof *losses));
-    for (int i = 0; i < n; i++) { problems[i].loss = losses[i]; }
     return SPADE_OK;
 }
 
@@ -113,5 +115,6 @@ spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, 
         status = run_part(cuda, problems + first, kernels + first, count);
     }
     free(kernels);
+    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
     return status;
 }

@@ -2,8 +2,8 @@
  * repeat.h - the same work, enqueued again and again: done directly the first time, recorded the second time where the
  * backend can (CUDA graphs), and replayed from then on.
  */
-#ifndef SPADE_REPEAT_H
-#define SPADE_REPEAT_H
+#ifndef SPADE_GRAPH_REPEAT_H
+#define SPADE_GRAPH_REPEAT_H
 
 #include "backend/backend.h"
 

@@ -1,5 +1,5 @@
 /* repeat.c - recordings where the backend has them. */
-#include "backend/repeat.h"
+#include "graph/repeat.h"
 
 void spade_repeat_clear(spade_device *device, spade_repeat *repeat)
 {
