@@ -16,37 +16,49 @@ extern "C" {
 
 typedef struct CUstream_st *spade_stream; /* cudaStream_t */
 
-enum { SPADE_KERNEL_RANK = 8 }; /* most axes of a tensor */
+enum { SPADE_KERNEL_RANK = 8 /* most axes of a tensor */, SPADE_KERNEL_STAGES = 6 /* most stages of a chain */ };
 
-/* ---- elementwise.cu */
-/* The functions of backend.h's spade_function, by the same numbers. */
-typedef struct spade_unary_kernel {
+/* ---- chain.cu */
+/* The functions of backend.h's spade_function and the kinds of its spade_chain_kind, by the same numbers. */
+typedef struct spade_function_kernel {
     int function;
     float alpha, beta;
-} spade_unary_kernel;
-int spade_launch_unary(spade_stream stream, spade_unary_kernel f, int64_t n, const float *x, float *y);
-int spade_launch_unary_backward(spade_stream stream, spade_unary_kernel f, int64_t n, const float *x, const float *dy,
-                                float *dx);
-/* y = x * scale[c] + shift[c] (shift may be NULL), c = i / inner % channels; inner: elements between channels. */
-int spade_launch_scale_shift(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *x,
-                             const float *scale, const float *shift, float *y);
-/* y = y + bias[c] (bias may be NULL), then relu if asked: what follows a product. c as above. */
+} spade_function_kernel;
+typedef struct spade_stage_kernel {
+    int kind;
+    spade_function_kernel f;
+    const float *operand; /* NULL: the stage has none */
+} spade_stage_kernel;
+/* Axes of y from the slowest to the fastest; the strides along each of x (0) and of the operand of stage s (1 + s), 0
+ * where it is repeated. */
+typedef struct spade_chain_kernel {
+    int count, rank;
+    int64_t dims[SPADE_KERNEL_RANK];
+    int64_t strides[SPADE_KERNEL_RANK][1 + SPADE_KERNEL_STAGES];
+    const float *x;
+    spade_stage_kernel stages[SPADE_KERNEL_STAGES];
+} spade_chain_kernel;
+/* y = the stages of a chain (host), one after another, on x. y may be x or an operand that lies as y does. */
+int spade_launch_chain(spade_stream stream, const spade_chain_kernel *chain, float *y);
+
+/* ---- elementwise.cu */
+/* y [rows, columns] = x * scale of the row. */
+int spade_launch_scale_rows(spade_stream stream, int64_t rows, int64_t columns, const float *x, const float *scale,
+                            float *y);
+/* y = y + bias[c] (bias may be NULL), then relu if asked: what follows a product. c = i / inner % channels; inner:
+ * elements between channels. */
 int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
                            bool relu, float *y);
 /* y = alpha * x + beta * y; beta = 0 does not read y. */
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y);
 
-/* ---- axes: broadcast.cu, index.cuh */
+/* ---- axes: reduce.cu, index.cuh */
 /* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is repeated); rank >= 1. */
 typedef struct spade_space_kernel {
     int rank;
     int64_t dims[SPADE_KERNEL_RANK];
-    int64_t strides[3][SPADE_KERNEL_RANK];
+    int64_t strides[2][SPADE_KERNEL_RANK];
 } spade_space_kernel;
-
-/* y = a + b or a * b over a space (host) in the order of y's memory; operands: 0 y, 1 a, 2 b. */
-int spade_launch_binary(spade_stream stream, bool multiply, const spade_space_kernel *space, const float *a,
-                        const float *b, float *y);
 
 /* y = (sum over `summed` of a) / divisor; operands: 0 a, 1 y. Terms are cut into `pieces` of `piece` each. */
 typedef struct spade_reduction_kernel {

@@ -1,5 +1,5 @@
 /*
- * pool.cu - maximum and average pooling, and their backward. The average over a whole image is a sum (broadcast.cu).
+ * pool.cu - maximum and average pooling, and their backward. The average over a whole image is a sum (reduce.cu).
  *
  * Division of work: threads stride over the elements of what is written, in the order of its memory; 4 neighbouring
  * channels each where both tensors have their channels last. The backward pass gathers: an element of dx looks at the

@@ -158,13 +158,10 @@ static spade_op_desc draw_matmul(random_stream *r, spade_op_kind kind)
 static spade_op_desc draw_same(random_stream *r, spade_op_kind kind)
 {
     bool rank4 = kind == SPADE_OP_CONVERT_LAYOUT;
-    spade_op_desc d = {.kind = kind, .a = draw_shape(r, rank4 ? 4 : kind == SPADE_OP_SCALE_SHIFT ? 2 : 1, 40)};
+    spade_op_desc d = {.kind = kind, .a = draw_shape(r, rank4 ? 4 : 1, 40)};
     d.y = d.a;
     d.axis = (int)random_int(r, 0, d.a.rank - 1);
     if (rank4) { d.y.layout = draw_layout(r); }
-    d.function = (spade_function)random_int(r, 0, SPADE_FUNCTION_COUNT - 1);
-    d.alpha = d.function == SPADE_CLIP ? -1.5f : 1.0f / 6;
-    d.beta = d.function == SPADE_CLIP ? 2.0f : 0.5f;
     return d;
 }
 
@@ -182,17 +179,52 @@ static spade_shape draw_operand(random_stream *r, const spade_shape *whole)
     return s;
 }
 
-static spade_op_desc draw_broadcast(random_stream *r, spade_op_kind kind)
+static spade_op_desc draw_reduction(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 30)};
+    d.y = draw_operand(r, &d.a);
+    return d;
+}
+
+static spade_chain_stage draw_stage(random_stream *r, spade_chain_kind kind, spade_shape operand)
+{
+    spade_chain_stage stage = {.kind = kind};
+    stage.function = (spade_function)random_int(r, 0, SPADE_FUNCTION_COUNT - 1);
+    stage.alpha = stage.function == SPADE_CLIP ? -1.5f : 1.0f / 6;
+    stage.beta = stage.function == SPADE_CLIP ? 2.0f : 0.5f;
+    if (kind != SPADE_CHAIN_FUNCTION) { stage.operand = operand; }
+    return stage;
+}
+
+static spade_op_desc draw_function(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 40), .stage_count = 1};
+    d.y = d.a;
+    d.stages[0] = draw_stage(r, random_bool(r) ? SPADE_CHAIN_FUNCTION : SPADE_CHAIN_DERIVATIVE, d.a);
+    return d;
+}
+
+static spade_op_desc draw_scale_shift(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_shape(r, 2, 40), .stage_count = (int)random_int(r, 1, 2)};
+    spade_shape channels = {.rank = d.a.rank - 1, .dims = {d.a.dims[1], 1, 1}};
+    d.y = d.a;
+    d.stages[0] = draw_stage(r, SPADE_CHAIN_MULTIPLY, channels);
+    d.stages[1] = draw_stage(r, SPADE_CHAIN_ADD, channels);
+    return d;
+}
+
+/* Any stages; x and the operands whole or broadcast, in the layout of y or another. */
+static spade_op_desc draw_chain(random_stream *r, spade_op_kind kind)
 {
     spade_shape whole = draw_shape(r, 1, 30);
-    spade_op_desc d = {.kind = kind, .multiply = random_bool(r), .a = whole, .b = whole, .y = whole};
-    if (kind == SPADE_OP_REDUCE_SUM) {
-        d.y = draw_operand(r, &whole);
-        d.b = (spade_shape){0};
-        return d;
-    }
-    if (random_bool(r)) { d.b = draw_operand(r, &whole); }
+    spade_op_desc d = {.kind = kind, .a = whole, .y = whole};
+    d.stage_count = (int)random_int(r, 1, SPADE_CHAIN_STAGES);
     if (random_int(r, 0, 2) == 0) { d.a = draw_operand(r, &whole); }
+    for (int s = 0; s < d.stage_count; s++) {
+        spade_chain_kind stage = (spade_chain_kind)random_int(r, 0, SPADE_CHAIN_KIND_COUNT - 1);
+        d.stages[s] = draw_stage(r, stage, random_bool(r) ? whole : draw_operand(r, &whole));
+    }
     return d;
 }
 
@@ -202,11 +234,10 @@ const case_kind case_kinds[] = {
     {"linear", SPADE_OP_LINEAR, draw_linear, 2e-5, 1e-5},
     {"linear backward", SPADE_OP_LINEAR_BACKWARD, draw_linear, 2e-5, 1e-5},
     {"matmul", SPADE_OP_MATMUL, draw_matmul, 2e-5, 1e-5},
-    {"scale and shift", SPADE_OP_SCALE_SHIFT, draw_same, 1e-6, 1e-6},
-    {"unary", SPADE_OP_UNARY, draw_same, 1e-6, 1e-6},
-    {"unary backward", SPADE_OP_UNARY_BACKWARD, draw_same, 1e-6, 1e-6},
-    {"binary", SPADE_OP_BINARY, draw_broadcast, 1e-7, 1e-6},
-    {"reduce sum", SPADE_OP_REDUCE_SUM, draw_broadcast, 1e-5, 1e-5},
+    {"function, derivative", SPADE_OP_CHAIN, draw_function, 1e-6, 1e-6},
+    {"scale and shift", SPADE_OP_CHAIN, draw_scale_shift, 1e-6, 1e-6},
+    {"chain", SPADE_OP_CHAIN, draw_chain, 2e-6, 1e-6},
+    {"reduce sum", SPADE_OP_REDUCE_SUM, draw_reduction, 1e-5, 1e-5},
     {"softmax", SPADE_OP_SOFTMAX, draw_same, 1e-7, 2e-6},
     {"softmax backward", SPADE_OP_SOFTMAX_BACKWARD, draw_same, 1e-5, 1e-6},
     {"pool", SPADE_OP_POOL, draw_pool, 1e-6, 1e-6},
@@ -239,23 +270,38 @@ static int64_t weight_rows(const spade_op_desc *d, int64_t *columns)
     return 0;
 }
 
+/* The corners of the functions are there. */
+static float *draw_arguments(random_stream *r, int64_t n)
+{
+    static const float corners[] = {0, -3, 3, -1.5f, 2, -0.0f};
+    float *x = draw_array(r, n, 5);
+    for (int64_t i = 0; x && i < n && i < 6; i++) { x[i] = corners[i]; }
+    return x;
+}
+
+static void draw_operands(random_stream *r, const spade_op_desc *d, case_data *out)
+{
+    for (int s = 0; s < d->stage_count; s++) {
+        int64_t n = spade_shape_size(&d->stages[s].operand);
+        switch (d->stages[s].kind) {
+        case SPADE_CHAIN_ADD: out->operands[s] = draw_array(r, n, 1); break;
+        case SPADE_CHAIN_MULTIPLY: out->operands[s] = draw_array(r, n, 2); break;
+        case SPADE_CHAIN_DERIVATIVE: out->operands[s] = draw_arguments(r, n); break;
+        default: break;
+        }
+    }
+}
+
 void case_data_draw(random_stream *r, const spade_op_desc *d, case_data *out)
 {
-    int64_t columns, rows = weight_rows(d, &columns);
-    bool unary = d->kind == SPADE_OP_UNARY || d->kind == SPADE_OP_UNARY_BACKWARD;
+    int64_t columns, rows = weight_rows(d, &columns), n = spade_shape_size(&d->a);
     *out = (case_data){0};
-    out->a = draw_array(r, spade_shape_size(&d->a), unary ? 5 : 1);
-    if (unary) { /* the corners of the functions are there */
-        static const float corners[] = {0, -3, 3, -1.5f, 2, -0.0f};
-        for (int64_t i = 0; i < spade_shape_size(&d->a) && i < 6; i++) { out->a[i] = corners[i]; }
-    }
+    out->a = d->kind == SPADE_OP_CHAIN ? draw_arguments(r, n) : draw_array(r, n, 1);
+    draw_operands(r, d, out);
     if (rows) {
         out->weights = draw_array(r, rows * columns, 1);
         if (random_bool(r)) { out->row_scale = draw_array(r, rows, 2); }
         if (random_bool(r)) { out->bias = draw_array(r, rows, 1); }
-    } else if (d->kind == SPADE_OP_SCALE_SHIFT) {
-        out->b = draw_array(r, d->a.dims[1], 2);
-        if (random_bool(r)) { out->bias = draw_array(r, d->a.dims[1], 1); }
     } else {
         out->b = draw_array(r, spade_shape_size(&d->b), 1);
     }
@@ -269,17 +315,20 @@ void case_data_clear(case_data *data)
 {
     float *all[] = {data->a, data->b, data->bias, data->weights, data->row_scale, data->y, data->dy};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) { free(all[i]); }
+    for (int s = 0; s < SPADE_CHAIN_STAGES; s++) { free(data->operands[s]); }
     *data = (case_data){0};
 }
 
 reference_args case_reference(const case_data *d)
 {
-    return (reference_args){d->a, d->b, d->bias, d->weights, d->row_scale, d->y, d->dy};
+    reference_args args = {d->a, d->b, d->bias, d->weights, d->row_scale, d->y, d->dy, {0}};
+    for (int s = 0; s < SPADE_CHAIN_STAGES; s++) { args.operands[s] = d->operands[s]; }
+    return args;
 }
 
 /* ---- one run */
 
-enum { MAX_BUFFERS = 12 };
+enum { MAX_BUFFERS = 12 + SPADE_CHAIN_STAGES };
 
 /* Device memory of one run. */
 typedef struct buffers {
@@ -374,24 +423,29 @@ static spade_status run_forward_first(buffers *all, const spade_op_desc *desc, c
     return SPADE_OK;
 }
 
-spade_status case_run(spade_device *device, const spade_op_desc *desc, const case_data *data, float *out)
+/* over: the result's memory is that of x (0) or of the operand of stage over - 1; below 0: its own. */
+static spade_status run_over(spade_device *device, const spade_op_desc *desc, const case_data *data, int over,
+                             float *out)
 {
     const spade_shape *result = reference_is_backward(desc) ? &desc->a : &desc->y;
     int64_t columns, rows = weight_rows(desc, &columns);
-    bool scale_shift = desc->kind == SPADE_OP_SCALE_SHIFT;
-    spade_shape vector = {.rank = 1, .dims = {scale_shift ? desc->a.dims[1] : rows}};
+    spade_shape vector = {.rank = 1, .dims = {rows}};
     buffers all = {.device = device};
     spade_op_args args = {0};
     void *unwritten;
     spade_status status;
     for (int64_t i = 0; i < reference_size(desc); i++) { out[i] = NAN; }
     SPADE_GOTO(put(&all, &desc->a, data->a, (void **)&args.a));
-    SPADE_GOTO(put(&all, scale_shift ? &vector : &desc->b, data->b, (void **)&args.b));
+    SPADE_GOTO(put(&all, &desc->b, data->b, (void **)&args.b));
     SPADE_GOTO(put(&all, &vector, data->bias, (void **)&args.bias));
     SPADE_GOTO(put(&all, &desc->y, data->y, (void **)&args.y));
     SPADE_GOTO(put(&all, &desc->y, data->dy, (void **)&args.dy));
+    for (int s = 0; s < desc->stage_count; s++) {
+        SPADE_GOTO(put(&all, &desc->stages[s].operand, data->operands[s], (void **)&args.operands[s]));
+    }
     SPADE_GOTO(put(&all, result, out, &unwritten));
-    args.out = unwritten;
+    const void *shared = over > 0 ? args.operands[over - 1] : args.a;
+    args.out = over < 0 ? unwritten : (float *)(uintptr_t)shared;
     if (desc->kind == SPADE_OP_POOL_BACKWARD && desc->pool_max) {
         SPADE_GOTO(run_forward_first(&all, desc, data, &args));
     }
@@ -400,4 +454,15 @@ spade_status case_run(spade_device *device, const spade_op_desc *desc, const cas
 done:
     for (int i = 0; i < all.count; i++) { device->backend->free(device, all.pointers[i], all.sizes[i]); }
     return status;
+}
+
+spade_status case_run(spade_device *device, const spade_op_desc *desc, const case_data *data, float *out)
+{
+    return run_over(device, desc, data, -1, out);
+}
+
+spade_status case_run_in_place(spade_device *device, const spade_op_desc *desc, const case_data *data, int over,
+                               float *out)
+{
+    return run_over(device, desc, data, over, out);
 }

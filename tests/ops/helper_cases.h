@@ -29,6 +29,7 @@ extern const int case_kind_count;
 /* Host data of one case, row-major; owned. */
 typedef struct case_data {
     float *a, *b, *bias, *weights, *row_scale, *y, *dy;
+    float *operands[SPADE_CHAIN_STAGES];
 } case_data;
 void case_data_draw(random_stream *random, const spade_op_desc *desc, case_data *out);
 void case_data_clear(case_data *data);
@@ -39,5 +40,8 @@ reference_args case_reference(const case_data *data);
  * backward runs the forward pass before. The result's memory is filled with NaN first, so that unwritten elements show.
  */
 spade_status case_run(spade_device *device, const spade_op_desc *desc, const case_data *data, float *out);
+/* A chain that writes over x (0) or over the operand of stage over - 1, which lies as the result does. */
+spade_status case_run_in_place(spade_device *device, const spade_op_desc *desc, const case_data *data, int over,
+                               float *out);
 
 #endif

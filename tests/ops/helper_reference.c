@@ -6,8 +6,7 @@
 bool reference_is_backward(const spade_op_desc *d)
 {
     return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD ||
-           d->kind == SPADE_OP_UNARY_BACKWARD || d->kind == SPADE_OP_SOFTMAX_BACKWARD ||
-           d->kind == SPADE_OP_POOL_BACKWARD;
+           d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_POOL_BACKWARD;
 }
 
 int64_t reference_size(const spade_op_desc *d)
@@ -204,49 +203,53 @@ static void run_matmul(const spade_op_desc *d, const reference_args *args, doubl
 
 /* ---- elements */
 
-static double function_of(const spade_op_desc *d, double x)
+static double function_of(const spade_chain_stage *f, double x)
 {
-    switch (d->function) {
+    switch (f->function) {
     case SPADE_RELU: return fmax(x, 0);
-    case SPADE_CLIP: return fmin(fmax(x, d->alpha), d->beta);
+    case SPADE_CLIP: return fmin(fmax(x, f->alpha), f->beta);
     case SPADE_SIGMOID: return 1 / (1 + exp(-x));
-    case SPADE_HARD_SIGMOID: return fmax(0, fmin(1, d->alpha * x + d->beta));
+    case SPADE_HARD_SIGMOID: return fmax(0, fmin(1, f->alpha * x + f->beta));
     case SPADE_HARD_SWISH: return x * fmax(0, fmin(1, x / 6 + 0.5));
     default: return NAN;
     }
 }
 
-static double derivative_of(const spade_op_desc *d, double x)
+static double derivative_of(const spade_chain_stage *f, double x)
 {
-    double inner = d->alpha * x + d->beta;
-    switch (d->function) {
+    double inner = f->alpha * x + f->beta;
+    switch (f->function) {
     case SPADE_RELU: return x > 0;
-    case SPADE_CLIP: return x >= d->alpha && x <= d->beta;
+    case SPADE_CLIP: return x >= f->alpha && x <= f->beta;
     case SPADE_SIGMOID: return exp(-x) / ((1 + exp(-x)) * (1 + exp(-x)));
-    case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? d->alpha : 0;
+    case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? f->alpha : 0;
     case SPADE_HARD_SWISH: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
     default: return NAN;
     }
 }
 
-static void run_elements(const spade_op_desc *d, const reference_args *args, double *out)
+static void run_chain(const spade_op_desc *d, const reference_args *args, double *out)
 {
-    int64_t n = spade_shape_size(&d->y);
-    for (int64_t i = 0; i < n; i++) {
-        if (d->kind == SPADE_OP_UNARY) {
-            out[i] = function_of(d, args->a[i]);
-        } else if (d->kind == SPADE_OP_UNARY_BACKWARD) {
-            out[i] = args->dy[i] * derivative_of(d, args->a[i]);
-        } else if (d->kind == SPADE_OP_CONVERT_LAYOUT) {
-            out[i] = args->a[i];
-        } else if (d->kind == SPADE_OP_SCALE_SHIFT) {
-            int64_t channels = d->a.dims[1], c = i / (n / (d->a.dims[0] * channels)) % channels;
-            out[i] = (double)args->a[i] * args->b[c] + (args->bias ? args->bias[c] : 0);
-        } else {
-            double a = args->a[broadcast_index(&d->y, &d->a, i)], b = args->b[broadcast_index(&d->y, &d->b, i)];
-            out[i] = d->multiply ? a * b : a + b;
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        double v = args->a[broadcast_index(&d->y, &d->a, i)];
+        for (int s = 0; s < d->stage_count; s++) {
+            const spade_chain_stage *stage = &d->stages[s];
+            if (stage->kind == SPADE_CHAIN_FUNCTION) {
+                v = function_of(stage, v);
+                continue;
+            }
+            double operand = args->operands[s][broadcast_index(&d->y, &stage->operand, i)];
+            v = stage->kind == SPADE_CHAIN_ADD        ? v + operand
+                : stage->kind == SPADE_CHAIN_MULTIPLY ? v * operand
+                                                      : v * derivative_of(stage, operand);
         }
+        out[i] = v;
     }
+}
+
+static void run_convert(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) { out[i] = args->a[i]; }
 }
 
 static void run_reduce_sum(const spade_op_desc *d, const reference_args *args, double *out)
@@ -289,9 +292,11 @@ void reference_run(const spade_op_desc *d, const reference_args *args, double *o
     case SPADE_OP_LINEAR:
     case SPADE_OP_LINEAR_BACKWARD: run_linear(d, args, out); break;
     case SPADE_OP_MATMUL: run_matmul(d, args, out); break;
+    case SPADE_OP_CHAIN: run_chain(d, args, out); break;
     case SPADE_OP_REDUCE_SUM: run_reduce_sum(d, args, out); break;
     case SPADE_OP_SOFTMAX:
     case SPADE_OP_SOFTMAX_BACKWARD: run_softmax(d, args, out); break;
-    default: run_elements(d, args, out); break;
+    case SPADE_OP_CONVERT_LAYOUT: run_convert(d, args, out); break;
+    default: memset(out, 0xff, (size_t)reference_size(d) * sizeof *out); break; /* NaN */
     }
 }

@@ -14,6 +14,7 @@ typedef struct reference_args {
     const float *weights;   /* [rows, columns] as `pack` takes them */
     const float *row_scale; /* [rows] or NULL */
     const float *y, *dy;    /* backward kinds */
+    const float *operands[SPADE_CHAIN_STAGES];
 } reference_args;
 
 /* Elements of the operation's result: of a for the backward kinds that give dx, else of y. */

@@ -23,6 +23,28 @@ static const spade_window stem = {{3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}};
 static const spade_window large = {{20, 17}, {3, 2}, {1, 1}, {2, 3, 2, 3}};
 static const spade_window dilated = {{3, 2}, {1, 2}, {2, 3}, {1, 0, 1, 1}};
 
+#define DIMS(...)                                                                                                      \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
+/* One stage with an operand. */
+#define CHAIN1(rank_, layout_, stage_, operand_rank, operand_layout, dims_, operand_dims)                              \
+    {                                                                                                                  \
+        .kind = SPADE_OP_CHAIN, .a = {rank_, dims_, layout_}, .y = {rank_, dims_, layout_}, .stage_count = 1,          \
+        .stages = {                                                                                                    \
+            {.kind = SPADE_CHAIN_##stage_, .operand = {operand_rank, operand_dims, operand_layout}}                    \
+        }                                                                                                              \
+    }
+#define NORM_ADD_RELU(layout_, channels, height, width)                                                                \
+    {                                                                                                                  \
+        .kind = SPADE_OP_CHAIN, .a = {4, {2, channels, height, width}, layout_},                                       \
+        .y = {4, {2, channels, height, width}, layout_}, .stage_count = 4, .stages = {                                 \
+            {.kind = SPADE_CHAIN_MULTIPLY, .operand = {3, {channels, 1, 1}, 0}},                                       \
+            {.kind = SPADE_CHAIN_ADD, .operand = {3, {channels, 1, 1}, 0}},                                            \
+            {.kind = SPADE_CHAIN_ADD, .operand = {4, {2, channels, height, width}, layout_}},                          \
+            {.kind = SPADE_CHAIN_FUNCTION, .function = SPADE_RELU}                                                     \
+        }                                                                                                              \
+    }
 #define POOLS(kind_, layout_x, layout_y)                                                                               \
     {.kind = (kind_),                                                                                                  \
      .a = {4, {2, 8, 25, 21}, (layout_x)},                                                                             \
@@ -73,32 +95,37 @@ static const spade_op_desc shapes[] = {
      .transpose_a = true},
     {.kind = SPADE_OP_MATMUL, .a = {2, {6, 8}, 0}, .b = {5, {2, 2, 1, 8, 9}, 0}, .y = {5, {2, 2, 3, 6, 9}, 0}},
     /* bias of a channel in both layouts, a residual, a scalar, an odd length, 8 axes, mixed layouts */
-    {.kind = SPADE_OP_BINARY, .a = {4, {2, 12, 9, 7}, LAST}, .b = {3, {12, 1, 1}, 0}, .y = {4, {2, 12, 9, 7}, LAST}},
-    {.kind = SPADE_OP_BINARY, .a = {4, {2, 12, 8, 8}, ROWS}, .b = {3, {12, 1, 1}, 0}, .y = {4, {2, 12, 8, 8}, ROWS}},
-    {.kind = SPADE_OP_BINARY,
-     .a = {4, {2, 12, 8, 8}, LAST},
-     .b = {4, {2, 12, 1, 1}, LAST},
-     .y = {4, {2, 12, 8, 8}, LAST},
-     .multiply = true},
-    {.kind = SPADE_OP_BINARY, .a = {4, {2, 8, 8, 8}, LAST}, .b = {4, {2, 8, 8, 8}, LAST}, .y = {4, {2, 8, 8, 8}, LAST}},
-    {.kind = SPADE_OP_BINARY, .a = {4, {2, 8, 6, 4}, LAST}, .b = {4, {2, 8, 6, 4}, ROWS}, .y = {4, {2, 8, 6, 4}, LAST}},
-    {.kind = SPADE_OP_BINARY, .a = {2, {40, 16}, 0}, .b = {0}, .y = {2, {40, 16}, 0}, .multiply = true},
-    {.kind = SPADE_OP_BINARY, .a = {2, {40, 1}, 0}, .b = {2, {1, 16}, 0}, .y = {2, {40, 16}, 0}},
-    {.kind = SPADE_OP_BINARY, .a = {1, {1023}, 0}, .b = {1, {1023}, 0}, .y = {1, {1023}, 0}},
-    {.kind = SPADE_OP_BINARY,
+    CHAIN1(4, LAST, ADD, 3, 0, DIMS(2, 12, 9, 7), DIMS(12, 1, 1)),
+    CHAIN1(4, ROWS, ADD, 3, 0, DIMS(2, 12, 8, 8), DIMS(12, 1, 1)),
+    CHAIN1(4, LAST, MULTIPLY, 4, LAST, DIMS(2, 12, 8, 8), DIMS(2, 12, 1, 1)),
+    CHAIN1(4, LAST, ADD, 4, LAST, DIMS(2, 8, 8, 8), DIMS(2, 8, 8, 8)),
+    CHAIN1(4, LAST, ADD, 4, ROWS, DIMS(2, 8, 6, 4), DIMS(2, 8, 6, 4)),
+    CHAIN1(2, ROWS, MULTIPLY, 0, 0, DIMS(40, 16), DIMS(0)),
+    CHAIN1(1, ROWS, ADD, 1, 0, DIMS(1023), DIMS(1023)),
+    CHAIN1(8, ROWS, MULTIPLY, 7, 0, DIMS(2, 3, 2, 3, 2, 2, 3, 4), DIMS(3, 1, 3, 1, 2, 1, 1)),
+    {.kind = SPADE_OP_CHAIN,
+     .a = {2, {40, 1}, 0},
+     .y = {2, {40, 16}, 0},
+     .stage_count = 1,
+     .stages = {{.kind = SPADE_CHAIN_ADD, .operand = {2, {1, 16}, 0}}}},
+    {.kind = SPADE_OP_CHAIN,
      .a = {8, {2, 1, 2, 3, 1, 2, 3, 4}, 0},
-     .b = {8, {1, 3, 2, 1, 2, 2, 1, 4}, 0},
-     .y = {8, {2, 3, 2, 3, 2, 2, 3, 4}, 0}},
-    {.kind = SPADE_OP_BINARY,
-     .a = {8, {2, 3, 2, 3, 2, 2, 3, 4}, 0},
-     .b = {7, {3, 1, 3, 1, 2, 1, 1}, 0},
      .y = {8, {2, 3, 2, 3, 2, 2, 3, 4}, 0},
-     .multiply = true},
-    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 12, 8, 8}, LAST}, .y = {4, {2, 12, 8, 8}, LAST}},
-    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 13, 8, 8}, ROWS}, .y = {4, {2, 13, 8, 8}, ROWS}},
-    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 6, 6, 5}, ROWS}, .y = {4, {2, 6, 6, 5}, ROWS}},
-    {.kind = SPADE_OP_SCALE_SHIFT, .a = {4, {2, 6, 6, 5}, LAST}, .y = {4, {2, 6, 6, 5}, LAST}},
-    {.kind = SPADE_OP_SCALE_SHIFT, .a = {2, {4, 7}, 0}, .y = {2, {4, 7}, 0}},
+     .stage_count = 1,
+     .stages = {{.kind = SPADE_CHAIN_ADD, .operand = {8, {1, 3, 2, 1, 2, 2, 1, 4}, 0}}}},
+    /* normalisation, residual, relu; the gradient of a relu past a normalisation; tiles that end in a row */
+    NORM_ADD_RELU(LAST, 12, 8, 8),
+    NORM_ADD_RELU(ROWS, 13, 8, 8),
+    NORM_ADD_RELU(ROWS, 6, 6, 5),
+    NORM_ADD_RELU(LAST, 6, 6, 5),
+    NORM_ADD_RELU(LAST, 68, 9, 7),
+    NORM_ADD_RELU(ROWS, 5, 47, 53),
+    {.kind = SPADE_OP_CHAIN,
+     .a = {4, {2, 12, 8, 8}, LAST},
+     .y = {4, {2, 12, 8, 8}, LAST},
+     .stage_count = 2,
+     .stages = {{.kind = SPADE_CHAIN_DERIVATIVE, .operand = {4, {2, 12, 8, 8}, LAST}},
+                {.kind = SPADE_CHAIN_MULTIPLY, .operand = {3, {12, 1, 1}, 0}}}},
     /* one number; few results of many terms; the fastest axis kept or summed; alternating axes */
     {.kind = SPADE_OP_REDUCE_SUM, .a = {3, {30, 21, 11}, 0}, .y = {0}},
     {.kind = SPADE_OP_REDUCE_SUM, .a = {4, {8, 20, 31, 29}, LAST}, .y = {4, {1, 20, 1, 1}, LAST}},

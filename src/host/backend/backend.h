@@ -43,10 +43,7 @@ typedef enum spade_op_kind {
     SPADE_OP_LINEAR,               /* y [M, R] = x [M, K] w^T + bias; M = all leading dims. needs packed weights */
     SPADE_OP_LINEAR_BACKWARD,      /* dx [M, K] = dy [M, R] w. needs packed weights */
     SPADE_OP_MATMUL,           /* y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags */
-    SPADE_OP_SCALE_SHIFT,      /* y = x * scale[c] + shift[c] (channel axis 1); shift may be NULL: its own backward */
-    SPADE_OP_UNARY,            /* y = f(x) */
-    SPADE_OP_UNARY_BACKWARD,   /* dx = dy * f'(x) */
-    SPADE_OP_BINARY,           /* y = a + b or a * b, NumPy broadcasting of both to y */
+    SPADE_OP_CHAIN,            /* everything elementwise: y = the stages of a chain, one after another, from x on */
     SPADE_OP_REDUCE_SUM,       /* y = sum of a over the axes where y has 1: backward of broadcasting */
     SPADE_OP_SOFTMAX,          /* y = softmax(x) along axis */
     SPADE_OP_SOFTMAX_BACKWARD, /* dx = y * (dy - sum(y * dy)) */
@@ -65,6 +62,27 @@ typedef enum spade_function {
     SPADE_FUNCTION_COUNT
 } spade_function;
 
+/*
+ * One stage of a chain: what becomes of v, the value of an element so far. A stage but FUNCTION has an operand of its
+ * own. Each stage rounds once per operation in its formula, so that a chain gives the numbers of its stages run singly.
+ */
+typedef enum spade_chain_kind {
+    SPADE_CHAIN_FUNCTION,   /* f(v) */
+    SPADE_CHAIN_ADD,        /* v + operand */
+    SPADE_CHAIN_MULTIPLY,   /* v * operand */
+    SPADE_CHAIN_DERIVATIVE, /* v * f'(operand): backward of FUNCTION, v = dy, operand = x */
+    SPADE_CHAIN_KIND_COUNT
+} spade_chain_kind;
+
+typedef struct spade_chain_stage {
+    spade_chain_kind kind;
+    spade_function function; /* FUNCTION, DERIVATIVE */
+    float alpha, beta;       /* of the function */
+    spade_shape operand;     /* broadcast to y as NumPy does: [C, 1, 1] is one number for each channel */
+} spade_chain_stage;
+
+enum { SPADE_CHAIN_STAGES = 6 };
+
 /* Sliding window of a convolution or pooling. pad: top, left, bottom, right. dilation counts from 1. */
 typedef struct spade_window {
     int64_t kernel[2], stride[2], dilation[2], pad[4];
@@ -72,7 +90,8 @@ typedef struct spade_window {
 
 /*
  * One operation on fixed shapes. Unused fields are zero.
- *   forward kinds:  a = x (or left operand), b = right operand (BINARY, MATMUL), y = result
+ *   forward kinds:  a = x (or left operand), b = right operand (MATMUL), y = result
+ *   CHAIN: a = x, broadcast to y too. y may lie where x or an operand does that has y's dims and layout.
  *   backward kinds: the shapes of the forward operation: a = x and dx, y = y and dy
  */
 typedef struct spade_op_desc {
@@ -83,26 +102,26 @@ typedef struct spade_op_desc {
     bool relu;                     /* CONVOLUTION, LINEAR: relu after the bias */
     bool pool_max;                 /* POOL*: max, else average */
     bool count_padding;            /* POOL*, average: padding counts in the divisor */
-    bool multiply;                 /* BINARY: a * b, else a + b */
     bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
     int axis;                      /* SOFTMAX* */
-    spade_function function;       /* UNARY* */
-    float alpha, beta;             /* UNARY* */
+    int stage_count;               /* CHAIN: 1 to SPADE_CHAIN_STAGES */
+    spade_chain_stage stages[SPADE_CHAIN_STAGES];
 } spade_op_desc;
 
 typedef struct spade_op spade_op; /* planned operation, owned by who planned it */
 typedef struct spade_recording spade_recording;
 
 typedef struct spade_op_args {
-    const float *a;     /* x, left operand; backward kinds: the forward input x where f' needs it */
-    const float *b;     /* right operand; SCALE_SHIFT: scale [C] */
-    const float *bias;  /* [rows] or NULL; SCALE_SHIFT: shift [C] or NULL */
-    const void *packed; /* weights as `pack` wrote them */
-    const float *y;     /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
-    const float *dy;    /* backward kinds */
-    void *saved;        /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
-    void *workspace;    /* workspace_bytes(op) */
-    float *out;         /* y, or dx */
+    const float *a;                            /* x, left operand */
+    const float *b;                            /* right operand */
+    const float *bias;                         /* [rows] or NULL */
+    const void *packed;                        /* weights as `pack` wrote them */
+    const float *y;                            /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
+    const float *dy;                           /* backward kinds */
+    void *saved;                               /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
+    void *workspace;                           /* workspace_bytes(op) */
+    float *out;                                /* y, or dx */
+    const float *operands[SPADE_CHAIN_STAGES]; /* CHAIN: of each stage that has one */
 } spade_op_args;
 
 /* ---- pictures: 8-bit RGB, rows from the top */

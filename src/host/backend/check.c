@@ -35,18 +35,9 @@ static bool fits_convert(const spade_op_desc *d)
 {
     return d->a.rank == 4 && same_dims(&d->a, &d->y);
 }
-static bool fits_scale_shift(const spade_op_desc *d)
-{
-    return fits_same(d) && d->a.rank >= 2;
-}
 static bool fits_softmax(const spade_op_desc *d)
 {
     return fits_same(d) && d->axis >= 0 && d->axis < d->a.rank;
-}
-
-static bool fits_unary(const spade_op_desc *d)
-{
-    return fits_same(d) && (unsigned)d->function < SPADE_FUNCTION_COUNT;
 }
 
 /* Output positions along one axis: padded input over stride, rounded down, or up to one more where `up`. */
@@ -107,9 +98,18 @@ static bool fits_matmul(const spade_op_desc *d)
            broadcasts(b, y, 2);
 }
 
-static bool fits_binary(const spade_op_desc *d)
+static bool fits_chain(const spade_op_desc *d)
 {
-    return broadcasts(&d->a, &d->y, 0) && broadcasts(&d->b, &d->y, 0);
+    if (d->stage_count < 1 || d->stage_count > SPADE_CHAIN_STAGES || !broadcasts(&d->a, &d->y, 0)) { return false; }
+    for (int s = 0; s < d->stage_count; s++) {
+        const spade_chain_stage *stage = &d->stages[s];
+        if ((unsigned)stage->kind >= SPADE_CHAIN_KIND_COUNT || (unsigned)stage->function >= SPADE_FUNCTION_COUNT) {
+            return false;
+        }
+        if (stage->kind == SPADE_CHAIN_FUNCTION) { continue; }
+        if (!valid_shape(&stage->operand) || !broadcasts(&stage->operand, &d->y, 0)) { return false; }
+    }
+    return true;
 }
 static bool fits_reduce(const spade_op_desc *d)
 {
@@ -127,10 +127,7 @@ static const struct {
     [SPADE_OP_LINEAR] = {"linear", fits_linear},
     [SPADE_OP_LINEAR_BACKWARD] = {"linear backward", fits_linear},
     [SPADE_OP_MATMUL] = {"matmul", fits_matmul},
-    [SPADE_OP_SCALE_SHIFT] = {"scale and shift", fits_scale_shift},
-    [SPADE_OP_UNARY] = {"unary", fits_unary},
-    [SPADE_OP_UNARY_BACKWARD] = {"unary backward", fits_unary},
-    [SPADE_OP_BINARY] = {"binary", fits_binary},
+    [SPADE_OP_CHAIN] = {"chain", fits_chain},
     [SPADE_OP_REDUCE_SUM] = {"reduce sum", fits_reduce},
     [SPADE_OP_SOFTMAX] = {"softmax", fits_softmax},
     [SPADE_OP_SOFTMAX_BACKWARD] = {"softmax backward", fits_softmax},
@@ -158,9 +155,14 @@ char *spade_op_describe(const spade_op_desc *d, char *buffer, size_t size)
 {
     size_t used = (size_t)snprintf(buffer, size, "%s ", spade_op_kind_name(d->kind));
     used += print_shape(&d->a, buffer + used, size - used);
-    if (d->kind == SPADE_OP_BINARY || d->kind == SPADE_OP_MATMUL) {
+    if (d->kind == SPADE_OP_MATMUL) {
         used += (size_t)snprintf(buffer + used, size - used, ", ");
         if (used < size) { used += print_shape(&d->b, buffer + used, size - used); }
+    }
+    for (int s = 0; d->kind == SPADE_OP_CHAIN && s < d->stage_count && s < SPADE_CHAIN_STAGES; s++) {
+        if (d->stages[s].kind == SPADE_CHAIN_FUNCTION || used >= size) { continue; }
+        used += (size_t)snprintf(buffer + used, size - used, ", ");
+        if (used < size) { used += print_shape(&d->stages[s].operand, buffer + used, size - used); }
     }
     if (used < size) { used += (size_t)snprintf(buffer + used, size - used, " -> "); }
     if (used < size) { print_shape(&d->y, buffer + used, size - used); }

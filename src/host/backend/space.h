@@ -7,7 +7,7 @@
 
 #include "backend/backend.h"
 
-enum { SPADE_SPACE_OPERANDS = 3 };
+enum { SPADE_SPACE_OPERANDS = 2 + SPADE_CHAIN_STAGES }; /* a chain's: y, x and one of each stage */
 
 /* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is repeated). */
 typedef struct spade_space {

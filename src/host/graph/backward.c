@@ -6,6 +6,7 @@ struct spade_backward {
     spade_plan *plan;
     spade_weights *weights;
     bool *received; /* [values]: has a share already */
+    bool past;      /* normalisations go by the gradient's rule: it may be one with the rule after it */
 };
 
 static spade_device *device_of(const spade_backward *walk)
@@ -59,6 +60,7 @@ spade_status spade_backward_add(spade_backward *walk, const spade_node *node, in
     int64_t size = spade_shape_size(&shape);
     bool first = !walk->received[value];
     walk->received[value] = true;
+    if (share == sum) { return SPADE_OK; } /* handed over where it lies */
     if (first) { return device->backend->copy(device, sum, share, (size_t)size * sizeof(float)); }
     return device->backend->axpby(device, size, 1, share, 1, sum);
 }
@@ -85,17 +87,21 @@ static spade_status fill_args(spade_backward *walk, const spade_node *node, int 
         SPADE_TRY(spade_plan_pack_back(walk->plan, walk->weights, node_index, &packed));
         args->packed = packed.weights;
         break;
-    case SPADE_NODE_BATCH_NORM: /* dx = dy * scale: a forward operation on dy */
+    case SPADE_NODE_BATCH_NORM:
         args->a = dy;
-        args->b = spade_weights_scale(walk->weights, node_index);
+        args->operands[0] = spade_weights_scale(walk->weights, node_index);
         break;
-    case SPADE_NODE_UNARY: args->a = spade_backward_value(walk, node->inputs[0]); break;
+    case SPADE_NODE_UNARY:
+        args->a = dy;
+        args->operands[0] = spade_backward_value(walk, spade_rule_reads(node, -1) ? node->output : node->inputs[0]);
+        break;
     case SPADE_NODE_SOFTMAX: args->y = spade_backward_value(walk, node->output); break;
     case SPADE_NODE_MAX_POOL: args->saved = spade_plan_pointer(walk->plan, back->saved); break;
+    case SPADE_NODE_ADD:
     case SPADE_NODE_CONVERT_LAYOUT: args->a = dy; break;
     case SPADE_NODE_MUL:
         args->a = dy;
-        args->b = spade_backward_value(walk, node->inputs[1 - k]);
+        args->operands[0] = spade_backward_value(walk, node->inputs[1 - k]);
         break;
     case SPADE_NODE_MATMUL: /* dy b^T, or a^T dy */
         args->a = k == 0 ? dy : spade_backward_value(walk, node->inputs[0]);
@@ -128,11 +134,29 @@ spade_status spade_backward_run(spade_backward *walk, const spade_node *node, in
 
 /* ---- the gradient: every kind's planned operation on the gradient of the output */
 
+/* Input k's share, taken past the normalisation that made the input, to what that was made from. */
+static spade_status run_past(spade_backward *walk, const spade_node *node, int node_index, int k)
+{
+    const spade_back_step *back = &walk->plan->back[node_index];
+    int norm_index = walk->plan->graph->values[node->inputs[k]].producer;
+    const spade_node *norm = &walk->plan->graph->nodes[norm_index];
+    spade_op_args args = {.workspace = walk->plan->arena};
+    SPADE_TRY(fill_args(walk, node, node_index, k, spade_backward_relevance(walk, node), &args));
+    args.operands[back->op[k] ? 1 : 0] = spade_weights_scale(walk->weights, norm_index);
+    args.out = spade_backward_target(walk, norm, norm_index, 0);
+    SPADE_TRY(device_of(walk)->backend->run(back->past[k], &args));
+    return spade_backward_deliver(walk, norm, norm_index, 0);
+}
+
 static spade_status gradient(spade_backward *walk, const spade_node *node, int node_index)
 {
     for (int k = 0; k < node->input_count; k++) {
         if (!spade_backward_wants(walk, node, k)) { continue; }
-        SPADE_TRY(spade_backward_run(walk, node, node_index, k, spade_backward_relevance(walk, node)));
+        if (walk->past && walk->plan->back[node_index].past[k]) {
+            SPADE_TRY(run_past(walk, node, node_index, k));
+        } else {
+            SPADE_TRY(spade_backward_run(walk, node, node_index, k, spade_backward_relevance(walk, node)));
+        }
     }
     return SPADE_OK;
 }
@@ -172,6 +196,7 @@ static spade_status walk_nodes(spade_backward *walk, const spade_rules *rules)
             return spade_fail(walk->plan->context, SPADE_ERROR_UNSUPPORTED, "%s has no rule for %s (node \"%.200s\")",
                               rules->name, spade_node_kind_name(node->kind), node->name);
         }
+        if (!walk->received[node->output]) { continue; } /* its share went past it */
         spade_status status = rules->rule[node->kind](walk, node, n);
         if (status != SPADE_OK) { return spade_fail_in(walk->plan->context, status, "node \"%.200s\"", node->name); }
     }
@@ -188,7 +213,8 @@ spade_status spade_walk_back(spade_plan *plan, spade_weights *weights, const spa
 {
     const spade_graph *graph = plan->graph;
     SPADE_TRY(check_plan(plan));
-    spade_backward walk = {plan, weights, calloc((size_t)graph->value_count + 1, sizeof *walk.received)};
+    spade_backward walk = {plan, weights, calloc((size_t)graph->value_count + 1, sizeof *walk.received),
+                           rules->rule[SPADE_NODE_BATCH_NORM] == gradient};
     if (!walk.received) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory in the backward pass"); }
     walk.received[graph->output] = true;
     spade_status status = walk_nodes(&walk, rules);

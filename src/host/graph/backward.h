@@ -15,12 +15,18 @@
 bool spade_backward_wants(const spade_backward *walk, const spade_node *node, int k);
 /* Relevance of the node's output, in the output's layout. */
 const float *spade_backward_relevance(const spade_backward *walk, const spade_node *node);
-/* A value of the forward pass. Kept: inputs of UNARY, MUL and MATMUL, the output of SOFTMAX, constants. */
+/*
+ * A value of the forward pass. Kept: inputs of UNARY (of a relu its output, positive where its input is), MUL and
+ * MATMUL, the output of SOFTMAX, constants.
+ */
 const float *spade_backward_value(const spade_backward *walk, int value);
 /* Shape of a value for the plan's batch. */
 spade_shape spade_backward_shape(const spade_backward *walk, int value);
 
-/* Where the share of input k is written; then deliver it. */
+/*
+ * Where the share of input k is written; then deliver it. Of an elementwise node's last input and of RESHAPE, that may
+ * be where the relevance lies: write the shares in the order of the inputs, element by element.
+ */
 float *spade_backward_target(spade_backward *walk, const spade_node *node, int node_index, int k);
 spade_status spade_backward_deliver(spade_backward *walk, const spade_node *node, int node_index, int k);
 /* Hand over `share` [shape of input k], which stays the caller's. */

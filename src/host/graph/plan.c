@@ -1,74 +1,13 @@
 /*
- * plan.c - what is computed when, for one batch size: fusion, liveness, one arena from the device.
+ * plan.c - what is computed when, for one batch size: liveness, one arena from the device.
  *
  *   arena:  | workspace of the largest operation | activations, gradients, saved maxima: placed by their lifetimes
  * (arena.c) |
  *
- * RESHAPE is an alias, and an elementwise function writes over its input where nothing reads that afterwards.
+ * RESHAPE is an alias, and a chain writes over its input or an operand where nothing reads that afterwards. So do
+ * gradients, where the walk goes through elementwise nodes.
  */
 #include "graph/plan.h"
-
-enum { NO_USER = -1, SEVERAL_USERS = -2 };
-
-/* ---- fusion: layer, normalisation, relu -> one step. Only where nothing else reads the values between, and no
- * backward pass does. */
-
-/* user[values]: the one node that reads the value, or why there is none. The network's output is read by the caller. */
-static int *find_users(const spade_graph *graph)
-{
-    int *user = malloc(((size_t)graph->value_count + 1) * sizeof *user);
-    if (!user) { return NULL; }
-    for (int i = 0; i < graph->value_count; i++) { user[i] = NO_USER; }
-    for (int n = 0; n < graph->node_count; n++) {
-        for (int k = 0; k < graph->nodes[n].input_count; k++) {
-            int *slot = &user[graph->nodes[n].inputs[k]];
-            *slot = *slot == NO_USER ? n : SEVERAL_USERS;
-        }
-    }
-    user[graph->output] = SEVERAL_USERS;
-    return user;
-}
-
-static void fuse(const spade_graph *graph, const int *user, bool *fused, spade_step *step)
-{
-    const spade_node *node = &graph->nodes[step->node];
-    if (node->layer < 0) { return; }
-    int next = user[step->output];
-    if (node->kind == SPADE_NODE_CONVOLUTION && next >= 0 && graph->nodes[next].kind == SPADE_NODE_BATCH_NORM) {
-        step->norm = next;
-        step->output = graph->nodes[next].output;
-        fused[next] = true;
-        next = user[step->output];
-    }
-    if (next >= 0 && graph->nodes[next].kind == SPADE_NODE_UNARY && graph->nodes[next].function == SPADE_RELU) {
-        step->relu = true;
-        step->output = graph->nodes[next].output;
-        fused[next] = true;
-    }
-}
-
-static spade_status plan_steps(spade_plan *plan)
-{
-    const spade_graph *graph = plan->graph;
-    bool *fused = calloc((size_t)graph->node_count + 1, sizeof *fused);
-    int *user = find_users(graph);
-    spade_status status = SPADE_OK;
-    if (!fused || !user) {
-        status = spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
-        goto done;
-    }
-    for (int n = 0; n < graph->node_count; n++) {
-        if (fused[n]) { continue; }
-        spade_step *step = &plan->steps[plan->step_count++];
-        *step = (spade_step){.node = n, .norm = -1, .output = graph->nodes[n].output, .saved = -1};
-        if (!(plan->flags & SPADE_PLAN_BACKWARD)) { fuse(graph, user, fused, step); }
-        SPADE_GOTO(spade_plan_forward_op(plan, step));
-    }
-done:
-    free(fused);
-    free(user);
-    return status;
-}
 
 /* ---- liveness */
 
@@ -88,11 +27,10 @@ static void keep_for_backward(const spade_plan *plan, int *last)
     for (int n = 0; n < plan->graph->node_count; n++) {
         const spade_node *node = &plan->graph->nodes[n];
         int time = backward_time(plan, n);
-        if (node->kind == SPADE_NODE_UNARY || node->kind == SPADE_NODE_MUL || node->kind == SPADE_NODE_MATMUL) {
-            for (int k = 0; k < node->input_count; k++) { extend(last, node->inputs[k], time); }
-        } else if (node->kind == SPADE_NODE_SOFTMAX) {
-            extend(last, node->output, time);
+        for (int k = 0; k < node->input_count; k++) {
+            if (spade_rule_reads(node, k)) { extend(last, node->inputs[k], time); }
         }
+        if (spade_rule_reads(node, -1)) { extend(last, node->output, time); }
     }
 }
 
@@ -101,9 +39,9 @@ static void find_last_uses(const spade_plan *plan, int *last)
 {
     const spade_graph *graph = plan->graph;
     for (int s = 0; s < plan->step_count; s++) {
-        const spade_node *node = &graph->nodes[plan->steps[s].node];
+        int values[1 + SPADE_CHAIN_STAGES], count = spade_step_inputs(graph, &plan->steps[s], values);
         extend(last, plan->steps[s].output, s + 1);
-        for (int k = 0; k < node->input_count; k++) { extend(last, node->inputs[k], s + 1); }
+        for (int k = 0; k < count; k++) { extend(last, values[k], s + 1); }
     }
     extend(last, graph->output, plan->step_count + 1);
     if (plan->flags & SPADE_PLAN_BACKWARD) { keep_for_backward(plan, last); }
@@ -145,15 +83,40 @@ static spade_status value_bytes(const spade_plan *plan, int value, size_t *out)
     return shape_bytes(plan, &shape, out);
 }
 
-/* The buffer of a step's output: a new one, or its input's. */
+/* May a chain that runs at `time` write over this buffer? Where nothing reads that afterwards, and all that the chain
+ * itself reads there lies as its result does. */
+static bool may_overwrite(const spade_plan *plan, const spade_step *step, int buffer, int time)
+{
+    const spade_value *all = plan->graph->values;
+    int values[1 + SPADE_CHAIN_STAGES], count = spade_step_inputs(plan->graph, step, values);
+    if (buffer < 0 || plan->buffers[buffer].last != time) { return false; }
+    for (int k = 0; k < count; k++) {
+        bool here = plan->value_buffer[values[k]] == buffer;
+        if (here && !spade_same_shape(&all[values[k]].shape, &all[step->output].shape)) { return false; }
+    }
+    return true;
+}
+
+/* The buffer that a step's output takes over from what the step reads, or -1. */
+static int find_place(const spade_plan *plan, const spade_step *step, int time)
+{
+    int values[1 + SPADE_CHAIN_STAGES], count = spade_step_inputs(plan->graph, step, values);
+    if (plan->graph->nodes[step->node].kind == SPADE_NODE_RESHAPE) { return plan->value_buffer[values[0]]; }
+    for (int k = 0; step->chain_length && k < count; k++) {
+        int buffer = plan->value_buffer[values[k]];
+        if (may_overwrite(plan, step, buffer, time)) { return buffer; }
+    }
+    return -1;
+}
+
+/* The buffer of a step's output: a new one, or of what it reads. */
 static spade_status buffer_step(spade_plan *plan, int index, const int *last)
 {
     spade_step *step = &plan->steps[index];
     const spade_node *node = &plan->graph->nodes[step->node];
-    int from = plan->value_buffer[node->inputs[0]], time = index + 1, *slot = &plan->value_buffer[step->output];
+    int time = index + 1, from = find_place(plan, step, time), *slot = &plan->value_buffer[step->output];
     size_t bytes;
-    bool in_place = node->kind == SPADE_NODE_UNARY && plan->buffers[from].last == time;
-    if (node->kind == SPADE_NODE_RESHAPE || in_place) {
+    if (from >= 0) {
         *slot = from;
         if (plan->buffers[from].last < last[step->output]) { plan->buffers[from].last = last[step->output]; }
         return SPADE_OK;
@@ -163,6 +126,7 @@ static spade_status buffer_step(spade_plan *plan, int index, const int *last)
     if (node->kind == SPADE_NODE_MAX_POOL && (plan->flags & SPADE_PLAN_BACKWARD)) {
         bytes = plan->context->device->backend->saved_bytes(step->op);
         SPADE_TRY(add_buffer(plan, bytes, time, backward_time(plan, step->node), &step->saved));
+        plan->back[step->node].saved = step->saved;
     }
     return SPADE_OK;
 }
@@ -185,14 +149,34 @@ done:
 
 /* ---- backward: gradients live from the last reader of their value (the first to contribute) to its producer */
 
+/* Does the gradient of the value that the node reads as its input k lie where that of the node's output does? Where it
+ * is written element by element, by this share first, and after all other shares of the node. */
+static bool shares_place(const spade_plan *plan, const spade_node *node, int k)
+{
+    const spade_value *values = plan->graph->values;
+    bool elementwise = spade_chain_stages(node) > 0;
+    bool last = k == node->input_count - 1 || values[node->inputs[k + 1]].batch_axis < 0;
+    if (node->kind == SPADE_NODE_RESHAPE) { return true; }
+    return elementwise && last && spade_same_shape(&values[node->inputs[k]].shape, &values[node->output].shape);
+}
+
 static spade_status buffer_gradient(spade_plan *plan, int value, int first)
 {
-    const spade_graph *graph = plan->graph;
-    int producer = graph->values[value].producer;
-    int last = producer < 0 ? backward_time(plan, -1) : backward_time(plan, producer);
-    size_t bytes;
+    int producer = plan->graph->values[value].producer;
+    size_t bytes = 0;
     SPADE_TRY(value_bytes(plan, value, &bytes));
-    return add_buffer(plan, bytes, first, last, &plan->gradient_buffer[value]);
+    return add_buffer(plan, bytes, first, backward_time(plan, producer), &plan->gradient_buffer[value]);
+}
+
+/* The gradient of input k, whose first share this node gives. */
+static spade_status buffer_first_share(spade_plan *plan, int n, int k)
+{
+    const spade_node *node = &plan->graph->nodes[n];
+    int value = node->inputs[k], from = plan->gradient_buffer[node->output];
+    if (!shares_place(plan, node, k)) { return buffer_gradient(plan, value, backward_time(plan, n)); }
+    plan->gradient_buffer[value] = from;
+    plan->buffers[from].last = backward_time(plan, plan->graph->values[value].producer);
+    return SPADE_OK;
 }
 
 static spade_status buffer_back_step(spade_plan *plan, int n)
@@ -202,12 +186,11 @@ static spade_status buffer_back_step(spade_plan *plan, int n)
     spade_back_step *back = &plan->back[n];
     int time = backward_time(plan, n);
     size_t bytes;
-    back->saved = plan->steps[n].saved; /* nothing is fused: steps are nodes */
     for (int k = 0; k < node->input_count; k++) {
         int value = node->inputs[k];
         if (graph->values[value].batch_axis < 0) { continue; }
         if (plan->gradient_buffer[value] < 0) {
-            SPADE_TRY(buffer_gradient(plan, value, time));
+            SPADE_TRY(buffer_first_share(plan, n, k));
         } else {
             SPADE_TRY(value_bytes(plan, value, &bytes));
             SPADE_TRY(add_buffer(plan, bytes, time, time, &back->partial[k]));
@@ -224,10 +207,15 @@ static spade_status buffer_back_step(spade_plan *plan, int n)
 static spade_status plan_backward(spade_plan *plan)
 {
     const spade_graph *graph = plan->graph;
-    for (int n = 0; n < graph->node_count; n++) { SPADE_TRY(spade_plan_backward_ops(plan, n)); }
-    SPADE_TRY(buffer_gradient(plan, graph->output, plan->step_count + 1));
-    for (int n = graph->node_count - 1; n >= 0; n--) { SPADE_TRY(buffer_back_step(plan, n)); }
-    return SPADE_OK;
+    int *user = spade_graph_users(graph);
+    spade_status status = SPADE_OK;
+    if (!user) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
+    for (int n = 0; n < graph->node_count; n++) { SPADE_GOTO(spade_plan_backward_ops(plan, user, n)); }
+    SPADE_GOTO(buffer_gradient(plan, graph->output, plan->step_count + 1));
+    for (int n = graph->node_count - 1; n >= 0; n--) { SPADE_GOTO(buffer_back_step(plan, n)); }
+done:
+    free(user);
+    return status;
 }
 
 /* ---- creation */
@@ -284,7 +272,8 @@ spade_status spade_plan_create(spade_context *context, const spade_graph *graph,
     plan->batch = batch;
     plan->flags = flags;
     SPADE_GOTO(allocate_arrays(plan));
-    SPADE_GOTO(plan_steps(plan));
+    SPADE_GOTO(spade_plan_steps(plan));
+    for (int s = 0; s < plan->step_count; s++) { SPADE_GOTO(spade_plan_forward_op(plan, &plan->steps[s])); }
     SPADE_GOTO(plan_buffers(plan));
     if (flags & SPADE_PLAN_BACKWARD) { SPADE_GOTO(plan_backward(plan)); }
     SPADE_GOTO(allocate_arena(plan));
@@ -307,6 +296,7 @@ void spade_plan_destroy(spade_plan *plan)
         for (int k = 0; k < 2; k++) {
             if (plan->back[n].op[k]) { backend->destroy(plan->back[n].op[k]); }
             if (plan->back[n].reduce[k]) { backend->destroy(plan->back[n].reduce[k]); }
+            if (plan->back[n].past[k]) { backend->destroy(plan->back[n].past[k]); }
         }
     }
     if (plan->arena) { backend->free(device, plan->arena, plan->arena_bytes); }

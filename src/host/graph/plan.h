@@ -1,6 +1,6 @@
 /*
- * plan.h - inside of a plan: shared by plan.c (what is computed when), plan_ops.c (the backend's operations), arena.c
- * (where it lies), run.c and backward.c.
+ * plan.h - inside of a plan: shared by fuse.c (what is computed together), plan.c (when), plan_ops.c (the backend's
+ * operations), arena.c (where it lies), run.c and backward.c.
  *
  * Time: 0 the input arrives; 1..step_count the steps; then one moment per node of the backward walk, from the last node
  * to the first.
@@ -16,20 +16,24 @@ typedef struct spade_buffer {
     int first, last;
 } spade_buffer;
 
-/* One operation of the forward pass: a node, or a layer with the normalisation and relu after it. */
+/* One operation of the forward pass: a node, a layer with the normalisation and relu after it, or a chain. */
 typedef struct spade_step {
-    int node;     /* the (first) node */
-    int norm;     /* the BATCH_NORM node folded into the layer's weights, or -1 */
-    bool relu;    /* a relu is done by the operation */
-    int output;   /* value that is written: of the last node */
-    int saved;    /* buffer for max pooling's backward, or -1 */
-    spade_op *op; /* NULL: an alias, nothing to do */
+    int node;                      /* the (first) node */
+    int chain[SPADE_CHAIN_STAGES]; /* elementwise nodes, each of which alone reads the one before */
+    int chain_length;              /* 0: not a chain */
+    int norm;                      /* the BATCH_NORM node folded into the layer's weights, or -1 */
+    bool relu;                     /* a relu is done by the operation */
+    int output;                    /* value that is written: of the last node */
+    int saved;                     /* buffer for max pooling's backward, or -1 */
+    spade_op *op;                  /* NULL: an alias, nothing to do */
 } spade_step;
 
 /* What the backward rules of a node work with. Per input i: d(input) = sum over broadcast axes of op(dy, ...). */
 typedef struct spade_back_step {
     spade_op *op[2];     /* NULL: d(input) is dy itself, or the input needs none */
     spade_op *reduce[2]; /* sums what broadcasting repeated; NULL: nothing was */
+    spade_op *past[2];   /* op, and the gradient of the BATCH_NORM that made the input, which nothing else reads; NULL:
+                            there is none. For the walk by the gradient's own rules (backward.c) */
     int scratch[2];      /* buffer between op and reduce, or -1 */
     int partial[2];      /* buffer for a contribution that is not the input's first, or -1 */
     int saved;           /* of the forward step, or -1 */
@@ -52,12 +56,28 @@ struct spade_plan {
     char *arena; /* device memory */
 };
 
+/* ---- fuse.c */
+/* The plan's steps, without their operations. */
+spade_status spade_plan_steps(spade_plan *plan);
+/* user[values]: the one node that reads the value; below 0: none or several, or it is the network's output. malloc'ed,
+ * NULL: out of memory. */
+int *spade_graph_users(const spade_graph *graph);
+/* Does the gradient's rule of the node read its input k, or (k = -1) its output? */
+bool spade_rule_reads(const spade_node *node, int k);
+/* Stages that an elementwise node is in a chain; 0: it is none. */
+int spade_chain_stages(const spade_node *node);
+/* The value that node i of the chain takes beside the one before it (i = 0: beside its first input), or -1. */
+int spade_chain_operand(const spade_graph *graph, const spade_step *step, int i);
+/* Values that a step reads, x first; their number. */
+int spade_step_inputs(const spade_graph *graph, const spade_step *step, int values[1 + SPADE_CHAIN_STAGES]);
+
 /* ---- plan_ops.c */
 spade_status spade_plan_forward_op(spade_plan *plan, spade_step *step);
-spade_status spade_plan_backward_ops(spade_plan *plan, int node);
+spade_status spade_plan_backward_ops(spade_plan *plan, const int *user, int node);
 /* Shape that op writes for input i of the node: of the input, before broadcasting is summed. */
 spade_shape spade_plan_full_shape(const spade_plan *plan, const spade_node *node, int input);
 bool spade_same_dims(const spade_shape *a, const spade_shape *b);
+bool spade_same_shape(const spade_shape *a, const spade_shape *b); /* dims and layout */
 
 /* ---- arena.c: offsets, such that buffers which are in use at the same time do not overlap; *bytes: end of the last
  * one. */

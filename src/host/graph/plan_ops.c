@@ -6,6 +6,11 @@ bool spade_same_dims(const spade_shape *a, const spade_shape *b)
     return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
 }
 
+bool spade_same_shape(const spade_shape *a, const spade_shape *b)
+{
+    return spade_same_dims(a, b) && a->layout == b->layout;
+}
+
 static spade_shape shape_of(const spade_plan *plan, int value)
 {
     return spade_value_shape(&plan->graph->values[value], plan->batch);
@@ -43,14 +48,48 @@ static spade_op_desc describe(const spade_plan *plan, const spade_node *node)
         desc.pool_max = node->kind == SPADE_NODE_MAX_POOL;
         desc.count_padding = node->count_padding;
         break;
-    case SPADE_NODE_UNARY:
-        desc.function = node->function;
-        desc.alpha = node->alpha;
-        desc.beta = node->beta;
-        break;
     case SPADE_NODE_SOFTMAX: desc.axis = node->axis; break;
-    case SPADE_NODE_MUL: desc.multiply = true; break;
     default: break;
+    }
+    return desc;
+}
+
+/* ---- chains */
+
+static void add_stage(spade_op_desc *desc, spade_chain_kind kind, const spade_node *node, const spade_shape *operand)
+{
+    spade_chain_stage *stage = &desc->stages[desc->stage_count++];
+    *stage = (spade_chain_stage){.kind = kind, .function = node->function, .alpha = node->alpha, .beta = node->beta};
+    if (operand) { stage->operand = *operand; }
+}
+
+/* One number for each channel of a value of this shape: [C, 1, ...]. */
+static spade_shape channel_shape(const spade_shape *shape)
+{
+    spade_shape channels = {.rank = shape->rank - 1, .dims = {shape->dims[1]}};
+    for (int i = 1; i < channels.rank; i++) { channels.dims[i] = 1; }
+    return channels;
+}
+
+static spade_op_desc describe_chain(const spade_plan *plan, const spade_step *step)
+{
+    const spade_graph *graph = plan->graph;
+    spade_op_desc desc = {.kind = SPADE_OP_CHAIN};
+    desc.a = shape_of(plan, graph->nodes[step->node].inputs[0]);
+    desc.y = shape_of(plan, step->output);
+    for (int i = 0; i < step->chain_length; i++) {
+        const spade_node *node = &graph->nodes[step->chain[i]];
+        int value = spade_chain_operand(graph, step, i);
+        spade_shape operand = value >= 0 ? shape_of(plan, value) : channel_shape(&desc.y);
+        switch (node->kind) {
+        case SPADE_NODE_BATCH_NORM:
+            add_stage(&desc, SPADE_CHAIN_MULTIPLY, node, &operand);
+            add_stage(&desc, SPADE_CHAIN_ADD, node, &operand);
+            break;
+        case SPADE_NODE_ADD: add_stage(&desc, SPADE_CHAIN_ADD, node, &operand); break;
+        case SPADE_NODE_MUL: add_stage(&desc, SPADE_CHAIN_MULTIPLY, node, &operand); break;
+        default: add_stage(&desc, SPADE_CHAIN_FUNCTION, node, NULL); break;
+        }
     }
     return desc;
 }
@@ -60,16 +99,16 @@ spade_status spade_plan_forward_op(spade_plan *plan, spade_step *step)
     static const spade_op_kind kinds[SPADE_NODE_KIND_COUNT] = {[SPADE_NODE_CONVOLUTION] = SPADE_OP_CONVOLUTION,
                                                                [SPADE_NODE_LINEAR] = SPADE_OP_LINEAR,
                                                                [SPADE_NODE_MATMUL] = SPADE_OP_MATMUL,
-                                                               [SPADE_NODE_BATCH_NORM] = SPADE_OP_SCALE_SHIFT,
-                                                               [SPADE_NODE_UNARY] = SPADE_OP_UNARY,
                                                                [SPADE_NODE_SOFTMAX] = SPADE_OP_SOFTMAX,
                                                                [SPADE_NODE_MAX_POOL] = SPADE_OP_POOL,
                                                                [SPADE_NODE_AVERAGE_POOL] = SPADE_OP_POOL,
-                                                               [SPADE_NODE_ADD] = SPADE_OP_BINARY,
-                                                               [SPADE_NODE_MUL] = SPADE_OP_BINARY,
                                                                [SPADE_NODE_CONVERT_LAYOUT] = SPADE_OP_CONVERT_LAYOUT};
     const spade_node *node = &plan->graph->nodes[step->node];
     if (node->kind == SPADE_NODE_RESHAPE) { return SPADE_OK; }
+    if (step->chain_length) {
+        spade_op_desc chain = describe_chain(plan, step);
+        return plan_op(plan, node, &chain, &step->op);
+    }
     spade_op_desc desc = describe(plan, node);
     desc.kind = kinds[node->kind];
     desc.relu = step->relu;
@@ -90,20 +129,29 @@ spade_shape spade_plan_full_shape(const spade_plan *plan, const spade_node *node
     return full;
 }
 
-/* d(a) = dy b^T, d(b) = a^T dy for y = a b; d(a) = dy * b, d(b) = dy * a for y = a * b. */
+/* y = f(x): dy * f'(x); y = a * b: dy * b, dy * a; a normalisation: dy * scale. y = a + b: dy, a chain of no stages. */
+static spade_op_desc describe_chain_back(const spade_plan *plan, const spade_node *node, int input)
+{
+    spade_shape dy = shape_of(plan, node->output);
+    spade_op_desc desc = {.kind = SPADE_OP_CHAIN, .a = dy, .y = dy};
+    if (node->kind == SPADE_NODE_UNARY) {
+        add_stage(&desc, SPADE_CHAIN_DERIVATIVE, node, &dy);
+    } else if (node->kind == SPADE_NODE_MUL) {
+        spade_shape other = shape_of(plan, node->inputs[1 - input]);
+        add_stage(&desc, SPADE_CHAIN_MULTIPLY, node, &other);
+    } else if (node->kind == SPADE_NODE_BATCH_NORM) {
+        spade_shape scale = channel_shape(&dy);
+        add_stage(&desc, SPADE_CHAIN_MULTIPLY, node, &scale);
+    }
+    return desc;
+}
+
+/* d(a) = dy b^T, d(b) = a^T dy for y = a b. */
 static spade_op_desc describe_product_back(const spade_plan *plan, const spade_node *node, int input,
                                            const spade_shape *full)
 {
     spade_shape dy = shape_of(plan, node->output), other = shape_of(plan, node->inputs[1 - input]);
-    spade_op_desc desc = {.y = *full};
-    if (node->kind == SPADE_NODE_MUL) {
-        desc.kind = SPADE_OP_BINARY;
-        desc.multiply = true;
-        desc.a = dy;
-        desc.b = other;
-        return desc;
-    }
-    desc.kind = SPADE_OP_MATMUL;
+    spade_op_desc desc = {.kind = SPADE_OP_MATMUL, .y = *full};
     desc.a = input == 0 ? dy : other;
     desc.b = input == 0 ? other : dy;
     desc.transpose_a = input == 1;
@@ -118,8 +166,6 @@ static bool describe_back(const spade_plan *plan, const spade_node *node, int in
     switch (node->kind) {
     case SPADE_NODE_CONVOLUTION: desc->kind = SPADE_OP_CONVOLUTION_BACKWARD; return true;
     case SPADE_NODE_LINEAR: desc->kind = SPADE_OP_LINEAR_BACKWARD; return true;
-    case SPADE_NODE_BATCH_NORM: desc->kind = SPADE_OP_SCALE_SHIFT; return true;
-    case SPADE_NODE_UNARY: desc->kind = SPADE_OP_UNARY_BACKWARD; return true;
     case SPADE_NODE_SOFTMAX: desc->kind = SPADE_OP_SOFTMAX_BACKWARD; return true;
     case SPADE_NODE_MAX_POOL:
     case SPADE_NODE_AVERAGE_POOL: desc->kind = SPADE_OP_POOL_BACKWARD; return true;
@@ -128,13 +174,33 @@ static bool describe_back(const spade_plan *plan, const spade_node *node, int in
         desc->a = shape_of(plan, node->output);
         desc->y = shape_of(plan, node->inputs[0]);
         return true;
-    case SPADE_NODE_MATMUL:
-    case SPADE_NODE_MUL: *desc = describe_product_back(plan, node, input, full); return true;
-    default: return false; /* ADD, RESHAPE: dy itself */
+    case SPADE_NODE_MATMUL: *desc = describe_product_back(plan, node, input, full); return true;
+    case SPADE_NODE_RESHAPE: return false; /* dy itself, as for ADD */
+    default: *desc = describe_chain_back(plan, node, input); return desc->stage_count > 0;
     }
 }
 
-spade_status spade_plan_backward_ops(spade_plan *plan, int node_index)
+/* Was the input made by a normalisation that hands it to this node alone, as it got its own? Then both nodes' gradients
+ * are one chain, which leaves the normalisation's output out. */
+static spade_status plan_past(spade_plan *plan, const int *user, const spade_node *node, int input, spade_op **out)
+{
+    const spade_graph *graph = plan->graph;
+    int producer = graph->values[node->inputs[input]].producer;
+    if (producer < 0 || user[node->inputs[input]] < 0 || node->kind == SPADE_NODE_BATCH_NORM ||
+        !spade_chain_stages(node)) {
+        return SPADE_OK;
+    }
+    const spade_node *norm = &graph->nodes[producer];
+    spade_op_desc desc = describe_chain_back(plan, node, input);
+    spade_shape from = shape_of(plan, norm->inputs[0]), scale = channel_shape(&from);
+    if (norm->kind != SPADE_NODE_BATCH_NORM || user[norm->inputs[0]] < 0 || !spade_same_shape(&from, &desc.y)) {
+        return SPADE_OK;
+    }
+    add_stage(&desc, SPADE_CHAIN_MULTIPLY, norm, &scale);
+    return plan_op(plan, node, &desc, out);
+}
+
+spade_status spade_plan_backward_ops(spade_plan *plan, const int *user, int node_index)
 {
     const spade_node *node = &plan->graph->nodes[node_index];
     spade_back_step *back = &plan->back[node_index];
@@ -146,7 +212,9 @@ spade_status spade_plan_backward_ops(spade_plan *plan, int node_index)
         if (!spade_same_dims(&own, &full)) {
             spade_op_desc sum = {.kind = SPADE_OP_REDUCE_SUM, .a = full, .y = own};
             SPADE_TRY(plan_op(plan, node, &sum, &back->reduce[i]));
+            continue;
         }
+        SPADE_TRY(plan_past(plan, user, node, i, &back->past[i]));
     }
     return SPADE_OK;
 }

@@ -23,6 +23,23 @@ const float *spade_plan_value(const spade_plan *plan, const spade_weights *weigh
     return spade_plan_pointer(plan, plan->value_buffer[value]);
 }
 
+static void fill_chain(const spade_plan *plan, const spade_weights *weights, const spade_step *step,
+                       spade_op_args *args)
+{
+    const spade_graph *graph = plan->graph;
+    int stage = 0;
+    for (int i = 0; i < step->chain_length; i++) {
+        int node = step->chain[i], value = spade_chain_operand(graph, step, i);
+        if (graph->nodes[node].kind == SPADE_NODE_BATCH_NORM) {
+            args->operands[stage] = spade_weights_scale(weights, node);
+            args->operands[stage + 1] = spade_weights_shift(weights, node);
+        } else if (value >= 0) {
+            args->operands[stage] = spade_plan_value(plan, weights, value);
+        }
+        stage += spade_chain_stages(&graph->nodes[node]);
+    }
+}
+
 static spade_status pack_step(const spade_plan *plan, spade_weights *weights, const spade_step *step, spade_packed *out)
 {
     bool convolution = plan->graph->nodes[step->node].kind == SPADE_NODE_CONVOLUTION;
@@ -59,15 +76,13 @@ static spade_status run_step(spade_plan *plan, spade_weights *weights, const spa
                           .saved = spade_plan_pointer(plan, step->saved),
                           .workspace = plan->arena,
                           .out = spade_plan_pointer(plan, plan->value_buffer[step->output])};
-    if (node->input_count == 2) { args.b = spade_plan_value(plan, weights, node->inputs[1]); }
+    if (node->kind == SPADE_NODE_MATMUL) { args.b = spade_plan_value(plan, weights, node->inputs[1]); }
+    fill_chain(plan, weights, step, &args);
     if (node->layer >= 0) {
         spade_packed packed;
         SPADE_TRY(pack_step(plan, weights, step, &packed));
         args.packed = packed.weights;
         args.bias = packed.bias;
-    } else if (node->kind == SPADE_NODE_BATCH_NORM) {
-        args.b = spade_weights_scale(weights, step->node);
-        args.bias = spade_weights_shift(weights, step->node);
     }
     return plan->context->device->backend->run(step->op, &args);
 }

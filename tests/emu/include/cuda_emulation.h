@@ -53,6 +53,15 @@ struct alignas(16) float4 {
 struct alignas(16) double2 {
     double x, y;
 };
+/* Rounded once each: the compiler's contraction is off. */
+static inline float __fmul_rn(float a, float b)
+{
+    return a * b;
+}
+static inline float __fadd_rn(float a, float b)
+{
+    return a + b;
+}
 
 namespace emulation
 {

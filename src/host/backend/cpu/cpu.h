@@ -112,11 +112,8 @@ spade_status spade_cpu_linear_pack(spade_op *op, const float *weights, const flo
 spade_status spade_cpu_linear_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_matmul_run(spade_op *op, const spade_op_args *args);
 
-/* ---- elementwise.c, broadcast.c, softmax.c, layout.c: loops */
-spade_status spade_cpu_scale_shift_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cpu_unary_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cpu_unary_backward_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cpu_binary_run(spade_op *op, const spade_op_args *args);
+/* ---- chain.c, reduce.c, softmax.c, layout.c: loops */
+spade_status spade_cpu_chain_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_reduce_sum_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_softmax_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_softmax_backward_run(spade_op *op, const spade_op_args *args);

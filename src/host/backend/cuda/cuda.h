@@ -97,13 +97,10 @@ spade_status spade_cuda_hessian_update(spade_device *device, const spade_patches
 spade_status spade_cuda_hessian_read(spade_device *device, const spade_patches *patches, const void *accumulator,
                                      int64_t group, int64_t tap, double *out);
 
-/* ---- elementwise.c */
-spade_status spade_cuda_scale_shift_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cuda_unary_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cuda_unary_backward_run(spade_op *op, const spade_op_args *args);
+/* ---- chain.c */
+spade_status spade_cuda_chain_run(spade_op *op, const spade_op_args *args);
 
-/* ---- broadcast.c */
-spade_status spade_cuda_binary_run(spade_op *op, const spade_op_args *args);
+/* ---- reduce.c */
 spade_status spade_cuda_reduce_sum_plan(spade_op *op);
 spade_status spade_cuda_reduce_sum_run(spade_op *op, const spade_op_args *args);
 /* y = (sum of a over the axes where y has 1) / divisor, and the bytes of workspace for it. */

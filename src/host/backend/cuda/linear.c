@@ -116,8 +116,7 @@ spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const fl
     spade_cuda_device *cuda = op->device;
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
     if (!row_scale) { return spade_cuda_copy(&cuda->base, packed, weights, op->packed_bytes); }
-    SPADE_CUDA_LAUNCH(
-        cuda, spade_launch_scale_shift(cuda->stream, rows * columns, rows, columns, weights, row_scale, NULL, packed));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_scale_rows(cuda->stream, rows, columns, weights, row_scale, packed));
     return SPADE_OK;
 }
 

@@ -1,4 +1,4 @@
-/* broadcast.c - sums and products with NumPy broadcasting, and sums over axes. */
+/* reduce.c - sums over axes. */
 #include "backend/cuda/cuda.h"
 #include "backend/space.h"
 
@@ -7,21 +7,9 @@ static spade_space_kernel kernel_space(const spade_space *space)
     spade_space_kernel k = {.rank = space->rank};
     for (int i = 0; i < space->rank; i++) {
         k.dims[i] = space->dims[i];
-        for (int operand = 0; operand < SPADE_SPACE_OPERANDS; operand++) {
-            k.strides[operand][i] = space->strides[operand][i];
-        }
+        for (int operand = 0; operand < 2; operand++) { k.strides[operand][i] = space->strides[operand][i]; }
     }
     return k;
-}
-
-spade_status spade_cuda_binary_run(spade_op *op, const spade_op_args *args)
-{
-    const spade_shape *operands[] = {&op->desc.y, &op->desc.a, &op->desc.b};
-    const spade_space space = spade_space_make(&op->desc.y, operands, 3);
-    const spade_space_kernel k = kernel_space(&space);
-    SPADE_CUDA_LAUNCH(op->device,
-                      spade_launch_binary(op->device->stream, op->desc.multiply, &k, args->a, args->b, args->out));
-    return SPADE_OK;
 }
 
 enum { MANY = 4096 /* results fill a GPU */, PIECE = 2048 /* terms */, MOST_PIECES = 65535 /* blocks along y */ };

@@ -1,9 +1,7 @@
 /*
- * broadcast.cu - sums and products with repeated operands, and sums over axes.
+ * reduce.cu - sums over axes.
  *
- * Division of work
- *   binary:   threads stride over the result, 4 neighbours along its fastest axis each where all operands allow it.
- *   sum:      a block of 32 x 8 threads takes 8 or 32 neighbouring results; the other direction splits a result's
+ * Division of work: a block of 32 x 8 threads takes 8 or 32 neighbouring results; the other direction splits a result's
  * terms. Lanes of a warp run along the fastest axis of the memory, whether it is summed or kept. Partial sums meet in
  * shared memory and are added in their order, in float64. sum_short: few terms a result: a thread a result. Few results
  * of many terms are cut into pieces of a length that depends on the shapes only; `combine` adds the pieces in their
@@ -15,32 +13,6 @@ namespace
 {
 
 enum { LANES = 32, WARPS = 8, SHORT = 32 };
-
-/* The operand's value at the place of this thread's elements: a repeated one is read once. */
-template <int Width> __device__ void fetch(const float *x, int64_t at, int64_t step, float (&value)[Width])
-{
-    if (step == 1 || Width == 1) {
-        spade_load(x + at, value);
-    } else {
-        for (int i = 0; i < Width; i++) { value[i] = x[at]; }
-    }
-}
-
-template <int Width>
-__global__ void binary(bool multiply, const __grid_constant__ spade_space_kernel space, int64_t n, int64_t step_a,
-                       int64_t step_b, const float *a, const float *b, float *y)
-{
-    SPADE_EACH(i, n)
-    {
-        int64_t at_a, at_b;
-        float left[Width], right[Width];
-        spade_locate(space, i, 1, &at_a, 2, &at_b);
-        fetch(a, at_a, step_a, left);
-        fetch(b, at_b, step_b, right);
-        for (int j = 0; j < Width; j++) { left[j] = multiply ? left[j] * right[j] : left[j] + right[j]; }
-        spade_store(y + i * Width, left);
-    }
-}
 
 __device__ float finish(const spade_reduction_kernel &r, double sum)
 {
@@ -110,42 +82,7 @@ __global__ void combine(const __grid_constant__ spade_reduction_kernel r, const 
     }
 }
 
-bool aligned(const void *pointer)
-{
-    return (uintptr_t)pointer % 16 == 0;
-}
-
-/* Does an operand with these strides lie at multiples of 4 floats, or is it repeated along the fastest axis? */
-bool fits_quads(const spade_space_kernel &space, int operand)
-{
-    int last = space.rank - 1;
-    if (space.strides[operand][last] == 0) { return true; }
-    bool fits = space.strides[operand][last] == 1;
-    for (int axis = 0; axis < last; axis++) { fits = fits && space.strides[operand][axis] % 4 == 0; }
-    return fits;
-}
-
 } // namespace
-
-int spade_launch_binary(spade_stream stream, bool multiply, const spade_space_kernel *space, const float *a,
-                        const float *b, float *y)
-{
-    spade_space_kernel s = *space;
-    const int last = s.rank - 1;
-    const int64_t step_a = s.strides[1][last], step_b = s.strides[2][last];
-    int64_t n = 1;
-    bool quads = s.dims[last] % 4 == 0 && fits_quads(s, 1) && fits_quads(s, 2) && aligned(y) &&
-                 (step_a == 0 || aligned(a)) && (step_b == 0 || aligned(b));
-    if (quads) {
-        s.dims[last] /= 4;
-        for (int k = 0; k < 3; k++) { s.strides[k][last] *= 4; }
-    }
-    for (int i = 0; i < s.rank; i++) { n *= s.dims[i]; }
-    return quads ? SPADE_LAUNCH_APART(binary<4>, spade_blocks(n), SPADE_THREADS, stream, multiply, s, n, step_a, step_b,
-                                      a, b, y)
-                 : SPADE_LAUNCH_APART(binary<1>, spade_blocks(n), SPADE_THREADS, stream, multiply, s, n, step_a, step_b,
-                                      a, b, y);
-}
 
 int spade_launch_sum(spade_stream stream, const spade_reduction_kernel *reduction, const float *a, double *partial,
                      float *y)

@@ -1,0 +1,124 @@
+/*
+ * test_chains.c - on every backend present: a chain gives the bits of its stages run singly, and writes over what it
+ * reads without harm. SPADE_TEST_CASES=N runs N chains.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "helper_cases.h"
+
+static const char *const devices[] = {"cpu", "cuda"};
+enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
+
+static int case_count(void)
+{
+    const char *text = getenv("SPADE_TEST_CASES");
+    int n = text ? atoi(text) : 0;
+    return n > 0 ? n : 150;
+}
+
+/* NULL where the device is not there: a skip line says so. */
+static spade_context *open_context(const char *device)
+{
+    spade_context_options options;
+    spade_context *context;
+    spade_context_options_init(&options);
+    options.device = device;
+    options.threads = 2;
+    spade_status status = spade_context_create(&options, &context);
+    if (status == SPADE_OK) { return context; }
+    assert_int_equal(status, SPADE_ERROR_DEVICE);
+    printf("skipped: %s\n", spade_message(context));
+    spade_context_destroy(context);
+    return NULL;
+}
+
+static spade_op_desc draw(random_stream *random)
+{
+    const case_kind *kind = case_kinds;
+    while (strcmp(kind->name, "chain") != 0) { kind++; }
+    return kind->draw(random, SPADE_OP_CHAIN);
+}
+
+static float *numbers(int64_t n)
+{
+    float *x = malloc((size_t)n * sizeof *x);
+    assert_non_null(x);
+    return x;
+}
+
+static void run(spade_context *context, const spade_op_desc *desc, const case_data *data, int over, float *out)
+{
+    spade_status status = over < 0 ? case_run(context->device, desc, data, out)
+                                   : case_run_in_place(context->device, desc, data, over, out);
+    if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+}
+
+static void run_singly(spade_context *context, const spade_op_desc *desc, const case_data *data, float *out)
+{
+    float *v = numbers(spade_shape_size(&desc->y));
+    for (int s = 0; s < desc->stage_count; s++) {
+        spade_op_desc one = {.kind = SPADE_OP_CHAIN, .a = s ? desc->y : desc->a, .y = desc->y, .stage_count = 1};
+        case_data of_one = {.a = s ? v : data->a, .operands = {data->operands[s]}};
+        one.stages[0] = desc->stages[s];
+        run(context, &one, &of_one, -1, out);
+        memcpy(v, out, (size_t)spade_shape_size(&desc->y) * sizeof *v);
+    }
+    free(v);
+}
+
+static bool lies_alike(const spade_shape *a, const spade_shape *b)
+{
+    return a->rank == b->rank && a->layout == b->layout &&
+           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
+}
+
+static void check_chain(spade_context *context, int index, int *in_place)
+{
+    random_stream random = {.key = (uint32_t)(5000011 + index)};
+    spade_op_desc desc = draw(&random);
+    case_data data;
+    case_data_draw(&random, &desc, &data);
+    int64_t n = spade_shape_size(&desc.y);
+    size_t bytes = (size_t)n * sizeof(float);
+    float *expected = numbers(n), *got = numbers(n);
+    run_singly(context, &desc, &data, expected);
+    run(context, &desc, &data, -1, got);
+    assert_memory_equal(got, expected, bytes);
+    for (int over = 0; over <= desc.stage_count; over++) {
+        const spade_shape *shared = over ? &desc.stages[over - 1].operand : &desc.a;
+        if ((over && desc.stages[over - 1].kind == SPADE_CHAIN_FUNCTION) || !lies_alike(shared, &desc.y)) { continue; }
+        run(context, &desc, &data, over, got);
+        assert_memory_equal(got, expected, bytes);
+        in_place[over > 0]++;
+    }
+    free(expected);
+    free(got);
+    case_data_clear(&data);
+}
+
+static void test_singly(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DEVICE_COUNT; i++) {
+        spade_context *context = open_context(devices[i]);
+        if (!context) { continue; }
+        int in_place[2] = {0};
+        for (int index = 0; index < case_count(); index++) { check_chain(context, index, in_place); }
+        printf("%s: %d chains, over x %d times, over an operand %d times\n", devices[i], case_count(), in_place[0],
+               in_place[1]);
+        assert_true(in_place[0] > 0 && in_place[1] > 0);
+        assert_int_equal(context->used, 0);
+        spade_context_destroy(context);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_singly)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
