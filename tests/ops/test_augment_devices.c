@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "augment/batch.h"
+#include "helper_device.h"
 
 enum { VARIANTS = 53, ROUNDS = 8 };
 
@@ -30,21 +31,6 @@ static double draw(random_stream *random)
 static int64_t draw_int(random_stream *random, int64_t low, int64_t high)
 {
     return low + (int64_t)(draw(random) * (double)(high - low + 1));
-}
-
-/* NULL where the device is not there: a skip line says so. */
-static spade_context *open_context(const char *device)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
 }
 
 typedef struct setting {
@@ -126,7 +112,7 @@ static void make_variants(spade_context *context, const setting *s, spade_layout
 static void test_against_cpu(void **state)
 {
     (void)state;
-    spade_context *cpu = open_context("cpu"), *cuda = open_context("cuda");
+    spade_context *cpu = open_device("cpu", 0, 0), *cuda = open_device("cuda", 0, 0);
     random_stream random = {0};
     double worst = 0;
     int64_t all = 0, other = 0; /* values, values with other bits */

@@ -10,26 +10,10 @@
 
 #include "backend/backend.h"
 #include "budget.h"
+#include "helper_device.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
-
-/* NULL where the device is not there: a skip line says so. */
-static spade_context *open_context(const char *device, int threads, uint64_t memory)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    options.threads = threads;
-    options.memory = memory;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
-}
 
 static void test_device_names(void **state)
 {
@@ -99,7 +83,7 @@ static void test_devices_and_versions(void **state)
 
 static void check_memory(const char *device)
 {
-    spade_context *context = open_context(device, 1, 0);
+    spade_context *context = open_device(device, 1, 0);
     if (!context) { return; }
     const spade_backend *backend = context->device->backend;
     size_t own = context->device->own_bytes;
@@ -153,7 +137,7 @@ static void test_axpby(void **state)
 {
     (void)state;
     for (int i = 0; i < DEVICE_COUNT; i++) {
-        spade_context *context = open_context(devices[i], 2, 0);
+        spade_context *context = open_device(devices[i], 2, 0);
         if (!context) { continue; }
         check_axpby(context, 50000, 0);
         check_axpby(context, 50000, 3);
@@ -222,7 +206,7 @@ static void test_impossible_descriptions(void **state)
         .kind = SPADE_OP_POOL, .a = {4, {1, 3, 8, 8}, 0}, .y = {4, {1, 3, 8, 8}, 0}, .window = window};
     (void)state;
     for (int d = 0; d < DEVICE_COUNT; d++) {
-        spade_context *context = open_context(devices[d], 1, 0);
+        spade_context *context = open_device(devices[d], 1, 0);
         if (!context) { continue; }
         const spade_backend *backend = context->device->backend;
         spade_op *op;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "helper_cases.h"
+#include "helper_device.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
@@ -20,22 +21,6 @@ static int case_count(void)
     const char *text = getenv("SPADE_TEST_CASES");
     int n = text ? atoi(text) : 0;
     return n > 0 ? n : 60;
-}
-
-/* NULL where the device is not there: a skip line says so. */
-static spade_context *open_context(const char *device, int threads)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    options.threads = threads;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
 }
 
 typedef struct tally {
@@ -105,7 +90,7 @@ static void test_against_reference(void **state)
     (void)state;
     int failed = 0, refused = 0; /* cases; operations of which more than a few cases are not there */
     for (int i = 0; i < DEVICE_COUNT; i++) {
-        spade_context *context = open_context(devices[i], 2);
+        spade_context *context = open_device(devices[i], 2, 0);
         if (!context) { continue; }
         printf("%-6s %-22s %6s %12s %12s %8s  %s\n", "device", "operation", "cases", "unsupported", "worst error",
                "allowed", "");
@@ -173,7 +158,7 @@ static void test_threads(void **state)
     (void)state;
     spade_context *contexts[THREAD_CASES];
     for (int i = 0; i < THREAD_CASES; i++) {
-        contexts[i] = open_context("cpu", thread_counts[i]);
+        contexts[i] = open_device("cpu", thread_counts[i], 0);
         assert_non_null(contexts[i]);
     }
     for (int k = 0; k < case_kind_count; k++) {
@@ -234,7 +219,7 @@ static void test_adjoint(void **state)
     (void)state;
     static const spade_op_kind linear_kinds[] = {SPADE_OP_CONVOLUTION, SPADE_OP_LINEAR, SPADE_OP_POOL};
     for (int i = 0; i < DEVICE_COUNT; i++) {
-        spade_context *context = open_context(devices[i], 2);
+        spade_context *context = open_device(devices[i], 2, 0);
         if (!context) { continue; }
         for (size_t k = 0; k < sizeof linear_kinds / sizeof *linear_kinds; k++) {
             for (int index = 0; index < case_count() / 2; index++) {

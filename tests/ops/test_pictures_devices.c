@@ -13,6 +13,7 @@
 
 #include "backend/backend.h"
 #include "base/filter.h"
+#include "helper_device.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICES = sizeof devices / sizeof *devices, ROUNDS = 40, LEVELS = SPADE_OVERLAY_LEVELS };
@@ -46,22 +47,6 @@ static uint8_t *draw_bytes(random_stream *random, int64_t n)
     uint8_t *bytes = make((size_t)n);
     for (int64_t i = 0; i < n; i++) { bytes[i] = (uint8_t)draw_int(random, 0, 255); }
     return bytes;
-}
-
-/* NULL where the device is not there: a skip line says so. */
-static spade_context *open_context(const char *device, int threads)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    options.threads = threads;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
 }
 
 static void ok(spade_context *context, spade_status status)
@@ -169,7 +154,7 @@ static void test_resample(void **state)
 {
     (void)state;
     for (int d = 0; d <= DEVICES; d++) { /* the CPU with one thread and with three */
-        spade_context *context = open_context(devices[d % DEVICES], d ? 1 : 3);
+        spade_context *context = open_device(devices[d % DEVICES], d ? 1 : 3, 0);
         random_stream random = {0};
         for (int round = 0; context && round < ROUNDS; round++) {
             spade_resample_args a = draw_window(&random, round);
@@ -201,7 +186,7 @@ static void test_floats(void **state)
     (void)state;
     static const int64_t sizes[] = {1, 3, 4, 255, 256, 1024, 40001};
     for (int d = 0; d < DEVICES; d++) {
-        spade_context *context = open_context(devices[d], 0);
+        spade_context *context = open_device(devices[d], 0, 0);
         random_stream random = {0};
         for (int i = 0; context && i < (int)(sizeof sizes / sizeof *sizes); i++) {
             size_t n = (size_t)sizes[i];
@@ -292,7 +277,7 @@ static void test_overlay(void **state)
 {
     (void)state;
     for (int d = 0; d <= DEVICES; d++) {
-        spade_context *context = open_context(devices[d % DEVICES], d ? 1 : 3);
+        spade_context *context = open_device(devices[d % DEVICES], d ? 1 : 3, 0);
         random_stream random = {1 << 20};
         float tables[2 * LEVELS * 4];
         for (int i = 0; i < 2 * LEVELS * 4; i++) { tables[i] = (float)(0.6 * draw(&random)); }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "helper_cases.h"
+#include "helper_device.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
@@ -158,20 +159,6 @@ static const spade_op_desc shapes[] = {
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-static spade_context *open_context(const char *device)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
-}
-
 static const case_kind *kind_of(const spade_op_desc *desc)
 {
     for (int i = 0; i < case_kind_count; i++) {
@@ -199,7 +186,7 @@ static void test_shapes(void **state)
 {
     (void)state;
     for (int i = 0; i < DEVICE_COUNT; i++) {
-        spade_context *context = open_context(devices[i]);
+        spade_context *context = open_device(devices[i], 0, 0);
         if (!context) { continue; }
         for (int s = 0; s < SHAPES; s++) {
             random_stream random = {.key = (uint32_t)(31 + s)};
@@ -237,7 +224,7 @@ static void test_pool_without_saved(void **state)
     spade_op_desc backward = desc;
     backward.kind = SPADE_OP_POOL_BACKWARD;
     for (int i = 0; i < DEVICE_COUNT; i++) {
-        spade_context *context = open_context(devices[i]);
+        spade_context *context = open_device(devices[i], 0, 0);
         if (!context) { continue; }
         const spade_backend *backend = context->device->backend;
         enum { IN = 4 * 81, OUT = 4 * 25 };
@@ -281,7 +268,7 @@ static void test_quadratic_form(void **state)
     enum { N = 3 };
     static const int64_t sizes[N][2] = {{1, 1}, {7, 45}, {64, 9}};
     for (int i = 0; i < DEVICE_COUNT; i++) {
-        spade_context *context = open_context(devices[i]);
+        spade_context *context = open_device(devices[i], 0, 0);
         if (!context) { continue; }
         const spade_backend *backend = context->device->backend;
         spade_quadratic_args args[N] = {{0}};

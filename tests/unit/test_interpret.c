@@ -261,8 +261,8 @@ static void test_passes_stay_on_the_device(void **state)
         spade_interpret_options options;
         spade_interpret_options_init(&options, (spade_method)m);
         options.steps = options.samples = 3;
-        free(maps_of(&f, &options, classes, 2, NULL));
         device->backend = &table;
+        free(maps_of(&f, &options, classes, 2, NULL));
         counts = (struct counts){0};
         free(maps_of(&f, &options, classes, 2, NULL));
         few = counts;

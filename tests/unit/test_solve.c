@@ -13,6 +13,7 @@
 #include "budget.h"
 #include "base/select.h"
 #include "device.h"
+#include "random_problem.h"
 #include "spade/solve.h"
 
 static spade_context *make_context(int threads, uint64_t memory)
@@ -25,48 +26,6 @@ static spade_context *make_context(int threads, uint64_t memory)
     assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     test_set_budget(context, memory);
     return context;
-}
-
-/* ---- random problems: key the test, one counter */
-typedef struct source {
-    uint32_t key, count;
-} source;
-
-static double uniform(source *s)
-{
-    const uint32_t key[2] = {s->key, 77};
-    uint32_t counter[4] = {s->count++, 0, 0, 0}, random[4];
-    spade_philox(key, counter, random);
-    return spade_uniform(random[0], random[1]);
-}
-
-static int64_t between(source *s, int64_t low, int64_t high)
-{
-    return low + (int64_t)(uniform(s) * (double)(high - low + 1));
-}
-
-/* H = 2/n X X^T of `samples` non-negative inputs, a few of them dead */
-static double *random_hessian(source *s, int64_t k, int64_t samples, bool dead)
-{
-    double *x = calloc((size_t)(k * samples), sizeof *x), *h = calloc((size_t)(k * k), sizeof *h);
-    for (int64_t i = 0; i < k * samples; i++) { x[i] = fmax(uniform(s) - 0.3, 0); }
-    for (int64_t d = 0; dead && d < k; d += 7) { memset(x + d * samples, 0, (size_t)samples * sizeof *x); }
-    for (int64_t i = 0; i < k; i++) {
-        for (int64_t j = 0; j < k; j++) {
-            for (int64_t n = 0; n < samples; n++) {
-                h[i * k + j] += 2.0 / (double)samples * x[i * samples + n] * x[j * samples + n];
-            }
-        }
-    }
-    free(x);
-    return h;
-}
-
-static float *random_weights(source *s, int64_t n)
-{
-    float *w = malloc((size_t)n * sizeof *w);
-    for (int64_t i = 0; i < n; i++) { w[i] = (float)(2 * uniform(s) - 1); }
-    return w;
 }
 
 /* ---- the definition, step by step */
@@ -84,22 +43,6 @@ static void cholesky(double *a, int64_t k)
     }
 }
 
-/* Gauss-Jordan; a is positive definite, so no pivoting */
-static void invert(double *a, int64_t k)
-{
-    for (int64_t p = 0; p < k; p++) {
-        double pivot = 1 / a[p * k + p];
-        a[p * k + p] = 1;
-        for (int64_t j = 0; j < k; j++) { a[p * k + j] *= pivot; }
-        for (int64_t i = 0; i < k; i++) {
-            double factor = a[i * k + p];
-            if (i == p || factor == 0) { continue; }
-            a[i * k + p] = 0;
-            for (int64_t j = 0; j < k; j++) { a[i * k + j] -= factor * a[p * k + j]; }
-        }
-    }
-}
-
 typedef struct ranked {
     double score;
     int64_t row, column;
@@ -111,20 +54,6 @@ static int compare_ranked(const void *a, const void *b)
     if (x->score != y->score) { return x->score < y->score ? -1 : 1; }
     if (x->row != y->row) { return x->row < y->row ? -1 : 1; }
     return (x->column > y->column) - (x->column < y->column);
-}
-
-/* dead inputs and damping, in place */
-static void prepare(double *h, double *w, int64_t rows, int64_t k, double damping)
-{
-    double mean = 0;
-    for (int64_t d = 0; d < k; d++) {
-        if (h[d * k + d] == 0) {
-            h[d * k + d] = 1;
-            for (int64_t r = 0; r < rows; r++) { w[r * k + d] = 0; }
-        }
-        mean += h[d * k + d] / (double)k;
-    }
-    for (int64_t d = 0; d < k; d++) { h[d * k + d] += damping * mean; }
 }
 
 /* Which weights of the columns [from, to) go: the lowest of the block, or of each row and every `of` columns. */
@@ -204,7 +133,7 @@ static void check_against_textbook(spade_context *context, source *s, bool n_of_
     spade_solve_options_init(&options);
     options.count = uniform(s) < 0.3 ? SPADE_COUNT_PUBLISHED : SPADE_COUNT_FLOOR;
     options.sweep = SPADE_FP64;
-    double *h = random_hessian(s, k, between(s, 1, 200), uniform(s) < 0.5);
+    double *h = random_hessian(s, k, between(s, 1, 200), uniform(s) < 0.5 ? 7 : 0);
     float *dense = random_weights(s, rows * k);
     spade_solution solutions[3];
     int count = n_of_m || uniform(s) < 0.5 ? 1 : 3;
@@ -253,7 +182,7 @@ static void test_sizes_at_the_seams(void **state)
         int64_t rows = sizes[i][0], k = sizes[i][1], distinct = sizes[i][3] ? sizes[i][3] : rows;
         spade_solve_options options;
         spade_solve_options_init(&options);
-        double *h = random_hessian(&s, k, k + 20, i == 1);
+        double *h = random_hessian(&s, k, k + 20, i == 1 ? 7 : 0);
         float *dense = random_weights(&s, rows * k);
         for (int64_t r = distinct; r < rows; r++) {
             memcpy(dense + r * k, dense + r % distinct * k, (size_t)k * sizeof *dense);
@@ -297,7 +226,7 @@ static void test_single_precision_sweep(void **state)
     int64_t different = 0;
     for (int t = 0; t < (test_is_emulated() ? 2 : 6); t++) {
         int64_t k = between(&s, 300, 700), rows = between(&s, 1, 120), size = rows * k, flips = 0;
-        double *h = random_hessian(&s, k, k, true), losses[2];
+        double *h = random_hessian(&s, k, k, 7), losses[2];
         float *dense = random_weights(&s, size), *sparse[2];
         for (int precision = 0; precision < 2; precision++) {
             spade_solve_options options;
@@ -361,7 +290,7 @@ static void test_factor_times_its_transpose_is_the_matrix(void **state)
     const int64_t sizes[] = {1, 2, 191, 192, 193, 400};
     for (int t = 0; t < 6; t++) {
         int64_t k = sizes[t];
-        double *h = random_hessian(&s, k, k + 5, false), worst = 0;
+        double *h = random_hessian(&s, k, k + 5, 0), worst = 0;
         for (int64_t d = 0; d < k; d++) { h[d * k + d] += 0.1; }
         double *v = malloc((size_t)(k * k) * sizeof *v);
         memcpy(v, h, (size_t)(k * k) * sizeof *v);
@@ -427,7 +356,7 @@ static void test_baselines(void **state)
     spade_context *context = make_context(2, 0);
     source s = {.key = 4};
     int64_t rows = 16, k = 63, size = rows * k;
-    double *h = random_hessian(&s, k, 100, true), losses[3];
+    double *h = random_hessian(&s, k, 100, 7), losses[3];
     float *dense = random_weights(&s, size), *sparse = malloc((size_t)size * sizeof *sparse);
     const spade_solver solvers[] = {SPADE_SOLVER_FAST, SPADE_SOLVER_MAGNITUDE, SPADE_SOLVER_RANDOM};
     for (int i = 0; i < 3; i++) {
@@ -488,7 +417,7 @@ static void solve_many(int threads, uint64_t memory, spade_solver solver, float 
                                       .columns = k,
                                       .block = i % 3 ? 9 : 1,
                                       .solver = solver,
-                                      .hessian = random_hessian(&s, k, 60, i == 2),
+                                      .hessian = random_hessian(&s, k, 60, i == 2 ? 7 : 0),
                                       .dense = dense,
                                       .stream = (uint64_t)i,
                                       .solutions = &solutions[i],
@@ -601,7 +530,7 @@ static void test_a_budget_that_is_too_small_is_an_error(void **state)
     uint64_t used = context->used;
     source s = {.key = 6};
     int64_t k = 400;
-    double *h = random_hessian(&s, k, 10, false);
+    double *h = random_hessian(&s, k, 10, 0);
     float *dense = random_weights(&s, 4 * k);
     spade_solve_options options;
     spade_solve_options_init(&options);

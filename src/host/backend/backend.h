@@ -407,7 +407,7 @@ struct spade_device {
  * there. */
 extern const spade_backend spade_backend_cpu;
 spade_status spade_device_open(spade_context *context, const char *name, spade_device **out);
-/* The time, for the beginning and the end of a stage: with the option `profile`, when the device has done all so far. */
+/* The time, for both ends of a stage. With the option `profile`: when the device has done all so far. */
 double spade_stage_clock(spade_context *context);
 
 #endif

@@ -1,0 +1,24 @@
+/* helper_device.c - see helper_device.h */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "helper_device.h"
+
+spade_context *open_device(const char *device, int threads, uint64_t memory)
+{
+    spade_context_options options;
+    spade_context *context;
+    spade_context_options_init(&options);
+    options.device = device;
+    options.threads = threads;
+    options.memory = memory;
+    spade_status status = spade_context_create(&options, &context);
+    if (status == SPADE_OK) { return context; }
+    assert_int_equal(status, SPADE_ERROR_DEVICE);
+    printf("skipped: %s\n", spade_message(context));
+    spade_context_destroy(context);
+    return NULL;
+}
