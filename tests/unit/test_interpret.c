@@ -194,7 +194,7 @@ static void test_completeness(void **state)
     spade_interpret_options_init(&options, SPADE_INTEGRATED_GRADIENTS);
     options.steps = 4;
     free(maps_of(&f, &options, classes, 2, few));
-    options.steps = 200;
+    options.steps = test_is_emulated() ? 100 : 200;
     free(maps_of(&f, &options, classes, 2, many));
     for (int i = 0; i < 2; i++) {
         assert_true(fabs(many[i]) < 0.05);
