@@ -23,7 +23,7 @@ static void note(void *user, spade_log_level level, const char *line)
 {
     journal *j = user;
     if (level == SPADE_LOG_WARNING) { snprintf(j->warning, sizeof j->warning, "%s", line); }
-    if (!strstr(line, "cuDNN's engine")) { return; }
+    if (!strstr(line, "cuDNN's engine") && !strstr(line, "a product by")) { return; }
     snprintf(j->plan, sizeof j->plan, "%s", line);
     j->plans++;
 }
@@ -265,6 +265,36 @@ static void test_ways(void **state)
     assert_true(says(&j, "row-major") && says(&j, "padded"));
 }
 
+/* One pixel at a time, channels-last: a product, first in float32, behind cuDNN's best in TF32. */
+static void test_products(void **state)
+{
+    (void)state;
+    journal j;
+    spade_op_desc forward = layer(SPADE_OP_CONVOLUTION, 5, 6, 1);
+    forward.window = (spade_window){{1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}};
+    spade_op_desc backward = forward, other[4] = {forward, forward, forward, forward};
+    backward.kind = SPADE_OP_CONVOLUTION_BACKWARD;
+    backward.relu = false;
+    check_run(SPADE_NETWORK_FP32, NULL, &forward, 1e-6, &j);
+    assert_true(says(&j, "a product by cuBLAS, channels last, workspace 0 bytes"));
+    check_run(SPADE_NETWORK_FP32, NULL, &backward, 1e-6, &j);
+    assert_true(says(&j, "a product by cuBLAS"));
+    check_run(SPADE_NETWORK_TF32, NULL, &forward, 2e-3, &j);
+    assert_int_equal(engine_of(&j), 0);
+    check_run(SPADE_NETWORK_TF32, "4", &forward, 1e-6, &j); /* before the fall-back */
+    assert_true(says(&j, "a product by cuBLAS"));
+    check_run(SPADE_NETWORK_BF16, NULL, &forward, 2e-2, &j);
+    assert_int_equal(engine_of(&j), 0);
+    other[0].window.stride[0] = 2, other[0].y.dims[2] = 5;
+    other[1].window.pad[3] = 1, other[1].y.dims[3] = 8;
+    other[2].a.layout = SPADE_ROW_MAJOR;
+    other[3].a.dims[1] = 6, other[3].groups = 2;
+    for (int i = 0; i < 4; i++) {
+        check_run(SPADE_NETWORK_FP32, NULL, &other[i], 1e-6, &j);
+        assert_true(engine_of(&j) >= 0);
+    }
+}
+
 /* The same convolution is searched for once; a relu more makes it another one. */
 static void test_planned_once(void **state)
 {
@@ -435,11 +465,17 @@ int main(void)
     unsetenv("SPADE_CUDA_TUNE");
     unsetenv("SPADE_CUDA_CACHE");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_float32_stays_float32),
-        cmocka_unit_test(test_no_engine),      cmocka_unit_test(test_lower_precisions),
-        cmocka_unit_test(test_cpu_is_float32), cmocka_unit_test(test_ways),
-        cmocka_unit_test(test_planned_once),   cmocka_unit_test(test_choice_is_kept),
-        cmocka_unit_test(test_bad_files),      cmocka_unit_test(test_no_place_for_the_file),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_float32_stays_float32),
+        cmocka_unit_test(test_no_engine),
+        cmocka_unit_test(test_lower_precisions),
+        cmocka_unit_test(test_cpu_is_float32),
+        cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_planned_once),
+        cmocka_unit_test(test_choice_is_kept),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_no_place_for_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,8 @@ if [ "${1:-}" = --emulated ]; then
     shift
 fi
 pack=$(realpath -m "${1:-build-gpu/pack}")
-tests=(ops_test_{ops,backend,shapes,chains,augment_devices} unit_test_{hessian,solve,exact,solve_device}
+tests=(ops_test_{ops,backend,shapes,chains,augment_devices,interpret_devices,pictures_devices,recording,results}
+    unit_test_{hessian,solve,exact,solve_device,ready,interpret}
     golden_test_{logits,augment,attributions,hessian,fast,fast_devices,exact,trace})
 
 scripts/setup.sh --packages-only libcmocka-dev xz-utils

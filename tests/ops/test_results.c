@@ -201,8 +201,10 @@ static void test_a_failing_call(void **state)
     }
     assert_int_equal(setenv("SPADE_STANDIN_FAIL", "cublasDsymm:2", 1), 0);
     assert_int_equal(backend->quadratic_form(context->device, args, 2), SPADE_ERROR_DEVICE);
-    free(args);
+    memset(args, 0x5A, 2 * sizeof *args);
     ok(context, backend->synchronize(context->device));
+    for (size_t i = 0; i < 2 * sizeof *args; i++) { assert_int_equal(((unsigned char *)args)[i], 0x5A); }
+    free(args);
     assert_int_equal(before.status, SPADE_ERROR_NUMERICAL);
     spade_quadratic_args good = {.rows = 1, .k = 1, .h = numbers + 1, .d = numbers + 2, .scratch = numbers + 3};
     ok(context, backend->quadratic_form(context->device, &good, 1));

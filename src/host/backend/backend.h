@@ -300,10 +300,10 @@ typedef struct spade_backend {
 
     /*
      * ---- recordings: what is enqueued between begin and end does not run, but is kept, and runs at every replay on
-     * the memory that it was enqueued with. Only work that never waits for the device (no alloc, download, synchronize,
-     * no operation that hands a number to the host), and that ran before in the same way. end: also after a failure in
-     * between; what cannot be recorded is a failure there, which leaves the device as it was. NULL: the backend has
-     * none, work costs nothing to enqueue.
+     * what its memory then holds; memory and operations must outlive the recording. Only work that never waits for the
+     * device nor takes memory (run, pack, copy, zero, axpby, hessian_update, hessian_read, inverse; memory may be freed
+     * meanwhile, but that is not kept), and that ran before in the same way. end: also after a failure in between, the
+     * first of which it gives; the device goes on. NULL: the backend has none, work costs nothing to enqueue.
      */
     spade_status (*record_begin)(spade_device *device);
     spade_status (*record_end)(spade_device *device, spade_recording **out);

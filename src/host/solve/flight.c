@@ -145,13 +145,15 @@ static void begin_solution(const spade_schedule *s, spade_solving *v, int round)
     spade_solve_counts(p, v->solution->sparsity, s->options->count, v->block, v->prune);
 }
 
-/* Weights to the host, where it does not share them: the next round writes over the device's. */
+/* Weights to the host, where it does not share them: the next round writes over the device's. The first of them brings
+ * what is known by then. */
 static spade_status finish_round(const spade_schedule *s, spade_solving *flight, int n)
 {
     const spade_backend *backend = s->device->backend;
     for (int i = 0; i < n; i++) {
         const spade_solving *v = &flight[i];
-        if (v->in_place || !v->solution || v->problem->solver != SPADE_SOLVER_FAST) { continue; }
+        bool there = v->in_place || !v->solution || v->problem->solver != SPADE_SOLVER_FAST;
+        if (there || spade_solving_failed(v)) { continue; }
         SPADE_TRY(backend->download(s->device, v->solution->sparse, v->sparse,
                                     (size_t)(v->problem->rows * v->problem->columns) * sizeof(float)));
     }
@@ -159,7 +161,7 @@ static spade_status finish_round(const spade_schedule *s, spade_solving *flight,
 }
 
 /* Wait for the device. What of that time is the factors' cannot be told: all of it counts as the sweeps'. */
-static spade_status wait(const spade_schedule *s, spade_flight *flight)
+static spade_status finish(const spade_schedule *s, spade_flight *flight)
 {
     double start = spade_now();
     SPADE_TRY(s->device->backend->synchronize(s->device));
@@ -188,7 +190,7 @@ static spade_status solve(const spade_schedule *s, spade_flight *flight)
         SPADE_TRY(spade_solve_baselines(s->device, s->options, problems, n));
         SPADE_TRY(finish_round(s, problems, n));
     }
-    return wait(s, flight);
+    return finish(s, flight);
 }
 
 /* ---- a flight */

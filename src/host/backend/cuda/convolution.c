@@ -1,6 +1,6 @@
 /*
- * convolution.c - convolution and its backward-data: a cuDNN graph, and what the graph leaves out in own kernels
- * (kernels/convolution.cu).
+ * convolution.c - convolution and its backward-data: a cuDNN graph or a product by cuBLAS, and what these leave out in
+ * own kernels (kernels/convolution.cu).
  *
  * Planned on the first candidate of the search (dnn_search.c), or on a timed one (dnn.h). A planned convolution is kept
  * by the device: to plan the same again costs nothing.
@@ -199,8 +199,10 @@ static spade_status make(spade_cuda_device *device, const spade_op_desc *desc, c
     lay_out(desc, c);
     spade_dnn_search_end(&s);
     snprintf(c->key, sizeof c->key, "%s", key);
-    spade_log(device->base.context, SPADE_LOG_DEBUG, "%s: cuDNN's engine %" PRId64 ", %s%s%s%s, workspace %s",
-              spade_op_describe(desc, text, sizeof text), c->chosen.engine,
+    char name[32] = "a product by cuBLAS";
+    if (!c->chosen.way.product) { snprintf(name, sizeof name, "cuDNN's engine %" PRId64, c->chosen.engine); }
+    spade_log(device->base.context, SPADE_LOG_DEBUG, "%s: %s, %s%s%s%s, workspace %s",
+              spade_op_describe(desc, text, sizeof text), name,
               c->chosen.way.layout == SPADE_CHANNELS_LAST ? "channels last" : "row-major",
               c->chosen.way.half ? " in bfloat16" : "", c->chosen.way.fused ? ", fused" : "",
               c->chosen.way.padded ? ", padded" : "", spade_format_bytes(c->chosen.scratch_bytes, bytes));
@@ -283,10 +285,11 @@ static spade_staged_kernel staged(const spade_op_desc *desc, const spade_dnn_way
 }
 
 /* cuDNN takes the pointers of one run in a descriptor of its own. */
-static cudnnStatus_t execute(const spade_cuda_device *device, const spade_cuda_convolution *c, int64_t count,
-                             const void *const *pointers, const void *scratch)
+static cudnnStatus_t execute_plan(const spade_cuda_device *device, const spade_cuda_convolution *c,
+                                  const void *const *pointers, const void *scratch)
 {
     static const int64_t names[] = {SPADE_DNN_IN, SPADE_DNN_WEIGHTS, SPADE_DNN_OUT, SPADE_DNN_BIAS};
+    int64_t count = c->chosen.way.fused ? 4 : 3;
     cudnnBackendDescriptor_t pack;
     cudnnStatus_t result = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
     if (result != CUDNN_STATUS_SUCCESS) { return result; }
@@ -301,6 +304,18 @@ static cudnnStatus_t execute(const spade_cuda_device *device, const spade_cuda_c
     if (result == CUDNN_STATUS_SUCCESS) { result = cudnnBackendExecute(device->dnn, c->chosen.plan, pack); }
     (void)cudnnBackendDestroyDescriptor(pack);
     return result;
+}
+
+static spade_status execute(const spade_op *op, const void *const *pointers, const void *scratch)
+{
+    const spade_cuda_device *cuda = op->device;
+    char text[256];
+    cudnnStatus_t result = execute_plan(cuda, op->convolution, pointers, scratch);
+    if (result == CUDNN_STATUS_SUCCESS) { return SPADE_OK; }
+    spade_cuda_dnn_status(cuda, result, "cudnnBackendExecute");
+    return spade_fail_in(cuda->base.context,
+                         result >= CUDNN_STATUS_EXECUTION_FAILED ? SPADE_ERROR_DEVICE : SPADE_ERROR_INTERNAL, "%s",
+                         spade_op_describe(&op->desc, text, sizeof text));
 }
 
 spade_status spade_cuda_convolution_run(spade_op *op, const spade_op_args *args)
@@ -319,14 +334,11 @@ spade_status spade_cuda_convolution_run(spade_op *op, const spade_op_args *args)
         SPADE_CUDA_LAUNCH(cuda, spade_launch_stage(cuda->stream, staged(d, &c->chosen.way, !backward), input,
                                                    workspace + c->in_offset));
     }
-    cudnnStatus_t result = execute(cuda, c, c->chosen.way.fused ? 4 : 3, pointers,
-                                   c->chosen.scratch_bytes ? workspace + c->scratch_offset : NULL);
-    if (result != CUDNN_STATUS_SUCCESS) {
-        char text[256];
-        spade_cuda_dnn_status(cuda, result, "cudnnBackendExecute");
-        return spade_fail_in(cuda->base.context,
-                             result >= CUDNN_STATUS_EXECUTION_FAILED ? SPADE_ERROR_DEVICE : SPADE_ERROR_INTERNAL, "%s",
-                             spade_op_describe(d, text, sizeof text));
+    if (c->chosen.way.product) {
+        int64_t pixels = d->a.dims[0] * d->a.dims[2] * d->a.dims[3];
+        SPADE_TRY(spade_cuda_linear_product(op, pixels, d->y.dims[1], d->a.dims[1], backward, from, args->packed, to));
+    } else {
+        SPADE_TRY(execute(op, pointers, c->chosen.scratch_bytes ? workspace + c->scratch_offset : NULL));
     }
     if (c->stage_out) {
         SPADE_CUDA_LAUNCH(

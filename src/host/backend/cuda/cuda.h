@@ -165,6 +165,10 @@ spade_status spade_cuda_pool_backward_run(spade_op *op, const spade_op_args *arg
 spade_status spade_cuda_linear_plan(spade_op *op);
 spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
 spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args);
+/* out [m, rows] = x [m, columns] weights^T, weights [rows, columns]; backward: out [m, columns] = x [m, rows] weights.
+ */
+spade_status spade_cuda_linear_product(const spade_op *op, int64_t m, int64_t rows, int64_t columns, bool backward,
+                                       const float *x, const float *weights, float *out);
 spade_status spade_cuda_matmul_plan(spade_op *op);
 spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args);
 

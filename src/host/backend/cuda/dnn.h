@@ -18,6 +18,7 @@ typedef struct spade_dnn_way {
     bool fused;          /* forward: bias and relu are in the graph */
     bool padded;         /* x (or dx) carries its zero padding in memory, the graph knows none */
     bool half;           /* bfloat16 tensors, float32 sums */
+    bool product;        /* no graph: one product by cuBLAS, [pixels, inputs] x [inputs, outputs] */
 } spade_dnn_way;
 
 /* Names of the tensors in a graph; IN: x or dy, OUT: y or dx. */
@@ -72,11 +73,12 @@ cudnnBackendDescriptor_t spade_dnn_plan_create(const spade_cuda_device *device, 
 
 enum { SPADE_DNN_MOST_WAYS = 10, SPADE_DNN_MOST_TIMED = 8 };
 
-/* Something that computes the convolution; config and plan are owned. */
+/* Something that computes the convolution; config and plan are owned, NULL for a product. */
+enum { SPADE_DNN_PRODUCT = -2 };
 typedef struct spade_dnn_candidate {
     spade_dnn_way way;
     cudnnBackendDescriptor_t config, plan;
-    int64_t engine;       /* its number in cuDNN */
+    int64_t engine;       /* its number in cuDNN, or SPADE_DNN_PRODUCT */
     size_t scratch_bytes; /* cuDNN's workspace */
 } spade_dnn_candidate;
 void spade_dnn_candidate_release(spade_dnn_candidate *candidate);

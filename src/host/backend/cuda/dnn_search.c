@@ -4,6 +4,9 @@
  * Ways, best first: channels-last with bias and relu in the graph; the convolution alone; the same with x padded in
  * memory; the same row-major. By source, then by way, then in cuDNN's order: what the heuristics name for any way comes
  * before what they name as a fall-back.
+ *
+ * A convolution of single pixels, channels-last, is a matrix product as it lies in memory. In float32 that comes first:
+ * cuDNN 9's engines for it are row-major, between transpositions. In TF32 it comes behind what the heuristics name.
  */
 #include "backend/check.h"
 #include "backend/cuda/dnn.h"
@@ -32,8 +35,8 @@ static int list_ways(const spade_op_desc *desc, spade_network_precision precisio
         spade_layout layout = row_major != (other == 1) ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST;
         for (int i = 0; i < variants; i++) {
             bool padded = padded_first ? i == 0 : i == 1;
-            if (!backward) { ways[count++] = (spade_dnn_way){layout, true, padded, false}; }
-            ways[count++] = (spade_dnn_way){layout, false, padded, false};
+            if (!backward) { ways[count++] = (spade_dnn_way){.layout = layout, .fused = true, .padded = padded}; }
+            ways[count++] = (spade_dnn_way){.layout = layout, .padded = padded};
         }
     }
     return count;
@@ -94,16 +97,34 @@ static spade_status search_way(spade_dnn_search *s, spade_dnn_source source, int
     return SPADE_OK;
 }
 
+static bool is_product(const spade_op_desc *desc)
+{
+    const spade_window *w = &desc->window;
+    bool padded = w->pad[0] || w->pad[1] || w->pad[2] || w->pad[3];
+    bool last = desc->a.layout == SPADE_CHANNELS_LAST && desc->y.layout == SPADE_CHANNELS_LAST;
+    return last && !padded && desc->groups == 1 && w->kernel[0] == 1 && w->kernel[1] == 1 && w->stride[0] == 1 &&
+           w->stride[1] == 1 && desc->a.dims[0] * desc->a.dims[2] * desc->a.dims[3] <= INT32_MAX; /* cuBLAS's int */
+}
+
+static void add_product(spade_dnn_search *s, int most)
+{
+    if (s->count == most || !is_product(s->desc)) { return; }
+    s->found[s->count++] =
+        (spade_dnn_candidate){.way = {.layout = SPADE_CHANNELS_LAST, .product = true}, .engine = SPADE_DNN_PRODUCT};
+}
+
 spade_status spade_dnn_search_run(spade_dnn_search *s, int most)
 {
     spade_context *context = s->device->base.context;
     char text[256];
+    if (context->precision == SPADE_NETWORK_FP32) { add_product(s, most); }
     for (int source = 0; source < SPADE_DNN_SOURCE_COUNT; source++) {
         for (int way = 0; way < s->way_count; way++) {
+            if (s->count == most) { return SPADE_OK; }
             if (!s->graphs[way].graph) { continue; }
             SPADE_TRY(search_way(s, (spade_dnn_source)source, way, most));
-            if (s->count == most) { return SPADE_OK; }
         }
+        if (source == SPADE_DNN_HEURISTIC && context->precision == SPADE_NETWORK_TF32) { add_product(s, most); }
     }
     if (s->count) { return SPADE_OK; }
     spade_op_describe(s->desc, text, sizeof text);

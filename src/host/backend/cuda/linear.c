@@ -120,17 +120,23 @@ spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const fl
     return SPADE_OK;
 }
 
+spade_status spade_cuda_linear_product(const spade_op *op, int64_t m, int64_t rows, int64_t columns, bool backward,
+                                       const float *x, const float *weights, float *out)
+{
+    int64_t n = backward ? columns : rows, k = backward ? rows : columns;
+    matrix from = {.data = x, .columns = k}, by = {.data = weights, .columns = columns, .transpose = !backward};
+    return multiply(op, m, n, k, 1, from, by, out);
+}
+
 spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args)
 {
     const bool backward = op->desc.kind == SPADE_OP_LINEAR_BACKWARD;
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
     int64_t m = spade_shape_size(&op->desc.a) / columns;
-    int64_t n = backward ? columns : rows, k = backward ? rows : columns;
-    matrix x = {.data = backward ? args->dy : args->a, .columns = k};
-    matrix weights = {.data = args->packed, .columns = columns, .transpose = !backward};
-    SPADE_TRY(multiply(op, m, n, k, 1, x, weights, args->out));
+    const float *x = backward ? args->dy : args->a;
+    SPADE_TRY(spade_cuda_linear_product(op, m, rows, columns, backward, x, args->packed, args->out));
     if (backward || (!args->bias && !op->desc.relu)) { return SPADE_OK; }
-    SPADE_CUDA_LAUNCH(op->device,
-                      spade_launch_bias_relu(op->device->stream, m * n, n, 1, args->bias, op->desc.relu, args->out));
+    SPADE_CUDA_LAUNCH(op->device, spade_launch_bias_relu(op->device->stream, m * rows, rows, 1, args->bias,
+                                                         op->desc.relu, args->out));
     return SPADE_OK;
 }
