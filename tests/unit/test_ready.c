@@ -88,19 +88,23 @@ static void close_fixture(fixture *f)
     free(f);
 }
 
-static spade_trace *find_trace(fixture *f, int image)
+static spade_trace *find_trace_of(const fixture *f, const float *variants, int n)
 {
     spade_batch *batch;
     spade_trace *trace;
     spade_trace_options options;
     spade_trace_options_init(&options);
-    options.solve.count = SPADE_COUNT_FLOOR;
-    assert_int_equal(spade_batch_from_array(f->context, f->variants[image], VARIANTS, 3, SIDE, SIDE, &batch), SPADE_OK);
+    assert_int_equal(spade_batch_from_array(f->context, variants, n, 3, SIDE, SIDE, &batch), SPADE_OK);
     if (spade_trace_create(f->context, f->model, batch, &options, &trace) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
     spade_batch_destroy(batch);
     return trace;
+}
+
+static spade_trace *find_trace(const fixture *f, int image)
+{
+    return find_trace_of(f, f->variants[image], VARIANTS);
 }
 
 /* Logits of the first `n` variants of image 0, and the saliency map of the first. */
@@ -301,6 +305,95 @@ static void test_the_budget_comes_first(void **state)
     assert_true(high < 64 * MIB);
 }
 
+/* ---- recordings: what a device replays */
+
+static const spade_backend *counted;
+static struct {
+    int recorded, replayed;
+} counts;
+
+static spade_status count_end(spade_device *device, spade_recording **out)
+{
+    spade_status status = counted->record_end(device, out);
+    counts.recorded += status == SPADE_OK;
+    return status;
+}
+
+static spade_status count_replay(spade_device *device, spade_recording *recording)
+{
+    counts.replayed++;
+    return counted->replay(device, recording);
+}
+
+/* The second image records its micro-batch, its forward pass and its map; from then on they are replayed, whatever the
+ * trace, with the bits of a device that does not record. */
+static void test_repeated_work_is_recorded(void **state)
+{
+    (void)state;
+    const answer first = fresh_answer(0, 3), second = fresh_answer(1, 3);
+    fixture *f = open_fixture(0);
+    spade_device *device = f->context->device;
+    counted = device->backend;
+    spade_backend table = *counted;
+    if (!counted->record_begin) {
+        print_message("skipped: the device has no recordings\n");
+        close_fixture(f);
+        return;
+    }
+    table.record_end = count_end;
+    table.replay = count_replay;
+    device->backend = &table;
+    for (int round = 0; round < 4; round++) {
+        memset(&counts, 0, sizeof counts);
+        spade_trace *trace = find_trace(f, round % 2);
+        answer got = ask(f, trace, 3);
+        assert_memory_equal(&got, round % 2 ? &second : &first, sizeof got);
+        spade_trace_destroy(trace);
+        assert_int_equal(counts.recorded, round == 1 ? 3 : 0);
+        assert_int_equal(counts.replayed, round == 0 ? 0 : 3);
+    }
+    device->backend = counted;
+    close_fixture(f);
+}
+
+/* Within one image: micro-batches of whole size are one recording, the rest runs by itself, and rows that wait for
+ * their update (fc has one a variant) are all there. */
+static void test_micro_batches_are_recorded(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    spade_device *device = f->context->device;
+    counted = device->backend;
+    const int n = (int)counted->hessian_batch * 3 + 5;
+    int layer = spade_model_find_layer(f->model, "second"), fc = spade_model_find_layer(f->model, "fc");
+    float *variants = malloc((size_t)n * SIZE * sizeof *variants);
+    assert_non_null(variants);
+    for (int i = 0; i < n * SIZE; i++) { variants[i] = pseudo_random(11, (uint32_t)i); }
+    spade_backend table = *counted;
+    table.record_begin = NULL;
+    device->backend = &table;
+    spade_trace *direct = find_trace_of(f, variants, n);
+    while (spade_standby_give_back(f->context)) {}
+    table = *counted;
+    table.record_end = count_end;
+    table.replay = count_replay;
+    memset(&counts, 0, sizeof counts);
+    spade_trace *recorded = find_trace_of(f, variants, n);
+    device->backend = counted;
+    assert_int_equal(counts.recorded, counted->record_begin ? 1 : 0);
+    assert_int_equal(counts.replayed, counted->record_begin ? 2 : 0);
+    const int layers[] = {layer, fc};
+    const size_t sizes[] = {CHANNELS * CHANNELS, CLASSES * CHANNELS};
+    for (int i = 0; i < 2; i++) {
+        assert_memory_equal(spade_trace_weights(direct, layers[i]), spade_trace_weights(recorded, layers[i]),
+                            sizes[i] * sizeof(float));
+    }
+    free(variants);
+    spade_trace_destroy(direct);
+    spade_trace_destroy(recorded);
+    close_fixture(f);
+}
+
 /* ---- standby itself */
 
 typedef struct thing {
@@ -356,6 +449,8 @@ int main(void)
         cmocka_unit_test(test_the_same_runner_comes_back),
         cmocka_unit_test(test_another_context),
         cmocka_unit_test(test_the_budget_comes_first),
+        cmocka_unit_test(test_repeated_work_is_recorded),
+        cmocka_unit_test(test_micro_batches_are_recorded),
         cmocka_unit_test(test_the_oldest_is_given_back_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
