@@ -47,7 +47,9 @@ typedef struct spade_context_options {
     const char *device;                /* "auto" (default), "cpu", "cuda" or "cuda:N" */
     int threads;                       /* host threads, 0: all that the process may use. Results do not depend on it. */
     spade_network_precision precision; /* of the network's products */
-    uint64_t memory;                   /* byte budget for what spade allocates, 0: none. Results do not depend on it. */
+    uint64_t memory;                   /* byte budget for what spade allocates, 0: none. Results do not depend on it.
+                                          What is kept ready for the next call counts, and is given back when something
+                                          else needs the room; without a budget it is 1 GiB at most on the host. */
     spade_log_fn log;                  /* NULL: silent */
     spade_progress_fn progress;        /* NULL: none */
     void *user;                        /* handed to log and progress */
