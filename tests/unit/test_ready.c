@@ -431,10 +431,17 @@ static void test_the_oldest_is_given_back_first(void **state)
     assert_int_equal(count, 2);
     assert_int_equal(log[0], 0);
     assert_int_equal(log[1], 2);
-    context->most_standby = 10;
+    context->most_standby = 20;
     spade_standby_put(context, &things[1].standby);
-    assert_int_equal(count, 4); /* the older one, then itself */
-    assert_int_equal(context->standby, 0);
+    assert_int_equal(count, 3);
+    assert_int_equal(log[2], 3); /* the older one makes room */
+    things[0].standby.bytes = 21;
+    assert_int_equal(spade_charge(context, 21, "a large thing"), SPADE_OK);
+    spade_standby_put(context, &things[0].standby);
+    assert_int_equal(log[3], 0); /* too large: itself, and nothing else */
+    assert_int_equal(context->standby, 20);
+    assert_true(spade_standby_give_back(context));
+    assert_int_equal(log[4], 1);
     assert_int_equal(context->used, 50 + context->device->own_bytes);
     spade_release(context, 50);
     spade_context_destroy(context);

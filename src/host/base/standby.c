@@ -20,6 +20,10 @@ bool spade_standby_give_back(spade_context *context)
 
 void spade_standby_put(spade_context *context, spade_standby *item)
 {
+    if (item->bytes > context->most_standby) { /* not worth all the others */
+        item->give_back(item);
+        return;
+    }
     item->older = context->newest;
     item->newer = NULL;
     *(context->newest ? &context->newest->newer : &context->oldest) = item;
