@@ -64,7 +64,8 @@ typedef struct spade_trace_options {
 } spade_trace_options;
 SPADE_API void spade_trace_options_init(spade_trace_options *options);
 
-/* Find the trace of the sample whose variants `batch` holds. The model must outlive the trace. */
+/* Find the trace of the sample whose variants `batch` holds. The model must outlive the trace, and a trace is used in
+ * the context that it was made in: on a GPU its weights lie there. */
 SPADE_API spade_status spade_trace_create(spade_context *context, const spade_model *model, const spade_batch *batch,
                                           const spade_trace_options *options, spade_trace **out);
 /*
@@ -99,7 +100,8 @@ typedef struct spade_trace_layer {
     double seconds; /* of the solve, its part of what several sparsities shared; Hessians are of all layers */
 } spade_trace_layer;
 SPADE_API void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info);
-/* Seconds spent: [0] augmentation and forward passes, [1] Hessians, [2] solve. Of traces that were found together: [0]
+/* Seconds spent by the host: [0] augmentation and forward passes, [1] Hessians, [2] solve. On a GPU, where Hessians are
+ * replayed with the passes, they are in [0]. Of traces that were found together: [0]
  * and [1] of the sample, [2] of all that were solved at once. */
 SPADE_API void spade_trace_seconds(const spade_trace *trace, double seconds[3]);
 

@@ -52,7 +52,7 @@ static cudaError_t advance(cudaStream_t stream)
 int standin_submit(const void *on, void (*run)(const void *data), void (*release)(void *data), void *data, size_t bytes)
 {
     struct CUstream_st *stream = (struct CUstream_st *)(uintptr_t)on;
-    cudaError_t result = cudaGetLastError();
+    cudaError_t result = standin_state();
     if (result == cudaSuccess && !stream->capture) { run(data); }
     if (result == cudaSuccess && stream->capture) { result = advance(stream); }
     if (result != cudaSuccess || !stream->capture) {
@@ -127,8 +127,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
 {
     standin_stream(stream, "cudaStreamBeginCapture");
     standin_require(mode <= cudaStreamCaptureModeRelaxed, "cudaStreamBeginCapture", "a known mode");
-    if (cudaGetLastError() != cudaSuccess) { return cudaGetLastError(); }
-    if (capturing || standin_fails("cudaStreamBeginCapture")) { return cudaErrorInvalidValue; }
+    if (standin_state() != cudaSuccess) { return standin_state(); }
+    if (capturing || standin_fails("cudaStreamBeginCapture")) { return standin_note(cudaErrorInvalidValue); }
     capture *c = calloc(1, sizeof *c);
     cudaGraph_t graph = calloc(1, sizeof *graph);
     standin_require(c && graph, "cudaStreamBeginCapture", "memory of the host");
@@ -155,7 +155,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     *graph = NULL;
     capture *c = stream->capture;
     if (!c || c->streams[0] != stream) { return cudaErrorStreamCaptureUnmatched; }
-    cudaError_t result = cudaGetLastError();
+    cudaError_t result = standin_state();
     if (result == cudaSuccess && !is_joined(c)) { result = cudaErrorStreamCaptureUnjoined; }
     if (result == cudaSuccess && (c->invalid || standin_fails("cudaStreamEndCapture"))) {
         result = cudaErrorStreamCaptureInvalidated;
@@ -177,8 +177,8 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, cudaGraph_t gra
 {
     standin_require(graph && flags == 0, "cudaGraphInstantiateWithFlags", "a graph, no flags");
     *exec = NULL;
-    if (cudaGetLastError() != cudaSuccess) { return cudaGetLastError(); }
-    if (standin_fails("cudaGraphInstantiateWithFlags")) { return cudaErrorMemoryAllocation; }
+    if (standin_state() != cudaSuccess) { return standin_state(); }
+    if (standin_fails("cudaGraphInstantiateWithFlags")) { return standin_note(cudaErrorMemoryAllocation); }
     *exec = calloc(1, sizeof **exec);
     standin_require(*exec, "cudaGraphInstantiateWithFlags", "memory of the host");
     (*exec)->graph = graph;
@@ -208,7 +208,7 @@ static cudaError_t begin_launch(cudaGraphExec_t exec, cudaStream_t stream, const
     standin_require(exec != NULL, call, "an executable graph");
     cudaError_t refused = capture_refuse(stream);
     if (refused != cudaSuccess) { return refused; }
-    return standin_fails(call) ? cudaErrorMemoryAllocation : cudaGetLastError();
+    return standin_fails(call) ? standin_note(cudaErrorMemoryAllocation) : standin_state();
 }
 
 cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream)
@@ -221,5 +221,5 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
     cudaError_t result = begin_launch(exec, stream, "cudaGraphLaunch");
     if (result != cudaSuccess) { return result; }
     for (const work *w = exec->graph->first; w; w = w->next) { w->run(w->data); }
-    return standin_lost() ? cudaGetLastError() : cudaSuccess;
+    return standin_lost() ? standin_state() : cudaSuccess;
 }

@@ -104,7 +104,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     standin_device(pack->of.pack.workspace, (size_t)dnn_engine_workspace(engine->of.engine.number, graph), call,
                    "the workspace");
     standin_require((uintptr_t)pack->of.pack.workspace % 16 == 0, call, "an aligned workspace");
-    if (standin_fails("cudnnBackendExecute") || cudaGetLastError() != cudaSuccess) {
+    if (standin_fails("cudnnBackendExecute") || standin_state() != cudaSuccess) {
         return CUDNN_STATUS_EXECUTION_FAILED;
     }
     execution e = {.pack = *pack};

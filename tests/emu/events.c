@@ -47,7 +47,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     event->stream = stream;
     event->copies = pinned_now();
     cudaError_t result = capture_record(stream, &event->place);
-    return result == cudaSuccess ? cudaGetLastError() : result;
+    return result == cudaSuccess ? (cudaError_t)standin_state() : result;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
@@ -56,15 +56,15 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (event->place.capture) { return cudaErrorCapturedEvent; }
     cudaError_t refused = capture_refuse_any();
     if (refused != cudaSuccess) { return refused; }
-    if (cudaGetLastError() == cudaSuccess) { pinned_finish(event->stream, event->copies); }
-    return cudaGetLastError();
+    if (standin_state() == cudaSuccess) { pinned_finish(event->stream, event->copies); }
+    return standin_state();
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end)
 {
     standin_require(begin->recorded && end->recorded, "cudaEventElapsedTime", "recorded events");
     *milliseconds = (float)(end->time - begin->time);
-    return cudaGetLastError();
+    return standin_state();
 }
 
 /* Work is done when it is enqueued, so waiting is only checked; a capture spreads by it. */
@@ -74,5 +74,5 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     standin_require(event && event->recorded && flags == 0, "cudaStreamWaitEvent",
                     "an event that was recorded, no flags");
     cudaError_t result = capture_wait(stream, &event->place);
-    return result == cudaSuccess ? cudaGetLastError() : result;
+    return result == cudaSuccess ? (cudaError_t)standin_state() : result;
 }

@@ -52,7 +52,7 @@ static void finish(const transfer *t)
 {
     if (t->data) {
         memcpy(t->host, t->data, t->bytes);
-    } else if (cudaGetLastError() == cudaSuccess) { /* a lost device reads no more */
+    } else if (standin_state() == cudaSuccess) { /* a lost device reads no more */
         standin_require(hash_of(t->host, t->bytes) == t->hash, "cudaMemcpyAsync",
                         "pinned memory that the host leaves alone until it was read");
     }
@@ -126,8 +126,8 @@ cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned flags)
     *pointer = NULL;
     cudaError_t refused = capture_refuse_any();
     if (refused != cudaSuccess) { return refused; }
-    if (standin_fails("cudaHostAlloc")) { return cudaErrorMemoryAllocation; }
-    if (standin_lost()) { return cudaGetLastError(); }
+    if (standin_fails("cudaHostAlloc")) { return standin_note(cudaErrorMemoryAllocation); }
+    if (standin_lost()) { return standin_state(); }
     block *b = malloc(sizeof *b);
     char *memory = malloc(bytes);
     standin_require(b && memory, "cudaHostAlloc", "memory of the host");
@@ -154,7 +154,7 @@ cudaError_t cudaFreeHost(void *pointer)
         *b = found->next;
         free(found->memory);
         free(found);
-        return cudaGetLastError();
+        return standin_state();
     }
     standin_require(false, "cudaFreeHost", "pinned memory");
     return cudaErrorInvalidValue;

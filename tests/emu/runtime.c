@@ -22,7 +22,7 @@ static struct {
     block *blocks;
     size_t used;
     struct CUstream_st *streams;
-    cudaError_t lost;
+    cudaError_t lost, last; /* last: what cudaGetLastError has to tell */
     struct {
         char name[64];
         long calls;
@@ -86,6 +86,7 @@ bool standin_fails(const char *name)
         if (wanted[length] == '\0') { return call == 1; }
         return wanted[length] == ':' && atol(wanted + length + 1) == call;
     }
+    die("SPADE_STANDIN_FAIL", name, "more names of failures than there is room for");
     return false;
 }
 
@@ -126,9 +127,28 @@ const char *cudaGetErrorString(cudaError_t error)
     }
 }
 
-cudaError_t cudaGetLastError(void)
+int standin_state(void)
 {
     return device.lost;
+}
+
+int standin_note(int error)
+{
+    device.last = (cudaError_t)error;
+    return error;
+}
+
+/* What a call left stays until it is read, whatever went well since; a lost device stays lost. */
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t result = device.lost ? device.lost : device.last;
+    device.last = cudaSuccess;
+    return result;
+}
+
+int standin_last_error(void)
+{
+    return (int)cudaGetLastError();
 }
 
 cudaError_t cudaGetDeviceCount(int *count)
@@ -217,7 +237,7 @@ cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t 
     if (touch() != cudaSuccess) { return device.lost; }
     if (capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     if (standin_fails("cudaMallocFromPoolAsync") || bytes > standin_memory() - device.used) {
-        return cudaErrorMemoryAllocation;
+        return standin_note(cudaErrorMemoryAllocation);
     }
     block *b = malloc(sizeof *b);
     char *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);

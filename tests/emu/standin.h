@@ -3,9 +3,8 @@
  * purpose.
  *
  * A stand-in computes on the processor what the library documents, at once; on a stream that is captured, at every
- * launch of the graph. A misuse that a real library would answer
- * with a wrong result or a crash (a host pointer, memory that was freed, a workspace too small) ends the test: one line
- * on stderr, abort().
+ * launch of the graph. A misuse that a real library would answer with a wrong result or a crash (a host pointer, memory
+ * that was freed, a workspace too small) ends the test: one line on stderr, abort().
  */
 #ifndef STANDIN_H
 #define STANDIN_H
@@ -44,6 +43,12 @@ bool standin_fails(const char *name);
 /* A call on the device by another library than the runtime: is the device lost (SPADE_STANDIN_FAIL=lost[:N] counts it)?
  */
 bool standin_lost(void);
+/* cudaSuccess, or why the device is lost: no error that cudaGetLastError has to tell. */
+int standin_state(void);
+/* An error of a call that is not the device's loss, for cudaGetLastError to tell once. Returns it. */
+int standin_note(int error);
+/* cudaGetLastError, for kernels. */
+int standin_last_error(void);
 /* Device memory in all, SPADE_STANDIN_MEMORY bytes (default 8 GiB). */
 size_t standin_memory(void);
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "backward.h"
 #include "device.h"
 #include "graph/graph.h"
 #include "spade/array.h"
@@ -94,8 +95,8 @@ static void check_saliency(const char *net, const char *file, int64_t batch)
     for (int64_t i = 0; i < 4; i += batch) {
         spade_status status = spade_run_forward(plan, weights, inputs.data + i * PIXELS, logits, NULL, NULL, NULL);
         if (status == SPADE_OK) {
-            status =
-                spade_run_backward(plan, weights, &spade_rules_gradient, seed + i * CLASSES, gradient + i * PIXELS);
+            status = test_run_backward(plan, weights, &model->graph, &spade_rules_gradient, seed + i * CLASSES,
+                                       gradient + i * PIXELS);
         }
         if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
     }
@@ -178,7 +179,7 @@ static void forward_bits(const char *file, int threads, float *logits, float *gr
     assert_int_equal(spade_plan_create(context, &model->graph, 1, SPADE_PLAN_BACKWARD, &plan), SPADE_OK);
     assert_int_equal(spade_weights_create(context, &model->graph, NULL, &weights), SPADE_OK);
     assert_int_equal(spade_run_forward(plan, weights, inputs.data, NULL, NULL, NULL, NULL), SPADE_OK);
-    assert_int_equal(spade_run_backward(plan, weights, &spade_rules_gradient, seed, gradient), SPADE_OK);
+    assert_int_equal(test_run_backward(plan, weights, &model->graph, &spade_rules_gradient, seed, gradient), SPADE_OK);
     spade_weights_destroy(weights);
     spade_plan_destroy(plan);
     spade_array_clear(&inputs);

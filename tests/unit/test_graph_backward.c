@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "backward.h"
 #include "graph/backward.h"
 #include "graph/graph.h"
 #include "onnx/helper_graph.h"
@@ -129,7 +130,7 @@ static void test_gradient(void **state)
     spade_plan *plan = make_plan(f, IMAGES, SPADE_PLAN_BACKWARD);
     float y[IMAGES * CLASSES];
     forward(f, plan, f->x, y);
-    if (spade_run_backward(plan, f->weights, &spade_rules_gradient, seed, gradient) != SPADE_OK) {
+    if (test_run_backward(plan, f->weights, &f->model->graph, &spade_rules_gradient, seed, gradient) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
     for (uint32_t direction = 0; direction < 8; direction++) {
@@ -203,12 +204,13 @@ static void test_missing_rule(void **state)
     rules.rule[SPADE_NODE_SOFTMAX] = NULL;
     spade_plan *plan = make_plan(f, 1, SPADE_PLAN_BACKWARD);
     forward(f, plan, f->x, y);
-    assert_int_equal(spade_run_backward(plan, f->weights, &rules, y, out), SPADE_ERROR_UNSUPPORTED);
+    assert_int_equal(test_run_backward(plan, f->weights, &f->model->graph, &rules, y, out), SPADE_ERROR_UNSUPPORTED);
     assert_non_null(strstr(spade_message(f->context), "half a method"));
     assert_non_null(strstr(spade_message(f->context), "\"softmax\""));
     spade_plan_destroy(plan);
     plan = make_plan(f, 1, SPADE_PLAN_FORWARD);
-    assert_int_equal(spade_run_backward(plan, f->weights, &spade_rules_gradient, y, out), SPADE_ERROR_INTERNAL);
+    assert_int_equal(test_run_backward(plan, f->weights, &f->model->graph, &spade_rules_gradient, y, out),
+                     SPADE_ERROR_INTERNAL);
     spade_plan_destroy(plan);
 }
 

@@ -394,6 +394,107 @@ static void test_micro_batches_are_recorded(void **state)
     close_fixture(f);
 }
 
+/* ---- no memory */
+
+static int allocations_left;
+
+static spade_status failing_alloc(spade_device *device, size_t bytes, const char *what, void **out)
+{
+    if (allocations_left-- > 0) { return counted->alloc(device, bytes, what, out); }
+    *out = NULL;
+    return spade_fail(device->context, SPADE_ERROR_MEMORY, "no memory for %s", what);
+}
+
+/* The device has no memory for the n-th piece, whatever the budget: what two traces in one call then leave is whole. */
+static void test_a_device_that_is_too_small(void **state)
+{
+    (void)state;
+    const answer expected = fresh_answer(0, 3);
+    int failures = 0;
+    for (int n = 0;; n++) {
+        fixture *f = open_fixture(0);
+        spade_device *device = f->context->device;
+        counted = device->backend;
+        spade_backend table = *counted;
+        table.alloc = failing_alloc;
+        spade_batch *batches[2];
+        spade_trace *traces[2];
+        spade_trace_options options;
+        spade_trace_options_init(&options);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(spade_batch_from_array(f->context, f->variants[i], VARIANTS, 3, SIDE, SIDE, &batches[i]),
+                             SPADE_OK);
+        }
+        allocations_left = n;
+        device->backend = &table;
+        spade_status status =
+            spade_trace_create_many(f->context, f->model, (const spade_batch *const *)batches, 2, &options, 1, traces);
+        device->backend = counted;
+        assert_true(f->context->standby <= f->context->used);
+        assert_true(status == SPADE_OK || status == SPADE_ERROR_MEMORY);
+        failures += status != SPADE_OK;
+        const bool enough = allocations_left > 0;
+        for (int i = 0; i < 2; i++) {
+            spade_trace_destroy(traces[i]);
+            spade_batch_destroy(batches[i]);
+        }
+        spade_trace *trace = find_trace(f, 0);
+        answer got = ask(f, trace, 3);
+        assert_memory_equal(&got, &expected, sizeof got);
+        spade_trace_destroy(trace);
+        close_fixture(f);
+        if (enough) { break; }
+    }
+    assert_true(failures > 5);
+}
+
+/* A full device takes back what is on standby, and goes on: the failure on the way is no later call's. */
+static void test_a_device_that_is_full(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    spade_device *device = f->context->device;
+    void *small, *large;
+    spade_runner *runner; /* more than what the backend takes without counting it */
+    assert_int_equal(spade_runner_take(f->context, &f->model->graph, 2000, SPADE_PLAN_FORWARD, NULL, &runner),
+                     SPADE_OK);
+    spade_runner_give(runner);
+    const uint64_t before = f->context->standby, all = f->context->used;
+    assert_true(before > 4 << 20);
+    if (device->backend->host_memory || !test_is_emulated()) {
+        print_message("skipped: the device cannot be filled\n");
+        close_fixture(f);
+        return;
+    }
+    char memory[32];
+    snprintf(memory, sizeof memory, "%llu", (unsigned long long)(all + (1 << 20)));
+    assert_int_equal(device->backend->alloc(device, 4096, "a test", &small), SPADE_OK);
+    assert_int_equal(setenv("SPADE_STANDIN_MEMORY", memory, 1), 0);
+    assert_int_equal(device->backend->alloc(device, (1 << 20) + before / 2, "a test", &large), SPADE_OK);
+    unsetenv("SPADE_STANDIN_MEMORY");
+    assert_true(f->context->standby < before);
+    if (device->backend->axpby(device, 8, 1, small, 0, (float *)small + 16) != SPADE_OK) {
+        fail_msg("%s", spade_message(f->context));
+    }
+    device->backend->free(device, small, 4096);
+    device->backend->free(device, large, (1 << 20) + before / 2);
+    close_fixture(f);
+}
+
+static void test_a_trace_of_another_context(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    spade_context *other = open_context(0);
+    float logits[CLASSES];
+    spade_trace *trace = find_trace(f, 0);
+    assert_int_equal(spade_model_forward(other, f->model, trace, f->variants[0], 1, logits), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(spade_message(other), "another context"));
+    spade_trace_destroy(trace);
+    spade_context_destroy(other);
+    close_fixture(f);
+}
+
 /* ---- standby itself */
 
 typedef struct thing {
@@ -458,6 +559,9 @@ int main(void)
         cmocka_unit_test(test_the_budget_comes_first),
         cmocka_unit_test(test_repeated_work_is_recorded),
         cmocka_unit_test(test_micro_batches_are_recorded),
+        cmocka_unit_test(test_a_device_that_is_too_small),
+        cmocka_unit_test(test_a_device_that_is_full),
+        cmocka_unit_test(test_a_trace_of_another_context),
         cmocka_unit_test(test_the_oldest_is_given_back_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

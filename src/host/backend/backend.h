@@ -301,7 +301,7 @@ typedef struct spade_backend {
     /*
      * ---- recordings: what is enqueued between begin and end does not run, but is kept, and runs at every replay on
      * what its memory then holds; memory and operations must outlive the recording. Only work that never waits for the
-     * device nor takes memory (run, pack, copy, zero, axpby, hessian_update, hessian_read, inverse; memory may be freed
+     * device nor takes memory (run, pack, copy, zero, axpby, hessian_update, hessian_read, seed; memory may be freed
      * meanwhile, but that is not kept), and that ran before in the same way. end: also after a failure in between, the
      * first of which it gives; the device goes on. NULL: the backend has none, work costs nothing to enqueue.
      */
@@ -371,7 +371,7 @@ typedef struct spade_backend {
      * ---- solve: n independent problems, largest first; spread over threads or streams, each one's result is its own.
      * What they hand to the host (out: status, loss, ...) is there after the next synchronize or download; until then
      * args must stay where they are, and a status says SPADE_OK, or already that the problem has failed. Whatever that
-     * synchronize returns, args are the caller's again; those of a call that itself fails are at once.
+     * call returns, args are the caller's again; those of a call that itself fails are at once.
      */
     spade_status (*condition)(spade_device *device, spade_condition_args *problems, int n);
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
@@ -400,6 +400,7 @@ typedef struct spade_backend {
 struct spade_device {
     const spade_backend *backend;
     spade_context *context;
+    uint64_t memory;  /* bytes of a device that has its own, 0: the host's */
     size_t own_bytes; /* that it keeps of the budget while it is open */
 };
 

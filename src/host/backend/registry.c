@@ -101,9 +101,9 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
     int available = omp_get_max_threads();
     context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
     spade_status status = spade_device_open(context, options->device, &context->device);
-    /* memory of a device of its own waits for nobody else, and what it is short of is given back */
-    bool own = status == SPADE_OK && !context->device->backend->host_memory;
-    context->most_standby = own ? UINT64_MAX : MOST_STANDBY;
+    /* half of a device of its own: what it is short of is given back, but its libraries cannot ask for that */
+    uint64_t own = status == SPADE_OK ? context->device->memory : 0;
+    context->most_standby = own ? own / 2 : MOST_STANDBY;
     return status;
 }
 

@@ -203,16 +203,12 @@ static spade_status walk_nodes(spade_backward *walk, const spade_rules *rules)
     return SPADE_OK;
 }
 
-static spade_status check_plan(const spade_plan *plan)
-{
-    if (plan->flags & SPADE_PLAN_BACKWARD) { return SPADE_OK; }
-    return spade_fail(plan->context, SPADE_ERROR_INTERNAL, "the plan was made without a backward pass");
-}
-
 spade_status spade_walk_back(spade_plan *plan, spade_weights *weights, const spade_rules *rules)
 {
     const spade_graph *graph = plan->graph;
-    SPADE_TRY(check_plan(plan));
+    if (!(plan->flags & SPADE_PLAN_BACKWARD)) {
+        return spade_fail(plan->context, SPADE_ERROR_INTERNAL, "the plan was made without a backward pass");
+    }
     spade_backward walk = {plan, weights, calloc((size_t)graph->value_count + 1, sizeof *walk.received),
                            rules->rule[SPADE_NODE_BATCH_NORM] == gradient};
     if (!walk.received) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory in the backward pass"); }
@@ -220,20 +216,4 @@ spade_status spade_walk_back(spade_plan *plan, spade_weights *weights, const spa
     spade_status status = walk_nodes(&walk, rules);
     free(walk.received);
     return status;
-}
-
-spade_status spade_run_backward(spade_plan *plan, spade_weights *weights, const spade_rules *rules, const float *seed,
-                                float *out)
-{
-    const spade_graph *graph = plan->graph;
-    spade_device *device = plan->context->device;
-    spade_shape y = spade_value_shape(&graph->values[graph->output], plan->batch);
-    spade_shape x = spade_value_shape(&graph->values[graph->input], plan->batch);
-    SPADE_TRY(check_plan(plan));
-    SPADE_TRY(
-        device->backend->upload(device, spade_plan_seed(plan), seed, (size_t)spade_shape_size(&y) * sizeof(float)));
-    SPADE_TRY(spade_walk_back(plan, weights, rules));
-    SPADE_TRY(device->backend->download(device, out, spade_plan_input_gradient(plan),
-                                        (size_t)spade_shape_size(&x) * sizeof(float)));
-    return device->backend->synchronize(device);
 }

@@ -159,8 +159,5 @@ extern const spade_rules spade_rules_gradient;
 /* After spade_run_forward with the same plan (SPADE_PLAN_BACKWARD): from spade_plan_seed to spade_plan_input_gradient.
  * Enqueued only. */
 spade_status spade_walk_back(spade_plan *plan, spade_weights *weights, const spade_rules *rules);
-/* The same from and to the host. seed: [batch, classes]; out: [batch, C, H, W]. */
-spade_status spade_run_backward(spade_plan *plan, spade_weights *weights, const spade_rules *rules, const float *seed,
-                                float *out);
 
 #endif

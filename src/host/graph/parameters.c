@@ -90,6 +90,7 @@ static spade_status create(spade_context *context, const spade_graph *graph, spa
     spade_parameters *p = *out = calloc(1, sizeof *p);
     spade_status status = SPADE_ERROR_MEMORY;
     if (p) {
+        p->serial = spade_serial(context);
         p->item = (spade_ready_item){.kind = &parameters_kind, .graph = graph, .context = context, .destroy = destroy};
         p->weights = calloc((size_t)graph->layer_count + 1, sizeof *p->weights);
         p->bias = calloc((size_t)graph->node_count + 1, sizeof *p->bias);

@@ -98,6 +98,8 @@ const float *spade_weights_constant(const spade_weights *weights, int value); /*
 uint64_t spade_weights_bytes(const spade_weights *weights);
 /* Not to be used until `wake`; what is packed stays. Returns the parameters, for the caller to give back. */
 struct spade_parameters *spade_weights_rest(spade_weights *weights);
+/* Of the parameters' memory. */
+uint64_t spade_weights_parameters(const spade_weights *weights);
 spade_status spade_weights_wake(spade_weights *weights, spade_weight_overlay *overlay);
 
 /* ---- run.c */

@@ -47,6 +47,7 @@ typedef struct spade_device_vector {
 typedef struct spade_parameters {
     spade_ready_item item;
     int users;                    /* plans' weights and whoever else reads them */
+    uint64_t serial;              /* of their memory */
     uint64_t bytes;               /* on the device */
     spade_device_vector *weights; /* [layers]: [rows, columns] */
     spade_device_vector *bias, *scale,

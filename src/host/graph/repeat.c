@@ -30,6 +30,7 @@ spade_status spade_repeat_run(spade_device *device, spade_repeat *repeat, uint64
         if (repeat->refused) {
             spade_log(device->context, SPADE_LOG_INFO, "not recorded, enqueued anew each time: %s",
                       spade_message(device->context));
+            device->context->message[0] = '\0'; /* it is no failure of the caller's */
         }
     }
     repeat->runs += !repeat->runs;

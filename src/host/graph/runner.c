@@ -29,7 +29,6 @@ static spade_status create(const spade_runner *like, spade_weight_overlay *overl
     spade_status status;
     if (!runner) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
     *runner = *like;
-    runner->serial = spade_serial(context);
     SPADE_GOTO(spade_plan_create(context, like->item.graph, like->batch, like->flags, &runner->plan));
     SPADE_GOTO(spade_weights_create(context, like->item.graph, overlay, &runner->weights));
     return SPADE_OK;
@@ -39,16 +38,31 @@ done:
     return status;
 }
 
+/* They may have been given back, and made again, since the runner was used. */
+static void note_parameters(spade_runner *runner)
+{
+    const uint64_t parameters = spade_weights_parameters(runner->weights);
+    if (runner->parameters == parameters) { return; }
+    runner->parameters = parameters;
+    runner->serial = spade_serial(runner->item.context);
+}
+
 spade_status spade_runner_take(spade_context *context, const spade_graph *graph, int64_t batch, unsigned flags,
                                spade_weight_overlay *overlay, spade_runner **out)
 {
+    if (overlay && overlay->context != context) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "the trace was made in another context");
+    }
     const spade_runner like = {.item = {.kind = &runner_kind, .graph = graph, .context = context, .destroy = destroy},
                                .traced = overlay != NULL,
                                .batch = batch,
                                .flags = flags};
     spade_runner *runner = *out = (spade_runner *)spade_ready_take(context, graph, &runner_kind, is_like, &like);
     spade_status status = runner ? spade_weights_wake(runner->weights, overlay) : create(&like, overlay, out);
-    if (status == SPADE_OK) { status = spade_plan_prepare((*out)->plan, (*out)->weights); }
+    if (status == SPADE_OK) {
+        note_parameters(*out);
+        status = spade_plan_prepare((*out)->plan, (*out)->weights);
+    }
     if (status != SPADE_OK && *out) {
         destroy(&(*out)->item);
         *out = NULL;

@@ -21,7 +21,8 @@ typedef struct spade_runner {
     spade_repeat repeat; /* what is run on it */
     void *scratch;       /* device memory beside the plan's, for who runs it */
     size_t scratch_bytes;
-    uint64_t serial; /* another one when any of its memory is */
+    uint64_t parameters; /* of the network: their serial */
+    uint64_t serial;     /* another one when any of its memory is, or that of the parameters */
 } spade_runner;
 
 /* All memory of a pass is there after it, and all weights are packed. overlay NULL: the dense network. */

@@ -87,6 +87,11 @@ spade_parameters *spade_weights_rest(spade_weights *weights)
     return parameters;
 }
 
+uint64_t spade_weights_parameters(const spade_weights *weights)
+{
+    return weights->parameters->serial;
+}
+
 uint64_t spade_weights_bytes(const spade_weights *weights)
 {
     return weights->bytes;

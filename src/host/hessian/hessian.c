@@ -103,8 +103,9 @@ static spade_status make_accumulator(spade_context *context, const spade_model *
     out->source = spade_hessian_source(&model->graph, layers, count, i, &out->tap);
     out->patches = spade_hessian_patches(model, layers[i], backend->hessian_batch, precision);
     if (out->source != i) { return SPADE_OK; }
-    out->bytes = backend->hessian_bytes(context->device, &out->patches);
-    spade_status status = backend->alloc(context->device, out->bytes, "Hessian", &out->h);
+    const size_t bytes = backend->hessian_bytes(context->device, &out->patches);
+    spade_status status = backend->alloc(context->device, bytes, "Hessian", &out->h);
+    out->bytes = status == SPADE_OK ? bytes : 0;
     out->capacity = waiting_rows(&out->patches, out->columns);
     if (status == SPADE_OK && out->capacity) {
         out->image_rows = spade_shape_size(&out->patches.x) / out->columns / backend->hessian_batch;
@@ -303,10 +304,10 @@ static spade_status run_micro_batch(void *user)
 /* Whole micro-batches are the same work again and again: on the runner's memory, the accumulators, with one scale. */
 static spade_status repeat_micro_batch(pass *p)
 {
-    uint64_t scale, key;
-    memcpy(&scale, &p->scale, sizeof scale);
-    key = p->runner->serial ^ spade_hash(&scale, sizeof scale, 0);
-    return spade_repeat_run(p->context->device, &p->hessians->repeat, key, run_micro_batch, p);
+    uint64_t work[2] = {p->runner->serial};
+    memcpy(&work[1], &p->scale, sizeof p->scale);
+    return spade_repeat_run(p->context->device, &p->hessians->repeat, spade_hash(work, sizeof work, 0), run_micro_batch,
+                            p);
 }
 
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
@@ -385,14 +386,20 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
     int64_t dims[4];
     spade_batch_shape(batch, dims);
     const layer_list list = {layers, count, precision};
-    uint64_t budget = context->budget, peak = context->peak, in_use = spade_bytes_in_use(context);
+    const uint64_t budget = context->budget, peak = context->peak, stage_peak = context->stage_peak;
+    const uint64_t in_use = spade_bytes_in_use(context);
     context->budget = UINT64_MAX;
     spade_status status = open_pass(&p, dims, &list);
     *bytes = spade_bytes_in_use(context) - in_use;
     close_pass(&p);
-    spade_hessians_give(p.hessians);
+    if (status == SPADE_OK) {
+        spade_hessians_give(p.hessians);
+    } else {
+        spade_hessians_destroy(p.hessians);
+    }
     context->budget = budget;
     context->peak = peak;
+    context->stage_peak = stage_peak;
     while (context->used > budget && spade_standby_give_back(context)) {} /* what was made without a budget */
     return status;
 }

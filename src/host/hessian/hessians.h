@@ -55,8 +55,8 @@ size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_
  * from several threads. */
 spade_status spade_hessian_read(const spade_hessians *hessians, int i, int64_t group, double *out);
 /*
- * Bytes that accumulating these layers takes at its peak beyond what the context holds now, found by making everything
- * and releasing it again without a budget.
+ * Bytes that accumulating these layers takes beyond what the context has in use now, found by making everything without
+ * a budget; what that leaves on standby the budget holds.
  */
 spade_status spade_hessian_need(spade_context *context, const spade_model *model, const spade_batch *batch,
                                 const int *layers, int count, spade_precision precision, uint64_t *bytes);

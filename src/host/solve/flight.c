@@ -99,7 +99,7 @@ static spade_status load(const spade_schedule *s, spade_solving *flight, int n)
         } else {
             SPADE_TRY(s->client->fetch(s->client->user, v->index, v->hessian));
         }
-        if (!v->in_place) {
+        if (!v->in_place && p->solver == SPADE_SOLVER_FAST) {
             SPADE_TRY(backend->upload(s->device, (float *)(uintptr_t)v->dense, p->dense,
                                       (size_t)p->rows * k * sizeof(float)));
         }

@@ -67,20 +67,38 @@ static void close_arena(spade_schedule *s)
     s->arena = NULL;
 }
 
+/* The arena of the largest flight. */
+static size_t largest_arena(const spade_schedule *s, uint64_t limit)
+{
+    size_t bytes, most = 0;
+    for (int first = 0; first < s->count; first += flight_size(s, first, limit, &bytes)) {
+        (void)flight_size(s, first, limit, &bytes);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+/* For all flights; where the device has less than the limit, that comes down, to flights of one. */
+static spade_status open_shared_arena(spade_schedule *s, uint64_t *limit)
+{
+    const size_t least = largest_arena(s, 0);
+    for (;; *limit /= 2) {
+        const size_t bytes = largest_arena(s, *limit);
+        spade_status status = open_arena(s, bytes);
+        if (status != SPADE_ERROR_MEMORY || bytes == least) { return status; }
+    }
+}
+
 /* One arena for all flights, as fresh memory is dear; with a budget each has its own: the arena of one and what another
  * needs on the host might not fit together. */
 static spade_status run_schedule(spade_schedule *s)
 {
-    const uint64_t limit = flight_limit(s);
+    uint64_t limit = flight_limit(s);
     const bool shared = s->context->budget == UINT64_MAX;
-    size_t bytes, most = 0;
     spade_status status = SPADE_OK;
-    for (int first = 0, n = 0; first < s->count; first += n) {
-        n = flight_size(s, first, limit, &bytes);
-        if (bytes > most) { most = bytes; }
-    }
-    if (shared && s->count) { SPADE_TRY(open_arena(s, most)); }
+    if (shared && s->count) { SPADE_TRY(open_shared_arena(s, &limit)); }
     for (int first = 0, n = 0; first < s->count && status == SPADE_OK; first += n) {
+        size_t bytes;
         n = flight_size(s, first, limit, &bytes);
         if (!shared) { SPADE_TRY(open_arena(s, bytes)); }
         status = spade_flight_run(s, first, n);

@@ -209,8 +209,10 @@ static spade_status together(const search *s, const spade_part *parts, int count
     for (int i = 0; i < count && parts[i].count; i++) {
         uint64_t own = sums_bytes(s, &parts[i], 0, parts[i].count), pass, before = sums;
         uint64_t solving = largest_solve(s, &parts[i], 0, parts[i].count);
-        SPADE_TRY(spade_hessian_need(s->context, s->model, parts[i].sample->batch, parts[i].layers, parts[i].count,
-                                     parts[i].precision, &pass));
+        spade_status status = spade_hessian_need(s->context, s->model, parts[i].sample->batch, parts[i].layers,
+                                                 parts[i].count, parts[i].precision, &pass);
+        if (status == SPADE_ERROR_MEMORY) { break; } /* the device itself is too small: layers will come in passes */
+        SPADE_TRY(status);
         sums += own;
         largest = solving > largest ? solving : largest;
         if (sums > most || before + pass > left || sums + largest > left) { break; }

@@ -65,7 +65,6 @@ static inline float __fadd_rn(float a, float b)
 
 namespace emulation
 {
-
 enum { STACK = 64 << 10, WARP = 32 };
 
 struct warp {
@@ -337,17 +336,24 @@ template <typename Body> void run_apart(const Body &body, const dim3 &grid_dim, 
 }
 
 /* A launch with its arguments: done now, or at every launch of the graph that it becomes part of. */
+/* As the macro of the device does: the launch's error, or what an earlier call left. */
+inline int finish_launch(int result)
+{
+    const int last = standin_last_error();
+    return result ? result : last;
+}
+
 inline int submit(spade_stream stream, std::function<void()> run)
 {
     standin_stream(stream, "a kernel");
     if (!standin_captures(stream)) {
         auto call = [](const void *data) { (*static_cast<const std::function<void()> *>(data))(); };
-        return standin_submit(stream, call, nullptr, &run, 0);
+        return finish_launch(standin_submit(stream, call, nullptr, &run, 0));
     }
     auto *kept = new std::function<void()>(std::move(run));
     auto call = [](const void *data) { (**static_cast<std::function<void()> *const *>(data))(); };
     auto release = [](void *data) { delete *static_cast<std::function<void()> **>(data); };
-    return standin_submit(stream, call, release, &kept, sizeof kept);
+    return finish_launch(standin_submit(stream, call, release, &kept, sizeof kept));
 }
 
 template <typename Kernel, typename... Arguments>

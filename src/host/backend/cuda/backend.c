@@ -9,6 +9,7 @@ static void describe(int index, spade_device_info *out)
     snprintf(out->name, sizeof out->name, "cuda:%d", index);
     cudaError_t result = cudaGetDeviceProperties(&properties, index);
     if (result != cudaSuccess) {
+        (void)cudaGetLastError();
         snprintf(out->description, sizeof out->description, "a CUDA device");
         snprintf(out->note, sizeof out->note, "%s", cudaGetErrorString(result));
         return;
@@ -92,6 +93,9 @@ static spade_status read_limits(spade_cuda_device *cuda)
     SPADE_CUDA_TRY(cuda, cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, cuda->index));
     SPADE_CUDA_TRY(cuda, cudaDeviceGetAttribute(&cuda->major, cudaDevAttrComputeCapabilityMajor, cuda->index));
     SPADE_CUDA_TRY(cuda, cudaDeviceGetAttribute(&cuda->minor, cudaDevAttrComputeCapabilityMinor, cuda->index));
+    size_t left, all;
+    SPADE_CUDA_TRY(cuda, cudaMemGetInfo(&left, &all));
+    cuda->base.memory = all;
     cuda->shared_bytes = (size_t)shared;
     if (cuda->major >= 8) { return SPADE_OK; }
     return spade_fail(cuda->base.context, SPADE_ERROR_DEVICE, "cuda:%d: compute capability %d.%d is below 8.0",

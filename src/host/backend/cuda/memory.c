@@ -7,7 +7,10 @@ static spade_status fail_alloc(const spade_cuda_device *device, size_t bytes, co
 {
     size_t left = 0, all = 0;
     char need[32], there[32];
-    if (cudaMemGetInfo(&left, &all) != cudaSuccess) { left = 0; }
+    if (cudaMemGetInfo(&left, &all) != cudaSuccess) {
+        (void)cudaGetLastError();
+        left = 0;
+    }
     return spade_fail(device->base.context, SPADE_ERROR_MEMORY,
                       "cuda:%d: out of memory: %s needs %s, the device has %s left; --memory bounds what is used",
                       device->index, what, spade_format_bytes(bytes, need), spade_format_bytes(left, there));
@@ -22,14 +25,12 @@ spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *wh
     cudaError_t result;
     do {
         result = cudaMallocFromPoolAsync(out, bytes ? bytes : 1, cuda->pool, cuda->stream);
+        if (result != cudaSuccess) { (void)cudaGetLastError(); } /* else the next launch would tell it */
     } while (result == cudaErrorMemoryAllocation && spade_standby_give_back(device->context));
     if (result == cudaSuccess) { return SPADE_OK; }
     *out = NULL;
     spade_release(device->context, bytes);
-    if (result == cudaErrorMemoryAllocation) {
-        (void)cudaGetLastError(); /* not sticky: the device goes on */
-        return fail_alloc(cuda, bytes, what);
-    }
+    if (result == cudaErrorMemoryAllocation) { return fail_alloc(cuda, bytes, what); }
     return spade_cuda_status(cuda, result, "cudaMallocFromPoolAsync");
 }
 

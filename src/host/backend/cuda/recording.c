@@ -1,6 +1,5 @@
 /*
- * recording.c - recordings: CUDA graphs captured from the device's stream. What runs on lanes beside it is captured
- * with it, as they fork and join by events.
+ * recording.c - recordings: CUDA graphs captured from the device's stream.
  *
  * What would wait for the device, take memory or read the host's later cannot be in one. The first failure while one is
  * made, ours or a library's, is noted and is what `record_end` returns: by then the libraries only say that the capture
@@ -97,7 +96,7 @@ spade_status spade_cuda_record_end(spade_device *device, spade_recording **out)
     } else {
         status = spade_cuda_status(cuda, result, "cudaStreamEndCapture");
     }
-    if (status != SPADE_OK) { (void)cudaGetLastError(); } /* the capture's, not the device's: it goes on */
+    if (result != cudaSuccess) { (void)cudaGetLastError(); } /* the capture's, not the device's: it goes on */
     spade_recording *recording = status == SPADE_OK ? calloc(1, sizeof *recording) : NULL;
     if (status == SPADE_OK && !recording) {
         status = spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a recording");

@@ -258,6 +258,7 @@ spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problem
     spade_cuda_device *cuda = spade_cuda_of(device);
     spade_status status = SPADE_OK;
     SPADE_TRY(check_size(cuda, problems, n));
+    SPADE_TRY(spade_cuda_refuse(cuda, "an inverse"));
     SPADE_TRY(spade_cuda_solve_open(cuda));
     SPADE_TRY(fork_lanes(cuda));
     for (int i = 0; i < n && status == SPADE_OK; i++) {

@@ -103,17 +103,12 @@ static spade_status fetch_chunk(spade_cuda_device *cuda, const void *from, size_
     return mark(cuda, piece);
 }
 
-/*
- * Complete when it returns: the host reads the numbers next. PIECES chunks are on their way at once. Nothing waits for
- * uploads that a piece still holds: the stream comes to them first.
- */
-spade_status spade_cuda_download(spade_device *device, void *to_host, const void *from, size_t bytes)
+/* PIECES chunks are on their way at once. Nothing waits for uploads that a piece still holds: the stream comes to them
+ * first. */
+static spade_status fetch_all(spade_cuda_device *cuda, void *to_host, const void *from, size_t bytes)
 {
-    spade_cuda_device *cuda = spade_cuda_of(device);
-    spade_cuda_staging *s = cuda->staging;
-    size_t chunks = (bytes + PIECE_BYTES - 1) / PIECE_BYTES;
-    if (!bytes) { return SPADE_OK; }
-    SPADE_TRY(spade_cuda_refuse(cuda, "a download"));
+    const spade_cuda_staging *s = cuda->staging;
+    const size_t chunks = (bytes + PIECE_BYTES - 1) / PIECE_BYTES;
     SPADE_TRY(spade_cuda_results_send(cuda));
     for (size_t i = 0; i < chunks && i < PIECES; i++) { SPADE_TRY(fetch_chunk(cuda, from, bytes, i)); }
     for (size_t i = 0; i < chunks; i++) {
@@ -122,8 +117,25 @@ spade_status spade_cuda_download(spade_device *device, void *to_host, const void
         memcpy((char *)to_host + i * PIECE_BYTES, piece_of(s, piece), chunk_bytes(bytes, i));
         if (i + PIECES < chunks) { SPADE_TRY(fetch_chunk(cuda, from, bytes, i + PIECES)); }
     }
+    return SPADE_OK;
+}
+
+/* Complete when it returns: the host reads the numbers next. */
+spade_status spade_cuda_download(spade_device *device, void *to_host, const void *from, size_t bytes)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    spade_cuda_staging *s = cuda->staging;
+    if (!bytes) { return spade_cuda_synchronize(device); }
+    SPADE_TRY(spade_cuda_refuse(cuda, "a download"));
+    spade_status status = fetch_all(cuda, to_host, from, bytes);
+    if (status == SPADE_OK) {
+        spade_cuda_results_deliver(cuda);
+    } else { /* nothing is to be on its way any more, neither to the pieces nor to whose results they are */
+        (void)cudaStreamSynchronize(cuda->stream);
+        (void)cudaGetLastError();
+        spade_cuda_results_drop(cuda);
+    }
     for (int i = 0; i < PIECES; i++) { s->busy[i] = false; } /* the stream has come past all of them */
     s->used = 0;
-    spade_cuda_results_deliver(cuda);
-    return SPADE_OK;
+    return status;
 }
