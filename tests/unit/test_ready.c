@@ -448,6 +448,65 @@ static void test_a_device_that_is_too_small(void **state)
     assert_true(failures > 5);
 }
 
+/* As a device with so much memory: what is on standby makes room. */
+static uint64_t device_memory;
+
+static spade_status bounded_alloc(spade_device *device, size_t bytes, const char *what, void **out)
+{
+    *out = NULL;
+    while (device->context->used + bytes > device_memory) {
+        if (!spade_standby_give_back(device->context)) {
+            return spade_fail(device->context, SPADE_ERROR_MEMORY, "no memory for %s", what);
+        }
+    }
+    return counted->alloc(device, bytes, what, out);
+}
+
+/* Two samples on a device that holds one at a time, or a little less and less: they are found one by one. */
+static void test_a_device_for_one_sample(void **state)
+{
+    (void)state;
+    const answer expected[] = {fresh_answer(0, 3), fresh_answer(1, 3)};
+    fixture *f = open_fixture(0);
+    spade_trace_destroy(find_trace(f, 0));
+    const uint64_t enough = f->context->peak;
+    close_fixture(f);
+    int found = 0;
+    for (int percent = 150; percent >= 60; percent -= 10) {
+        f = open_fixture(0);
+        spade_device *device = f->context->device;
+        counted = device->backend;
+        spade_backend table = *counted;
+        table.alloc = bounded_alloc;
+        device_memory = enough * (uint64_t)percent / 100;
+        spade_batch *batches[2];
+        spade_trace *traces[2];
+        spade_trace_options options;
+        spade_trace_options_init(&options);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(spade_batch_from_array(f->context, f->variants[i], VARIANTS, 3, SIDE, SIDE, &batches[i]),
+                             SPADE_OK);
+        }
+        device->backend = &table;
+        spade_status status =
+            spade_trace_create_many(f->context, f->model, (const spade_batch *const *)batches, 2, &options, 1, traces);
+        device->backend = counted;
+        assert_true(status == SPADE_OK || status == SPADE_ERROR_MEMORY);
+        if (percent >= 110) { assert_int_equal(status, SPADE_OK); }
+        for (int i = 0; i < 2; i++) {
+            if (status == SPADE_OK) {
+                answer got = ask(f, traces[i], 3);
+                assert_memory_equal(&got, &expected[i], sizeof got);
+                found++;
+            }
+            spade_trace_destroy(traces[i]);
+            spade_batch_destroy(batches[i]);
+        }
+        close_fixture(f);
+    }
+    assert_true(found >= 10);
+}
+
 /* A full device takes back what is on standby, and goes on: the failure on the way is no later call's. */
 static void test_a_device_that_is_full(void **state)
 {
@@ -560,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_repeated_work_is_recorded),
         cmocka_unit_test(test_micro_batches_are_recorded),
         cmocka_unit_test(test_a_device_that_is_too_small),
+        cmocka_unit_test(test_a_device_for_one_sample),
         cmocka_unit_test(test_a_device_that_is_full),
         cmocka_unit_test(test_a_trace_of_another_context),
         cmocka_unit_test(test_the_oldest_is_given_back_first),

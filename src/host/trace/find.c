@@ -221,23 +221,30 @@ static spade_status together(const search *s, const spade_part *parts, int count
     return SPADE_OK;
 }
 
+static spade_status run_together(search *s, spade_part *parts, int n)
+{
+    spade_status status = SPADE_OK;
+    for (int i = 0; i < n && status == SPADE_OK; i++) { status = accumulate(s, &parts[i]); }
+    if (status == SPADE_OK) { status = solve(s, parts, n); }
+    for (int i = 0; i < n; i++) {
+        spade_hessians_give(parts[i].hessians);
+        parts[i].hessians = NULL;
+    }
+    return status;
+}
+
 /* One list of layers of every sample. */
 static spade_status run_lists(search *s, spade_part *parts)
 {
     for (int first = 0, n = 0; first < s->count; first += n) {
-        spade_status status = together(s, parts + first, s->count - first, &n);
-        if (status != SPADE_OK || n == 1) {
+        SPADE_TRY(together(s, parts + first, s->count - first, &n));
+        spade_status status = n > 1 ? run_together(s, parts + first, n) : SPADE_ERROR_MEMORY;
+        if (status != SPADE_ERROR_MEMORY) {
             SPADE_TRY(status);
-            SPADE_TRY(run_sample(s, &parts[first]));
             continue;
         }
-        for (int i = first; i < first + n && status == SPADE_OK; i++) { status = accumulate(s, &parts[i]); }
-        if (status == SPADE_OK) { status = solve(s, parts + first, n); }
-        for (int i = first; i < first + n; i++) {
-            spade_hessians_give(parts[i].hessians);
-            parts[i].hessians = NULL;
-        }
-        SPADE_TRY(status);
+        /* alone; also where a device, whose memory is not known before, does not hold them side by side */
+        for (int i = first; i < first + n; i++) { SPADE_TRY(run_sample(s, &parts[i])); }
     }
     return SPADE_OK;
 }
