@@ -26,7 +26,7 @@ ninja -C build-gpu >/dev/null
 rm -rf "$pack"
 mkdir -p "$pack"/{build/bench,build/tests,tests/golden,examples,lib}
 install -s build-gpu/spade build-gpu/spade-decode "$pack/build/"
-install -s "build-gpu/$plugin" "$pack/build/spade-cuda.so"
+install -s "build-gpu/$plugin" "$pack/build/"
 install -s build-gpu/bench/bench_{stages,pictures,peak} "$pack/build/bench/"
 install -s build-gpu/libspade.so.0 "$pack/lib/"
 for test in "${tests[@]}"; do
@@ -40,7 +40,7 @@ cp tests/gpu/run.sh "$pack/"
 echo "$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo ' with changes')" >"$pack/COMMIT"
 
 # What the programs need beyond the C library, the driver, CUDA and cuDNN.
-for program in "$pack"/build/spade "$pack"/build/spade-decode "$pack"/build/bench/* "$pack"/build/tests/* "$pack/build/spade-cuda.so"; do
+for program in "$pack"/build/spade "$pack"/build/spade-decode "$pack"/build/bench/* "$pack"/build/tests/* "$pack"/build/*.so; do
     ldd "$program"
 done | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|libspade|libcuda|libcudart|libcublas|libcublasLt|libcusolver|libcusparse|libnvJitLink|libnvjitlink|libcudnn[a-z_]*)\.so' |

@@ -22,7 +22,8 @@ P
     if [ -d "$folder" ]; then libraries+=:$folder; fi
 done
 export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-export SPADE_CUDA_LIBRARY=$PWD/build/spade-cuda.so SPADE_TEST_DEVICE=cuda OMP_WAIT_POLICY=passive
+SPADE_CUDA_LIBRARY=$(ls "$PWD"/build/spade-cuda*.so) # or the emulated one
+export SPADE_CUDA_LIBRARY SPADE_TEST_DEVICE=cuda OMP_WAIT_POLICY=passive
 
 summary=$results/summary.txt
 {
