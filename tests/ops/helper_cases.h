@@ -5,15 +5,11 @@
 #ifndef HELPER_CASES_H
 #define HELPER_CASES_H
 
+#include "helper_random.h"
 #include "helper_reference.h"
 
-/* A stream of random numbers: Philox under a key of its own. */
-typedef struct random_stream {
-    uint32_t key, counter;
-} random_stream;
-int64_t random_int(random_stream *random, int64_t low, int64_t high); /* in [low, high] */
-bool random_bool(random_stream *random);
-float random_float(random_stream *random); /* in [-1, 1) */
+/* Cases that a test draws: `usual` many, or as SPADE_TEST_CASES says. */
+int case_count(int usual);
 
 /* What the tests know about each operation. */
 typedef struct case_kind {

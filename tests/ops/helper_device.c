@@ -22,3 +22,26 @@ spade_context *open_device(const char *device, int threads, uint64_t memory)
     spade_context_destroy(context);
     return NULL;
 }
+
+void ok(spade_context *context, spade_status status)
+{
+    if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+}
+
+void *make(size_t bytes)
+{
+    void *memory = malloc(bytes ? bytes : 1);
+    assert_non_null(memory);
+    return memory;
+}
+
+void *to_device(spade_context *context, const void *from, size_t bytes)
+{
+    const spade_backend *backend = context->device->backend;
+    void *there, *noise = make(bytes);
+    memset(noise, 0xA5, bytes);
+    ok(context, backend->alloc(context->device, bytes, "a test", &there));
+    ok(context, backend->upload(context->device, there, from ? from : noise, bytes));
+    free(noise);
+    return there;
+}

@@ -10,32 +10,10 @@
 #include <cmocka.h>
 
 #include "helper_cases.h"
+#include "helper_device.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
-
-static int case_count(void)
-{
-    const char *text = getenv("SPADE_TEST_CASES");
-    int n = text ? atoi(text) : 0;
-    return n > 0 ? n : 150;
-}
-
-/* NULL where the device is not there: a skip line says so. */
-static spade_context *open_context(const char *device)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    options.threads = 2;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
-}
 
 static spade_op_desc draw(random_stream *random)
 {
@@ -105,11 +83,11 @@ static void test_singly(void **state)
 {
     (void)state;
     for (int i = 0; i < DEVICE_COUNT; i++) {
-        spade_context *context = open_context(devices[i]);
+        spade_context *context = open_device(devices[i], 2, 0);
         if (!context) { continue; }
         int in_place[2] = {0};
-        for (int index = 0; index < case_count(); index++) { check_chain(context, index, in_place); }
-        printf("%s: %d chains, over x %d times, over an operand %d times\n", devices[i], case_count(), in_place[0],
+        for (int index = 0; index < case_count(150); index++) { check_chain(context, index, in_place); }
+        printf("%s: %d chains, over x %d times, over an operand %d times\n", devices[i], case_count(150), in_place[0],
                in_place[1]);
         assert_true(in_place[0] > 0 && in_place[1] > 0);
         assert_int_equal(context->used, context->device->own_bytes);

@@ -11,80 +11,26 @@
 
 #include <cmocka.h>
 
-#include "backend/backend.h"
+#include "helper_device.h"
+#include "helper_random.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICES = sizeof devices / sizeof *devices, ROUNDS = 24 };
 
-typedef struct random_stream {
-    uint32_t counter;
-} random_stream;
-
-static double draw(random_stream *random)
-{
-    const uint32_t key[2] = {815, 7}, counter[4] = {random->counter++, 0, 0, 0};
-    uint32_t words[4];
-    spade_philox(key, counter, words);
-    return spade_uniform(words[0], words[1]);
-}
-
-static int64_t draw_int(random_stream *random, int64_t low, int64_t high)
-{
-    return low + (int64_t)(draw(random) * (double)(high - low + 1));
-}
-
 /* A size that is sometimes 1, sometimes several pieces of a loop, sometimes a multiple of 4. */
 static int64_t draw_size(random_stream *random)
 {
-    double kind = draw(random);
+    double kind = random_unit(random);
     if (kind < 0.1) { return 1; }
-    if (kind < 0.2) { return draw_int(random, 30000, 40000); }
-    return kind < 0.6 ? 4 * draw_int(random, 1, 200) : draw_int(random, 1, 800);
+    if (kind < 0.2) { return random_int(random, 30000, 40000); }
+    return kind < 0.6 ? 4 * random_int(random, 1, 200) : random_int(random, 1, 800);
 }
 
 static void fill(random_stream *random, int64_t n, float *out)
 {
-    for (int64_t i = 0; i < n; i++) { out[i] = draw(random) < 0.1 ? 0.0f : (float)(4 * draw(random) - 2); }
-}
-
-static void *make(size_t bytes)
-{
-    void *memory = malloc(bytes);
-    assert_non_null(memory);
-    return memory;
-}
-
-/* NULL where the device is not there: a skip line says so. */
-static spade_context *open_context(const char *device)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
-}
-
-static void ok(spade_context *context, spade_status status)
-{
-    if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-}
-
-/* `from` NULL: bytes that nobody may count on. */
-static void *to_device(spade_context *context, const void *from, size_t bytes)
-{
-    const spade_backend *backend = context->device->backend;
-    void *there, *noise = make(bytes);
-    memset(noise, 0xA5, bytes);
-    ok(context, backend->alloc(context->device, bytes, "a test", &there));
-    ok(context, backend->upload(context->device, there, from ? from : noise, bytes));
-    ok(context, backend->synchronize(context->device));
-    free(noise);
-    return there;
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = random_unit(random) < 0.1 ? 0.0f : (float)(4 * random_unit(random) - 2);
+    }
 }
 
 static void to_host(spade_context *context, void *to, void *from, size_t bytes)
@@ -93,11 +39,6 @@ static void to_host(spade_context *context, void *to, void *from, size_t bytes)
     ok(context, backend->download(context->device, to, from, bytes));
     ok(context, backend->synchronize(context->device));
     backend->free(context->device, from, bytes);
-}
-
-static void release(spade_context *context, void *there, size_t bytes)
-{
-    context->device->backend->free(context->device, there, bytes);
 }
 
 /* exact: the last bit counts; else what another library's log, exp, sin and cos may move. */
@@ -135,18 +76,18 @@ static void test_points(void **state)
 {
     (void)state;
     for (int d = 0; d < DEVICES; d++) {
-        spade_context *context = open_context(devices[d]);
-        random_stream random = {0};
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 815};
         for (int round = 0; context && round < ROUNDS; round++) {
             double scale[SPADE_MOST_POINTS];
             uint32_t sample[SPADE_MOST_POINTS];
             spade_points p = {.size = draw_size(&random), .scale = scale, .sample = sample};
-            p.count = round == 0 ? SPADE_MOST_POINTS : draw_int(&random, 1, 9);
-            p.deviation = round % 2 ? draw(&random) : 0;
-            p.key = (uint64_t)(draw(&random) * 0x1p64);
+            p.count = round == 0 ? SPADE_MOST_POINTS : random_int(&random, 1, 9);
+            p.deviation = round % 2 ? random_unit(&random) : 0;
+            p.key = (uint64_t)(random_unit(&random) * 0x1p64);
             for (int i = 0; i < p.count; i++) {
-                scale[i] = draw(&random) < 0.3 ? 1 : draw(&random);
-                sample[i] = (uint32_t)draw_int(&random, 0, 10000);
+                scale[i] = random_unit(&random) < 0.3 ? 1 : random_unit(&random);
+                sample[i] = (uint32_t)random_int(&random, 0, 10000);
             }
             size_t bytes = (size_t)p.size * sizeof(float), all = bytes * (size_t)p.count;
             float *x = make(bytes), *expected = make(all), *got = make(all);
@@ -156,7 +97,7 @@ static void test_points(void **state)
             if (p.deviation == 0) { p.sample = NULL; }
             ok(context, context->device->backend->points(context->device, &p, dx, dy));
             to_host(context, got, dy, all);
-            release(context, dx, bytes);
+            context->device->backend->free(context->device, dx, bytes);
             compare("points", round, d == 0 || p.deviation == 0, got, expected, p.size * p.count);
             free(x);
             free(expected);
@@ -186,19 +127,19 @@ static void test_seed(void **state)
 {
     (void)state;
     for (int d = 0; d < DEVICES; d++) {
-        spade_context *context = open_context(devices[d]);
-        random_stream random = {1 << 20};
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 816};
         for (int round = 0; context && round < ROUNDS; round++) {
-            spade_seed_args args = {.batch = draw_int(&random, 1, 9), .softmax = round % 2};
-            args.outputs = round < 2 ? 1 : draw_int(&random, 2, round % 3 ? 1200 : 40);
+            spade_seed_args args = {.batch = random_int(&random, 1, 9), .softmax = round % 2};
+            args.outputs = round < 2 ? 1 : random_int(&random, 2, round % 3 ? 1200 : 40);
             int64_t rows = args.batch, n = args.outputs, targets[9];
             size_t bytes = (size_t)(rows * n) * sizeof(float), of_values = (size_t)rows * sizeof(double);
             float *z = make(bytes), *expected = make(bytes), *got = make(bytes);
             double values[9], should[9];
             fill(&random, rows * n, z);
             for (int64_t i = 0; i < rows; i++) {
-                targets[i] = draw_int(&random, 0, n - 1);
-                z[i * n + draw_int(&random, 0, n - 1)] *= 60; /* far apart: exp without the maximum would overflow */
+                targets[i] = random_int(&random, 0, n - 1);
+                z[i * n + random_int(&random, 0, n - 1)] *= 60; /* far apart: exp without the maximum would overflow */
                 should[i] = expected_seed(n, args.softmax, targets[i], z + i * n, expected + i * n);
             }
             void *dz = to_device(context, z, bytes), *dt = to_device(context, targets, of_values);
@@ -207,8 +148,8 @@ static void test_seed(void **state)
             ok(context, context->device->backend->seed(context->device, &args));
             to_host(context, got, dseed, bytes);
             to_host(context, values, dvalues, of_values);
-            release(context, dz, bytes);
-            release(context, dt, of_values);
+            context->device->backend->free(context->device, dz, bytes);
+            context->device->backend->free(context->device, dt, of_values);
             compare("seed", round, d == 0 || !args.softmax, got, expected, rows * n);
             for (int64_t i = 0; i < rows; i++) { assert_true(fabs(values[i] - should[i]) <= 1e-12); }
             free(z);
@@ -238,19 +179,19 @@ static void test_sums_and_maps(void **state)
 {
     (void)state;
     for (int d = 0; d < DEVICES; d++) {
-        spade_context *context = open_context(devices[d]);
-        random_stream random = {1 << 21};
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 817};
         for (int round = 0; context && round < ROUNDS; round++) {
             const spade_backend *backend = context->device->backend;
             double weight[SPADE_MOST_POINTS], divisor = round % 3 ? 1 : 13;
-            int64_t n = draw_size(&random), count = round == 0 ? SPADE_MOST_POINTS : draw_int(&random, 1, 9);
-            int64_t first = draw_int(&random, 1, count);
+            int64_t n = draw_size(&random), count = round == 0 ? SPADE_MOST_POINTS : random_int(&random, 1, 9);
+            int64_t first = random_int(&random, 1, count);
             bool absolute = round % 2, times_input = round % 4 > 1;
             size_t bytes = (size_t)n * sizeof(float), all = bytes * (size_t)count;
             float *x = make(bytes), *gradients = make(all), *expected = make(bytes), *got = make(bytes);
             fill(&random, n, x);
             fill(&random, n * count, gradients);
-            for (int64_t i = 0; i < count; i++) { weight[i] = draw(&random) < 0.3 ? 1 : draw(&random); }
+            for (int64_t i = 0; i < count; i++) { weight[i] = random_unit(&random) < 0.3 ? 1 : random_unit(&random); }
             expected_map(gradients, weight, count, divisor, absolute, times_input ? x : NULL, n, expected);
             void *dx = to_device(context, x, bytes), *dg = to_device(context, gradients, all);
             void *dsum = to_device(context, NULL, 2 * bytes), *dmap = to_device(context, NULL, bytes);
@@ -262,9 +203,9 @@ static void test_sums_and_maps(void **state)
             ok(context,
                backend->finish_map(context->device, n, dsum, times_input ? dx : NULL, divisor, absolute, dmap));
             to_host(context, got, dmap, bytes);
-            release(context, dx, bytes);
-            release(context, dg, all);
-            release(context, dsum, 2 * bytes);
+            context->device->backend->free(context->device, dx, bytes);
+            context->device->backend->free(context->device, dg, all);
+            context->device->backend->free(context->device, dsum, 2 * bytes);
             compare("map", round, true, got, expected, n);
             free(x);
             free(gradients);

@@ -16,13 +16,6 @@
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
 
-static int case_count(void)
-{
-    const char *text = getenv("SPADE_TEST_CASES");
-    int n = text ? atoi(text) : 0;
-    return n > 0 ? n : 60;
-}
-
 typedef struct tally {
     int cases, failed, unsupported;
     double worst; /* error as a share of what is allowed */
@@ -96,7 +89,7 @@ static void test_against_reference(void **state)
                "allowed", "");
         for (int k = 0; k < case_kind_count; k++) {
             tally t = {0};
-            for (int index = 0; index < case_count(); index++) { run_one(context, &case_kinds[k], index, &t); }
+            for (int index = 0; index < case_count(60); index++) { run_one(context, &case_kinds[k], index, &t); }
             printf("%-6s %-22s %6d %12d %12.2e %7.0f%%  %s\n", devices[i], case_kinds[k].name, t.cases, t.unsupported,
                    t.error, 100 * t.worst, t.failed ? "FAILED" : "ok");
             failed += t.failed;
@@ -162,7 +155,7 @@ static void test_threads(void **state)
         assert_non_null(contexts[i]);
     }
     for (int k = 0; k < case_kind_count; k++) {
-        for (int index = 0; index < case_count() / 2; index++) {
+        for (int index = 0; index < case_count(60) / 2; index++) {
             random_stream random = {.key = (uint32_t)(7000003 + k * 1009 + index)};
             spade_op_desc desc = case_kinds[k].draw(&random, case_kinds[k].kind);
             if (!contexts[0]->device->backend->supports(contexts[0]->device, &desc)) { continue; }
@@ -222,7 +215,7 @@ static void test_adjoint(void **state)
         spade_context *context = open_device(devices[i], 2, 0);
         if (!context) { continue; }
         for (size_t k = 0; k < sizeof linear_kinds / sizeof *linear_kinds; k++) {
-            for (int index = 0; index < case_count() / 2; index++) {
+            for (int index = 0; index < case_count(60) / 2; index++) {
                 random_stream random = {.key = (uint32_t)(9000011 + (int)k * 4001 + index)};
                 const case_kind *kind = &case_kinds[0];
                 while (kind->kind != linear_kinds[k]) { kind++; }

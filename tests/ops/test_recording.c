@@ -15,26 +15,16 @@
 #include <cmocka.h>
 
 #include "helper_cases.h"
+#include "helper_device.h"
 
 /* NULL where there is no device that records. */
 static spade_context *open_recorder(void)
 {
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = "cuda";
-    options.threads = 2;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK && context->device->backend->record_begin) { return context; }
-    assert_true(status == SPADE_OK || status == SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", status == SPADE_OK ? "the device's backend has no recordings" : spade_message(context));
+    spade_context *context = open_device("cuda", 2, 0);
+    if (!context || context->device->backend->record_begin) { return context; }
+    printf("skipped: the device's backend has no recordings\n");
     spade_context_destroy(context);
     return NULL;
-}
-
-static void ok(spade_context *context, spade_status status)
-{
-    if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
 }
 
 /* ---- a step of a chain: one operation with its memory */

@@ -10,32 +10,11 @@
 
 #include <cmocka.h>
 
-#include "backend/backend.h"
 #include "device.h"
+#include "helper_device.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
 enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
-
-/* NULL where the device is not there: a skip line says so. */
-static spade_context *open_context(const char *device)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = device;
-    options.threads = 2;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
-}
-
-static void ok(spade_context *context, spade_status status)
-{
-    if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-}
 
 static void *take(spade_context *context, size_t bytes)
 {
@@ -94,7 +73,7 @@ static void test_copies(void **state)
         0, 1, 3, 4096, 65, (4 << 20) - 1, 4 << 20, (4 << 20) + 5, 16 << 20, (37 << 20) + 123};
     (void)state;
     for (int d = 0; d < DEVICE_COUNT; d++) {
-        spade_context *context = open_context(devices[d]);
+        spade_context *context = open_device(devices[d], 2, 0);
         if (!context) { continue; }
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) { check_copy(context, sizes[i], i % 3); }
         check_small_copies(context);
@@ -170,7 +149,7 @@ static void test_numbers(void **state)
 {
     (void)state;
     for (int d = 0; d < DEVICE_COUNT; d++) {
-        spade_context *context = open_context(devices[d]);
+        spade_context *context = open_device(devices[d], 2, 0);
         if (!context) { continue; }
         check_statuses(context, false);
         check_statuses(context, true);
@@ -186,7 +165,7 @@ static void test_a_failing_call(void **state)
 {
     (void)state;
     if (!test_is_emulated()) { skip(); }
-    spade_context *context = open_context("cuda");
+    spade_context *context = open_device("cuda", 2, 0);
     const spade_backend *backend = context->device->backend;
     double *numbers = take(context, 4 * sizeof *numbers);
     uint8_t *dead = take(context, 1);

@@ -10,32 +10,17 @@
 
 #include <cmocka.h>
 
-#include "backend/backend.h"
+#include "ops/helper_device.h"
 
 enum { ONE_THREAD, TWO_THREADS, GPU, DEVICE_COUNT };
 static spade_context *contexts[DEVICE_COUNT]; /* GPU: NULL where there is none */
 
-static spade_context *open_context(const char *device, int threads)
-{
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = device;
-    options.threads = threads;
-    spade_status status = spade_context_create(&options, &context);
-    if (status == SPADE_OK) { return context; }
-    assert_int_equal(status, SPADE_ERROR_DEVICE);
-    printf("skipped: %s\n", spade_message(context));
-    spade_context_destroy(context);
-    return NULL;
-}
-
 static int open_devices(void **state)
 {
     (void)state;
-    contexts[ONE_THREAD] = open_context("cpu", 1);
-    contexts[TWO_THREADS] = open_context("cpu", 2);
-    contexts[GPU] = open_context("cuda", 2);
+    contexts[ONE_THREAD] = open_device("cpu", 1, 0);
+    contexts[TWO_THREADS] = open_device("cpu", 2, 0);
+    contexts[GPU] = open_device("cuda", 2, 0);
     return 0;
 }
 
