@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <unistd.h>
+
 #include <cmocka.h>
 
 #include "budget.h"
@@ -214,6 +216,40 @@ static void test_weights_of_a_trace_move(void **state)
     assert_int_equal(d->backend->download(d, back, device, bytes), SPADE_OK);
     assert_memory_equal(back, spade_model_weights(f->model, layer), bytes);
     spade_trace_destroy(copy);
+    spade_trace_destroy(trace);
+    close_fixture(f);
+}
+
+static spade_status no_download(spade_device *device, void *to_host, const void *from, size_t bytes)
+{
+    (void)to_host, (void)from, (void)bytes;
+    return spade_fail(device->context, SPADE_ERROR_DEVICE, "the device is lost");
+}
+
+/* Weights that cannot be copied from the device: NULL, and files that are not written, for the reason there is. */
+static void test_weights_that_are_lost(void **state)
+{
+    (void)state;
+    fixture *f = open_fixture(0);
+    spade_device *device = f->context->device;
+    const spade_backend *own = device->backend;
+    if (own->host_memory) {
+        print_message("skipped: the device has no memory of its own\n");
+        close_fixture(f);
+        return;
+    }
+    spade_backend table = *own;
+    table.download = no_download;
+    spade_trace *trace = find_trace(f, 0);
+    int layer = spade_model_find_layer(f->model, "second");
+    device->backend = &table;
+    assert_null(spade_trace_weights(trace, layer));
+    assert_non_null(strstr(spade_message(f->context), "layer second: the device is lost"));
+    assert_int_equal(spade_trace_write_safetensors(f->context, trace, "ready_lost.out"), SPADE_ERROR_DEVICE);
+    assert_int_equal(spade_trace_write_onnx(f->context, trace, "ready_lost.out"), SPADE_ERROR_DEVICE);
+    assert_int_not_equal(access("ready_lost.out", F_OK), 0);
+    device->backend = own;
+    assert_non_null(spade_trace_weights(trace, layer)); /* a failure leaves nothing behind */
     spade_trace_destroy(trace);
     close_fixture(f);
 }
@@ -613,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_answers_do_not_depend_on_the_past),
         cmocka_unit_test(test_changed_weights_are_seen),
         cmocka_unit_test(test_weights_of_a_trace_move),
+        cmocka_unit_test(test_weights_that_are_lost),
         cmocka_unit_test(test_the_same_runner_comes_back),
         cmocka_unit_test(test_another_context),
         cmocka_unit_test(test_the_budget_comes_first),

@@ -6,8 +6,8 @@ static spade_status describe(spade_context *context, const spade_trace *trace, i
                              char **name)
 {
     const spade_layer *layer = &trace->base.model->graph.layers[index];
-    const float *weights = spade_trace_weights(trace, index);
-    if (!weights) { return SPADE_ERROR_MEMORY; }
+    const float *weights;
+    SPADE_TRY(spade_trace_read(trace, index, &weights));
     if (asprintf(name, "%s.weight", layer->name) < 0) {
         *name = NULL;
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: name of layer %s", layer->name);

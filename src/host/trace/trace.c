@@ -88,11 +88,17 @@ spade_status spade_trace_create(spade_context *context, const spade_model *model
     return spade_trace_create_many(context, model, &batch, 1, options, 1, out);
 }
 
+spade_status spade_trace_read(const spade_trace *trace, int layer, const float **out)
+{
+    if (spade_overlay_has(&trace->base, layer)) { return spade_overlay_host(spade_overlay_of(trace), layer, out); }
+    *out = trace->base.model->graph.layers[layer].weights;
+    return SPADE_OK;
+}
+
 const float *spade_trace_weights(const spade_trace *trace, int layer)
 {
-    const float *own;
-    if (!spade_overlay_has(&trace->base, layer)) { return trace->base.model->graph.layers[layer].weights; }
-    return spade_overlay_host(spade_overlay_of(trace), layer, &own) == SPADE_OK ? own : NULL;
+    const float *weights;
+    return spade_trace_read(trace, layer, &weights) == SPADE_OK ? weights : NULL;
 }
 
 void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info)

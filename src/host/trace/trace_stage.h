@@ -14,6 +14,9 @@ struct spade_trace {
     double seconds[3];
 };
 
+/* As spade_trace_weights(), with what went wrong. */
+spade_status spade_trace_read(const spade_trace *trace, int layer, const float **out);
+
 /* What is asked of one layer. */
 typedef struct spade_layer_choice {
     double sparsity; /* 0: it stays as it is; n:m: 1 - n/m */
