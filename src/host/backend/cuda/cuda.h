@@ -110,8 +110,11 @@ void spade_cuda_results_close(spade_cuda_device *cuda);
  * before is undefined. */
 spade_status spade_cuda_results_take(spade_cuda_device *cuda, void *problems, size_t size, int n,
                                      spade_cuda_deliver_fn deliver, spade_result_kernel **records);
-/* The call with these problems has failed: they get nothing. */
-void spade_cuda_results_forget(spade_cuda_device *cuda, const void *problems, size_t bytes);
+/* A solver's call on n problems of `size` bytes each, in parts that the records hold; where it fails, its problems get
+ * nothing. */
+typedef spade_status (*spade_cuda_part_fn)(spade_cuda_device *cuda, void *problems, int n, void *user);
+spade_status spade_cuda_in_parts(spade_cuda_device *cuda, void *problems, size_t size, int n, spade_cuda_part_fn part,
+                                 void *user);
 /* Enqueue the copy of all to the host; when it has come, deliver; or give up what has not been delivered. */
 spade_status spade_cuda_results_send(spade_cuda_device *cuda);
 void spade_cuda_results_deliver(spade_cuda_device *cuda);

@@ -99,11 +99,13 @@ static void deliver(void *args, const spade_result_kernel *result)
     ((spade_exact_args *)args)->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
 }
 
-static spade_status run_part(filling *f, spade_exact_args *problems, int n)
+static spade_status run_part(spade_cuda_device *cuda, void *args, int n, void *user)
 {
+    filling *f = user;
+    spade_exact_args *problems = args;
     spade_result_kernel *results;
-    SPADE_TRY(spade_cuda_results_take(f->cuda, problems, sizeof *problems, n, deliver, &results));
-    SPADE_TRY(spade_cuda_zero(&f->cuda->base, results, (size_t)n * sizeof *results));
+    SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver, &results));
+    SPADE_TRY(spade_cuda_zero(&cuda->base, results, (size_t)n * sizeof *results));
     for (int i = 0; i < n; i++) {
         problems[i].status = SPADE_OK;
         SPADE_TRY(add_problem(f, &problems[i], &results[i].failed));
@@ -115,17 +117,11 @@ static spade_status run(spade_device *device, const row_kernel *kernel, spade_ex
                         void *workspace, size_t bytes)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    SPADE_TRY(spade_cuda_solve_open(cuda));
     filling *f = calloc(1, sizeof *f);
     if (!f) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of rows"); }
     *f = (filling){.cuda = cuda, .kernel = kernel, .workspace = workspace, .bytes = bytes};
-    spade_status status = SPADE_OK;
-    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
-        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        status = run_part(f, problems + first, count);
-    }
+    spade_status status = spade_cuda_in_parts(cuda, problems, sizeof *problems, n, run_part, f);
     free(f);
-    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
     return status;
 }
 

@@ -51,15 +51,27 @@ spade_status spade_cuda_results_take(spade_cuda_device *cuda, void *problems, si
     return SPADE_OK;
 }
 
-void spade_cuda_results_forget(spade_cuda_device *cuda, const void *problems, size_t bytes)
+/* Those of the call at hand are the last. */
+static void forget(spade_cuda_device *cuda, const char *problems, size_t bytes)
 {
     struct spade_cuda_results *r = cuda->results;
-    const char *first = problems;
-    while (r && r->count) { /* those of the call at hand are the last */
+    while (r && r->count) {
         const char *args = r->owners[r->count - 1].args;
-        if (args < first || args >= first + bytes) { return; }
+        if (args < problems || args >= problems + bytes) { return; }
         r->count--;
     }
+}
+
+spade_status spade_cuda_in_parts(spade_cuda_device *cuda, void *problems, size_t size, int n, spade_cuda_part_fn part,
+                                 void *user)
+{
+    spade_status status = spade_cuda_solve_open(cuda);
+    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
+        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
+        status = part(cuda, (char *)problems + (size_t)first * size, count, user);
+    }
+    if (status != SPADE_OK) { forget(cuda, problems, (size_t)n * size); }
+    return status;
 }
 
 spade_status spade_cuda_results_send(spade_cuda_device *cuda)

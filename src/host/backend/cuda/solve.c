@@ -90,8 +90,10 @@ static void deliver_condition(void *args, const spade_result_kernel *result)
     ((spade_condition_args *)args)->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
 }
 
-static spade_status condition_part(spade_cuda_device *cuda, spade_condition_args *problems, int n)
+static spade_status condition_part(spade_cuda_device *cuda, void *args, int n, void *user)
 {
+    spade_condition_args *problems = args;
+    (void)user;
     spade_result_kernel *results;
     SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_condition, &results));
     for (int first = 0; first < n; first += SPADE_SOLVE_BATCH) {
@@ -109,14 +111,7 @@ static spade_status condition_part(spade_cuda_device *cuda, spade_condition_args
 
 spade_status spade_cuda_condition(spade_device *device, spade_condition_args *problems, int n)
 {
-    spade_cuda_device *cuda = spade_cuda_of(device);
-    spade_status status = spade_cuda_solve_open(cuda);
-    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
-        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        status = condition_part(cuda, problems + first, count);
-    }
-    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
-    return status;
+    return spade_cuda_in_parts(spade_cuda_of(device), problems, sizeof *problems, n, condition_part, NULL);
 }
 
 /* ---- factors */
@@ -181,8 +176,10 @@ static void deliver_factor(void *args, const spade_result_kernel *result)
     ((spade_factor_args *)args)->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
 }
 
-static spade_status factor_part(spade_cuda_device *cuda, spade_factor_args *problems, int n)
+static spade_status factor_part(spade_cuda_device *cuda, void *args, int n, void *user)
 {
+    spade_factor_args *problems = args;
+    (void)user;
     spade_result_kernel *results;
     int large = 0;
     bool any = has_large(problems, n);
@@ -212,14 +209,8 @@ static spade_status check_size(const spade_cuda_device *cuda, const spade_factor
 spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems, int n)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    spade_status status = check_size(cuda, problems, n);
-    if (status == SPADE_OK) { status = spade_cuda_solve_open(cuda); }
-    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
-        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        status = factor_part(cuda, problems + first, count);
-    }
-    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
-    return status;
+    SPADE_TRY(check_size(cuda, problems, n));
+    return spade_cuda_in_parts(cuda, problems, sizeof *problems, n, factor_part, NULL);
 }
 
 /* ---- inverses: of the matrix turned around, then turned back */
@@ -276,8 +267,10 @@ static void deliver_quadratic(void *args, const spade_result_kernel *result)
     ((spade_quadratic_args *)args)->result = result->value;
 }
 
-static spade_status quadratic_part(spade_cuda_device *cuda, spade_quadratic_args *problems, int n)
+static spade_status quadratic_part(spade_cuda_device *cuda, void *args, int n, void *user)
 {
+    spade_quadratic_args *problems = args;
+    (void)user;
     spade_result_kernel *results;
     const double one = 1, zero = 0;
     SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_quadratic, &results));
@@ -293,12 +286,5 @@ static spade_status quadratic_part(spade_cuda_device *cuda, spade_quadratic_args
 
 spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n)
 {
-    spade_cuda_device *cuda = spade_cuda_of(device);
-    spade_status status = spade_cuda_solve_open(cuda);
-    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
-        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        status = quadratic_part(cuda, problems + first, count);
-    }
-    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
-    return status;
+    return spade_cuda_in_parts(spade_cuda_of(device), problems, sizeof *problems, n, quadratic_part, NULL);
 }

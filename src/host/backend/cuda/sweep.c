@@ -85,8 +85,11 @@ static void deliver(void *args, const spade_result_kernel *result)
     sweep->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
 }
 
-static spade_status run_part(spade_cuda_device *cuda, spade_sweep_args *problems, spade_sweep_kernel *kernels, int n)
+/* user: kernels [n] */
+static spade_status run_part(spade_cuda_device *cuda, void *args, int n, void *user)
 {
+    spade_sweep_args *problems = args;
+    spade_sweep_kernel *kernels = user;
     spade_result_kernel *results;
     int64_t panels = 0;
     SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver, &results));
@@ -106,15 +109,10 @@ static spade_status run_part(spade_cuda_device *cuda, spade_sweep_args *problems
 spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, int n)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    spade_status status = SPADE_OK;
-    SPADE_TRY(spade_cuda_solve_open(cuda));
-    spade_sweep_kernel *kernels = calloc((size_t)n + 1, sizeof *kernels);
+    size_t most = n < SPADE_CUDA_RESULTS ? (size_t)n : SPADE_CUDA_RESULTS; /* of a part */
+    spade_sweep_kernel *kernels = calloc(most + 1, sizeof *kernels);
     if (!kernels) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
-    for (int first = 0; first < n && status == SPADE_OK; first += SPADE_CUDA_RESULTS) {
-        int count = n - first < SPADE_CUDA_RESULTS ? n - first : SPADE_CUDA_RESULTS;
-        status = run_part(cuda, problems + first, kernels + first, count);
-    }
+    spade_status status = spade_cuda_in_parts(cuda, problems, sizeof *problems, n, run_part, kernels);
     free(kernels);
-    if (status != SPADE_OK) { spade_cuda_results_forget(cuda, problems, (size_t)n * sizeof *problems); }
     return status;
 }
