@@ -34,7 +34,7 @@ spade_status spade_charge(spade_context *context, size_t bytes, const char *what
                           "the memory budget of %s does not hold %s (%s more): it takes at least --memory %.0fM",
                           spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need), at_least);
     }
-    while (context->budget - context->used < bytes && spade_standby_give_back(context)) {}
+    while (context->used + bytes > context->budget && spade_standby_give_back(context)) {}
     spade_pool_make_room(context, bytes);
     context->used += bytes;
     spade_note_peak(context);

@@ -46,13 +46,13 @@ typedef struct spade_device_vector {
 
 typedef struct spade_parameters {
     spade_ready_item item;
-    int users;                    /* plans' weights and whoever else reads them */
-    uint64_t serial;              /* of their memory */
-    uint64_t bytes;               /* on the device */
-    spade_device_vector *weights; /* [layers]: [rows, columns] */
-    spade_device_vector *bias, *scale,
-        *shift;                     /* [nodes]; scale: of a normalisation, or Gemm's alpha [rows] where not 1 */
-    spade_device_vector *constants; /* [values] */
+    int users;                          /* plans' weights and whoever else reads them */
+    uint64_t serial;                    /* of their memory */
+    uint64_t bytes;                     /* on the device */
+    spade_device_vector *weights;       /* [layers]: [rows, columns] */
+    spade_device_vector *bias;          /* [nodes] */
+    spade_device_vector *scale, *shift; /* [nodes], of a normalisation; scale: or Gemm's alpha [rows] where not 1 */
+    spade_device_vector *constants;     /* [values] */
 } spade_parameters;
 
 spade_status spade_parameters_take(spade_context *context, const spade_graph *graph, spade_parameters **out);

@@ -86,10 +86,6 @@ spade_status spade_runner_scratch(spade_runner *runner, size_t bytes, const char
 void spade_runner_give(spade_runner *runner)
 {
     if (!runner) { return; }
-    if (runner->item.context != runner->item.graph->context) {
-        destroy(&runner->item);
-        return;
-    }
     spade_parameters *parameters = spade_weights_rest(runner->weights);
     spade_ready_give(&runner->item,
                      spade_plan_bytes(runner->plan) + spade_weights_bytes(runner->weights) + runner->scratch_bytes);

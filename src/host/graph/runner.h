@@ -7,9 +7,9 @@
 #ifndef SPADE_GRAPH_RUNNER_H
 #define SPADE_GRAPH_RUNNER_H
 
-#include "graph/repeat.h"
 #include "graph/overlay.h"
 #include "graph/ready.h"
+#include "graph/repeat.h"
 
 typedef struct spade_runner {
     spade_ready_item item;

@@ -129,7 +129,7 @@ static uint64_t hessians_bytes(const spade_hessians *hessians)
 static void destroy_item(spade_ready_item *item)
 {
     spade_hessians *hessians = (spade_hessians *)item; /* its first member */
-    spade_device *device = hessians->context->device;
+    spade_device *device = hessians->item.context->device;
     spade_repeat_clear(device, &hessians->repeat);
     for (int i = 0; i < hessians->count; i++) {
         spade_accumulator *a = &hessians->accumulators[i];
@@ -175,7 +175,6 @@ static spade_status create_hessians(spade_context *context, const spade_model *m
     if (!h) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: Hessians"); }
     h->item =
         (spade_ready_item){.kind = &hessians_kind, .graph = &model->graph, .context = context, .destroy = destroy_item};
-    h->context = context;
     h->precision = list->precision;
     h->accumulators = calloc((size_t)list->count + 1, sizeof *h->accumulators);
     if (!h->accumulators) {
@@ -408,7 +407,7 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
 
 spade_status spade_hessian_read(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
-    spade_device *device = hessians->context->device;
+    spade_device *device = hessians->item.context->device;
     const spade_accumulator *a = &hessians->accumulators[i], *source = &hessians->accumulators[a->source];
     return device->backend->hessian_read(device, &source->patches, source->h, group, a->tap, out);
 }
@@ -417,7 +416,7 @@ spade_status spade_hessian_read(const spade_hessians *hessians, int i, int64_t g
  * solver refuses. */
 static void read_upper(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
-    spade_context *context = hessians->context;
+    spade_context *context = hessians->item.context;
     const spade_backend *backend = context->device->backend;
     int64_t k = hessians->accumulators[i].columns;
     size_t bytes = (size_t)(k * k) * sizeof(double);
@@ -447,7 +446,7 @@ void spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, dou
 
 spade_status spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
-    spade_context *context = hessians->context;
+    spade_context *context = hessians->item.context;
     int64_t k = hessians->accumulators[i].columns;
     size_t bytes = (size_t)(k * k) * sizeof(double);
     double *h = NULL;

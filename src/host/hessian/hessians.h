@@ -27,7 +27,6 @@ typedef struct spade_accumulator {
 /* Kept for the next image (ready.h), where spade_hessians_give says so. */
 struct spade_hessians {
     spade_ready_item item;
-    spade_context *context;
     spade_precision precision;
     spade_accumulator *accumulators;
     int count;

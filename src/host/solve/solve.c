@@ -71,8 +71,8 @@ static void close_arena(spade_schedule *s)
 static size_t largest_arena(const spade_schedule *s, uint64_t limit)
 {
     size_t bytes, most = 0;
-    for (int first = 0; first < s->count; first += flight_size(s, first, limit, &bytes)) {
-        (void)flight_size(s, first, limit, &bytes);
+    for (int first = 0, n = 0; first < s->count; first += n) {
+        n = flight_size(s, first, limit, &bytes);
         most = bytes > most ? bytes : most;
     }
     return most;
