@@ -187,18 +187,22 @@ static spade_status create_hessians(spade_context *context, const spade_model *m
     return SPADE_OK;
 }
 
-/* Empty sums: of an earlier image, or new. */
+/* Of an earlier image, or new; not empty yet. */
 static spade_status open_hessians(spade_context *context, const spade_model *model, const layer_list *list,
                                   spade_hessians **out)
 {
     *out = (spade_hessians *)spade_ready_take(context, &model->graph, &hessians_kind, is_for, list);
-    if (!*out) { SPADE_TRY(create_hessians(context, model, list, out)); }
-    spade_hessians *h = *out;
+    return *out ? SPADE_OK : create_hessians(context, model, list, out);
+}
+
+/* Empty sums. */
+static spade_status clear_hessians(spade_device *device, spade_hessians *h)
+{
     h->forward_seconds = h->update_seconds = 0;
     for (int i = 0; i < h->count; i++) {
-        h->accumulators[i].row_count = 0;
-        if (!h->accumulators[i].h) { continue; }
-        SPADE_TRY(context->device->backend->zero(context->device, h->accumulators[i].h, h->accumulators[i].bytes));
+        spade_accumulator *a = &h->accumulators[i];
+        a->row_count = 0;
+        if (a->h) { SPADE_TRY(device->backend->zero(device, a->h, a->bytes)); }
     }
     return SPADE_OK;
 }
@@ -311,7 +315,9 @@ static spade_status repeat_micro_batch(pass *p)
 
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
 {
+    spade_device *device = p->context->device;
     double start = spade_stage_clock(p->context), augment = 0;
+    SPADE_TRY(clear_hessians(device, p->hessians));
     for (int64_t first = 0; first < n;) {
         p->running = n - first < spade_plan_batch(p->runner->plan) ? p->last_runner : p->runner;
         int64_t count = spade_plan_batch(p->running->plan);
@@ -327,7 +333,6 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
         first += count;
         spade_report_progress(p->context, "hessian", (double)first, (double)n);
     }
-    spade_device *device = p->context->device;
     double waiting = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
         SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->runner->scratch));
