@@ -17,7 +17,7 @@ tests=(ops_test_{ops,backend,shapes,chains,augment_devices,interpret_devices,pic
     unit_test_{hessian,solve,exact,solve_device,ready,interpret}
     golden_test_{logits,augment,attributions,hessian,fast,fast_devices,exact,trace})
 
-scripts/setup.sh --packages-only libcmocka-dev xz-utils
+scripts/setup.sh --packages-only libcmocka-dev g++ xz-utils
 # Paths in the tests are relative to the folder they run in.
 cmake -S . -B build-gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON -DSPADE_CUDA=$cuda \
     -DSPADE_TEST_DATA=tests/golden/data -DSPADE_TEST_SOURCE=. -DSPADE_TEST_COMMAND=build/spade >/dev/null

@@ -392,6 +392,56 @@ static void test_repeated_work_is_recorded(void **state)
     close_fixture(f);
 }
 
+static spade_status refuse_begin(spade_device *device)
+{
+    counts.recorded++;
+    return spade_fail(device->context, SPADE_ERROR_INTERNAL, "no recordings today");
+}
+
+static spade_status refuse_end(spade_device *device, spade_recording **out)
+{
+    (void)counted->record_end(device, out);
+    counted->record_destroy(device, *out);
+    *out = NULL;
+    counts.recorded++;
+    return spade_fail(device->context, SPADE_ERROR_INTERNAL, "cannot be recorded");
+}
+
+/* What a library refuses to have recorded, at the beginning or at the end, is done directly, and not tried again. */
+static void test_refused_recordings(void **state)
+{
+    (void)state;
+    const answer expected = fresh_answer(0, 3);
+    for (int at_end = 0; at_end < 2; at_end++) {
+        fixture *f = open_fixture(0);
+        spade_device *device = f->context->device;
+        counted = device->backend;
+        spade_backend table = *counted;
+        if (!counted->record_begin) {
+            print_message("skipped: the device has no recordings\n");
+            close_fixture(f);
+            return;
+        }
+        if (at_end) {
+            table.record_end = refuse_end;
+        } else {
+            table.record_begin = refuse_begin;
+        }
+        device->backend = &table;
+        memset(&counts, 0, sizeof counts);
+        for (int round = 0; round < 4; round++) {
+            spade_trace *trace = find_trace(f, 0);
+            answer got = ask(f, trace, 3);
+            assert_memory_equal(&got, &expected, sizeof got);
+            assert_string_equal(spade_message(f->context), ""); /* nothing that the caller asked for has failed */
+            spade_trace_destroy(trace);
+        }
+        assert_int_equal(counts.recorded, 3); /* the micro-batch, the forward pass, the map: once each */
+        device->backend = counted;
+        close_fixture(f);
+    }
+}
+
 /* Within one image: micro-batches of whole size are one recording, the rest runs by itself, and rows that wait for
  * their update (fc has one a variant) are all there. */
 static void test_micro_batches_are_recorded(void **state)
@@ -654,6 +704,7 @@ int main(void)
         cmocka_unit_test(test_another_context),
         cmocka_unit_test(test_the_budget_comes_first),
         cmocka_unit_test(test_repeated_work_is_recorded),
+        cmocka_unit_test(test_refused_recordings),
         cmocka_unit_test(test_micro_batches_are_recorded),
         cmocka_unit_test(test_a_device_that_is_too_small),
         cmocka_unit_test(test_a_device_for_one_sample),
