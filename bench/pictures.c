@@ -17,7 +17,7 @@
 
 #include "support/support.h"
 
-enum { MOST_TOGETHER = 64 };
+enum { MAX_TOGETHER = 64 };
 
 typedef struct request {
     const char *model, *picture, *device;
@@ -54,7 +54,7 @@ static request parse(int argc, char **argv)
         default: usage();
         }
     }
-    if (argc - optind != 2 || r.together > MOST_TOGETHER) { usage(); }
+    if (argc - optind != 2 || r.together > MAX_TOGETHER) { usage(); }
     r.model = argv[optind];
     r.picture = argv[optind + 1];
     return r;
@@ -91,9 +91,9 @@ typedef struct bench {
     spade_trace_options options;
     int64_t size; /* numbers of an input */
     float *input, *map;
-    spade_picture pictures[MOST_TOGETHER];
-    spade_batch *batches[MOST_TOGETHER];
-    spade_trace *traces[MOST_TOGETHER];
+    spade_picture pictures[MAX_TOGETHER];
+    spade_batch *batches[MAX_TOGETHER];
+    spade_trace *traces[MAX_TOGETHER];
 } bench;
 
 static void open_pictures(bench *b)
@@ -113,14 +113,14 @@ static void open_pictures(bench *b)
 static double make_maps(bench *b)
 {
     const int64_t target = 0;
-    spade_interpret_options options;
+    spade_attribution_options options;
     double best = 0;
-    spade_interpret_options_init(&options, SPADE_SALIENCY);
+    spade_attribution_options_init(&options, SPADE_SALIENCY);
     for (int i = b->request->together - 1; i >= 0; i--) {
         bench_check(b->context, spade_preprocess_apply(b->context, &b->preprocess, &b->pictures[i], b->input, NULL));
         double start = bench_now();
         bench_check(b->context,
-                    spade_interpret(b->context, b->model, b->traces[i], &options, b->input, &target, 1, b->map, NULL));
+                    spade_attribute(b->context, b->model, b->traces[i], &options, b->input, &target, 1, b->map, NULL));
         double seconds = bench_now() - start;
         if (best == 0 || seconds < best) { best = seconds; }
     }

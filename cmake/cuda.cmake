@@ -2,8 +2,8 @@
 # (src/host/backend/cuda) and the stages below it.
 #   SPADE_CUDA = AUTO (where nvcc and cuDNN are found), ON (an error where they are not), OFF
 set(SPADE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
-file(GLOB SPADE_CUDA_HOST CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/backend/cuda/*.c)
-foreach(shared check lags patches space) # what all backends share
+file(GLOB_RECURSE SPADE_CUDA_HOST CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/backend/cuda/*.c)
+foreach(shared check autocorrelation filter hessian_desc partial_select tensor_iterator) # what all backends share
   list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/${shared}.c)
 endforeach()
 file(GLOB SPADE_CUDA_KERNELS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/*.cu)
@@ -30,7 +30,7 @@ if(NOT SPADE_CUDA STREQUAL "OFF")
     target_include_directories(spade_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${CUDNN_INCLUDE_DIR})
     target_compile_definitions(spade_cuda PRIVATE SPADE_VERSION="${PROJECT_VERSION}")
     # Kernels whose numbers are the CPU's, bit by bit: a * b + c rounds twice.
-    foreach(kernel augment interpret overlay resample)
+    foreach(kernel augment attribution heatmap resample)
       set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/${kernel}.cu PROPERTIES COMPILE_OPTIONS -fmad=false)
     endforeach()
     # A kernel that spills registers does not pass.

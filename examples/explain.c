@@ -61,10 +61,10 @@ int main(int argc, char **argv)
         goto fail;
 
     /* The same method on both: [0] the dense network, [1] the trace. */
-    spade_interpret_options saliency;
-    spade_interpret_options_init(&saliency, SPADE_SALIENCY);
-    if (spade_interpret(context, model, NULL, &saliency, input, &top, 1, maps, NULL) ||
-        spade_interpret(context, model, trace, &saliency, input, &top, 1, maps + size, NULL) ||
+    spade_attribution_options saliency;
+    spade_attribution_options_init(&saliency, SPADE_SALIENCY);
+    if (spade_attribute(context, model, NULL, &saliency, input, &top, 1, maps, NULL) ||
+        spade_attribute(context, model, trace, &saliency, input, &top, 1, maps + size, NULL) ||
         spade_array_save(context, "maps.npy", maps, 4, (int64_t[]){2, channels, height, width}))
         goto fail;
     printf("class %lld with logit %.3f; maps.npy holds the dense map and the trace's\n", (long long)top, logits[top]);

@@ -21,19 +21,28 @@ need() {
 
 sources() { find include src tests examples bench -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' | sort; }
 
-# Which folders of src/host the files of one folder may include. Stages see the stages before them in the data flow.
+# What the files of one folder of src/host may include, beside the public headers: folders, or single headers. The order is
+# the data flow's; a folder sees nothing that stands behind it.
 allowed() {
-    local stages=(io graph augment hessian solve trace interpret metric) before="" stage
+    local device="base backend/backend.h"
     case $1 in
         base) echo "base" ;;
         backend) echo "base backend kernels/launch.h" ;; # kernels: the CUDA backend's, see below
-        job) echo "base backend/backend.h ${stages[*]} job" ;;
-        cli) echo "base backend/backend.h ${stages[*]} job cli" ;;
-        *)
-            for stage in "${stages[@]}"; do
-                before+=" $stage"
-                [ "$stage" != "$1" ] || { echo "base backend/backend.h$before"; return; }
-            done ;;
+        onnx | store) echo "base $1" ;;
+        picture) echo "$device picture" ;;
+        network) echo "$device network" ;;
+        import) echo "$device onnx network import" ;; # nothing behind it reads ONNX, but what writes it: trace
+        engine) echo "$device onnx/onnx.h network import/import.h engine" ;;
+        augment) echo "$device picture augment" ;;
+        hessian) echo "$device network engine augment hessian" ;;
+        solve) echo "$device backend/partial_select.h solve" ;;
+        trace) echo "$device onnx store network engine augment hessian solve trace" ;;
+        attribution) echo "$device network engine attribution" ;;
+        metric) echo "base metric" ;;
+        config) echo "base config" ;;
+        report) echo "base config picture metric attribution report workload" ;;
+        workload) echo "$device network engine picture store config report workload" ;;
+        cli) echo "base config workload cli" ;;
     esac
 }
 

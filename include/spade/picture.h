@@ -72,7 +72,7 @@ SPADE_API void spade_map_reduce(const float *map, int64_t channels, int64_t heig
  * diverging, zero transparent). `scale` is the map value at full colour; use the same for dense and trace. out: RGB [f
  * * height, f * width], f the least whole factor that makes the shorter side 256 pixels or more.
  */
-SPADE_API spade_status spade_overlay(spade_context *context, const spade_picture *picture, const float *reduced,
+SPADE_API spade_status spade_heatmap(spade_context *context, const spade_picture *picture, const float *reduced,
                                      double scale, bool is_signed, spade_picture *out);
 /* The value at `percentile` (0-100) of abs(reduced): a robust scale. */
 SPADE_API double spade_map_percentile(const float *reduced, int64_t n, double percentile);

@@ -10,7 +10,7 @@
 #include "spade/augment.h"
 #include "spade/context.h"
 #include "spade/hessian.h"
-#include "spade/interpret.h"
+#include "spade/attribution.h"
 #include "spade/metric.h"
 #include "spade/model.h"
 #include "spade/picture.h"

@@ -89,7 +89,7 @@ __device__ Index index_of(const place<Index> &p, Index channels, Index height, I
 }
 
 template <typename Index, typename Element>
-__global__ void stage(spade_staged_kernel k, int64_t n, const float *x, Element *out)
+__global__ void stage(spade_padded_kernel k, int64_t n, const float *x, Element *out)
 {
     SPADE_EACH(i, n)
     {
@@ -106,7 +106,7 @@ __global__ void stage(spade_staged_kernel k, int64_t n, const float *x, Element 
 }
 
 template <typename Index, typename Element>
-__global__ void unstage(spade_staged_kernel k, int64_t n, const Element *x, const float *bias, bool relu, float *y)
+__global__ void unstage(spade_padded_kernel k, int64_t n, const Element *x, const float *bias, bool relu, float *y)
 {
     SPADE_EACH(i, n)
     {
@@ -141,7 +141,7 @@ bool fits_32(int64_t n)
 }
 
 template <typename Element>
-int launch_stage(spade_stream stream, const spade_staged_kernel &k, int64_t n, const float *x, Element *out)
+int launch_stage(spade_stream stream, const spade_padded_kernel &k, int64_t n, const float *x, Element *out)
 {
     if (fits_32(n)) {
         return SPADE_LAUNCH_APART((stage<uint32_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x, out);
@@ -150,7 +150,7 @@ int launch_stage(spade_stream stream, const spade_staged_kernel &k, int64_t n, c
 }
 
 template <typename Element>
-int launch_unstage(spade_stream stream, const spade_staged_kernel &k, int64_t n, const Element *x, const float *bias,
+int launch_unstage(spade_stream stream, const spade_padded_kernel &k, int64_t n, const Element *x, const float *bias,
                    bool relu, float *y)
 {
     if (fits_32(k.batch * k.channels * k.full_height * k.full_width)) {
@@ -175,14 +175,14 @@ int launch_pack(spade_stream stream, const spade_packing_kernel &k, int64_t n, c
 
 } // namespace
 
-int spade_launch_stage(spade_stream stream, spade_staged_kernel k, const float *x, void *staged)
+int spade_launch_stage(spade_stream stream, spade_padded_kernel k, const float *x, void *staged)
 {
     int64_t n = k.batch * k.channels * k.full_height * k.full_width;
     if (k.half) { return launch_stage(stream, k, n, x, static_cast<uint16_t *>(staged)); }
     return launch_stage(stream, k, n, x, static_cast<float *>(staged));
 }
 
-int spade_launch_unstage(spade_stream stream, spade_staged_kernel k, const void *staged, const float *bias, bool relu,
+int spade_launch_unstage(spade_stream stream, spade_padded_kernel k, const void *staged, const float *bias, bool relu,
                          float *y)
 {
     int64_t n = k.batch * k.channels * k.height * k.width;

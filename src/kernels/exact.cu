@@ -1,5 +1,5 @@
 /*
- * exact.cu - exact OBC: the order in which a row loses its groups. backend/cpu/exact_row.c has the method: a pivoted
+ * exact.cu - exact OBC: the order in which a row loses its groups. backend/cpu/solver/exact_row.c has the method: a pivoted
  * block Cholesky factorisation of the shared inverse A = H^-1, whose pivots the row's weights choose; left-looking
  * within a panel of DEPTH columns, one product of half the matrix after it.
  *

@@ -12,10 +12,10 @@ namespace
 typedef spade_block_scratch<double, SPADE_THREADS> scratch;
 
 /* One block a problem; threads stride over the diagonal. */
-__global__ void condition(const __grid_constant__ spade_condition_batch batch)
+__global__ void condition(const __grid_constant__ spade_damp_batch batch)
 {
     __shared__ scratch shared;
-    const spade_condition_kernel &p = batch.problems[blockIdx.x];
+    const spade_damp_kernel &p = batch.problems[blockIdx.x];
     double trace = 0;
     for (int64_t d = threadIdx.x; d < p.k; d += blockDim.x) {
         double diagonal = p.hessian[d * (p.k + 1)];
@@ -125,7 +125,7 @@ __global__ void dot(int64_t n, const double *a, const double *b, double *out)
 
 } // namespace
 
-int spade_launch_condition(spade_stream stream, const spade_condition_batch *batch)
+int spade_launch_damp(spade_stream stream, const spade_damp_batch *batch)
 {
     return SPADE_LAUNCH(condition, (unsigned)batch->n, SPADE_THREADS, 0, stream, *batch);
 }

@@ -1,4 +1,4 @@
-/* filter.cuh - base/filter.c's antialiased bilinear filter, computed where it is used. */
+/* filter.cuh - backend/filter.c's antialiased bilinear filter, computed where it is used. */
 #ifndef SPADE_FILTER_CUH
 #define SPADE_FILTER_CUH
 

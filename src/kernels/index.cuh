@@ -18,7 +18,7 @@ __device__ __forceinline__ int64_t spade_divide(int64_t index, int64_t by, int64
 }
 
 /* Where element `index` of a space lies in its operands number `first` and `second`. */
-__device__ __forceinline__ void spade_locate(const spade_space_kernel &space, int64_t index, int first,
+__device__ __forceinline__ void spade_locate(const spade_tensor_iterator_kernel &space, int64_t index, int first,
                                              int64_t *at_first, int second, int64_t *at_second)
 {
     *at_first = *at_second = 0;

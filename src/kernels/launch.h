@@ -16,30 +16,30 @@ extern "C" {
 
 typedef struct CUstream_st *spade_stream; /* cudaStream_t */
 
-enum { SPADE_KERNEL_RANK = 8 /* most axes of a tensor */, SPADE_KERNEL_STAGES = 6 /* most stages of a chain */ };
+enum { SPADE_KERNEL_RANK = 8 /* most axes of a tensor */, SPADE_KERNEL_STEPS = 6 /* most steps of a chain */ };
 
 /* ---- chain.cu */
-/* The functions of backend.h's spade_function and the kinds of its spade_chain_kind, by the same numbers. */
+/* The functions of backend.h's spade_function and the kinds of its spade_pointwise_kind, by the same numbers. */
 typedef struct spade_function_kernel {
     int function;
     float alpha, beta;
 } spade_function_kernel;
-typedef struct spade_stage_kernel {
+typedef struct spade_pointwise_step_kernel {
     int kind;
     spade_function_kernel f;
-    const float *operand; /* NULL: the stage has none */
-} spade_stage_kernel;
-/* Axes of y from the slowest to the fastest; the strides along each of x (0) and of the operand of stage s (1 + s), 0
+    const float *operand; /* NULL: the step has none */
+} spade_pointwise_step_kernel;
+/* Axes of y from the slowest to the fastest; the strides along each of x (0) and of the operand of step s (1 + s), 0
  * where it is repeated. */
-typedef struct spade_chain_kernel {
+typedef struct spade_pointwise_kernel {
     int count, rank;
     int64_t dims[SPADE_KERNEL_RANK];
-    int64_t strides[SPADE_KERNEL_RANK][1 + SPADE_KERNEL_STAGES];
+    int64_t strides[SPADE_KERNEL_RANK][1 + SPADE_KERNEL_STEPS];
     const float *x;
-    spade_stage_kernel stages[SPADE_KERNEL_STAGES];
-} spade_chain_kernel;
-/* y = the stages of a chain (host), one after another, on x. y may be x or an operand that lies as y does. */
-int spade_launch_chain(spade_stream stream, const spade_chain_kernel *chain, float *y);
+    spade_pointwise_step_kernel steps[SPADE_KERNEL_STEPS];
+} spade_pointwise_kernel;
+/* y = the steps of a chain (host), one after another, on x. y may be x or an operand that lies as y does. */
+int spade_launch_pointwise(spade_stream stream, const spade_pointwise_kernel *chain, float *y);
 
 /* ---- elementwise.cu */
 /* y [rows, columns] = x * scale of the row. */
@@ -54,15 +54,15 @@ int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float 
 
 /* ---- axes: reduce.cu, index.cuh */
 /* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is repeated); rank >= 1. */
-typedef struct spade_space_kernel {
+typedef struct spade_tensor_iterator_kernel {
     int rank;
     int64_t dims[SPADE_KERNEL_RANK];
     int64_t strides[2][SPADE_KERNEL_RANK];
-} spade_space_kernel;
+} spade_tensor_iterator_kernel;
 
 /* y = (sum over `summed` of a) / divisor; operands: 0 a, 1 y. Terms are cut into `pieces` of `piece` each. */
 typedef struct spade_reduction_kernel {
-    spade_space_kernel kept, summed;
+    spade_tensor_iterator_kernel kept, summed;
     int64_t outputs, terms; /* elements of both spaces */
     int64_t piece, pieces;  /* pieces: 1 to 65535 */
     double divisor;
@@ -142,15 +142,15 @@ int spade_launch_resample(spade_stream stream, const spade_resample_kernel *kern
                           void *workspace, uint8_t *rgb, float *normalised);
 int spade_launch_picture_floats(spade_stream stream, int64_t n, const uint8_t *picture, float *out);
 
-/* ---- overlay.cu: see backend.h's spade_overlay_args */
-typedef struct spade_overlay_kernel {
+/* ---- overlay.cu: see backend.h's spade_heatmap_args */
+typedef struct spade_heatmap_kernel {
     int64_t height, width, factor;
     double scale;
     bool is_signed;
     int levels;
     double map_spline[2], picture_spline[2]; /* b, c */
-} spade_overlay_kernel;
-int spade_launch_overlay(spade_stream stream, const spade_overlay_kernel *kernel /* host */, const uint8_t *picture,
+} spade_heatmap_kernel;
+int spade_launch_heatmap(spade_stream stream, const spade_heatmap_kernel *kernel /* host */, const uint8_t *picture,
                          const float *map, const float *tables, uint8_t *rgb);
 
 /* ---- interpret.cu: see backend.h's operations on maps */
@@ -183,15 +183,15 @@ int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum
  * A tensor [batch, channels, height, width] of floats beside a staged one [batch, channels, full_height, full_width]
  * in which it lies from (top, left) on; each row-major or channels-last, the staged one of floats or of bfloat16.
  */
-typedef struct spade_staged_kernel {
+typedef struct spade_padded_kernel {
     int64_t batch, channels, height, width;
     int64_t top, left, full_height, full_width;
     bool last, staged_last, half;
-} spade_staged_kernel;
+} spade_padded_kernel;
 /* The whole staged tensor: x, zeros around it. */
-int spade_launch_stage(spade_stream stream, spade_staged_kernel k, const float *x, void *staged);
+int spade_launch_stage(spade_stream stream, spade_padded_kernel k, const float *x, void *staged);
 /* y = x's part of the staged tensor + bias[channel], then relu; bias may be NULL. */
-int spade_launch_unstage(spade_stream stream, spade_staged_kernel k, const void *staged, const float *bias, bool relu,
+int spade_launch_unstage(spade_stream stream, spade_padded_kernel k, const void *staged, const float *bias, bool relu,
                          float *y);
 /* Weights [rows, inputs, taps] times scale [rows] (may be NULL), packed in that order or as [rows, taps, inputs]. */
 typedef struct spade_packing_kernel {
@@ -201,7 +201,7 @@ typedef struct spade_packing_kernel {
 int spade_launch_convolution_pack(spade_stream stream, spade_packing_kernel k, const float *weights, const float *scale,
                                   void *packed);
 
-/* ---- patches.cu: Hessians of unfolded patches (backend/cuda/hessian_unfold.c) */
+/* ---- patches.cu: Hessians of unfolded patches (backend/cuda/hessian/unfold.c) */
 /* Where the patches of a tensor lie; strides in numbers. Linear layers: 1x1 images, a 1x1 kernel. */
 typedef struct spade_patch_kernel {
     const float *x;
@@ -221,9 +221,9 @@ int spade_launch_add_products(spade_stream stream, int64_t groups, int64_t k, in
 int spade_launch_read_unfolded(spade_stream stream, int64_t k, int channels, int first, int taps, const double *h,
                                double *out);
 
-/* ---- lags.cu, sums.cu: Hessians from lags; backend/lags.h says what these are. */
+/* ---- lags.cu, sums.cu: Hessians from lags; backend/autocorrelation.h says what these are. */
 enum { SPADE_KERNEL_LAG_PARTS = 29, SPADE_KERNEL_LAG_CELLS = 30, SPADE_KERNEL_EDGES = 4 };
-/* One axis of backend/lags.h's geometry; where its parts lie; their first lag [parts + 1]. */
+/* One axis of backend/autocorrelation.h's geometry; where its parts lie; their first lag [parts + 1]. */
 typedef struct spade_lag_axis_kernel {
     int size, kernel, pad, output, cut[2], parts, cells;
     int start[SPADE_KERNEL_LAG_PARTS], extent[SPADE_KERNEL_LAG_PARTS], first_lag[SPADE_KERNEL_LAG_PARTS + 1];
@@ -233,11 +233,11 @@ typedef struct spade_lag_axis_kernel {
  * An accumulator of lags: float64 [group][lag][pair c <= d of its channels], then the cells [cell][channel of all
  * groups].
  */
-typedef struct spade_lags_kernel {
+typedef struct spade_autocorrelation_kernel {
     int groups, channels; /* of a group */
     int64_t count;        /* lags of all parts */
     spade_lag_axis_kernel axis[2];
-} spade_lags_kernel;
+} spade_autocorrelation_kernel;
 /* Transforms of length `length` of images of `size`, for lags |D_a| < reach[a]. Half of the lags: (0, 0) and those
  * behind it in the order of a part; the others are their mirror images. */
 typedef struct spade_spectral_kernel {
@@ -254,8 +254,8 @@ int spade_launch_spectral_tables(spade_stream stream, spade_spectral_kernel tran
  * The lags of the whole image from their folded halves: cosine, sine [half lags][groups][C, C], where the sine is that
  * of real part times imaginary part and minus its transpose is still to be added.
  */
-int spade_launch_add_spectral(spade_stream stream, const spade_lags_kernel *lags, bool fp64, const void *cosine,
-                              const void *sine, double alpha, double *accumulator);
+int spade_launch_add_spectral(spade_stream stream, const spade_autocorrelation_kernel *lags, bool fp64,
+                              const void *cosine, const void *sine, double alpha, double *accumulator);
 /* Parts of the image that have one size. */
 typedef struct spade_edges_kernel {
     int parts, size[2], reach[2];
@@ -265,14 +265,14 @@ typedef struct spade_edges_kernel {
 } spade_edges_kernel;
 /* x [images, H, W, all channels] -> out [part][group][chunks * chunk images][size0][size1][half lags][C]: each pixel
  * and the pixels at its lags, zero outside the part and behind the last image. */
-int spade_launch_gather_edges(spade_stream stream, const spade_lags_kernel *lags, spade_edges_kernel edges, bool fp64,
-                              const float *x, void *out);
+int spade_launch_gather_edges(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_edges_kernel edges,
+                              bool fp64, const float *x, void *out);
 /* products [part][group][chunk][C][half lags][C], chunks in their order. */
-int spade_launch_add_edges(spade_stream stream, const spade_lags_kernel *lags, spade_edges_kernel edges, bool fp64,
-                           const void *products, double alpha, double *accumulator);
+int spade_launch_add_edges(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_edges_kernel edges,
+                           bool fp64, const void *products, double alpha, double *accumulator);
 /* H of one group from the lags: out [k, k], upper triangle, columns (channel, tap); taps first .. first+taps-1 only. */
-int spade_launch_read_lags(spade_stream stream, const spade_lags_kernel *lags, const double *accumulator, int group,
-                           int first, int taps, double *out);
+int spade_launch_read_lags(spade_stream stream, const spade_autocorrelation_kernel *lags, const double *accumulator,
+                           int group, int first, int taps, double *out);
 int spade_launch_widen(spade_stream stream, int64_t n, const float *x, double *y);
 
 /* Sums over pixels of products of a channel with itself, float64. */
@@ -283,8 +283,10 @@ typedef enum spade_sums_kernel {
 } spade_sums_kernel;
 /* partial: scratch, `images` times spade_sums_entries() times all channels. lags: unused for taps. */
 int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_kernel patches,
-                      const spade_lags_kernel *lags, int images, double alpha, double *partial, double *accumulator);
-int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches, const spade_lags_kernel *lags);
+                      const spade_autocorrelation_kernel *lags, int images, double alpha, double *partial,
+                      double *accumulator);
+int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches,
+                           const spade_autocorrelation_kernel *lags);
 
 /* ---- factor.cu, sweep.cu, exact.cu: the solvers, float64. `failed`: 1 where a matrix is not positive definite or a
  * number is not finite, else 0. */
@@ -299,18 +301,18 @@ typedef struct spade_result_kernel {
 } spade_result_kernel;
 
 /* Dead inputs (H_dd = 0: 1, and marked), then damping of the diagonal of H [k, k]. */
-typedef struct spade_condition_kernel {
+typedef struct spade_damp_kernel {
     int64_t k;
     double damping;
     double *hessian;
     uint8_t *dead;
     int *failed;
-} spade_condition_kernel;
-typedef struct spade_condition_batch {
+} spade_damp_kernel;
+typedef struct spade_damp_batch {
     int n;
-    spade_condition_kernel problems[SPADE_SOLVE_BATCH];
-} spade_condition_batch;
-int spade_launch_condition(spade_stream stream, const spade_condition_batch *batch /* host */);
+    spade_damp_kernel problems[SPADE_SOLVE_BATCH];
+} spade_damp_batch;
+int spade_launch_damp(spade_stream stream, const spade_damp_batch *batch /* host */);
 /* a [n] from its end to its beginning. */
 int spade_launch_reverse(spade_stream stream, int64_t n, double *a);
 /* a [k, k]: below the diagonal what is above it. */

@@ -11,7 +11,7 @@
 namespace
 {
 
-enum { TILE = 32, LINES = 8, NARROW = 8, MOST_TILES = 65536 /* at once */ };
+enum { TILE = 32, LINES = 8, NARROW = 8, MAX_TILES = 65536 /* at once */ };
 
 __global__ void transpose(int64_t images, int64_t rows, int64_t columns, int64_t down, int64_t across, const float *x,
                           float *y)
@@ -68,6 +68,6 @@ int spade_launch_transpose(spade_stream stream, int64_t images, int64_t rows, in
                                   rows, columns, x, y);
     }
     int64_t down = (rows + TILE - 1) / TILE, across = (columns + TILE - 1) / TILE, tiles = images * down * across;
-    unsigned blocks = tiles < MOST_TILES ? (unsigned)tiles : (unsigned)MOST_TILES;
+    unsigned blocks = tiles < MAX_TILES ? (unsigned)tiles : (unsigned)MAX_TILES;
     return SPADE_LAUNCH(transpose, blocks, dim3(TILE, LINES), 0, stream, images, rows, columns, down, across, x, y);
 }

@@ -45,12 +45,12 @@ static __device__ __forceinline__ void spade_grid_sync()
 #endif
 
 /* Work on n items by threads that stride over all of them: enough blocks of SPADE_THREADS to fill a GPU, no more. */
-enum { SPADE_THREADS = 256, SPADE_MOST_BLOCKS = 8192 };
+enum { SPADE_THREADS = 256, SPADE_MAX_BLOCKS = 8192 };
 static inline unsigned spade_blocks(int64_t n)
 {
     int64_t blocks = (n + SPADE_THREADS - 1) / SPADE_THREADS;
     if (blocks < 1) { return 1; }
-    return blocks < SPADE_MOST_BLOCKS ? (unsigned)blocks : (unsigned)SPADE_MOST_BLOCKS;
+    return blocks < SPADE_MAX_BLOCKS ? (unsigned)blocks : (unsigned)SPADE_MAX_BLOCKS;
 }
 /* for (int64_t i = first item of this thread; i < n; i += all threads) */
 #define SPADE_EACH(i, n)                                                                                               \

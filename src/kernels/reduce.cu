@@ -20,7 +20,8 @@ __device__ float finish(const spade_reduction_kernel &r, double sum)
 }
 
 /* Terms number first, first + step, ... below end of the result whose terms begin at `a`. */
-__device__ double sum_terms(const spade_space_kernel &summed, const float *a, int64_t first, int64_t end, int64_t step)
+__device__ double sum_terms(const spade_tensor_iterator_kernel &summed, const float *a, int64_t first, int64_t end,
+                            int64_t step)
 {
     double sum = 0;
     if (summed.rank == 1) {

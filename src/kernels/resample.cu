@@ -1,7 +1,7 @@
 /*
  * resample.cu - 8-bit pictures: Pillow's antialiased bilinear resize of what a window of the result needs, bit by bit;
  * normalisation; floats of bytes. Compiled without contraction of a * b + c (cmake/cuda.cmake): the filters' weights
- * are base/filter.c's.
+ * are backend/filter.c's.
  *
  *   workspace: | weights of the window's columns, rows | picture's rows, resized along themselves |
  *

@@ -119,7 +119,7 @@ bool by_warps(const spade_lines_kernel &l)
 unsigned warp_blocks(const spade_lines_kernel &l)
 {
     int64_t blocks = (l.count + WARPS - 1) / WARPS;
-    return blocks < SPADE_MOST_BLOCKS ? (unsigned)blocks : (unsigned)SPADE_MOST_BLOCKS;
+    return blocks < SPADE_MAX_BLOCKS ? (unsigned)blocks : (unsigned)SPADE_MAX_BLOCKS;
 }
 
 } // namespace

@@ -19,7 +19,7 @@ enum { CHANNELS = 32, SLICES = 8 };
 struct problem {
     spade_sums_kernel sums;
     spade_patch_kernel patches;
-    spade_lags_kernel lags;
+    spade_autocorrelation_kernel lags;
     int images, entries;
     int first; /* entries before it are another kernel's */
 };
@@ -272,7 +272,8 @@ __global__ void add_partials(const __grid_constant__ problem p, double alpha, co
 
 } // namespace
 
-int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches, const spade_lags_kernel *lags)
+int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches,
+                           const spade_autocorrelation_kernel *lags)
 {
     int taps = patches->kernel[0] * patches->kernel[1];
     switch (sums) {
@@ -307,7 +308,8 @@ static int launch_common(spade_stream stream, const problem &p, dim3 grid, doubl
 }
 
 int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_kernel patches,
-                      const spade_lags_kernel *lags, int images, double alpha, double *partial, double *accumulator)
+                      const spade_autocorrelation_kernel *lags, int images, double alpha, double *partial,
+                      double *accumulator)
 {
     problem p = {sums, patches, {}, images, (int)spade_sums_entries(sums, &patches, lags), 0};
     if (lags) { p.lags = *lags; }

@@ -1,5 +1,5 @@
 /*
- * sweep.cu - the fast solver's sweep. backend/cpu/sweep.c has the identities: with H = V V^T, W the weights, Q the
+ * sweep.cu - the fast solver's sweep. backend/cpu/solver/sweep.c has the identities: with H = V V^T, W the weights, Q the
  * result and D = W - Q, the columns of a block B have, before any of them is pruned, the values W_B + (D_A V_AB)
  * V_BB^-1, A the columns left of B, and errors scale with V_jj.
  *

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "command.h"
+#include "support/command.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"

@@ -8,9 +8,9 @@
 #include <math.h>
 #include <sys/stat.h>
 
-#include "budget.h"
-#include "command.h"
-#include "helper_cases.h"
+#include "support/budget.h"
+#include "support/command.h"
+#include "support/cases.h"
 
 /* What the backend said while a context was open. */
 typedef struct journal {

@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "backend/check.h"
-#include "backend/cuda/dnn.h"
-#include "helper_cases.h"
+#include "backend/cuda/dnn/dnn.h"
+#include "support/cases.h"
 
 /* ---- the described device */
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "device.h"
+#include "support/device.h"
 #include "spade/spade.h"
 
 static const char *const golden_networks[] = {"resnet", "mobilenet"};

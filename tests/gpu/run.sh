@@ -49,7 +49,7 @@ for test in build/tests/*; do check "$(basename "$test")" "$test"; done
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 if [ -n "$sanitizer" ] && "$sanitizer" --error-exitcode 9 build/spade devices >/dev/null 2>&1; then
-    SPADE_TEST_CASES=4 check sanitizer "$sanitizer" --error-exitcode 9 build/tests/ops_test_ops
+    SPADE_TEST_CASES=4 check sanitizer "$sanitizer" --error-exitcode 9 build/tests/ops_test_ops_devices
 else
     echo "compute-sanitizer does not run here: skipped" | tee -a "$summary"
 fi

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/onnx.h"
-#include "onnx/helper_wire.h"
+#include "onnx/onnx.h"
+#include "support/wire.h"
 
 static int setup(void **state)
 {

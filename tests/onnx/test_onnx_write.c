@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "io/onnx.h"
-#include "onnx/helper_wire.h"
+#include "onnx/onnx.h"
+#include "support/wire.h"
 
 static int setup(void **state)
 {

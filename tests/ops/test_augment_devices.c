@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "augment/batch.h"
-#include "helper_device.h"
-#include "helper_random.h"
+#include "support/devices.h"
+#include "support/random.h"
 
 enum { VARIANTS = 53, ROUNDS = 8 };
 

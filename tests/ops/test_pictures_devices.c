@@ -11,12 +11,12 @@
 
 #include <cmocka.h>
 
-#include "base/filter.h"
-#include "helper_device.h"
-#include "helper_random.h"
+#include "backend/filter.h"
+#include "support/devices.h"
+#include "support/random.h"
 
 static const char *const devices[] = {"cpu", "cuda"};
-enum { DEVICES = sizeof devices / sizeof *devices, ROUNDS = 40, LEVELS = SPADE_OVERLAY_LEVELS };
+enum { DEVICES = sizeof devices / sizeof *devices, ROUNDS = 40, LEVELS = SPADE_HEATMAP_LEVELS };
 
 static uint8_t *draw_bytes(random_stream *random, int64_t n)
 {
@@ -188,7 +188,7 @@ static float enlarged(spade_spline s, int64_t factor, const float *line, int64_t
 }
 
 /* plane [height, width] -> a new one [height * factor, width * factor], in place of it */
-static float *enlarge(spade_spline s, const spade_overlay_args *a, float *plane)
+static float *enlarge(spade_spline s, const spade_heatmap_args *a, float *plane)
 {
     int64_t wide = a->width * a->factor, high = a->height * a->factor;
     if (a->factor == 1) { return plane; }
@@ -205,7 +205,7 @@ static float *enlarge(spade_spline s, const spade_overlay_args *a, float *plane)
     return out;
 }
 
-static void expected_overlay(const spade_overlay_args *a, const uint8_t *picture, const float *map, const float *tables,
+static void expected_overlay(const spade_heatmap_args *a, const uint8_t *picture, const float *map, const float *tables,
                              uint8_t *rgb)
 {
     int64_t pixels = a->height * a->width, large = pixels * a->factor * a->factor;
@@ -243,7 +243,7 @@ static void test_overlay(void **state)
         float tables[2 * LEVELS * 4];
         for (int i = 0; i < 2 * LEVELS * 4; i++) { tables[i] = (float)(0.6 * random_unit(&random)); }
         for (int round = 0; context && round < ROUNDS; round++) {
-            spade_overlay_args a = {.height = random_int(&random, 1, 24), .width = random_int(&random, 1, 24)};
+            spade_heatmap_args a = {.height = random_int(&random, 1, 24), .width = random_int(&random, 1, 24)};
             a.factor = random_int(&random, 1, 5);
             a.is_signed = round % 2;
             a.scale = round % 9 == 8 ? 0 : 0.2 + random_unit(&random);

@@ -1,5 +1,5 @@
 /* test_cli_robust.c - bad inputs to the command: one clear line, the right exit code, never a crash. */
-#include "command.h"
+#include "support/command.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"

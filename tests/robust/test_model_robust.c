@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
-#include "onnx/helper_graph.h"
+#include "support/model.h"
 #include "spade/model.h"
 
 static spade_context *make_context(void)
@@ -42,25 +42,25 @@ static void refuse_model(wire model, spade_status expected, ...)
     spade_context_destroy(context);
 }
 
-#define REFUSE(graph, ...) refuse_model(model_of(graph), __VA_ARGS__, NULL)
+#define REFUSE(network, ...) refuse_model(model_of(network), __VA_ARGS__, NULL)
 
 /* x [-1, 3, 8, 8] -> Conv [4, 3, 3, 3] -> c -> GlobalAveragePool -> p -> Flatten -> y: without the convolution's own
  * node. */
-static wire network(void)
+static wire graph(void)
 {
     const int64_t weight[4] = {4, 3, 3, 3};
-    wire graph = graph_of(3, 8, 8, 4);
-    put_tensor(&graph, tensor_random("w", 4, weight, 1));
-    put_node(&graph, node_of("pool", "GlobalAveragePool", "c", "p"));
-    put_node(&graph, node_of("flat", "Flatten", "p", "y"));
-    return graph;
+    wire network = graph_of(3, 8, 8, 4);
+    put_tensor(&network, tensor_random("w", 4, weight, 1));
+    put_node(&network, node_of("pool", "GlobalAveragePool", "c", "p"));
+    put_node(&network, node_of("flat", "Flatten", "p", "y"));
+    return network;
 }
 
 static wire network_with(wire conv)
 {
-    wire graph = network();
-    put_node(&graph, conv);
-    return graph;
+    wire network = graph();
+    put_node(&network, conv);
+    return network;
 }
 
 static void test_accepts(void **state)
@@ -83,29 +83,29 @@ static void test_accepts(void **state)
 static void test_graph_structure(void **state)
 {
     (void)state;
-    wire graph = graph_of(3, 8, 8, 4);
-    put_node(&graph, node_of("first", "Add", "x b", "a"));
-    put_node(&graph, node_of("second", "Relu", "a", "b"));
-    put_node(&graph, node_of("third", "Flatten", "b", "y"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "cycle", "\"first\"");
+    wire network = graph_of(3, 8, 8, 4);
+    put_node(&network, node_of("first", "Add", "x b", "a"));
+    put_node(&network, node_of("second", "Relu", "a", "b"));
+    put_node(&network, node_of("third", "Flatten", "b", "y"));
+    REFUSE(network, SPADE_ERROR_INPUT, "cycle", "\"first\"");
 
-    graph = graph_of(3, 8, 8, 4);
-    put_node(&graph, node_of("self", "Relu", "y", "y"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "cycle", "\"self\"");
+    network = graph_of(3, 8, 8, 4);
+    put_node(&network, node_of("self", "Relu", "y", "y"));
+    REFUSE(network, SPADE_ERROR_INPUT, "cycle", "\"self\"");
 
     REFUSE(network_with(node_of("conv", "Conv", "x absent", "c")), SPADE_ERROR_INPUT, "\"conv\"", "\"absent\"");
-    REFUSE(network(), SPADE_ERROR_INPUT, "\"pool\"", "\"c\"");
+    REFUSE(graph(), SPADE_ERROR_INPUT, "\"pool\"", "\"c\"");
 
-    graph = network_with(node_of("conv", "Conv", "x w", "c"));
-    put_node(&graph, node_of("again", "Relu", "x", "c"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"c\"", "twice");
-    graph = network_with(node_of("conv", "Conv", "x w", "c"));
-    put_node(&graph, node_of("again", "Relu", "x", "w"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"w\"", "twice");
+    network = network_with(node_of("conv", "Conv", "x w", "c"));
+    put_node(&network, node_of("again", "Relu", "x", "c"));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"c\"", "twice");
+    network = network_with(node_of("conv", "Conv", "x w", "c"));
+    put_node(&network, node_of("again", "Relu", "x", "w"));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"w\"", "twice");
 
-    graph = graph_of(3, 8, 8, 4);
-    put_node(&graph, node_of("other", "Relu", "x", "z"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"y\"");
+    network = graph_of(3, 8, 8, 4);
+    put_node(&network, node_of("other", "Relu", "x", "z"));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"y\"");
 }
 
 static void test_operators(void **state)
@@ -116,16 +116,16 @@ static void test_operators(void **state)
     wire node = node_of("foreign", "Conv", "x w", "c");
     wire_text(&node, 7, "com.example");
     REFUSE(network_with(node), SPADE_ERROR_UNSUPPORTED, "com.example.Conv", "\"foreign\"");
-    wire graph = network_with(node_of("conv", "Conv", "x w", "c"));
+    wire network = network_with(node_of("conv", "Conv", "x w", "c"));
     const int64_t dims[4] = {-1, 3, 8, 8};
-    wire_message(&graph, 11, value_of("x2", 4, dims));
-    REFUSE(graph, SPADE_ERROR_UNSUPPORTED, "one input", "\"x2\"");
-    graph = network_with(node_of("conv", "Conv", "x w", "c"));
-    wire_message(&graph, 12, value_of("c", 4, dims));
-    REFUSE(graph, SPADE_ERROR_UNSUPPORTED, "2 outputs");
-    graph = graph_of(3, 8, 8, 4);
-    put_node(&graph, node_of("relu", "Relu", "x", "y"));
-    REFUSE(graph, SPADE_ERROR_UNSUPPORTED, "[batch, classes]", "\"y\"");
+    wire_message(&network, 11, value_of("x2", 4, dims));
+    REFUSE(network, SPADE_ERROR_UNSUPPORTED, "one input", "\"x2\"");
+    network = network_with(node_of("conv", "Conv", "x w", "c"));
+    wire_message(&network, 12, value_of("c", 4, dims));
+    REFUSE(network, SPADE_ERROR_UNSUPPORTED, "2 outputs");
+    network = graph_of(3, 8, 8, 4);
+    put_node(&network, node_of("relu", "Relu", "x", "y"));
+    REFUSE(network, SPADE_ERROR_UNSUPPORTED, "[batch, classes]", "\"y\"");
 }
 
 static void test_old_operators(void **state)
@@ -141,27 +141,27 @@ static void test_weights(void **state)
     (void)state;
     const int64_t dims[4] = {4, 3, 3, 3}, wide[4] = {4, 5, 3, 3}, line[3] = {4, 3, 3}, many[4] = {4, 1, 3, 3};
     const int64_t kernel[2] = {5, 5};
-    wire graph = graph_of(3, 8, 8, 4), tensor = tensor_head("h", 10, 4, dims);
+    wire network = graph_of(3, 8, 8, 4), tensor = tensor_head("h", 10, 4, dims);
     char halves[2 * 4 * 3 * 9] = {0};
     wire_bytes(&tensor, 9, halves, sizeof halves);
-    put_tensor(&graph, tensor);
-    put_node(&graph, node_of("conv", "Conv", "x h", "c"));
-    put_node(&graph, node_of("pool", "GlobalAveragePool", "c", "p"));
-    put_node(&graph, node_of("flat", "Flatten", "p", "y"));
-    REFUSE(graph, SPADE_ERROR_UNSUPPORTED, "\"conv\"", "\"h\"", "float16");
+    put_tensor(&network, tensor);
+    put_node(&network, node_of("conv", "Conv", "x h", "c"));
+    put_node(&network, node_of("pool", "GlobalAveragePool", "c", "p"));
+    put_node(&network, node_of("flat", "Flatten", "p", "y"));
+    REFUSE(network, SPADE_ERROR_UNSUPPORTED, "\"conv\"", "\"h\"", "float16");
 
-    graph = network_with(node_of("conv", "Conv", "x wide", "c"));
-    put_tensor(&graph, tensor_random("wide", 4, wide, 1));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"conv\"", "5 channels", "3 channels");
-    graph = network_with(node_of("conv", "Conv", "x line", "c"));
-    put_tensor(&graph, tensor_random("line", 3, line, 1));
-    REFUSE(graph, SPADE_ERROR_UNSUPPORTED, "\"conv\"", "two dimensions");
-    graph = network_with(with_int(node_of("conv", "Conv", "x many", "c"), "group", 3));
-    put_tensor(&graph, tensor_random("many", 4, many, 1));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"conv\"", "3 groups");
-    graph = network_with(node_of("conv", "Conv", "x w bias", "c"));
-    put_tensor(&graph, tensor_random("bias", 1, wide + 1, 1));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"conv\"", "5 elements instead of 4");
+    network = network_with(node_of("conv", "Conv", "x wide", "c"));
+    put_tensor(&network, tensor_random("wide", 4, wide, 1));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"conv\"", "5 channels", "3 channels");
+    network = network_with(node_of("conv", "Conv", "x line", "c"));
+    put_tensor(&network, tensor_random("line", 3, line, 1));
+    REFUSE(network, SPADE_ERROR_UNSUPPORTED, "\"conv\"", "two dimensions");
+    network = network_with(with_int(node_of("conv", "Conv", "x many", "c"), "group", 3));
+    put_tensor(&network, tensor_random("many", 4, many, 1));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"conv\"", "3 groups");
+    network = network_with(node_of("conv", "Conv", "x w bias", "c"));
+    put_tensor(&network, tensor_random("bias", 1, wide + 1, 1));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"conv\"", "5 elements instead of 4");
     REFUSE(network_with(with_ints(node_of("conv", "Conv", "x w", "c"), "kernel_shape", 2, kernel)), SPADE_ERROR_INPUT,
            "kernel_shape");
 }
@@ -191,15 +191,15 @@ static void test_attributes(void **state)
 static void test_sizes(void **state)
 {
     (void)state;
-    wire graph = graph_of(INT64_MAX / 2, INT64_MAX / 2, 8, 4);
-    put_node(&graph, node_of("flat", "Flatten", "x", "y"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"x\"", "limits");
-    graph = graph_of(3, 1 << 21, 1 << 20, 4);
-    put_node(&graph, node_of("flat", "Flatten", "x", "y"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"x\"", "limits");
-    graph = graph_of(3, -1, 8, 4);
-    put_node(&graph, node_of("flat", "Flatten", "x", "y"));
-    REFUSE(graph, SPADE_ERROR_INPUT, "height", "input size");
+    wire network = graph_of(INT64_MAX / 2, INT64_MAX / 2, 8, 4);
+    put_node(&network, node_of("flat", "Flatten", "x", "y"));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"x\"", "limits");
+    network = graph_of(3, 1 << 21, 1 << 20, 4);
+    put_node(&network, node_of("flat", "Flatten", "x", "y"));
+    REFUSE(network, SPADE_ERROR_INPUT, "\"x\"", "limits");
+    network = graph_of(3, -1, 8, 4);
+    put_node(&network, node_of("flat", "Flatten", "x", "y"));
+    REFUSE(network, SPADE_ERROR_INPUT, "height", "input size");
 
     /* padding that makes a result beyond the limit of a small input */
     const int64_t pads[4] = {1 << 20, 1 << 20, 1 << 20, 1 << 20};
@@ -209,10 +209,10 @@ static void test_sizes(void **state)
     const int64_t shapes[4][3] = {{-1, INT64_MAX, INT64_MAX}, {-1, -1, 4}, {0, 7, -1}, {8, 24, 1}};
     const spade_status expected[4] = {SPADE_ERROR_INPUT, SPADE_ERROR_INPUT, SPADE_ERROR_INPUT, SPADE_ERROR_UNSUPPORTED};
     for (int i = 0; i < 4; i++) {
-        graph = graph_of(3, 8, 8, 4);
-        put_tensor(&graph, tensor_int64("shape", 3, shapes[i]));
-        put_node(&graph, node_of("reshape", "Reshape", "x shape", "y"));
-        REFUSE(graph, expected[i], "\"reshape\"");
+        network = graph_of(3, 8, 8, 4);
+        put_tensor(&network, tensor_int64("shape", 3, shapes[i]));
+        put_node(&network, node_of("reshape", "Reshape", "x shape", "y"));
+        REFUSE(network, expected[i], "\"reshape\"");
     }
 }
 
@@ -229,26 +229,26 @@ static void test_operator_details(void **state)
                  {"Mul", "flat x", "fit"},          {"BatchNormalization", "flat w2 w2 w2 w2", "elements"},
                  {"MaxPool", "x", "kernel_shape"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        wire graph = graph_of(3, 8, 8, 4);
-        put_tensor(&graph, tensor_random("w2", 2, w2, 1));
-        put_node(&graph, node_of("f", "Flatten", "x", "flat"));
-        put_node(&graph, node_of("node", cases[i].op, cases[i].inputs, "y"));
+        wire network = graph_of(3, 8, 8, 4);
+        put_tensor(&network, tensor_random("w2", 2, w2, 1));
+        put_node(&network, node_of("f", "Flatten", "x", "flat"));
+        put_node(&network, node_of("node", cases[i].op, cases[i].inputs, "y"));
         spade_status status = strcmp(cases[i].word, "constant") == 0 || strcmp(cases[i].word, "constants") == 0 ||
                                       strcmp(cases[i].word, "fit") == 0
                                   ? SPADE_ERROR_UNSUPPORTED
                                   : SPADE_ERROR_INPUT;
-        REFUSE(graph, status, "\"node\"", cases[i].word);
+        REFUSE(network, status, "\"node\"", cases[i].word);
     }
     wire pool = with_ints(with_ints(node_of("pool", "MaxPool", "x", "y"), "kernel_shape", 2, kernel), "pads", 4, pads);
-    wire graph = graph_of(3, 8, 8, 4);
-    put_node(&graph, pool);
-    REFUSE(graph, SPADE_ERROR_INPUT, "\"pool\"", "padding");
+    wire network = graph_of(3, 8, 8, 4);
+    put_node(&network, pool);
+    REFUSE(network, SPADE_ERROR_INPUT, "\"pool\"", "padding");
     pool = with_ints(node_of("pool", "MaxPool", "x", "p"), "kernel_shape", 2, kernel);
     wire_text(&pool, 2, "indices");
-    graph = graph_of(3, 8, 8, 4);
-    put_node(&graph, pool);
-    put_node(&graph, node_of("flat", "Flatten", "indices", "y"));
-    REFUSE(graph, SPADE_ERROR_UNSUPPORTED, "\"flat\"", "indices");
+    network = graph_of(3, 8, 8, 4);
+    put_node(&network, pool);
+    put_node(&network, node_of("flat", "Flatten", "indices", "y"));
+    REFUSE(network, SPADE_ERROR_UNSUPPORTED, "\"flat\"", "indices");
 }
 
 /* A long chain, its nodes in reverse order: sorted and lowered without recursion or quadratic work. */
@@ -258,17 +258,17 @@ static void test_long_chain(void **state)
     enum { LENGTH = 50000 };
     spade_context *context = make_context();
     spade_model *model = NULL;
-    wire graph = graph_of(1, 1, 2, 2);
+    wire network = graph_of(1, 1, 2, 2);
     char last[16];
     snprintf(last, sizeof last, "v%d", LENGTH);
-    put_node(&graph, node_of("flat", "Flatten", last, "y"));
+    put_node(&network, node_of("flat", "Flatten", last, "y"));
     for (int i = LENGTH; i > 0; i--) {
         char from[16], to[16];
         snprintf(from, sizeof from, i > 1 ? "v%d" : "x", i - 1);
         snprintf(to, sizeof to, "v%d", i);
-        put_node(&graph, node_of(to, "Relu", from, to));
+        put_node(&network, node_of(to, "Relu", from, to));
     }
-    const char *path = test_save("chain.onnx", model_of(graph));
+    const char *path = test_save("chain.onnx", model_of(network));
     if (spade_model_load(context, path, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
     float x[2] = {-1, 2}, y[2];
     assert_int_equal(spade_model_forward(context, model, NULL, x, 1, y), SPADE_OK);

@@ -5,7 +5,7 @@
 #include <cmocka.h>
 #include <unistd.h>
 
-#include "io/onnx.h"
+#include "onnx/onnx.h"
 
 static const char *const models[] = {"scene_resnet", "scene_mobilenet_folded"};
 

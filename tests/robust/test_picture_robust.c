@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
-#include "io/decoding.h"
+#include "picture/decode.h"
 
 /* 9 x 7 pixels of grey, baseline */
 static const uint8_t jpeg[] = {
@@ -318,7 +318,7 @@ static void decoded_ahead(void **state)
     spade_picture pictures[N], alone;
     spade_status statuses[N];
     char *messages[N];
-    spade_decoding *decoding;
+    spade_decode *decoding;
     int before = count_descriptors(), threads = f->context->threads;
     f->context->threads = 2;
     for (int i = 0; i < N; i++) {
@@ -357,7 +357,7 @@ static void decoding_given_up(void **state)
     spade_picture pictures[2];
     spade_status statuses[2];
     char *messages[2];
-    spade_decoding *decoding;
+    spade_decode *decoding;
     int before = count_descriptors();
     write_large(f->paths[0], 1);
     write_large(f->paths[1], 2);

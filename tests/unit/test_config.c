@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <unistd.h>
 
-#include "job/settings.h"
+#include "config/settings.h"
 
 static const char config_path[] = "/tmp/spade_test_config_XXXXXX";
 

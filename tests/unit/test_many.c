@@ -12,12 +12,12 @@
 #include <cmocka.h>
 
 #include "base/base.h"
-#include "onnx/helper_graph.h"
+#include "support/model.h"
 #include "spade/spade.h"
 
 enum { SIDE = 56, CHANNELS = 32, ROWS = 16, CLASSES = 4, VARIANTS = 24 };
 
-static void put_convolution(wire *graph, const char *name, const char *input, const char *output, int64_t in,
+static void put_convolution(wire *network, const char *name, const char *input, const char *output, int64_t in,
                             int64_t out, int64_t kernel, int64_t step, uint32_t seed)
 {
     char weight[32], inputs[64];
@@ -25,9 +25,9 @@ static void put_convolution(wire *graph, const char *name, const char *input, co
                   pads[] = {pad, pad, pad, pad};
     snprintf(weight, sizeof weight, "%s.weight", name);
     snprintf(inputs, sizeof inputs, "%s %s", input, weight);
-    put_tensor(graph, tensor_random(weight, 4, dims, seed));
+    put_tensor(network, tensor_random(weight, 4, dims, seed));
     wire node = with_ints(node_of(name, "Conv", inputs, output), "strides", 2, stride);
-    put_node(graph, with_ints(node, "pads", 4, pads));
+    put_node(network, with_ints(node, "pads", 4, pads));
 }
 
 /*
@@ -36,21 +36,21 @@ static void put_convolution(wire *graph, const char *name, const char *input, co
  */
 static const char *save_model(void)
 {
-    wire graph = graph_of(3, SIDE, SIDE, CLASSES);
+    wire network = graph_of(3, SIDE, SIDE, CLASSES);
     const int64_t dims[] = {CLASSES, ROWS}, four[] = {4, 4};
-    put_convolution(&graph, "first", "x", "a", 3, CHANNELS, 3, 1, 1);
-    put_node(&graph, node_of("relu", "Relu", "a", "b"));
-    put_convolution(&graph, "before", "b", "c", CHANNELS, CHANNELS, 3, 1, 5);
+    put_convolution(&network, "first", "x", "a", 3, CHANNELS, 3, 1, 1);
+    put_node(&network, node_of("relu", "Relu", "a", "b"));
+    put_convolution(&network, "before", "b", "c", CHANNELS, CHANNELS, 3, 1, 5);
     wire pool = with_ints(node_of("pool", "MaxPool", "c", "t"), "kernel_shape", 2, four);
-    put_node(&graph, with_ints(pool, "strides", 2, four));
-    put_convolution(&graph, "wide", "t", "w", CHANNELS, ROWS, 3, 2, 2);
-    put_convolution(&graph, "narrow", "t", "n", CHANNELS, ROWS, 1, 2, 3);
-    put_node(&graph, node_of("add", "Add", "w n", "s"));
-    put_node(&graph, node_of("average", "GlobalAveragePool", "s", "p"));
-    put_node(&graph, node_of("flatten", "Flatten", "p", "f"));
-    put_tensor(&graph, tensor_random("fc.weight", 2, dims, 4));
-    put_node(&graph, with_int(node_of("fc", "Gemm", "f fc.weight", "y"), "transB", 1));
-    return test_save("siblings.onnx", model_of(graph));
+    put_node(&network, with_ints(pool, "strides", 2, four));
+    put_convolution(&network, "wide", "t", "w", CHANNELS, ROWS, 3, 2, 2);
+    put_convolution(&network, "narrow", "t", "n", CHANNELS, ROWS, 1, 2, 3);
+    put_node(&network, node_of("add", "Add", "w n", "s"));
+    put_node(&network, node_of("average", "GlobalAveragePool", "s", "p"));
+    put_node(&network, node_of("flatten", "Flatten", "p", "f"));
+    put_tensor(&network, tensor_random("fc.weight", 2, dims, 4));
+    put_node(&network, with_int(node_of("fc", "Gemm", "f fc.weight", "y"), "transB", 1));
+    return test_save("siblings.onnx", model_of(network));
 }
 
 typedef struct fixture {

@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
-#include "io/safetensors.h"
+#include "store/safetensors.h"
 
 typedef struct fixture {
     spade_context *context;

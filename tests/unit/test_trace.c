@@ -13,7 +13,7 @@
 typedef struct fixture {
     spade_context *context;
     spade_model *model;
-    spade_layer_choice *choices;
+    spade_layer_options *choices;
 } fixture;
 
 static int set_up(void **state)
@@ -41,7 +41,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const spade_layer_choice *choice_of(const fixture *f, const char *layer)
+static const spade_layer_options *choice_of(const fixture *f, const char *layer)
 {
     return &f->choices[spade_model_find_layer(f->model, layer)];
 }
@@ -56,7 +56,7 @@ static void test_defaults_take_every_prunable_layer(void **state)
     fixture *f = *state;
     spade_trace_options options;
     spade_trace_options_init(&options);
-    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
+    assert_int_equal(spade_trace_layer_options(f->context, f->model, &options, f->choices), SPADE_OK);
     for (int l = 0; l < spade_model_layer_count(f->model); l++) {
         spade_layer_info info;
         spade_model_layer(f->model, l, &info);
@@ -81,7 +81,7 @@ static void test_rules_include_and_skip(void **state)
     options.include_count = 2;
     options.skip = skip;
     options.skip_count = 1;
-    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
+    assert_int_equal(spade_trace_layer_options(f->context, f->model, &options, f->choices), SPADE_OK);
     assert_true(sparsity_of(f, "layer1.0.conv1") == 0.8);
     assert_true(sparsity_of(f, "layer1.0.conv2") == 0);
     assert_true(sparsity_of(f, "layer2.0.conv1") == 0);
@@ -109,7 +109,7 @@ static void test_rules_change_their_fields_only(void **state)
     options.rule_count = 4;
     options.linear_block = 16;
     options.block = 18;
-    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
+    assert_int_equal(spade_trace_layer_options(f->context, f->model, &options, f->choices), SPADE_OK);
     assert_int_equal(choice_of(f, "layer1.0.conv1")->solver, SPADE_SOLVER_FAST);
     assert_int_equal(choice_of(f, "layer1.0.conv1")->block, 18);
     assert_int_equal(choice_of(f, "layer2.0.conv1")->solver, SPADE_SOLVER_EXACT);
@@ -124,13 +124,13 @@ static void test_rules_change_their_fields_only(void **state)
     assert_int_equal(choice_of(f, "fc")->of, 4);
     assert_true(sparsity_of(f, "fc") == 0.75);
     options.linear_block = 0;
-    assert_int_equal(spade_trace_select(f->context, f->model, &options, f->choices), SPADE_OK);
+    assert_int_equal(spade_trace_layer_options(f->context, f->model, &options, f->choices), SPADE_OK);
     assert_int_equal(choice_of(f, "layer3.0.conv1")->block, 18);
 }
 
 static void expect_refusal(fixture *f, const spade_trace_options *options, const char *named)
 {
-    assert_int_equal(spade_trace_select(f->context, f->model, options, f->choices), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_trace_layer_options(f->context, f->model, options, f->choices), SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(spade_message(f->context), named));
 }
 

@@ -102,7 +102,7 @@ static void test_a_trace_fills_every_stage(void **state)
 static const spade_backend *lazy_base;
 static double lazy_debt, lazy_work; /* seconds: not done yet, ever given */
 
-static spade_status lazy_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
+static spade_status lazy_update(spade_device *device, const spade_hessian_desc *patches, const float *x, double alpha,
                                 void *accumulator, void *workspace)
 {
     const double each = 0.02;

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "augment/batch.h"
-#include "io/staged.h"
+#include "picture/device_args.h"
 
 enum { MAX_SIDE = 16384 };
 
@@ -55,19 +55,19 @@ spade_status spade_augment_upload(spade_context *context, const spade_picture *p
 {
     spade_device *device = context->device;
     const int64_t n = picture->height * picture->width * 3;
-    spade_staged pixels = {.in = picture->rgb, .bytes = (size_t)n};
+    spade_device_arg pixels = {.in = picture->rgb, .bytes = (size_t)n};
     void *floats = NULL, *block = NULL;
     size_t block_bytes = 0;
     spade_status status;
     *out = NULL;
     *bytes = (size_t)n * sizeof(float);
     SPADE_GOTO(device->backend->alloc(device, *bytes, "a picture", &floats));
-    SPADE_GOTO(spade_staged_open(context, "a picture's bytes", &pixels, 1, &block, &block_bytes));
+    SPADE_GOTO(spade_device_args_open(context, "a picture's bytes", &pixels, 1, &block, &block_bytes));
     SPADE_GOTO(device->backend->picture_floats(device, n, pixels.there, floats));
     *out = floats;
     floats = NULL;
 done:
-    spade_staged_close(context, block, block_bytes);
+    spade_device_args_close(context, block, block_bytes);
     if (floats) { device->backend->free(device, floats, *bytes); }
     return status;
 }

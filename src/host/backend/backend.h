@@ -43,7 +43,7 @@ typedef enum spade_op_kind {
     SPADE_OP_LINEAR,               /* y [M, R] = x [M, K] w^T + bias; M = all leading dims. needs packed weights */
     SPADE_OP_LINEAR_BACKWARD,      /* dx [M, K] = dy [M, R] w. needs packed weights */
     SPADE_OP_MATMUL,           /* y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags */
-    SPADE_OP_CHAIN,            /* everything elementwise: y = the stages of a chain, one after another, from x on */
+    SPADE_OP_POINTWISE,        /* everything elementwise: y = the steps of a chain, one after another, from x on */
     SPADE_OP_REDUCE_SUM,       /* y = sum of a over the axes where y has 1: backward of broadcasting */
     SPADE_OP_SOFTMAX,          /* y = softmax(x) along axis */
     SPADE_OP_SOFTMAX_BACKWARD, /* dx = y * (dy - sum(y * dy)) */
@@ -63,25 +63,25 @@ typedef enum spade_function {
 } spade_function;
 
 /*
- * One stage of a chain: what becomes of v, the value of an element so far. A stage but FUNCTION has an operand of its
- * own. Each stage rounds once per operation in its formula, so that a chain gives the numbers of its stages run singly.
+ * One step of a chain: what becomes of v, the value of an element so far. A step but FUNCTION has an operand of its
+ * own. Each step rounds once per operation in its formula, so that a chain gives the numbers of its steps run singly.
  */
-typedef enum spade_chain_kind {
-    SPADE_CHAIN_FUNCTION,   /* f(v) */
-    SPADE_CHAIN_ADD,        /* v + operand */
-    SPADE_CHAIN_MULTIPLY,   /* v * operand */
-    SPADE_CHAIN_DERIVATIVE, /* v * f'(operand): backward of FUNCTION, v = dy, operand = x */
-    SPADE_CHAIN_KIND_COUNT
-} spade_chain_kind;
+typedef enum spade_pointwise_kind {
+    SPADE_POINTWISE_FUNCTION,   /* f(v) */
+    SPADE_POINTWISE_ADD,        /* v + operand */
+    SPADE_POINTWISE_MULTIPLY,   /* v * operand */
+    SPADE_POINTWISE_DERIVATIVE, /* v * f'(operand): backward of FUNCTION, v = dy, operand = x */
+    SPADE_POINTWISE_KIND_COUNT
+} spade_pointwise_kind;
 
-typedef struct spade_chain_stage {
-    spade_chain_kind kind;
+typedef struct spade_pointwise_step {
+    spade_pointwise_kind kind;
     spade_function function; /* FUNCTION, DERIVATIVE */
     float alpha, beta;       /* of the function */
     spade_shape operand;     /* broadcast to y as NumPy does: [C, 1, 1] is one number for each channel */
-} spade_chain_stage;
+} spade_pointwise_step;
 
-enum { SPADE_CHAIN_STAGES = 6 };
+enum { SPADE_POINTWISE_STEPS = 6 };
 
 /* Sliding window of a convolution or pooling. pad: top, left, bottom, right. dilation counts from 1. */
 typedef struct spade_window {
@@ -104,76 +104,76 @@ typedef struct spade_op_desc {
     bool count_padding;            /* POOL*, average: padding counts in the divisor */
     bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
     int axis;                      /* SOFTMAX* */
-    int stage_count;               /* CHAIN: 1 to SPADE_CHAIN_STAGES */
-    spade_chain_stage stages[SPADE_CHAIN_STAGES];
+    int step_count;                /* CHAIN: 1 to SPADE_POINTWISE_STEPS */
+    spade_pointwise_step steps[SPADE_POINTWISE_STEPS];
 } spade_op_desc;
 
 typedef struct spade_op spade_op; /* planned operation, owned by who planned it */
-typedef struct spade_recording spade_recording;
+typedef struct spade_captured_graph spade_captured_graph;
 
 typedef struct spade_op_args {
-    const float *a;                            /* x, left operand */
-    const float *b;                            /* right operand */
-    const float *bias;                         /* [rows] or NULL */
-    const void *packed;                        /* weights as `pack` wrote them */
-    const float *y;                            /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
-    const float *dy;                           /* backward kinds */
-    void *saved;                               /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
-    void *workspace;                           /* workspace_bytes(op) */
-    float *out;                                /* y, or dx */
-    const float *operands[SPADE_CHAIN_STAGES]; /* CHAIN: of each stage that has one */
+    const float *a;     /* x, left operand */
+    const float *b;     /* right operand */
+    const float *bias;  /* [rows] or NULL */
+    const void *packed; /* weights as `pack` wrote them */
+    const float *y;     /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
+    const float *dy;    /* backward kinds */
+    void *saved;        /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
+    void *workspace;    /* workspace_bytes(op) */
+    float *out;         /* y, or dx */
+    const float *operands[SPADE_POINTWISE_STEPS]; /* CHAIN: of each step that has one */
 } spade_op_args;
 
 /* ---- pictures: 8-bit RGB, rows from the top */
 
 /*
- * Pillow's antialiased bilinear resize (base/filter.h's weights in its fixed point, rounded to 8 bits after the rows
+ * Pillow's antialiased bilinear resize (backend/filter.h's weights in its fixed point, rounded to 8 bits after the rows
  * and after the columns: libImaging/Resample.c), and of its result a window; black where the window reaches beyond it.
  */
 typedef struct spade_resample_args {
     const uint8_t *picture;                /* [picture_height, picture_width, 3] */
-    int64_t picture_height, picture_width; /* to SPADE_MOST_SIDE */
-    int64_t full_height, full_width;       /* of the whole picture after the resize, to SPADE_MOST_SIDE */
+    int64_t picture_height, picture_width; /* to SPADE_MAX_SIDE */
+    int64_t full_height, full_width;       /* of the whole picture after the resize, to SPADE_MAX_SIDE */
     int64_t top, left, height, width;      /* the window */
     uint8_t *rgb;                          /* [height, width, 3] out */
     float *normalised;                     /* [3, height, width] out: (rgb / 255 - mean) / std; NULL: not wanted */
     float mean[3], std[3];
 } spade_resample_args;
-enum { SPADE_MOST_SIDE = 16384 };
+enum { SPADE_MAX_SIDE = 16384 };
 
 /*
- * A map's colours over a picture (io/overlay.c makes the tables), both enlarged by a whole factor with cubic splines
+ * A map's colours over a picture (picture/heatmap.c makes the tables), both enlarged by a whole factor with cubic splines
  * (Mitchell and Netravali's parameters b and c) whose borders repeat: first along the rows, then along the columns,
  * float between; as they are for a factor of 1.
  *   the map: map / scale, clamped to -1..1, below 0 only if is_signed; its absolute value is the level in the table
  *   the picture: 0.06 + 0.62 * (0.8 luma + 0.2 channel) / 255, luma = 0.299 r + 0.587 g + 0.114 b
  *   rgb = colour of the level + keep of the level * picture, clamped to 0..1
  */
-typedef struct spade_overlay_args {
+typedef struct spade_heatmap_args {
     int64_t height, width, factor;
     const uint8_t *picture; /* [height, width, 3] */
     const float *map;       /* [height, width] */
     double scale;           /* 0: the map counts as zero */
     bool is_signed;
-    const float *tables; /* [2][SPADE_OVERLAY_LEVELS][4]: values from 0 up, below 0; colour of a level, then keep */
+    const float *tables; /* [2][SPADE_HEATMAP_LEVELS][4]: values from 0 up, below 0; colour of a level, then keep */
     uint8_t *rgb;        /* [height * factor, width * factor, 3] out */
-} spade_overlay_args;
-enum { SPADE_OVERLAY_LEVELS = 256 };
+} spade_heatmap_args;
+enum { SPADE_HEATMAP_LEVELS = 256 };
 typedef struct spade_spline {
     double b, c;
 } spade_spline;
-#define SPADE_OVERLAY_MAP_SPLINE ((spade_spline){1.0, 0.0})     /* B-spline: smooths the noise of a small map */
-#define SPADE_OVERLAY_PICTURE_SPLINE ((spade_spline){0.0, 0.5}) /* Catmull-Rom: sharp */
+#define SPADE_HEATMAP_MAP_SPLINE ((spade_spline){1.0, 0.0})     /* B-spline: smooths the noise of a small map */
+#define SPADE_HEATMAP_PICTURE_SPLINE ((spade_spline){0.0, 0.5}) /* Catmull-Rom: sharp */
 
 /* ---- maps of interpretability methods: what lies between the passes. Arithmetic in double. */
-enum { SPADE_MOST_POINTS = 64 }; /* most images of one call */
+enum { SPADE_MAX_POINTS = 64 }; /* most images of one call */
 
 /*
  * Inputs made from one: image i is scale[i] * x + deviation * z, z the standard normal numbers `sample[i]` of the
  * stream `key`: element e is number e % 2 of spade_normal(key, {sample, low word of e / 2, high word, 0}).
  */
 typedef struct spade_points {
-    int64_t size, count;    /* elements of x; images, at most SPADE_MOST_POINTS */
+    int64_t size, count;    /* elements of x; images, at most SPADE_MAX_POINTS */
     const double *scale;    /* host [count] */
     double deviation;       /* 0: no noise */
     uint64_t key;           /* where there is noise */
@@ -202,7 +202,7 @@ typedef enum spade_hessian_form {
 } spade_hessian_form;
 
 /* One convolution's or linear layer's input as patches, and how their Hessian is summed. */
-typedef struct spade_patches {
+typedef struct spade_hessian_desc {
     spade_hessian_form form;
     spade_precision precision; /* of products and of sums within a piece; accumulators are float64 */
     spade_shape x;             /* input; CHANNELS_LAST rank 4, or for linear layers any rank with K last */
@@ -210,19 +210,19 @@ typedef struct spade_patches {
     spade_window window;
     int64_t groups;
     int64_t out_height, out_width; /* convolution: output positions */
-} spade_patches;
+} spade_hessian_desc;
 
 /* ---- the solvers; include/spade/solve.h has the definitions. All float64; only upper triangles are read or written.
  */
 
 /* Dead inputs (H_dd = 0 exactly: 1, and marked), then damping. */
-typedef struct spade_condition_args {
+typedef struct spade_damp_args {
     int64_t k;
     double damping;
     double *hessian;     /* [k, k]; only its diagonal changes */
     uint8_t *dead;       /* [k] out: 1 where the input is dead */
     spade_status status; /* out: SPADE_ERROR_NUMERICAL: the diagonal is not finite */
-} spade_condition_args;
+} spade_damp_args;
 
 /* Reversed Cholesky factor of one conditioned Hessian. */
 typedef struct spade_factor_args {
@@ -299,16 +299,16 @@ typedef struct spade_backend {
     spade_status (*synchronize)(spade_device *device); /* also brings what the solvers hand to the host */
 
     /*
-     * ---- recordings: what is enqueued between begin and end does not run, but is kept, and runs at every replay on
-     * what its memory then holds; memory and operations must outlive the recording. Only work that never waits for the
+     * ---- recordings: what is enqueued between begin and end does not run, but is kept, and runs at every graph_launch on
+     * what its memory then holds; memory and operations must outlive the captured graph. Only work that never waits for the
      * device nor takes memory (run, pack, copy, zero, axpby, hessian_update, hessian_read, seed; memory may be freed
      * meanwhile, but that is not kept), and that ran before in the same way. end: also after a failure in between, the
      * first of which it gives; the device goes on. NULL: the backend has none, work costs nothing to enqueue.
      */
-    spade_status (*record_begin)(spade_device *device);
-    spade_status (*record_end)(spade_device *device, spade_recording **out);
-    spade_status (*replay)(spade_device *device, spade_recording *recording);
-    void (*record_destroy)(spade_device *device, spade_recording *recording); /* NULL is fine */
+    spade_status (*capture_begin)(spade_device *device);
+    spade_status (*capture_end)(spade_device *device, spade_captured_graph **out);
+    spade_status (*graph_launch)(spade_device *device, spade_captured_graph *captured);
+    void (*graph_destroy)(spade_device *device, spade_captured_graph *captured); /* NULL is fine */
 
     /* ---- operations on tensors: plan, then run */
     bool (*supports)(spade_device *device, const spade_op_desc *desc);
@@ -332,13 +332,13 @@ typedef struct spade_backend {
     /* ---- pictures. picture_floats: out[i] = picture[i] / 255, n numbers. */
     spade_status (*resample)(spade_device *device, const spade_resample_args *args);
     spade_status (*picture_floats)(spade_device *device, int64_t n, const uint8_t *picture, float *out);
-    spade_status (*overlay)(spade_device *device, const spade_overlay_args *args);
+    spade_status (*overlay)(spade_device *device, const spade_heatmap_args *args);
 
     /*
      * ---- maps: inputs before the passes, the seed between forward and backward, sums after them.
      *   points: out [count, size] from x [size]
      *   sum_gradients: sum [size] = [sum +] weight[0] * gradients[0] + weight[1] * gradients[1] + ..., in this order;
-     * `add`: to what is there, else to nothing. gradients [count, size], count from 1 to SPADE_MOST_POINTS
+     * `add`: to what is there, else to nothing. gradients [count, size], count from 1 to SPADE_MAX_POINTS
      *   finish_map: map [size] = sum [* x] / divisor, its absolute value if asked for; x NULL: without
      */
     spade_status (*points)(spade_device *device, const spade_points *points, const float *x, float *out);
@@ -359,12 +359,12 @@ typedef struct spade_backend {
      * bits.
      */
     int64_t hessian_batch;
-    double (*hessian_cost)(spade_device *device, const spade_patches *patches);
-    size_t (*hessian_bytes)(spade_device *device, const spade_patches *patches);
-    size_t (*hessian_workspace_bytes)(spade_device *device, const spade_patches *patches);
-    spade_status (*hessian_update)(spade_device *device, const spade_patches *patches, const float *x, double alpha,
-                                   void *accumulator, void *workspace);
-    spade_status (*hessian_read)(spade_device *device, const spade_patches *patches, const void *accumulator,
+    double (*hessian_cost)(spade_device *device, const spade_hessian_desc *patches);
+    size_t (*hessian_bytes)(spade_device *device, const spade_hessian_desc *patches);
+    size_t (*hessian_workspace_bytes)(spade_device *device, const spade_hessian_desc *patches);
+    spade_status (*hessian_update)(spade_device *device, const spade_hessian_desc *patches, const float *x,
+                                   double alpha, void *accumulator, void *workspace);
+    spade_status (*hessian_read)(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
                                  int64_t group, int64_t tap, double *out);
 
     /*
@@ -373,7 +373,7 @@ typedef struct spade_backend {
      * args must stay where they are, and a status says SPADE_OK, or already that the problem has failed. Whatever that
      * call returns, args are the caller's again; those of a call that itself fails are at once.
      */
-    spade_status (*condition)(spade_device *device, spade_condition_args *problems, int n);
+    spade_status (*condition)(spade_device *device, spade_damp_args *problems, int n);
     spade_status (*factor)(spade_device *device, spade_factor_args *problems, int n);
     size_t (*factor_workspace_bytes)(spade_device *device, int64_t k);
     spade_status (*sweep)(spade_device *device, spade_sweep_args *problems, int n);
@@ -408,7 +408,7 @@ struct spade_device {
  * there. */
 extern const spade_backend spade_backend_cpu;
 spade_status spade_device_open(spade_context *context, const char *name, spade_device **out);
-/* The time, for both ends of a stage. With the option `profile`: when the device has done all so far. */
+/* The time, for both ends of a step. With the option `profile`: when the device has done all so far. */
 double spade_stage_clock(spade_context *context);
 
 #endif

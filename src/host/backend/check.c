@@ -100,14 +100,14 @@ static bool fits_matmul(const spade_op_desc *d)
 
 static bool fits_chain(const spade_op_desc *d)
 {
-    if (d->stage_count < 1 || d->stage_count > SPADE_CHAIN_STAGES || !broadcasts(&d->a, &d->y, 0)) { return false; }
-    for (int s = 0; s < d->stage_count; s++) {
-        const spade_chain_stage *stage = &d->stages[s];
-        if ((unsigned)stage->kind >= SPADE_CHAIN_KIND_COUNT || (unsigned)stage->function >= SPADE_FUNCTION_COUNT) {
+    if (d->step_count < 1 || d->step_count > SPADE_POINTWISE_STEPS || !broadcasts(&d->a, &d->y, 0)) { return false; }
+    for (int s = 0; s < d->step_count; s++) {
+        const spade_pointwise_step *step = &d->steps[s];
+        if ((unsigned)step->kind >= SPADE_POINTWISE_KIND_COUNT || (unsigned)step->function >= SPADE_FUNCTION_COUNT) {
             return false;
         }
-        if (stage->kind == SPADE_CHAIN_FUNCTION) { continue; }
-        if (!valid_shape(&stage->operand) || !broadcasts(&stage->operand, &d->y, 0)) { return false; }
+        if (step->kind == SPADE_POINTWISE_FUNCTION) { continue; }
+        if (!valid_shape(&step->operand) || !broadcasts(&step->operand, &d->y, 0)) { return false; }
     }
     return true;
 }
@@ -127,7 +127,7 @@ static const struct {
     [SPADE_OP_LINEAR] = {"linear", fits_linear},
     [SPADE_OP_LINEAR_BACKWARD] = {"linear backward", fits_linear},
     [SPADE_OP_MATMUL] = {"matmul", fits_matmul},
-    [SPADE_OP_CHAIN] = {"chain", fits_chain},
+    [SPADE_OP_POINTWISE] = {"chain", fits_chain},
     [SPADE_OP_REDUCE_SUM] = {"reduce sum", fits_reduce},
     [SPADE_OP_SOFTMAX] = {"softmax", fits_softmax},
     [SPADE_OP_SOFTMAX_BACKWARD] = {"softmax backward", fits_softmax},
@@ -159,10 +159,10 @@ char *spade_op_describe(const spade_op_desc *d, char *buffer, size_t size)
         used += (size_t)snprintf(buffer + used, size - used, ", ");
         if (used < size) { used += print_shape(&d->b, buffer + used, size - used); }
     }
-    for (int s = 0; d->kind == SPADE_OP_CHAIN && s < d->stage_count && s < SPADE_CHAIN_STAGES; s++) {
-        if (d->stages[s].kind == SPADE_CHAIN_FUNCTION || used >= size) { continue; }
+    for (int s = 0; d->kind == SPADE_OP_POINTWISE && s < d->step_count && s < SPADE_POINTWISE_STEPS; s++) {
+        if (d->steps[s].kind == SPADE_POINTWISE_FUNCTION || used >= size) { continue; }
         used += (size_t)snprintf(buffer + used, size - used, ", ");
-        if (used < size) { used += print_shape(&d->stages[s].operand, buffer + used, size - used); }
+        if (used < size) { used += print_shape(&d->steps[s].operand, buffer + used, size - used); }
     }
     if (used < size) { used += (size_t)snprintf(buffer + used, size - used, " -> "); }
     if (used < size) { print_shape(&d->y, buffer + used, size - used); }

@@ -7,7 +7,7 @@
 #include "backend/plugin.h"
 
 enum { MAX_THREADS = 1024 };
-static const uint64_t MOST_STANDBY = (uint64_t)1 << 30; /* on the host */
+static const uint64_t MAX_EVICTABLE = (uint64_t)1 << 30; /* on the host */
 
 int spade_devices(spade_device_info *devices, int capacity)
 {
@@ -103,7 +103,7 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
     spade_status status = spade_device_open(context, options->device, &context->device);
     /* half of a device of its own: what it is short of is given back, but its libraries cannot ask for that */
     uint64_t own = status == SPADE_OK ? context->device->memory : 0;
-    context->most_standby = own ? own / 2 : MOST_STANDBY;
+    context->max_evictable = own ? own / 2 : MAX_EVICTABLE;
     return status;
 }
 
@@ -111,7 +111,7 @@ void spade_context_destroy(spade_context *context)
 {
     if (!context) { return; }
     if (context->device) { context->device->backend->close(context->device); }
-    spade_pool_destroy(context);
+    spade_block_cache_destroy(context);
     free(context);
 }
 

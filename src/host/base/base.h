@@ -16,12 +16,12 @@
 
 struct spade_device; /* backend/backend.h */
 
-/* Something that takes memory and is not in use, but may be again: see spade_standby_put. */
-typedef struct spade_standby {
-    struct spade_standby *older, *newer;
-    uint64_t bytes; /* what give_back releases, exactly */
-    void (*give_back)(struct spade_standby *item);
-} spade_standby;
+/* Something that takes memory and is not in use, but may be again: see spade_lru_insert. */
+typedef struct spade_lru_item {
+    struct spade_lru_item *older, *newer;
+    uint64_t bytes; /* what evict releases, exactly */
+    void (*evict)(struct spade_lru_item *item);
+} spade_lru_item;
 
 /* A part of a stage, from 0 to 1; stage NULL: none. */
 typedef struct spade_progress_span {
@@ -39,9 +39,9 @@ struct spade_context {
     uint64_t used;           /* bytes charged against it now; changed by spade_charge() and spade_release() only */
     uint64_t peak;           /* the most that was in use, nothing on standby counted */
     struct spade_pool *pool; /* large blocks, in use and kept for the next who asks; pool.c */
-    spade_standby *oldest, *newest;
-    uint64_t standby, most_standby; /* bytes on standby, a part of `used`; more are given back at once */
-    uint64_t serial;                /* the last number that spade_serial() gave */
+    spade_lru_item *oldest, *newest;
+    uint64_t standby, max_evictable; /* bytes on standby, a part of `used`; more are given back at once */
+    uint64_t generation;             /* the last number that spade_generation() gave */
     spade_stage_usage stages[SPADE_STAGE_COUNT];
     uint64_t stage_peak; /* the most that was in use since a stage was last done */
     spade_log_fn log;
@@ -105,7 +105,7 @@ spade_status spade_alloc(spade_context *context, size_t bytes, const char *what,
 spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char *what, void **out);
 void spade_free_bytes(spade_context *context, void *pointer, size_t bytes);
 /* Give back what is kept for reuse. */
-void spade_pool_destroy(spade_context *context);
+void spade_block_cache_destroy(spade_context *context);
 /* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
 spade_status spade_charge(spade_context *context, size_t bytes, const char *what);
 void spade_release(spade_context *context, size_t bytes);
@@ -126,17 +126,17 @@ static inline void spade_note_peak(spade_context *context)
 /*
  * Memory on standby: plans, weights, sums that the next image will need again. It stays counted against the budget, and
  * is given back, the oldest first, as soon as the budget (spade_charge) or a device has no room for something else.
- * put: the item is the caller's and is not in use from now on; take: it is in use again. give_back is called with the
+ * put: the item is the caller's and is not in use from now on; take: it is in use again. evict is called with the
  * item already taken.
  */
-void spade_standby_put(spade_context *context, spade_standby *item);
-void spade_standby_take(spade_context *context, spade_standby *item);
+void spade_lru_insert(spade_context *context, spade_lru_item *item);
+void spade_lru_remove(spade_context *context, spade_lru_item *item);
 /* Give back the oldest; false: there is none. */
-bool spade_standby_give_back(spade_context *context);
+bool spade_lru_evict(spade_context *context);
 /* A number that this context has not given before, never 0. */
-static inline uint64_t spade_serial(spade_context *context)
+static inline uint64_t spade_generation(spade_context *context)
 {
-    return ++context->serial;
+    return ++context->generation;
 }
 /* "1.5 GiB" into buffer (at least 32 bytes); returns buffer. */
 char *spade_format_bytes(uint64_t bytes, char *buffer);

@@ -1,6 +1,6 @@
 /* memory.c - checked sizes and allocation within the context's byte budget. */
 #include "base/base.h"
-#include "base/pool.h"
+#include "base/block_cache.h"
 
 enum { ALIGNMENT = 64 };
 
@@ -34,8 +34,8 @@ spade_status spade_charge(spade_context *context, size_t bytes, const char *what
                           "the memory budget of %s does not hold %s (%s more): it takes at least --memory %.0fM",
                           spade_format_bytes(context->budget, budget), what, spade_format_bytes(bytes, need), at_least);
     }
-    while (context->used + bytes > context->budget && spade_standby_give_back(context)) {}
-    spade_pool_make_room(context, bytes);
+    while (context->used + bytes > context->budget && spade_lru_evict(context)) {}
+    spade_block_cache_make_room(context, bytes);
     context->used += bytes;
     spade_note_peak(context);
     return SPADE_OK;
@@ -50,12 +50,14 @@ spade_status spade_alloc(spade_context *context, size_t bytes, const char *what,
 {
     *out = NULL;
     if (bytes > SIZE_MAX / 2) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: size overflows", what); }
-    if (bytes >= SPADE_POOL_FROM && bytes <= spade_budget_left(context)) { *out = spade_pool_reuse(context, bytes); }
+    if (bytes >= SPADE_BLOCK_CACHE_MIN && bytes <= spade_budget_left(context)) {
+        *out = spade_block_cache_reuse(context, bytes);
+    }
     SPADE_TRY(spade_charge(context, bytes, what));
     if (*out) { return SPADE_OK; }
     size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    *out = bytes >= SPADE_POOL_FROM ? spade_pool_add(context, bytes)
-                                    : aligned_alloc(ALIGNMENT, rounded ? rounded : ALIGNMENT);
+    *out = bytes >= SPADE_BLOCK_CACHE_MIN ? spade_block_cache_add(context, bytes)
+                                          : aligned_alloc(ALIGNMENT, rounded ? rounded : ALIGNMENT);
     if (!*out) {
         char need[32];
         spade_release(context, bytes);
@@ -76,8 +78,8 @@ void spade_free_bytes(spade_context *context, void *pointer, size_t bytes)
 {
     if (!pointer) { return; }
     spade_release(context, bytes);
-    if (bytes >= SPADE_POOL_FROM) {
-        spade_pool_keep(context, pointer, bytes);
+    if (bytes >= SPADE_BLOCK_CACHE_MIN) {
+        spade_block_cache_keep(context, pointer, bytes);
     } else {
         free(pointer);
     }

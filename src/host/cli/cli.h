@@ -3,7 +3,7 @@
 #define SPADE_CLI_CLI_H
 
 #include "base/base.h"
-#include "job/job.h"
+#include "workload/workload.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
 

@@ -1,7 +1,7 @@
 /* cmd_devices.c - spade devices. */
 #include "cli/cli.h"
 
-enum { MOST_DEVICES = 64 };
+enum { MAX_DEVICES = 64 };
 
 static void print_device(const spade_device_info *device, bool json)
 {
@@ -23,8 +23,8 @@ static void print_device(const spade_device_info *device, bool json)
 
 int cmd_devices(cli_options *options)
 {
-    spade_device_info devices[MOST_DEVICES];
-    int count = spade_devices(devices, MOST_DEVICES);
-    for (int i = 0; i < count && i < MOST_DEVICES; i++) { print_device(&devices[i], options->json); }
+    spade_device_info devices[MAX_DEVICES];
+    int count = spade_devices(devices, MAX_DEVICES);
+    for (int i = 0; i < count && i < MAX_DEVICES; i++) { print_device(&devices[i], options->json); }
     return EXIT_DONE;
 }

@@ -64,7 +64,7 @@ static void on_failed(void *user, const char *message)
     fprintf(stderr, "spade: %s\n", message);
 }
 
-static void print_end(const explain_printer *printer, const spade_job_outcome *outcome)
+static void print_end(const explain_printer *printer, const spade_workload_outcome *outcome)
 {
     const cli_options *options = printer->options;
     if (options->quiet || options->json) { return; }
@@ -79,7 +79,7 @@ static void print_end(const explain_printer *printer, const spade_job_outcome *o
 int cmd_explain(cli_options *options)
 {
     explain_printer printer = {.options = options};
-    spade_job_outcome outcome = {0};
+    spade_workload_outcome outcome = {0};
     int code = EXIT_DONE;
     spade_context *context = cli_context(options, &printer.progress, &code);
     if (!context) { return code; }
@@ -94,11 +94,11 @@ int cmd_explain(cli_options *options)
                                      .trace = !options->no_trace,
                                      .in_flight = (int)options->in_flight,
                                      .settings = &options->settings};
-    spade_job_events events = {.user = &printer,
-                               .phase = cli_progress_phase,
-                               .note = cli_progress_note,
-                               .failed = on_failed,
-                               .result = on_result};
+    spade_workload_events events = {.user = &printer,
+                                    .phase = cli_progress_phase,
+                                    .note = cli_progress_note,
+                                    .failed = on_failed,
+                                    .result = on_result};
     spade_status status = spade_explain(context, &request, &events, &outcome);
     cli_progress_clear(&printer.progress);
     if (status != SPADE_OK) {

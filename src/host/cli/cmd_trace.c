@@ -54,7 +54,7 @@ int cmd_trace(cli_options *options)
                                    .batch = options->batch,
                                    .output = options->output,
                                    .settings = &options->settings};
-    spade_job_events events = {.user = &progress, .phase = cli_progress_phase, .note = cli_progress_note};
+    spade_workload_events events = {.user = &progress, .phase = cli_progress_phase, .note = cli_progress_note};
     spade_status status = spade_trace_to_file(context, &request, &events, &result);
     cli_progress_clear(&progress);
     if (status != SPADE_OK) {

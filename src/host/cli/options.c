@@ -75,7 +75,7 @@ static const option table[] = {
     {"help", 'h', OPTIONS_COMMON, FLAG, AT(help), NULL, NULL, "this text"},
 };
 #undef AT
-enum { OPTION_COUNT = sizeof table / sizeof *table, MOST_VALUES = 256 };
+enum { OPTION_COUNT = sizeof table / sizeof *table, MAX_VALUES = 256 };
 
 int cli_usage_error(const cli_command *command, const char *format, ...)
 {
@@ -119,16 +119,16 @@ static const char *option_label(const option *entry, char *buffer)
 static spade_status apply_setting(spade_context *messages, const option *entry, const char *value,
                                   spade_settings *settings)
 {
-    char *values[MOST_VALUES];
+    char *values[MAX_VALUES];
     char *copy = strdup(value);
     int count = 0;
     if (!copy) { return spade_fail(messages, SPADE_ERROR_MEMORY, "out of memory"); }
     values[count++] = copy;
     for (char *at = copy; entry->kind == SETTING_LIST && *at; at++) {
         if (*at != ',') { continue; }
-        if (count == MOST_VALUES) {
+        if (count == MAX_VALUES) {
             free(copy);
-            return spade_fail(messages, SPADE_ERROR_ARGUMENT, "more than %d values", MOST_VALUES);
+            return spade_fail(messages, SPADE_ERROR_ARGUMENT, "more than %d values", MAX_VALUES);
         }
         *at = 0;
         values[count++] = at + 1;

@@ -6,16 +6,16 @@
  */
 #include "hessian/hessians.h"
 
-static spade_patches describe(const spade_graph *graph, int layer, int64_t n, spade_precision precision)
+static spade_hessian_desc describe(const spade_network *network, int layer, int64_t n, spade_precision precision)
 {
-    const spade_layer *l = &graph->layers[layer];
-    const spade_node *node = &graph->nodes[l->node];
-    spade_patches patches = {.precision = precision,
-                             .x = spade_value_shape(&graph->values[node->inputs[0]], n),
-                             .linear = !l->convolution,
-                             .groups = 1};
+    const spade_layer *l = &network->layers[layer];
+    const spade_node *node = &network->nodes[l->node];
+    spade_hessian_desc patches = {.precision = precision,
+                                  .x = spade_value_shape(&network->values[node->inputs[0]], n),
+                                  .linear = !l->convolution,
+                                  .groups = 1};
     if (l->convolution) {
-        const spade_shape *output = &graph->values[node->output].shape;
+        const spade_shape *output = &network->values[node->output].shape;
         patches.window = node->window;
         patches.groups = l->groups;
         patches.out_height = output->dims[2];
@@ -24,7 +24,7 @@ static spade_patches describe(const spade_graph *graph, int layer, int64_t n, sp
     return patches;
 }
 
-static spade_hessian_form choose_form(spade_device *device, spade_patches patches)
+static spade_hessian_form choose_form(spade_device *device, spade_hessian_desc patches)
 {
     spade_hessian_form best = SPADE_HESSIAN_UNFOLD;
     double least = -1;
@@ -39,12 +39,12 @@ static spade_hessian_form choose_form(spade_device *device, spade_patches patche
     return best;
 }
 
-spade_patches spade_hessian_patches(const spade_model *model, int layer, int64_t n, spade_precision precision)
+spade_hessian_desc spade_hessian_describe(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     spade_device *device = model->context->device;
-    spade_patches patches = describe(&model->graph, layer, device->backend->hessian_batch, precision);
+    spade_hessian_desc patches = describe(&model->network, layer, device->backend->hessian_batch, precision);
     spade_hessian_form form = choose_form(device, patches);
-    patches = describe(&model->graph, layer, n, precision);
+    patches = describe(&model->network, layer, n, precision);
     patches.form = form;
     return patches;
 }
@@ -58,13 +58,13 @@ const char *spade_hessian_form_text(spade_hessian_form form)
 
 /* ---- sharing */
 
-static bool same_window(const spade_patches *a, const spade_patches *b)
+static bool same_window(const spade_hessian_desc *a, const spade_hessian_desc *b)
 {
     return memcmp(&a->window, &b->window, sizeof a->window) == 0;
 }
 
 /* The kernel position of `whole` that reads just the pixels that `part`, 1x1, reads; -1: none. */
-static int64_t centre_tap(const spade_patches *whole, const spade_patches *part)
+static int64_t centre_tap(const spade_hessian_desc *whole, const spade_hessian_desc *part)
 {
     const spade_window *w = &whole->window, *p = &part->window;
     int64_t tap[2];
@@ -82,11 +82,12 @@ static int64_t centre_tap(const spade_patches *whole, const spade_patches *part)
 
 /* Whether layer a's sums hold layer b's. tap: -1 where they are the same, else the kernel position whose block b's is.
  */
-static bool covers(const spade_graph *graph, int a, int b, int64_t *tap)
+static bool covers(const spade_network *network, int a, int b, int64_t *tap)
 {
-    const spade_node *node = &graph->nodes[graph->layers[a].node], *other = &graph->nodes[graph->layers[b].node];
+    const spade_node *node = &network->nodes[network->layers[a].node],
+                     *other = &network->nodes[network->layers[b].node];
     if (node->inputs[0] != other->inputs[0]) { return false; }
-    spade_patches p = describe(graph, a, 1, SPADE_FP32), q = describe(graph, b, 1, SPADE_FP32);
+    spade_hessian_desc p = describe(network, a, 1, SPADE_FP32), q = describe(network, b, 1, SPADE_FP32);
     *tap = -1;
     if (p.linear != q.linear) { return false; }
     if (p.linear || (same_window(&p, &q) && p.groups == q.groups)) { return true; }
@@ -95,35 +96,35 @@ static bool covers(const spade_graph *graph, int a, int b, int64_t *tap)
     return *tap >= 0;
 }
 
-int spade_hessian_source(const spade_graph *graph, const int *layers, int count, int i, int64_t *tap)
+int spade_hessian_source(const spade_network *network, const int *layers, int count, int i, int64_t *tap)
 {
     int64_t same_tap;
     int source = i;
     *tap = -1;
     for (int j = 0; j < count; j++) { /* a larger kernel around it? */
         int64_t at;
-        if (j != i && covers(graph, layers[j], layers[i], &at) && at >= 0) {
+        if (j != i && covers(network, layers[j], layers[i], &at) && at >= 0) {
             source = j;
             *tap = at;
             break;
         }
     }
     for (int j = 0; j < source; j++) { /* the first of those that are the same */
-        if (covers(graph, layers[j], layers[source], &same_tap) && same_tap < 0) { return j; }
+        if (covers(network, layers[j], layers[source], &same_tap) && same_tap < 0) { return j; }
     }
     return source;
 }
 
-spade_status spade_hessian_order(spade_context *context, const spade_graph *graph, int *layers, int count)
+spade_status spade_hessian_order(spade_context *context, const spade_network *network, int *layers, int count)
 {
     int *ordered = malloc(((size_t)count + 1) * sizeof *ordered), n = 0;
     if (!ordered) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d layers", count); }
     for (int i = 0; i < count; i++) {
         int64_t tap;
-        if (spade_hessian_source(graph, layers, count, i, &tap) != i) { continue; }
+        if (spade_hessian_source(network, layers, count, i, &tap) != i) { continue; }
         ordered[n++] = layers[i];
         for (int j = 0; j < count; j++) {
-            if (j != i && spade_hessian_source(graph, layers, count, j, &tap) == i) { ordered[n++] = layers[j]; }
+            if (j != i && spade_hessian_source(network, layers, count, j, &tap) == i) { ordered[n++] = layers[j]; }
         }
     }
     memcpy(layers, ordered, (size_t)count * sizeof *layers);

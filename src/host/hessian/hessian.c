@@ -12,8 +12,8 @@ typedef struct pass {
     spade_context *context;
     const spade_model *model;
     spade_hessians *hessians;
-    spade_runner *runner, *last_runner; /* last_runner: NULL where the micro-batches divide the batch */
-    spade_runner *running;              /* one of them; its scratch is the working memory of the updates */
+    spade_executor *executor, *last_runner; /* last_runner: NULL where the micro-batches divide the batch */
+    spade_executor *running;                /* one of them; its scratch is the working memory of the updates */
     bool *wanted;
     int *slot;    /* layer -> accumulator, -1 */
     double scale; /* 2 / n */
@@ -30,7 +30,7 @@ static int64_t micro_batch(const spade_context *context, int64_t n)
 enum { WAITING_ROWS = 1024 };
 
 /* How many rows of this layer's input wait for an update: whole micro-batches; 0: none do. */
-static int64_t waiting_rows(const spade_patches *patches, int64_t columns)
+static int64_t waiting_rows(const spade_hessian_desc *patches, int64_t columns)
 {
     int64_t rows = spade_shape_size(&patches->x) / columns;
     return patches->form == SPADE_HESSIAN_RANK_K && patches->groups == 1 && 2 * rows <= WAITING_ROWS
@@ -39,7 +39,7 @@ static int64_t waiting_rows(const spade_patches *patches, int64_t columns)
 }
 
 /* Bytes of the rows that wait, and of those that arrive. */
-static size_t waiting_bytes(const spade_patches *patches, int64_t columns)
+static size_t waiting_bytes(const spade_hessian_desc *patches, int64_t columns)
 {
     int64_t capacity = waiting_rows(patches, columns);
     return capacity ? (size_t)(capacity * columns + spade_shape_size(&patches->x)) * sizeof(float) : 0;
@@ -49,7 +49,7 @@ static size_t waiting_bytes(const spade_patches *patches, int64_t columns)
 static spade_status add_rows(spade_device *device, spade_accumulator *a, double scale, void *workspace)
 {
     if (!a->row_count) { return SPADE_OK; }
-    spade_patches patches = a->patches;
+    spade_hessian_desc patches = a->patches;
     patches.linear = true;
     patches.x = (spade_shape){.rank = 2, .dims = {a->row_count, a->columns}};
     a->row_count = 0;
@@ -60,9 +60,9 @@ static spade_status add_rows(spade_device *device, spade_accumulator *a, double 
 
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
-    spade_patches patches =
-        spade_hessian_patches(model, layer, model->context->device->backend->hessian_batch, precision);
-    int64_t columns = model->graph.layers[layer].columns;
+    spade_hessian_desc patches =
+        spade_hessian_describe(model, layer, model->context->device->backend->hessian_batch, precision);
+    int64_t columns = model->network.layers[layer].columns;
     return model->context->device->backend->hessian_bytes(model->context->device, &patches) +
            waiting_bytes(&patches, columns);
 }
@@ -71,9 +71,9 @@ uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precisio
 static size_t update_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     const spade_backend *backend = model->context->device->backend;
-    spade_patches patches = spade_hessian_patches(model, layer, n, precision);
+    spade_hessian_desc patches = spade_hessian_describe(model, layer, n, precision);
     size_t bytes = backend->hessian_workspace_bytes(model->context->device, &patches);
-    int64_t columns = model->graph.layers[layer].columns, rows = waiting_rows(&patches, columns);
+    int64_t columns = model->network.layers[layer].columns, rows = waiting_rows(&patches, columns);
     if (!rows) { return bytes; }
     patches.linear = true;
     patches.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
@@ -97,11 +97,11 @@ static const char hessians_kind = 0;
 static spade_status make_accumulator(spade_context *context, const spade_model *model, const int *layers, int count,
                                      int i, spade_precision precision, spade_accumulator *out)
 {
-    const spade_layer *l = &model->graph.layers[layers[i]];
+    const spade_layer *l = &model->network.layers[layers[i]];
     const spade_backend *backend = context->device->backend;
     *out = (spade_accumulator){.layer = layers[i], .columns = l->columns};
-    out->source = spade_hessian_source(&model->graph, layers, count, i, &out->tap);
-    out->patches = spade_hessian_patches(model, layers[i], backend->hessian_batch, precision);
+    out->source = spade_hessian_source(&model->network, layers, count, i, &out->tap);
+    out->patches = spade_hessian_describe(model, layers[i], backend->hessian_batch, precision);
     if (out->source != i) { return SPADE_OK; }
     const size_t bytes = backend->hessian_bytes(context->device, &out->patches);
     spade_status status = backend->alloc(context->device, bytes, "Hessian", &out->h);
@@ -126,11 +126,11 @@ static uint64_t hessians_bytes(const spade_hessians *hessians)
     return bytes;
 }
 
-static void destroy_item(spade_ready_item *item)
+static void destroy_item(spade_cache_entry *item)
 {
     spade_hessians *hessians = (spade_hessians *)item; /* its first member */
     spade_device *device = hessians->item.context->device;
-    spade_repeat_clear(device, &hessians->repeat);
+    spade_capture_clear(device, &hessians->capture);
     for (int i = 0; i < hessians->count; i++) {
         spade_accumulator *a = &hessians->accumulators[i];
         if (a->h) { device->backend->free(device, a->h, a->bytes); }
@@ -147,7 +147,7 @@ void spade_hessians_destroy(spade_hessians *hessians)
 
 void spade_hessians_give(spade_hessians *hessians)
 {
-    if (hessians) { spade_ready_give(&hessians->item, hessians_bytes(hessians)); }
+    if (hessians) { spade_cache_release(&hessians->item, hessians_bytes(hessians)); }
 }
 
 /* The layers of a pass. */
@@ -157,7 +157,7 @@ typedef struct layer_list {
     spade_precision precision;
 } layer_list;
 
-static bool is_for(const spade_ready_item *item, const void *user)
+static bool is_for(const spade_cache_entry *item, const void *user)
 {
     const spade_hessians *h = (const spade_hessians *)item;
     const layer_list *list = user;
@@ -173,8 +173,8 @@ static spade_status create_hessians(spade_context *context, const spade_model *m
 {
     spade_hessians *h = *out = calloc(1, sizeof *h);
     if (!h) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: Hessians"); }
-    h->item =
-        (spade_ready_item){.kind = &hessians_kind, .graph = &model->graph, .context = context, .destroy = destroy_item};
+    h->item = (spade_cache_entry){
+        .kind = &hessians_kind, .network = &model->network, .context = context, .destroy = destroy_item};
     h->precision = list->precision;
     h->accumulators = calloc((size_t)list->count + 1, sizeof *h->accumulators);
     if (!h->accumulators) {
@@ -191,7 +191,7 @@ static spade_status create_hessians(spade_context *context, const spade_model *m
 static spade_status open_hessians(spade_context *context, const spade_model *model, const layer_list *list,
                                   spade_hessians **out)
 {
-    *out = (spade_hessians *)spade_ready_take(context, &model->graph, &hessians_kind, is_for, list);
+    *out = (spade_hessians *)spade_cache_acquire(context, &model->network, &hessians_kind, is_for, list);
     return *out ? SPADE_OK : create_hessians(context, model, list, out);
 }
 
@@ -211,15 +211,15 @@ static spade_status clear_hessians(spade_device *device, spade_hessians *h)
 
 static void close_pass(pass *p)
 {
-    spade_runner_give(p->runner);
-    spade_runner_give(p->last_runner);
+    spade_executor_release(p->executor);
+    spade_executor_release(p->last_runner);
     free(p->wanted);
     free(p->slot);
 }
 
 static spade_status open_lists(pass *p, const int *layers, int count)
 {
-    size_t all = (size_t)p->model->graph.layer_count;
+    size_t all = (size_t)p->model->network.layer_count;
     p->wanted = calloc(all + 1, sizeof *p->wanted);
     p->slot = malloc((all + 1) * sizeof *p->slot);
     if (!p->wanted || !p->slot) { return spade_fail(p->context, SPADE_ERROR_MEMORY, "out of memory: list of layers"); }
@@ -227,7 +227,7 @@ static spade_status open_lists(pass *p, const int *layers, int count)
     for (int i = 0; i < count; i++) {
         if (p->slot[layers[i]] >= 0) {
             return spade_fail(p->context, SPADE_ERROR_ARGUMENT, "layer %s is asked for twice",
-                              p->model->graph.layers[layers[i]].name);
+                              p->model->network.layers[layers[i]].name);
         }
         p->slot[layers[i]] = i;
     }
@@ -238,13 +238,13 @@ static spade_status open_lists(pass *p, const int *layers, int count)
 static spade_status open_pass(pass *p, const int64_t dims[4], const layer_list *list)
 {
     spade_context *context = p->context;
-    const spade_graph *graph = &p->model->graph;
+    const spade_network *network = &p->model->network;
     int64_t full = micro_batch(context, dims[0]), rest = dims[0] % full;
     size_t workspace = 0;
     SPADE_TRY(open_lists(p, list->layers, list->count));
     SPADE_TRY(open_hessians(context, p->model, list, &p->hessians));
-    SPADE_TRY(spade_runner_take(context, graph, full, SPADE_PLAN_TAPS, NULL, &p->runner));
-    if (rest) { SPADE_TRY(spade_runner_take(context, graph, rest, SPADE_PLAN_TAPS, NULL, &p->last_runner)); }
+    SPADE_TRY(spade_executor_acquire(context, network, full, SPADE_PLAN_TAPS, NULL, &p->executor));
+    if (rest) { SPADE_TRY(spade_executor_acquire(context, network, rest, SPADE_PLAN_TAPS, NULL, &p->last_runner)); }
     for (int i = 0; i < list->count; i++) {
         if (p->hessians->accumulators[i].source != i) { continue; }
         p->wanted[list->layers[i]] = true;
@@ -252,7 +252,7 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const layer_list *
         workspace = bytes > workspace ? bytes : workspace;
     }
     p->scale = 2.0 / (double)dims[0];
-    return spade_runner_scratch(p->runner, workspace, "working memory of a Hessian");
+    return spade_executor_scratch(p->executor, workspace, "working memory of a Hessian");
 }
 
 /* An update that began at `start` has finished. */
@@ -273,9 +273,9 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
     if (a->capacity) {
         status = device->backend->copy(device, a->arrived, x, (size_t)spade_shape_size(shape) * sizeof *x);
     } else {
-        spade_patches patches = a->patches;
+        spade_hessian_desc patches = a->patches;
         patches.x = *shape;
-        status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->runner->scratch);
+        status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->executor->scratch);
     }
     count_update(p, start);
     return status;
@@ -289,7 +289,7 @@ static spade_status queue_rows(pass *p, int64_t n)
     for (int i = 0; i < p->hessians->count; i++) {
         spade_accumulator *a = &p->hessians->accumulators[i];
         if (!a->capacity) { continue; }
-        if (a->row_count == a->capacity) { SPADE_TRY(add_rows(device, a, p->scale, p->runner->scratch)); }
+        if (a->row_count == a->capacity) { SPADE_TRY(add_rows(device, a, p->scale, p->executor->scratch)); }
         SPADE_TRY(device->backend->copy(device, a->rows + a->row_count * a->columns, a->arrived,
                                         (size_t)(n * a->image_rows * a->columns) * sizeof(float)));
         a->row_count += n * a->image_rows;
@@ -304,13 +304,13 @@ static spade_status run_micro_batch(void *user)
     return spade_run_forward(p->running->plan, p->running->weights, NULL, NULL, tap, p, p->wanted);
 }
 
-/* Whole micro-batches are the same work again and again: on the runner's memory, the accumulators, with one scale. */
+/* Whole micro-batches are the same work again and again: on the executor's memory, the accumulators, with one scale. */
 static spade_status repeat_micro_batch(pass *p)
 {
-    uint64_t work[2] = {p->runner->serial};
+    uint64_t work[2] = {p->executor->generation};
     memcpy(&work[1], &p->scale, sizeof p->scale);
-    return spade_repeat_run(p->context->device, &p->hessians->repeat, spade_hash(work, sizeof work, 0), run_micro_batch,
-                            p);
+    return spade_capture_run(p->context->device, &p->hessians->capture, spade_hash(work, sizeof work, 0),
+                             run_micro_batch, p);
 }
 
 static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
@@ -319,7 +319,7 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
     double start = spade_stage_clock(p->context), augment = 0;
     SPADE_TRY(clear_hessians(device, p->hessians));
     for (int64_t first = 0; first < n;) {
-        p->running = n - first < spade_plan_batch(p->runner->plan) ? p->last_runner : p->runner;
+        p->running = n - first < spade_plan_batch(p->executor->plan) ? p->last_runner : p->executor;
         int64_t count = spade_plan_batch(p->running->plan);
         double before = spade_stage_clock(p->context);
         spade_shape shape;
@@ -328,14 +328,14 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
         double seconds = spade_stage_clock(p->context) - before;
         augment += seconds;
         spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
-        SPADE_TRY(p->running == p->runner ? repeat_micro_batch(p) : run_micro_batch(p));
+        SPADE_TRY(p->running == p->executor ? repeat_micro_batch(p) : run_micro_batch(p));
         SPADE_TRY(queue_rows(p, count));
         first += count;
         spade_report_progress(p->context, "hessian", (double)first, (double)n);
     }
     double waiting = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
-        SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->runner->scratch));
+        SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->executor->scratch));
     }
     count_update(p, waiting);
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
@@ -355,9 +355,9 @@ static spade_status check_request(spade_context *context, const spade_model *mod
                           (long long)channels, (long long)height, (long long)width);
     }
     for (int i = 0; i < count; i++) {
-        if (layers[i] < 0 || layers[i] >= model->graph.layer_count) {
+        if (layers[i] < 0 || layers[i] >= model->network.layer_count) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layers[i],
-                              model->graph.layer_count);
+                              model->network.layer_count);
         }
     }
     return SPADE_OK;
@@ -404,7 +404,7 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
     context->budget = budget;
     context->peak = peak;
     context->stage_peak = stage_peak;
-    while (context->used > budget && spade_standby_give_back(context)) {} /* what was made without a budget */
+    while (context->used > budget && spade_lru_evict(context)) {} /* what was made without a budget */
     return status;
 }
 

@@ -5,7 +5,7 @@
  */
 #include <math.h>
 
-#include "base/select.h"
+#include "backend/partial_select.h"
 #include "solve/schedule.h"
 
 /* A baseline's scratch on the host; its device workspace holds `removed` and a matrix of the same size. */

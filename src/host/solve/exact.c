@@ -8,7 +8,7 @@
  */
 #include <math.h>
 
-#include "base/select.h"
+#include "backend/partial_select.h"
 #include "solve/schedule.h"
 
 /* Multiply-adds of a row in the works between two reports of progress: about a second. */
@@ -217,15 +217,15 @@ static spade_status condition_pool(pool *l)
     spade_device *device = context->device;
     size_t bytes = (size_t)l->members[0].problem->columns; /* of what nobody reads: the weights are 0 there already */
     void *dead = NULL;
-    spade_condition_args *args = calloc((unsigned)l->n, sizeof *args);
+    spade_damp_args *args = calloc((unsigned)l->n, sizeof *args);
     if (!args) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", l->n); }
     spade_status status = SPADE_OK;
     SPADE_GOTO(device->backend->alloc(device, bytes, "dead inputs", &dead));
     for (int i = 0; i < l->n; i++) {
-        args[i] = (spade_condition_args){.k = l->members[i].problem->columns,
-                                         .damping = l->call->options->damping,
-                                         .hessian = l->members[i].hessian.device,
-                                         .dead = dead};
+        args[i] = (spade_damp_args){.k = l->members[i].problem->columns,
+                                    .damping = l->call->options->damping,
+                                    .hessian = l->members[i].hessian.device,
+                                    .dead = dead};
     }
     SPADE_GOTO(device->backend->condition(device, args, l->n));
     SPADE_GOTO(device->backend->synchronize(device));

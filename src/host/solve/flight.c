@@ -112,7 +112,7 @@ static spade_status condition(const spade_schedule *s, spade_flight *flight)
     for (int i = 0; i < flight->n; i++) {
         spade_solving *v = &flight->problems[i];
         v->condition = &flight->conditions[i];
-        flight->conditions[i] = (spade_condition_args){
+        flight->conditions[i] = (spade_damp_args){
             .k = v->problem->columns, .damping = s->options->damping, .hessian = v->hessian, .dead = v->dead};
     }
     return s->device->backend->condition(s->device, flight->conditions, flight->n);

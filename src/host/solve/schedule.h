@@ -56,8 +56,8 @@ typedef struct spade_solving {
     void *workspace;          /* device: of the factor, then of the sweep; of a baseline */
     void *host;               /* scratch of a baseline */
     size_t host_bytes;
-    const spade_condition_args *condition; /* the flight's */
-    const spade_factor_args *factor;       /* the flight's; NULL: not a fast problem, or it had failed */
+    const spade_damp_args *condition; /* the flight's */
+    const spade_factor_args *factor;  /* the flight's; NULL: not a fast problem, or it had failed */
 } spade_solving;
 
 /* What a sweep of a flight is for. */
@@ -69,11 +69,11 @@ typedef struct spade_sweeping {
 /* Problems in flight, and what the backend was asked for: it writes there until the host waits for it, at the end. */
 typedef struct spade_flight {
     spade_solving *problems;
-    int n, rounds;                    /* rounds: most solutions of any problem */
-    spade_condition_args *conditions; /* [n] */
-    spade_factor_args *factors;       /* [n] */
-    spade_sweep_args *sweeps;         /* [n * rounds] */
-    spade_sweeping *sweepings;        /* [n * rounds] */
+    int n, rounds;               /* rounds: most solutions of any problem */
+    spade_damp_args *conditions; /* [n] */
+    spade_factor_args *factors;  /* [n] */
+    spade_sweep_args *sweeps;    /* [n * rounds] */
+    spade_sweeping *sweepings;   /* [n * rounds] */
     int sweep_count;
 } spade_flight;
 /* Is it known by now that the problem has failed? */

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "augment/batch.h"
-#include "io/onnx.h"
+#include "onnx/onnx.h"
 #include "trace/checkpoint.h"
 
 /* A layer's file: this, then its weights [rows, columns]. No gaps between the members. */
@@ -29,7 +29,7 @@ static uint64_t hash_file(const layer_file *file, const float *weights)
 static uint64_t hash_model(const spade_model *model, uint64_t hash)
 {
     const onnx_model *onnx = model->onnx;
-    const spade_shape *input = &model->graph.values[model->graph.input].shape;
+    const spade_shape *input = &model->network.values[model->network.input].shape;
     hash = spade_hash(input->dims, (size_t)input->rank * sizeof *input->dims, hash);
     hash = spade_hash(onnx->file.data, onnx->file.size, hash);
     for (int i = 0; i < onnx->external_count; i++) {
@@ -99,9 +99,9 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
 /* ---- layers */
 
 uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_model *model, int layer,
-                              const spade_layer_choice *choice, spade_precision hessian, int source)
+                              const spade_layer_options *choice, spade_precision hessian, int source)
 {
-    const spade_layer *l = &model->graph.layers[layer];
+    const spade_layer *l = &model->network.layers[layer];
     const int64_t whole[] = {layer,
                              l->rows,
                              l->columns,

@@ -24,7 +24,7 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
  * Hessian; source: the layer whose sums its own are a part of, -1: none.
  */
 uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_model *model, int layer,
-                              const spade_layer_choice *choice, spade_precision hessian, int source);
+                              const spade_layer_options *choice, spade_precision hessian, int source);
 /* The layer's weights [rows, columns], zeros, loss and seconds. false: they are not there, or not for this key, and
  * what `weights` holds is undefined. */
 bool spade_checkpoint_load(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key, float *weights,

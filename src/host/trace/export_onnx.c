@@ -17,8 +17,8 @@ static size_t weight_bytes(const spade_layer *layer)
 spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *trace, const char *path)
 {
     const spade_model *model = trace->base.model;
-    const spade_graph *graph = &model->graph;
-    size_t all = (size_t)graph->layer_count + 1;
+    const spade_network *network = &model->network;
+    size_t all = (size_t)network->layer_count + 1;
     onnx_replacement *replacements = calloc(all, sizeof *replacements);
     float **transposed = calloc(all, sizeof *transposed); /* own copies where the file holds the transpose */
     spade_status status = SPADE_OK;
@@ -26,11 +26,11 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
     if (!replacements || !transposed) {
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of replaced weights"));
     }
-    for (int i = 0; i < graph->layer_count; i++) {
-        const spade_layer *layer = &graph->layers[i];
+    for (int i = 0; i < network->layer_count; i++) {
+        const spade_layer *layer = &network->layers[i];
         const float *weights;
-        if (!spade_overlay_has(&trace->base, i)) { continue; }
-        SPADE_GOTO(spade_overlay_host(spade_overlay_of(trace), i, &weights));
+        if (!spade_weight_override_has(&trace->base, i)) { continue; }
+        SPADE_GOTO(spade_weight_override_host(spade_weight_override_of(trace), i, &weights));
         if (layer->transposed) {
             SPADE_GOTO(spade_alloc(context, weight_bytes(layer), "transposed weights", (void **)&transposed[i]));
             transpose(weights, layer->rows, layer->columns, transposed[i]);
@@ -41,8 +41,8 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
     }
     SPADE_GOTO(onnx_write(context, model->onnx, replacements, count, path));
 done:
-    for (int i = 0; transposed && i < graph->layer_count; i++) {
-        spade_free_bytes(context, transposed[i], weight_bytes(&graph->layers[i]));
+    for (int i = 0; transposed && i < network->layer_count; i++) {
+        spade_free_bytes(context, transposed[i], weight_bytes(&network->layers[i]));
     }
     free(transposed);
     free(replacements);

@@ -1,11 +1,11 @@
 /* export_safetensors.c - the weights of every layer, the trace's where it has its own, as "NAME.weight". */
-#include "io/safetensors.h"
+#include "store/safetensors.h"
 #include "trace/trace_stage.h"
 
 static spade_status describe(spade_context *context, const spade_trace *trace, int index, safetensors_tensor *out,
                              char **name)
 {
-    const spade_layer *layer = &trace->base.model->graph.layers[index];
+    const spade_layer *layer = &trace->base.model->network.layers[index];
     const float *weights;
     SPADE_TRY(spade_trace_read(trace, index, &weights));
     if (asprintf(name, "%s.weight", layer->name) < 0) {
@@ -19,7 +19,7 @@ static spade_status describe(spade_context *context, const spade_trace *trace, i
 
 spade_status spade_trace_write_safetensors(spade_context *context, const spade_trace *trace, const char *path)
 {
-    int count = trace->base.model->graph.layer_count;
+    int count = trace->base.model->network.layer_count;
     safetensors_tensor *tensors = calloc((size_t)count + 1, sizeof *tensors);
     char **names = calloc((size_t)count + 1, sizeof *names);
     const safetensors_metadata metadata = {.key = "format", .value = "pt"};

@@ -11,19 +11,19 @@
 #include "hessian/hessians.h"
 #include "trace/checkpoint.h"
 
-typedef struct spade_request {
+typedef struct spade_trace_job {
     const spade_trace_options *options;
     spade_trace *trace;
     spade_checkpoint checkpoint;
-    spade_layer_choice *choices; /* [layers] */
-    bool *wanted;                /* [layers] to be solved yet */
-    int *sources;                /* [layers]: the layer whose sums this one's are a part of, -1: none. A trace of its
+    spade_layer_options *choices; /* [layers] */
+    bool *wanted;                 /* [layers] to be solved yet */
+    int *sources;                 /* [layers]: the layer whose sums this one's are a part of, -1: none. A trace of its
                                     own would decide that from all its layers, and last bits depend on it. */
-} spade_request;
+} spade_trace_job;
 
 typedef struct spade_sample {
     const spade_batch *batch;
-    spade_request *requests;
+    spade_trace_job *requests;
     int count;
 } spade_sample;
 
@@ -38,29 +38,31 @@ typedef struct spade_part {
 
 /* ---- request.c */
 /* Opens the checkpoint too, and takes from it what is there. */
-spade_status spade_request_open(spade_context *context, const spade_batch *batch, const spade_trace_options *options,
-                                spade_trace *trace, spade_request *out);
-void spade_request_close(spade_request *request);
+spade_status spade_trace_job_open(spade_context *context, const spade_batch *batch, const spade_trace_options *options,
+                                  spade_trace *trace, spade_trace_job *out);
+void spade_trace_job_close(spade_trace_job *request);
 /* Is a layer of the part to be solved for the request, from these sums? */
-bool spade_request_takes(const spade_request *request, const spade_part *part, int slot);
+bool spade_trace_job_takes(const spade_trace_job *request, const spade_part *part, int slot);
 /* Where the solution of a layer belongs: device memory for the fast solver, the host's for the others. */
-spade_status spade_request_target(const spade_request *request, int layer, float **out);
+spade_status spade_trace_job_target(const spade_trace_job *request, int layer, float **out);
 /* The layer, solved, to the checkpoint. */
-void spade_request_save(const spade_request *request, int layer);
+void spade_trace_job_save(const spade_trace_job *request, int layer);
 /* For each of the layers: the layer, in this list, whose sums its own are a part of, -1. */
-void spade_find_sources(const spade_graph *graph, const int *layers, int count, int *sources);
+void spade_find_sources(const spade_network *network, const int *layers, int count, int *sources);
 /*
  * The next layers of a sample into the part (layers, sources: room for all): those that are wanted, and the sources of
  * their sums. Precision: that of the first request that is not done. count 0: all is done.
  */
-spade_status spade_sample_list(spade_context *context, const spade_graph *graph, spade_part *part);
+spade_status spade_sample_list(spade_context *context, const spade_network *network, spade_part *part);
 
 /* ---- units.c */
 /* Solve what the parts hold, for every request that takes it. */
-spade_status spade_units_solve(spade_context *context, const spade_graph *graph, const spade_part *parts, int count);
+spade_status spade_layer_tasks_solve(spade_context *context, const spade_network *network, const spade_part *parts,
+                                     int count);
 /* Bytes that a layer needs while it is solved: the most that any request asks for. */
-uint64_t spade_units_bytes(const spade_context *context, const spade_graph *graph, const spade_part *part, int slot);
+uint64_t spade_layer_tasks_bytes(const spade_context *context, const spade_network *network, const spade_part *part,
+                                 int slot);
 /* Multiply-adds that a layer of a request takes, where nothing of it is shared. */
-double spade_units_work(const spade_graph *graph, const spade_request *request, int layer);
+double spade_layer_tasks_work(const spade_network *network, const spade_trace_job *request, int layer);
 
 #endif

@@ -14,13 +14,13 @@ static size_t layer_bytes(const spade_layer *layer)
 
 spade_status spade_trace_create_empty(spade_context *context, const spade_model *model, spade_trace **out)
 {
-    const spade_graph *graph = &model->graph;
+    const spade_network *network = &model->network;
     spade_trace *trace = *out = NULL;
-    size_t count = (size_t)graph->layer_count;
+    size_t count = (size_t)network->layer_count;
     trace = calloc(1, sizeof *trace);
     if (!trace) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a trace"); }
     trace->layers = calloc(count + 1, sizeof *trace->layers);
-    spade_status status = spade_overlay_create(context, model, &trace->base);
+    spade_status status = spade_weight_override_create(context, model, &trace->base);
     if (status == SPADE_OK && !trace->layers) {
         status = spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a trace of %zu layers", count);
     }
@@ -29,7 +29,7 @@ spade_status spade_trace_create_empty(spade_context *context, const spade_model 
         return status;
     }
     for (size_t i = 0; i < count; i++) {
-        const spade_layer *layer = &graph->layers[i];
+        const spade_layer *layer = &network->layers[i];
         trace->layers[i].weights = layer->rows * layer->columns;
         trace->layers[i].zeros = layer->zeros;
     }
@@ -40,21 +40,21 @@ spade_status spade_trace_create_empty(spade_context *context, const spade_model 
 void spade_trace_destroy(spade_trace *trace)
 {
     if (!trace) { return; }
-    spade_overlay_clear(&trace->base);
+    spade_weight_override_clear(&trace->base);
     free(trace->layers);
     free(trace);
 }
 
 spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace, int layer, const float *weights)
 {
-    const spade_graph *graph = &trace->base.model->graph;
-    if (layer < 0 || layer >= graph->layer_count) {
+    const spade_network *network = &trace->base.model->network;
+    if (layer < 0 || layer >= network->layer_count) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
-                          graph->layer_count);
+                          network->layer_count);
     }
     float *own;
-    SPADE_TRY(spade_overlay_write_host(&trace->base, layer, &own));
-    memcpy(own, weights, layer_bytes(&graph->layers[layer]));
+    SPADE_TRY(spade_weight_override_write_host(&trace->base, layer, &own));
+    memcpy(own, weights, layer_bytes(&network->layers[layer]));
     trace->layers[layer].zeros = spade_count_zeros(weights, trace->layers[layer].weights);
     return SPADE_OK;
 }
@@ -73,7 +73,7 @@ spade_status spade_trace_create_many(spade_context *context, const spade_model *
         status = spade_trace_create_empty(context, model, &traces[i]);
     }
     if (status == SPADE_OK && count > 0) {
-        status = spade_trace_find(context, batches, batch_count, options, option_count, traces);
+        status = spade_trace_search(context, batches, batch_count, options, option_count, traces);
     }
     for (int i = 0; i < count && status != SPADE_OK; i++) {
         spade_trace_destroy(traces[i]);
@@ -90,8 +90,10 @@ spade_status spade_trace_create(spade_context *context, const spade_model *model
 
 spade_status spade_trace_read(const spade_trace *trace, int layer, const float **out)
 {
-    if (spade_overlay_has(&trace->base, layer)) { return spade_overlay_host(spade_overlay_of(trace), layer, out); }
-    *out = trace->base.model->graph.layers[layer].weights;
+    if (spade_weight_override_has(&trace->base, layer)) {
+        return spade_weight_override_host(spade_weight_override_of(trace), layer, out);
+    }
+    *out = trace->base.model->network.layers[layer].weights;
     return SPADE_OK;
 }
 

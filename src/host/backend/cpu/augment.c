@@ -6,7 +6,7 @@
 #include <omp.h>
 
 #include "backend/cpu/cpu.h"
-#include "base/filter.h"
+#include "backend/filter.h"
 
 /* What one thread works in, cut from one block. */
 typedef struct scratch {

@@ -66,7 +66,7 @@ static spade_status create_desc(spade_op *op, dnnl_primitive_desc_t *out)
     dnnl_primitive_desc_t hint = NULL;
     spade_status status;
     bool is_backward = op->desc.kind == SPADE_OP_CONVOLUTION_BACKWARD;
-    int before = spade_team(op->threads);
+    int before = spade_set_num_threads(op->threads);
     SPADE_GOTO(spade_cpu_dnnl_attributes(op, op->desc.relu && !is_backward, &attributes));
     SPADE_GOTO(describe_forward(op, &forward));
     SPADE_GOTO(spade_cpu_dnnl_status(
@@ -79,7 +79,7 @@ static spade_status create_desc(spade_op *op, dnnl_primitive_desc_t *out)
                                   "primitive_desc_create"));
     }
 done:
-    spade_team(before);
+    spade_set_num_threads(before);
     if (hint) { dnnl_primitive_desc_destroy(hint); }
     if (attributes) { dnnl_primitive_attr_destroy(attributes); }
     return status;
@@ -111,9 +111,9 @@ spade_status spade_cpu_convolution_plan(spade_op *op)
         op->threads = 1;
         SPADE_GOTO(create_desc(op, &primitive_desc));
     }
-    int before = spade_team(op->threads);
+    int before = spade_set_num_threads(op->threads);
     dnnl_status_t result = dnnl_primitive_create(&op->primitive, primitive_desc);
-    spade_team(before);
+    spade_set_num_threads(before);
     SPADE_GOTO(spade_cpu_dnnl_status(op, result, "primitive_create"));
     SPADE_GOTO(plan_weights(op, primitive_desc));
     SPADE_GOTO(spade_cpu_dnnl_operands(op, primitive_desc));
@@ -130,7 +130,7 @@ static dnnl_status_t reorder_weights(spade_op *op, const dnnl_memory_desc_t *fro
     dnnl_primitive_desc_t primitive_desc = NULL;
     dnnl_primitive_t primitive = NULL;
     dnnl_engine_t engine = op->device->engine;
-    int before = spade_team(spade_cpu_threads(&op->device->base));
+    int before = spade_set_num_threads(spade_cpu_threads(&op->device->base));
     dnnl_status_t result = dnnl_memory_get_memory_desc(op->weights, &to);
     if (result == dnnl_success) { result = dnnl_memory_create(&source, from, engine, (void *)weights); /* read only */ }
     if (result == dnnl_success) {
@@ -142,7 +142,7 @@ static dnnl_status_t reorder_weights(spade_op *op, const dnnl_memory_desc_t *fro
         result = dnnl_primitive_execute(primitive, op->device->stream, 2, arguments);
     }
     if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
-    spade_team(before);
+    spade_set_num_threads(before);
     if (primitive) { dnnl_primitive_destroy(primitive); }
     if (primitive_desc) { dnnl_primitive_desc_destroy(primitive_desc); }
     if (source) { dnnl_memory_destroy(source); }

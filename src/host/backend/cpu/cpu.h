@@ -113,7 +113,7 @@ spade_status spade_cpu_linear_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_matmul_run(spade_op *op, const spade_op_args *args);
 
 /* ---- chain.c, reduce.c, softmax.c, layout.c: loops */
-spade_status spade_cpu_chain_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cpu_pointwise_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_reduce_sum_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_softmax_run(spade_op *op, const spade_op_args *args);
 spade_status spade_cpu_softmax_backward_run(spade_op *op, const spade_op_args *args);
@@ -131,7 +131,7 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
 /* ---- resample.c, overlay.c: pictures */
 spade_status spade_cpu_resample(spade_device *device, const spade_resample_args *args);
 spade_status spade_cpu_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
-spade_status spade_cpu_overlay(spade_device *device, const spade_overlay_args *args);
+spade_status spade_cpu_heatmap(spade_device *device, const spade_heatmap_args *args);
 
 /* ---- interpret.c */
 spade_status spade_cpu_points(spade_device *device, const spade_points *points, const float *x, float *out);
@@ -144,16 +144,16 @@ spade_status spade_cpu_finish_map(spade_device *device, int64_t size, const doub
 /* ---- hessian.c */
 /* As SPADE_MICRO_BATCH, but larger: the spectral form folds its products into lags once per pass. */
 enum { SPADE_CPU_HESSIAN_BATCH = 32 };
-double spade_cpu_hessian_cost(spade_device *device, const spade_patches *patches);
-size_t spade_cpu_hessian_bytes(spade_device *device, const spade_patches *patches);
-size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_patches *patches);
-spade_status spade_cpu_hessian_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
-                                      void *accumulator, void *workspace);
-spade_status spade_cpu_hessian_read(spade_device *device, const spade_patches *patches, const void *accumulator,
+double spade_cpu_hessian_cost(spade_device *device, const spade_hessian_desc *patches);
+size_t spade_cpu_hessian_bytes(spade_device *device, const spade_hessian_desc *patches);
+size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches);
+spade_status spade_cpu_hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
+                                      double alpha, void *accumulator, void *workspace);
+spade_status spade_cpu_hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
                                     int64_t group, int64_t tap, double *out);
 
 /* ---- condition.c, factor.c, sweep.c */
-spade_status spade_cpu_condition(spade_device *device, spade_condition_args *problems, int n);
+spade_status spade_cpu_damp(spade_device *device, spade_damp_args *problems, int n);
 spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems, int n);
 size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n);

@@ -123,12 +123,12 @@ spade_status spade_cpu_dnnl_execute(spade_op *op, dnnl_primitive_t primitive, co
     if (result == dnnl_success) {
         result = dnnl_memory_set_data_handle(op->scratchpad, at(args, op->scratchpad_offset));
     }
-    int before = spade_team(op->threads);
+    int before = spade_set_num_threads(op->threads);
     if (result == dnnl_success) {
         result = dnnl_primitive_execute(primitive, op->device->stream, 3 + extra_count, all);
     }
     if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
-    spade_team(before);
+    spade_set_num_threads(before);
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "primitive_execute"));
     if (op->output.convert) {
         spade_cpu_convert(&op->device->base, op->output.shape, SPADE_CHANNELS_LAST, to, SPADE_ROW_MAJOR, args->out);

@@ -7,7 +7,7 @@
  */
 #include "backend/check.h"
 #include "backend/cpu/cpu.h"
-#include "backend/space.h"
+#include "backend/tensor_iterator.h"
 
 enum { CHANNELS = 16 }; /* of one task */
 

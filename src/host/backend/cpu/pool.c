@@ -80,7 +80,7 @@ spade_status spade_cpu_pool_plan(spade_op *op)
     bool is_backward = op->desc.kind == SPADE_OP_POOL_BACKWARD;
     if (spade_op_is_global_average(&op->desc)) { return SPADE_OK; }
     if (is_backward) { op->threads = 1; } /* oneDNN adds overlapping windows in an order that depends on it */
-    int before = spade_team(op->threads);
+    int before = spade_set_num_threads(op->threads);
     for (int axis = 0; axis < 2; axis++) {
         if (!op->desc.pool_max && op->desc.count_padding && padding_after(op, axis) > op->desc.window.pad[2 + axis]) {
             char text[256];
@@ -104,7 +104,7 @@ spade_status spade_cpu_pool_plan(spade_op *op)
     SPADE_GOTO(spade_cpu_dnnl_operands(
         op, inference && scratchpad_bytes(inference) > scratchpad_bytes(wanted) ? inference : wanted));
 done:
-    spade_team(before);
+    spade_set_num_threads(before);
     if (backward) { dnnl_primitive_desc_destroy(backward); }
     if (inference) { dnnl_primitive_desc_destroy(inference); }
     if (training) { dnnl_primitive_desc_destroy(training); }

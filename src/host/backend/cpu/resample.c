@@ -3,7 +3,7 @@
  * channel), of what a window of the result needs; normalisation; floats of bytes.
  */
 #include "backend/cpu/cpu.h"
-#include "base/filter.h"
+#include "backend/filter.h"
 
 enum { PRECISION_BITS = 32 - 8 - 2 };
 

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "backend/cpu/cpu.h"
-#include "backend/space.h"
+#include "backend/tensor_iterator.h"
 
 enum { LINES = 16 }; /* of one task */
 

@@ -1,6 +1,6 @@
 /* augment.c - variants of a picture: their parameters in the kernels' types, group by group. */
 #include "backend/cuda/cuda.h"
-#include "base/filter.h"
+#include "backend/filter.h"
 
 static spade_variant_kernel variant_of(const spade_variant *v)
 {

@@ -43,7 +43,7 @@ static void cuda_close(spade_device *device)
     if (cuda->blas) { (void)cublasDestroy(cuda->blas); }
     spade_cuda_free(device, cuda->blas_workspace, cuda->blas_bytes);
     spade_cuda_staging_close(cuda);
-    spade_cuda_record_close(cuda);
+    spade_cuda_capture_close(cuda);
     if (cuda->pool) { (void)cudaMemPoolDestroy(cuda->pool); }
     if (cuda->stream) { (void)cudaStreamDestroy(cuda->stream); }
     free(cuda);
@@ -62,7 +62,7 @@ static spade_status make_pool(spade_cuda_device *cuda)
 /*
  * cuBLAS's own memory, as much as its manual recommends for each architecture: counted against the budget, and the same
  * whatever the budget is, as it decides how products are computed. Without it the library would take memory in every
- * recording.
+ * captured graph.
  */
 static spade_status make_workspace(spade_cuda_device *cuda)
 {
@@ -124,7 +124,7 @@ static spade_status cuda_open(spade_context *context, int index, spade_device **
     SPADE_GOTO(spade_cuda_status(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking),
                                  "cudaStreamCreateWithFlags"));
     SPADE_GOTO(make_pool(cuda));
-    SPADE_GOTO(spade_cuda_record_open(cuda));
+    SPADE_GOTO(spade_cuda_capture_open(cuda));
     SPADE_GOTO(spade_cuda_staging_open(cuda));
     SPADE_GOTO(make_workspace(cuda));
     SPADE_GOTO(make_handles(cuda));
@@ -161,10 +161,10 @@ const spade_backend spade_backend_cuda = {
     .copy = spade_cuda_copy,
     .zero = spade_cuda_zero,
     .synchronize = spade_cuda_synchronize,
-    .record_begin = spade_cuda_record_begin,
-    .record_end = spade_cuda_record_end,
-    .replay = spade_cuda_replay,
-    .record_destroy = spade_cuda_record_destroy,
+    .capture_begin = spade_cuda_capture_begin,
+    .capture_end = spade_cuda_capture_end,
+    .graph_launch = spade_cuda_graph_launch,
+    .graph_destroy = spade_cuda_graph_destroy,
     .supports = spade_cuda_supports,
     .plan = spade_cuda_plan,
     .destroy = spade_cuda_destroy,
@@ -177,7 +177,7 @@ const spade_backend spade_backend_cuda = {
     .augment = spade_cuda_augment,
     .resample = spade_cuda_resample,
     .picture_floats = spade_cuda_picture_floats,
-    .overlay = spade_cuda_overlay,
+    .overlay = spade_cuda_heatmap,
     .points = spade_cuda_points,
     .seed = spade_cuda_seed,
     .sum_gradients = spade_cuda_sum_gradients,
@@ -189,7 +189,7 @@ const spade_backend spade_backend_cuda = {
     .hessian_update = spade_cuda_hessian_update,
     .hessian_read = spade_cuda_hessian_read,
     /* solvers */
-    .condition = spade_cuda_condition,
+    .condition = spade_cuda_damp,
     .factor = spade_cuda_factor,
     .factor_workspace_bytes = spade_cuda_factor_workspace_bytes,
     .sweep = spade_cuda_sweep,

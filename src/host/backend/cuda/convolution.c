@@ -12,7 +12,7 @@
 #include <inttypes.h>
 
 #include "backend/check.h"
-#include "backend/cuda/dnn.h"
+#include "backend/cuda/dnn/dnn.h"
 
 enum { TIMED_RUNS = 3 };
 
@@ -261,11 +261,11 @@ spade_status spade_cuda_convolution_pack(spade_op *op, const float *weights, con
 
 /* ---- run */
 
-static spade_staged_kernel staged(const spade_op_desc *desc, const spade_dnn_way *way, bool is_x)
+static spade_padded_kernel staged(const spade_op_desc *desc, const spade_dnn_way *way, bool is_x)
 {
     const spade_shape *shape = is_x ? &desc->a : &desc->y;
     const int64_t *dims = shape->dims;
-    spade_staged_kernel k = {.batch = dims[0],
+    spade_padded_kernel k = {.batch = dims[0],
                              .channels = dims[1],
                              .height = dims[2],
                              .width = dims[3],

@@ -38,8 +38,8 @@ typedef struct spade_cuda_device {
     struct spade_cuda_staging *staging;   /* staging.c; owned */
     void *blas_workspace;                 /* cuBLAS's; `blas_bytes` of it */
     size_t blas_bytes;
-    struct spade_cuda_record *record; /* recording.c; owned */
-    cudaStream_t aside;               /* where memory is freed while a recording is made, behind `before` */
+    struct spade_cuda_capture *record; /* capture.c; owned */
+    cudaStream_t free_stream;          /* where memory is freed while a graph is captured, behind `before` */
     cudaEvent_t before;
 } spade_cuda_device;
 
@@ -88,18 +88,18 @@ void spade_cuda_staging_close(spade_cuda_device *cuda);
 spade_status spade_cuda_upload(spade_device *device, void *to, const void *from_host, size_t bytes);
 spade_status spade_cuda_download(spade_device *device, void *to_host, const void *from, size_t bytes);
 
-/* ---- recording.c */
-spade_status spade_cuda_record_open(spade_cuda_device *cuda);
-void spade_cuda_record_close(spade_cuda_device *cuda);
-bool spade_cuda_records(const spade_cuda_device *cuda); /* is one being made? */
+/* ---- capture.c */
+spade_status spade_cuda_capture_open(spade_cuda_device *cuda);
+void spade_cuda_capture_close(spade_cuda_device *cuda);
+bool spade_cuda_capturing(const spade_cuda_device *cuda); /* is one being made? */
 /* The first failure while one is made is what its end gives. Hands the status on. */
-spade_status spade_cuda_noted(const spade_cuda_device *cuda, spade_status status);
+spade_status spade_cuda_latch_error(const spade_cuda_device *cuda, spade_status status);
 /* While one is made: a failure that says what cannot be in it. */
-spade_status spade_cuda_refuse(const spade_cuda_device *cuda, const char *what);
-spade_status spade_cuda_record_begin(spade_device *device);
-spade_status spade_cuda_record_end(spade_device *device, spade_recording **out);
-spade_status spade_cuda_replay(spade_device *device, spade_recording *recording);
-void spade_cuda_record_destroy(spade_device *device, spade_recording *recording);
+spade_status spade_cuda_refuse_capture(const spade_cuda_device *cuda, const char *what);
+spade_status spade_cuda_capture_begin(spade_device *device);
+spade_status spade_cuda_capture_end(spade_device *device, spade_captured_graph **out);
+spade_status spade_cuda_graph_launch(spade_device *device, spade_captured_graph *captured);
+void spade_cuda_graph_destroy(spade_device *device, spade_captured_graph *captured);
 
 /* ---- results.c: numbers for the host, one record a problem of a solver */
 enum { SPADE_CUDA_RESULTS = 4096 /* most problems of a part of a call */ };
@@ -133,16 +133,16 @@ spade_status spade_cuda_run(spade_op *op, const spade_op_args *args);
 /* ---- hessian.c */
 /* Enough images to fill a GPU with the smallest layers, few enough for the activations of large networks. */
 enum { SPADE_CUDA_HESSIAN_BATCH = 64 };
-double spade_cuda_hessian_cost(spade_device *device, const spade_patches *patches);
-size_t spade_cuda_hessian_bytes(spade_device *device, const spade_patches *patches);
-size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_patches *patches);
-spade_status spade_cuda_hessian_update(spade_device *device, const spade_patches *patches, const float *x, double alpha,
-                                       void *accumulator, void *workspace);
-spade_status spade_cuda_hessian_read(spade_device *device, const spade_patches *patches, const void *accumulator,
+double spade_cuda_hessian_cost(spade_device *device, const spade_hessian_desc *patches);
+size_t spade_cuda_hessian_bytes(spade_device *device, const spade_hessian_desc *patches);
+size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches);
+spade_status spade_cuda_hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
+                                       double alpha, void *accumulator, void *workspace);
+spade_status spade_cuda_hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
                                      int64_t group, int64_t tap, double *out);
 
 /* ---- chain.c */
-spade_status spade_cuda_chain_run(spade_op *op, const spade_op_args *args);
+spade_status spade_cuda_pointwise_run(spade_op *op, const spade_op_args *args);
 
 /* ---- reduce.c */
 spade_status spade_cuda_reduce_sum_plan(spade_op *op);
@@ -183,7 +183,7 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
 /* ---- picture.c */
 spade_status spade_cuda_resample(spade_device *device, const spade_resample_args *args);
 spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
-spade_status spade_cuda_overlay(spade_device *device, const spade_overlay_args *args);
+spade_status spade_cuda_heatmap(spade_device *device, const spade_heatmap_args *args);
 
 /* ---- interpret.c */
 spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out);
@@ -218,7 +218,7 @@ typedef struct spade_cuda_solve {
 spade_status spade_cuda_solve_open(spade_cuda_device *cuda);
 void spade_cuda_solve_close(spade_cuda_device *cuda);
 
-spade_status spade_cuda_condition(spade_device *device, spade_condition_args *problems, int n);
+spade_status spade_cuda_damp(spade_device *device, spade_damp_args *problems, int n);
 spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems, int n);
 size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);

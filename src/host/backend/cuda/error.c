@@ -30,8 +30,8 @@ spade_status spade_cuda_status(const spade_cuda_device *device, cudaError_t resu
     spade_status status = result == cudaErrorMemoryAllocation ? SPADE_ERROR_MEMORY
                           : is_lost(result)                   ? SPADE_ERROR_DEVICE
                                                               : SPADE_ERROR_INTERNAL;
-    return spade_cuda_noted(device, spade_fail(device->base.context, status, "cuda:%d: %.*s: %s", device->index,
-                                               name_length(call), call, cudaGetErrorString(result)));
+    return spade_cuda_latch_error(device, spade_fail(device->base.context, status, "cuda:%d: %.*s: %s", device->index,
+                                                     name_length(call), call, cudaGetErrorString(result)));
 }
 
 spade_status spade_cuda_launched(const spade_cuda_device *device, int result, const char *kernel)
@@ -45,8 +45,8 @@ spade_status spade_cuda_blas_status(const spade_cuda_device *device, cublasStatu
     spade_status status = result == CUBLAS_STATUS_ALLOC_FAILED       ? SPADE_ERROR_MEMORY
                           : result == CUBLAS_STATUS_EXECUTION_FAILED ? SPADE_ERROR_DEVICE
                                                                      : SPADE_ERROR_INTERNAL;
-    return spade_cuda_noted(device, spade_fail(device->base.context, status, "cuda:%d: %.*s: cuBLAS status %d",
-                                               device->index, name_length(call), call, (int)result));
+    return spade_cuda_latch_error(device, spade_fail(device->base.context, status, "cuda:%d: %.*s: cuBLAS status %d",
+                                                     device->index, name_length(call), call, (int)result));
 }
 
 spade_status spade_cuda_solver_status(const spade_cuda_device *device, cusolverStatus_t result, const char *call)
@@ -55,13 +55,14 @@ spade_status spade_cuda_solver_status(const spade_cuda_device *device, cusolverS
     spade_status status = result == CUSOLVER_STATUS_ALLOC_FAILED       ? SPADE_ERROR_MEMORY
                           : result == CUSOLVER_STATUS_EXECUTION_FAILED ? SPADE_ERROR_DEVICE
                                                                        : SPADE_ERROR_INTERNAL;
-    return spade_cuda_noted(device, spade_fail(device->base.context, status, "cuda:%d: %.*s: cuSOLVER status %d",
-                                               device->index, name_length(call), call, (int)result));
+    return spade_cuda_latch_error(device, spade_fail(device->base.context, status, "cuda:%d: %.*s: cuSOLVER status %d",
+                                                     device->index, name_length(call), call, (int)result));
 }
 
 spade_status spade_cuda_dnn_status(const spade_cuda_device *device, cudnnStatus_t result, const char *call)
 {
     if (result == CUDNN_STATUS_SUCCESS) { return SPADE_OK; }
-    return spade_cuda_noted(device, spade_fail(device->base.context, SPADE_ERROR_INTERNAL, "cuda:%d: %.*s: cuDNN: %s",
-                                               device->index, name_length(call), call, cudnnGetErrorString(result)));
+    return spade_cuda_latch_error(device,
+                                  spade_fail(device->base.context, SPADE_ERROR_INTERNAL, "cuda:%d: %.*s: cuDNN: %s",
+                                             device->index, name_length(call), call, cudnnGetErrorString(result)));
 }

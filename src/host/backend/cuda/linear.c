@@ -5,7 +5,7 @@
  */
 #include "backend/check.h"
 #include "backend/cuda/cuda.h"
-#include "backend/space.h"
+#include "backend/tensor_iterator.h"
 
 /* One row-major matrix, or its transpose; of a batch: elements from one to the next. */
 typedef struct matrix {
@@ -48,9 +48,9 @@ static spade_status multiply(const spade_op *op, int64_t m, int64_t n, int64_t k
 
 typedef struct product {
     int64_t m, n, k;
-    spade_space batches; /* strides in matrices; operands: 0 y, 1 a, 2 b */
-    int64_t outer;       /* runs of batches that one call computes */
-    int64_t count;       /* batches of a run */
+    spade_tensor_iterator batches; /* strides in matrices; operands: 0 y, 1 a, 2 b */
+    int64_t outer;                 /* runs of batches that one call computes */
+    int64_t count;                 /* batches of a run */
 } product;
 
 /* The batch axes of an operand. */
@@ -66,11 +66,13 @@ static product product_of(const spade_op_desc *desc)
     const spade_shape *a = &desc->a, *y = &desc->y;
     const spade_shape of_y = leading(y), of_a = leading(a), of_b = leading(&desc->b);
     const spade_shape *operands[] = {&of_y, &of_a, &of_b};
-    product p = {.m = y->dims[y->rank - 2], .n = y->dims[y->rank - 1], .batches = spade_space_make(&of_y, operands, 3)};
+    product p = {.m = y->dims[y->rank - 2],
+                 .n = y->dims[y->rank - 1],
+                 .batches = spade_tensor_iterator_make(&of_y, operands, 3)};
     const int last = p.batches.rank - 1;
     p.k = a->dims[a->rank - (desc->transpose_a ? 2 : 1)];
     p.count = p.batches.dims[last];
-    p.outer = spade_space_size(&p.batches, last);
+    p.outer = spade_tensor_iterator_size(&p.batches, last);
     /* all rows of a run against the same b: one tall product */
     if (!desc->transpose_a && p.batches.strides[1][last] == 1 && p.batches.strides[2][last] == 0 &&
         p.m <= INT32_MAX / p.count) {
@@ -93,10 +95,10 @@ spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args)
     const int last = p.batches.rank - 1;
     const int64_t rows = desc->y.dims[desc->y.rank - 2], of_a = rows * p.k, of_b = p.k * p.n, of_y = rows * p.n;
     for (int64_t run = 0; run < p.outer; run++) {
-        matrix a = {args->a + spade_space_locate(&p.batches, last, 1, run) * of_a, desc->a.dims[desc->a.rank - 1],
-                    desc->transpose_a, p.batches.strides[1][last] * of_a};
-        matrix b = {args->b + spade_space_locate(&p.batches, last, 2, run) * of_b, desc->b.dims[desc->b.rank - 1],
-                    desc->transpose_b, p.batches.strides[2][last] * of_b};
+        matrix a = {args->a + spade_tensor_iterator_locate(&p.batches, last, 1, run) * of_a,
+                    desc->a.dims[desc->a.rank - 1], desc->transpose_a, p.batches.strides[1][last] * of_a};
+        matrix b = {args->b + spade_tensor_iterator_locate(&p.batches, last, 2, run) * of_b,
+                    desc->b.dims[desc->b.rank - 1], desc->transpose_b, p.batches.strides[2][last] * of_b};
         SPADE_TRY(multiply(op, p.m, p.n, p.k, p.count, a, b, args->out + run * p.batches.dims[last] * of_y));
     }
     return SPADE_OK;

@@ -20,13 +20,13 @@ spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *wh
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     *out = NULL;
-    SPADE_TRY(spade_cuda_refuse(cuda, "an allocation"));
+    SPADE_TRY(spade_cuda_refuse_capture(cuda, "an allocation"));
     SPADE_TRY(spade_charge(device->context, bytes, what));
     cudaError_t result;
     do {
         result = cudaMallocFromPoolAsync(out, bytes ? bytes : 1, cuda->pool, cuda->stream);
         if (result != cudaSuccess) { (void)cudaGetLastError(); } /* else the next launch would tell it */
-    } while (result == cudaErrorMemoryAllocation && spade_standby_give_back(device->context));
+    } while (result == cudaErrorMemoryAllocation && spade_lru_evict(device->context));
     if (result == cudaSuccess) { return SPADE_OK; }
     *out = NULL;
     spade_release(device->context, bytes);
@@ -38,7 +38,7 @@ void spade_cuda_free(spade_device *device, void *pointer, size_t bytes)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     if (!pointer) { return; }
-    cudaStream_t stream = spade_cuda_records(cuda) ? cuda->aside : cuda->stream;
+    cudaStream_t stream = spade_cuda_capturing(cuda) ? cuda->free_stream : cuda->stream;
     (void)cudaFreeAsync(pointer, stream); /* a lost device is reported by the next call */
     spade_release(device->context, bytes);
 }
@@ -62,7 +62,7 @@ spade_status spade_cuda_zero(spade_device *device, void *to, size_t bytes)
 spade_status spade_cuda_synchronize(spade_device *device)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    SPADE_TRY(spade_cuda_refuse(cuda, "a wait"));
+    SPADE_TRY(spade_cuda_refuse_capture(cuda, "a wait"));
     spade_status status = spade_cuda_results_send(cuda);
     if (status == SPADE_OK) {
         status = spade_cuda_status(cuda, cudaStreamSynchronize(cuda->stream), "cudaStreamSynchronize");

@@ -17,7 +17,7 @@ static const kind_entry kinds[SPADE_OP_KIND_COUNT] = {
     [SPADE_OP_CONVOLUTION] = {spade_cuda_convolution_plan, spade_cuda_convolution_pack, spade_cuda_convolution_run},
     [SPADE_OP_CONVOLUTION_BACKWARD] = {spade_cuda_convolution_plan, spade_cuda_convolution_pack,
                                        spade_cuda_convolution_run},
-    [SPADE_OP_CHAIN] = {NULL, NULL, spade_cuda_chain_run},
+    [SPADE_OP_POINTWISE] = {NULL, NULL, spade_cuda_pointwise_run},
     [SPADE_OP_REDUCE_SUM] = {spade_cuda_reduce_sum_plan, NULL, spade_cuda_reduce_sum_run},
     [SPADE_OP_SOFTMAX] = {NULL, NULL, spade_cuda_softmax_run},
     [SPADE_OP_SOFTMAX_BACKWARD] = {NULL, NULL, spade_cuda_softmax_backward_run},
@@ -83,10 +83,10 @@ spade_status spade_cuda_pack(spade_op *op, const float *weights, const float *ro
         return spade_fail(op->device->base.context, SPADE_ERROR_ARGUMENT, "%s has no weights to pack",
                           spade_op_kind_name(op->desc.kind));
     }
-    return spade_cuda_noted(op->device, entry->pack(op, weights, row_scale, packed));
+    return spade_cuda_latch_error(op->device, entry->pack(op, weights, row_scale, packed));
 }
 
 spade_status spade_cuda_run(spade_op *op, const spade_op_args *args)
 {
-    return spade_cuda_noted(op->device, kinds[op->desc.kind].run(op, args));
+    return spade_cuda_latch_error(op->device, kinds[op->desc.kind].run(op, args));
 }

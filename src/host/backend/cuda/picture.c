@@ -1,6 +1,6 @@
 /* picture.c - pictures: resize, floats, overlays: their parameters in the kernels' terms. */
 #include "backend/cuda/cuda.h"
-#include "base/filter.h"
+#include "backend/filter.h"
 
 static spade_resample_kernel kernel_of(const spade_resample_args *args)
 {
@@ -44,18 +44,18 @@ spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const ui
     return SPADE_OK;
 }
 
-spade_status spade_cuda_overlay(spade_device *device, const spade_overlay_args *args)
+spade_status spade_cuda_heatmap(spade_device *device, const spade_heatmap_args *args)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    const spade_spline map = SPADE_OVERLAY_MAP_SPLINE, picture = SPADE_OVERLAY_PICTURE_SPLINE;
-    const spade_overlay_kernel k = {.height = args->height,
+    const spade_spline map = SPADE_HEATMAP_MAP_SPLINE, picture = SPADE_HEATMAP_PICTURE_SPLINE;
+    const spade_heatmap_kernel k = {.height = args->height,
                                     .width = args->width,
                                     .factor = args->factor,
                                     .scale = args->scale,
                                     .is_signed = args->is_signed,
-                                    .levels = SPADE_OVERLAY_LEVELS,
+                                    .levels = SPADE_HEATMAP_LEVELS,
                                     .map_spline = {map.b, map.c},
                                     .picture_spline = {picture.b, picture.c}};
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_overlay(cuda->stream, &k, args->picture, args->map, args->tables, args->rgb));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_heatmap(cuda->stream, &k, args->picture, args->map, args->tables, args->rgb));
     return SPADE_OK;
 }

@@ -1,7 +1,7 @@
 /* pool.c - maximum and average pooling and their backward. */
 #include "backend/check.h"
 #include "backend/cuda/cuda.h"
-#include "backend/space.h"
+#include "backend/tensor_iterator.h"
 
 static spade_pool_kernel kernel_of(const spade_op_desc *desc)
 {

@@ -1,10 +1,10 @@
 /* reduce.c - sums over axes. */
 #include "backend/cuda/cuda.h"
-#include "backend/space.h"
+#include "backend/tensor_iterator.h"
 
-static spade_space_kernel kernel_space(const spade_space *space)
+static spade_tensor_iterator_kernel kernel_space(const spade_tensor_iterator *space)
 {
-    spade_space_kernel k = {.rank = space->rank};
+    spade_tensor_iterator_kernel k = {.rank = space->rank};
     for (int i = 0; i < space->rank; i++) {
         k.dims[i] = space->dims[i];
         for (int operand = 0; operand < 2; operand++) { k.strides[operand][i] = space->strides[operand][i]; }
@@ -12,18 +12,18 @@ static spade_space_kernel kernel_space(const spade_space *space)
     return k;
 }
 
-enum { MANY = 4096 /* results fill a GPU */, PIECE = 2048 /* terms */, MOST_PIECES = 65535 /* blocks along y */ };
+enum { MANY = 4096 /* results fill a GPU */, PIECE = 2048 /* terms */, MAX_PIECES = 65535 /* blocks along y */ };
 
 spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor)
 {
     const spade_reduction r = spade_reduction_make(a, y);
     spade_reduction_kernel k = {.kept = kernel_space(&r.kept), .summed = kernel_space(&r.summed), .divisor = divisor};
     int64_t kept = r.kept.strides[0][r.kept.rank - 1], summed = r.summed.strides[0][r.summed.rank - 1];
-    k.outputs = spade_space_size(&r.kept, r.kept.rank);
-    k.terms = spade_space_size(&r.summed, r.summed.rank);
+    k.outputs = spade_tensor_iterator_size(&r.kept, r.kept.rank);
+    k.terms = spade_tensor_iterator_size(&r.summed, r.summed.rank);
     k.along = k.outputs == 1 || summed < kept;
     k.pieces = k.outputs >= MANY ? 1 : (k.terms + PIECE - 1) / PIECE;
-    k.pieces = k.pieces < MOST_PIECES ? k.pieces : MOST_PIECES;
+    k.pieces = k.pieces < MAX_PIECES ? k.pieces : MAX_PIECES;
     k.piece = (k.terms + k.pieces - 1) / k.pieces;
     return k;
 }

@@ -1,6 +1,6 @@
 /* softmax.c - softmax along one axis and its backward. */
 #include "backend/cuda/cuda.h"
-#include "backend/space.h"
+#include "backend/tensor_iterator.h"
 
 /* In memory, a tensor is [outer, length, step] around any of its axes, in either layout. */
 static spade_lines_kernel lines_of(const spade_op_desc *desc)

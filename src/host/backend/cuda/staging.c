@@ -70,7 +70,7 @@ spade_status spade_cuda_upload(spade_device *device, void *to, const void *from_
     spade_cuda_device *cuda = spade_cuda_of(device);
     spade_cuda_staging *s = cuda->staging;
     if (!bytes) { return SPADE_OK; }
-    SPADE_TRY(spade_cuda_refuse(cuda, "an upload"));
+    SPADE_TRY(spade_cuda_refuse_capture(cuda, "an upload"));
     for (size_t done = 0; done < bytes;) {
         if (s->used == PIECE_BYTES) {
             s->piece = (s->piece + 1) % PIECES;
@@ -126,7 +126,7 @@ spade_status spade_cuda_download(spade_device *device, void *to_host, const void
     spade_cuda_device *cuda = spade_cuda_of(device);
     spade_cuda_staging *s = cuda->staging;
     if (!bytes) { return spade_cuda_synchronize(device); }
-    SPADE_TRY(spade_cuda_refuse(cuda, "a download"));
+    SPADE_TRY(spade_cuda_refuse_capture(cuda, "a download"));
     spade_status status = fetch_all(cuda, to_host, from, bytes);
     if (status == SPADE_OK) {
         spade_cuda_results_deliver(cuda);

@@ -1,0 +1,180 @@
+/*
+ * gradient_driver.c - maps from backward passes over (class, point) pairs in micro-batches of a fixed size.
+ *
+ * The input and the list of classes are uploaded once, maps and values downloaded once, at the end of the call; between
+ * them everything is enqueued: points into the plan's input, the pass, the gradients into the class's sum, the sum into
+ * its map.
+ *
+ *   the call's block on the device: | x [size] | maps [n, size] | sum [size] | values [padded] | targets [padded] |
+ *
+ * padded: the pairs, filled up to whole micro-batches with the last pair, which nobody reads again.
+ */
+#include "attribution/registry.h"
+
+_Static_assert((int)SPADE_MICRO_BATCH <= (int)SPADE_MAX_POINTS, "a micro-batch is one call of the backend");
+
+typedef struct driver {
+    const attribution_job *job;
+    const attribution_samples *points;
+    attribution_pass pass;
+    int64_t batch, pairs, padded;
+    float *x, *maps;
+    double *sum, *values;
+    int64_t *targets;
+    void *block;
+    size_t bytes;
+} driver;
+
+/* Count the piece of n elements after the ones before it; false: more than memory can address. */
+static bool add_piece(int64_t n, size_t element, size_t *bytes, size_t *offset)
+{
+    enum { ALIGNMENT = 256 };
+    size_t piece;
+    if (!spade_mul_size((size_t)n, element, &piece) || piece > SIZE_MAX / 8 || *bytes > SIZE_MAX / 2) { return false; }
+    *offset = *bytes;
+    *bytes += (piece + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return true;
+}
+
+static spade_status make_block(driver *d)
+{
+    const attribution_job *job = d->job;
+    spade_device *device = job->context->device;
+    size_t x, maps, sum, values, targets;
+    if (!add_piece(job->size, sizeof *d->x, &d->bytes, &x) ||
+        !add_piece(job->size * job->n, sizeof *d->maps, &d->bytes, &maps) ||
+        !add_piece(job->size, sizeof *d->sum, &d->bytes, &sum) ||
+        !add_piece(d->padded, sizeof *d->values, &d->bytes, &values) ||
+        !add_piece(d->padded, sizeof *d->targets, &d->bytes, &targets)) {
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "maps of %d classes, %lld numbers each, are too large",
+                          job->n, (long long)job->size);
+    }
+    SPADE_TRY(device->backend->alloc(device, d->bytes, "an input and its maps", &d->block));
+    char *block = d->block;
+    d->x = (float *)(block + x);
+    d->maps = (float *)(block + maps);
+    d->sum = (double *)(block + sum);
+    d->values = (double *)(block + values);
+    d->targets = (int64_t *)(block + targets);
+    return SPADE_OK;
+}
+
+static spade_status upload_targets(driver *d)
+{
+    const attribution_job *job = d->job;
+    spade_device *device = job->context->device;
+    const size_t bytes = (size_t)d->padded * sizeof *d->targets;
+    int64_t *targets = malloc(bytes);
+    if (!targets) {
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory: a list of %lld passes",
+                          (long long)d->pairs);
+    }
+    for (int64_t i = 0; i < d->padded; i++) {
+        int64_t pair = i < d->pairs ? i : d->pairs - 1;
+        targets[i] = job->classes[pair / d->points->points];
+    }
+    spade_status status = device->backend->upload(device, d->targets, targets, bytes);
+    free(targets);
+    return status;
+}
+
+static spade_status begin(driver *d)
+{
+    const attribution_job *job = d->job;
+    spade_device *device = job->context->device;
+    SPADE_TRY(make_block(d));
+    SPADE_TRY(device->backend->upload(device, d->x, job->input, sizeof *d->x * (size_t)job->size));
+    return upload_targets(d);
+}
+
+/* The inputs of the pairs from `first` on, and their classes, where the pass takes them from. */
+static spade_status write_inputs(driver *d, int64_t first)
+{
+    const attribution_samples *points = d->points;
+    spade_device *device = d->job->context->device;
+    double scale[SPADE_MICRO_BATCH];
+    uint32_t sample[SPADE_MICRO_BATCH];
+    spade_shape shape;
+    for (int64_t i = 0; i < d->batch; i++) {
+        int64_t pair = first + i < d->pairs ? first + i : d->pairs - 1, point = pair % points->points;
+        scale[i] = points->scale ? points->scale[point] : 1.0;
+        sample[i] = (uint32_t)point;
+    }
+    const spade_points inputs = {.size = d->job->size,
+                                 .count = d->batch,
+                                 .scale = scale,
+                                 .deviation = points->deviation,
+                                 .key = points->key,
+                                 .sample = sample};
+    SPADE_TRY(device->backend->points(device, &inputs, d->x, spade_plan_input(d->pass.plan, &shape)));
+    return device->backend->copy(device, d->pass.targets, d->targets + first, sizeof *d->targets * (size_t)d->batch);
+}
+
+/* Gradients of the points first .. first+count-1 of a class, neighbours in the micro-batch, the first one at
+ * `gradients`. */
+static spade_status take_gradients(driver *d, int64_t class_index, int64_t first, int64_t count, const float *gradients)
+{
+    const attribution_samples *points = d->points;
+    const attribution_job *job = d->job;
+    spade_device *device = job->context->device;
+    int64_t summed = points->summed - first < count ? points->summed - first : count;
+    if (summed > 0) {
+        double weight[SPADE_MICRO_BATCH];
+        for (int64_t i = 0; i < summed; i++) { weight[i] = points->weight ? points->weight[first + i] : 1.0; }
+        SPADE_TRY(device->backend->sum_gradients(device, job->size, summed, weight, gradients, first > 0, d->sum));
+    }
+    if (first + count < points->points) { return SPADE_OK; }
+    return device->backend->finish_map(device, job->size, d->sum, points->times_input ? d->x : NULL, points->divisor,
+                                       points->absolute, d->maps + class_index * job->size);
+}
+
+/* One micro-batch: pairs first .. first+count-1, in runs of the same class. */
+static spade_status run_batch(driver *d, int64_t first, int64_t count)
+{
+    spade_device *device = d->job->context->device;
+    const float *gradients = spade_plan_input_gradient(d->pass.plan);
+    SPADE_TRY(write_inputs(d, first));
+    SPADE_TRY(attribution_pass_run(&d->pass));
+    SPADE_TRY(device->backend->copy(device, d->values + first, d->pass.values, sizeof *d->values * (size_t)d->batch));
+    for (int64_t at = 0, run; at < count; at += run) {
+        int64_t class_index = (first + at) / d->points->points, point = (first + at) % d->points->points;
+        run = d->points->points - point < count - at ? d->points->points - point : count - at;
+        SPADE_TRY(take_gradients(d, class_index, point, run, gradients + at * d->job->size));
+    }
+    return SPADE_OK;
+}
+
+static spade_status finish(driver *d, float *maps, double *values)
+{
+    const attribution_job *job = d->job;
+    spade_device *device = job->context->device;
+    SPADE_TRY(device->backend->download(device, maps, d->maps, sizeof *maps * (size_t)(job->size * job->n)));
+    if (values) { SPADE_TRY(device->backend->download(device, values, d->values, sizeof *values * (size_t)d->pairs)); }
+    return device->backend->synchronize(device);
+}
+
+spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
+                                  const attribution_samples *points, float *maps, double *values)
+{
+    spade_context *context = job->context;
+    spade_device *device = context->device;
+    spade_status status = SPADE_OK;
+    driver d = {.job = job, .points = points, .pairs = (int64_t)job->n * points->points};
+    /* A method with one point per class gets one image a pass, so that it does not pay for a batch it cannot fill. */
+    const int64_t batch = d.batch = points->points == 1 ? 1 : SPADE_MICRO_BATCH;
+    d.padded = (d.pairs + batch - 1) / batch * batch;
+
+    SPADE_GOTO(attribution_pass_create(job, rules, batch, &d.pass));
+    SPADE_GOTO(begin(&d));
+    for (int64_t first = 0; first < d.pairs; first += batch) {
+        int64_t count = d.pairs - first < batch ? d.pairs - first : batch;
+        SPADE_GOTO(run_batch(&d, first, count));
+        spade_report_progress(context, spade_method_name(job->options->method), (double)(first + count),
+                              (double)d.pairs);
+    }
+    SPADE_GOTO(finish(&d, maps, values));
+done:
+    if (d.block) { device->backend->free(device, d.block, d.bytes); }
+    attribution_pass_destroy(&d.pass);
+    return status;
+}

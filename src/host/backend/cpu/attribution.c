@@ -1,0 +1,100 @@
+/*
+ * attribution.c - maps of interpretability methods: inputs from one, the seed of the backward pass, sums of gradients.
+ * Pieces of SPADE_CPU_CHUNK elements are a thread's; an element's sum is taken in the order of the images.
+ */
+#include <math.h>
+
+#include "backend/cpu/cpu.h"
+
+/* Elements begin .. end-1 of image i; begin is even. */
+static void make_point(const spade_points *p, int64_t i, const float *x, int64_t begin, int64_t end, float *out)
+{
+    const uint32_t key[2] = {(uint32_t)p->key, (uint32_t)(p->key >> 32)};
+    if (p->deviation == 0) {
+        for (int64_t e = begin; e < end; e++) { out[e] = (float)(p->scale[i] * x[e]); }
+        return;
+    }
+    for (int64_t e = begin; e < end; e += 2) {
+        const uint64_t block = (uint64_t)e / 2;
+        const uint32_t counter[4] = {p->sample[i], (uint32_t)block, (uint32_t)(block >> 32), 0};
+        double z[2];
+        spade_normal(key, counter, z);
+        for (int64_t k = 0; k < 2 && e + k < end; k++) {
+            out[e + k] = (float)(p->scale[i] * x[e + k] + p->deviation * z[k]);
+        }
+    }
+}
+
+spade_status spade_cpu_points(spade_device *device, const spade_points *points, const float *x, float *out)
+{
+    const int64_t size = points->size;
+#pragma omp parallel for collapse(2) num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t i = 0; i < points->count; i++) {
+        for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
+            int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
+            make_point(points, i, x, begin, end, out + i * size);
+        }
+    }
+    return SPADE_OK;
+}
+
+/* One row of outputs z [n]: the seed, and F. */
+static double seed_row(int64_t n, bool softmax, int64_t target, const float *z, float *seed)
+{
+    if (!softmax) {
+        memset(seed, 0, sizeof *seed * (size_t)n);
+        seed[target] = 1;
+        return z[target];
+    }
+    double largest = z[0], sum = 0;
+    for (int64_t j = 1; j < n; j++) { largest = fmax(largest, z[j]); }
+    for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
+    double score = exp(z[target] - largest) / sum;
+    for (int64_t j = 0; j < n; j++) {
+        double other = exp(z[j] - largest) / sum;
+        seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
+    }
+    return score;
+}
+
+spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args)
+{
+#pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t i = 0; i < args->batch; i++) {
+        args->values[i] = seed_row(args->outputs, args->softmax, args->targets[i], args->z + i * args->outputs,
+                                   args->seed + i * args->outputs);
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_cpu_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
+                                     const float *gradients, bool add, double *sum)
+{
+#pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
+        int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
+        for (int64_t i = 0; i < count; i++) {
+            const float *gradient = gradients + i * size;
+            if (i == 0 && !add) {
+                for (int64_t e = begin; e < end; e++) { sum[e] = weight[i] * gradient[e]; }
+            } else {
+                for (int64_t e = begin; e < end; e++) { sum[e] += weight[i] * gradient[e]; }
+            }
+        }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_cpu_finish_map(spade_device *device, int64_t size, const double *sum, const float *x, double divisor,
+                                  bool absolute, float *map)
+{
+#pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
+        int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
+        for (int64_t e = begin; e < end; e++) {
+            double value = (x ? x[e] * sum[e] : sum[e]) / divisor;
+            map[e] = (float)(absolute ? fabs(value) : value);
+        }
+    }
+    return SPADE_OK;
+}

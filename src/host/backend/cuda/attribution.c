@@ -1,0 +1,45 @@
+/* attribution.c - maps of interpretability methods: parameters of a micro-batch by value, nothing is uploaded. */
+#include "backend/cuda/cuda.h"
+
+_Static_assert((int)SPADE_POINTS_GROUP == (int)SPADE_MAX_POINTS, "one launch takes the most images of a call");
+
+spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    spade_points_kernel k = {.size = points->size,
+                             .count = (int)points->count,
+                             .deviation = points->deviation,
+                             .key = {(uint32_t)points->key, (uint32_t)(points->key >> 32)}};
+    for (int64_t i = 0; i < points->count; i++) {
+        k.scale[i] = points->scale[i];
+        k.sample[i] = points->deviation == 0 ? 0 : points->sample[i];
+    }
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_points(cuda->stream, &k, x, out));
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_seed(cuda->stream, args->batch, args->outputs, args->softmax, args->z,
+                                              args->targets, args->seed, args->values));
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
+                                      const float *gradients, bool add, double *sum)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    spade_weights_kernel k = {.count = (int)count};
+    for (int64_t i = 0; i < count; i++) { k.weight[i] = weight[i]; }
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_sum_gradients(cuda->stream, size, &k, gradients, add, sum));
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_finish_map(spade_device *device, int64_t size, const double *sum, const float *x,
+                                   double divisor, bool absolute, float *map)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_finish_map(cuda->stream, size, sum, x, divisor, absolute, map));
+    return SPADE_OK;
+}

@@ -1,0 +1,129 @@
+/*
+ * capture.c - CUDA graphs captured from the device's stream.
+ *
+ * What would wait for the device, take memory or read the host's later cannot be in one. The first failure while one is
+ * made, ours or a library's, is noted and is what `capture_end` returns: by then the libraries only say that the capture
+ * is void. Graphs and what the driver keeps for them on the device are not counted against the budget; they are some
+ * kilobytes a kernel.
+ */
+#include "backend/cuda/cuda.h"
+
+struct spade_captured_graph {
+    cudaGraphExec_t graph;
+};
+
+/* What a device knows about the graph that is being captured. */
+struct spade_cuda_capture {
+    bool active;
+    spade_status status; /* the first failure, with its message */
+    char message[sizeof((spade_context *)0)->message];
+};
+
+spade_status spade_cuda_capture_open(spade_cuda_device *cuda)
+{
+    cuda->record = calloc(1, sizeof *cuda->record);
+    if (!cuda->record) {
+        return spade_fail(cuda->base.context, SPADE_ERROR_MEMORY, "out of memory: device cuda:%d", cuda->index);
+    }
+    SPADE_CUDA_TRY(cuda, cudaStreamCreateWithFlags(&cuda->free_stream, cudaStreamNonBlocking));
+    SPADE_CUDA_TRY(cuda, cudaEventCreateWithFlags(&cuda->before, cudaEventDisableTiming));
+    return SPADE_OK;
+}
+
+void spade_cuda_capture_close(spade_cuda_device *cuda)
+{
+    if (cuda->before) { (void)cudaEventDestroy(cuda->before); }
+    if (cuda->free_stream) { (void)cudaStreamDestroy(cuda->free_stream); }
+    free(cuda->record);
+}
+
+bool spade_cuda_capturing(const spade_cuda_device *cuda)
+{
+    return cuda->record && cuda->record->active;
+}
+
+spade_status spade_cuda_latch_error(const spade_cuda_device *cuda, spade_status status)
+{
+    struct spade_cuda_capture *record = cuda->record;
+    if (status == SPADE_OK || !spade_cuda_capturing(cuda) || record->status != SPADE_OK) { return status; }
+    record->status = status;
+    snprintf(record->message, sizeof record->message, "%s", spade_message(cuda->base.context));
+    return status;
+}
+
+spade_status spade_cuda_refuse_capture(const spade_cuda_device *cuda, const char *what)
+{
+    if (!spade_cuda_capturing(cuda)) { return SPADE_OK; }
+    return spade_cuda_latch_error(cuda, spade_fail(cuda->base.context, SPADE_ERROR_ARGUMENT,
+                                                   "cuda:%d: a recording cannot hold %s", cuda->index, what));
+}
+
+/* Memory that is freed meanwhile goes to a stream of its own, behind all that was enqueued before. */
+spade_status spade_cuda_capture_begin(spade_device *device)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_TRY(spade_cuda_refuse_capture(cuda, "another one"));
+    SPADE_CUDA_TRY(cuda, cudaEventRecord(cuda->before, cuda->stream));
+    SPADE_CUDA_TRY(cuda, cudaStreamWaitEvent(cuda->free_stream, cuda->before, 0));
+    SPADE_CUDA_TRY(cuda, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal));
+    cuda->record->active = true;
+    cuda->record->status = SPADE_OK;
+    return SPADE_OK;
+}
+
+/* Ready to launch: uploaded, so that the first graph_launch takes no longer than the others. */
+static spade_status make_ready(spade_cuda_device *cuda, cudaGraph_t graph, spade_captured_graph *captured)
+{
+    SPADE_CUDA_TRY(cuda, cudaGraphInstantiateWithFlags(&captured->graph, graph, 0));
+    SPADE_CUDA_TRY(cuda, cudaGraphUpload(captured->graph, cuda->stream));
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_capture_end(spade_device *device, spade_captured_graph **out)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    spade_context *context = device->context;
+    cudaGraph_t graph = NULL;
+    *out = NULL;
+    if (!spade_cuda_capturing(cuda)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "cuda:%d: there is no recording to end", cuda->index);
+    }
+    cudaError_t result = cudaStreamEndCapture(cuda->stream, &graph);
+    cuda->record->active = false;
+    spade_status status = cuda->record->status;
+    if (status != SPADE_OK) {
+        spade_fail(context, status, "%s", cuda->record->message);
+    } else {
+        status = spade_cuda_status(cuda, result, "cudaStreamEndCapture");
+    }
+    if (result != cudaSuccess) { (void)cudaGetLastError(); } /* the capture's, not the device's: it goes on */
+    spade_captured_graph *captured = status == SPADE_OK ? calloc(1, sizeof *captured) : NULL;
+    if (status == SPADE_OK && !captured) {
+        status = spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a recording");
+    }
+    if (status == SPADE_OK) { status = make_ready(cuda, graph, captured); }
+    if (graph) { (void)cudaGraphDestroy(graph); }
+    if (status != SPADE_OK) {
+        spade_cuda_graph_destroy(device, captured);
+        return status;
+    }
+    *out = captured;
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_graph_launch(spade_device *device, spade_captured_graph *captured)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_TRY(spade_cuda_refuse_capture(cuda, "the replay of another one"));
+    SPADE_CUDA_TRY(cuda, cudaGraphLaunch(captured->graph, cuda->stream));
+    return SPADE_OK;
+}
+
+/* A graph that still runs is given up by the driver when it has run. */
+void spade_cuda_graph_destroy(spade_device *device, spade_captured_graph *captured)
+{
+    (void)device;
+    if (!captured) { return; }
+    if (captured->graph) { (void)cudaGraphExecDestroy(captured->graph); }
+    free(captured);
+}

@@ -1,0 +1,42 @@
+/*
+ * hessian.h - the forms of the Hessian on a GPU, one file each; hessian.c hands a call to the one that the patches
+ * name.
+ *
+ * SPADE_HESSIAN_SHIFT is not offered: a lag is one product a pixel there, 13 for a 3x3 kernel, where the spectral form
+ * takes some 3 to 5, all of them large matrix products on a GPU, too.
+ *
+ * Costs are nanoseconds of a model of a GPU; only their ratios matter, and they depend on the shapes only.
+ */
+#ifndef SPADE_CUDA_HESSIAN_H
+#define SPADE_CUDA_HESSIAN_H
+
+#include "backend/cuda/gemm.h"
+#include "backend/autocorrelation.h"
+#include "backend/hessian_desc.h"
+
+/* ---- the model, a nanosecond: float32 operations of large products, bytes of device memory, float64 products of
+ * numbers out of the caches; nanoseconds of a launch. */
+#define SPADE_CUDA_OPERATIONS 45e3
+#define SPADE_CUDA_BYTES 2500.0
+#define SPADE_CUDA_SUMS 400.0
+#define SPADE_CUDA_LAUNCH_COST 3000.0
+/* Products [m, k] x [k, n]; small ones fill a tile of 32 as badly as cuBLAS's do. */
+double spade_cuda_product_cost(double m, double n, double k, double batch);
+
+spade_patch_kernel spade_cuda_patch_kernel(const spade_hessian_desc *patches, const float *x);
+spade_autocorrelation_kernel spade_cuda_lags_kernel(const spade_autocorrelation *lags);
+
+/* ---- hessian_unfold.c: UNFOLD, RANK_K. Accumulator [groups, K, K], upper triangles, columns (row, column, channel) */
+double spade_cuda_unfold_cost(const spade_hessian_desc *patches);
+size_t spade_cuda_unfold_workspace_bytes(const spade_hessian_desc *patches);
+spade_status spade_cuda_unfold_update(const spade_cuda_device *cuda, const spade_hessian_desc *patches, const float *x,
+                                      double alpha, double *accumulator, void *workspace);
+
+/* ---- hessian_spectral.c: SPECTRAL. Accumulator: lags (kernels/launch.h) */
+bool spade_cuda_spectral_applies(const spade_hessian_desc *patches);
+double spade_cuda_spectral_cost(const spade_hessian_desc *patches);
+size_t spade_cuda_spectral_workspace_bytes(const spade_hessian_desc *patches);
+spade_status spade_cuda_spectral_update(const spade_cuda_device *cuda, const spade_hessian_desc *patches,
+                                        const float *x, double alpha, double *accumulator, void *workspace);
+
+#endif

@@ -1,0 +1,60 @@
+/* number.c - numbers as people write them, strictly. */
+#include <errno.h>
+#include <math.h>
+
+#include "config/yaml.h"
+
+static const char *skip_digits(const char *text)
+{
+    while (*text >= '0' && *text <= '9') { text++; }
+    return text;
+}
+
+bool spade_parse_integer(const char *text, int64_t *out)
+{
+    const char *digits = text + (*text == '-' || *text == '+');
+    const char *end = skip_digits(digits);
+    if (end == digits || *end) { return false; }
+    errno = 0;
+    long long value = strtoll(text, NULL, 10);
+    if (errno) { return false; }
+    *out = value;
+    return true;
+}
+
+bool spade_parse_number(const char *text, double *out)
+{
+    const char *at = text + (*text == '-' || *text == '+');
+    const char *whole = skip_digits(at);
+    bool any = whole != at;
+    at = whole;
+    if (*at == '.') {
+        const char *fraction = skip_digits(at + 1);
+        any = any || fraction != at + 1;
+        at = fraction;
+    }
+    if (!any) { return false; }
+    if (*at == 'e' || *at == 'E') {
+        const char *exponent = at + 1 + (at[1] == '-' || at[1] == '+');
+        at = skip_digits(exponent);
+        if (at == exponent) { return false; }
+    }
+    if (*at) { return false; }
+    double value = strtod(text, NULL); /* spade never sets a locale: the point is a point */
+    if (!isfinite(value)) { return false; }
+    *out = value;
+    return true;
+}
+
+bool spade_parse_bytes(const char *text, uint64_t *out)
+{
+    const char *end = skip_digits(text);
+    if (end == text) { return false; }
+    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+    if (end[shift ? 1 : 0]) { return false; }
+    errno = 0;
+    unsigned long long value = strtoull(text, NULL, 10);
+    if (errno || value == 0 || value > (UINT64_MAX >> shift)) { return false; }
+    *out = (uint64_t)value << shift;
+    return true;
+}

@@ -1,0 +1,248 @@
+/* model.c - the public face of a network: load, what it is made of, forward. */
+#include <jansson.h>
+
+#include "engine/executor.h"
+#include "engine/model.h"
+#include "import/import.h"
+
+/* ---- class names */
+
+/* The metadata under "names" or "classes" as JSON; other notations (a Python dictionary) are no names. NULL: none. */
+static json_t *find_names(const onnx_model *onnx)
+{
+    for (int i = 0; i < onnx->metadata_count; i++) {
+        const onnx_metadata *entry = &onnx->metadata[i];
+        if (!entry->key || !entry->value || (strcmp(entry->key, "names") != 0 && strcmp(entry->key, "classes") != 0)) {
+            continue;
+        }
+        json_t *names = json_loads(entry->value, 0, NULL);
+        if (json_is_array(names) || json_is_object(names)) { return names; }
+        json_decref(names);
+    }
+    return NULL;
+}
+
+static spade_status read_class_names(spade_model *model)
+{
+    int64_t classes = spade_model_classes(model);
+    json_t *names = find_names(model->onnx);
+    spade_status status = SPADE_OK;
+    if (!names) { return SPADE_OK; }
+    model->class_names = calloc((size_t)classes, sizeof *model->class_names);
+    for (int64_t i = 0; model->class_names && i < classes; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "%lld", (long long)i);
+        const json_t *name = json_is_array(names) ? json_array_get(names, (size_t)i) : json_object_get(names, key);
+        if (!json_is_string(name)) { continue; }
+        model->class_names[i] = strdup(json_string_value(name));
+        if (!model->class_names[i]) { status = SPADE_ERROR_MEMORY; }
+    }
+    json_decref(names);
+    if (!model->class_names || status != SPADE_OK) {
+        return spade_fail(model->context, SPADE_ERROR_MEMORY, "%s: out of memory for the class names", model->path);
+    }
+    return SPADE_OK;
+}
+
+const char *spade_model_class_name(const spade_model *model, int64_t index)
+{
+    if (!model->class_names || index < 0 || index >= spade_model_classes(model)) { return NULL; }
+    return model->class_names[index];
+}
+
+/* ---- load */
+
+spade_status spade_model_load(spade_context *context, const char *path, const spade_model_options *options,
+                              spade_model **out)
+{
+    spade_model *model = calloc(1, sizeof *model);
+    spade_status status = SPADE_OK;
+    *out = NULL;
+    if (!model) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    model->context = context;
+    model->path = strdup(path);
+    if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
+    SPADE_GOTO(onnx_load(context, path, options && options->follow_links, &model->onnx));
+    SPADE_GOTO(spade_network_import(context, model->onnx, options, &model->network));
+    model->network.cache = calloc(1, sizeof *model->network.cache);
+    if (!model->network.cache) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
+    SPADE_GOTO(read_class_names(model));
+    *out = model;
+    return SPADE_OK;
+done:
+    spade_model_destroy(model);
+    return status;
+}
+
+void spade_model_destroy(spade_model *model)
+{
+    if (!model) { return; }
+    for (int64_t i = 0; model->class_names && i < spade_model_classes(model); i++) { free(model->class_names[i]); }
+    free(model->class_names);
+    spade_cache_clear(&model->network);
+    spade_network_clear(&model->network);
+    onnx_free(model->onnx);
+    free(model->path);
+    free(model);
+}
+
+/* ---- what it is made of */
+
+void spade_model_input(const spade_model *model, int64_t *channels, int64_t *height, int64_t *width)
+{
+    const spade_shape *shape = &model->network.values[model->network.input].shape;
+    *channels = shape->dims[1];
+    *height = shape->dims[2];
+    *width = shape->dims[3];
+}
+
+int64_t spade_model_classes(const spade_model *model)
+{
+    return model->network.values[model->network.output].shape.dims[1];
+}
+
+int spade_model_layer_count(const spade_model *model)
+{
+    return model->network.layer_count;
+}
+
+void spade_model_layer(const spade_model *model, int index, spade_layer_info *info)
+{
+    const spade_layer *layer = &model->network.layers[index];
+    const spade_node *node = &model->network.nodes[layer->node];
+    const spade_shape *shape = &model->network.values[node->output].shape;
+    int64_t positions = spade_shape_size(shape) / layer->rows;
+    *info = (spade_layer_info){.name = layer->name,
+                               .node = node->name,
+                               .convolution = layer->convolution,
+                               .prunable = layer->prunable,
+                               .groups = layer->groups,
+                               .rows = layer->rows,
+                               .columns = layer->columns,
+                               .input = {layer->columns, positions, 1},
+                               .output = {layer->rows, positions, 1},
+                               .stride = {1, 1},
+                               .dilation = {1, 1}};
+    memcpy(info->weight, layer->weight, sizeof info->weight);
+    if (layer->convolution) {
+        const spade_shape *input = &model->network.values[node->inputs[0]].shape;
+        memcpy(info->input, &input->dims[1], sizeof info->input);
+        memcpy(info->output, &shape->dims[1], sizeof info->output);
+        memcpy(info->stride, node->window.stride, sizeof info->stride);
+        memcpy(info->dilation, node->window.dilation, sizeof info->dilation);
+        memcpy(info->pad, node->window.pad, sizeof info->pad);
+    }
+    info->operations = 2.0 * (double)layer->rows * (double)layer->columns * (double)positions;
+}
+
+const float *spade_model_weights(const spade_model *model, int index)
+{
+    return model->network.layers[index].weights;
+}
+
+int spade_model_find_layer(const spade_model *model, const char *name)
+{
+    for (int i = 0; i < model->network.layer_count; i++) {
+        if (strcmp(model->network.layers[i].name, name) == 0) { return i; }
+    }
+    return -1;
+}
+
+/* ---- operators */
+
+static char *operator_name(const onnx_node *node)
+{
+    const char *domain = node->domain && strcmp(node->domain, "ai.onnx") != 0 ? node->domain : "";
+    size_t room = strlen(domain) + strlen(node->op_type) + 2;
+    char *name = malloc(room);
+    if (name) { snprintf(name, room, "%s%s%s", domain, domain[0] ? "." : "", node->op_type); }
+    return name;
+}
+
+/* Count one node; *out has room for every node. False: out of memory. `kinds` maps names (owned by the entries) to
+ * entries. */
+static bool count_operator(const onnx_node *node, spade_name_map *kinds, spade_operator_info *out, int *count)
+{
+    char *name = operator_name(node);
+    if (!name) { return false; }
+    int index = spade_name_map_get(kinds, name);
+    if (index >= 0) {
+        free(name);
+        out[index].count++;
+        return true;
+    }
+    index = (*count)++;
+    out[index] = (spade_operator_info){name, 1, spade_find_operator(node) != NULL, strdup(spade_onnx_label(node))};
+    return out[index].first_node && spade_name_map_put(kinds, name, index);
+}
+
+spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out, int *count)
+{
+    onnx_model *onnx = NULL;
+    spade_name_map kinds = {0};
+    *out = NULL;
+    *count = 0;
+    SPADE_TRY(onnx_load(context, path, false, &onnx));
+    spade_operator_info *operators = calloc((size_t)onnx->node_count + 1, sizeof *operators);
+    bool ok = operators != NULL;
+    for (int i = 0; ok && i < onnx->node_count; i++) { ok = count_operator(&onnx->nodes[i], &kinds, operators, count); }
+    spade_name_map_clear(&kinds);
+    onnx_free(onnx);
+    if (!ok) {
+        spade_operators_free(operators, *count);
+        *count = 0;
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+    }
+    *out = operators;
+    return SPADE_OK;
+}
+
+void spade_operators_free(spade_operator_info *operators, int count)
+{
+    for (int i = 0; operators && i < count; i++) {
+        free((char *)(uintptr_t)operators[i].name);
+        free((char *)(uintptr_t)operators[i].first_node);
+    }
+    free(operators);
+}
+
+/* ---- forward */
+
+/* Images in micro-batches of `batch`; n is a multiple of it. */
+static spade_status forward_batches(spade_context *context, const spade_network *network,
+                                    spade_weight_override *override, int64_t batch, const float *input, int64_t n,
+                                    float *output)
+{
+    const spade_backend *backend = context->device->backend;
+    int64_t pixels = spade_shape_size(&network->values[network->input].shape);
+    int64_t classes = network->values[network->output].shape.dims[1];
+    spade_executor *executor = NULL;
+    spade_status status = SPADE_OK;
+    if (n == 0) { return SPADE_OK; }
+    SPADE_GOTO(spade_executor_acquire(context, network, batch, SPADE_PLAN_FORWARD, override, &executor));
+    for (int64_t i = 0; i < n; i += batch) {
+        SPADE_GOTO(backend->upload(context->device, spade_plan_input(executor->plan, NULL), input + i * pixels,
+                                   (size_t)(batch * pixels) * sizeof *input));
+        SPADE_GOTO(spade_executor_forward(executor));
+        SPADE_GOTO(spade_plan_read_output(executor->plan, output + i * classes));
+    }
+done:
+    spade_executor_release(executor);
+    return status;
+}
+
+spade_status spade_model_forward(spade_context *context, const spade_model *model, const spade_trace *trace,
+                                 const float *input, int64_t n, float *output)
+{
+    const spade_network *network = &model->network;
+    spade_weight_override *override = spade_weight_override_of(trace);
+    int64_t pixels = spade_shape_size(&network->values[network->input].shape), classes = spade_model_classes(model);
+    if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld images", (long long)n); }
+    int64_t tail = n % SPADE_MICRO_BATCH, whole = n - tail;
+    spade_status status = forward_batches(context, network, override, SPADE_MICRO_BATCH, input, whole, output);
+    if (status == SPADE_OK) {
+        status =
+            forward_batches(context, network, override, tail, input + whole * pixels, tail, output + whole * classes);
+    }
+    return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%.200s", model->path);
+}

@@ -1,0 +1,88 @@
+/* pool.c - MaxPool, AveragePool, GlobalAveragePool. */
+#include "import/import.h"
+
+static spade_status require_image(spade_import *import, const onnx_node *node, int value, spade_shape *out)
+{
+    *out = import->network->values[value].shape;
+    if (out->rank == 4) { return SPADE_OK; }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "only pooling over two dimensions is supported, its input has %d", out->rank - 2);
+}
+
+/* The window of a pooling that has to see at least one pixel wherever it stands. */
+static spade_status read_pool_window(spade_import *import, const onnx_node *node, const spade_shape *x,
+                                     spade_window *window, spade_shape *y, bool *ceil_extra)
+{
+    if (!onnx_find_attribute(node, "kernel_shape")) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "kernel_shape is missing");
+    }
+    *y = *x;
+    SPADE_TRY(spade_window_read(import, node, x, window, &y->dims[2], ceil_extra));
+    for (int i = 0; i < 4; i++) {
+        if (window->pad[i] >= (window->kernel[i & 1] - 1) * window->dilation[i & 1] + 1) {
+            return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its padding of %lld is as large as its window",
+                                     (long long)window->pad[i]);
+        }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_import_max_pool(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_node result = {.kind = SPADE_NODE_MAX_POOL, .input_count = 1, .layer = -1};
+    spade_shape x, y;
+    bool ceil_extra;
+    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
+    SPADE_TRY(require_image(import, node, result.inputs[0], &x));
+    SPADE_TRY(read_pool_window(import, node, &x, &result.window, &y, &ceil_extra));
+    return spade_emit(import, node, &result, &y);
+}
+
+/* Does the file declare any padding? Without, count_include_pad says nothing. */
+static spade_status declares_padding(spade_import *import, const onnx_node *node, bool *out)
+{
+    const int64_t *pads = NULL;
+    int n = 0;
+    SPADE_TRY(spade_import_attribute(import, onnx_get_ints(import->context, node, "pads", &pads, &n)));
+    *out = false;
+    for (int i = 0; i < n; i++) { *out = *out || pads[i] != 0; }
+    return SPADE_OK;
+}
+
+spade_status spade_import_average_pool(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .input_count = 1, .layer = -1};
+    spade_shape x, y;
+    int64_t count_padding;
+    bool ceil_extra, declared = false;
+    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
+    SPADE_TRY(require_image(import, node, result.inputs[0], &x));
+    SPADE_TRY(read_pool_window(import, node, &x, &result.window, &y, &ceil_extra));
+    SPADE_TRY(
+        spade_import_attribute(import, onnx_get_int(import->context, node, "count_include_pad", 0, &count_padding)));
+    result.count_padding = count_padding != 0;
+    /* What ceil_mode adds never counts in the divisor, declared padding does: one window cannot say both. */
+    if (ceil_extra && result.count_padding) {
+        SPADE_TRY(declares_padding(import, node, &declared));
+        result.count_padding = declared;
+    }
+    if (ceil_extra && declared) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "ceil_mode beyond the padding together with count_include_pad is not supported");
+    }
+    return spade_emit(import, node, &result, &y);
+}
+
+spade_status spade_import_global_average_pool(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .input_count = 1, .layer = -1};
+    spade_shape x;
+    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
+    SPADE_TRY(require_image(import, node, result.inputs[0], &x));
+    result.window = (spade_window){.kernel = {x.dims[2], x.dims[3]}, .stride = {1, 1}, .dilation = {1, 1}};
+    x.dims[2] = x.dims[3] = 1;
+    return spade_emit(import, node, &result, &x);
+}

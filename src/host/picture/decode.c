@@ -1,0 +1,430 @@
+/*
+ * decode.c - pictures through spade-decode, a helper process each (decode_worker.c says why).
+ *
+ * Helpers are started with posix_spawn, never fork: after OpenMP or CUDA a forked process is not safe. As many run at
+ * once as the context has threads; one poll loop drains their pipes. A helper whose pipe nobody drains yet decodes all
+ * the same, and waits with the pixels.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "picture/decode.h"
+
+enum { MAX_SIDE = 16384, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
+enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
+#define MAX_FILE ((off_t)256 << 20)
+#define MAX_SECONDS 20.0
+
+/* One running helper and what came from it so far. */
+typedef struct helper {
+    int index; /* which of the files, -1: idle */
+    pid_t pid;
+    int out, error; /* read ends, -1: closed */
+    double started;
+    size_t received, expected; /* bytes of header and pixels; expected is known after the header */
+    uint32_t header[HEADER_BYTES / 4];
+    uint8_t *rgb;
+    char reason[256];
+    size_t reason_length;
+    bool bad_output, out_of_memory, timed_out;
+} helper;
+
+struct spade_decode {
+    spade_context *context;
+    const char *const *paths;
+    int count, next, running; /* files; the first that has had no helper yet; helpers at work */
+    spade_picture *pictures;
+    spade_status *statuses;
+    char **messages;
+    size_t held; /* bytes of the pixels that came so far */
+    int slots;
+    helper helpers[MAX_HELPERS];
+    char program[4200];
+};
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) { close(*fd); }
+    *fd = -1;
+}
+
+/* A descriptor outside 0-2, so that redirecting the helper's never overwrites one that is still needed. */
+static int above_standard(int fd)
+{
+    if (fd < 0 || fd > 2) { return fd; }
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return moved;
+}
+
+static bool open_pipe(int ends[2])
+{
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        ends[0] = ends[1] = -1;
+        return false;
+    }
+    ends[0] = above_standard(ends[0]);
+    ends[1] = above_standard(ends[1]);
+    return ends[0] >= 0 && ends[1] >= 0;
+}
+
+/* Beside the running program, where it was built, where it is installed. */
+static spade_status find_helper(spade_context *context, char *path, size_t capacity)
+{
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash = NULL;
+    if (length > 0) {
+        self[length] = '\0';
+        slash = strrchr(self, '/');
+    }
+    if (slash) {
+        *slash = '\0';
+        snprintf(path, capacity, "%s/spade-decode", self);
+        if (access(path, X_OK) == 0) { return SPADE_OK; }
+    }
+    static const char *const folders[] = {SPADE_BUILD_DIR, SPADE_LIBEXEC};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        snprintf(path, capacity, "%s/spade-decode", folders[i]);
+        if (access(path, X_OK) == 0) { return SPADE_OK; }
+    }
+    return spade_fail(context, SPADE_ERROR_IO,
+                      "the picture decoder spade-decode is missing (looked beside the program, in %s and in %s)",
+                      SPADE_BUILD_DIR, SPADE_LIBEXEC);
+}
+
+static spade_status open_picture_file(spade_context *context, const char *path, int *out)
+{
+    struct stat info;
+    int fd = above_standard(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (fd < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
+    spade_status status = SPADE_OK;
+    if (fstat(fd, &info) != 0) {
+        status = spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, strerror(errno));
+    } else if (!S_ISREG(info.st_mode)) {
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: not a regular file", path);
+    } else if (info.st_size == 0) {
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: empty file", path);
+    } else if (info.st_size > MAX_FILE) {
+        char size[32];
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: %s, the limit is 256 MiB", path,
+                            spade_format_bytes((uint64_t)info.st_size, size));
+    }
+    if (status != SPADE_OK) { close_fd(&fd); }
+    *out = fd;
+    return status;
+}
+
+/* posix_spawn with fds as standard input, output and error; default signals. Returns an errno. */
+static int spawn_helper(const char *program, int in, int out, int error, pid_t *pid)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, defaults;
+    char *const arguments[] = {(char *)"spade-decode", NULL};
+    char *const environment[] = {(char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0", NULL};
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    sigaddset(&defaults, SIGPIPE);
+    sigaddset(&defaults, SIGXCPU);
+    int result = posix_spawn_file_actions_init(&actions);
+    if (result != 0) { return result; }
+    result = posix_spawnattr_init(&attributes);
+    if (result != 0) {
+        posix_spawn_file_actions_destroy(&actions);
+        return result;
+    }
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    if ((result = posix_spawn_file_actions_adddup2(&actions, in, 0)) == 0 &&
+        (result = posix_spawn_file_actions_adddup2(&actions, out, 1)) == 0 &&
+        (result = posix_spawn_file_actions_adddup2(&actions, error, 2)) == 0) {
+        result = posix_spawn(pid, program, &actions, &attributes, arguments, environment);
+    }
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return result;
+}
+
+static spade_status start_helper(spade_context *context, const char *program, const char *path, int index, helper *h)
+{
+    int in = -1, out[2] = {-1, -1}, error[2] = {-1, -1};
+    spade_status status;
+    *h = (helper){.index = -1, .out = -1, .error = -1};
+    SPADE_GOTO(open_picture_file(context, path, &in));
+    int result = open_pipe(out) && open_pipe(error) ? spawn_helper(program, in, out[1], error[1], &h->pid) : errno;
+    if (result != 0) {
+        status = spade_fail(context, SPADE_ERROR_IO, "%s: cannot start %s: %s", path, program, strerror(result));
+        goto done;
+    }
+    h->index = index;
+    h->started = spade_now();
+    h->expected = HEADER_BYTES;
+    h->out = out[0];
+    h->error = error[0];
+    out[0] = error[0] = -1;
+done:
+    close_fd(&in);
+    close_fd(&out[0]);
+    close_fd(&out[1]);
+    close_fd(&error[0]);
+    close_fd(&error[1]);
+    return status;
+}
+
+/* The header is complete: believe nothing of it, then make room for the pixels. */
+static void accept_header(spade_decode *d, helper *h)
+{
+    uint64_t width = h->header[1], height = h->header[2];
+    if (memcmp(h->header, "SPD1", 4) != 0 || width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE ||
+        width * height > MAX_PIXELS) {
+        h->bad_output = true;
+        return;
+    }
+    size_t bytes = (size_t)(width * height * 3);
+    if (d->held + bytes > spade_budget_left(d->context) || !(h->rgb = malloc(bytes))) {
+        h->out_of_memory = true;
+        return;
+    }
+    d->held += bytes;
+    h->expected = HEADER_BYTES + bytes;
+}
+
+/* Read what is there; closes the pipe at its end or when nothing more is wanted. */
+static void drain_out(spade_decode *d, helper *h)
+{
+    uint8_t extra;
+    void *to = &extra;
+    size_t room = 1; /* one byte more than expected shows a helper that sends too much */
+    if (h->received < HEADER_BYTES) {
+        to = (uint8_t *)h->header + h->received;
+        room = HEADER_BYTES - h->received;
+    } else if (h->received < h->expected) {
+        to = h->rgb + (h->received - HEADER_BYTES);
+        room = h->expected - h->received;
+    }
+    ssize_t n = read(h->out, to, room);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) { return; }
+    if (n <= 0) {
+        close_fd(&h->out);
+        return;
+    }
+    h->received += (size_t)n;
+    if (h->received > h->expected) { h->bad_output = true; }
+    if (h->received == HEADER_BYTES && !h->rgb) { accept_header(d, h); }
+    if (h->bad_output || h->out_of_memory) { close_fd(&h->out); }
+}
+
+static void drain_error(helper *h)
+{
+    char buffer[1024];
+    ssize_t n = read(h->error, buffer, sizeof buffer);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) { return; }
+    if (n <= 0) {
+        close_fd(&h->error);
+        return;
+    }
+    size_t room = sizeof h->reason - 1 - h->reason_length;
+    size_t take = (size_t)n < room ? (size_t)n : room;
+    memcpy(h->reason + h->reason_length, buffer, take);
+    h->reason_length += take;
+    h->reason[h->reason_length] = '\0';
+}
+
+/* Wait for a helper's end; how it ended. 0, where the program ignores its children: then the output alone tells. */
+static int reap(pid_t pid)
+{
+    int code = 0;
+    pid_t reaped;
+    do {
+        reaped = waitpid(pid, &code, 0);
+    } while (reaped < 0 && errno == EINTR);
+    return reaped < 0 ? 0 : code;
+}
+
+/* Both pipes are closed (or the time is up): reap the helper, turn what it did into a picture or one line. */
+static spade_status finish_helper(spade_decode *d, helper *h)
+{
+    spade_context *context = d->context;
+    const char *path = d->paths[h->index];
+    close_fd(&h->out);
+    close_fd(&h->error);
+    if (h->timed_out || h->bad_output || h->out_of_memory) { kill(h->pid, SIGKILL); }
+    int code = reap(h->pid);
+    bool complete = h->rgb && h->received == h->expected;
+    spade_status status = SPADE_OK;
+    if (h->timed_out || (WIFSIGNALED(code) && WTERMSIG(code) == SIGXCPU)) {
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: decoding took longer than %.0f s", path, MAX_SECONDS);
+    } else if (h->out_of_memory) {
+        status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: no memory for %u x %u pixels", path, h->header[1],
+                            h->header[2]);
+    } else if (h->bad_output) {
+        status = spade_fail(context, SPADE_ERROR_INTERNAL, "%s: the picture decoder sent nonsense", path);
+    } else if (WIFSIGNALED(code)) {
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: the picture decoder crashed on it (%s)", path,
+                            strsignal(WTERMSIG(code)));
+    } else if (code != 0 || !complete) {
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path,
+                            h->reason_length ? h->reason : "the picture decoder failed");
+    }
+    if (status != SPADE_OK) {
+        d->held -= h->rgb ? h->expected - HEADER_BYTES : 0;
+        free(h->rgb);
+    } else {
+        spade_picture *out = &d->pictures[h->index];
+        *out = (spade_picture){h->header[2], h->header[1], h->rgb, (h->header[3] & FLAG_EXIF_ROTATED) != 0};
+        if (out->exif_rotated) { spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored", path); }
+        if (h->header[3] & FLAG_GREY_CLIPPED) {
+            spade_log(context, SPADE_LOG_WARNING, "%s: 16-bit grey, values above 255 become white (as in Pillow)",
+                      path);
+        }
+    }
+    *h = (helper){.index = -1, .out = -1, .error = -1};
+    return status;
+}
+
+/* Wait until one of the helpers has something, at most until the first of them runs out of time. */
+static void poll_helpers(spade_decode *d)
+{
+    struct pollfd fds[2 * MAX_HELPERS];
+    helper *owners[2 * MAX_HELPERS];
+    int count = 0;
+    double now = spade_now(), wait = MAX_SECONDS;
+    for (int i = 0; i < d->slots; i++) {
+        helper *h = &d->helpers[i];
+        if (h->index < 0) { continue; }
+        double left = h->started + MAX_SECONDS - now;
+        wait = left < wait ? left : wait;
+        if (h->out >= 0) { owners[count] = h, fds[count++] = (struct pollfd){.fd = h->out, .events = POLLIN}; }
+        if (h->error >= 0) { owners[count] = h, fds[count++] = (struct pollfd){.fd = h->error, .events = POLLIN}; }
+    }
+    int ready = poll(fds, (nfds_t)count, wait > 0 ? (int)(wait * 1000) + 1 : 0);
+    for (int i = 0; ready > 0 && i < count; i++) {
+        if (!fds[i].revents) { continue; }
+        if (fds[i].fd == owners[i]->error) {
+            drain_error(owners[i]);
+        } else {
+            drain_out(d, owners[i]);
+        }
+    }
+    now = spade_now();
+    for (int i = 0; i < d->slots; i++) {
+        if (d->helpers[i].index >= 0 && now - d->helpers[i].started > MAX_SECONDS) { d->helpers[i].timed_out = true; }
+    }
+}
+
+static void record(spade_decode *d, spade_status status, int i)
+{
+    d->statuses[i] = status;
+    d->messages[i] = status == SPADE_OK ? NULL : strdup(d->context->message);
+} /* NOLINT(clang-analyzer-unix.Malloc): each is written once, and the caller's */
+
+/* Helpers for the next files, as far as there are idle slots. */
+static void start_helpers(spade_decode *d)
+{
+    for (int i = 0; i < d->slots && d->next < d->count; i++) {
+        while (d->helpers[i].index < 0 && d->next < d->count) {
+            int index = d->next++;
+            spade_status status = start_helper(d->context, d->program, d->paths[index], index, &d->helpers[i]);
+            if (status != SPADE_OK) { record(d, status, index); }
+            d->running += status == SPADE_OK;
+        }
+    }
+}
+
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, int n, spade_picture *out,
+                                  spade_status *statuses, char **messages, spade_decode **decoding)
+{
+    spade_decode *d = *decoding = calloc(1, sizeof *d);
+    spade_status status = d ? find_helper(context, d->program, sizeof d->program)
+                            : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: decoding of %d pictures", n);
+    for (int i = 0; i < n; i++) {
+        out[i] = (spade_picture){0};
+        statuses[i] = status == SPADE_OK ? SPADE_ERROR_INTERNAL : status;
+        messages[i] = status == SPADE_OK ? NULL : strdup(context->message);
+    }
+    if (status != SPADE_OK) {
+        free(d);
+        *decoding = NULL;
+        return status;
+    }
+    d->context = context;
+    d->paths = paths;
+    d->count = n;
+    d->pictures = out;
+    d->statuses = statuses;
+    d->messages = messages;
+    d->slots = context->threads < MAX_HELPERS ? context->threads : MAX_HELPERS;
+    for (int i = 0; i < d->slots; i++) { d->helpers[i] = (helper){.index = -1, .out = -1, .error = -1}; }
+    start_helpers(d);
+    return SPADE_OK;
+}
+
+void spade_decoding_finish(spade_decode *d)
+{
+    double now = spade_now();
+    for (int i = 0; i < d->slots; i++) { d->helpers[i].started = now; } /* that nobody came for it is not its time */
+    while (d->running > 0 || d->next < d->count) {
+        start_helpers(d);
+        if (d->running == 0) { continue; }
+        poll_helpers(d);
+        for (int i = 0; i < d->slots; i++) {
+            helper *h = &d->helpers[i];
+            if (h->index < 0 || (!h->timed_out && (h->out >= 0 || h->error >= 0))) { continue; }
+            int index = h->index;
+            record(d, finish_helper(d, h), index);
+            d->running--;
+        }
+    }
+}
+
+void spade_decoding_destroy(spade_decode *d)
+{
+    if (!d) { return; }
+    for (int i = 0; i < d->slots; i++) {
+        helper *h = &d->helpers[i];
+        if (h->index < 0) { continue; }
+        kill(h->pid, SIGKILL);
+        reap(h->pid);
+        close_fd(&h->out);
+        close_fd(&h->error);
+        free(h->rgb);
+    }
+    free(d);
+}
+
+spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n, spade_picture *out,
+                                     spade_status *statuses, char **messages)
+{
+    spade_decode *decoding;
+    SPADE_TRY(spade_decoding_begin(context, paths, n, out, statuses, messages, &decoding));
+    spade_decoding_finish(decoding);
+    spade_decoding_destroy(decoding);
+    return SPADE_OK;
+}
+
+spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out)
+{
+    spade_status status;
+    char *message;
+    spade_status all = spade_picture_load_many(context, &path, 1, out, &status, &message);
+    free(message); /* the context has it too */
+    return all != SPADE_OK ? all : status;
+}
+
+void spade_picture_clear(spade_picture *picture)
+{
+    if (!picture) { return; }
+    free(picture->rgb);
+    *picture = (spade_picture){0};
+}

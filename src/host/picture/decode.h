@@ -1,0 +1,25 @@
+/*
+ * decode.h - pictures that are decoded while the caller does something else.
+ *
+ * What a helper process has decoded waits in the helper until it is asked for: until then it takes nothing of this
+ * process, no thread is needed, and nothing happens in the context.
+ */
+#ifndef SPADE_DECODING_H
+#define SPADE_DECODING_H
+
+#include "spade/picture.h"
+
+typedef struct spade_decode spade_decode;
+
+/*
+ * Start on n files, as many helpers as the context has threads. The lists [n] are those of spade_picture_load_many();
+ * they and the paths are borrowed until the end. A failure is every file's, and recorded for each; *decoding is NULL.
+ */
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, int n, spade_picture *out,
+                                  spade_status *statuses, char **messages, spade_decode **decoding);
+/* Wait for all files, start on those that had no helper yet. Fills the lists, whose contents are the caller's. Once. */
+void spade_decoding_finish(spade_decode *decoding);
+/* Kills the helpers that still run. NULL is fine. */
+void spade_decoding_destroy(spade_decode *decoding);
+
+#endif

@@ -1,0 +1,164 @@
+/*
+ * preprocess.c - decoded picture -> the network's input, as torchvision does it: Resize (shorter side), CenterCrop,
+ * ToTensor, Normalize; the same geometry for masks; and back from a ready input to a picture.
+ */
+#include <math.h>
+
+#include "picture/resize.h"
+
+enum { MAX_SIDE = SPADE_MAX_SIDE };
+
+void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width)
+{
+    *preprocess = (spade_preprocess){
+        .resize = -1, .height = height, .width = width, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}};
+}
+
+static spade_status check_preprocess(spade_context *context, const spade_preprocess *p)
+{
+    if (p->height < 1 || p->width < 1 || p->height > MAX_SIDE || p->width > MAX_SIDE) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "input size %lld x %lld: must be 1 to %d a side",
+                          (long long)p->width, (long long)p->height, MAX_SIDE);
+    }
+    if (p->resize < -1 || p->resize > MAX_SIDE) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "resize %lld: must be 0 to %d", (long long)p->resize,
+                          MAX_SIDE);
+    }
+    for (int c = 0; c < 3; c++) {
+        if (!isfinite(p->mean[c]) || !isfinite(p->std[c]) || p->std[c] <= 0.0) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c],
+                              p->std[c]);
+        }
+    }
+    return SPADE_OK;
+}
+
+static spade_status check_picture(spade_context *context, const spade_picture *picture)
+{
+    if (picture->height >= 1 && picture->width >= 1 && picture->height <= MAX_SIDE && picture->width <= MAX_SIDE) {
+        return SPADE_OK;
+    }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "a picture of %lld x %lld pixels: must be 1 to %d a side",
+                      (long long)picture->width, (long long)picture->height, MAX_SIDE);
+}
+
+/* Where the crop lies in the resized picture; negative offsets: the picture is smaller there and black surrounds it. */
+typedef struct geometry {
+    int64_t height, width; /* after the resize */
+    int64_t top, left;
+} geometry;
+
+/* torchvision's CenterCrop: int(round((size - crop) / 2.0)), halves to even; padding above is (crop - size) // 2. */
+static int64_t crop_offset(int64_t size, int64_t crop)
+{
+    int64_t difference = size - crop;
+    if (difference < 0) { return -(-difference / 2); }
+    int64_t half = difference / 2;
+    return difference % 2 == 1 && half % 2 == 1 ? half + 1 : half;
+}
+
+static spade_status find_geometry(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+                                  geometry *out)
+{
+    int64_t height = picture->height, width = picture->width;
+    SPADE_TRY(check_preprocess(context, p));
+    if (p->resize == 0) {
+        if (height != p->height || width != p->width) {
+            return spade_fail(context, SPADE_ERROR_INPUT,
+                              "%lld x %lld pixels, but without a resize the network's %lld x %lld are needed",
+                              (long long)width, (long long)height, (long long)p->width, (long long)p->height);
+        }
+        *out = (geometry){height, width, 0, 0};
+        return SPADE_OK;
+    }
+    int64_t crop = p->height > p->width ? p->height : p->width; /* the default covers a crop that is not square, too */
+    int64_t shorter = p->resize > 0 ? p->resize : llround((double)crop * 256.0 / 224.0);
+    int64_t longer_in = height > width ? height : width, shorter_in = height > width ? width : height;
+    int64_t longer = (int64_t)((double)(shorter * longer_in) / (double)shorter_in);
+    if (shorter > MAX_SIDE || longer > MAX_SIDE) {
+        return spade_fail(context, SPADE_ERROR_INPUT,
+                          "%lld x %lld pixels become %lld on the longer side, the limit is %d", (long long)width,
+                          (long long)height, (long long)longer, MAX_SIDE);
+    }
+    out->height = height > width ? longer : shorter;
+    out->width = height > width ? shorter : longer;
+    out->top = crop_offset(out->height, p->height);
+    out->left = crop_offset(out->width, p->width);
+    return SPADE_OK;
+}
+
+spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+                                    float *out, spade_picture *cropped)
+{
+    geometry at;
+    SPADE_TRY(check_picture(context, picture));
+    SPADE_TRY(find_geometry(context, p, picture, &at));
+    spade_resample_args window = {.full_height = at.height,
+                                  .full_width = at.width,
+                                  .top = at.top,
+                                  .left = at.left,
+                                  .height = p->height,
+                                  .width = p->width};
+    for (int c = 0; c < 3; c++) { window.mean[c] = (float)p->mean[c], window.std[c] = (float)p->std[c]; }
+    uint8_t *rgb = malloc((size_t)(p->height * p->width) * 3);
+    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped picture"); }
+    spade_status status = spade_resize_window(context, picture, &window, rgb, out);
+    if (status == SPADE_OK && cropped) {
+        *cropped = (spade_picture){p->height, p->width, rgb, picture->exif_rotated};
+    } else {
+        free(rgb);
+    }
+    return status;
+}
+
+/* Pillow's convert("L"): fixed-point luma; grey stays as it is. */
+static uint8_t luma(const uint8_t *rgb)
+{
+    return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
+
+/* Pillow's nearest neighbour. The position is accumulated as Pillow does it, so that ties fall the same way. */
+static void nearest_indices(int64_t in, int64_t out, int64_t *index)
+{
+    double step = (double)in / (double)out, at = step * 0.5;
+    for (int64_t i = 0; i < out; i++, at += step) { index[i] = (int64_t)at < in ? (int64_t)at : in - 1; }
+}
+
+spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *p, const spade_picture *mask,
+                                   uint8_t *out)
+{
+    geometry at;
+    SPADE_TRY(find_geometry(context, p, mask, &at));
+    int64_t *rows = malloc((size_t)(at.height + at.width) * sizeof *rows);
+    if (!rows) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a mask"); }
+    int64_t *columns = rows + at.height;
+    nearest_indices(mask->height, at.height, rows);
+    nearest_indices(mask->width, at.width, columns);
+    for (int64_t y = 0; y < p->height; y++) {
+        for (int64_t x = 0; x < p->width; x++) {
+            int64_t row = y + at.top, column = x + at.left;
+            bool outside = row < 0 || row >= at.height || column < 0 || column >= at.width;
+            out[y * p->width + x] = !outside && luma(mask->rgb + (rows[row] * mask->width + columns[column]) * 3) > 127;
+        }
+    }
+    free(rows);
+    return SPADE_OK;
+}
+
+spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *p, const float *input,
+                                       spade_picture *out)
+{
+    SPADE_TRY(check_preprocess(context, p));
+    int64_t pixels = p->height * p->width;
+    uint8_t *rgb = malloc((size_t)pixels * 3);
+    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture of an input"); }
+    for (int64_t i = 0; i < pixels; i++) {
+        for (int c = 0; c < 3; c++) {
+            double value = (double)input[c * pixels + i] * p->std[c] + p->mean[c];
+            value = value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0; /* NaN becomes 0 */
+            rgb[3 * i + c] = (uint8_t)(value * 255.0 + 0.5);
+        }
+    }
+    *out = (spade_picture){p->height, p->width, rgb, false};
+    return SPADE_OK;
+}

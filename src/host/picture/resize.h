@@ -1,0 +1,14 @@
+/* resize.h - a window of a resized picture, computed by the context's device; shared by resize.c and preprocess.c. */
+#ifndef SPADE_RESIZE_H
+#define SPADE_RESIZE_H
+
+#include "backend/backend.h"
+
+/*
+ * window: everything of spade_resample_args but the pointers, sizes within SPADE_MAX_SIDE; rgb: host [height, width,
+ * 3]; normalised: host [3, height, width], NULL: not wanted.
+ */
+spade_status spade_resize_window(spade_context *context, const spade_picture *picture,
+                                 const spade_resample_args *window, uint8_t *rgb, float *normalised);
+
+#endif

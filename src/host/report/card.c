@@ -1,0 +1,168 @@
+/* card.c - one input in the report: picture, maps beside each other, class scores. */
+#include <math.h>
+
+#include "base/base.h"
+#include "report/html.h"
+#include "report/text.h"
+
+enum { SHOWN_CLASSES = 4, ALWAYS_SHOWN = 2 };
+static const double least_shown = 0.0005; /* a score that would print as 0.0 % */
+
+int compare_auc(double dense, double trace)
+{
+    double difference = round(trace * 1000) - round(dense * 1000);
+    return (difference > 0) - (difference < 0);
+}
+
+void report_write_method(FILE *file, spade_method method)
+{
+    for (const char *at = spade_method_name(method); *at; at++) { fputc(*at == '_' ? ' ' : *at, file); }
+}
+
+static void write_image(FILE *file, const uint8_t *png, size_t size, const char *text)
+{
+    fputs("<img alt=\"", file);
+    spade_html_text(file, text);
+    fputs("\" src=\"data:image/png;base64,", file);
+    spade_base64(file, png, size);
+    fputs("\">", file);
+}
+
+static void write_auc(FILE *file, double value, bool best)
+{
+    if (!isfinite(value)) { return; }
+    fprintf(file, "<span class=\"auc%s\">ROC AUC %.3f%s</span>", best ? " best" : "", value, best ? " &#9733;" : "");
+}
+
+static void write_map(FILE *file, const explained_pair *pair, int network)
+{
+    const explained_map *map = &pair->maps[network];
+    const explained_map *other = &pair->maps[1 - network];
+    if (!map->present) { return; }
+    bool both = isfinite(map->roc_auc) && isfinite(other->roc_auc);
+    bool best = both && compare_auc(other->roc_auc, map->roc_auc) > 0;
+    char text[96];
+    snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace", spade_method_name(pair->method));
+    fputs("<figure>", file);
+    write_image(file, map->png, map->png_size, text);
+    fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
+    write_auc(file, map->roc_auc, best);
+    fputs("</figcaption></figure>", file);
+}
+
+static void write_pairs(FILE *file, const explain_job *job, const explained_input *explained)
+{
+    char buffer[32];
+    fputs("<div class=\"maps\">", file);
+    for (int i = 0; i < explained->pair_count; i++) {
+        const explained_pair *pair = &explained->pairs[i];
+        fputs("<section><h3>", file);
+        report_write_method(file, pair->method);
+        fputs(" <span class=\"soft\">for ", file);
+        spade_html_text(file, class_name(&job->names, pair->target, buffer));
+        fputs("</span></h3><div class=\"pair\">", file);
+        write_map(file, pair, DENSE);
+        write_map(file, pair, TRACE);
+        fputs("</div></section>", file);
+    }
+    fputs("</div>", file);
+}
+
+/* ---- class scores */
+static bool contains(const int64_t *list, int count, int64_t value)
+{
+    for (int i = 0; i < count; i++) {
+        if (list[i] == value) { return true; }
+    }
+    return false;
+}
+
+/* The classes of highest score in either network, the dense network's first. Returns how many. */
+static int choose_classes(const explained_input *explained, int64_t *out)
+{
+    int count = 0;
+    for (int network = 0; network < NETWORKS; network++) {
+        const double *scores = explained->scores + network * explained->outputs;
+        if (!explained->ran[network]) { continue; }
+        int wanted = network == DENSE ? SHOWN_CLASSES - 1 : SHOWN_CLASSES;
+        int64_t limit = explained->outputs < wanted ? explained->outputs : wanted;
+        while (count < limit) {
+            int64_t best = -1;
+            for (int64_t i = 0; i < explained->outputs; i++) {
+                if (!contains(out, count, i) && (best < 0 || scores[i] > scores[best])) { best = i; }
+            }
+            out[count++] = best;
+        }
+        /* The trace's top class is always shown, in the last place if need be. */
+        if (network == TRACE && !contains(out, count, explained->top[TRACE])) {
+            out[count - 1] = explained->top[TRACE];
+        }
+    }
+    return count;
+}
+
+static void write_bar(FILE *file, const char *kind, double score)
+{
+    fprintf(file,
+            "<div class=\"bar\"><span><i class=\"%s\" style=\"width:%.1f%%\"></i></span><span>%.1f %%</span></div>",
+            kind, 100 * score, 100 * score);
+}
+
+static void write_scores(FILE *file, const explain_job *job, const explained_input *explained)
+{
+    int64_t shown[SHOWN_CLASSES];
+    char buffer[32];
+    int count = choose_classes(explained, shown);
+    fputs("<div class=\"scores\"><h3>Class scores</h3><div class=\"soft\"><span class=\"key "
+          "d\"></span><span>dense</span>",
+          file);
+    if (explained->ran[TRACE]) { fputs("<span class=\"key t\"></span><span>trace</span>", file); }
+    fputs("</div>", file);
+    for (int i = 0; i < count; i++) {
+        bool top = shown[i] == explained->top[DENSE];
+        double highest = fmax(explained->scores[shown[i]], explained->scores[explained->outputs + shown[i]]);
+        if (i >= ALWAYS_SHOWN && highest < least_shown) { continue; }
+        fprintf(file, "<div class=\"score\"><div class=\"name\">%s", top ? "<b>" : "");
+        spade_html_text(file, class_name(&job->names, shown[i], buffer));
+        fprintf(file, "%s</div>", top ? "</b>" : "");
+        write_bar(file, "d", explained->scores[shown[i]]);
+        if (explained->ran[TRACE]) { write_bar(file, "t", explained->scores[explained->outputs + shown[i]]); }
+        fputs("</div>", file);
+    }
+    fputs("</div>", file);
+}
+
+/* ---- the card */
+static void write_head(FILE *file, const explain_job *job, const explained_input *explained)
+{
+    char dense[32], trace[32];
+    const double *scores = explained->scores;
+    fputs("<div class=\"head\"><h2>", file);
+    spade_html_text(file, explained->input->name);
+    fputs("</h2><span class=\"soft\">", file);
+    spade_html_text(file, class_name(&job->names, explained->top[DENSE], dense));
+    fprintf(file, ", %.1f %%", 100 * scores[explained->top[DENSE]]);
+    if (explained->weights) {
+        fprintf(file, " &middot; trace %.1f %% sparse", 100.0 * (double)explained->zeros / (double)explained->weights);
+    }
+    fputs("</span></div>", file);
+    if (!explained->ran[TRACE] || explained->top[TRACE] == explained->top[DENSE]) { return; }
+    fputs("<p class=\"warn\"><b>The trace decides differently:</b> ", file);
+    spade_html_text(file, class_name(&job->names, explained->top[TRACE], trace));
+    fprintf(file, " (%.1f %%) instead of ", 100 * scores[explained->outputs + explained->top[TRACE]]);
+    spade_html_text(file, class_name(&job->names, explained->top[DENSE], dense));
+    fputs(". Read its maps with care.</p>", file);
+}
+
+void report_write_card(FILE *file, const explain_job *job, const explained_input *explained)
+{
+    fputs("<article class=\"card\">", file);
+    write_head(file, job, explained);
+    fputs("<div class=\"body\"><div><h3>Input</h3><figure>", file);
+    write_image(file, explained->png, explained->png_size, "what the network sees");
+    fputs("</figure>", file);
+    write_scores(file, job, explained);
+    fputs("</div>", file);
+    write_pairs(file, job, explained);
+    fputs("</div></article>\n", file);
+}

@@ -1,0 +1,46 @@
+/* style.h - the style sheet of the report: light and dark, wide and narrow, no script. */
+#ifndef SPADE_WORKLOAD_REPORT_STYLE_H
+#define SPADE_WORKLOAD_REPORT_STYLE_H
+
+#define REPORT_STYLE                                                                                                   \
+    ":root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--text:#1b1f24;--soft:#5b6570;--line:#dfe3e8;"             \
+    "--dense:#7a869a;--trace:#0a7d6c;--win:#e3f4f0;--warn:#fff3d6;--warntext:#6b4700}"                                 \
+    "@media(prefers-color-scheme:dark){:root{--bg:#101418;--card:#1a2026;--text:#e6eaee;--soft:#9aa6b2;"               \
+    "--line:#2c353e;--dense:#8b98ab;--trace:#3cc4ac;--win:#143a34;--warn:#3d3112;--warntext:#ffdc8f}}"                 \
+    "*{box-sizing:border-box}"                                                                                         \
+    "body{margin:0;background:var(--bg);color:var(--text);font:16px/1.5 system-ui,-apple-system,'Segoe UI',"           \
+    "Roboto,sans-serif}main{max-width:1080px;margin:0 auto;padding:24px 16px 48px}"                                    \
+    "h1{font-size:1.6rem;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}"                                       \
+    "h2{font-size:1.15rem;margin:0;overflow-wrap:anywhere}h3{font-size:.95rem;margin:0 0 8px;font-weight:600}"         \
+    "p{margin:0 0 10px}p,li{overflow-wrap:anywhere}.below{margin:10px 0 0}"                                            \
+    ".soft{color:var(--soft);font-size:.9rem}"                                                                         \
+    ".card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:18px;margin:16px 0}"         \
+    ".head{display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;margin-bottom:12px}"                          \
+    ".warn{background:var(--warn);color:var(--warntext);border-radius:8px;padding:8px 12px;margin:0 0 12px}"           \
+    ".body{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,2fr);gap:20px}"                                   \
+    ".pair{display:grid;grid-template-columns:1fr 1fr;gap:12px 20px}.maps>*+*{margin-top:16px}"                        \
+    "figure{margin:0;border-radius:8px}figure img{display:block;width:100%;border-radius:8px}"                         \
+    "figcaption{font-size:.9rem;padding:6px 2px 0}figcaption b{display:block}"                                         \
+    ".auc{display:inline-block;white-space:nowrap;padding:0 8px;border-radius:99px;border:1px solid var(--line);"      \
+    "font-variant-numeric:tabular-nums}.auc.best{background:var(--win);border-color:var(--trace);font-weight:600}"     \
+    "table{border-collapse:collapse;width:100%;font-size:.9rem}"                                                       \
+    "th,td{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}"              \
+    "th{font-weight:600;color:var(--soft)}td.n{white-space:nowrap}"                                                    \
+    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.scroll{overflow-x:auto}"                            \
+    ".scores{margin-top:14px;font-size:.9rem}.score{margin-top:8px}.score .name{overflow-wrap:anywhere}"               \
+    ".bar{display:grid;grid-template-columns:1fr 4.2em;gap:8px;align-items:center;font-size:.8rem;"                    \
+    "line-height:1.25;font-variant-numeric:tabular-nums}"                                                              \
+    ".bar i{display:block;height:8px;border-radius:4px;min-width:2px}.bar .d{background:var(--dense)}"                 \
+    ".bar .t{background:var(--trace)}.bar span:last-child{text-align:right;white-space:nowrap}"                        \
+    ".key{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:5px}"                             \
+    ".key.d{background:var(--dense)}.key.t{background:var(--trace)}.key+*{margin-right:14px}"                          \
+    ".legend{display:grid;grid-template-columns:1fr 1fr;gap:16px 24px}"                                                \
+    ".legend img{display:block;width:100%;height:16px;border-radius:4px;margin:4px 0}"                                 \
+    ".ends{display:flex;justify-content:space-between;font-size:.8rem;color:var(--soft)}details{margin-top:12px}"      \
+    "summary{cursor:pointer}"                                                                                          \
+    "pre{overflow-x:auto;font-size:.8rem;background:var(--bg);padding:12px;border-radius:8px}"                         \
+    "@media(max-width:640px){main{padding:14px 10px 32px}.card{padding:14px;margin:12px 0}"                            \
+    ".body,.legend{grid-template-columns:minmax(0,1fr)}.pair{gap:10px}.auc{font-size:.8rem;padding:0 6px}"             \
+    "th,td{padding-right:6px}h1{font-size:1.3rem}}@media print{.card{break-inside:avoid}}"
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * safetensors.h - write named float32 tensors as .safetensors: 8 bytes of header length (little endian), a JSON header,
+ * the data. Format: https://github.com/huggingface/safetensors
+ */
+#ifndef SPADE_SAFETENSORS_H
+#define SPADE_SAFETENSORS_H
+
+#include "base/base.h"
+#include "spade/array.h"
+
+typedef struct safetensors_tensor {
+    const char *name;  /* UTF-8, unique, not "__metadata__" */
+    const float *data; /* row-major; borrowed */
+    int rank;
+    int64_t dims[SPADE_MAX_RANK];
+} safetensors_tensor;
+
+typedef struct safetensors_metadata {
+    const char *key, *value; /* UTF-8 */
+} safetensors_metadata;
+
+/* In the order given, dense; the file is renamed into place when complete. metadata: NULL where metadata_count is 0. */
+spade_status safetensors_write(spade_context *context, const safetensors_tensor *tensors, int count,
+                               const safetensors_metadata *metadata, int metadata_count, const char *path);
+
+#endif

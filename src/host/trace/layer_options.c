@@ -1,0 +1,139 @@
+/* layer_options.c - options and their rules -> what is asked of each layer. */
+#include <fnmatch.h>
+
+#include "trace/trace_stage.h"
+
+static bool matches(const char *glob, const spade_layer *layer)
+{
+    return fnmatch(glob, layer->name, 0) == 0;
+}
+
+/* A glob that matches nothing is a mistake in the request, not an empty wish. */
+static spade_status check_glob(spade_context *context, const spade_network *network, const char *kind, const char *glob)
+{
+    if (!glob) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: a glob is missing", kind); }
+    for (int i = 0; i < network->layer_count; i++) {
+        if (network->layers[i].prunable && matches(glob, &network->layers[i])) { return SPADE_OK; }
+    }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: \"%s\" matches no prunable layer", kind, glob);
+}
+
+static spade_status check_sparsity(spade_context *context, double sparsity, const char *of)
+{
+    if (sparsity >= 0 && sparsity <= 1) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "the sparsity of %s is %g, not between 0 and 1", of, sparsity);
+}
+
+static bool is_wanted(const spade_layer *layer, const spade_trace_options *options)
+{
+    bool wanted = !options->include;
+    for (int i = 0; options->include && i < options->include_count; i++) {
+        wanted = wanted || matches(options->include[i], layer);
+    }
+    for (int i = 0; i < options->skip_count; i++) { wanted = wanted && !matches(options->skip[i], layer); }
+    return wanted && layer->prunable;
+}
+
+static spade_status check_pattern(spade_context *context, int keep, int of, const char *layers)
+{
+    if (of == 0 || (of > 0 && keep >= 0 && keep <= of)) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: %d of every %d weights cannot stay", layers, keep, of);
+}
+
+static spade_status check_values(spade_context *context, double sparsity, spade_solver solver, spade_group group,
+                                 spade_count count, const char *of)
+{
+    SPADE_TRY(check_sparsity(context, sparsity, of));
+    if ((unsigned)solver > SPADE_SOLVER_RANDOM || (unsigned)group > SPADE_GROUP_CHANNELS_LAST ||
+        (unsigned)count > SPADE_COUNT_PUBLISHED) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: unknown solver %d, group %d or count %d", of, (int)solver,
+                          (int)group, (int)count);
+    }
+    return SPADE_OK;
+}
+
+static spade_status check_block(spade_context *context, int64_t block)
+{
+    if (block >= 0) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "a block of %lld columns", (long long)block);
+}
+
+static spade_status check_rule(spade_context *context, const spade_network *network, const spade_layer_rule *rule)
+{
+    SPADE_TRY(check_glob(context, network, "rule", rule->layers));
+    if (rule->set & SPADE_RULE_BLOCK) { SPADE_TRY(check_block(context, rule->block)); }
+    if (rule->set & SPADE_RULE_PATTERN) { SPADE_TRY(check_pattern(context, rule->keep, rule->of, rule->layers)); }
+    return check_values(context, rule->set & SPADE_RULE_SPARSITY ? rule->sparsity : 0,
+                        rule->set & SPADE_RULE_SOLVER ? rule->solver : SPADE_SOLVER_FAST,
+                        rule->set & SPADE_RULE_GROUP ? rule->group : SPADE_GROUP_KERNEL,
+                        rule->set & SPADE_RULE_COUNT ? rule->count : SPADE_COUNT_FLOOR, rule->layers);
+}
+
+static spade_status check_options(spade_context *context, const spade_network *network,
+                                  const spade_trace_options *options)
+{
+    SPADE_TRY(
+        check_values(context, options->sparsity, options->solver, options->group, options->solve.count, "all layers"));
+    SPADE_TRY(check_block(context, options->block));
+    SPADE_TRY(check_block(context, options->linear_block));
+    SPADE_TRY(check_pattern(context, options->keep, options->of, "all layers"));
+    for (int i = 0; i < options->rule_count; i++) { SPADE_TRY(check_rule(context, network, &options->rules[i])); }
+    for (int i = 0; options->include && i < options->include_count; i++) {
+        SPADE_TRY(check_glob(context, network, "layers", options->include[i]));
+    }
+    for (int i = 0; i < options->skip_count; i++) { SPADE_TRY(check_glob(context, network, "skip", options->skip[i])); }
+    return SPADE_OK;
+}
+
+static void apply_rule(const spade_layer_rule *rule, spade_layer_options *choice)
+{
+    if (rule->set & SPADE_RULE_SPARSITY) { choice->sparsity = rule->sparsity; }
+    if (rule->set & SPADE_RULE_SOLVER) { choice->solver = rule->solver; }
+    if (rule->set & SPADE_RULE_GROUP) { choice->group = rule->group; }
+    if (rule->set & SPADE_RULE_COUNT) { choice->solve.count = rule->count; }
+    if (rule->set & SPADE_RULE_BLOCK) { choice->block = rule->block; }
+    if (rule->set & SPADE_RULE_PATTERN) {
+        choice->keep = rule->keep;
+        choice->of = rule->of;
+    }
+}
+
+static spade_status choose(spade_context *context, const spade_layer *layer, const spade_trace_options *options,
+                           spade_layer_options *choice)
+{
+    int64_t kernel = layer->convolution ? layer->weight[2] * layer->weight[3] : 1;
+    *choice =
+        (spade_layer_options){.sparsity = options->sparsity,
+                              .solver = options->solver,
+                              .group = options->group,
+                              .solve = options->solve,
+                              .block = kernel == 1 && options->linear_block ? options->linear_block : options->block,
+                              .keep = options->keep,
+                              .of = options->of};
+    for (int i = 0; i < options->rule_count; i++) {
+        if (matches(options->rules[i].layers, layer)) { apply_rule(&options->rules[i], choice); }
+    }
+    if (options->hessian == SPADE_FP64) { choice->solve.sweep = SPADE_FP64; }
+    if (!is_wanted(layer, options)) { choice->sparsity = 0; }
+    if (choice->block == 0) { choice->block = kernel; }
+    if (choice->of && choice->sparsity > 0) {
+        if (choice->solver == SPADE_SOLVER_EXACT) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                              "layer %s: the exact solver does not choose %d of every %d weights", layer->name,
+                              choice->keep, choice->of);
+        }
+        choice->sparsity = 1 - (double)choice->keep / (double)choice->of;
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_trace_layer_options(spade_context *context, const spade_model *model,
+                                       const spade_trace_options *options, spade_layer_options *choices)
+{
+    const spade_network *network = &model->network;
+    SPADE_TRY(check_options(context, network, options));
+    for (int l = 0; l < network->layer_count; l++) {
+        SPADE_TRY(choose(context, &network->layers[l], options, &choices[l]));
+    }
+    return SPADE_OK;
+}

@@ -1,0 +1,34 @@
+/* inputs.h - from what was written on the command line to a list of single inputs with names. */
+#ifndef SPADE_WORKLOAD_INPUTS_H
+#define SPADE_WORKLOAD_INPUTS_H
+
+#include "spade/spade.h"
+
+typedef struct spade_input {
+    char *file;
+    char *stem;    /* file name without suffix, FILE_0000 for an entry of an array: what a mask is named after */
+    char *name;    /* of its folder in the output: the stem made safe, unique in the list */
+    int64_t index; /* entry of a .npy file, -1: a picture */
+    char *error;   /* why it cannot be used (a folder without pictures, ...), or NULL */
+} spade_input;
+
+typedef struct spade_inputs {
+    spade_input *items;
+    int count;
+} spade_inputs;
+
+/*
+ * Pictures, folders (their pictures, sorted by name, not those of folders in them) and .npy files of ready inputs
+ * [n, channels, height, width]. What cannot be read becomes an item with an error; only running out of memory fails.
+ */
+spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, int64_t channels,
+                                  int64_t height, int64_t width, spade_inputs *out);
+void spade_inputs_clear(spade_inputs *inputs);
+
+/* Does the path end in ".npy" (any case)? */
+bool spade_is_array_path(const char *path);
+/* Check that an array is [n >= 1, channels, height, width]; the error names the file. */
+spade_status spade_check_array(spade_context *context, const char *path, const spade_array *array, int64_t channels,
+                               int64_t height, int64_t width);
+
+#endif

@@ -1,0 +1,175 @@
+/* reader.c - samples of several inputs, their pictures and masks decoded side by side, or ahead. */
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "workload/image_item.h"
+
+/* The mask's file: itself, or NAME.png, or NAME_mask.png in the folder; *out NULL when the folder has none. malloc'ed.
+ */
+static spade_status find_mask(spade_context *context, const char *mask, const spade_input *input, char **out)
+{
+    struct stat info;
+    *out = NULL;
+    if (stat(mask, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        *out = strdup(mask);
+        return *out ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", mask);
+    }
+    static const char *const endings[] = {".png", "_mask.png"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char *path = NULL;
+        if (asprintf(&path, "%s/%s%s", mask, input->stem, endings[i]) < 0) {
+            return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", mask);
+        }
+        if (access(path, F_OK) == 0) {
+            *out = path;
+            return SPADE_OK;
+        }
+        free(path);
+    }
+    return SPADE_OK;
+}
+
+/* ---- files */
+
+static void close_files(spade_files *files)
+{
+    spade_decoding_destroy(files->decoding);
+    for (int i = 0; i < files->count; i++) {
+        free(files->paths[i]);
+        free(files->messages[i]);
+        spade_picture_clear(&files->pictures[i]);
+    }
+    free(files->picture_of);
+    free(files->mask_of);
+    free(files->paths);
+    free(files->pictures);
+    free(files->statuses);
+    free(files->messages);
+    *files = (spade_files){0};
+}
+
+static spade_status list_files(spade_context *context, const char *mask, spade_files *files)
+{
+    for (int i = 0; i < files->input_count; i++) {
+        const spade_input *input = &files->inputs[i];
+        files->picture_of[i] = files->mask_of[i] = -1;
+        if (input->error) { continue; }
+        if (input->index < 0) {
+            char *copy = files->paths[files->count] = strdup(input->file);
+            if (!copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", input->file); }
+            files->picture_of[i] = files->count++;
+        }
+        if (!mask) { continue; }
+        SPADE_TRY(find_mask(context, mask, input, &files->paths[files->count]));
+        if (files->paths[files->count]) { files->mask_of[i] = files->count++; }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_reader_ahead(spade_reader *reader, const spade_input *inputs, int count)
+{
+    spade_files *files = &reader->files;
+    size_t n = (size_t)count + 1, most = 2 * n; /* a picture and a mask each */
+    close_files(files);
+    *files = (spade_files){.inputs = inputs,
+                           .input_count = count,
+                           .picture_of = malloc(n * sizeof *files->picture_of),
+                           .mask_of = malloc(n * sizeof *files->mask_of),
+                           .paths = calloc(most, sizeof *files->paths),
+                           .pictures = calloc(most, sizeof *files->pictures),
+                           .statuses = calloc(most, sizeof *files->statuses),
+                           .messages = calloc(most, sizeof *files->messages)};
+    spade_status status = SPADE_OK;
+    if (!files->picture_of || !files->mask_of || !files->paths || !files->pictures || !files->statuses ||
+        !files->messages) {
+        SPADE_GOTO(spade_fail(reader->context, SPADE_ERROR_MEMORY, "out of memory: list of %d inputs", count));
+    }
+    SPADE_GOTO(list_files(reader->context, reader->mask, files));
+    if (files->count) { /* a failure is recorded for each file */
+        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->count, files->pictures,
+                                   files->statuses, files->messages, &files->decoding);
+    }
+done:
+    if (status != SPADE_OK) { close_files(files); }
+    return status;
+}
+
+/* ---- samples */
+
+static spade_status open_array(spade_reader *reader, const char *path)
+{
+    spade_context *context = reader->context;
+    const spade_preprocess *preprocess = reader->preprocess;
+    if (reader->array_path && strcmp(reader->array_path, path) == 0) { return SPADE_OK; }
+    spade_array_clear(&reader->array);
+    free(reader->array_path);
+    reader->array_path = NULL;
+    SPADE_TRY(spade_array_load(context, path, 0, &reader->array));
+    SPADE_TRY(spade_check_array(context, path, &reader->array, 3, preprocess->height, preprocess->width));
+    reader->array_path = strdup(path);
+    return reader->array_path ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+}
+
+/* Hand on how the decoding of a file went. */
+static spade_status check_file(spade_reader *reader, int file)
+{
+    const spade_files *files = &reader->files;
+    if (files->statuses[file] == SPADE_OK) { return SPADE_OK; }
+    const char *message = files->messages[file] ? files->messages[file] : "out of memory";
+    return spade_fail(reader->context, files->statuses[file], "%s", message);
+}
+
+static spade_status make_sample(spade_reader *reader, int i, spade_sample *sample)
+{
+    spade_context *context = reader->context;
+    const spade_preprocess *preprocess = reader->preprocess;
+    spade_files *files = &reader->files;
+    const spade_input *input = &files->inputs[i];
+    int picture = files->picture_of[i], mask = files->mask_of[i];
+    if (input->error) { return spade_fail(context, SPADE_ERROR_INPUT, "%s", input->error); }
+    if (picture >= 0) {
+        SPADE_TRY(check_file(reader, picture));
+        SPADE_TRY(spade_sample_from_picture(context, preprocess, input, &files->pictures[picture], sample));
+    } else {
+        SPADE_TRY(open_array(reader, input->file));
+        if (input->index >= reader->array.dims[0]) {
+            return spade_fail(context, SPADE_ERROR_INPUT, "%s: changed while it was read", input->file);
+        }
+        const float *ready = reader->array.data + input->index * 3 * preprocess->height * preprocess->width;
+        SPADE_TRY(spade_sample_from_tensor(context, preprocess, ready, sample));
+    }
+    if (mask < 0) { return SPADE_OK; }
+    SPADE_TRY(check_file(reader, mask));
+    return spade_sample_set_mask(context, preprocess, files->paths[mask], &files->pictures[mask], sample);
+}
+
+spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_sample *samples,
+                               spade_status *statuses, char **messages)
+{
+    spade_files *files = &reader->files;
+    for (int i = 0; i < count; i++) {
+        samples[i] = (spade_sample){0};
+        messages[i] = NULL;
+    }
+    if (files->inputs != inputs || files->input_count != count) {
+        SPADE_TRY(spade_reader_ahead(reader, inputs, count));
+    }
+    if (files->decoding) { spade_decoding_finish(files->decoding); }
+    for (int i = 0; i < count; i++) {
+        statuses[i] = make_sample(reader, i, &samples[i]);
+        if (statuses[i] == SPADE_OK) { continue; }
+        messages[i] = strdup(spade_message(reader->context));
+        spade_sample_clear(reader->context, &samples[i]);
+    }
+    close_files(files);
+    return SPADE_OK;
+}
+
+void spade_reader_close(spade_reader *reader)
+{
+    close_files(&reader->files);
+    spade_array_clear(&reader->array);
+    free(reader->array_path);
+    reader->array_path = NULL;
+}

@@ -1,0 +1,159 @@
+/* trace_file.c - the trace job: the sparse network of one input as a file. */
+#include <errno.h>
+#include <math.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "workload/inputs.h"
+#include "workload/workload.h"
+#include "workload/image_item.h"
+#include "report/text.h"
+
+static bool ends_in(const char *path, const char *suffix)
+{
+    size_t length = strlen(path), end = strlen(suffix);
+    return length > end && strcasecmp(path + length - end, suffix) == 0;
+}
+
+static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer *layer)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "name", spade_json_text(info->name));
+    json_t *shape = json_array();
+    for (int i = 0; i < (info->convolution ? 4 : 2); i++) {
+        json_array_append_new(shape, json_integer(info->weight[i]));
+    }
+    json_object_set_new(object, "shape", shape);
+    json_object_set_new(object, "solved", json_boolean(layer->solved));
+    json_object_set_new(object, "sparsity", json_real(layer->solved ? layer->sparsity : 0));
+    json_object_set_new(object, "zeros", json_integer(layer->zeros));
+    json_object_set_new(object, "weights", json_integer(info->rows * info->columns));
+    json_object_set_new(object, "loss", isfinite(layer->loss) ? json_real(layer->loss) : json_null());
+    json_object_set_new(object, "seconds", json_real(layer->seconds));
+    json_object_set_new(object, "resumed", json_boolean(layer->resumed));
+    return object;
+}
+
+static json_t *trace_json(const spade_trace_request *request, const spade_model *model, const spade_trace *trace,
+                          int64_t variants)
+{
+    json_t *layers = json_array(), *all = json_object();
+    int64_t zeros = 0, weights = 0;
+    double seconds[3];
+    spade_trace_seconds(trace, seconds);
+    for (int i = 0; i < spade_model_layer_count(model); i++) {
+        spade_layer_info info;
+        spade_trace_layer layer;
+        spade_model_layer(model, i, &info);
+        spade_trace_layer_info(trace, i, &layer);
+        if (layer.solved) {
+            zeros += layer.zeros;
+            weights += info.rows * info.columns;
+        }
+        json_array_append_new(layers, layer_json(&info, &layer));
+    }
+    json_object_set_new(all, "version", json_string(spade_version()));
+    json_object_set_new(all, "model", spade_json_text(request->model));
+    json_object_set_new(all, "input", spade_json_text(request->batch ? request->batch : request->input));
+    json_object_set_new(all, "file", spade_json_text(request->output));
+    json_object_set_new(all, "variants", json_integer(variants));
+    json_object_set_new(all, "zeros", json_integer(zeros));
+    json_object_set_new(all, "weights", json_integer(weights));
+    json_object_set_new(
+        all, "seconds",
+        json_pack("{s:f, s:f, s:f}", "variants", seconds[0], "hessian", seconds[1], "solve", seconds[2]));
+    json_object_set_new(all, "layers", layers);
+    json_object_set_new(all, "configuration", spade_settings_json(request->settings));
+    return all;
+}
+
+/* The only input of the request, made ready. */
+static spade_status open_input(spade_context *context, const spade_trace_request *request,
+                               const spade_preprocess *preprocess, spade_sample *sample, spade_batch **batch)
+{
+    spade_inputs inputs = {0};
+    spade_reader reader = {.context = context, .preprocess = preprocess};
+    spade_status loaded;
+    char *message = NULL, *path = (char *)(uintptr_t)request->input;
+    SPADE_TRY(spade_inputs_collect(context, &path, 1, 3, preprocess->height, preprocess->width, &inputs));
+    spade_status status = SPADE_OK;
+    if (inputs.items[0].error) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s", inputs.items[0].error)); }
+    if (inputs.count != 1) {
+        SPADE_GOTO(
+            spade_fail(context, SPADE_ERROR_INPUT, "%s: holds %d inputs; a trace is of one", path, inputs.count));
+    }
+    SPADE_GOTO(spade_reader_load(&reader, inputs.items, 1, sample, &loaded, &message));
+    if (loaded != SPADE_OK) { SPADE_GOTO(spade_fail(context, loaded, "%s", message ? message : "out of memory")); }
+    SPADE_GOTO(spade_sample_batch(context, sample, preprocess, &request->settings->augment, batch));
+done:
+    spade_reader_close(&reader);
+    spade_inputs_clear(&inputs);
+    free(message);
+    return status;
+}
+
+static spade_status open_batch(spade_context *context, const char *path, const spade_model *model, spade_array *array,
+                               spade_batch **batch)
+{
+    int64_t channels, height, width;
+    spade_model_input(model, &channels, &height, &width);
+    SPADE_TRY(spade_array_load(context, path, 0, array));
+    SPADE_TRY(spade_check_array(context, path, array, channels, height, width));
+    return spade_batch_from_array(context, array->data, array->dims[0], channels, height, width, batch);
+}
+
+/* Refuse before the work what would fail after it. */
+static spade_status check_output(spade_context *context, const char *path)
+{
+    if (!ends_in(path, ".onnx") && !ends_in(path, ".safetensors")) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: the name must end in .onnx or .safetensors", path);
+    }
+    char *folder = strdup(path);
+    if (!folder) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    char *slash = strrchr(folder, '/');
+    if (slash) { slash[slash == folder ? 1 : 0] = 0; }
+    int error = access(slash ? folder : ".", W_OK) == 0 ? 0 : errno;
+    free(folder);
+    return error ? spade_fail(context, SPADE_ERROR_IO, "%s: cannot write: %s", path, strerror(error)) : SPADE_OK;
+}
+
+spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request,
+                                 const spade_workload_events *events, json_t **result)
+{
+    spade_status status = SPADE_OK;
+    spade_model_options options;
+    spade_model *model = NULL;
+    spade_preprocess preprocess;
+    spade_sample sample = {0};
+    spade_array array = {0};
+    spade_batch *batch = NULL;
+    spade_trace *trace = NULL;
+    int64_t dims[4];
+
+    SPADE_GOTO(check_output(context, request->output));
+    spade_settings_model_options(request->settings, &options);
+    SPADE_GOTO(spade_model_load(context, request->model, &options, &model));
+    if (request->batch) {
+        SPADE_GOTO(open_batch(context, request->batch, model, &array, &batch));
+    } else {
+        SPADE_GOTO(spade_settings_preprocess(context, request->settings, model, &preprocess));
+        SPADE_GOTO(open_input(context, request, &preprocess, &sample, &batch));
+    }
+    spade_workload_phase(events, "trace", 0, 1);
+    SPADE_GOTO(spade_trace_create(context, model, batch, &request->settings->trace, &trace));
+    if (ends_in(request->output, ".onnx")) {
+        SPADE_GOTO(spade_trace_write_onnx(context, trace, request->output));
+    } else {
+        SPADE_GOTO(spade_trace_write_safetensors(context, trace, request->output));
+    }
+    spade_batch_shape(batch, dims);
+    *result = trace_json(request, model, trace, dims[0]);
+done:
+    spade_trace_destroy(trace);
+    spade_batch_destroy(batch);
+    spade_sample_clear(context, &sample);
+    spade_array_clear(&array);
+    spade_model_destroy(model);
+    return status;
+}

@@ -1,0 +1,69 @@
+/* workload.h - what the commands do, without argument parsing. Results go to files and, as JSON, to the caller. */
+#ifndef SPADE_WORKLOAD_WORKLOAD_H
+#define SPADE_WORKLOAD_WORKLOAD_H
+
+#include "config/settings.h"
+
+/* How a job talks while it runs. Every function may be NULL. */
+typedef struct spade_workload_events {
+    void *user;
+    /* A phase begins: its share of the whole job is from..to, 0 to 1. What the context reports as progress happens
+     * inside. */
+    void (*phase)(void *user, const char *label, double from, double to);
+    /* Something the user should know now: the estimate of the time. */
+    void (*note)(void *user, const char *line);
+    /* An input could not be used; the job goes on. */
+    void (*failed)(void *user, const char *message);
+    /* An input is done: the object that results.json gets. Borrowed. */
+    void (*result)(void *user, const json_t *result);
+} spade_workload_events;
+
+void spade_workload_phase(const spade_workload_events *events, const char *label, double from, double to);
+void spade_workload_note(const spade_workload_events *events, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+typedef struct spade_workload_outcome {
+    int done, failed; /* inputs */
+} spade_workload_outcome;
+
+/* ---- explain */
+typedef struct spade_explain_request {
+    const char *model;
+    char *const *inputs;
+    int input_count;
+    const char *batch;  /* ready variants of the only input, or NULL */
+    const char *mask;   /* picture or folder, or NULL */
+    const char *labels; /* class names, one a line, or NULL */
+    const char *output; /* folder, made if it is not there */
+    bool dense, trace;  /* maps of which networks */
+    int in_flight;      /* inputs whose traces are found together, 64 at most; 0: as many as pay on the device. Results
+                           do not depend on it. */
+    const spade_settings *settings;
+} spade_explain_request;
+
+/*
+ * SPADE_OK also when single inputs failed: see the outcome. SPADE_ERROR_ARGUMENT: the request cannot work (a class or
+ * layer that does not exist); any other failure ends the job.
+ */
+spade_status spade_explain(spade_context *context, const spade_explain_request *request,
+                           const spade_workload_events *events, spade_workload_outcome *outcome);
+
+/* ---- trace */
+typedef struct spade_trace_request {
+    const char *model;
+    const char *input;  /* picture or .npy of one ready input, or NULL: */
+    const char *batch;  /* ready variants */
+    const char *output; /* .onnx or .safetensors */
+    const spade_settings *settings;
+} spade_trace_request;
+
+/* *result: model, input, layers with zeros, loss and seconds, totals, configuration; a new reference. */
+spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request,
+                                 const spade_workload_events *events, json_t **result);
+
+/* ---- info. *result: operators and, when the model can be loaded, input, classes and layers; new reference.
+ * *supported: it can. */
+spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings,
+                                  json_t **result, bool *supported);
+
+#endif

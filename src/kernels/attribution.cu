@@ -1,0 +1,135 @@
+/*
+ * attribution.cu - maps of interpretability methods: inputs from one, the seed of the backward pass, sums of gradients,
+ * all in float64. Parameters of the images come by value. Compiled without contraction of a * b + c
+ * (cmake/cuda.cmake): beside CUDA's own log, exp, sin and cos the numbers are the CPU backend's, bit by bit.
+ *
+ * Division of work
+ *   points:        a thread makes two neighbouring elements of one image (blockIdx.y): one block of random numbers.
+ *   seed:          a block has one image, its threads stride over the outputs; softmax sums meet in shared memory.
+ *   sum_gradients: a thread has 1 or 4 neighbouring elements and walks through the images in their order.
+ *   finish_map:    a thread has one element.
+ */
+#include <math.h>
+
+#include "kernels/block.cuh"
+#include "kernels/index.cuh"
+#include "kernels/philox.cuh"
+
+namespace
+{
+
+__global__ void points(const __grid_constant__ spade_points_kernel k, const float *x, float *out)
+{
+    const double scale = k.scale[blockIdx.y];
+    float *image = out + blockIdx.y * k.size;
+    SPADE_EACH(pair, (k.size + 1) / 2)
+    {
+        const int64_t e = 2 * pair;
+        const bool both = e + 1 < k.size;
+        double first = scale * x[e], second = both ? scale * x[e + 1] : 0.0;
+        if (k.deviation != 0.0) {
+            uint32_t counter[4] = {k.sample[blockIdx.y], (uint32_t)pair, (uint32_t)((uint64_t)pair >> 32), 0};
+            double radius, angle;
+            spade_normal_device(k.key[0], k.key[1], counter, &radius, &angle);
+            first += k.deviation * (radius * cos(angle));
+            second += k.deviation * (radius * sin(angle));
+        }
+        image[e] = (float)first;
+        if (both) { image[e + 1] = (float)second; }
+    }
+}
+
+__global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *targets, float *seeds, double *values)
+{
+    __shared__ spade_block_scratch<double, SPADE_THREADS> scratch;
+    const float *z = all + blockIdx.x * outputs;
+    float *seed = seeds + blockIdx.x * outputs;
+    const int64_t target = targets[blockIdx.x];
+    double largest = z[0], sum = 0.0;
+    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { largest = fmax(largest, (double)z[j]); }
+    largest = spade_block_reduce(
+        largest, [](double a, double b) { return fmax(a, b); }, scratch);
+    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { sum += exp(z[j] - largest); }
+    sum = spade_block_reduce(
+        sum, [](double a, double b) { return a + b; }, scratch);
+    const double score = exp(z[target] - largest) / sum;
+    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) {
+        const double other = exp(z[j] - largest) / sum;
+        seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
+    }
+    if (threadIdx.x == 0) { values[blockIdx.x] = score; }
+}
+
+__global__ void seed_logits(int64_t outputs, const float *z, const int64_t *targets, float *seeds, double *values)
+{
+    const int64_t target = targets[blockIdx.x], row = blockIdx.x * outputs;
+    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { seeds[row + j] = j == target ? 1.0f : 0.0f; }
+    if (threadIdx.x == 0) { values[blockIdx.x] = z[row + target]; }
+}
+
+template <int Width>
+__global__ void sum_gradients(int64_t size, const __grid_constant__ spade_weights_kernel k, const float *gradients,
+                              bool add, double *sums)
+{
+    SPADE_EACH(group, size / Width)
+    {
+        double sum[Width];
+        for (int i = 0; i < Width; i++) { sum[i] = add ? sums[group * Width + i] : 0.0; }
+        for (int image = 0; image < k.count; image++) {
+            float gradient[Width];
+            spade_load<Width>(gradients + image * size + group * Width, gradient);
+            for (int i = 0; i < Width; i++) {
+                const double term = k.weight[image] * gradient[i];
+                sum[i] = image == 0 && !add ? term : sum[i] + term;
+            }
+        }
+        for (int i = 0; i < Width; i++) { sums[group * Width + i] = sum[i]; }
+    }
+}
+
+__global__ void finish_map(int64_t size, const double *sum, const float *x, double divisor, bool absolute, float *map)
+{
+    SPADE_EACH(i, size)
+    {
+        const double value = (x ? x[i] * sum[i] : sum[i]) / divisor;
+        map[i] = (float)(absolute ? fabs(value) : value);
+    }
+}
+
+} // namespace
+
+int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel, const float *x, float *out)
+{
+    const spade_points_kernel &k = *kernel;
+    const dim3 grid(spade_blocks((k.size + 1) / 2), (unsigned)k.count);
+    return SPADE_LAUNCH_APART(points, grid, SPADE_THREADS, stream, k, x, out);
+}
+
+int spade_launch_seed(spade_stream stream, int64_t batch, int64_t outputs, bool softmax, const float *z,
+                      const int64_t *targets, float *seed, double *values)
+{
+    if (!softmax) {
+        return SPADE_LAUNCH_APART(seed_logits, (unsigned)batch, SPADE_THREADS, stream, outputs, z, targets, seed,
+                                  values);
+    }
+    return SPADE_LAUNCH(seed_softmax, (unsigned)batch, SPADE_THREADS, 0, stream, outputs, z, targets, seed, values);
+}
+
+int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_weights_kernel *weights,
+                               const float *gradients, bool add, double *sum)
+{
+    const spade_weights_kernel &k = *weights;
+    if (size % 4 == 0 && reinterpret_cast<uintptr_t>(gradients) % 16 == 0) {
+        return SPADE_LAUNCH_APART(sum_gradients<4>, spade_blocks(size / 4), SPADE_THREADS, stream, size, k, gradients,
+                                  add, sum);
+    }
+    return SPADE_LAUNCH_APART(sum_gradients<1>, spade_blocks(size), SPADE_THREADS, stream, size, k, gradients, add,
+                              sum);
+}
+
+int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum, const float *x, double divisor,
+                            bool absolute, float *map)
+{
+    return SPADE_LAUNCH_APART(finish_map, spade_blocks(size), SPADE_THREADS, stream, size, sum, x, divisor, absolute,
+                              map);
+}

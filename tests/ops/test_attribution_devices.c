@@ -1,0 +1,228 @@
+/*
+ * test_attribution_devices.c - the operations behind maps on every backend present, against plain loops: points with and
+ * without noise, seeds of logits and softmax scores, weighted sums of gradients, finished maps; random sizes, odd ones
+ * and single elements among them.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/devices.h"
+#include "support/random.h"
+
+static const char *const devices[] = {"cpu", "cuda"};
+enum { DEVICES = sizeof devices / sizeof *devices, ROUNDS = 24 };
+
+/* A size that is sometimes 1, sometimes several pieces of a loop, sometimes a multiple of 4. */
+static int64_t draw_size(random_stream *random)
+{
+    double kind = random_unit(random);
+    if (kind < 0.1) { return 1; }
+    if (kind < 0.2) { return random_int(random, 30000, 40000); }
+    return kind < 0.6 ? 4 * random_int(random, 1, 200) : random_int(random, 1, 800);
+}
+
+static void fill(random_stream *random, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = random_unit(random) < 0.1 ? 0.0f : (float)(4 * random_unit(random) - 2);
+    }
+}
+
+static void to_host(spade_context *context, void *to, void *from, size_t bytes)
+{
+    const spade_backend *backend = context->device->backend;
+    ok(context, backend->download(context->device, to, from, bytes));
+    ok(context, backend->synchronize(context->device));
+    backend->free(context->device, from, bytes);
+}
+
+/* exact: the last bit counts; else what another library's log, exp, sin and cos may move. */
+static void compare(const char *what, int round, bool exact, const float *got, const float *expected, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double error = fabs((double)got[i] - (double)expected[i]);
+        if (!(error <= (exact ? 0.0 : 3e-7 * fmax(1.0, fabs((double)expected[i]))))) {
+            fail_msg("%s, round %d, element %lld: %.9g, should be %.9g", what, round, (long long)i, (double)got[i],
+                     (double)expected[i]);
+        }
+    }
+}
+
+/* ---- points */
+
+static void expected_points(const spade_points *p, const float *x, float *out)
+{
+    const uint32_t key[2] = {(uint32_t)p->key, (uint32_t)(p->key >> 32)};
+    for (int64_t i = 0; i < p->count; i++) {
+        for (int64_t e = 0; e < p->size; e++) {
+            double value = p->scale[i] * x[e];
+            if (p->deviation != 0) {
+                const uint32_t counter[4] = {p->sample[i], (uint32_t)(e / 2), 0, 0};
+                double z[2];
+                spade_normal(key, counter, z);
+                value += p->deviation * z[e % 2];
+            }
+            out[i * p->size + e] = (float)value;
+        }
+    }
+}
+
+static void test_points(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DEVICES; d++) {
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 815};
+        for (int round = 0; context && round < ROUNDS; round++) {
+            double scale[SPADE_MAX_POINTS];
+            uint32_t sample[SPADE_MAX_POINTS];
+            spade_points p = {.size = draw_size(&random), .scale = scale, .sample = sample};
+            p.count = round == 0 ? SPADE_MAX_POINTS : random_int(&random, 1, 9);
+            p.deviation = round % 2 ? random_unit(&random) : 0;
+            p.key = (uint64_t)(random_unit(&random) * 0x1p64);
+            for (int i = 0; i < p.count; i++) {
+                scale[i] = random_unit(&random) < 0.3 ? 1 : random_unit(&random);
+                sample[i] = (uint32_t)random_int(&random, 0, 10000);
+            }
+            size_t bytes = (size_t)p.size * sizeof(float), all = bytes * (size_t)p.count;
+            float *x = make(bytes), *expected = make(all), *got = make(all);
+            fill(&random, p.size, x);
+            expected_points(&p, x, expected);
+            void *dx = to_device(context, x, bytes), *dy = to_device(context, NULL, all);
+            if (p.deviation == 0) { p.sample = NULL; }
+            ok(context, context->device->backend->points(context->device, &p, dx, dy));
+            to_host(context, got, dy, all);
+            context->device->backend->free(context->device, dx, bytes);
+            compare("points", round, d == 0 || p.deviation == 0, got, expected, p.size * p.count);
+            free(x);
+            free(expected);
+            free(got);
+        }
+        if (context) { assert_int_equal(context->used, context->device->own_bytes); }
+        spade_context_destroy(context);
+    }
+}
+
+/* ---- seed */
+
+static double expected_seed(int64_t n, bool softmax, int64_t target, const float *z, float *seed)
+{
+    double largest = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < n; j++) { largest = fmax(largest, z[j]); }
+    for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
+    double score = exp(z[target] - largest) / sum;
+    for (int64_t j = 0; j < n; j++) {
+        double of_softmax = score * ((j == target) - exp(z[j] - largest) / sum);
+        seed[j] = softmax ? (float)of_softmax : j == target;
+    }
+    return softmax ? score : z[target];
+}
+
+static void test_seed(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DEVICES; d++) {
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 816};
+        for (int round = 0; context && round < ROUNDS; round++) {
+            spade_seed_args args = {.batch = random_int(&random, 1, 9), .softmax = round % 2};
+            args.outputs = round < 2 ? 1 : random_int(&random, 2, round % 3 ? 1200 : 40);
+            int64_t rows = args.batch, n = args.outputs, targets[9];
+            size_t bytes = (size_t)(rows * n) * sizeof(float), of_values = (size_t)rows * sizeof(double);
+            float *z = make(bytes), *expected = make(bytes), *got = make(bytes);
+            double values[9], should[9];
+            fill(&random, rows * n, z);
+            for (int64_t i = 0; i < rows; i++) {
+                targets[i] = random_int(&random, 0, n - 1);
+                z[i * n + random_int(&random, 0, n - 1)] *= 60; /* far apart: exp without the maximum would overflow */
+                should[i] = expected_seed(n, args.softmax, targets[i], z + i * n, expected + i * n);
+            }
+            void *dz = to_device(context, z, bytes), *dt = to_device(context, targets, of_values);
+            void *dseed = to_device(context, NULL, bytes), *dvalues = to_device(context, NULL, of_values);
+            args.z = dz, args.targets = dt, args.seed = dseed, args.values = dvalues;
+            ok(context, context->device->backend->seed(context->device, &args));
+            to_host(context, got, dseed, bytes);
+            to_host(context, values, dvalues, of_values);
+            context->device->backend->free(context->device, dz, bytes);
+            context->device->backend->free(context->device, dt, of_values);
+            compare("seed", round, d == 0 || !args.softmax, got, expected, rows * n);
+            for (int64_t i = 0; i < rows; i++) { assert_true(fabs(values[i] - should[i]) <= 1e-12); }
+            free(z);
+            free(expected);
+            free(got);
+        }
+        if (context) { assert_int_equal(context->used, context->device->own_bytes); }
+        spade_context_destroy(context);
+    }
+}
+
+/* ---- sums and maps */
+
+static void expected_map(const float *gradients, const double *weight, int64_t count, double divisor, bool absolute,
+                         const float *x, int64_t n, float *map)
+{
+    for (int64_t e = 0; e < n; e++) {
+        double sum = 0;
+        for (int64_t i = 0; i < count; i++) { sum += weight[i] * gradients[i * n + e]; }
+        double value = (x ? x[e] * sum : sum) / divisor;
+        map[e] = (float)(absolute ? fabs(value) : value);
+    }
+}
+
+/* A sum in two calls, as of a class whose points lie in two micro-batches, then its map. */
+static void test_sums_and_maps(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DEVICES; d++) {
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 817};
+        for (int round = 0; context && round < ROUNDS; round++) {
+            const spade_backend *backend = context->device->backend;
+            double weight[SPADE_MAX_POINTS], divisor = round % 3 ? 1 : 13;
+            int64_t n = draw_size(&random), count = round == 0 ? SPADE_MAX_POINTS : random_int(&random, 1, 9);
+            int64_t first = random_int(&random, 1, count);
+            bool absolute = round % 2, times_input = round % 4 > 1;
+            size_t bytes = (size_t)n * sizeof(float), all = bytes * (size_t)count;
+            float *x = make(bytes), *gradients = make(all), *expected = make(bytes), *got = make(bytes);
+            fill(&random, n, x);
+            fill(&random, n * count, gradients);
+            for (int64_t i = 0; i < count; i++) { weight[i] = random_unit(&random) < 0.3 ? 1 : random_unit(&random); }
+            expected_map(gradients, weight, count, divisor, absolute, times_input ? x : NULL, n, expected);
+            void *dx = to_device(context, x, bytes), *dg = to_device(context, gradients, all);
+            void *dsum = to_device(context, NULL, 2 * bytes), *dmap = to_device(context, NULL, bytes);
+            ok(context, backend->sum_gradients(context->device, n, first, weight, dg, false, dsum));
+            if (first < count) {
+                ok(context, backend->sum_gradients(context->device, n, count - first, weight + first,
+                                                   (float *)dg + first * n, true, dsum));
+            }
+            ok(context,
+               backend->finish_map(context->device, n, dsum, times_input ? dx : NULL, divisor, absolute, dmap));
+            to_host(context, got, dmap, bytes);
+            context->device->backend->free(context->device, dx, bytes);
+            context->device->backend->free(context->device, dg, all);
+            context->device->backend->free(context->device, dsum, 2 * bytes);
+            compare("map", round, true, got, expected, n);
+            free(x);
+            free(gradients);
+            free(expected);
+            free(got);
+        }
+        if (context) { assert_int_equal(context->used, context->device->own_bytes); }
+        spade_context_destroy(context);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_points),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_sums_and_maps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

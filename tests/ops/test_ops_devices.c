@@ -1,0 +1,241 @@
+/*
+ * test_ops_devices.c - every operation on every backend present, against the reference, on random shapes; independence of the
+ * number of threads, bit by bit; adjoint identities. SPADE_TEST_CASES=N runs N cases an operation.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/cases.h"
+#include "support/devices.h"
+
+static const char *const devices[] = {"cpu", "cuda"};
+enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
+
+typedef struct tally {
+    int cases, failed, unsupported;
+    double worst; /* error as a share of what is allowed */
+    double error;
+} tally;
+
+static void compare(const case_kind *kind, int64_t n, const double *expected, const float *got, tally *t)
+{
+    bool ok = true;
+    for (int64_t i = 0; i < n; i++) {
+        double error = fabs(got[i] - expected[i]), allowed = kind->tolerance + fabs(expected[i]) * kind->epsilon;
+        if (!(error <= allowed)) { ok = false; }
+        if (error > t->error) { t->error = error; }
+        double share = allowed > 0 ? error / allowed : error > 0;
+        if (share > t->worst) { t->worst = share; }
+    }
+    t->failed += !ok;
+}
+
+static void print_case(const char *what, int index, const spade_op_desc *d)
+{
+    printf("%s: case %d: a [%ld %ld %ld %ld]:%d rank %d y [%ld %ld %ld %ld]:%d rank %d kernel %ldx%ld stride %ldx%ld "
+           "dilation "
+           "%ldx%ld pad %ld %ld %ld %ld groups %ld max %d count %d\n",
+           what, index, (long)d->a.dims[0], (long)d->a.dims[1], (long)d->a.dims[2], (long)d->a.dims[3], d->a.layout,
+           d->a.rank, (long)d->y.dims[0], (long)d->y.dims[1], (long)d->y.dims[2], (long)d->y.dims[3], d->y.layout,
+           d->y.rank, (long)d->window.kernel[0], (long)d->window.kernel[1], (long)d->window.stride[0],
+           (long)d->window.stride[1], (long)d->window.dilation[0], (long)d->window.dilation[1], (long)d->window.pad[0],
+           (long)d->window.pad[1], (long)d->window.pad[2], (long)d->window.pad[3], (long)d->groups, d->pool_max,
+           d->count_padding);
+}
+
+static void run_one(spade_context *context, const case_kind *kind, int index, tally *t)
+{
+    random_stream random = {.key = (uint32_t)(kind->kind * 100003 + index)};
+    spade_op_desc desc = kind->draw(&random, kind->kind);
+    case_data data;
+    case_data_draw(&random, &desc, &data);
+    int64_t n = reference_size(&desc);
+    double *expected = malloc((size_t)n * sizeof *expected);
+    float *got = malloc((size_t)n * sizeof *got);
+    assert_non_null(expected);
+    assert_non_null(got);
+    reference_args args = case_reference(&data);
+    reference_run(&desc, &args, expected);
+    int failed = t->failed;
+    spade_status status = case_run(context->device, &desc, &data, got);
+    if (status == SPADE_ERROR_UNSUPPORTED) {
+        t->unsupported++;
+        printf("%s\n", spade_message(context));
+    } else {
+        if (status != SPADE_OK) { printf("%s\n", spade_message(context)); }
+        assert_int_equal(status, SPADE_OK);
+        compare(kind, n, expected, got, t);
+    }
+    t->cases++;
+    if (t->failed > failed) { print_case(kind->name, index, &desc); }
+    free(expected);
+    free(got);
+    case_data_clear(&data);
+}
+
+static void test_against_reference(void **state)
+{
+    (void)state;
+    int failed = 0, refused = 0; /* cases; operations of which more than a few cases are not there */
+    for (int i = 0; i < DEVICE_COUNT; i++) {
+        spade_context *context = open_device(devices[i], 2, 0);
+        if (!context) { continue; }
+        printf("%-6s %-22s %6s %12s %12s %8s  %s\n", "device", "operation", "cases", "unsupported", "worst error",
+               "allowed", "");
+        for (int k = 0; k < case_kind_count; k++) {
+            tally t = {0};
+            for (int index = 0; index < case_count(60); index++) { run_one(context, &case_kinds[k], index, &t); }
+            printf("%-6s %-22s %6d %12d %12.2e %7.0f%%  %s\n", devices[i], case_kinds[k].name, t.cases, t.unsupported,
+                   t.error, 100 * t.worst, t.failed ? "FAILED" : "ok");
+            failed += t.failed;
+            refused += t.unsupported * 20 > t.cases;
+        }
+        assert_int_equal(context->used, context->device->own_bytes);
+        spade_context_destroy(context);
+    }
+    assert_int_equal(failed, 0);
+    assert_int_equal(refused, 0);
+}
+
+/* ---- the number of threads */
+
+static void same_bits(const spade_op_desc *desc, random_stream *random, spade_context *const *contexts, int count,
+                      const char *what)
+{
+    case_data data;
+    case_data_draw(random, desc, &data);
+    size_t bytes = (size_t)reference_size(desc) * sizeof(float);
+    float *first = malloc(bytes), *other = malloc(bytes);
+    assert_non_null(first);
+    assert_non_null(other);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(case_run(contexts[i]->device, desc, &data, i ? other : first), SPADE_OK);
+        if (i && memcmp(first, other, bytes) != 0) {
+            print_case(what, contexts[i]->threads, desc);
+            fail_msg("%s: the result with %d threads differs from that with 1", what, contexts[i]->threads);
+        }
+    }
+    free(first);
+    free(other);
+    case_data_clear(&data);
+}
+
+static const int thread_counts[] = {1, 2, 3, 8};
+enum { THREAD_CASES = sizeof thread_counts / sizeof *thread_counts };
+
+/* Layers of real networks: channels, size, outputs, kernel, stride, padding, groups. */
+static const int64_t real_layers[][7] = {
+    {3, 224, 64, 7, 2, 3, 1},    {64, 56, 64, 3, 1, 1, 1},  {64, 56, 128, 1, 2, 0, 1},   {128, 28, 128, 3, 1, 1, 1},
+    {256, 14, 256, 3, 1, 1, 1},  {512, 7, 512, 3, 1, 1, 1}, {256, 28, 1024, 1, 1, 0, 1}, {32, 56, 32, 3, 1, 1, 32},
+    {128, 28, 128, 3, 1, 1, 32}, {72, 28, 72, 5, 2, 2, 72}, {20, 28, 30, 3, 1, 1, 5},
+};
+
+static spade_op_desc real_convolution(const int64_t layer[7], spade_op_kind kind)
+{
+    int64_t out = (layer[1] + 2 * layer[5] - layer[3]) / layer[4] + 1;
+    return (spade_op_desc){
+        .kind = kind,
+        .a = {4, {2, layer[0], layer[1], layer[1]}, SPADE_CHANNELS_LAST},
+        .y = {4, {2, layer[2], out, out}, SPADE_CHANNELS_LAST},
+        .window = {{layer[3], layer[3]}, {layer[4], layer[4]}, {1, 1}, {layer[5], layer[5], layer[5], layer[5]}},
+        .groups = layer[6]};
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    spade_context *contexts[THREAD_CASES];
+    for (int i = 0; i < THREAD_CASES; i++) {
+        contexts[i] = open_device("cpu", thread_counts[i], 0);
+        assert_non_null(contexts[i]);
+    }
+    for (int k = 0; k < case_kind_count; k++) {
+        for (int index = 0; index < case_count(60) / 2; index++) {
+            random_stream random = {.key = (uint32_t)(7000003 + k * 1009 + index)};
+            spade_op_desc desc = case_kinds[k].draw(&random, case_kinds[k].kind);
+            if (!contexts[0]->device->backend->supports(contexts[0]->device, &desc)) { continue; }
+            same_bits(&desc, &random, contexts, THREAD_CASES, case_kinds[k].name);
+        }
+    }
+    random_stream random = {.key = 99};
+    for (size_t i = 0; i < sizeof real_layers / sizeof *real_layers; i++) {
+        spade_op_desc forward = real_convolution(real_layers[i], SPADE_OP_CONVOLUTION);
+        spade_op_desc backward = real_convolution(real_layers[i], SPADE_OP_CONVOLUTION_BACKWARD);
+        same_bits(&forward, &random, contexts, THREAD_CASES, "convolution of a real layer");
+        same_bits(&backward, &random, contexts, THREAD_CASES, "backward of a real layer");
+    }
+    spade_op_desc linear = {.kind = SPADE_OP_LINEAR, .a = {2, {8, 2048}, 0}, .y = {2, {8, 1000}, 0}};
+    same_bits(&linear, &random, contexts, THREAD_CASES, "linear of a real layer");
+    for (int i = 0; i < THREAD_CASES; i++) { spade_context_destroy(contexts[i]); }
+}
+
+/* ---- adjoints: <dy, forward(x)> == <backward(dy), x> for linear operations */
+
+static double dot(const float *a, const float *b, int64_t n, double *size)
+{
+    double sum = 0;
+    *size = 0;
+    for (int64_t i = 0; i < n; i++) { sum += (double)a[i] * b[i], *size += fabs((double)a[i] * b[i]); }
+    return sum;
+}
+
+static void check_adjoint(spade_context *context, const spade_op_desc *forward, random_stream *random, const char *what)
+{
+    spade_op_desc backward = *forward;
+    backward.kind = (spade_op_kind)(forward->kind + 1); /* every backward kind follows its forward kind */
+    case_data data;
+    case_data_draw(random, &backward, &data);
+    free(data.bias);
+    data.bias = NULL;
+    int64_t of_x = spade_shape_size(&forward->a), of_y = spade_shape_size(&forward->y);
+    float *y = malloc((size_t)of_y * sizeof *y), *dx = malloc((size_t)of_x * sizeof *dx);
+    assert_non_null(y);
+    assert_non_null(dx);
+    assert_int_equal(case_run(context->device, forward, &data, y), SPADE_OK);
+    assert_int_equal(case_run(context->device, &backward, &data, dx), SPADE_OK);
+    double size_y, size_x, over_y = dot(data.dy, y, of_y, &size_y), over_x = dot(dx, data.a, of_x, &size_x);
+    if (fabs(over_y - over_x) > 1e-6 * (size_x + size_y) + 1e-6) {
+        fail_msg("%s: <dy, f(x)> = %.9g, <f'(dy), x> = %.9g", what, over_y, over_x);
+    }
+    free(y);
+    free(dx);
+    case_data_clear(&data);
+}
+
+static void test_adjoint(void **state)
+{
+    (void)state;
+    static const spade_op_kind linear_kinds[] = {SPADE_OP_CONVOLUTION, SPADE_OP_LINEAR, SPADE_OP_POOL};
+    for (int i = 0; i < DEVICE_COUNT; i++) {
+        spade_context *context = open_device(devices[i], 2, 0);
+        if (!context) { continue; }
+        for (size_t k = 0; k < sizeof linear_kinds / sizeof *linear_kinds; k++) {
+            for (int index = 0; index < case_count(60) / 2; index++) {
+                random_stream random = {.key = (uint32_t)(9000011 + (int)k * 4001 + index)};
+                const case_kind *kind = &case_kinds[0];
+                while (kind->kind != linear_kinds[k]) { kind++; }
+                spade_op_desc desc = kind->draw(&random, linear_kinds[k]);
+                desc.relu = false;
+                desc.pool_max = desc.pool_max && index % 2; /* max pooling is linear at the point where it was saved */
+                if (!context->device->backend->supports(context->device, &desc)) { continue; }
+                check_adjoint(context, &desc, &random, kind->name);
+            }
+        }
+        spade_context_destroy(context);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_reference),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_adjoint),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

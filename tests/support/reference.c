@@ -1,0 +1,302 @@
+/* reference.c - see the header. */
+#include "support/reference.h"
+
+#include <math.h>
+
+bool reference_is_backward(const spade_op_desc *d)
+{
+    return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD ||
+           d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_POOL_BACKWARD;
+}
+
+int64_t reference_size(const spade_op_desc *d)
+{
+    return spade_shape_size(reference_is_backward(d) ? &d->a : &d->y);
+}
+
+int64_t reference_position(const spade_shape *shape, int64_t index)
+{
+    if (shape->layout == SPADE_ROW_MAJOR) { return index; }
+    int64_t channels = shape->dims[1], plane = shape->dims[2] * shape->dims[3];
+    int64_t n = index / (channels * plane), c = index / plane % channels, position = index % plane;
+    return (n * plane + position) * channels + c;
+}
+
+static double scale_of(const reference_args *args, int64_t row)
+{
+    return args->row_scale ? args->row_scale[row] : 1;
+}
+
+/* ---- sliding windows: every (output element, window position inside the image) */
+
+typedef struct visit {
+    int64_t n, p, q;     /* output position */
+    int64_t row, column; /* in the window */
+    int64_t h, w;        /* in the image */
+} visit;
+
+/* Does the window position of v hit the image? Fills in h and w. */
+static bool inside(const spade_op_desc *d, visit *v)
+{
+    const spade_window *s = &d->window;
+    v->h = v->p * s->stride[0] - s->pad[0] + v->row * s->dilation[0];
+    v->w = v->q * s->stride[1] - s->pad[1] + v->column * s->dilation[1];
+    return v->h >= 0 && v->h < d->a.dims[2] && v->w >= 0 && v->w < d->a.dims[3];
+}
+
+static int64_t x_at(const spade_op_desc *d, const visit *v, int64_t channel)
+{
+    return ((v->n * d->a.dims[1] + channel) * d->a.dims[2] + v->h) * d->a.dims[3] + v->w;
+}
+
+static int64_t y_at(const spade_op_desc *d, const visit *v, int64_t channel)
+{
+    return ((v->n * d->y.dims[1] + channel) * d->y.dims[2] + v->p) * d->y.dims[3] + v->q;
+}
+
+/* All (output channel, input channel) pairs of one window position. backward: out += dy * w, else out += x * w. */
+static void convolve_at(const spade_op_desc *d, const reference_args *args, const visit *v, double *out)
+{
+    int64_t inputs = d->a.dims[1] / d->groups, outputs = d->y.dims[1] / d->groups, kh = d->window.kernel[0];
+    int64_t kw = d->window.kernel[1];
+    for (int64_t o = 0; o < d->y.dims[1]; o++) {
+        for (int64_t i = 0; i < inputs; i++) {
+            int64_t channel = o / outputs * inputs + i;
+            double weight = args->weights[((o * inputs + i) * kh + v->row) * kw + v->column] * scale_of(args, o);
+            if (d->kind == SPADE_OP_CONVOLUTION) {
+                out[y_at(d, v, o)] += args->a[x_at(d, v, channel)] * weight;
+            } else {
+                out[x_at(d, v, channel)] += args->dy[y_at(d, v, o)] * weight;
+            }
+        }
+    }
+}
+
+static void add_bias_and_relu(const spade_op_desc *d, const reference_args *args, int64_t rows, int64_t inner,
+                              double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        if (args->bias) { out[i] += args->bias[i / inner % rows]; }
+        if (d->relu && out[i] < 0) { out[i] = 0; }
+    }
+}
+
+static void run_convolution(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    visit v;
+    for (v.n = 0; v.n < d->y.dims[0]; v.n++) {
+        for (v.p = 0; v.p < d->y.dims[2]; v.p++) {
+            for (v.q = 0; v.q < d->y.dims[3]; v.q++) {
+                for (v.row = 0; v.row < d->window.kernel[0]; v.row++) {
+                    for (v.column = 0; v.column < d->window.kernel[1]; v.column++) {
+                        if (inside(d, &v)) { convolve_at(d, args, &v, out); }
+                    }
+                }
+            }
+        }
+    }
+    if (d->kind == SPADE_OP_CONVOLUTION) { add_bias_and_relu(d, args, d->y.dims[1], d->y.dims[2] * d->y.dims[3], out); }
+}
+
+/* One output element of a pooling: its value, or its share of the gradient. */
+static void pool_at(const spade_op_desc *d, const reference_args *args, visit v, int64_t channel, double *out)
+{
+    double largest = -INFINITY, sum = 0;
+    int64_t count = 0, where = -1;
+    bool backward = d->kind == SPADE_OP_POOL_BACKWARD;
+    for (v.row = 0; v.row < d->window.kernel[0]; v.row++) {
+        for (v.column = 0; v.column < d->window.kernel[1]; v.column++) {
+            if (!inside(d, &v)) { continue; }
+            double x = args->a[x_at(d, &v, channel)];
+            if (x > largest) { largest = x, where = x_at(d, &v, channel); }
+            sum += x, count++;
+        }
+    }
+    if (d->count_padding) { count = d->window.kernel[0] * d->window.kernel[1]; }
+    if (!backward) {
+        out[y_at(d, &v, channel)] = d->pool_max ? largest : sum / (double)count;
+        return;
+    }
+    double dy = args->dy[y_at(d, &v, channel)];
+    if (d->pool_max) { out[where] += dy; }
+    for (v.row = 0; !d->pool_max && v.row < d->window.kernel[0]; v.row++) {
+        for (v.column = 0; v.column < d->window.kernel[1]; v.column++) {
+            if (inside(d, &v)) { out[x_at(d, &v, channel)] += dy / (double)count; }
+        }
+    }
+}
+
+static void run_pool(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    visit v = {0};
+    for (v.n = 0; v.n < d->y.dims[0]; v.n++) {
+        for (int64_t c = 0; c < d->y.dims[1]; c++) {
+            for (v.p = 0; v.p < d->y.dims[2]; v.p++) {
+                for (v.q = 0; v.q < d->y.dims[3]; v.q++) { pool_at(d, args, v, c, out); }
+            }
+        }
+    }
+}
+
+/* ---- matrices */
+
+static void run_linear(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    int64_t columns = d->a.dims[d->a.rank - 1], rows = d->y.dims[d->y.rank - 1], m = spade_shape_size(&d->a) / columns;
+    for (int64_t i = 0; i < m; i++) {
+        for (int64_t r = 0; r < rows; r++) {
+            for (int64_t c = 0; c < columns; c++) {
+                double weight = args->weights[r * columns + c] * scale_of(args, r);
+                if (d->kind == SPADE_OP_LINEAR) {
+                    out[i * rows + r] += args->a[i * columns + c] * weight;
+                } else {
+                    out[i * columns + c] += args->dy[i * rows + r] * weight;
+                }
+            }
+        }
+    }
+    if (d->kind == SPADE_OP_LINEAR) { add_bias_and_relu(d, args, rows, 1, out); }
+}
+
+/* The element of a smaller operand that goes with element `index` of `whole`: aligned at the last axis, 1 is repeated.
+ */
+static int64_t broadcast_index(const spade_shape *whole, const spade_shape *operand, int64_t index)
+{
+    int64_t result = 0, stride = 1;
+    for (int i = 1; i <= operand->rank; i++) {
+        int64_t n = operand->dims[operand->rank - i], coordinate = index % whole->dims[whole->rank - i];
+        index /= whole->dims[whole->rank - i];
+        result += n == 1 ? 0 : coordinate * stride;
+        stride *= n;
+    }
+    return result;
+}
+
+/* The batch axes of an operand of a matrix product. */
+static spade_shape leading(const spade_shape *shape)
+{
+    spade_shape s = *shape;
+    s.rank -= 2;
+    return s;
+}
+
+static void run_matmul(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    spade_shape batches = leading(&d->y), of_a = leading(&d->a), of_b = leading(&d->b);
+    int64_t m = d->y.dims[d->y.rank - 2], n = d->y.dims[d->y.rank - 1],
+            k = d->a.dims[d->a.rank - (d->transpose_a ? 2 : 1)];
+    for (int64_t batch = 0; batch < spade_shape_size(&batches); batch++) {
+        const float *a = args->a + broadcast_index(&batches, &of_a, batch) * m * k;
+        const float *b = args->b + broadcast_index(&batches, &of_b, batch) * k * n;
+        for (int64_t i = 0; i < m; i++) {
+            for (int64_t j = 0; j < n; j++) {
+                double sum = 0;
+                for (int64_t l = 0; l < k; l++) {
+                    sum +=
+                        (double)a[d->transpose_a ? l * m + i : i * k + l] * b[d->transpose_b ? j * k + l : l * n + j];
+                }
+                out[(batch * m + i) * n + j] = sum;
+            }
+        }
+    }
+}
+
+/* ---- elements */
+
+static double function_of(const spade_pointwise_step *f, double x)
+{
+    switch (f->function) {
+    case SPADE_RELU: return fmax(x, 0);
+    case SPADE_CLIP: return fmin(fmax(x, f->alpha), f->beta);
+    case SPADE_SIGMOID: return 1 / (1 + exp(-x));
+    case SPADE_HARD_SIGMOID: return fmax(0, fmin(1, f->alpha * x + f->beta));
+    case SPADE_HARD_SWISH: return x * fmax(0, fmin(1, x / 6 + 0.5));
+    default: return NAN;
+    }
+}
+
+static double derivative_of(const spade_pointwise_step *f, double x)
+{
+    double inner = f->alpha * x + f->beta;
+    switch (f->function) {
+    case SPADE_RELU: return x > 0;
+    case SPADE_CLIP: return x >= f->alpha && x <= f->beta;
+    case SPADE_SIGMOID: return exp(-x) / ((1 + exp(-x)) * (1 + exp(-x)));
+    case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? f->alpha : 0;
+    case SPADE_HARD_SWISH: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
+    default: return NAN;
+    }
+}
+
+static void run_chain(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        double v = args->a[broadcast_index(&d->y, &d->a, i)];
+        for (int s = 0; s < d->step_count; s++) {
+            const spade_pointwise_step *step = &d->steps[s];
+            if (step->kind == SPADE_POINTWISE_FUNCTION) {
+                v = function_of(step, v);
+                continue;
+            }
+            double operand = args->operands[s][broadcast_index(&d->y, &step->operand, i)];
+            v = step->kind == SPADE_POINTWISE_ADD        ? v + operand
+                : step->kind == SPADE_POINTWISE_MULTIPLY ? v * operand
+                                                          : v * derivative_of(step, operand);
+        }
+        out[i] = v;
+    }
+}
+
+static void run_convert(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) { out[i] = args->a[i]; }
+}
+
+static void run_reduce_sum(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->a); i++) { out[broadcast_index(&d->a, &d->y, i)] += args->a[i]; }
+}
+
+static void run_softmax(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    int64_t length = d->a.dims[d->axis], step = 1;
+    for (int i = d->axis + 1; i < d->a.rank; i++) { step *= d->a.dims[i]; }
+    for (int64_t line = 0; line < spade_shape_size(&d->a) / length; line++) {
+        int64_t first = line / step * step * length + line % step;
+        double sum = 0, largest = -INFINITY;
+        if (d->kind == SPADE_OP_SOFTMAX) {
+            for (int64_t i = 0; i < length; i++) { largest = fmax(largest, args->a[first + i * step]); }
+            for (int64_t i = 0; i < length; i++) { sum += exp(args->a[first + i * step] - largest); }
+            for (int64_t i = 0; i < length; i++) {
+                out[first + i * step] = exp(args->a[first + i * step] - largest) / sum;
+            }
+        } else {
+            for (int64_t i = 0; i < length; i++) {
+                sum += (double)args->y[first + i * step] * args->dy[first + i * step];
+            }
+            for (int64_t i = 0; i < length; i++) {
+                out[first + i * step] = args->y[first + i * step] * (args->dy[first + i * step] - sum);
+            }
+        }
+    }
+}
+
+void reference_run(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    memset(out, 0, (size_t)reference_size(d) * sizeof *out);
+    switch (d->kind) {
+    case SPADE_OP_CONVOLUTION:
+    case SPADE_OP_CONVOLUTION_BACKWARD: run_convolution(d, args, out); break;
+    case SPADE_OP_POOL:
+    case SPADE_OP_POOL_BACKWARD: run_pool(d, args, out); break;
+    case SPADE_OP_LINEAR:
+    case SPADE_OP_LINEAR_BACKWARD: run_linear(d, args, out); break;
+    case SPADE_OP_MATMUL: run_matmul(d, args, out); break;
+    case SPADE_OP_POINTWISE: run_chain(d, args, out); break;
+    case SPADE_OP_REDUCE_SUM: run_reduce_sum(d, args, out); break;
+    case SPADE_OP_SOFTMAX:
+    case SPADE_OP_SOFTMAX_BACKWARD: run_softmax(d, args, out); break;
+    case SPADE_OP_CONVERT_LAYOUT: run_convert(d, args, out); break;
+    default: memset(out, 0xff, (size_t)reference_size(d) * sizeof *out); break; /* NaN */
+    }
+}

@@ -1,0 +1,28 @@
+/*
+ * reference.h - what each operation means, in loops that anyone can read: float64, row-major, one element after
+ * another.
+ */
+#ifndef HELPER_REFERENCE_H
+#define HELPER_REFERENCE_H
+
+#include "backend/backend.h"
+
+/* Host arrays, row-major as the description's dims say. Unused ones are NULL. */
+typedef struct reference_args {
+    const float *a, *b;
+    const float *bias;
+    const float *weights;   /* [rows, columns] as `pack` takes them */
+    const float *row_scale; /* [rows] or NULL */
+    const float *y, *dy;    /* backward kinds */
+    const float *operands[SPADE_POINTWISE_STEPS];
+} reference_args;
+
+/* Elements of the operation's result: of a for the backward kinds that give dx, else of y. */
+int64_t reference_size(const spade_op_desc *desc);
+bool reference_is_backward(const spade_op_desc *desc);
+/* out [reference_size] */
+void reference_run(const spade_op_desc *desc, const reference_args *args, double *out);
+/* Where element `index` of a row-major tensor of this shape lies in the shape's layout. */
+int64_t reference_position(const spade_shape *shape, int64_t index);
+
+#endif

@@ -1,0 +1,406 @@
+/* The graph on networks made by hand: names, windows, layouts, shapes of the batch, the arena, operators against plain
+ * loops. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "import/import.h"
+#include "engine/model.h"
+#include "engine/plan.h"
+#include "support/model.h"
+
+static spade_context *make_context(void)
+{
+    spade_context_options options;
+    spade_context *context = NULL;
+    spade_context_options_init(&options);
+    options.device = "cpu";
+    options.threads = 2;
+    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    return context;
+}
+
+static spade_model *load(spade_context *context, wire file)
+{
+    spade_model *model = NULL;
+    if (spade_model_load(context, test_save("net.onnx", file), NULL, &model) != SPADE_OK) {
+        fail_msg("%s", spade_message(context));
+    }
+    return model;
+}
+
+static const spade_value *find_value(const spade_model *model, const char *name)
+{
+    for (int i = 0; i < model->network.value_count; i++) {
+        if (strcmp(model->network.values[i].name, name) == 0) { return &model->network.values[i]; }
+    }
+    fail_msg("no value %s", name);
+    return NULL;
+}
+
+static int count_kind(const spade_model *model, spade_node_kind kind)
+{
+    int count = 0;
+    for (int i = 0; i < model->network.node_count; i++) { count += model->network.nodes[i].kind == kind; }
+    return count;
+}
+
+static void run(spade_context *context, const spade_model *model, const float *x, int64_t n, float *y)
+{
+    if (spade_model_forward(context, model, NULL, x, n, y) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+}
+
+static void finish(spade_context *context, spade_model *model)
+{
+    spade_model_destroy(model);
+    assert_int_equal(context->used, 0);
+    spade_context_destroy(context);
+}
+
+/* ---- names */
+static void test_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *weight, *node, *op;
+        int64_t rows, columns;
+        const char *name;
+    } cases[] = {
+        {"layer1.0.conv1.weight", "/layer1/layer1.0/conv1/Conv", "Conv", 8, 8, "layer1.0.conv1"},
+        {"attn.in_proj_weight", "/attn/MatMul", "MatMul", 24, 8, "attn.in_proj"},
+        {"onnx::Conv_193", "/layer2/layer2.0/downsample/downsample.0/Conv", "Conv", 8, 8, "layer2.0.downsample.0"},
+        {"onnx::MatMul_657", "/encoder/layers/layer_0/self_attention/MatMul", "MatMul", 24, 8,
+         "encoder.layers.layer_0.self_attention.in_proj"},
+        {"onnx::MatMul_658", "/encoder/layers/layer_0/mlp/mlp.0/MatMul", "MatMul", 32, 8,
+         "encoder.layers.layer_0.mlp.0"},
+        {"onnx::MatMul_659", "/blocks/blocks.0/attn/qkv/MatMul", "MatMul", 24, 8, "blocks.0.attn.qkv"},
+        {"193", "Conv_12", "Conv", 8, 8, "Conv_12"},
+        {"weight", "Conv_0", "Conv", 8, 8, "weight"},
+    };
+    const spade_network empty = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        onnx_node node = {.name = (char *)(uintptr_t)cases[i].node, .op_type = (char *)(uintptr_t)cases[i].op};
+        char *name = spade_layer_name(&empty, &node, cases[i].weight, cases[i].rows, cases[i].columns);
+        assert_string_equal(name, cases[i].name);
+        free(name);
+    }
+    /* layers that share a weight: the path, then a number */
+    spade_layer layers[2] = {{.name = "shared"}, {.name = "a.b"}};
+    spade_network network = {.layers = layers, .layer_count = 1};
+    onnx_node node = {.name = "/a/b/Conv", .op_type = "Conv"};
+    char *name = spade_layer_name(&network, &node, "shared.weight", 1, 1);
+    assert_string_equal(name, "a.b");
+    free(name);
+    network.layer_count = 2;
+    name = spade_layer_name(&network, &node, "shared.weight", 1, 1);
+    assert_string_equal(name, "shared#2");
+    free(name);
+}
+
+/* ---- windows */
+static void check_window(wire node, int64_t height, int64_t width, const int64_t expected[4], const int64_t pad[4])
+{
+    static const int64_t kernel[2] = {3, 2};
+    spade_context *context = make_context();
+    wire network = graph_of(1, height, width, 1);
+    put_node(&network, with_ints(node, "kernel_shape", 2, kernel));
+    put_node(&network, node_of("flat", "Flatten", "p", "y"));
+    spade_model *model = load(context, model_of(network));
+    assert_memory_equal(find_value(model, "p")->shape.dims, expected, 4 * sizeof *expected);
+    assert_memory_equal(model->network.nodes[find_value(model, "p")->producer].window.pad, pad, 4 * sizeof *pad);
+    finish(context, model);
+}
+
+static void test_windows(void **state)
+{
+    (void)state;
+    static const int64_t strides[2] = {2, 3}, explicit_pads[4] = {1, 0, 1, 1};
+    wire pool = node_of("pool", "MaxPool", "x", "p");
+    check_window(with_text(with_ints(pool, "strides", 2, strides), "auto_pad", "SAME_UPPER"), 8, 7,
+                 (int64_t[]){1, 1, 4, 3}, (int64_t[]){0, 0, 1, 1});
+    pool = node_of("pool", "MaxPool", "x", "p");
+    check_window(with_text(with_ints(pool, "strides", 2, strides), "auto_pad", "SAME_LOWER"), 8, 7,
+                 (int64_t[]){1, 1, 4, 3}, (int64_t[]){1, 1, 0, 0});
+    pool = node_of("pool", "MaxPool", "x", "p");
+    check_window(with_text(with_ints(pool, "strides", 2, strides), "auto_pad", "VALID"), 8, 7, (int64_t[]){1, 1, 3, 2},
+                 (int64_t[]){0, 0, 0, 0});
+    pool = node_of("pool", "AveragePool", "x", "p");
+    check_window(with_ints(with_ints(pool, "strides", 2, strides), "pads", 4, explicit_pads), 8, 7,
+                 (int64_t[]){1, 1, 4, 3}, (int64_t[]){1, 0, 1, 1});
+    /* ceil_mode adds rows after the image; a window that would begin there is dropped */
+    pool = node_of("pool", "MaxPool", "x", "p");
+    check_window(with_int(with_ints(pool, "strides", 2, strides), "ceil_mode", 1), 8, 6, (int64_t[]){1, 1, 4, 2},
+                 (int64_t[]){0, 0, 1, 0});
+}
+
+/* ---- layouts: one conversion at the input, none where a pixel is left */
+static void test_layouts(void **state)
+{
+    (void)state;
+    static const int64_t weight[4] = {4, 3, 3, 3};
+    spade_context *context = make_context();
+    wire network = graph_of(3, 6, 6, 4);
+    put_tensor(&network, tensor_random("w", 4, weight, 1));
+    put_node(&network, node_of("conv", "Conv", "x w", "c"));
+    put_node(&network, node_of("conv2", "Conv", "x w", "d"));
+    put_node(&network, node_of("add", "Add", "c d", "s"));
+    put_node(&network, node_of("pool", "GlobalAveragePool", "s", "p"));
+    put_node(&network, node_of("flat", "Flatten", "p", "y"));
+    spade_model *model = load(context, model_of(network));
+    assert_int_equal(count_kind(model, SPADE_NODE_CONVERT_LAYOUT), 1);
+    assert_int_equal(find_value(model, "s")->shape.layout, SPADE_CHANNELS_LAST);
+    assert_int_equal(spade_model_layer_count(model), 2);
+    assert_string_equal(model->network.layers[0].name, "w");
+    assert_string_equal(model->network.layers[1].name, "w#2");
+    assert_false(model->network.layers[0].prunable);
+    assert_true(model->network.layers[1].prunable);
+    finish(context, model);
+}
+
+/* A full constant [C, H, W] on a channels-last value: y = x * k through a convolution that passes x on. */
+static void test_constant_layout(void **state)
+{
+    (void)state;
+    enum { C = 3, P = 20 };
+    static const int64_t eye_dims[4] = {C, C, 1, 1}, k_dims[3] = {C, 4, 5};
+    static const float eye[C * C] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+    spade_context *context = make_context();
+    wire network = graph_of(C, 4, 5, C * P);
+    put_tensor(&network, tensor_of("eye", 4, eye_dims, eye));
+    put_tensor(&network, tensor_random("k", 3, k_dims, 7));
+    put_node(&network, node_of("conv", "Conv", "x eye", "c"));
+    put_node(&network, node_of("mul", "Mul", "k c", "m"));
+    put_node(&network, node_of("flat", "Flatten", "m", "y"));
+    spade_model *model = load(context, model_of(network));
+    float x[2 * C * P], y[2 * C * P];
+    for (uint32_t i = 0; i < 2 * C * P; i++) { x[i] = pseudo_random(9, i); }
+    run(context, model, x, 2, y);
+    for (uint32_t i = 0; i < 2 * C * P; i++) {
+        assert_true(fabsf(y[i] - x[i] * pseudo_random(7, i % (C * P))) < 1e-6f);
+    }
+    finish(context, model);
+}
+
+/* ---- Gemm in all its forms: y = alpha * x w + beta * c */
+static void test_gemm(void **state)
+{
+    (void)state;
+    enum { K = 6, R = 4, N = 3 };
+    static const int64_t shapes[2][2] = {{K, R}, {R, K}}, bias_dims[3][2] = {{R}, {1, R}, {1}};
+    static const int bias_ranks[4] = {1, 2, 0, -1};
+    for (int form = 0; form < 8; form++) {
+        int transposed = form & 1, bias = form / 2;
+        spade_context *context = make_context();
+        wire network = graph_of(K, 1, 1, R);
+        wire gemm = node_of("gemm", "Gemm", bias_ranks[bias] < 0 ? "f w" : "f w c", "y");
+        gemm = with_int(with_float(with_float(gemm, "alpha", 0.5f), "beta", 2), "transB", transposed);
+        put_tensor(&network, tensor_random("w", 2, shapes[transposed], 3));
+        if (bias_ranks[bias] >= 0) {
+            put_tensor(&network, tensor_random("c", bias_ranks[bias], bias_dims[bias % 3], 4));
+        }
+        put_node(&network, node_of("flat", "Flatten", "x", "f"));
+        put_node(&network, gemm);
+        spade_model *model = load(context, model_of(network));
+        assert_int_equal(model->network.layers[0].transposed, !transposed);
+        assert_true(model->network.layers[0].prunable);
+        float x[N * K], y[N * R];
+        for (uint32_t i = 0; i < N * K; i++) { x[i] = pseudo_random(5, i); }
+        run(context, model, x, N, y);
+        for (uint32_t n = 0; n < N; n++) {
+            for (uint32_t r = 0; r < R; r++) {
+                double sum = 0;
+                for (uint32_t k = 0; k < K; k++) {
+                    sum += (double)x[n * K + k] * (double)pseudo_random(3, transposed ? r * K + k : k * R + r);
+                }
+                double c = bias_ranks[bias] < 0 ? 0 : (double)pseudo_random(4, bias_ranks[bias] == 0 ? 0 : r);
+                assert_true(fabs((double)y[n * R + r] - (0.5 * sum + 2 * c)) < 1e-5);
+            }
+        }
+        finish(context, model);
+    }
+}
+
+/* ---- a batch that the file fixes to 1, and what Reshape says of it */
+static void test_fixed_batch(void **state)
+{
+    (void)state;
+    static const int64_t x_dims[4] = {1, 2, 2, 2}, y_dims[2] = {1, 8}, shape[2] = {1, -1};
+    spade_context *context = make_context();
+    wire network = {0};
+    wire_message(&network, 11, value_of("x", 4, x_dims));
+    wire_message(&network, 12, value_of("y", 2, y_dims));
+    put_node(&network, with_ints(node_of("shape", "Constant", "", "s"), "value_ints", 2, shape));
+    put_node(&network, node_of("same", "Identity", "s", "t"));
+    put_node(&network, node_of("drop", "Dropout", "x", "d"));
+    put_node(&network, node_of("reshape", "Reshape", "d t", "r"));
+    put_node(&network, node_of("relu", "Relu", "r", "y"));
+    spade_model *model = load(context, model_of(network));
+    float x[3 * 8], y[3 * 8];
+    for (uint32_t i = 0; i < 24; i++) { x[i] = pseudo_random(1, i); }
+    run(context, model, x, 3, y);
+    for (int i = 0; i < 24; i++) { assert_true(y[i] == (x[i] > 0 ? x[i] : 0)); }
+    finish(context, model);
+}
+
+/* ---- Clip: bounds as attributes before opset 11, as inputs since */
+static void check_clip(int64_t opset, wire clip)
+{
+    spade_context *context = make_context();
+    static const float low = -0.25f, high = 0.5f;
+    wire network = graph_of(8, 1, 1, 8);
+    put_tensor(&network, tensor_of("low", 0, NULL, &low));
+    put_tensor(&network, tensor_of("high", 0, NULL, &high));
+    put_node(&network, node_of("flat", "Flatten", "x", "f"));
+    put_node(&network, clip);
+    spade_model *model = load(context, model_with_opset(network, opset));
+    float x[8], y[8];
+    for (uint32_t i = 0; i < 8; i++) { x[i] = pseudo_random(2, i); }
+    run(context, model, x, 1, y);
+    for (int i = 0; i < 8; i++) { assert_true(y[i] == fminf(fmaxf(x[i], low), high)); }
+    finish(context, model);
+}
+
+static void test_clip(void **state)
+{
+    (void)state;
+    check_clip(16, node_of("clip", "Clip", "f low high", "y"));
+    check_clip(10, with_float(with_float(node_of("clip", "Clip", "f", "y"), "min", -0.25f), "max", 0.5f));
+}
+
+/* ---- AveragePool: ceil_mode never counts in the divisor, declared padding where asked */
+static void check_average(bool count, bool ceil_mode, const int64_t pads[4], const float *expected, int n)
+{
+    static const int64_t kernel[2] = {1, 2};
+    spade_context *context = make_context();
+    wire network = graph_of(1, 1, 3, n), pool = node_of("pool", "AveragePool", "x", "p");
+    pool = with_int(with_int(pool, "count_include_pad", count), "ceil_mode", ceil_mode);
+    pool = with_ints(with_ints(with_ints(pool, "kernel_shape", 2, kernel), "strides", 2, (int64_t[]){1, 2}), "pads", 4,
+                     pads);
+    put_node(&network, pool);
+    put_node(&network, node_of("flat", "Flatten", "p", "y"));
+    spade_model *model = load(context, model_of(network));
+    const float x[3] = {1, 2, 4};
+    float y[4];
+    assert_int_equal(spade_model_classes(model), n);
+    run(context, model, x, 1, y);
+    for (int i = 0; i < n; i++) { assert_true(fabsf(y[i] - expected[i]) < 1e-6f); }
+    finish(context, model);
+}
+
+static void test_average(void **state)
+{
+    (void)state;
+    static const int64_t none[4] = {0}, left[4] = {0, 1, 0, 0};
+    check_average(true, true, none, (float[]){1.5f, 4}, 2);
+    check_average(false, true, none, (float[]){1.5f, 4}, 2);
+    check_average(false, false, left, (float[]){1, 3}, 2);
+    check_average(true, false, left, (float[]){0.5f, 3}, 2);
+}
+
+/* ---- class names, operators */
+static void put_metadata(wire *model, const char *key, const char *value)
+{
+    wire entry = {0};
+    wire_text(&entry, 1, key);
+    wire_text(&entry, 2, value);
+    wire_message(model, 14, entry);
+}
+
+static void check_class_names(const char *json, const char *first, const char *second)
+{
+    spade_context *context = make_context();
+    wire network = graph_of(2, 1, 1, 2);
+    put_node(&network, node_of("flat", "Flatten", "x", "y"));
+    wire file = model_of(network);
+    put_metadata(&file, "names", json);
+    spade_model *model = load(context, file);
+    const char *names[2] = {first, second};
+    for (int i = 0; i < 2; i++) {
+        if (names[i]) {
+            assert_string_equal(spade_model_class_name(model, i), names[i]);
+        } else {
+            assert_null(spade_model_class_name(model, i));
+        }
+    }
+    assert_null(spade_model_class_name(model, -1));
+    assert_null(spade_model_class_name(model, 2));
+    finish(context, model);
+}
+
+static void test_class_names(void **state)
+{
+    (void)state;
+    check_class_names("[\"cat\", \"dog\"]", "cat", "dog");
+    check_class_names("{\"1\": \"dog\"}", NULL, "dog");
+    check_class_names("{0: 'cat', 1: 'dog'}", NULL, NULL);
+    check_class_names("7", NULL, NULL);
+}
+
+static void test_operators(void **state)
+{
+    (void)state;
+    spade_context *context = make_context();
+    wire network = graph_of(2, 1, 1, 2);
+    put_node(&network, node_of("a", "Relu", "x", "a"));
+    put_node(&network, node_of("b", "Erf", "a", "b"));
+    put_node(&network, node_of("c", "Relu", "b", "y"));
+    spade_operator_info *operators;
+    int count;
+    assert_int_equal(spade_model_operators(context, test_save("ops.onnx", model_of(network)), &operators, &count),
+                     SPADE_OK);
+    assert_int_equal(count, 2);
+    assert_string_equal(operators[0].name, "Relu");
+    assert_int_equal(operators[0].count, 2);
+    assert_true(operators[0].supported);
+    assert_string_equal(operators[1].first_node, "b");
+    assert_false(operators[1].supported);
+    spade_operators_free(operators, count);
+    spade_context_destroy(context);
+}
+
+/* ---- the arena: buffers in use at the same time never overlap */
+static void test_arena(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    spade_context *context = make_context();
+    for (uint32_t seed = 0; seed < 20; seed++) {
+        spade_buffer buffers[COUNT];
+        size_t end, total = 0;
+        for (uint32_t i = 0; i < COUNT; i++) {
+            int first = (int)((pseudo_random(seed, 3 * i) + 1) * 50),
+                length = (int)((pseudo_random(seed, 3 * i + 1) + 1) * 10);
+            buffers[i] =
+                (spade_buffer){0, (size_t)((pseudo_random(seed, 3 * i + 2) + 1) * 5000), first, first + length};
+        }
+        assert_int_equal(spade_arena_place(context, buffers, COUNT, &end), SPADE_OK);
+        for (int i = 0; i < COUNT; i++) {
+            total += buffers[i].bytes;
+            assert_int_equal(buffers[i].offset % 64, 0);
+            assert_true(buffers[i].offset + buffers[i].bytes <= end);
+            for (int k = 0; k < i; k++) {
+                bool together = buffers[i].first <= buffers[k].last && buffers[k].first <= buffers[i].last;
+                bool apart = buffers[i].offset + buffers[i].bytes <= buffers[k].offset ||
+                             buffers[k].offset + buffers[k].bytes <= buffers[i].offset;
+                assert_true(!together || apart);
+            }
+        }
+        assert_true(end < total / 2);
+    }
+    spade_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),       cmocka_unit_test(test_windows),
+                                       cmocka_unit_test(test_layouts),     cmocka_unit_test(test_constant_layout),
+                                       cmocka_unit_test(test_gemm),        cmocka_unit_test(test_fixed_batch),
+                                       cmocka_unit_test(test_clip),        cmocka_unit_test(test_average),
+                                       cmocka_unit_test(test_class_names), cmocka_unit_test(test_operators),
+                                       cmocka_unit_test(test_arena)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
