@@ -39,6 +39,12 @@ static spade_model *load_model(spade_context *context, const char *name)
     return model;
 }
 
+static spade_status create_plan(const spade_model *model, int64_t batch, const spade_rules *rules, spade_plan **out)
+{
+    const spade_plan_request request = spade_relevance_request(batch, rules);
+    return spade_plan_create(model->context, &model->network, &request, out);
+}
+
 static spade_array load_array(spade_context *context, const char *net, const char *name)
 {
     char path[512];
@@ -91,13 +97,12 @@ static void check_saliency(const char *net, const char *file, int64_t batch)
     spade_packed_weights *weights = NULL;
     float *gradient = malloc(4 * PIXELS * sizeof *gradient), seed[4 * CLASSES] = {0}, logits[4 * CLASSES];
     for (int i = 0; i < 4; i++) { seed[i * CLASSES + labels[i]] = 1; }
-    assert_int_equal(spade_plan_create(context, &model->network, batch, SPADE_PLAN_BACKWARD, &plan), SPADE_OK);
+    assert_int_equal(create_plan(model, batch, &spade_rules_gradient, &plan), SPADE_OK);
     assert_int_equal(spade_packed_weights_create(context, &model->network, NULL, &weights), SPADE_OK);
     for (int64_t i = 0; i < 4; i += batch) {
         spade_status status = spade_run_forward(plan, weights, inputs.data + i * PIXELS, logits, NULL, NULL, NULL);
         if (status == SPADE_OK) {
-            status = test_run_backward(plan, weights, &model->network, &spade_rules_gradient, seed + i * CLASSES,
-                                       gradient + i * PIXELS);
+            status = test_run_backward(plan, weights, &model->network, seed + i * CLASSES, gradient + i * PIXELS);
         }
         if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
     }
@@ -177,11 +182,10 @@ static void forward_bits(const char *file, int threads, float *logits, float *gr
     spade_packed_weights *weights = NULL;
     float seed[CLASSES] = {1};
     assert_int_equal(spade_model_forward(context, model, NULL, inputs.data, SCENES, logits), SPADE_OK);
-    assert_int_equal(spade_plan_create(context, &model->network, 1, SPADE_PLAN_BACKWARD, &plan), SPADE_OK);
+    assert_int_equal(create_plan(model, 1, &spade_rules_gradient, &plan), SPADE_OK);
     assert_int_equal(spade_packed_weights_create(context, &model->network, NULL, &weights), SPADE_OK);
     assert_int_equal(spade_run_forward(plan, weights, inputs.data, NULL, NULL, NULL, NULL), SPADE_OK);
-    assert_int_equal(test_run_backward(plan, weights, &model->network, &spade_rules_gradient, seed, gradient),
-                     SPADE_OK);
+    assert_int_equal(test_run_backward(plan, weights, &model->network, seed, gradient), SPADE_OK);
     spade_packed_weights_destroy(weights);
     spade_plan_destroy(plan);
     spade_array_clear(&inputs);
@@ -212,14 +216,12 @@ static void test_budget(void **state)
     spade_model *model = load_model(context, "resnet");
     spade_plan *plan = NULL;
     uint64_t before = context->used;
-    assert_int_equal(spade_plan_create(context, &model->network, SPADE_MICRO_BATCH, SPADE_PLAN_FORWARD, &plan),
-                     SPADE_OK);
+    assert_int_equal(create_plan(model, SPADE_MICRO_BATCH, NULL, &plan), SPADE_OK);
     uint64_t need = spade_plan_bytes(plan);
     spade_plan_destroy(plan);
     assert_int_equal(context->used, before);
     context->budget = before + need - 1;
-    assert_int_equal(spade_plan_create(context, &model->network, SPADE_MICRO_BATCH, SPADE_PLAN_FORWARD, &plan),
-                     SPADE_ERROR_MEMORY);
+    assert_int_equal(create_plan(model, SPADE_MICRO_BATCH, NULL, &plan), SPADE_ERROR_MEMORY);
     assert_non_null(strstr(spade_message(context), "--memory"));
     assert_int_equal(context->used, before);
     spade_model_destroy(model);

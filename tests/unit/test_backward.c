@@ -1,4 +1,8 @@
-/* The backward walk on a small network with every kind of node, against differences; plans of all kinds agree. */
+/*
+ * Relevance going back through a small network with every kind of node: the gradient against differences; rules with
+ * operations, views of the weights and scratch of their own against plain loops; taps and an early end; what is refused. Plans
+ * for all purposes agree.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,10 +11,10 @@
 
 #include <cmocka.h>
 
-#include "support/backward.h"
-#include "engine/backward.h"
+#include "attribution/rules/rules.h"
 #include "engine/engine.h"
 #include "engine/model.h"
+#include "support/backward.h"
 #include "support/model.h"
 
 enum { CHANNELS = 3, SIDE = 8, PIXELS = CHANNELS * SIDE * SIDE, CLASSES = 3, IMAGES = 2 };
@@ -107,13 +111,19 @@ static int teardown(void **state)
     return left;
 }
 
-static spade_plan *make_plan(fixture *f, int64_t batch, unsigned flags)
+static spade_plan *make_plan(fixture *f, const spade_plan_request *request)
 {
     spade_plan *plan = NULL;
-    if (spade_plan_create(f->context, &f->model->network, batch, flags, &plan) != SPADE_OK) {
+    if (spade_plan_create(f->context, &f->model->network, request, &plan) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
     return plan;
+}
+
+static spade_plan *gradient_plan(fixture *f, int64_t batch)
+{
+    const spade_plan_request request = spade_relevance_request(batch, &spade_rules_gradient);
+    return make_plan(f, &request);
 }
 
 static void forward(fixture *f, spade_plan *plan, const float *x, float *y)
@@ -128,10 +138,10 @@ static void test_gradient(void **state)
     fixture *f = *state;
     static const float seed[IMAGES * CLASSES] = {1, -0.5f, 0.25f, -1, 0.5f, 2};
     static float gradient[IMAGES * PIXELS];
-    spade_plan *plan = make_plan(f, IMAGES, SPADE_PLAN_BACKWARD);
+    spade_plan *plan = gradient_plan(f, IMAGES);
     float y[IMAGES * CLASSES];
     forward(f, plan, f->x, y);
-    if (test_run_backward(plan, f->weights, &f->model->network, &spade_rules_gradient, seed, gradient) != SPADE_OK) {
+    if (test_run_backward(plan, f->weights, &f->model->network, seed, gradient) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
     for (uint32_t direction = 0; direction < 8; direction++) {
@@ -171,12 +181,14 @@ static void test_plans_agree(void **state)
 {
     fixture *f = *state;
     float expected[IMAGES * CLASSES], y[IMAGES * CLASSES];
-    spade_plan *plan = make_plan(f, IMAGES, SPADE_PLAN_BACKWARD);
+    spade_plan *plan = gradient_plan(f, IMAGES);
     forward(f, plan, f->x, expected);
     spade_plan_destroy(plan);
     for (int form = 0; form < 3; form++) {
         int64_t batch = form == 2 ? 1 : IMAGES;
-        plan = make_plan(f, batch, form == 1 ? SPADE_PLAN_TAPS : SPADE_PLAN_FORWARD);
+        spade_plan_request request = spade_forward_request(batch);
+        request.layer_inputs = form == 1;
+        plan = make_plan(f, &request);
         for (int64_t i = 0; i < IMAGES; i += batch) { forward(f, plan, f->x + i * PIXELS, y + i * CLASSES); }
         for (int i = 0; i < IMAGES * CLASSES; i++) {
             assert_true(fabsf(y[i] - expected[i]) < 1e-4f * (1 + fabsf(expected[i])));
@@ -184,7 +196,9 @@ static void test_plans_agree(void **state)
         spade_plan_destroy(plan);
     }
     assert_int_equal(f->model->network.layer_count, 4);
-    plan = make_plan(f, 1, SPADE_PLAN_TAPS);
+    spade_plan_request request = spade_forward_request(1);
+    request.layer_inputs = true;
+    plan = make_plan(f, &request);
     int seen[4] = {0};
     bool wanted[4] = {true, false, true, false};
     assert_int_equal(spade_run_forward(plan, f->weights, f->x, NULL, count_tap, seen, wanted), SPADE_OK);
@@ -194,31 +208,275 @@ static void test_plans_agree(void **state)
     spade_plan_destroy(plan);
 }
 
-/* A kind without a rule is named, with its node. */
+/* ---- taps and where the walk ends */
+
+static int find_value(const spade_network *network, const char *name)
+{
+    for (int v = 0; v < network->value_count; v++) {
+        if (strcmp(network->values[v].name, name) == 0) { return v; }
+    }
+    fail_msg("no value \"%s\"", name);
+    return -1;
+}
+
+static void download(fixture *f, const float *from, int64_t n, float *to)
+{
+    spade_device *device = f->context->device;
+    assert_non_null(from);
+    assert_int_equal(device->backend->download(device, to, from, (size_t)n * sizeof *to), SPADE_OK);
+}
+
+enum { POOLED = 4 * 4 * 4 }; /* "p", the max pooling's output, of one image */
+
+/* A tapped value is there after the pass with its relevance, and is what a plan that ends there finds; the gradient of the
+ * input does not move by a bit. */
+static void test_taps_and_stop(void **state)
+{
+    fixture *f = *state;
+    static const float seed[IMAGES * CLASSES] = {1, -0.5f, 0.25f, -1, 0.5f, 2};
+    static float plain[IMAGES * PIXELS], tapped[IMAGES * PIXELS];
+    float y[IMAGES * CLASSES], value[2][IMAGES * POOLED], relevance[2][IMAGES * POOLED];
+    const int taps[] = {find_value(&f->model->network, "p"), find_value(&f->model->network, "n")};
+    spade_plan_request request = spade_relevance_request(IMAGES, &spade_rules_gradient);
+    spade_plan *plan = gradient_plan(f, IMAGES);
+    forward(f, plan, f->x, y);
+    assert_int_equal(test_run_backward(plan, f->weights, &f->model->network, seed, plain), SPADE_OK);
+    const uint64_t bytes = spade_plan_bytes(plan);
+    spade_plan_destroy(plan);
+    request.taps = taps;
+    request.tap_count = 2;
+    plan = make_plan(f, &request);
+    assert_true(spade_plan_bytes(plan) >= bytes);
+    forward(f, plan, f->x, y);
+    assert_int_equal(test_run_backward(plan, f->weights, &f->model->network, seed, tapped), SPADE_OK);
+    assert_memory_equal(plain, tapped, sizeof plain);
+    spade_shape shape;
+    download(f, spade_plan_tap(plan, 0, &shape), IMAGES * POOLED, value[0]);
+    assert_int_equal(spade_shape_size(&shape), IMAGES * POOLED);
+    download(f, spade_plan_tap_relevance(plan, 0), IMAGES * POOLED, relevance[0]);
+    spade_plan_destroy(plan);
+    request.tap_count = 1;
+    request.stop = taps[0];
+    plan = make_plan(f, &request);
+    forward(f, plan, f->x, y);
+    spade_device *device = f->context->device;
+    assert_int_equal(device->backend->upload(device, spade_plan_output_relevance(plan), seed, sizeof seed), SPADE_OK);
+    assert_int_equal(spade_run_backward(plan, f->weights), SPADE_OK);
+    download(f, spade_plan_tap(plan, 0, NULL), IMAGES * POOLED, value[1]);
+    download(f, spade_plan_relevance(plan), IMAGES * POOLED, relevance[1]);
+    assert_ptr_equal(spade_plan_relevance(plan), spade_plan_tap_relevance(plan, 0));
+    assert_memory_equal(value[0], value[1], sizeof *value);
+    assert_memory_equal(relevance[0], relevance[1], sizeof *relevance);
+    /* it is the gradient: a step of the tapped value along it changes the output so much */
+    double norm = 0;
+    for (int i = 0; i < IMAGES * POOLED; i++) { norm += fabs((double)relevance[0][i]); }
+    assert_true(norm > 0);
+    spade_plan_destroy(plan);
+}
+
+/* Two plans serve each other's requests only if all that they are for is the same. */
+static void test_requests_differ(void **state)
+{
+    fixture *f = *state;
+    const int taps[] = {find_value(&f->model->network, "p"), find_value(&f->model->network, "n")};
+    spade_plan_request request = spade_relevance_request(IMAGES, &spade_rules_gradient), other = request;
+    spade_plan *plan = make_plan(f, &request);
+    assert_true(spade_plan_serves(plan, &other));
+    other.batch = 1;
+    assert_false(spade_plan_serves(plan, &other));
+    other = request, other.stop = taps[0];
+    assert_false(spade_plan_serves(plan, &other));
+    other = request, other.taps = taps, other.tap_count = 1;
+    assert_false(spade_plan_serves(plan, &other));
+    other = request, other.layer_inputs = true;
+    assert_false(spade_plan_serves(plan, &other));
+    other = request, other.rules = NULL;
+    assert_false(spade_plan_serves(plan, &other));
+    const int number = 7;
+    const spade_rules with_options = {"with options", spade_rules_gradient.choose, &number, sizeof number};
+    other = request, other.rules = &with_options;
+    assert_false(spade_plan_serves(plan, &other));
+    spade_plan_destroy(plan);
+}
+
+/* ---- a rule of its own: relevance of a layer in proportion to what each input's view of the weights contributes */
+
+/* z = x (view of W), s = R / z, share = x * (view of W)^T s. */
+static spade_status plan_proportion(spade_rule_plan *plan, const spade_node *node, const void *options)
+{
+    const spade_weight_view *view = options;
+    const spade_node_class *class = spade_node_class_of(node);
+    const spade_node_shapes shapes = spade_rule_shapes(plan);
+    const spade_shape x = spade_input_shape(&shapes, 0), y = spade_output_shape(&shapes);
+    spade_op_desc forward_op, back_op;
+    spade_op_desc times = {.kind = SPADE_OP_POINTWISE, .a = x, .y = x, .step_count = 1};
+    times.steps[0] = (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = x};
+    spade_rule_keep(plan, SPADE_KEEP_INPUT_0);
+    class->forward(&shapes, &forward_op);
+    class->gradient(&shapes, 0, &back_op);
+    SPADE_TRY(spade_rule_op(plan, &forward_op, *view));
+    SPADE_TRY(spade_rule_op(plan, &back_op, *view));
+    SPADE_TRY(spade_rule_op(plan, &times, (spade_weight_view){SPADE_W, 0}));
+    SPADE_TRY(spade_rule_scratch(plan, &y)); /* z, then s */
+    return spade_rule_scratch(plan, &x);     /* (view of W)^T s */
+}
+
+static void divide(const float *relevance, int64_t n, float *z) /* the processor's memory is the host's */
+{
+    for (int64_t i = 0; i < n; i++) { z[i] = z[i] != 0 ? relevance[i] / z[i] : 0; }
+}
+
+static spade_status run_proportion(spade_rule_call *call, const spade_node *node, const void *options)
+{
+    (void)options, (void)node;
+    float *z = spade_rule_scratch_at(call, 0), *back = spade_rule_scratch_at(call, 1);
+    const float *x = spade_rule_input(call, 0);
+    assert_non_null(x);
+    assert_null(spade_rule_output(call)); /* nobody asked for it */
+    spade_op_args args = {.a = x, .out = z};
+    SPADE_TRY(spade_rule_run(call, 0, &args));
+    divide(spade_rule_relevance(call), 4 * SIDE * SIDE, z);
+    args = (spade_op_args){.dy = z, .out = back};
+    SPADE_TRY(spade_rule_run(call, 1, &args));
+    args = (spade_op_args){.a = x, .operands = {back}, .out = spade_rule_share(call, 0)};
+    SPADE_TRY(spade_rule_run(call, 2, &args));
+    return spade_rule_deliver(call, 0);
+}
+
+static const spade_rule proportion = {"proportion", plan_proportion, run_proportion};
+
+static const spade_rule *choose_proportion(const spade_network *network, const spade_node *node, const void *options)
+{
+    (void)network, (void)options;
+    bool first = node->kind == SPADE_NODE_CONVOLUTION && strcmp(node->name, "conv") == 0;
+    return first ? &proportion : &spade_rule_gradient;
+}
+
+static double view_of(const spade_weight_view *view, double w)
+{
+    switch (view->kind) {
+    case SPADE_W: return w;
+    case SPADE_W_POSITIVE: return w > 0 ? w : 0;
+    case SPADE_W_NEGATIVE: return w < 0 ? w : 0;
+    case SPADE_W_SQUARED: return w * w;
+    case SPADE_W_ONES: return 1;
+    case SPADE_W_PLUS_GAMMA: return w + (double)view->gamma * (w > 0 ? w : 0);
+    case SPADE_W_MINUS_GAMMA: return w + (double)view->gamma * (w < 0 ? w : 0);
+    }
+    return NAN;
+}
+
+/* Output position o of channel r of the first convolution (3x3, padding 1) reads pixel o + tap - 1: -1 outside. */
+static int pixel_at(int o, int tap)
+{
+    int row = o / SIDE + tap / 3 - 1, column = o % SIDE + tap % 3 - 1;
+    return row < 0 || row >= SIDE || column < 0 || column >= SIDE ? -1 : row * SIDE + column;
+}
+
+/* The share of the picture, from the relevance [4, SIDE, SIDE] of the convolution's output, channels last. */
+static void expect_proportion(const spade_weight_view *view, const float *w, const float *x, const float *relevance,
+                              double *share)
+{
+    for (int o = 0; o < 4 * SIDE * SIDE; o++) {
+        int r = o / (SIDE * SIDE), at = o % (SIDE * SIDE);
+        double z = 0;
+        for (int pass = 0; pass < 2; pass++) {
+            for (int i = 0; i < 27; i++) {
+                int pixel = pixel_at(at, i % 9), c = i / 9;
+                if (pixel < 0) { continue; }
+                double part = (double)x[c * SIDE * SIDE + pixel] * view_of(view, (double)w[r * 27 + i]);
+                if (pass == 0) { z += part; }
+                if (pass == 1 && z != 0) { share[c * SIDE * SIDE + pixel] += part / z * (double)relevance[at * 4 + r]; }
+            }
+        }
+    }
+}
+
+static void test_own_operations_and_views(void **state)
+{
+    fixture *f = *state;
+    static const spade_weight_view views[] = {
+        {SPADE_W, 0},      {SPADE_W_POSITIVE, 0},       {SPADE_W_NEGATIVE, 0},      {SPADE_W_SQUARED, 0},
+        {SPADE_W_ONES, 0}, {SPADE_W_PLUS_GAMMA, 0.25f}, {SPADE_W_MINUS_GAMMA, 0.5f}};
+    static const float seed[CLASSES] = {1, -0.5f, 0.25f};
+    const spade_network *network = &f->model->network;
+    const int tap = find_value(network, "c");
+    for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
+        static float x[PIXELS], out[PIXELS], relevance[4 * SIDE * SIDE], y[CLASSES];
+        static double expected[PIXELS];
+        const spade_rules rules = {"proportion", choose_proportion, &views[v], sizeof views[v]};
+        spade_plan_request request = spade_relevance_request(1, &rules);
+        request.taps = &tap;
+        request.tap_count = 1;
+        for (int i = 0; i < PIXELS; i++) { x[i] = 0.5f + fabsf(f->x[i]); } /* z of one sign for most views */
+        spade_plan *plan = make_plan(f, &request);
+        forward(f, plan, x, y);
+        assert_int_equal(test_run_backward(plan, f->weights, network, seed, out), SPADE_OK);
+        download(f, spade_plan_tap_relevance(plan, 0), 4 * SIDE * SIDE, relevance);
+        memset(expected, 0, sizeof expected);
+        expect_proportion(&views[v], network->layers[0].weights, x, relevance, expected);
+        for (int i = 0; i < PIXELS; i++) {
+            assert_true(fabs((double)out[i] - expected[i]) < 1e-3 * (1 + fabs(expected[i])));
+        }
+        spade_plan_destroy(plan);
+    }
+}
+
+/* ---- what is refused */
+
+static const spade_rule *choose_but_softmax(const spade_network *network, const spade_node *node, const void *options)
+{
+    (void)network, (void)options;
+    return node->kind == SPADE_NODE_SOFTMAX ? NULL : &spade_rule_gradient;
+}
+
+/* A node without a rule is named while the plan is made; where the walk ends before it, it is not asked. */
 static void test_missing_rule(void **state)
 {
     fixture *f = *state;
-    spade_rules rules = spade_rules_gradient;
-    static float out[PIXELS];
-    float y[CLASSES];
-    rules.name = "half a method";
-    rules.rule[SPADE_NODE_SOFTMAX] = NULL;
-    spade_plan *plan = make_plan(f, 1, SPADE_PLAN_BACKWARD);
-    forward(f, plan, f->x, y);
-    assert_int_equal(test_run_backward(plan, f->weights, &f->model->network, &rules, y, out), SPADE_ERROR_UNSUPPORTED);
+    const spade_rules rules = {.name = "half a method", .choose = choose_but_softmax};
+    spade_plan_request request = spade_relevance_request(1, &rules);
+    spade_plan *plan = NULL;
+    assert_int_equal(spade_plan_create(f->context, &f->model->network, &request, &plan), SPADE_ERROR_UNSUPPORTED);
+    assert_null(plan);
     assert_non_null(strstr(spade_message(f->context), "half a method"));
     assert_non_null(strstr(spade_message(f->context), "\"softmax\""));
+    request.stop = find_value(&f->model->network, "v"); /* the softmax's output */
+    plan = make_plan(f, &request);
     spade_plan_destroy(plan);
-    plan = make_plan(f, 1, SPADE_PLAN_FORWARD);
-    assert_int_equal(test_run_backward(plan, f->weights, &f->model->network, &spade_rules_gradient, y, out),
-                     SPADE_ERROR_INTERNAL);
+}
+
+static void test_no_way_back(void **state)
+{
+    fixture *f = *state;
+    static float out[PIXELS];
+    float y[CLASSES];
+    spade_plan_request request = spade_forward_request(1);
+    spade_plan *plan = make_plan(f, &request);
+    forward(f, plan, f->x, y);
+    assert_int_equal(test_run_backward(plan, f->weights, &f->model->network, y, out), SPADE_ERROR_INTERNAL);
     spade_plan_destroy(plan);
+    /* a constant has no relevance */
+    request = spade_relevance_request(1, &spade_rules_gradient);
+    request.stop = find_value(&f->model->network, "map");
+    plan = NULL;
+    if (spade_plan_create(f->context, &f->model->network, &request, &plan) == SPADE_OK) { spade_plan_destroy(plan); }
+    const int tap = find_value(&f->model->network, "c");
+    request.stop = find_value(&f->model->network, "p");
+    request.taps = &tap;
+    request.tap_count = 1;
+    assert_int_equal(spade_plan_create(f->context, &f->model->network, &request, &plan), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(spade_message(f->context), "\"c\""));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_gradient, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_plans_agree, setup, teardown),
-                                       cmocka_unit_test_setup_teardown(test_missing_rule, setup, teardown)};
+                                       cmocka_unit_test_setup_teardown(test_taps_and_stop, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_requests_differ, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_own_operations_and_views, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_missing_rule, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_no_way_back, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

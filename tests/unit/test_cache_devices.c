@@ -255,21 +255,26 @@ static void test_weights_that_are_lost(void **state)
     close_fixture(f);
 }
 
-static void test_the_same_runner_comes_back(void **state)
+static spade_status acquire(fixture *f, int64_t batch, spade_executor **out)
+{
+    const spade_plan_request request = spade_forward_request(batch);
+    return spade_executor_acquire(f->context, &f->model->network, &request, NULL, out);
+}
+
+static void test_the_same_executor_comes_back(void **state)
 {
     (void)state;
     fixture *f = open_fixture(0);
-    const spade_network *network = &f->model->network;
     spade_executor *a, *b, *again;
-    assert_int_equal(spade_executor_acquire(f->context, network, 2, SPADE_PLAN_FORWARD, NULL, &a), SPADE_OK);
-    assert_int_equal(spade_executor_acquire(f->context, network, 2, SPADE_PLAN_FORWARD, NULL, &b), SPADE_OK);
+    assert_int_equal(acquire(f, 2, &a), SPADE_OK);
+    assert_int_equal(acquire(f, 2, &b), SPADE_OK);
     assert_ptr_not_equal(a, b); /* the first is in use */
     const uint64_t generation = a->generation;
     spade_executor_release(a);
-    assert_int_equal(spade_executor_acquire(f->context, network, 3, SPADE_PLAN_FORWARD, NULL, &again), SPADE_OK);
+    assert_int_equal(acquire(f, 3, &again), SPADE_OK);
     assert_true(again->generation != generation);
     spade_executor_release(again);
-    assert_int_equal(spade_executor_acquire(f->context, network, 2, SPADE_PLAN_FORWARD, NULL, &again), SPADE_OK);
+    assert_int_equal(acquire(f, 2, &again), SPADE_OK);
     assert_true(again->generation == generation);
     assert_int_equal(spade_executor_scratch(again, 100, "a test"), SPADE_OK);
     assert_true(again->generation != generation);
@@ -602,8 +607,7 @@ static void test_a_device_that_is_full(void **state)
     spade_device *device = f->context->device;
     void *small, *large;
     spade_executor *executor; /* more than what the backend takes without counting it */
-    assert_int_equal(spade_executor_acquire(f->context, &f->model->network, 2000, SPADE_PLAN_FORWARD, NULL, &executor),
-                     SPADE_OK);
+    assert_int_equal(acquire(f, 2000, &executor), SPADE_OK);
     spade_executor_release(executor);
     const uint64_t before = f->context->standby, all = f->context->used;
     assert_true(before > 4 << 20);
@@ -701,7 +705,7 @@ int main(void)
         cmocka_unit_test(test_changed_weights_are_seen),
         cmocka_unit_test(test_weights_of_a_trace_move),
         cmocka_unit_test(test_weights_that_are_lost),
-        cmocka_unit_test(test_the_same_runner_comes_back),
+        cmocka_unit_test(test_the_same_executor_comes_back),
         cmocka_unit_test(test_another_context),
         cmocka_unit_test(test_the_budget_comes_first),
         cmocka_unit_test(test_repeated_work_is_recorded),

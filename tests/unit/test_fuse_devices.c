@@ -12,7 +12,6 @@
 
 #include "support/backward.h"
 #include "support/device.h"
-#include "engine/backward.h"
 #include "engine/model.h"
 #include "engine/plan.h"
 #include "support/model.h"
@@ -48,10 +47,16 @@ static void unload(fixture *n)
     spade_context_destroy(n->context);
 }
 
-static spade_plan *make_plan(const fixture *n, const spade_network *network, int64_t batch, unsigned flags)
+/* What plans are for: logits, looking at the layers' inputs, the gradient. */
+enum { FORWARD, LAYER_INPUTS, BACKWARD, PURPOSES };
+
+static spade_plan *make_plan(const fixture *n, const spade_network *network, int64_t batch, int purpose)
 {
     spade_plan *plan = NULL;
-    if (spade_plan_create(n->context, network, batch, flags, &plan) != SPADE_OK) {
+    spade_plan_request request = spade_forward_request(batch);
+    request.layer_inputs = purpose == LAYER_INPUTS;
+    request.rules = purpose == BACKWARD ? &spade_rules_gradient : NULL;
+    if (spade_plan_create(n->context, network, &request, &plan) != SPADE_OK) {
         fail_msg("%s", spade_message(n->context));
     }
     return plan;
@@ -66,21 +71,21 @@ static char *describe_chains(const spade_plan *plan, char *text, size_t size)
     text[0] = '\0';
     for (int s = 0; s < plan->step_count; s++) {
         const spade_step *step = &plan->steps[s];
-        for (int i = 0; i < step->chain_length; i++) {
+        for (int i = 0; i < step->fused_count; i++) {
             used += (size_t)snprintf(text + used, size - used, "%s%s",
                                      i      ? "+"
                                      : used ? " "
                                             : "",
-                                     plan->network->nodes[step->chain[i]].name);
+                                     plan->network->nodes[step->fused[i]].name);
         }
     }
     return text;
 }
 
-static void expect_chains(const fixture *n, unsigned flags, const char *expected)
+static void expect_chains(const fixture *n, int purpose, const char *expected)
 {
     char text[256];
-    spade_plan *plan = make_plan(n, &n->model->network, IMAGES, flags);
+    spade_plan *plan = make_plan(n, &n->model->network, IMAGES, purpose);
     assert_string_equal(describe_chains(plan, text, sizeof text), expected);
     spade_plan_destroy(plan);
 }
@@ -122,10 +127,10 @@ static void test_residual(void **state)
 {
     (void)state;
     fixture n = load(residual_block(), "cpu");
-    expect_chains(&n, SPADE_PLAN_FORWARD, "sum+relu");
-    expect_chains(&n, SPADE_PLAN_TAPS, "sum+relu");
-    expect_chains(&n, SPADE_PLAN_BACKWARD, "norm2 norm+sum+relu norm3+relu3");
-    spade_plan *plan = make_plan(&n, &n.model->network, IMAGES, SPADE_PLAN_FORWARD);
+    expect_chains(&n, FORWARD, "sum+relu");
+    expect_chains(&n, LAYER_INPUTS, "sum+relu");
+    expect_chains(&n, BACKWARD, "norm2 norm+sum+relu norm3+relu3");
+    spade_plan *plan = make_plan(&n, &n.model->network, IMAGES, FORWARD);
     /* The sum writes over one of its operands: of the images only the input and two activations are there at once. */
     assert_true(plan->arena_bytes - plan->workspace_bytes <= 3 * IMAGES * PIXELS * sizeof(float) + 3 * 64);
     spade_plan_destroy(plan);
@@ -143,13 +148,13 @@ static void test_layer_and_relu(void **state)
     put_node(&network, node_of("relu", "Relu", "a", "b"));
     put_node(&network, node_of("flat", "Flatten", "b", "y"));
     fixture n = load(model_of(network), "cpu");
-    for (unsigned flags = 0; flags < 3; flags++) {
-        spade_plan *plan = make_plan(&n, &n.model->network, IMAGES, flags);
+    for (int purpose = 0; purpose < PURPOSES; purpose++) {
+        spade_plan *plan = make_plan(&n, &n.model->network, IMAGES, purpose);
         int relus = 0;
         for (int s = 0; s < plan->step_count; s++) { relus += plan->steps[s].relu; }
         assert_int_equal(relus, 1);
         spade_plan_destroy(plan);
-        expect_chains(&n, flags, "");
+        expect_chains(&n, purpose, "");
     }
     unload(&n);
 }
@@ -171,8 +176,8 @@ static void test_apart(void **state)
     put_node(&network, node_of("clip", "HardSigmoid", "o", "r"));
     put_node(&network, node_of("flat", "Flatten", "r", "y"));
     fixture n = load(model_of(network), "cpu");
-    expect_chains(&n, SPADE_PLAN_FORWARD, "norm shift+gate excite+swish+relu+clip");
-    expect_chains(&n, SPADE_PLAN_BACKWARD, "norm shift gate excite swish+relu clip");
+    expect_chains(&n, FORWARD, "norm shift+gate excite+swish+relu+clip");
+    expect_chains(&n, BACKWARD, "norm shift gate excite swish+relu clip");
     unload(&n);
 }
 
@@ -196,13 +201,13 @@ static void test_length(void **state)
     (void)state;
     fixture n = load(eight_in_a_row(), "cpu");
     char text[256];
-    expect_chains(&n, SPADE_PLAN_FORWARD, "0+1+2+3+4+5 6+7");
+    expect_chains(&n, FORWARD, "0+1+2+3+4+5 6+7");
     spade_network shorter = n.model->network;
     for (int i = 0; i < shorter.node_count; i++) {
-        if (strcmp(shorter.nodes[i].name, "2") == 0) { shorter.output = shorter.nodes[i].output; }
+        if (strcmp(shorter.nodes[i].name, "2") == 0) { shorter.output = shorter.nodes[i].outputs[0]; }
     }
     assert_int_not_equal(shorter.output, n.model->network.output);
-    spade_plan *plan = make_plan(&n, &shorter, 1, SPADE_PLAN_FORWARD);
+    spade_plan *plan = make_plan(&n, &shorter, 1, FORWARD);
     assert_string_equal(describe_chains(plan, text, sizeof text), "0+1+2 3+4+5+6+7");
     /* It is not written over either. */
     for (int s = 0; s < plan->step_count; s++) {
@@ -299,11 +304,11 @@ static float clip(float x, float low, float high)
 
 static float function_of(const spade_node *node, float x)
 {
-    switch (node->function) {
+    switch (node->pointwise.function) {
     case SPADE_RELU: return x < 0 ? 0 : x;
-    case SPADE_CLIP: return clip(x, node->alpha, node->beta);
+    case SPADE_CLIP: return clip(x, node->pointwise.alpha, node->pointwise.beta);
     case SPADE_SIGMOID: return 1 / (1 + expf(-x));
-    case SPADE_HARD_SIGMOID: return clip(node->alpha * x + node->beta, 0, 1);
+    case SPADE_HARD_SIGMOID: return clip(node->pointwise.alpha * x + node->pointwise.beta, 0, 1);
     default: return x * clip(x + 3, 0, 6) / 6;
     }
 }
@@ -321,8 +326,9 @@ static float node_element(const spade_network *network, float (*values)[PIXELS],
 {
     float x = element(network, values, node->inputs[0], i);
     switch (node->kind) {
-    case SPADE_NODE_BATCH_NORM: return x * node->scale[i / (H * W)] + node->shift[i / (H * W)];
-    case SPADE_NODE_UNARY: return function_of(node, x);
+    case SPADE_NODE_BATCH_NORM:
+        return x * node->parameters[SPADE_SCALE].data[i / (H * W)] + node->parameters[SPADE_SHIFT].data[i / (H * W)];
+    case SPADE_NODE_FUNCTION: return function_of(node, x);
     case SPADE_NODE_ADD: return x + element(network, values, node->inputs[1], i);
     case SPADE_NODE_MUL: return x * element(network, values, node->inputs[1], i);
     case SPADE_NODE_MAX_POOL: /* over the whole channel */
@@ -340,10 +346,10 @@ static bool run_nodes(const spade_network *network, float (*values)[PIXELS])
     bool fine = true;
     for (int n = 0; n < network->node_count; n++) {
         const spade_node *node = &network->nodes[n];
-        bool gate = spade_shape_size(&network->values[node->output].shape) == C;
+        bool gate = spade_shape_size(&network->values[node->outputs[0]].shape) == C;
         for (int i = 0; i < PIXELS; i++) {
             float v = node_element(network, values, node, i);
-            values[node->output][gate ? i / (H * W) : i] = v;
+            values[node->outputs[0]][gate ? i / (H * W) : i] = v;
             fine = fine && fabsf(v) < 1e6f;
         }
     }
@@ -352,12 +358,12 @@ static bool run_nodes(const spade_network *network, float (*values)[PIXELS])
 
 static double derivative_of(const spade_node *node, float x)
 {
-    float inner = node->alpha * x + node->beta;
-    switch (node->function) {
+    float inner = node->pointwise.alpha * x + node->pointwise.beta;
+    switch (node->pointwise.function) {
     case SPADE_RELU: return x > 0;
-    case SPADE_CLIP: return x >= node->alpha && x <= node->beta;
+    case SPADE_CLIP: return x >= node->pointwise.alpha && x <= node->pointwise.beta;
     case SPADE_SIGMOID: return 1 / ((1 + exp(-(double)x)) * (1 + exp((double)x)));
-    case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? node->alpha : 0;
+    case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? node->pointwise.alpha : 0;
     default: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
     }
 }
@@ -367,8 +373,8 @@ static double derivative(const spade_network *network, float (*values)[PIXELS], 
 {
     float x = element(network, values, node->inputs[0], i);
     switch (node->kind) {
-    case SPADE_NODE_BATCH_NORM: return node->scale[i / (H * W)];
-    case SPADE_NODE_UNARY: return derivative_of(node, x);
+    case SPADE_NODE_BATCH_NORM: return node->parameters[SPADE_SCALE].data[i / (H * W)];
+    case SPADE_NODE_FUNCTION: return derivative_of(node, x);
     case SPADE_NODE_MUL: return element(network, values, node->inputs[1 - k], i);
     case SPADE_NODE_MAX_POOL: /* the first of the largest */
         for (int j = i / (H * W) * H * W; j < (i / (H * W) + 1) * H * W; j++) {
@@ -385,12 +391,12 @@ static void run_nodes_back(const spade_network *network, float (*values)[PIXELS]
 {
     for (int n = network->node_count - 1; n >= 0; n--) {
         const spade_node *node = &network->nodes[n];
-        bool gate = spade_shape_size(&network->values[node->output].shape) == C;
+        bool gate = spade_shape_size(&network->values[node->outputs[0]].shape) == C;
         for (int k = 0; k < node->input_count; k++) {
             bool from_gate = spade_shape_size(&network->values[node->inputs[k]].shape) == C;
             int step = gate && from_gate ? H * W : 1; /* of a gate, one element stands for all */
             for (int i = 0; i < PIXELS; i += step) {
-                double dy = gradient[node->output][gate ? i / (H * W) : i];
+                double dy = gradient[node->outputs[0]][gate ? i / (H * W) : i];
                 gradient[node->inputs[k]][from_gate ? i / (H * W) : i] += dy * derivative(network, values, node, k, i);
             }
         }
@@ -402,7 +408,7 @@ static void check_room(const spade_plan *plan)
 {
     for (int v = 0; v < plan->network->value_count; v++) {
         if (plan->value_buffer[v] < 0) { continue; }
-        spade_shape shape = spade_value_shape(&plan->network->values[v], plan->batch);
+        spade_shape shape = spade_value_shape(&plan->network->values[v], plan->request.batch);
         size_t bytes = (size_t)spade_shape_size(&shape) * sizeof(float);
         assert_true(bytes <= plan->buffers[plan->value_buffer[v]].bytes);
     }
@@ -412,8 +418,8 @@ static void check_room(const spade_plan *plan)
 static void compare_plans(const fixture *n, const float *x, const float *expected)
 {
     float y[IMAGES * PIXELS];
-    for (unsigned flags = 0; flags < 3; flags++) {
-        spade_plan *plan = make_plan(n, &n->model->network, IMAGES, flags);
+    for (int purpose = 0; purpose < PURPOSES; purpose++) {
+        spade_plan *plan = make_plan(n, &n->model->network, IMAGES, purpose);
         check_room(plan);
         if (spade_run_forward(plan, n->weights, x, y, NULL, NULL, NULL) != SPADE_OK) {
             fail_msg("%s", spade_message(n->context));
@@ -426,32 +432,61 @@ static void compare_plans(const fixture *n, const float *x, const float *expecte
     }
 }
 
-/* The gradient's rule, which the walk does not know: shares go through normalisations, not past them. */
-static spade_status through(spade_backward *walk, const spade_node *node, int node_index)
+/* The gradient again, but normalisations by an operation of the rule's own: nothing goes on through them. */
+static spade_status plan_through(spade_rule_plan *plan, const spade_node *node, const void *options)
 {
-    return spade_gradient_rule(SPADE_NODE_BATCH_NORM)(walk, node, node_index);
+    const spade_node_shapes shapes = spade_rule_shapes(plan);
+    const spade_shape dy = spade_output_shape(&shapes);
+    spade_op_desc desc = {.kind = SPADE_OP_POINTWISE, .a = dy, .y = dy, .step_count = 1};
+    (void)node, (void)options;
+    desc.steps[0] = (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = spade_channel_shape(&dy)};
+    return spade_rule_op(plan, &desc, (spade_weight_view){SPADE_W, 0});
 }
 
-/* The gradient, seeded with x: the same bits past and through normalisations, and what the nodes give. Returns the
- * number of shares that go past a normalisation. */
+static spade_status run_through(spade_rule_call *call, const spade_node *node, const void *options)
+{
+    (void)node, (void)options;
+    spade_op_args args = {.a = spade_rule_relevance(call), .out = spade_rule_share(call, 0)};
+    args.operands[0] = spade_rule_parameter(call, SPADE_SCALE);
+    SPADE_TRY(spade_rule_run(call, 0, &args));
+    return spade_rule_deliver(call, 0);
+}
+
+static const spade_rule through = {.name = "through", .plan = plan_through, .run = run_through};
+
+static const spade_rule *choose_through(const spade_network *network, const spade_node *node, const void *options)
+{
+    (void)network, (void)options;
+    return node->kind == SPADE_NODE_BATCH_NORM ? &through : &spade_rule_gradient;
+}
+
+/* Forward, then the gradient seeded with x. */
+static void run_gradient(const fixture *n, spade_plan *plan, const float *x, float *gradient)
+{
+    float y[IMAGES * PIXELS];
+    assert_int_equal(spade_run_forward(plan, n->weights, x, y, NULL, NULL, NULL), SPADE_OK);
+    assert_int_equal(test_run_backward(plan, n->weights, &n->model->network, x, gradient), SPADE_OK);
+}
+
+/* The gradient: the same bits past and through normalisations, and what the nodes give. Returns the number of nodes that a
+ * sequence of the walk back goes on through. */
 static int compare_gradients(const fixture *n, const float *x, const double *expected)
 {
-    float y[IMAGES * PIXELS], past[IMAGES * PIXELS], slow[IMAGES * PIXELS];
-    spade_rules rules = spade_rules_gradient;
-    rules.rule[SPADE_NODE_BATCH_NORM] = through;
-    spade_plan *plan = make_plan(n, &n->model->network, IMAGES, SPADE_PLAN_BACKWARD);
-    assert_int_equal(spade_run_forward(plan, n->weights, x, y, NULL, NULL, NULL), SPADE_OK);
-    assert_int_equal(test_run_backward(plan, n->weights, &n->model->network, &spade_rules_gradient, x, past), SPADE_OK);
-    /* a walk writes over the values that it has read */
-    assert_int_equal(spade_run_forward(plan, n->weights, x, y, NULL, NULL, NULL), SPADE_OK);
-    assert_int_equal(test_run_backward(plan, n->weights, &n->model->network, &rules, x, slow), SPADE_OK);
+    float past[IMAGES * PIXELS], slow[IMAGES * PIXELS];
+    const spade_rules rules = {.name = "the gradient through normalisations", .choose = choose_through};
+    const spade_plan_request request = spade_relevance_request(IMAGES, &rules);
+    spade_plan *plan = make_plan(n, &n->model->network, IMAGES, BACKWARD), *other = NULL;
+    assert_int_equal(spade_plan_create(n->context, &n->model->network, &request, &other), SPADE_OK);
+    run_gradient(n, plan, x, past);
+    run_gradient(n, other, x, slow);
     assert_memory_equal(past, slow, sizeof past);
     for (int i = 0; n->context->device->backend->host_memory && i < IMAGES * PIXELS; i++) {
         assert_true(fabs(past[i] - expected[i]) <= 2e-5 * (1 + fabs(expected[i])));
     }
     int count = 0;
-    for (int i = 0; i < n->model->network.node_count; i++) { count += plan->back[i].past[0] || plan->back[i].past[1]; }
+    for (int i = 0; i < n->model->network.node_count; i++) { count += plan->back[i].passed; }
     spade_plan_destroy(plan);
+    spade_plan_destroy(other);
     return count;
 }
 
@@ -488,13 +523,14 @@ static void test_random(void **state)
             compare_plans(&n, x, expected);
             past += compare_gradients(&n, x, gradient);
             compared++;
-            spade_plan *plan = make_plan(&n, &n.model->network, 1, SPADE_PLAN_FORWARD);
-            for (int s = 0; s < plan->step_count; s++) { fused += plan->steps[s].chain_length > 1; }
+            spade_plan *plan = make_plan(&n, &n.model->network, 1, FORWARD);
+            for (int s = 0; s < plan->step_count; s++) { fused += plan->steps[s].fused_count > 1; }
             spade_plan_destroy(plan);
         }
         unload(&n);
     }
-    print_message("%d networks, %d chains of several nodes, %d shares past a normalisation\n", compared, fused, past);
+    print_message("%d networks, %d sequences of several nodes, %d nodes passed on the way back\n", compared, fused,
+                  past);
     assert_true(compared > GRAPHS / 2 && fused > GRAPHS / 2 && past > GRAPHS / 10);
 }
 

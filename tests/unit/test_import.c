@@ -111,7 +111,8 @@ static void check_window(wire node, int64_t height, int64_t width, const int64_t
     put_node(&network, node_of("flat", "Flatten", "p", "y"));
     spade_model *model = load(context, model_of(network));
     assert_memory_equal(find_value(model, "p")->shape.dims, expected, 4 * sizeof *expected);
-    assert_memory_equal(model->network.nodes[find_value(model, "p")->producer].window.pad, pad, 4 * sizeof *pad);
+    assert_memory_equal(model->network.nodes[find_value(model, "p")->producer].convolution.window.pad, pad,
+                        4 * sizeof *pad);
     finish(context, model);
 }
 

@@ -132,7 +132,7 @@ static spade_status take_gradients(driver *d, int64_t class_index, int64_t first
 static spade_status run_batch(driver *d, int64_t first, int64_t count)
 {
     spade_device *device = d->job->context->device;
-    const float *gradients = spade_plan_input_gradient(d->pass.plan);
+    const float *gradients = spade_plan_relevance(d->pass.plan);
     SPADE_TRY(write_inputs(d, first));
     SPADE_TRY(attribution_pass_run(&d->pass));
     SPADE_TRY(device->backend->copy(device, d->values + first, d->pass.values, sizeof *d->values * (size_t)d->batch));
@@ -164,7 +164,8 @@ spade_status attribution_backward(const attribution_job *job, const spade_rules 
     const int64_t batch = d.batch = points->points == 1 ? 1 : SPADE_MICRO_BATCH;
     d.padded = (d.pairs + batch - 1) / batch * batch;
 
-    SPADE_GOTO(attribution_pass_create(job, rules, batch, &d.pass));
+    const spade_plan_request request = spade_relevance_request(batch, rules);
+    SPADE_GOTO(attribution_pass_create(job, &request, &d.pass));
     SPADE_GOTO(begin(&d));
     for (int64_t first = 0; first < d.pairs; first += batch) {
         int64_t count = d.pairs - first < batch ? d.pairs - first : batch;

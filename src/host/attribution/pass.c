@@ -1,13 +1,13 @@
 /* pass.c - one micro-batch through the network and back, entirely on the device. */
 #include "attribution/registry.h"
 
-spade_status attribution_pass_create(const attribution_job *job, const spade_rules *rules, int64_t batch,
+spade_status attribution_pass_create(const attribution_job *job, const spade_plan_request *request,
                                      attribution_pass *out)
 {
-    const size_t bytes = (size_t)batch * (sizeof *out->values + sizeof *out->targets);
-    *out = (attribution_pass){.rules = rules, .softmax = job->options->softmax, .outputs = job->outputs};
-    SPADE_TRY(spade_executor_acquire(job->context, &job->model->network, batch, SPADE_PLAN_BACKWARD,
-                                     spade_weight_override_of(job->trace), &out->executor));
+    const size_t bytes = (size_t)request->batch * (sizeof *out->values + sizeof *out->targets);
+    *out = (attribution_pass){.softmax = job->options->softmax, .outputs = job->outputs};
+    SPADE_TRY(spade_executor_acquire(job->context, &job->model->network, request, spade_weight_override_of(job->trace),
+                                     &out->executor));
     spade_status status = spade_executor_scratch(out->executor, bytes, "classes and values of a micro-batch");
     if (status != SPADE_OK) {
         attribution_pass_destroy(out);
@@ -15,7 +15,7 @@ spade_status attribution_pass_create(const attribution_job *job, const spade_rul
     }
     out->plan = out->executor->plan;
     out->values = out->executor->scratch;
-    out->targets = (int64_t *)(out->values + batch);
+    out->targets = (int64_t *)(out->values + request->batch);
     return SPADE_OK;
 }
 
@@ -29,22 +29,22 @@ static spade_status run(void *user)
 {
     const attribution_pass *pass = user;
     spade_packed_weights *weights = pass->executor->weights;
-    spade_device *device = pass->executor->item.context->device;
+    spade_device *device = pass->executor->entry.context->device;
     const spade_seed_args seed = {.batch = spade_plan_batch(pass->plan),
                                   .outputs = pass->outputs,
                                   .softmax = pass->softmax,
                                   .z = spade_plan_output(pass->plan),
                                   .targets = pass->targets,
-                                  .seed = spade_plan_seed(pass->plan),
+                                  .seed = spade_plan_output_relevance(pass->plan),
                                   .values = pass->values};
     SPADE_TRY(spade_run_forward(pass->plan, weights, NULL, NULL, NULL, NULL, NULL));
     SPADE_TRY(device->backend->seed(device, &seed));
-    return spade_walk_back(pass->plan, weights, pass->rules);
+    return spade_run_backward(pass->plan, weights);
 }
 
 spade_status attribution_pass_run(attribution_pass *pass)
 {
-    const uint64_t work[] = {(uintptr_t)pass->rules, pass->softmax, pass->executor->generation};
-    return spade_capture_run(pass->executor->item.context->device, &pass->executor->capture,
+    const uint64_t work[] = {pass->softmax, pass->executor->generation};
+    return spade_capture_run(pass->executor->entry.context->device, &pass->executor->capture,
                              spade_hash(work, sizeof work, 0), run, pass);
 }

@@ -3,6 +3,7 @@
 #ifndef SPADE_ATTRIBUTION_REGISTRY_H
 #define SPADE_ATTRIBUTION_REGISTRY_H
 
+#include "attribution/rules/rules.h"
 #include "engine/executor.h"
 #include "engine/model.h"
 #include "spade/attribution.h"
@@ -61,17 +62,16 @@ spade_status attribution_backward(const attribution_job *job, const spade_rules 
 typedef struct attribution_pass {
     spade_executor *executor; /* taken; targets and values are its scratch */
     spade_plan *plan;         /* the executor's */
-    const spade_rules *rules;
-    bool softmax; /* F is the softmax score */
+    bool softmax;             /* F is the softmax score */
     int64_t outputs;
     int64_t *targets; /* device [batch]: the class that each image is explained for */
     double *values;   /* device [batch]: F of each image */
 } attribution_pass;
 
-spade_status attribution_pass_create(const attribution_job *job, const spade_rules *rules, int64_t batch,
+spade_status attribution_pass_create(const attribution_job *job, const spade_plan_request *request,
                                      attribution_pass *out);
 void attribution_pass_destroy(attribution_pass *pass);
-/* From inputs in spade_plan_input and classes in `targets` to gradients in spade_plan_input_gradient and `values`. The
+/* From inputs in spade_plan_input and classes in `targets` to gradients in spade_plan_relevance and `values`. The
  * same work on the same memory at every call, enqueued only, and captured where that is possible. */
 spade_status attribution_pass_run(attribution_pass *pass);
 

@@ -41,6 +41,7 @@ struct spade_context {
     struct spade_pool *pool; /* large blocks, in use and kept for the next who asks; pool.c */
     spade_lru_item *oldest, *newest;
     uint64_t standby, max_evictable; /* bytes on standby, a part of `used`; more are given back at once */
+    struct spade_cache_entry *cache; /* what is kept on the device; engine/cache.h */
     uint64_t generation;             /* the last number that spade_generation() gave */
     spade_stage_usage stages[SPADE_STAGE_COUNT];
     uint64_t stage_peak; /* the most that was in use since a stage was last done */

@@ -1,51 +1,67 @@
-/* cache.c - the list of what a network keeps on the device. */
+/* cache.c - the list of what a context keeps on its device. */
 #include "engine/cache.h"
+
+static void unlist(spade_cache_entry *entry)
+{
+    spade_cache_entry **link = &entry->context->cache;
+    while (*link != entry) { link = &(*link)->next; }
+    *link = entry->next;
+    entry->listed = false;
+}
+
+static void list(spade_cache_entry *entry)
+{
+    entry->next = entry->context->cache;
+    entry->context->cache = entry;
+    entry->listed = true;
+}
 
 static void evict(spade_lru_item *lru)
 {
-    spade_cache_entry *item = (spade_cache_entry *)lru; /* its first member */
-    spade_cache_entry **link = &item->network->cache->items;
-    while (*link != item) { link = &(*link)->next; }
-    *link = item->next;
-    item->destroy(item);
+    spade_cache_entry *entry = (spade_cache_entry *)lru; /* its first member */
+    unlist(entry);
+    entry->destroy(entry);
 }
 
 spade_cache_entry *spade_cache_acquire(spade_context *context, const spade_network *network, const void *kind,
                                        spade_cache_match_fn match, const void *user)
 {
-    if (context != network->context || !network->cache) { return NULL; }
-    for (spade_cache_entry **link = &network->cache->items; *link; link = &(*link)->next) {
-        spade_cache_entry *item = *link;
-        if (item->kind != kind || (match && !match(item, user))) { continue; }
-        *link = item->next;
-        spade_lru_remove(context, &item->lru);
-        return item;
+    for (spade_cache_entry *entry = context->cache; entry; entry = entry->next) {
+        if (entry->kind != kind || entry->network != network || (match && !match(entry, user))) { continue; }
+        if (entry->users++ == 0) {
+            spade_lru_remove(context, &entry->lru);
+            unlist(entry);
+        }
+        return entry;
     }
     return NULL;
 }
 
-void spade_cache_release(spade_cache_entry *item, uint64_t bytes)
+void spade_cache_share(spade_cache_entry *entry)
 {
-    const spade_network *network = item->network;
-    if (item->context != network->context || !network->cache) {
-        item->destroy(item);
-        return;
-    }
-    item->next = network->cache->items;
-    network->cache->items = item;
-    item->lru.bytes = bytes;
-    item->lru.evict = evict;
-    spade_lru_insert(item->context, &item->lru);
+    if (entry->context == entry->network->context) { list(entry); }
 }
 
-void spade_cache_clear(spade_network *network)
+void spade_cache_release(spade_cache_entry *entry, uint64_t bytes)
 {
-    while (network->cache && network->cache->items) {
-        spade_cache_entry *item = network->cache->items;
-        network->cache->items = item->next;
-        spade_lru_remove(item->context, &item->lru);
-        item->destroy(item);
+    if (--entry->users) { return; }
+    if (entry->listed) { unlist(entry); }
+    if (entry->context != entry->network->context) {
+        entry->destroy(entry);
+        return;
     }
-    free(network->cache);
-    network->cache = NULL;
+    list(entry);
+    entry->lru.bytes = bytes;
+    entry->lru.evict = evict;
+    spade_lru_insert(entry->context, &entry->lru);
+}
+
+void spade_cache_drop(spade_context *context, const spade_network *network)
+{
+    for (spade_cache_entry *entry = context->cache, *next; entry; entry = next) {
+        next = entry->next;
+        if (entry->network != network) { continue; }
+        spade_lru_remove(context, &entry->lru);
+        evict(&entry->lru);
+    }
 }

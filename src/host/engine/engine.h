@@ -1,70 +1,78 @@
 /*
- * engine.h - a network made ready to run: its plan for a batch; forward with taps; backward by a table of rules.
+ * engine.h - a network made ready to run: a plan for a purpose; forward; relevance going back by rules (rule.h).
  */
 #ifndef SPADE_ENGINE_ENGINE_H
 #define SPADE_ENGINE_ENGINE_H
 
 #include "network/network.h"
 
-/* ---- weights.c: weights packed for the device, dense or with a trace over them. One per (network, trace), shared by
- * its plans. */
+/* ---- packed_weights.c: weights packed for the device, dense or with a trace's in their place. */
 typedef struct spade_packed_weights spade_packed_weights;
 typedef struct spade_weight_override spade_weight_override; /* weight_override.h */
-/* override (engine/weight_override.h; NULL: none): the layers' weights that take the place of the network's own. Borrowed while
- * it lives. */
+/* override (NULL: none): the layers' weights that take the place of the network's own. Borrowed while it lives. */
 spade_status spade_packed_weights_create(spade_context *context, const spade_network *network,
                                          spade_weight_override *override, spade_packed_weights **out);
 void spade_packed_weights_destroy(spade_packed_weights *weights); /* NULL is fine */
 
-/* ---- plan.c: memory plan of a network for one batch size: liveness, offsets in one arena, the largest workspace */
+/* ---- plan.c: what is computed when, and where it lies, for one purpose */
+typedef struct spade_rules spade_rules; /* rule.h */
+typedef struct spade_plan_request {
+    int64_t batch;            /* images */
+    const spade_rules *rules; /* how relevance goes back after a forward pass; NULL: forward only */
+    /* Values that stay whole until the next pass, and with rules their relevance too (NaN-free: what arrived there). */
+    const int *taps;
+    int tap_count;
+    int stop;          /* with rules: the value at which the walk back ends; SPADE_TO_INPUT: the network's input */
+    bool layer_inputs; /* the forward pass shows the input of layers to an observer */
+} spade_plan_request;
+enum { SPADE_TO_INPUT = -1 };
+static inline spade_plan_request spade_forward_request(int64_t batch)
+{
+    return (spade_plan_request){.batch = batch, .stop = SPADE_TO_INPUT};
+}
+static inline spade_plan_request spade_relevance_request(int64_t batch, const spade_rules *rules)
+{
+    return (spade_plan_request){.batch = batch, .rules = rules, .stop = SPADE_TO_INPUT};
+}
+
 typedef struct spade_plan spade_plan;
-typedef enum spade_plan_flags {
-    SPADE_PLAN_FORWARD =
-        0, /* logits only: activations are dropped as soon as they are used; normalisation and relu fused */
-    SPADE_PLAN_BACKWARD = 1, /* keeps what the backward rules read */
-    SPADE_PLAN_TAPS = 2      /* forward for taps: the input of every layer is seen by the tap */
-} spade_plan_flags;
-spade_status spade_plan_create(spade_context *context, const spade_network *network, int64_t batch, unsigned flags,
+/* A node without a rule, or an operation that the backend has not, is SPADE_ERROR_UNSUPPORTED and named. What the request
+ * points to is copied, but for the rules' functions and name. */
+spade_status spade_plan_create(spade_context *context, const spade_network *network, const spade_plan_request *request,
                                spade_plan **out);
 void spade_plan_destroy(spade_plan *plan); /* NULL is fine */
 uint64_t spade_plan_bytes(const spade_plan *plan);
 int64_t spade_plan_batch(const spade_plan *plan);
-/* Where a pass takes its input from: device memory of this shape, [batch, C, H, W]. What is put there lasts until the
- * next pass. */
+/* Would a plan for the request be this one? */
+bool spade_plan_serves(const spade_plan *plan, const spade_plan_request *request);
+/*
+ * Where a pass takes its input from: device memory of this shape, [batch, C, H, W]. What is put there lasts until the next
+ * pass.
+ */
 float *spade_plan_input(const spade_plan *plan, spade_shape *shape /* or NULL */);
+/* The output [batch, classes], after a forward pass, on the device. */
+const float *spade_plan_output(const spade_plan *plan);
 /* What the last forward pass left: host [batch, classes]. */
 spade_status spade_plan_read_output(const spade_plan *plan, float *output);
-
-/* The output [batch, classes], after a forward pass. With SPADE_PLAN_BACKWARD also where the walk back takes its seed
- * from, d(output), and where it leaves its result, d(input): all device memory, row-major. */
-const float *spade_plan_output(const spade_plan *plan);
-float *spade_plan_seed(const spade_plan *plan);
-const float *spade_plan_input_gradient(const spade_plan *plan);
+/* With rules. Where the walk back takes the relevance of the output from, [batch, classes], and where it leaves that of the
+ * value where it ends, in that value's shape and layout: device memory. */
+float *spade_plan_output_relevance(const spade_plan *plan);
+const float *spade_plan_relevance(const spade_plan *plan);
+/* Tap i of the request, after a pass: the value, its shape, and with rules its relevance. */
+const float *spade_plan_tap(const spade_plan *plan, int i, spade_shape *shape /* or NULL */);
+const float *spade_plan_tap_relevance(const spade_plan *plan, int i);
 
 /* Called before a layer's node runs: x is its input on the device, in its planned layout, for the plan's batch. */
-typedef spade_status (*spade_tap_fn)(void *user, int layer, const spade_shape *shape, const float *x);
+typedef spade_status (*spade_layer_observer)(void *user, int layer, const spade_shape *shape, const float *x);
 
-/* ---- run.c. input: host [batch, C, H, W] row-major; NULL: it is in spade_plan_input already. output (may be NULL):
- * host [batch, classes]. wanted: tap only these layers (bool per layer); nodes after the last wanted one are skipped
+/* ---- forward.c. input: host [batch, C, H, W] row-major; NULL: it is in spade_plan_input already. output (may be NULL):
+ * host [batch, classes]. wanted: observe only these layers (bool per layer); nodes after the last wanted one are skipped
  * when output is NULL. */
 spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, const float *input, float *output,
-                               spade_tap_fn tap, void *user, const bool *wanted);
+                               spade_layer_observer observer, void *user, const bool *wanted);
 
-/*
- * ---- backward.c: one graph walk, a table of rules per node kind. A rule turns the relevance (gradient, multiplier,
- * ...) of a node's output into that of its inputs, using the planned backward operations and the saved activations.
- * NULL: no rule, the method fails naming it.
- */
-typedef struct spade_backward
-    spade_backward; /* state of one walk: accessors in engine/backward.h for rules that live in interpret/ */
-typedef spade_status (*spade_rule_fn)(spade_backward *walk, const spade_node *node, int node_index);
-typedef struct spade_rules {
-    const char *name;
-    spade_rule_fn rule[SPADE_NODE_KIND_COUNT];
-} spade_rules;
-extern const spade_rules spade_rules_gradient;
-/* After spade_run_forward with the same plan (SPADE_PLAN_BACKWARD): from spade_plan_seed to spade_plan_input_gradient.
- * Enqueued only. */
-spade_status spade_walk_back(spade_plan *plan, spade_packed_weights *weights, const spade_rules *rules);
+/* ---- backward.c: after spade_run_forward with the same plan, which has rules: from spade_plan_output_relevance to
+ * spade_plan_relevance. Enqueued only. */
+spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights);
 
 #endif

@@ -1,14 +1,15 @@
 /* executor.c - plans with their weights, kept from call to call. */
 #include "engine/executor.h"
 
+#include "engine/device_parameters.h"
 #include "engine/plan.h"
 
 static const char executor_kind = 0;
 
-static void destroy(spade_cache_entry *item)
+static void destroy(spade_cache_entry *entry)
 {
-    spade_executor *executor = (spade_executor *)item; /* its first member */
-    spade_device *device = item->context->device;
+    spade_executor *executor = (spade_executor *)entry; /* its first member */
+    spade_device *device = entry->context->device;
     spade_capture_clear(device, &executor->capture);
     if (executor->scratch) { device->backend->free(device, executor->scratch, executor->scratch_bytes); }
     spade_packed_weights_destroy(executor->weights);
@@ -16,58 +17,64 @@ static void destroy(spade_cache_entry *item)
     free(executor);
 }
 
-static bool is_like(const spade_cache_entry *item, const void *user)
+/* What an executor is looked for by. */
+typedef struct wanted {
+    const spade_plan_request *request;
+    bool traced;
+} wanted;
+
+static bool is_wanted(const spade_cache_entry *entry, const void *user)
 {
-    const spade_executor *a = (const spade_executor *)item, *b = user;
-    return a->traced == b->traced && a->batch == b->batch && a->flags == b->flags;
+    const spade_executor *executor = (const spade_executor *)entry;
+    const wanted *w = user;
+    return executor->traced == w->traced && spade_plan_serves(executor->plan, w->request);
 }
 
-static spade_status create(const spade_executor *like, spade_weight_override *override, spade_executor **out)
+static spade_status create(spade_context *context, const spade_network *network, const spade_plan_request *request,
+                           spade_weight_override *override, spade_executor **out)
 {
-    spade_context *context = like->item.context;
-    spade_executor *executor = *out = malloc(sizeof *executor);
+    spade_executor *executor = *out = calloc(1, sizeof *executor);
     spade_status status;
     if (!executor) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
-    *executor = *like;
-    SPADE_GOTO(spade_plan_create(context, like->item.network, like->batch, like->flags, &executor->plan));
-    SPADE_GOTO(spade_packed_weights_create(context, like->item.network, override, &executor->weights));
+    executor->entry = (spade_cache_entry){
+        .kind = &executor_kind, .network = network, .context = context, .destroy = destroy, .users = 1};
+    executor->traced = override != NULL;
+    SPADE_GOTO(spade_plan_create(context, network, request, &executor->plan));
+    SPADE_GOTO(spade_packed_weights_create(context, network, override, &executor->weights));
     return SPADE_OK;
 done:
-    destroy(&executor->item);
+    destroy(&executor->entry);
     *out = NULL;
     return status;
 }
 
-/* They may have been given back, and made again, since the executor was used. */
+/* They may have been evicted, and made again, since the executor was used. */
 static void note_parameters(spade_executor *executor)
 {
     const uint64_t parameters = spade_packed_weights_generation(executor->weights);
     if (executor->parameters == parameters) { return; }
     executor->parameters = parameters;
-    executor->generation = spade_generation(executor->item.context);
+    executor->generation = spade_generation(executor->entry.context);
 }
 
-spade_status spade_executor_acquire(spade_context *context, const spade_network *network, int64_t batch, unsigned flags,
-                                    spade_weight_override *override, spade_executor **out)
+spade_status spade_executor_acquire(spade_context *context, const spade_network *network,
+                                    const spade_plan_request *request, spade_weight_override *override,
+                                    spade_executor **out)
 {
     if (override && override->context != context) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "the trace was made in another context");
     }
-    const spade_executor like = {
-        .item = {.kind = &executor_kind, .network = network, .context = context, .destroy = destroy},
-        .traced = override != NULL,
-        .batch = batch,
-        .flags = flags};
+    const wanted w = {request, override != NULL};
     spade_executor *executor = *out =
-        (spade_executor *)spade_cache_acquire(context, network, &executor_kind, is_like, &like);
-    spade_status status =
-        executor ? spade_packed_weights_attach(executor->weights, override) : create(&like, override, out);
+        (spade_executor *)spade_cache_acquire(context, network, &executor_kind, is_wanted, &w);
+    spade_status status = executor ? spade_packed_weights_attach(executor->weights, override)
+                                   : create(context, network, request, override, out);
     if (status == SPADE_OK) {
         note_parameters(*out);
         status = spade_plan_prepare((*out)->plan, (*out)->weights);
     }
     if (status != SPADE_OK && *out) {
-        destroy(&(*out)->item);
+        destroy(&(*out)->entry);
         *out = NULL;
     }
     return status;
@@ -75,12 +82,12 @@ spade_status spade_executor_acquire(spade_context *context, const spade_network 
 
 spade_status spade_executor_scratch(spade_executor *executor, size_t bytes, const char *what)
 {
-    spade_device *device = executor->item.context->device;
+    spade_device *device = executor->entry.context->device;
     if (bytes <= executor->scratch_bytes) { return SPADE_OK; }
     if (executor->scratch) { device->backend->free(device, executor->scratch, executor->scratch_bytes); }
     executor->scratch = NULL;
     executor->scratch_bytes = 0;
-    executor->generation = spade_generation(executor->item.context);
+    executor->generation = spade_generation(executor->entry.context);
     SPADE_TRY(device->backend->alloc(device, bytes, what, &executor->scratch));
     executor->scratch_bytes = bytes;
     return SPADE_OK;
@@ -89,10 +96,37 @@ spade_status spade_executor_scratch(spade_executor *executor, size_t bytes, cons
 void spade_executor_release(spade_executor *executor)
 {
     if (!executor) { return; }
-    spade_device_parameters *parameters = spade_packed_weights_detach(executor->weights);
-    spade_cache_release(&executor->item, spade_plan_bytes(executor->plan) +
-                                             spade_packed_weights_bytes(executor->weights) + executor->scratch_bytes);
-    spade_device_parameters_release(parameters); /* after: what is on standby longer is given back first */
+    struct spade_device_parameters *parameters = spade_packed_weights_detach(executor->weights);
+    spade_cache_release(&executor->entry, spade_plan_bytes(executor->plan) +
+                                              spade_packed_weights_bytes(executor->weights) + executor->scratch_bytes);
+    spade_device_parameters_release(parameters); /* last: what was used longest ago is evicted first */
+}
+
+typedef struct packing_bytes {
+    const spade_plan *plan;
+    uint64_t bytes;
+} packing_bytes;
+
+static spade_status add_packing(void *user, spade_op *op, const spade_packing *packing)
+{
+    packing_bytes *p = user;
+    p->bytes += p->plan->context->device->backend->packed_bytes(op);
+    if (packing->norm >= 0) {
+        p->bytes += (uint64_t)p->plan->network->nodes[packing->norm].parameters[SPADE_SHIFT].count * sizeof(float);
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_executor_bytes(spade_context *context, const spade_network *network,
+                                  const spade_plan_request *request, uint64_t *out)
+{
+    spade_plan *plan;
+    SPADE_TRY(spade_plan_make(context, network, request, &plan));
+    packing_bytes p = {plan, spade_plan_bytes(plan)};
+    spade_status status = spade_plan_packings(plan, add_packing, &p);
+    *out = p.bytes;
+    spade_plan_destroy(plan);
+    return status;
 }
 
 static spade_status forward(void *user)
@@ -103,6 +137,6 @@ static spade_status forward(void *user)
 
 spade_status spade_executor_forward(spade_executor *executor)
 {
-    return spade_capture_run(executor->item.context->device, &executor->capture, executor->generation, forward,
+    return spade_capture_run(executor->entry.context->device, &executor->capture, executor->generation, forward,
                              executor);
 }

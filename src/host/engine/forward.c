@@ -1,5 +1,7 @@
-/* forward.c - the forward pass of a plan. */
+/* forward.c - the forward pass of a plan, and where a plan's values are. */
 #include "engine/plan.h"
+
+/* ---- where things are */
 
 void *spade_plan_pointer(const spade_plan *plan, int buffer)
 {
@@ -8,7 +10,7 @@ void *spade_plan_pointer(const spade_plan *plan, int buffer)
 
 float *spade_plan_input(const spade_plan *plan, spade_shape *shape)
 {
-    if (shape) { *shape = spade_value_shape(&plan->network->values[plan->network->input], plan->batch); }
+    if (shape) { *shape = spade_value_shape(&plan->network->values[plan->network->input], spade_batch_of(plan)); }
     return spade_plan_pointer(plan, plan->value_buffer[plan->network->input]);
 }
 
@@ -17,106 +19,175 @@ const float *spade_plan_output(const spade_plan *plan)
     return spade_plan_pointer(plan, plan->value_buffer[plan->network->output]);
 }
 
+float *spade_plan_output_relevance(const spade_plan *plan)
+{
+    return spade_plan_pointer(plan, plan->relevance_buffer[plan->network->output]);
+}
+
+const float *spade_plan_relevance(const spade_plan *plan)
+{
+    return spade_plan_pointer(plan, plan->relevance_buffer[spade_plan_stop(plan)]);
+}
+
+const float *spade_plan_tap(const spade_plan *plan, int i, spade_shape *shape)
+{
+    int value = plan->request.taps[i];
+    if (shape) { *shape = spade_value_shape(&plan->network->values[value], spade_batch_of(plan)); }
+    return spade_plan_pointer(plan, plan->value_buffer[value]);
+}
+
+const float *spade_plan_tap_relevance(const spade_plan *plan, int i)
+{
+    return spade_plan_pointer(plan, plan->relevance_buffer[plan->request.taps[i]]);
+}
+
 const float *spade_plan_value(const spade_plan *plan, const spade_packed_weights *weights, int value)
 {
     if (plan->network->values[value].constant) { return spade_packed_weights_constant(weights, value); }
     return spade_plan_pointer(plan, plan->value_buffer[value]);
 }
 
-static void fill_chain(const spade_plan *plan, const spade_packed_weights *weights, const spade_step *step,
-                       spade_op_args *args)
+static const float *value_data(const void *engine, int value)
 {
-    const spade_network *network = plan->network;
-    int first = 0; /* of the node's steps */
-    for (int i = 0; i < step->chain_length; i++) {
-        int node = step->chain[i], value = spade_pointwise_operand(network, step, i);
-        if (network->nodes[node].kind == SPADE_NODE_BATCH_NORM) {
-            args->operands[first] = spade_packed_weights_scale(weights, node);
-            args->operands[first + 1] = spade_packed_weights_shift(weights, node);
-        } else if (value >= 0) {
-            args->operands[first] = spade_plan_value(plan, weights, value);
+    const spade_pass_data *pass = engine;
+    return spade_plan_value(pass->plan, pass->weights, value);
+}
+
+static const float *parameter_data(const void *engine, const spade_node *node, int parameter)
+{
+    const spade_pass_data *pass = engine;
+    return spade_packed_weights_parameter(pass->weights, (int)(node - pass->plan->network->nodes), parameter);
+}
+
+spade_node_data spade_plan_node_data(const spade_pass_data *pass, const spade_node *node)
+{
+    return (spade_node_data){node, value_data, parameter_data, pass};
+}
+
+void spade_sequence_bind(const spade_plan *plan, const spade_packed_weights *weights, const spade_sequence *sequence,
+                         spade_op_args *args)
+{
+    for (int i = 0; i < sequence->count; i++) {
+        int value = spade_sequence_operand(plan->network, sequence, i);
+        if (value >= 0) {
+            args->operands[i] = spade_plan_value(plan, weights, value);
+        } else if (sequence->steps[i].how.source == SPADE_OPERAND_PARAMETER) {
+            args->operands[i] =
+                spade_packed_weights_parameter(weights, sequence->steps[i].node, sequence->steps[i].how.index);
         }
-        first += spade_pointwise_steps(&network->nodes[node]);
     }
 }
 
-static spade_status pack_step(const spade_plan *plan, spade_packed_weights *weights, const spade_step *step,
-                              spade_packed_layer *out)
+/* ---- packed weights */
+
+spade_packing spade_plan_packing(const spade_plan *plan, int node, spade_op_kind kind, spade_weight_view view)
 {
-    bool convolution = plan->network->nodes[step->node].kind == SPADE_NODE_CONVOLUTION;
-    return spade_packed_weights_get(weights, step->op, convolution ? SPADE_OP_CONVOLUTION : SPADE_OP_LINEAR,
-                                    plan->batch, step->node, step->norm, step->relu, out);
+    return (spade_packing){.node = node, .kind = kind, .batch = spade_batch_of(plan), .norm = -1, .view = view};
 }
 
-spade_status spade_plan_pack_back(const spade_plan *plan, spade_packed_weights *weights, int node,
-                                  spade_packed_layer *out)
+static spade_packing step_packing(const spade_plan *plan, const spade_step *step)
 {
-    bool convolution = plan->network->nodes[node].kind == SPADE_NODE_CONVOLUTION;
-    return spade_packed_weights_get(weights, plan->back[node].op[0],
-                                    convolution ? SPADE_OP_CONVOLUTION_BACKWARD : SPADE_OP_LINEAR_BACKWARD, plan->batch,
-                                    node, -1, false, out);
+    const bool convolution = plan->network->nodes[step->node].kind == SPADE_NODE_CONVOLUTION;
+    spade_packing packing = spade_plan_packing(plan, step->node, convolution ? SPADE_OP_CONVOLUTION : SPADE_OP_LINEAR,
+                                               (spade_weight_view){SPADE_W, 0});
+    packing.norm = step->norm;
+    packing.relu = step->relu;
+    return packing;
 }
 
-spade_status spade_plan_prepare(const spade_plan *plan, spade_packed_weights *weights)
+static spade_status back_packings(const spade_plan *plan, int node, spade_packing_fn each, void *user)
 {
-    spade_packed_layer packed;
-    for (int s = 0; s < plan->step_count; s++) {
-        if (plan->network->nodes[plan->steps[s].node].layer < 0) { continue; }
-        SPADE_TRY(pack_step(plan, weights, &plan->steps[s], &packed));
+    const spade_back_step *back = &plan->back[node];
+    for (int k = 0; back->rule && k < plan->network->nodes[node].input_count; k++) {
+        if (!back->inputs[k].op || !spade_op_has_weights(back->inputs[k].kind)) { continue; }
+        const spade_packing packing =
+            spade_plan_packing(plan, node, back->inputs[k].kind, (spade_weight_view){SPADE_W, 0});
+        SPADE_TRY(each(user, back->inputs[k].op, &packing));
     }
-    for (int n = 0; plan->back && n < plan->network->node_count; n++) {
-        if (plan->network->nodes[n].layer < 0 || !plan->back[n].op[0]) { continue; }
-        SPADE_TRY(spade_plan_pack_back(plan, weights, n, &packed));
+    for (int i = 0; i < back->op_count; i++) {
+        if (!spade_op_has_weights(back->ops[i].kind)) { continue; }
+        const spade_packing packing = spade_plan_packing(plan, node, back->ops[i].kind, back->ops[i].weights);
+        SPADE_TRY(each(user, back->ops[i].op, &packing));
     }
     return SPADE_OK;
 }
 
+spade_status spade_plan_packings(const spade_plan *plan, spade_packing_fn each, void *user)
+{
+    for (int s = 0; s < plan->step_count; s++) {
+        if (plan->network->nodes[plan->steps[s].node].layer < 0) { continue; }
+        const spade_packing packing = step_packing(plan, &plan->steps[s]);
+        SPADE_TRY(each(user, plan->steps[s].op, &packing));
+    }
+    for (int n = 0; plan->back && n < plan->network->node_count; n++) { SPADE_TRY(back_packings(plan, n, each, user)); }
+    return SPADE_OK;
+}
+
+static spade_status pack(void *user, spade_op *op, const spade_packing *packing)
+{
+    spade_packed_layer packed;
+    return spade_packed_weights_get(user, op, packing, &packed);
+}
+
+spade_status spade_plan_prepare(const spade_plan *plan, spade_packed_weights *weights)
+{
+    return spade_plan_packings(plan, pack, weights);
+}
+
+/* ---- the pass */
+
 static spade_status run_step(spade_plan *plan, spade_packed_weights *weights, const spade_step *step)
 {
     const spade_node *node = &plan->network->nodes[step->node];
-    spade_op_args args = {.a = spade_plan_value(plan, weights, node->inputs[0]),
-                          .saved = spade_plan_pointer(plan, step->saved),
+    spade_op_args args = {.saved = spade_plan_pointer(plan, step->saved),
                           .workspace = plan->arena,
                           .out = spade_plan_pointer(plan, plan->value_buffer[step->output])};
-    if (node->kind == SPADE_NODE_MATMUL) { args.b = spade_plan_value(plan, weights, node->inputs[1]); }
-    fill_chain(plan, weights, step, &args);
+    if (step->fused_count) {
+        args.a = spade_plan_value(plan, weights, node->inputs[0]);
+        spade_sequence_bind(plan, weights, &step->sequence, &args);
+    } else {
+        const spade_pass_data pass = {plan, weights};
+        const spade_node_data data = spade_plan_node_data(&pass, node);
+        spade_node_class_of(node)->bind(&data, &args);
+    }
     if (node->layer >= 0) {
+        const spade_packing packing = step_packing(plan, step);
         spade_packed_layer packed;
-        SPADE_TRY(pack_step(plan, weights, step, &packed));
+        SPADE_TRY(spade_packed_weights_get(weights, step->op, &packing, &packed));
         args.packed = packed.weights;
         args.bias = packed.bias;
     }
     return plan->context->device->backend->run(step->op, &args);
 }
 
-static spade_status show_tap(spade_plan *plan, spade_packed_weights *weights, const spade_node *node, spade_tap_fn tap,
-                             void *user)
+static spade_status show_layer(spade_plan *plan, spade_packed_weights *weights, const spade_node *node,
+                               spade_layer_observer observer, void *user)
 {
     const spade_value *input = &plan->network->values[node->inputs[0]];
-    spade_shape shape = spade_value_shape(input, plan->batch);
-    return tap(user, node->layer, &shape, spade_plan_value(plan, weights, node->inputs[0]));
+    spade_shape shape = spade_value_shape(input, spade_batch_of(plan));
+    return observer(user, node->layer, &shape, spade_plan_value(plan, weights, node->inputs[0]));
 }
 
 spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, const float *input, float *output,
-                               spade_tap_fn tap, void *user, const bool *wanted)
+                               spade_layer_observer observer, void *user, const bool *wanted)
 {
     const spade_network *network = plan->network;
     spade_device *device = plan->context->device;
     const spade_backend *backend = device->backend;
     spade_shape shape;
-    int left = 0; /* taps to come */
-    for (int i = 0; tap && i < network->layer_count; i++) { left += !wanted || wanted[i]; }
+    int to_come = 0; /* layers to be observed yet */
+    for (int i = 0; observer && i < network->layer_count; i++) { to_come += !wanted || wanted[i]; }
     void *x = spade_plan_input(plan, &shape);
     if (input) { SPADE_TRY(backend->upload(device, x, input, (size_t)spade_shape_size(&shape) * sizeof(float))); }
     for (int s = 0; s < plan->step_count; s++) {
         const spade_step *step = &plan->steps[s];
         const spade_node *node = &network->nodes[step->node];
-        if (tap && node->layer >= 0 && (!wanted || wanted[node->layer])) {
-            SPADE_TRY(show_tap(plan, weights, node, tap, user));
-            left--;
+        if (observer && node->layer >= 0 && (!wanted || wanted[node->layer])) {
+            SPADE_TRY(show_layer(plan, weights, node, observer, user));
+            to_come--;
         }
-        /* A pass for taps only ends with the last of them; a backward plan is completed, since a walk may follow. */
-        if (tap && !output && !left && !(plan->flags & SPADE_PLAN_BACKWARD)) { break; }
+        /* A pass for the observer only ends with the last layer; with rules it is completed, since a walk may follow. */
+        if (observer && !output && !to_come && !plan->back) { break; }
         if (!step->op) { continue; }
         spade_status status = run_step(plan, weights, step);
         if (status != SPADE_OK) { return spade_fail_in(plan->context, status, "node \"%.200s\"", node->name); }
@@ -128,7 +199,7 @@ spade_status spade_plan_read_output(const spade_plan *plan, float *output)
 {
     spade_device *device = plan->context->device;
     const spade_network *network = plan->network;
-    spade_shape shape = spade_value_shape(&network->values[network->output], plan->batch);
+    spade_shape shape = spade_value_shape(&network->values[network->output], spade_batch_of(plan));
     return device->backend->download(device, output, spade_plan_output(plan),
                                      (size_t)spade_shape_size(&shape) * sizeof(float));
 }

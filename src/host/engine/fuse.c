@@ -1,12 +1,13 @@
 /*
  * fuse.c - from nodes to steps: what is computed together, because only the next node reads the values between.
  *
- *   layer -> normalisation -> relu: one operation. The normalisation is folded into the weights where no backward pass
- *     follows: with one, every rule works with the layer's own weights, and on the values that these give.
- *   elementwise nodes one after another: one chain. It runs where its last node stands, so that all its operands are
- *     there.
+ *   layer -> normalisation -> relu: one operation. The normalisation is folded into the weights where no relevance goes back:
+ *     with rules, every rule works with the layer's own weights, and on the values that these give.
+ *   pointwise nodes one after another: one sequence. It runs where its last node stands, so that all its operands are there.
+ *   on the way back, pointwise shares likewise: a sequence goes on through the node that made its input, where nothing else
+ *     asks for the relevance between.
  *
- * A value that a backward rule reads, that several nodes read, or that is the network's output, is never between.
+ * A value that a rule keeps, that is tapped, that several nodes read, or that is the network's output, is never between.
  */
 #include "engine/plan.h"
 
@@ -18,11 +19,13 @@ typedef struct link {
     bool relu;          /* a layer: does the relu after it */
     bool absorbed;      /* is that normalisation or relu */
     int output;         /* value that the step writes */
-    int previous, next; /* in the chain, or -1 */
-    int steps;          /* of the chain up to here */
+    int previous, next; /* in the sequence, or -1 */
+    int steps;          /* of the sequence up to here */
 } link;
 
-int *spade_network_users(const spade_network *network)
+/* user[values]: the one node that reads the value; below 0: none or several, or it is the network's output. NULL: out of
+ * memory. */
+static int *find_users(const spade_network *network)
 {
     int *user = malloc(((size_t)network->value_count + 1) * sizeof *user);
     if (!user) { return NULL; }
@@ -37,38 +40,30 @@ int *spade_network_users(const spade_network *network)
     return user;
 }
 
-bool spade_rule_reads(const spade_node *node, int k)
+/* What is kept or tapped is not read by its one user alone. */
+static void add_other_readers(const spade_plan *plan, int *user)
 {
-    switch (node->kind) {
-    case SPADE_NODE_UNARY: return node->function == SPADE_RELU ? k < 0 : k >= 0;
-    case SPADE_NODE_MUL:
-    case SPADE_NODE_MATMUL: return k >= 0;
-    case SPADE_NODE_SOFTMAX: return k < 0;
-    default: return false;
-    }
-}
-
-/* What a backward rule reads is not read by its one user alone. */
-static void keep_for_backward(const spade_network *network, int *user)
-{
-    for (int n = 0; n < network->node_count; n++) {
+    const spade_network *network = plan->network;
+    for (int i = 0; i < plan->request.tap_count; i++) { user[plan->request.taps[i]] = SEVERAL_USERS; }
+    for (int n = 0; plan->back && n < network->node_count; n++) {
         const spade_node *node = &network->nodes[n];
+        unsigned keeps = plan->back[n].keeps;
         for (int k = 0; k < node->input_count; k++) {
-            if (spade_rule_reads(node, k)) { user[node->inputs[k]] = SEVERAL_USERS; }
+            if (spade_keeps_input(keeps, k)) { user[node->inputs[k]] = SEVERAL_USERS; }
         }
-        if (spade_rule_reads(node, -1)) { user[node->output] = SEVERAL_USERS; }
+        if (keeps & SPADE_KEEP_OUTPUT) { user[node->outputs[0]] = SEVERAL_USERS; }
     }
 }
 
 static bool is_relu(const spade_node *node)
 {
-    return node->kind == SPADE_NODE_UNARY && node->function == SPADE_RELU;
+    return node->kind == SPADE_NODE_FUNCTION && node->pointwise.function == SPADE_RELU;
 }
 
 static void absorb(const spade_network *network, int node, link *links, link *layer)
 {
     links[node].absorbed = true;
-    layer->output = network->nodes[node].output;
+    layer->output = network->nodes[node].outputs[0];
 }
 
 static void fuse_layer(const spade_network *network, const int *user, bool fold, int n, link *links)
@@ -87,62 +82,79 @@ static void fuse_layer(const spade_network *network, const int *user, bool fold,
     }
 }
 
-int spade_pointwise_steps(const spade_node *node)
+static int input_of(const spade_node *node, int value)
 {
-    switch (node->kind) {
-    case SPADE_NODE_BATCH_NORM: return 2;
-    case SPADE_NODE_UNARY:
-    case SPADE_NODE_ADD:
-    case SPADE_NODE_MUL: return 1;
-    default: return 0;
-    }
+    int k = 0;
+    while (node->inputs[k] != value) { k++; }
+    return k;
 }
 
-/* Node n goes on in the node that alone reads its output, where that changes no shape and begins no other chain. */
-static void link_chain(const spade_network *network, const int *user, int n, link *links)
+/* Node n goes on in the node that alone reads its output, where that changes no shape and begins no other sequence. */
+static void link_pointwise(const spade_network *network, const int *user, int n, link *links)
 {
     const spade_node *node = &network->nodes[n];
-    int next = user[node->output];
-    links[n].steps = spade_pointwise_steps(node) + (links[n].previous >= 0 ? links[links[n].previous].steps : 0);
+    spade_node_step steps[SPADE_NODE_MAX_STEPS];
+    int running = links[n].previous >= 0 ? input_of(node, network->nodes[links[n].previous].outputs[0]) : 0;
+    int next = user[node->outputs[0]];
+    links[n].steps = spade_node_class_of(node)->steps(node, running, steps) +
+                     (links[n].previous >= 0 ? links[links[n].previous].steps : 0);
     if (next < 0 || links[next].absorbed || links[next].previous >= 0) { return; }
-    const spade_value *from = &network->values[node->output], *to = &network->values[network->nodes[next].output];
-    int steps = spade_pointwise_steps(&network->nodes[next]);
-    if (steps == 0 || links[n].steps + steps > SPADE_POINTWISE_STEPS || !spade_same_shape(&from->shape, &to->shape)) {
+    const spade_node *reader = &network->nodes[next];
+    if (!spade_node_is_pointwise(reader)) { return; }
+    int count = spade_node_class_of(reader)->steps(reader, input_of(reader, node->outputs[0]), steps);
+    const spade_shape *from = &network->values[node->outputs[0]].shape;
+    if (links[n].steps + count > SPADE_POINTWISE_STEPS ||
+        !spade_same_shape(from, &network->values[reader->outputs[0]].shape)) {
         return;
     }
     links[n].next = next;
     links[next].previous = n;
 }
 
+static void append(spade_sequence *sequence, int node, const spade_node_step *steps, int count)
+{
+    for (int i = 0; i < count; i++) {
+        sequence->steps[sequence->count].node = node;
+        sequence->steps[sequence->count++].how = steps[i];
+    }
+}
+
 static void emit_step(const spade_network *network, const link *links, int n, spade_step *step)
 {
     *step =
         (spade_step){.node = n, .norm = links[n].norm, .relu = links[n].relu, .output = links[n].output, .saved = -1};
-    if (!spade_pointwise_steps(&network->nodes[n])) { return; }
+    if (!spade_node_is_pointwise(&network->nodes[n])) { return; }
     while (links[step->node].previous >= 0) { step->node = links[step->node].previous; }
-    for (int m = step->node; m >= 0; m = links[m].next) { step->chain[step->chain_length++] = m; }
+    for (int m = step->node; m >= 0; m = links[m].next) {
+        const spade_node *node = &network->nodes[m];
+        spade_node_step steps[SPADE_NODE_MAX_STEPS];
+        int running = links[m].previous >= 0 ? input_of(node, network->nodes[links[m].previous].outputs[0]) : 0;
+        append(&step->sequence, m, steps, spade_node_class_of(node)->steps(node, running, steps));
+        step->fused[step->fused_count++] = m;
+    }
 }
 
 spade_status spade_plan_steps(spade_plan *plan)
 {
     const spade_network *network = plan->network;
-    bool backward = plan->flags & SPADE_PLAN_BACKWARD;
     link *links = malloc(((size_t)network->node_count + 1) * sizeof *links);
-    int *user = spade_network_users(network);
+    int *user = find_users(network);
     spade_status status = SPADE_OK;
     if (!links || !user) {
         status = spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
         goto done;
     }
-    if (backward) { keep_for_backward(network, user); }
+    add_other_readers(plan, user);
     for (int n = 0; n < network->node_count; n++) {
-        links[n] = (link){.norm = -1, .output = network->nodes[n].output, .previous = -1, .next = -1};
+        links[n] = (link){.norm = -1, .output = network->nodes[n].outputs[0], .previous = -1, .next = -1};
     }
     for (int n = 0; n < network->node_count; n++) {
-        if (network->nodes[n].layer >= 0) { fuse_layer(network, user, !backward, n, links); }
+        if (network->nodes[n].layer >= 0) { fuse_layer(network, user, !plan->request.rules, n, links); }
     }
     for (int n = 0; n < network->node_count; n++) {
-        if (!links[n].absorbed && spade_pointwise_steps(&network->nodes[n])) { link_chain(network, user, n, links); }
+        if (!links[n].absorbed && spade_node_is_pointwise(&network->nodes[n])) {
+            link_pointwise(network, user, n, links);
+        }
     }
     for (int n = 0; n < network->node_count; n++) {
         if (links[n].absorbed || links[n].next >= 0) { continue; }
@@ -154,22 +166,85 @@ done:
     return status;
 }
 
-int spade_step_inputs(const spade_network *network, const spade_step *step, int values[1 + SPADE_POINTWISE_STEPS])
+int spade_sequence_operand(const spade_network *network, const spade_sequence *sequence, int i)
 {
-    const spade_node *node = &network->nodes[step->node];
-    int count = 0;
-    for (int k = 0; k < node->input_count; k++) { values[count++] = node->inputs[k]; }
-    for (int i = 1; i < step->chain_length; i++) {
-        int operand = spade_pointwise_operand(network, step, i);
-        if (operand >= 0) { values[count++] = operand; }
+    const spade_node *node = &network->nodes[sequence->steps[i].node];
+    const spade_node_step *how = &sequence->steps[i].how;
+    switch (how->source) {
+    case SPADE_OPERAND_INPUT: return node->inputs[how->index];
+    case SPADE_OPERAND_OUTPUT: return node->outputs[0];
+    case SPADE_OPERAND_NONE:
+    case SPADE_OPERAND_PARAMETER: break;
     }
-    return count;
+    return -1;
 }
 
-int spade_pointwise_operand(const spade_network *network, const spade_step *step, int i)
+int spade_step_input_count(const spade_network *network, const spade_step *step)
 {
-    const spade_node *node = &network->nodes[step->chain[i]];
-    if (node->input_count < 2) { return -1; }
-    bool swapped = i > 0 && node->inputs[1] == network->nodes[step->chain[i - 1]].output;
-    return node->inputs[swapped ? 0 : 1];
+    return step->fused_count ? 1 + step->sequence.count : network->nodes[step->node].input_count;
+}
+
+int spade_step_input(const spade_network *network, const spade_step *step, int i)
+{
+    if (!step->fused_count || i == 0) { return network->nodes[step->node].inputs[i]; }
+    return spade_sequence_operand(network, &step->sequence, i - 1);
+}
+
+/* ---- the way back */
+
+/* The one input of a node that gets a share, if that is a pointwise one and all that goes back through the node; -1: no. */
+static int only_share(const spade_plan *plan, int n)
+{
+    const spade_back_step *back = &plan->back[n];
+    int only = -1;
+    if (!back->rule || back->rule->run || !spade_node_is_pointwise(&plan->network->nodes[n])) { return -1; }
+    for (int k = 0; k < plan->network->nodes[n].input_count; k++) {
+        if (!back->inputs[k].wanted) { continue; }
+        if (only >= 0 || back->inputs[k].form != SPADE_SHARE_BY_STEPS) { return -1; }
+        only = k;
+    }
+    return only;
+}
+
+/* The sequence of input k goes on through the nodes before. */
+static void extend_sequence(spade_plan *plan, const int *user, spade_back_input *input)
+{
+    const spade_network *network = plan->network;
+    for (;;) {
+        int value = network->nodes[input->to_node].inputs[input->to_input], made_by = network->values[value].producer;
+        const spade_value *from = &network->values[network->nodes[input->to_node].outputs[0]];
+        if (made_by < 0 || user[value] < 0 || value == spade_plan_stop(plan) || spade_plan_is_tap(plan, value) ||
+            !spade_same_shape(&network->values[value].shape, &from->shape)) {
+            return;
+        }
+        int k = only_share(plan, made_by);
+        if (k < 0) { return; }
+        const spade_sequence *more = &plan->back[made_by].inputs[k].sequence;
+        int before = network->nodes[made_by].inputs[k];
+        if (user[before] < 0 || input->sequence.count + more->count > SPADE_POINTWISE_STEPS ||
+            !spade_same_shape(&network->values[before].shape, &network->values[value].shape)) {
+            return;
+        }
+        for (int i = 0; i < more->count; i++) { input->sequence.steps[input->sequence.count++] = more->steps[i]; }
+        plan->back[made_by].passed = true;
+        input->to_node = made_by;
+        input->to_input = k;
+    }
+}
+
+spade_status spade_plan_fuse_back(spade_plan *plan)
+{
+    const spade_network *network = plan->network;
+    int *user = find_users(network);
+    if (!user) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
+    for (int n = network->node_count - 1; n >= 0; n--) {
+        spade_back_step *back = &plan->back[n];
+        for (int k = 0; back->rule && !back->passed && k < network->nodes[n].input_count; k++) {
+            if (back->inputs[k].wanted && back->inputs[k].form == SPADE_SHARE_BY_STEPS) {
+                extend_sequence(plan, user, &back->inputs[k]);
+            }
+        }
+    }
+    free(user);
+    return SPADE_OK;
 }

@@ -64,8 +64,6 @@ spade_status spade_model_load(spade_context *context, const char *path, const sp
     if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
     SPADE_GOTO(onnx_load(context, path, options && options->follow_links, &model->onnx));
     SPADE_GOTO(spade_network_import(context, model->onnx, options, &model->network));
-    model->network.cache = calloc(1, sizeof *model->network.cache);
-    if (!model->network.cache) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
     SPADE_GOTO(read_class_names(model));
     *out = model;
     return SPADE_OK;
@@ -79,7 +77,7 @@ void spade_model_destroy(spade_model *model)
     if (!model) { return; }
     for (int64_t i = 0; model->class_names && i < spade_model_classes(model); i++) { free(model->class_names[i]); }
     free(model->class_names);
-    spade_cache_clear(&model->network);
+    spade_cache_drop(model->context, &model->network);
     spade_network_clear(&model->network);
     onnx_free(model->onnx);
     free(model->path);
@@ -110,7 +108,7 @@ void spade_model_layer(const spade_model *model, int index, spade_layer_info *in
 {
     const spade_layer *layer = &model->network.layers[index];
     const spade_node *node = &model->network.nodes[layer->node];
-    const spade_shape *shape = &model->network.values[node->output].shape;
+    const spade_shape *shape = &model->network.values[node->outputs[0]].shape;
     int64_t positions = spade_shape_size(shape) / layer->rows;
     *info = (spade_layer_info){.name = layer->name,
                                .node = node->name,
@@ -128,9 +126,9 @@ void spade_model_layer(const spade_model *model, int index, spade_layer_info *in
         const spade_shape *input = &model->network.values[node->inputs[0]].shape;
         memcpy(info->input, &input->dims[1], sizeof info->input);
         memcpy(info->output, &shape->dims[1], sizeof info->output);
-        memcpy(info->stride, node->window.stride, sizeof info->stride);
-        memcpy(info->dilation, node->window.dilation, sizeof info->dilation);
-        memcpy(info->pad, node->window.pad, sizeof info->pad);
+        memcpy(info->stride, node->convolution.window.stride, sizeof info->stride);
+        memcpy(info->dilation, node->convolution.window.dilation, sizeof info->dilation);
+        memcpy(info->pad, node->convolution.window.pad, sizeof info->pad);
     }
     info->operations = 2.0 * (double)layer->rows * (double)layer->columns * (double)positions;
 }
@@ -172,7 +170,7 @@ static bool count_operator(const onnx_node *node, spade_name_map *kinds, spade_o
         return true;
     }
     index = (*count)++;
-    out[index] = (spade_operator_info){name, 1, spade_find_operator(node) != NULL, strdup(spade_onnx_label(node))};
+    out[index] = (spade_operator_info){name, 1, spade_operator_is_supported(node), strdup(spade_onnx_label(node))};
     return out[index].first_node && spade_name_map_put(kinds, name, index);
 }
 
@@ -219,7 +217,8 @@ static spade_status forward_batches(spade_context *context, const spade_network 
     spade_executor *executor = NULL;
     spade_status status = SPADE_OK;
     if (n == 0) { return SPADE_OK; }
-    SPADE_GOTO(spade_executor_acquire(context, network, batch, SPADE_PLAN_FORWARD, override, &executor));
+    const spade_plan_request request = spade_forward_request(batch);
+    SPADE_GOTO(spade_executor_acquire(context, network, &request, override, &executor));
     for (int64_t i = 0; i < n; i += batch) {
         SPADE_GOTO(backend->upload(context->device, spade_plan_input(executor->plan, NULL), input + i * pixels,
                                    (size_t)(batch * pixels) * sizeof *input));

@@ -1,20 +1,19 @@
 /*
- * packed_weights.c - weights as the planned operations read them, dense or with a trace over them.
+ * packed_weights.c - weights as the planned operations read them, dense or with a trace's in their place.
  *
- * A layer's weights are packed when an operation first asks for them, once per form that the backend may need: forward
- * or backward, batch, fused with the normalisation or not. Another trace is packed into the same memory, so that what
- * was captured with it stays right.
+ * A layer's weights are packed when an operation first asks for them, once per form that the backend may need: forward or
+ * backward, batch, fused with the normalisation or not, and the view that a rule has of them. Another trace is packed into the
+ * same memory, so that what was captured with it stays right.
  */
-#include "engine/weight_override.h"
+#include <float.h>
+
+#include "engine/device_parameters.h"
 #include "engine/plan.h"
-#include "engine/cache.h"
+#include "engine/weight_override.h"
 
 typedef struct packed_entry {
     struct packed_entry *next;
-    spade_op_kind kind;
-    int64_t batch;
-    int norm;
-    bool relu;
+    spade_packing packing;
     uint64_t generation; /* of the override that is packed, 0: the network's own weights */
     void *packed;
     size_t bytes;
@@ -53,8 +52,8 @@ done:
 /* The rows of an entry's layer are the channels of its normalisation. */
 static size_t bias_bytes(const spade_packed_weights *weights, const packed_entry *entry)
 {
-    const spade_node *norm = &weights->network->nodes[entry->norm];
-    return entry->bias ? (size_t)weights->network->values[norm->output].shape.dims[1] * sizeof(float) : 0;
+    if (!entry->bias) { return 0; }
+    return (size_t)weights->network->nodes[entry->packing.norm].parameters[SPADE_SHIFT].count * sizeof(float);
 }
 
 static void free_entry(spade_packed_weights *weights, packed_entry *entry)
@@ -103,19 +102,50 @@ spade_status spade_packed_weights_attach(spade_packed_weights *weights, spade_we
     return spade_device_parameters_acquire(weights->context, weights->network, &weights->parameters);
 }
 
-const float *spade_packed_weights_scale(const spade_packed_weights *weights, int node)
+const float *spade_packed_weights_parameter(const spade_packed_weights *weights, int node, int parameter)
 {
-    return weights->parameters->scale[node].data;
-}
-
-const float *spade_packed_weights_shift(const spade_packed_weights *weights, int node)
-{
-    return weights->parameters->shift[node].data;
+    return weights->parameters->parameters[node][parameter].data;
 }
 
 const float *spade_packed_weights_constant(const spade_packed_weights *weights, int value)
 {
     return weights->parameters->constants[value].data;
+}
+
+/* ---- views of a layer's weights */
+
+/* The operation that makes a view of n weights: steps on w. */
+static bool describe_view(spade_weight_view_kind kind, int64_t n, spade_op_desc *out)
+{
+    const spade_shape all = {.rank = 1, .dims = {n}};
+    spade_pointwise_step step = {
+        .kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_CLIP, .alpha = -FLT_MAX, .beta = FLT_MAX};
+    switch (kind) {
+    case SPADE_W: return false;
+    case SPADE_W_POSITIVE:
+    case SPADE_W_PLUS_GAMMA: step.alpha = 0; break;
+    case SPADE_W_NEGATIVE:
+    case SPADE_W_MINUS_GAMMA: step.beta = 0; break;
+    case SPADE_W_SQUARED: step = (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = all}; break;
+    case SPADE_W_ONES: step.alpha = step.beta = 1; break;
+    }
+    *out = (spade_op_desc){.kind = SPADE_OP_POINTWISE, .a = all, .y = all, .step_count = 1, .steps = {step}};
+    return true;
+}
+
+/* The view of `weights`, n of them, into `out`; both are device memory. */
+static spade_status make_view(spade_device *device, const spade_op_desc *desc, spade_weight_view view,
+                              const float *weights, float *out)
+{
+    const spade_backend *backend = device->backend;
+    const int64_t n = desc->y.dims[0];
+    spade_op *op;
+    SPADE_TRY(backend->plan(device, desc, &op));
+    const spade_op_args args = {.a = weights, .operands = {weights}, .out = out};
+    spade_status status = backend->run(op, &args);
+    backend->destroy(op);
+    if (status != SPADE_OK || (view.kind != SPADE_W_PLUS_GAMMA && view.kind != SPADE_W_MINUS_GAMMA)) { return status; }
+    return backend->axpby(device, n, 1, weights, view.gamma, out);
 }
 
 /* ---- packing */
@@ -124,15 +154,17 @@ const float *spade_packed_weights_constant(const spade_packed_weights *weights, 
 static spade_status make_fused_bias(spade_packed_weights *weights, const spade_node *node, packed_entry *entry)
 {
     spade_device *device = weights->context->device;
-    const spade_node *norm = &weights->network->nodes[entry->norm];
+    const spade_node *norm = &weights->network->nodes[entry->packing.norm];
+    const float *scale = norm->parameters[SPADE_SCALE].data, *shift = norm->parameters[SPADE_SHIFT].data;
+    const float *own = node->parameters[SPADE_SHIFT].data;
     size_t rows = (size_t)weights->network->layers[node->layer].rows, bytes = rows * sizeof(float);
     void *memory;
     spade_status status;
     float *host = malloc(bytes);
     if (!host) { return spade_fail(weights->context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
     for (size_t r = 0; r < rows; r++) {
-        double bias = node->bias ? (double)node->bias[r] : 0;
-        host[r] = (float)(bias * (double)norm->scale[r] + (double)norm->shift[r]);
+        double bias = own ? (double)own[r] : 0;
+        host[r] = (float)(bias * (double)scale[r] + (double)shift[r]);
     }
     SPADE_GOTO(device->backend->alloc(device, bytes, "the network's weights on the device", &memory));
     entry->bias = memory;
@@ -147,65 +179,85 @@ static bool is_own(const spade_packed_weights *weights, int layer)
     return weights->override && spade_weight_override_has(weights->override, layer);
 }
 
-static spade_status pack(spade_packed_weights *weights, spade_op *op, int node_index, packed_entry *entry)
+static spade_status pack(spade_packed_weights *weights, spade_op *op, packed_entry *entry)
 {
-    const spade_node *node = &weights->network->nodes[node_index];
-    const float *values = weights->parameters->weights[node->layer].data;
-    const float *scale = weights->parameters->scale[entry->norm >= 0 ? entry->norm : node_index].data;
-    const bool own = is_own(weights, node->layer);
-    if (own) { SPADE_TRY(spade_weight_override_device(weights->override, node->layer, &values)); }
-    SPADE_TRY(weights->context->device->backend->pack(op, values, scale, entry->packed));
+    const spade_packing *packing = &entry->packing;
+    const spade_layer *layer = &weights->network->layers[weights->network->nodes[packing->node].layer];
+    const int number = (int)(layer - weights->network->layers);
+    spade_device *device = weights->context->device;
+    const float *values = weights->parameters->weights[number].data;
+    const float *scale =
+        spade_packed_weights_parameter(weights, packing->norm >= 0 ? packing->norm : packing->node, SPADE_SCALE);
+    const bool own = is_own(weights, number);
+    if (own) { SPADE_TRY(spade_weight_override_device(weights->override, number, &values)); }
     entry->generation = own ? weights->override->generation : 0;
-    return SPADE_OK;
+    spade_op_desc view;
+    if (!describe_view(packing->view.kind, layer->rows * layer->columns, &view)) {
+        return device->backend->pack(op, values, scale, entry->packed);
+    }
+    const size_t bytes = (size_t)(layer->rows * layer->columns) * sizeof(float);
+    void *viewed;
+    SPADE_TRY(device->backend->alloc(device, bytes, "a view of a layer's weights", &viewed));
+    spade_status status = make_view(device, &view, packing->view, values, viewed);
+    if (status == SPADE_OK) { status = device->backend->pack(op, viewed, scale, entry->packed); }
+    device->backend->free(device, viewed, bytes);
+    return status;
 }
 
-static spade_status make_entry(spade_packed_weights *weights, spade_op *op, int node, packed_entry *entry)
+static spade_status make_entry(spade_packed_weights *weights, spade_op *op, packed_entry *entry)
 {
     const spade_backend *backend = weights->context->device->backend;
-    if (entry->norm >= 0) { SPADE_TRY(make_fused_bias(weights, &weights->network->nodes[node], entry)); }
+    if (entry->packing.norm >= 0) {
+        SPADE_TRY(make_fused_bias(weights, &weights->network->nodes[entry->packing.node], entry));
+    }
     entry->bytes = backend->packed_bytes(op);
     SPADE_TRY(
         backend->alloc(weights->context->device, entry->bytes, "the network's weights on the device", &entry->packed));
-    return pack(weights, op, node, entry);
+    return pack(weights, op, entry);
 }
 
-static spade_status add_entry(spade_packed_weights *weights, spade_op *op, int node, const packed_entry *like,
+static spade_status add_entry(spade_packed_weights *weights, spade_op *op, const spade_packing *packing,
                               packed_entry **out)
 {
-    packed_entry *entry = *out = malloc(sizeof *entry);
+    packed_entry *entry = *out = calloc(1, sizeof *entry);
     if (!entry) {
         return spade_fail(weights->context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights");
     }
-    *entry = *like;
-    spade_status status = make_entry(weights, op, node, entry);
+    entry->packing = *packing;
+    spade_status status = make_entry(weights, op, entry);
     if (status != SPADE_OK) {
         free_entry(weights, entry);
         return status;
     }
-    entry->next = weights->packed[node];
-    weights->packed[node] = entry;
+    entry->next = weights->packed[packing->node];
+    weights->packed[packing->node] = entry;
     weights->bytes += entry->bytes + bias_bytes(weights, entry);
     return SPADE_OK;
 }
 
-spade_status spade_packed_weights_get(spade_packed_weights *weights, spade_op *op, spade_op_kind kind, int64_t batch,
-                                      int node, int norm, bool relu, spade_packed_layer *out)
+static bool same_packing(const spade_packing *a, const spade_packing *b)
 {
-    const spade_layer *layer = &weights->network->layers[weights->network->nodes[node].layer];
-    const uint64_t generation =
-        is_own(weights, weights->network->nodes[node].layer) ? weights->override->generation : 0;
-    const packed_entry like = {.kind = kind, .batch = batch, .norm = norm, .relu = relu};
+    return a->kind == b->kind && a->batch == b->batch && a->norm == b->norm && a->relu == b->relu &&
+           a->view.kind == b->view.kind && a->view.gamma == b->view.gamma;
+}
+
+spade_status spade_packed_weights_get(spade_packed_weights *weights, spade_op *op, const spade_packing *packing,
+                                      spade_packed_layer *out)
+{
+    const int number = weights->network->nodes[packing->node].layer;
+    const uint64_t generation = is_own(weights, number) ? weights->override->generation : 0;
     spade_status status = SPADE_OK;
-    packed_entry *entry = weights->packed[node];
-    while (entry && (entry->kind != kind || entry->batch != batch || entry->norm != norm || entry->relu != relu)) {
-        entry = entry->next;
-    }
+    packed_entry *entry = weights->packed[packing->node];
+    while (entry && !same_packing(&entry->packing, packing)) { entry = entry->next; }
     if (!entry) {
-        status = add_entry(weights, op, node, &like, &entry);
+        status = add_entry(weights, op, packing, &entry);
     } else if (entry->generation != generation) {
-        status = pack(weights, op, node, entry);
+        status = pack(weights, op, entry);
     }
-    if (status != SPADE_OK) { return spade_fail_in(weights->context, status, "layer %.200s", layer->name); }
-    *out = (spade_packed_layer){entry->packed, entry->bias ? entry->bias : weights->parameters->bias[node].data};
+    if (status != SPADE_OK) {
+        return spade_fail_in(weights->context, status, "layer %.200s", weights->network->layers[number].name);
+    }
+    out->weights = entry->packed;
+    out->bias = entry->bias ? entry->bias : spade_packed_weights_parameter(weights, packing->node, SPADE_SHIFT);
     return SPADE_OK;
 }

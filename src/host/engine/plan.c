@@ -1,11 +1,10 @@
 /*
- * plan.c - what is computed when, for one batch size: liveness, one arena from the device.
+ * plan.c - what is computed when, for one purpose: liveness, one arena from the device.
  *
- *   arena:  | workspace of the largest operation | activations, gradients, saved maxima: placed by their lifetimes
- * (arena.c) |
+ *   arena:  | workspace of the largest operation | activations, relevance, saved maxima: placed by their lifetimes (arena.c) |
  *
- * RESHAPE is an alias, and a chain writes over its input or an operand where nothing reads that afterwards. So do
- * gradients, where the walk goes through elementwise nodes.
+ * RESHAPE is an alias, and a pointwise sequence writes over its input or an operand where nothing reads that afterwards. So
+ * does relevance, where the walk goes through pointwise nodes.
  */
 #include "engine/plan.h"
 
@@ -16,21 +15,35 @@ static int backward_time(const spade_plan *plan, int node)
     return plan->step_count + 2 + (plan->network->node_count - 1 - node);
 }
 
+/* Behind the moment of the network's input. */
+static int end_time(const spade_plan *plan)
+{
+    return backward_time(plan, -1) + 1;
+}
+
 static void extend(int *last, int value, int time)
 {
     if (last[value] < time) { last[value] = time; }
 }
 
-/* Moments at which the backward rules read what the forward pass computed. */
-static void keep_for_backward(const spade_plan *plan, int *last)
+bool spade_plan_is_tap(const spade_plan *plan, int value)
+{
+    for (int i = 0; i < plan->request.tap_count; i++) {
+        if (plan->request.taps[i] == value) { return true; }
+    }
+    return false;
+}
+
+/* Moments at which rules read what the forward pass computed. */
+static void extend_to_rules(const spade_plan *plan, int *last)
 {
     for (int n = 0; n < plan->network->node_count; n++) {
         const spade_node *node = &plan->network->nodes[n];
         int time = backward_time(plan, n);
         for (int k = 0; k < node->input_count; k++) {
-            if (spade_rule_reads(node, k)) { extend(last, node->inputs[k], time); }
+            if (spade_keeps_input(plan->back[n].keeps, k)) { extend(last, node->inputs[k], time); }
         }
-        if (spade_rule_reads(node, -1)) { extend(last, node->output, time); }
+        if (plan->back[n].keeps & SPADE_KEEP_OUTPUT) { extend(last, node->outputs[0], time); }
     }
 }
 
@@ -39,15 +52,19 @@ static void find_last_uses(const spade_plan *plan, int *last)
 {
     const spade_network *network = plan->network;
     for (int s = 0; s < plan->step_count; s++) {
-        int values[1 + SPADE_POINTWISE_STEPS], count = spade_step_inputs(network, &plan->steps[s], values);
-        extend(last, plan->steps[s].output, s + 1);
-        for (int k = 0; k < count; k++) { extend(last, values[k], s + 1); }
+        const spade_step *step = &plan->steps[s];
+        extend(last, step->output, s + 1);
+        for (int i = 0; i < spade_step_input_count(network, step); i++) {
+            int value = spade_step_input(network, step, i);
+            if (value >= 0) { extend(last, value, s + 1); }
+        }
     }
     extend(last, network->output, plan->step_count + 1);
-    if (plan->flags & SPADE_PLAN_BACKWARD) { keep_for_backward(plan, last); }
+    for (int i = 0; i < plan->request.tap_count; i++) { extend(last, plan->request.taps[i], end_time(plan)); }
+    if (plan->back) { extend_to_rules(plan, last); }
     for (int n = network->node_count - 1; n >= 0; n--) {
         const spade_node *node = &network->nodes[n];
-        if (node->kind == SPADE_NODE_RESHAPE) { extend(last, node->inputs[0], last[node->output]); }
+        if (spade_node_is_alias(node)) { extend(last, node->inputs[0], last[node->outputs[0]]); }
     }
 }
 
@@ -72,27 +89,34 @@ static spade_status shape_bytes(const spade_plan *plan, const spade_shape *shape
     if (!spade_mul_dims(shape->dims, shape->rank, &size) || !spade_mul_size((size_t)size, sizeof(float), out) ||
         *out > SIZE_MAX / 4) {
         return spade_fail(plan->context, SPADE_ERROR_MEMORY, "activations of %lld images exceed the address space",
-                          (long long)plan->batch);
+                          (long long)spade_batch_of(plan));
     }
     return SPADE_OK;
 }
 
-static spade_status value_bytes(const spade_plan *plan, int value, size_t *out)
+static spade_status add_shape_buffer(spade_plan *plan, const spade_shape *shape, int first, int last, int *out)
 {
-    spade_shape shape = spade_value_shape(&plan->network->values[value], plan->batch);
-    return shape_bytes(plan, &shape, out);
+    size_t bytes;
+    SPADE_TRY(shape_bytes(plan, shape, &bytes));
+    return add_buffer(plan, bytes, first, last, out);
 }
 
-/* May a chain that runs at `time` write over this buffer? Where nothing reads that afterwards, and all that the chain
+static spade_status add_value_buffer(spade_plan *plan, int value, int first, int last, int *out)
+{
+    spade_shape shape = spade_value_shape(&plan->network->values[value], spade_batch_of(plan));
+    return add_shape_buffer(plan, &shape, first, last, out);
+}
+
+/* May a sequence that runs at `time` write over this buffer? Where nothing reads that afterwards, and all that the sequence
  * itself reads there lies as its result does. */
 static bool may_overwrite(const spade_plan *plan, const spade_step *step, int buffer, int time)
 {
     const spade_value *all = plan->network->values;
-    int values[1 + SPADE_POINTWISE_STEPS], count = spade_step_inputs(plan->network, step, values);
     if (buffer < 0 || plan->buffers[buffer].last != time) { return false; }
-    for (int k = 0; k < count; k++) {
-        bool here = plan->value_buffer[values[k]] == buffer;
-        if (here && !spade_same_shape(&all[values[k]].shape, &all[step->output].shape)) { return false; }
+    for (int i = 0; i < spade_step_input_count(plan->network, step); i++) {
+        int value = spade_step_input(plan->network, step, i);
+        bool here = value >= 0 && plan->value_buffer[value] == buffer;
+        if (here && !spade_same_shape(&all[value].shape, &all[step->output].shape)) { return false; }
     }
     return true;
 }
@@ -100,10 +124,11 @@ static bool may_overwrite(const spade_plan *plan, const spade_step *step, int bu
 /* The buffer that a step's output takes over from what the step reads, or -1. */
 static int find_place(const spade_plan *plan, const spade_step *step, int time)
 {
-    int values[1 + SPADE_POINTWISE_STEPS], count = spade_step_inputs(plan->network, step, values);
-    if (plan->network->nodes[step->node].kind == SPADE_NODE_RESHAPE) { return plan->value_buffer[values[0]]; }
-    for (int k = 0; step->chain_length && k < count; k++) {
-        int buffer = plan->value_buffer[values[k]];
+    const spade_node *node = &plan->network->nodes[step->node];
+    if (spade_node_is_alias(node)) { return plan->value_buffer[node->inputs[0]]; }
+    for (int i = 0; step->fused_count && i < spade_step_input_count(plan->network, step); i++) {
+        int value = spade_step_input(plan->network, step, i);
+        int buffer = value >= 0 ? plan->value_buffer[value] : -1;
         if (may_overwrite(plan, step, buffer, time)) { return buffer; }
     }
     return -1;
@@ -113,18 +138,15 @@ static int find_place(const spade_plan *plan, const spade_step *step, int time)
 static spade_status buffer_step(spade_plan *plan, int index, const int *last)
 {
     spade_step *step = &plan->steps[index];
-    const spade_node *node = &plan->network->nodes[step->node];
     int time = index + 1, from = find_place(plan, step, time), *slot = &plan->value_buffer[step->output];
-    size_t bytes;
     if (from >= 0) {
         *slot = from;
         if (plan->buffers[from].last < last[step->output]) { plan->buffers[from].last = last[step->output]; }
         return SPADE_OK;
     }
-    SPADE_TRY(value_bytes(plan, step->output, &bytes));
-    SPADE_TRY(add_buffer(plan, bytes, time, last[step->output], slot));
-    if (node->kind == SPADE_NODE_MAX_POOL && (plan->flags & SPADE_PLAN_BACKWARD)) {
-        bytes = plan->context->device->backend->saved_bytes(step->op);
+    SPADE_TRY(add_value_buffer(plan, step->output, time, last[step->output], slot));
+    if (plan->back && plan->back[step->node].keeps & SPADE_KEEP_SAVED) {
+        size_t bytes = plan->context->device->backend->saved_bytes(step->op);
         SPADE_TRY(add_buffer(plan, bytes, time, backward_time(plan, step->node), &step->saved));
         plan->back[step->node].saved = step->saved;
     }
@@ -134,48 +156,51 @@ static spade_status buffer_step(spade_plan *plan, int index, const int *last)
 static spade_status plan_buffers(spade_plan *plan)
 {
     const spade_network *network = plan->network;
-    size_t bytes;
     int *last = calloc((size_t)network->value_count + 1, sizeof *last);
     spade_status status = SPADE_OK;
     if (!last) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
     find_last_uses(plan, last);
-    SPADE_GOTO(value_bytes(plan, network->input, &bytes));
-    SPADE_GOTO(add_buffer(plan, bytes, 0, last[network->input], &plan->value_buffer[network->input]));
+    SPADE_GOTO(add_value_buffer(plan, network->input, 0, last[network->input], &plan->value_buffer[network->input]));
     for (int s = 0; s < plan->step_count; s++) { SPADE_GOTO(buffer_step(plan, s, last)); }
 done:
     free(last);
     return status;
 }
 
-/* ---- backward: gradients live from the last reader of their value (the first to contribute) to its producer */
+/* ---- backward: relevance lives from the last reader of its value (the first to give a share) to its producer */
 
-/* Does the gradient of the value that the node reads as its input k lie where that of the node's output does? Where it
- * is written element by element, by this share first, and after all other shares of the node. */
-static bool shares_place(const spade_plan *plan, const spade_node *node, int k)
+/* Until when the relevance of a value is there. */
+static int last_relevance(const spade_plan *plan, int value)
 {
-    const spade_value *values = plan->network->values;
-    bool elementwise = spade_pointwise_steps(node) > 0;
-    bool last = k == node->input_count - 1 || values[node->inputs[k + 1]].batch_axis < 0;
-    if (node->kind == SPADE_NODE_RESHAPE) { return true; }
-    return elementwise && last && spade_same_shape(&values[node->inputs[k]].shape, &values[node->output].shape);
+    bool stays = value == spade_plan_stop(plan) || spade_plan_is_tap(plan, value);
+    return stays ? end_time(plan) : backward_time(plan, plan->network->values[value].producer);
 }
 
-static spade_status buffer_gradient(spade_plan *plan, int value, int first)
-{
-    int producer = plan->network->values[value].producer;
-    size_t bytes = 0;
-    SPADE_TRY(value_bytes(plan, value, &bytes));
-    return add_buffer(plan, bytes, first, backward_time(plan, producer), &plan->gradient_buffer[value]);
-}
-
-/* The gradient of input k, whose first share this node gives. */
-static spade_status buffer_first_share(spade_plan *plan, int n, int k)
+/* May the share of input k lie where the relevance of the node's output does? Where it is that, or is made of it element by
+ * element, after all other shares of the node; and where nobody asks for the output's relevance afterwards. */
+static bool shares_place(const spade_plan *plan, int n, int k)
 {
     const spade_node *node = &plan->network->nodes[n];
-    int value = node->inputs[k], from = plan->gradient_buffer[node->output];
-    if (!shares_place(plan, node, k)) { return buffer_gradient(plan, value, backward_time(plan, n)); }
-    plan->gradient_buffer[value] = from;
-    plan->buffers[from].last = backward_time(plan, plan->network->values[value].producer);
+    const spade_value *values = plan->network->values;
+    const spade_back_input *inputs = plan->back[n].inputs;
+    if (spade_plan_is_tap(plan, node->outputs[0])) { return false; }
+    if (spade_node_is_alias(node)) { return inputs[k].form == SPADE_SHARE_IS_DY; }
+    if (plan->back[n].rule->run || !spade_node_is_pointwise(node)) { return false; }
+    for (int other = k + 1; other < node->input_count; other++) {
+        if (inputs[other].wanted) { return false; }
+    }
+    return spade_same_shape(&values[node->inputs[k]].shape, &values[node->outputs[0]].shape);
+}
+
+/* The relevance of the value that input k's share is the first of. */
+static spade_status buffer_first_share(spade_plan *plan, int n, int k, int value)
+{
+    int from = plan->relevance_buffer[plan->network->nodes[n].outputs[0]], last = last_relevance(plan, value);
+    if (!shares_place(plan, n, k)) {
+        return add_value_buffer(plan, value, backward_time(plan, n), last, &plan->relevance_buffer[value]);
+    }
+    plan->relevance_buffer[value] = from;
+    plan->buffers[from].last = last;
     return SPADE_OK;
 }
 
@@ -185,21 +210,24 @@ static spade_status buffer_back_step(spade_plan *plan, int n)
     const spade_node *node = &network->nodes[n];
     spade_back_step *back = &plan->back[n];
     int time = backward_time(plan, n);
-    size_t bytes;
+    if (!back->rule || back->passed) { return SPADE_OK; }
     for (int k = 0; k < node->input_count; k++) {
-        int value = node->inputs[k];
-        if (network->values[value].batch_axis < 0) { continue; }
-        if (plan->gradient_buffer[value] < 0) {
-            SPADE_TRY(buffer_first_share(plan, n, k));
-        } else {
-            SPADE_TRY(value_bytes(plan, value, &bytes));
-            SPADE_TRY(add_buffer(plan, bytes, time, time, &back->partial[k]));
+        spade_back_input *input = &back->inputs[k];
+        if (!input->wanted) { continue; }
+        int value = network->nodes[input->to_node].inputs[input->to_input];
+        input->first = plan->relevance_buffer[value] < 0;
+        if (input->first) {
+            SPADE_TRY(buffer_first_share(plan, n, k, value));
+        } else if (input->form != SPADE_SHARE_IS_DY || input->reduce) {
+            SPADE_TRY(add_value_buffer(plan, value, time, time, &input->partial));
         }
-        if (back->op[k] && back->reduce[k]) {
-            spade_shape full = spade_plan_full_shape(plan, node, k);
-            SPADE_TRY(shape_bytes(plan, &full, &bytes));
-            SPADE_TRY(add_buffer(plan, bytes, time, time, &back->scratch[k]));
+        if (input->reduce && input->form != SPADE_SHARE_IS_DY) {
+            spade_shape full = spade_plan_share_shape(plan, node, k);
+            SPADE_TRY(add_shape_buffer(plan, &full, time, time, &input->scratch));
         }
+    }
+    for (int i = 0; i < back->scratch_count; i++) {
+        SPADE_TRY(add_shape_buffer(plan, &back->scratch[i].shape, time, time, &back->scratch[i].buffer));
     }
     return SPADE_OK;
 }
@@ -207,76 +235,109 @@ static spade_status buffer_back_step(spade_plan *plan, int n)
 static spade_status plan_backward(spade_plan *plan)
 {
     const spade_network *network = plan->network;
-    int *user = spade_network_users(network);
-    spade_status status = SPADE_OK;
-    if (!user) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
-    for (int n = 0; n < network->node_count; n++) { SPADE_GOTO(spade_plan_backward_ops(plan, user, n)); }
-    SPADE_GOTO(buffer_gradient(plan, network->output, plan->step_count + 1));
-    for (int n = network->node_count - 1; n >= 0; n--) { SPADE_GOTO(buffer_back_step(plan, n)); }
-done:
-    free(user);
-    return status;
+    SPADE_TRY(spade_plan_fuse_back(plan));
+    for (int n = 0; n < network->node_count; n++) { SPADE_TRY(spade_plan_backward_ops(plan, n)); }
+    SPADE_TRY(add_value_buffer(plan, network->output, plan->step_count + 1, last_relevance(plan, network->output),
+                               &plan->relevance_buffer[network->output]));
+    for (int n = network->node_count - 1; n >= 0; n--) { SPADE_TRY(buffer_back_step(plan, n)); }
+    return SPADE_OK;
 }
 
 /* ---- creation */
+
+static spade_status fail_memory(const spade_plan *plan)
+{
+    return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
+}
+
+/* The plan's own copy of the request. */
+static spade_status copy_request(spade_plan *plan, const spade_plan_request *request)
+{
+    plan->request = *request;
+    plan->request.taps = NULL;
+    plan->request.rules = NULL;
+    if (request->tap_count) {
+        int *taps = malloc((size_t)request->tap_count * sizeof *taps);
+        if (!taps) { return fail_memory(plan); }
+        memcpy(taps, request->taps, (size_t)request->tap_count * sizeof *taps);
+        plan->request.taps = taps;
+    }
+    if (request->rules) {
+        plan->rules = *request->rules;
+        plan->rules.options = NULL;
+        void *options = malloc(request->rules->options_bytes + 1);
+        if (!options) { return fail_memory(plan); }
+        if (request->rules->options_bytes) { memcpy(options, request->rules->options, request->rules->options_bytes); }
+        plan->rules.options = options;
+        plan->request.rules = &plan->rules;
+    }
+    return SPADE_OK;
+}
+
+bool spade_plan_serves(const spade_plan *plan, const spade_plan_request *request)
+{
+    const spade_plan_request *own = &plan->request;
+    if (own->batch != request->batch || own->stop != request->stop || own->layer_inputs != request->layer_inputs ||
+        own->tap_count != request->tap_count || !own->rules != !request->rules ||
+        (own->tap_count && memcmp(own->taps, request->taps, (size_t)own->tap_count * sizeof *own->taps) != 0)) {
+        return false;
+    }
+    if (!own->rules) { return true; }
+    const spade_rules *a = own->rules, *b = request->rules;
+    return a->choose == b->choose && a->options_bytes == b->options_bytes &&
+           (!a->options_bytes || memcmp(a->options, b->options, a->options_bytes) == 0);
+}
 
 static spade_status allocate_arrays(spade_plan *plan)
 {
     size_t nodes = (size_t)plan->network->node_count + 1, values = (size_t)plan->network->value_count + 1;
     plan->steps = calloc(nodes, sizeof *plan->steps);
     plan->value_buffer = malloc(values * sizeof *plan->value_buffer);
-    plan->gradient_buffer = malloc(values * sizeof *plan->gradient_buffer);
-    plan->back = plan->flags & SPADE_PLAN_BACKWARD ? calloc(nodes, sizeof *plan->back) : NULL;
-    if (!plan->steps || !plan->value_buffer || !plan->gradient_buffer ||
-        (!plan->back && (plan->flags & SPADE_PLAN_BACKWARD))) {
-        return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
-    }
+    plan->relevance_buffer = malloc(values * sizeof *plan->relevance_buffer);
+    if (!plan->steps || !plan->value_buffer || !plan->relevance_buffer) { return fail_memory(plan); }
     memset(plan->value_buffer, -1, values * sizeof *plan->value_buffer);
-    memset(plan->gradient_buffer, -1, values * sizeof *plan->gradient_buffer);
-    for (size_t n = 0; plan->back && n < nodes; n++) {
-        plan->back[n] = (spade_back_step){.scratch = {-1, -1}, .partial = {-1, -1}, .saved = -1};
-    }
+    memset(plan->relevance_buffer, -1, values * sizeof *plan->relevance_buffer);
+    if (!plan->request.rules) { return SPADE_OK; }
+    plan->back = calloc(nodes, sizeof *plan->back);
+    plan->reached = calloc(values, sizeof *plan->reached);
+    if (!plan->back || !plan->reached) { return fail_memory(plan); }
+    for (size_t n = 0; n < nodes; n++) { plan->back[n].saved = -1; }
     return SPADE_OK;
 }
 
-static spade_status allocate_arena(spade_plan *plan)
+static spade_status size_arena(spade_plan *plan)
 {
     size_t bytes;
-    void *arena;
     SPADE_TRY(spade_arena_place(plan->context, plan->buffers, plan->buffer_count, &bytes));
     plan->workspace_bytes = (plan->workspace_bytes + 63) / 64 * 64;
     if (bytes > SIZE_MAX / 2 - plan->workspace_bytes) {
         return spade_fail(plan->context, SPADE_ERROR_MEMORY, "the network's activations exceed the address space");
     }
     plan->arena_bytes = bytes + plan->workspace_bytes;
-    char what[64];
-    snprintf(what, sizeof what, "the activations of %lld image%s", (long long)plan->batch, plan->batch == 1 ? "" : "s");
-    spade_device *device = plan->context->device;
-    SPADE_TRY(device->backend->alloc(device, plan->arena_bytes, what, &arena));
-    plan->arena = arena;
     return SPADE_OK;
 }
 
-spade_status spade_plan_create(spade_context *context, const spade_network *network, int64_t batch, unsigned flags,
-                               spade_plan **out)
+spade_status spade_plan_make(spade_context *context, const spade_network *network, const spade_plan_request *request,
+                             spade_plan **out)
 {
     *out = NULL;
-    if (batch < 1 || batch > INT32_MAX) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "a batch of %lld images is impossible", (long long)batch);
+    if (request->batch < 1 || request->batch > INT32_MAX) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "a batch of %lld images is impossible",
+                          (long long)request->batch);
     }
     spade_plan *plan = calloc(1, sizeof *plan);
     spade_status status = SPADE_OK;
     if (!plan) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
     plan->context = context;
     plan->network = network;
-    plan->batch = batch;
-    plan->flags = flags;
+    SPADE_GOTO(copy_request(plan, request));
     SPADE_GOTO(allocate_arrays(plan));
+    if (plan->back) { SPADE_GOTO(spade_plan_ask_rules(plan)); }
     SPADE_GOTO(spade_plan_steps(plan));
     for (int s = 0; s < plan->step_count; s++) { SPADE_GOTO(spade_plan_forward_op(plan, &plan->steps[s])); }
     SPADE_GOTO(plan_buffers(plan));
-    if (flags & SPADE_PLAN_BACKWARD) { SPADE_GOTO(plan_backward(plan)); }
-    SPADE_GOTO(allocate_arena(plan));
+    if (plan->back) { SPADE_GOTO(plan_backward(plan)); }
+    SPADE_GOTO(size_arena(plan));
     *out = plan;
     return SPADE_OK;
 done:
@@ -284,27 +345,41 @@ done:
     return status;
 }
 
+spade_status spade_plan_create(spade_context *context, const spade_network *network, const spade_plan_request *request,
+                               spade_plan **out)
+{
+    char what[64];
+    void *arena;
+    spade_device *device = context->device;
+    SPADE_TRY(spade_plan_make(context, network, request, out));
+    snprintf(what, sizeof what, "the activations of %lld image%s", (long long)request->batch,
+             request->batch == 1 ? "" : "s");
+    spade_status status = device->backend->alloc(device, (*out)->arena_bytes, what, &arena);
+    if (status != SPADE_OK) {
+        spade_plan_destroy(*out);
+        *out = NULL;
+        return status;
+    }
+    (*out)->arena = arena;
+    return SPADE_OK;
+}
+
 void spade_plan_destroy(spade_plan *plan)
 {
     if (!plan) { return; }
     spade_device *device = plan->context->device;
-    const spade_backend *backend = device->backend;
     for (int s = 0; s < plan->step_count; s++) {
-        if (plan->steps[s].op) { backend->destroy(plan->steps[s].op); }
+        if (plan->steps[s].op) { device->backend->destroy(plan->steps[s].op); }
     }
-    for (int n = 0; plan->back && n < plan->network->node_count; n++) {
-        for (int k = 0; k < 2; k++) {
-            if (plan->back[n].op[k]) { backend->destroy(plan->back[n].op[k]); }
-            if (plan->back[n].reduce[k]) { backend->destroy(plan->back[n].reduce[k]); }
-            if (plan->back[n].past[k]) { backend->destroy(plan->back[n].past[k]); }
-        }
-    }
-    if (plan->arena) { backend->free(device, plan->arena, plan->arena_bytes); }
+    spade_plan_release_rules(plan);
+    if (plan->arena) { device->backend->free(device, plan->arena, plan->arena_bytes); }
+    free((void *)(uintptr_t)plan->request.taps);
+    free((void *)(uintptr_t)plan->rules.options);
+    free(plan->reached);
     free(plan->buffers);
     free(plan->steps);
-    free(plan->back);
     free(plan->value_buffer);
-    free(plan->gradient_buffer);
+    free(plan->relevance_buffer);
     free(plan);
 }
 
@@ -315,5 +390,5 @@ uint64_t spade_plan_bytes(const spade_plan *plan)
 
 int64_t spade_plan_batch(const spade_plan *plan)
 {
-    return plan->batch;
+    return spade_batch_of(plan);
 }

@@ -1,25 +1,21 @@
-/* plan_ops.c - the backend's operation for each node, forward and backward. */
+/* plan_ops.c - the backend's operation for each step and each share. */
 #include "engine/plan.h"
 
-bool spade_same_dims(const spade_shape *a, const spade_shape *b)
+spade_node_shapes spade_plan_shapes(const spade_plan *plan, const spade_node *node)
 {
-    return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
-}
-
-bool spade_same_shape(const spade_shape *a, const spade_shape *b)
-{
-    return spade_same_dims(a, b) && a->layout == b->layout;
+    return (spade_node_shapes){plan->network, node, spade_batch_of(plan)};
 }
 
 static spade_shape shape_of(const spade_plan *plan, int value)
 {
-    return spade_value_shape(&plan->network->values[value], plan->batch);
+    return spade_value_shape(&plan->network->values[value], spade_batch_of(plan));
 }
 
-static spade_status plan_op(spade_plan *plan, const spade_node *node, const spade_op_desc *desc, spade_op **out)
+spade_status spade_plan_op(spade_plan *plan, const spade_node *node, const spade_op_desc *desc, spade_op **out)
 {
     spade_device *device = plan->context->device;
     const spade_backend *backend = device->backend;
+    *out = NULL;
     if (!backend->supports(device, desc)) {
         return spade_fail(plan->context, SPADE_ERROR_UNSUPPORTED,
                           "node \"%.200s\": this %s is not supported by the %s backend", node->name,
@@ -32,63 +28,21 @@ static spade_status plan_op(spade_plan *plan, const spade_node *node, const spad
     return SPADE_OK;
 }
 
-/* What forward and backward operations of a node have in common: everything but the kind of the operation. */
-static spade_op_desc describe(const spade_plan *plan, const spade_node *node)
+/* y = the steps of a sequence, from x on. */
+static spade_op_desc describe_sequence(const spade_plan *plan, const spade_sequence *sequence, spade_shape x,
+                                       spade_shape y)
 {
-    spade_op_desc desc = {.a = shape_of(plan, node->inputs[0]), .y = shape_of(plan, node->output)};
-    if (node->input_count == 2) { desc.b = shape_of(plan, node->inputs[1]); }
-    switch (node->kind) {
-    case SPADE_NODE_CONVOLUTION:
-        desc.window = node->window;
-        desc.groups = node->groups;
-        break;
-    case SPADE_NODE_MAX_POOL:
-    case SPADE_NODE_AVERAGE_POOL:
-        desc.window = node->window;
-        desc.pool_max = node->kind == SPADE_NODE_MAX_POOL;
-        desc.count_padding = node->count_padding;
-        break;
-    case SPADE_NODE_SOFTMAX: desc.axis = node->axis; break;
-    default: break;
-    }
-    return desc;
-}
-
-/* ---- chains */
-
-static void add_step(spade_op_desc *desc, spade_pointwise_kind kind, const spade_node *node, const spade_shape *operand)
-{
-    spade_pointwise_step *step = &desc->steps[desc->step_count++];
-    *step = (spade_pointwise_step){.kind = kind, .function = node->function, .alpha = node->alpha, .beta = node->beta};
-    if (operand) { step->operand = *operand; }
-}
-
-/* One number for each channel of a value of this shape: [C, 1, ...]. */
-static spade_shape channel_shape(const spade_shape *shape)
-{
-    spade_shape channels = {.rank = shape->rank - 1, .dims = {shape->dims[1]}};
-    for (int i = 1; i < channels.rank; i++) { channels.dims[i] = 1; }
-    return channels;
-}
-
-static spade_op_desc describe_chain(const spade_plan *plan, const spade_step *step)
-{
-    const spade_network *network = plan->network;
-    spade_op_desc desc = {.kind = SPADE_OP_POINTWISE};
-    desc.a = shape_of(plan, network->nodes[step->node].inputs[0]);
-    desc.y = shape_of(plan, step->output);
-    for (int i = 0; i < step->chain_length; i++) {
-        const spade_node *node = &network->nodes[step->chain[i]];
-        int value = spade_pointwise_operand(network, step, i);
-        spade_shape operand = value >= 0 ? shape_of(plan, value) : channel_shape(&desc.y);
-        switch (node->kind) {
-        case SPADE_NODE_BATCH_NORM:
-            add_step(&desc, SPADE_POINTWISE_MULTIPLY, node, &operand);
-            add_step(&desc, SPADE_POINTWISE_ADD, node, &operand);
-            break;
-        case SPADE_NODE_ADD: add_step(&desc, SPADE_POINTWISE_ADD, node, &operand); break;
-        case SPADE_NODE_MUL: add_step(&desc, SPADE_POINTWISE_MULTIPLY, node, &operand); break;
-        default: add_step(&desc, SPADE_POINTWISE_FUNCTION, node, NULL); break;
+    spade_op_desc desc = {.kind = SPADE_OP_POINTWISE, .a = x, .y = y};
+    for (int i = 0; i < sequence->count; i++) {
+        const spade_node_step *how = &sequence->steps[i].how;
+        spade_pointwise_step *step = &desc.steps[desc.step_count++];
+        *step = (spade_pointwise_step){
+            .kind = how->kind, .function = how->function, .alpha = how->alpha, .beta = how->beta};
+        int value = spade_sequence_operand(plan->network, sequence, i);
+        if (value >= 0) {
+            step->operand = shape_of(plan, value);
+        } else if (how->source == SPADE_OPERAND_PARAMETER) {
+            step->operand = spade_channel_shape(&y);
         }
     }
     return desc;
@@ -96,125 +50,64 @@ static spade_op_desc describe_chain(const spade_plan *plan, const spade_step *st
 
 spade_status spade_plan_forward_op(spade_plan *plan, spade_step *step)
 {
-    static const spade_op_kind kinds[SPADE_NODE_KIND_COUNT] = {[SPADE_NODE_CONVOLUTION] = SPADE_OP_CONVOLUTION,
-                                                               [SPADE_NODE_LINEAR] = SPADE_OP_LINEAR,
-                                                               [SPADE_NODE_MATMUL] = SPADE_OP_MATMUL,
-                                                               [SPADE_NODE_SOFTMAX] = SPADE_OP_SOFTMAX,
-                                                               [SPADE_NODE_MAX_POOL] = SPADE_OP_POOL,
-                                                               [SPADE_NODE_AVERAGE_POOL] = SPADE_OP_POOL,
-                                                               [SPADE_NODE_CONVERT_LAYOUT] = SPADE_OP_CONVERT_LAYOUT};
     const spade_node *node = &plan->network->nodes[step->node];
-    if (node->kind == SPADE_NODE_RESHAPE) { return SPADE_OK; }
-    if (step->chain_length) {
-        spade_op_desc chain = describe_chain(plan, step);
-        return plan_op(plan, node, &chain, &step->op);
+    const spade_node_shapes shapes = spade_plan_shapes(plan, node);
+    spade_op_desc desc;
+    if (spade_node_is_alias(node)) { return SPADE_OK; }
+    if (step->fused_count) {
+        desc = describe_sequence(plan, &step->sequence, shape_of(plan, node->inputs[0]), shape_of(plan, step->output));
+    } else {
+        spade_node_class_of(node)->forward(&shapes, &desc);
+        desc.relu = step->relu;
     }
-    spade_op_desc desc = describe(plan, node);
-    desc.kind = kinds[node->kind];
-    desc.relu = step->relu;
-    return plan_op(plan, node, &desc, &step->op);
+    return spade_plan_op(plan, node, &desc, &step->op);
 }
 
 /* ---- backward */
 
-spade_shape spade_plan_full_shape(const spade_plan *plan, const spade_node *node, int input)
+spade_shape spade_plan_share_shape(const spade_plan *plan, const spade_node *node, int input)
 {
-    spade_shape own = shape_of(plan, node->inputs[input]);
-    if (node->input_count < 2) { return own; }
-    spade_shape full = shape_of(plan, node->output);
-    if (node->kind == SPADE_NODE_MATMUL) {
-        full.dims[full.rank - 2] = own.dims[own.rank - 2];
-        full.dims[full.rank - 1] = own.dims[own.rank - 1];
-    }
-    return full;
+    const spade_node_class *class = spade_node_class_of(node);
+    const spade_node_shapes shapes = spade_plan_shapes(plan, node);
+    if (class->gradient_shape) { return class->gradient_shape(&shapes, input); }
+    return class->steps ? spade_output_shape(&shapes) : spade_input_shape(&shapes, input);
 }
 
-/* y = f(x): dy * f'(x); y = a * b: dy * b, dy * a; a normalisation: dy * scale. y = a + b: dy, a chain of no steps. */
-static spade_op_desc describe_chain_back(const spade_plan *plan, const spade_node *node, int input)
+static spade_status plan_share(spade_plan *plan, const spade_node *node, int k, spade_back_input *input)
 {
-    spade_shape dy = shape_of(plan, node->output);
-    spade_op_desc desc = {.kind = SPADE_OP_POINTWISE, .a = dy, .y = dy};
-    if (node->kind == SPADE_NODE_UNARY) {
-        add_step(&desc, SPADE_POINTWISE_DERIVATIVE, node, &dy);
-    } else if (node->kind == SPADE_NODE_MUL) {
-        spade_shape other = shape_of(plan, node->inputs[1 - input]);
-        add_step(&desc, SPADE_POINTWISE_MULTIPLY, node, &other);
-    } else if (node->kind == SPADE_NODE_BATCH_NORM) {
-        spade_shape scale = channel_shape(&dy);
-        add_step(&desc, SPADE_POINTWISE_MULTIPLY, node, &scale);
+    const spade_node_shapes shapes = spade_plan_shapes(plan, node);
+    const spade_shape dy = spade_output_shape(&shapes), full = spade_plan_share_shape(plan, node, k);
+    const spade_shape own = spade_input_shape(&shapes, k);
+    spade_op_desc desc;
+    switch (input->form) {
+    case SPADE_SHARE_BY_STEPS:
+        if (input->sequence.count == 0) {
+            input->form = SPADE_SHARE_IS_DY;
+            break;
+        }
+        desc = describe_sequence(plan, &input->sequence, dy, dy);
+        input->kind = desc.kind;
+        SPADE_TRY(spade_plan_op(plan, node, &desc, &input->op));
+        break;
+    case SPADE_SHARE_BY_OP:
+        spade_node_class_of(node)->gradient(&shapes, k, &desc);
+        input->kind = desc.kind;
+        SPADE_TRY(spade_plan_op(plan, node, &desc, &input->op));
+        break;
+    case SPADE_SHARE_IS_DY:
+    case SPADE_SHARE_BY_RULE: break;
     }
-    return desc;
+    if (spade_node_is_alias(node) || spade_same_dims(&own, &full)) { return SPADE_OK; }
+    const spade_op_desc sum = {.kind = SPADE_OP_REDUCE_SUM, .a = full, .y = own};
+    return spade_plan_op(plan, node, &sum, &input->reduce);
 }
 
-/* d(a) = dy b^T, d(b) = a^T dy for y = a b. */
-static spade_op_desc describe_product_back(const spade_plan *plan, const spade_node *node, int input,
-                                           const spade_shape *full)
-{
-    spade_shape dy = shape_of(plan, node->output), other = shape_of(plan, node->inputs[1 - input]);
-    spade_op_desc desc = {.kind = SPADE_OP_MATMUL, .y = *full};
-    desc.a = input == 0 ? dy : other;
-    desc.b = input == 0 ? other : dy;
-    desc.transpose_a = input == 1;
-    desc.transpose_b = input == 0;
-    return desc;
-}
-
-static bool describe_back(const spade_plan *plan, const spade_node *node, int input, const spade_shape *full,
-                          spade_op_desc *desc)
-{
-    *desc = describe(plan, node);
-    switch (node->kind) {
-    case SPADE_NODE_CONVOLUTION: desc->kind = SPADE_OP_CONVOLUTION_BACKWARD; return true;
-    case SPADE_NODE_LINEAR: desc->kind = SPADE_OP_LINEAR_BACKWARD; return true;
-    case SPADE_NODE_SOFTMAX: desc->kind = SPADE_OP_SOFTMAX_BACKWARD; return true;
-    case SPADE_NODE_MAX_POOL:
-    case SPADE_NODE_AVERAGE_POOL: desc->kind = SPADE_OP_POOL_BACKWARD; return true;
-    case SPADE_NODE_CONVERT_LAYOUT:
-        desc->kind = SPADE_OP_CONVERT_LAYOUT;
-        desc->a = shape_of(plan, node->output);
-        desc->y = shape_of(plan, node->inputs[0]);
-        return true;
-    case SPADE_NODE_MATMUL: *desc = describe_product_back(plan, node, input, full); return true;
-    case SPADE_NODE_RESHAPE: return false; /* dy itself, as for ADD */
-    default: *desc = describe_chain_back(plan, node, input); return desc->step_count > 0;
-    }
-}
-
-/* Was the input made by a normalisation that hands it to this node alone, as it got its own? Then both nodes' gradients
- * are one chain, which leaves the normalisation's output out. */
-static spade_status plan_past(spade_plan *plan, const int *user, const spade_node *node, int input, spade_op **out)
-{
-    const spade_network *network = plan->network;
-    int producer = network->values[node->inputs[input]].producer;
-    if (producer < 0 || user[node->inputs[input]] < 0 || node->kind == SPADE_NODE_BATCH_NORM ||
-        !spade_pointwise_steps(node)) {
-        return SPADE_OK;
-    }
-    const spade_node *norm = &network->nodes[producer];
-    spade_op_desc desc = describe_chain_back(plan, node, input);
-    spade_shape from = shape_of(plan, norm->inputs[0]), scale = channel_shape(&from);
-    if (norm->kind != SPADE_NODE_BATCH_NORM || user[norm->inputs[0]] < 0 || !spade_same_shape(&from, &desc.y)) {
-        return SPADE_OK;
-    }
-    add_step(&desc, SPADE_POINTWISE_MULTIPLY, norm, &scale);
-    return plan_op(plan, node, &desc, out);
-}
-
-spade_status spade_plan_backward_ops(spade_plan *plan, const int *user, int node_index)
+spade_status spade_plan_backward_ops(spade_plan *plan, int node_index)
 {
     const spade_node *node = &plan->network->nodes[node_index];
     spade_back_step *back = &plan->back[node_index];
-    for (int i = 0; i < node->input_count; i++) {
-        if (plan->network->values[node->inputs[i]].batch_axis < 0) { continue; }
-        spade_shape own = shape_of(plan, node->inputs[i]), full = spade_plan_full_shape(plan, node, i);
-        spade_op_desc desc;
-        if (describe_back(plan, node, i, &full, &desc)) { SPADE_TRY(plan_op(plan, node, &desc, &back->op[i])); }
-        if (!spade_same_dims(&own, &full)) {
-            spade_op_desc sum = {.kind = SPADE_OP_REDUCE_SUM, .a = full, .y = own};
-            SPADE_TRY(plan_op(plan, node, &sum, &back->reduce[i]));
-            continue;
-        }
-        SPADE_TRY(plan_past(plan, user, node, i, &back->past[i]));
+    for (int k = 0; back->rule && !back->passed && k < node->input_count; k++) {
+        if (back->inputs[k].wanted) { SPADE_TRY(plan_share(plan, node, k, &back->inputs[k])); }
     }
     return SPADE_OK;
 }

@@ -15,8 +15,8 @@ static spade_hessian_desc describe(const spade_network *network, int layer, int6
                                   .linear = !l->convolution,
                                   .groups = 1};
     if (l->convolution) {
-        const spade_shape *output = &network->values[node->output].shape;
-        patches.window = node->window;
+        const spade_shape *output = &network->values[node->outputs[0]].shape;
+        patches.window = node->convolution.window;
         patches.groups = l->groups;
         patches.out_height = output->dims[2];
         patches.out_width = output->dims[3];

@@ -12,8 +12,8 @@ typedef struct pass {
     spade_context *context;
     const spade_model *model;
     spade_hessians *hessians;
-    spade_executor *executor, *last_runner; /* last_runner: NULL where the micro-batches divide the batch */
-    spade_executor *running;                /* one of them; its scratch is the working memory of the updates */
+    spade_executor *executor, *last_executor; /* last_executor: NULL where the micro-batches divide the batch */
+    spade_executor *running;                  /* one of them; its scratch is the working memory of the updates */
     bool *wanted;
     int *slot;    /* layer -> accumulator, -1 */
     double scale; /* 2 / n */
@@ -174,7 +174,7 @@ static spade_status create_hessians(spade_context *context, const spade_model *m
     spade_hessians *h = *out = calloc(1, sizeof *h);
     if (!h) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: Hessians"); }
     h->item = (spade_cache_entry){
-        .kind = &hessians_kind, .network = &model->network, .context = context, .destroy = destroy_item};
+        .kind = &hessians_kind, .network = &model->network, .context = context, .destroy = destroy_item, .users = 1};
     h->precision = list->precision;
     h->accumulators = calloc((size_t)list->count + 1, sizeof *h->accumulators);
     if (!h->accumulators) {
@@ -212,7 +212,7 @@ static spade_status clear_hessians(spade_device *device, spade_hessians *h)
 static void close_pass(pass *p)
 {
     spade_executor_release(p->executor);
-    spade_executor_release(p->last_runner);
+    spade_executor_release(p->last_executor);
     free(p->wanted);
     free(p->slot);
 }
@@ -243,8 +243,11 @@ static spade_status open_pass(pass *p, const int64_t dims[4], const layer_list *
     size_t workspace = 0;
     SPADE_TRY(open_lists(p, list->layers, list->count));
     SPADE_TRY(open_hessians(context, p->model, list, &p->hessians));
-    SPADE_TRY(spade_executor_acquire(context, network, full, SPADE_PLAN_TAPS, NULL, &p->executor));
-    if (rest) { SPADE_TRY(spade_executor_acquire(context, network, rest, SPADE_PLAN_TAPS, NULL, &p->last_runner)); }
+    spade_plan_request request = spade_forward_request(full);
+    request.layer_inputs = true;
+    SPADE_TRY(spade_executor_acquire(context, network, &request, NULL, &p->executor));
+    request.batch = rest;
+    if (rest) { SPADE_TRY(spade_executor_acquire(context, network, &request, NULL, &p->last_executor)); }
     for (int i = 0; i < list->count; i++) {
         if (p->hessians->accumulators[i].source != i) { continue; }
         p->wanted[list->layers[i]] = true;
@@ -319,7 +322,7 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
     double start = spade_stage_clock(p->context), augment = 0;
     SPADE_TRY(clear_hessians(device, p->hessians));
     for (int64_t first = 0; first < n;) {
-        p->running = n - first < spade_plan_batch(p->executor->plan) ? p->last_runner : p->executor;
+        p->running = n - first < spade_plan_batch(p->executor->plan) ? p->last_executor : p->executor;
         int64_t count = spade_plan_batch(p->running->plan);
         double before = spade_stage_clock(p->context);
         spade_shape shape;

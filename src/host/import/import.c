@@ -1,11 +1,12 @@
 /*
- * import.c - from an ONNX file to the graph: names, order, the graph's input and output; the operators are in lower_*.c.
+ * import.c - from an ONNX file to the graph: names, order, the graph's input and output; operators/ and patterns/ make nodes.
  *
  * Only nodes that the output depends on are lowered; the others are checked for names and cycles only.
  */
 #include <stdarg.h>
 
-#include "import/import.h"
+#include "import/operators/operators.h"
+#include "import/patterns/patterns.h"
 
 const char *spade_onnx_label(const onnx_node *node)
 {
@@ -119,24 +120,37 @@ spade_status spade_copy_floats(spade_import *import, const onnx_node *node, cons
     return SPADE_OK;
 }
 
-spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int input, int64_t n, float **out)
+spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int input, int64_t n, spade_parameter *out)
 {
     const onnx_tensor *tensor = NULL;
-    *out = NULL;
     SPADE_TRY(spade_constant_get(import, node, input, &tensor));
     if (tensor->count != n) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "\"%.100s\" has %lld elements instead of %lld",
                                  tensor->name, (long long)tensor->count, (long long)n);
     }
-    return spade_copy_floats(import, node, tensor, out);
+    float *copy;
+    SPADE_TRY(spade_copy_floats(import, node, tensor, &copy));
+    *out = (spade_parameter){copy, n};
+    return SPADE_OK;
 }
 
 /* ---- results */
 
-spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node *node, const spade_shape *shape)
+/* The axis along which the node's result grows with the batch: that of its first input that does. */
+static int batch_axis(const spade_network *network, const int *inputs, int input_count)
+{
+    for (int i = 0; i < input_count; i++) {
+        if (network->values[inputs[i]].batch_axis >= 0) { return network->values[inputs[i]].batch_axis; }
+    }
+    return -1;
+}
+
+spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node *node, const int *inputs,
+                        int input_count, const spade_shape *shape)
 {
     spade_network *network = import->network;
-    spade_value value = {.shape = *shape, .batch_axis = 0, .producer = network->node_count};
+    spade_value value = {
+        .shape = *shape, .batch_axis = batch_axis(network, inputs, input_count), .producer = network->node_count};
     spade_status status = SPADE_OK;
     if (from->output_count < 1 || !from->outputs[0][0]) {
         SPADE_GOTO(spade_import_fail(import, from, SPADE_ERROR_INPUT, "has no output"));
@@ -146,16 +160,17 @@ spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node 
     node->name = strdup(spade_onnx_label(from));
     value.name = strdup(from->outputs[0]);
     if (!node->name || !value.name) { goto done; }
-    node->output = spade_network_add_value(network, &value);
-    if (node->output < 0) { goto done; }
+    int output = spade_network_add_value(network, &value);
+    if (output < 0) { goto done; }
     value.name = NULL;
+    if (!spade_node_connect(node, inputs, input_count, &output, 1)) { goto done; }
     int index = spade_network_add_node(network, node);
     if (index < 0) { goto done; }
     if (node->layer >= 0) { network->layers[node->layer].node = index; }
-    return spade_bind(import, from->outputs[0], (spade_operand){.value = node->output});
+    return spade_bind(import, from->outputs[0], (spade_operand){.value = output});
 done:
     free(value.name);
-    spade_node_release(network, node, shape->dims[1]);
+    spade_node_release(import->context, node);
     return status == SPADE_ERROR_MEMORY ? spade_import_memory(import) : status;
 }
 
@@ -391,22 +406,52 @@ static spade_status take_output(spade_import *import, const onnx_value *output)
     return SPADE_OK;
 }
 
-/* ---- import */
+/* ---- lowering */
 
-static spade_status lower_nodes(spade_import *import, const int *order, const bool *live)
+static const spade_onnx_operator *const families[] = {
+    spade_convolution_operators, spade_linear_operators, spade_norm_operators,    spade_pointwise_operators,
+    spade_pool_operators,        spade_shape_operators,  spade_softmax_operators,
+};
+
+/* NULL: not supported. */
+static const spade_onnx_operator *find_operator(const onnx_node *node)
 {
-    const onnx_model *onnx = import->onnx;
-    for (int i = 0; i < onnx->node_count; i++) {
-        const onnx_node *node = &onnx->nodes[order[i]];
-        if (!live[order[i]]) { continue; }
-        spade_import_fn lower = spade_find_operator(node);
-        if (!lower) {
-            const char *domain = node->domain ? node->domain : "";
-            return spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
-                              "%.200s: operator %.100s%s%.100s of node \"%.200s\" is not supported", onnx->path, domain,
-                              domain[0] ? "." : "", node->op_type, spade_onnx_label(node));
+    const char *domain = node->domain ? node->domain : "";
+    if (domain[0] && strcmp(domain, "ai.onnx") != 0) { return NULL; }
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        for (const spade_onnx_operator *o = families[f]; o->op_type; o++) {
+            if (strcmp(node->op_type, o->op_type) == 0) { return o; }
         }
-        SPADE_TRY(lower(import, order[i]));
+    }
+    return NULL;
+}
+
+bool spade_operator_is_supported(const onnx_node *node)
+{
+    return find_operator(node) != NULL;
+}
+
+static spade_status lower_node(spade_import *import, int index)
+{
+    const onnx_node *node = &import->onnx->nodes[index];
+    const spade_onnx_operator *operator= find_operator(node);
+    if (!operator) {
+        const char *domain = node->domain ? node->domain : "";
+        return spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
+                          "%.200s: operator %.100s%s%.100s of node \"%.200s\" is not supported", import->onnx->path,
+                          domain, domain[0] ? "." : "", node->op_type, spade_onnx_label(node));
+    }
+    return operator->lower(import, index);
+}
+
+static spade_status lower_nodes(spade_import *import, const int *order, const bool *live,
+                                const spade_pattern_matches *matches)
+{
+    for (int i = 0; i < import->onnx->node_count; i++) {
+        int node = order[i], match = matches->at[node];
+        if (!live[node] || matches->taken[node]) { continue; }
+        SPADE_TRY(match >= 0 ? matches->items[match].pattern->emit(import, &matches->items[match])
+                             : lower_node(import, node));
     }
     return SPADE_OK;
 }
@@ -417,6 +462,7 @@ static spade_status lower_graph(spade_import *import)
     size_t n = (size_t)onnx->node_count + 1;
     int *order = calloc(n, sizeof *order), *stack = calloc(n, sizeof *stack);
     bool *live = calloc(n, sizeof *live);
+    spade_pattern_matches matches = {0};
     spade_status status = SPADE_OK;
     if (!order || !stack || !live) {
         status = spade_import_memory(import);
@@ -436,7 +482,8 @@ static spade_status lower_graph(spade_import *import)
     SPADE_GOTO(sort_nodes(import, order));
     int producer = spade_name_map_get(&import->producers, onnx->outputs[0].name);
     if (producer >= 0) { mark_live(import, producer, live, stack); }
-    SPADE_GOTO(lower_nodes(import, order, live));
+    SPADE_GOTO(spade_patterns_find(import, order, live, &matches));
+    SPADE_GOTO(lower_nodes(import, order, live, &matches));
     SPADE_GOTO(take_output(import, &onnx->outputs[0]));
     bool first = true; /* the first convolution sees the picture itself and stays dense */
     for (int i = 0; i < import->network->layer_count; i++) {
@@ -445,6 +492,7 @@ static spade_status lower_graph(spade_import *import)
         first = first && !layer->convolution;
     }
 done:
+    spade_patterns_clear(&matches);
     free(order);
     free(stack);
     free(live);

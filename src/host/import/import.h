@@ -1,6 +1,12 @@
 /*
- * import.h - inside of the import from ONNX operators to node kinds: shared by lower.c and the lower_*.c with one
- * function per operator.
+ * import.h - from an ONNX file to the network. Nothing behind it knows ONNX, but what writes files again (trace/).
+ *
+ *   import.c      names, order, input and output: what the network's output depends on, in topological order
+ *   patterns/     subgraphs that are one node (GELU, ...)
+ *   operators/    ONNX operators to nodes, one file a family
+ *   shape.c       shapes of results, windows of convolutions and poolings
+ *   layer.c, layer_names.c   weights and what they are called
+ *   layout.c      which values are kept channels-last
  */
 #ifndef SPADE_ENGINE_LOWER_H
 #define SPADE_ENGINE_LOWER_H
@@ -18,7 +24,7 @@
 
 /* What an ONNX name stands for: an activation, or a constant tensor of the file. */
 typedef struct spade_operand {
-    int value;                 /* in the graph's values, or -1 */
+    int value;                 /* in the network's values, or -1 */
     const onnx_tensor *tensor; /* where value is -1 */
 } spade_operand;
 
@@ -42,9 +48,7 @@ typedef struct spade_import {
     int made_count;
 } spade_import;
 
-typedef spade_status (*spade_import_fn)(spade_import *import, int onnx_node);
-/* NULL: not supported. */
-spade_import_fn spade_find_operator(const onnx_node *node);
+bool spade_operator_is_supported(const onnx_node *node);
 
 /* The node's name, or where it has none its first output's: what messages call it. */
 const char *spade_onnx_label(const onnx_node *node);
@@ -65,16 +69,23 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
 spade_status spade_constant_get(spade_import *import, const onnx_node *node, int input, const onnx_tensor **out);
 /* A constant has to be float32. */
 spade_status spade_require_float(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
-/* Copy a float32 constant into memory of the graph. */
+/* Copy a float32 constant into memory of the network. */
 spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out);
 /* A float32 constant with exactly n elements. */
-spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int input, int64_t n, float **out);
+spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int input, int64_t n, spade_parameter *out);
 
-/* ---- results. Everything handed over in *node (bias, scale, shift) belongs to the graph afterwards, also on failure.
- */
+/* ---- results */
 spade_status spade_bind(spade_import *import, const char *name, spade_operand operand);
-/* Append the node with a new value of this shape as its output, bound to the ONNX node's first output. */
-spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node *node, const spade_shape *shape);
+/*
+ * Append the node, which reads these values, with a new value of this shape (of one image) as its output, bound to the ONNX
+ * node's first output. What *node owns (parameters) is the network's afterwards, also on failure.
+ */
+spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node *node, const int *inputs,
+                        int input_count, const spade_shape *shape);
+
+/* ---- layer.c: the weight matrix of a convolution or linear layer into the network; *out: its number. */
+spade_status spade_import_layer(spade_import *import, int onnx_node_index, const onnx_tensor *tensor, spade_layer layer,
+                                int *out);
 
 /* ---- shape.c */
 /* Refuses dimensions below 1, overflow and absurd sizes. `what` for the message. */
@@ -86,7 +97,7 @@ spade_status spade_window_read(spade_import *import, const onnx_node *node, cons
 /* NumPy broadcasting of shapes of equal rank; false where they do not fit. */
 bool spade_broadcast(const spade_shape *a, const spade_shape *b, spade_shape *out);
 
-/* ---- names.c */
+/* ---- layer_names.c */
 /* Name of a layer (malloc'ed): spec: by its weight, or by its node's path where an exporter renamed the weight. NULL:
  * out of memory. */
 char *spade_layer_name(const spade_network *network, const onnx_node *node, const char *weight, int64_t rows,
@@ -94,27 +105,5 @@ char *spade_layer_name(const spade_network *network, const onnx_node *node, cons
 
 /* ---- layout.c */
 spade_status spade_network_layout(spade_context *context, spade_network *network);
-
-/* ---- the operators */
-spade_status spade_import_conv(spade_import *import, int onnx_node);
-spade_status spade_import_batch_norm(spade_import *import, int onnx_node);
-spade_status spade_import_gemm(spade_import *import, int onnx_node);
-spade_status spade_import_matmul(spade_import *import, int onnx_node);
-spade_status spade_import_max_pool(spade_import *import, int onnx_node);
-spade_status spade_import_average_pool(spade_import *import, int onnx_node);
-spade_status spade_import_global_average_pool(spade_import *import, int onnx_node);
-spade_status spade_import_relu(spade_import *import, int onnx_node);
-spade_status spade_import_clip(spade_import *import, int onnx_node);
-spade_status spade_import_sigmoid(spade_import *import, int onnx_node);
-spade_status spade_import_hard_sigmoid(spade_import *import, int onnx_node);
-spade_status spade_import_hard_swish(spade_import *import, int onnx_node);
-spade_status spade_import_softmax(spade_import *import, int onnx_node);
-spade_status spade_import_add(spade_import *import, int onnx_node);
-spade_status spade_import_mul(spade_import *import, int onnx_node);
-spade_status spade_import_flatten(spade_import *import, int onnx_node);
-spade_status spade_import_reshape(spade_import *import, int onnx_node);
-spade_status spade_import_identity(spade_import *import, int onnx_node);
-spade_status spade_import_dropout(spade_import *import, int onnx_node);
-spade_status spade_import_constant(spade_import *import, int onnx_node);
 
 #endif

@@ -6,6 +6,7 @@
  * the same bytes (one channel, or one pixel) the conversion is a RESHAPE, which the plan turns into an alias.
  */
 #include "import/import.h"
+#include "network/node_class.h"
 
 typedef struct layout_pass {
     spade_network *network;
@@ -54,47 +55,41 @@ static spade_status convert(layout_pass *pass, const char *node_name, int value,
         return SPADE_OK;
     }
     spade_value to = *from;
-    spade_node node = {.kind = same_bytes(&from->shape) ? SPADE_NODE_RESHAPE : SPADE_NODE_CONVERT_LAYOUT,
-                       .inputs = {value},
-                       .input_count = 1,
-                       .layer = -1};
+    spade_node node = {.kind = same_bytes(&from->shape) ? SPADE_NODE_RESHAPE : SPADE_NODE_CONVERT_LAYOUT, .layer = -1};
     to.shape.layout = layout;
     to.producer = network->node_count;
     to.name = strdup(from->name);
     node.name = strdup(node_name);
-    node.output = to.name && node.name ? spade_network_add_value(network, &to) : -1;
-    if (node.output < 0) {
+    int output = to.name && node.name ? spade_network_add_value(network, &to) : -1;
+    if (output < 0) {
         free(to.name);
         free(node.name);
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while laying out the graph");
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while laying out the network");
     }
-    if (spade_network_add_node(network, &node) < 0) {
-        free(node.name);
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while laying out the graph");
+    if (!spade_node_connect(&node, &value, 1, &output, 1) || spade_network_add_node(network, &node) < 0) {
+        spade_node_release(context, &node);
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while laying out the network");
     }
-    pass->converted[value] = *out = node.output;
+    pass->converted[value] = *out = output;
     return SPADE_OK;
 }
 
 /* The layout in which a node reads its inputs and writes its output. */
 static spade_layout wanted_layout(const spade_network *network, const spade_node *node)
 {
-    switch (node->kind) {
-    case SPADE_NODE_CONVOLUTION:
-    case SPADE_NODE_MAX_POOL:
-    case SPADE_NODE_AVERAGE_POOL: return SPADE_CHANNELS_LAST;
-    case SPADE_NODE_BATCH_NORM:
-        return network->values[node->output].shape.rank == 4 ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR;
-    case SPADE_NODE_UNARY:
-    case SPADE_NODE_ADD:
-    case SPADE_NODE_MUL:
+    switch (spade_node_class_of(node)->layout) {
+    case SPADE_LAYOUT_CHANNELS_LAST: return SPADE_CHANNELS_LAST;
+    case SPADE_LAYOUT_IMAGES_LAST:
+        return network->values[node->outputs[0]].shape.rank == 4 ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR;
+    case SPADE_LAYOUT_FOLLOWS_INPUTS:
         for (int i = 0; i < node->input_count; i++) {
             const spade_value *input = &network->values[node->inputs[i]];
             if (!input->constant && input->shape.layout == SPADE_CHANNELS_LAST) { return SPADE_CHANNELS_LAST; }
         }
         return SPADE_ROW_MAJOR;
-    default: return SPADE_ROW_MAJOR;
+    case SPADE_LAYOUT_ROW_MAJOR: break;
     }
+    return SPADE_ROW_MAJOR;
 }
 
 static spade_status place_node(layout_pass *pass, spade_node *node)
@@ -107,11 +102,11 @@ static spade_status place_node(layout_pass *pass, spade_node *node)
         if (shape->rank != 4 || alias) { continue; }
         SPADE_TRY(convert(pass, node->name, node->inputs[i], layout, &node->inputs[i]));
     }
-    network->values[node->output].shape.layout = layout;
-    network->values[node->output].producer = network->node_count;
+    network->values[node->outputs[0]].shape.layout = layout;
+    network->values[node->outputs[0]].producer = network->node_count;
     if (node->layer >= 0) { network->layers[node->layer].node = network->node_count; }
     if (spade_network_add_node(network, node) < 0) {
-        return spade_fail(network->context, SPADE_ERROR_MEMORY, "out of memory while laying out the graph");
+        return spade_fail(network->context, SPADE_ERROR_MEMORY, "out of memory while laying out the network");
     }
     return SPADE_OK;
 }
@@ -122,7 +117,9 @@ spade_status spade_network_layout(spade_context *context, spade_network *network
     spade_status status = SPADE_OK;
     int next = 0;
     pass.converted = malloc((size_t)pass.value_count * sizeof *pass.converted);
-    if (!pass.converted) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while laying out the graph"); }
+    if (!pass.converted) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while laying out the network");
+    }
     memset(pass.converted, -1, (size_t)pass.value_count * sizeof *pass.converted);
     network->nodes = NULL;
     network->node_count = 0;
@@ -131,8 +128,7 @@ done:
     /* After a failure the graph still owns every node. */
     for (; next < pass.old_count; next++) {
         spade_node *node = &pass.old[next];
-        int64_t channels = network->values[node->output].shape.dims[1];
-        if (spade_network_add_node(network, node) < 0) { spade_node_release(network, node, channels); }
+        if (spade_network_add_node(network, node) < 0) { spade_node_release(network->context, node); }
     }
     free(pass.old);
     free(pass.converted);

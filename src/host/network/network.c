@@ -1,25 +1,34 @@
-/* network.c - the graph's arrays and what they own. */
+/* network.c - the network's arrays and what they own; the class of each kind of node. */
 #include "network/network.h"
 
-static const char *const kind_names[SPADE_NODE_KIND_COUNT] = {
-    [SPADE_NODE_CONVOLUTION] = "convolution",
-    [SPADE_NODE_LINEAR] = "linear layer",
-    [SPADE_NODE_MATMUL] = "matrix product",
-    [SPADE_NODE_BATCH_NORM] = "batch normalisation",
-    [SPADE_NODE_UNARY] = "elementwise function",
-    [SPADE_NODE_SOFTMAX] = "softmax",
-    [SPADE_NODE_MAX_POOL] = "max pooling",
-    [SPADE_NODE_AVERAGE_POOL] = "average pooling",
-    [SPADE_NODE_ADD] = "addition",
-    [SPADE_NODE_MUL] = "multiplication",
-    [SPADE_NODE_RESHAPE] = "reshape",
-    [SPADE_NODE_CONVERT_LAYOUT] = "layout conversion",
+#include "network/node_class.h"
+
+static const spade_node_class *const classes[SPADE_NODE_KIND_COUNT] = {
+    [SPADE_NODE_CONVOLUTION] = &spade_class_convolution,
+    [SPADE_NODE_LINEAR] = &spade_class_linear,
+    [SPADE_NODE_MATMUL] = &spade_class_matmul,
+    [SPADE_NODE_BATCH_NORM] = &spade_class_batch_norm,
+    [SPADE_NODE_FUNCTION] = &spade_class_function,
+    [SPADE_NODE_SOFTMAX] = &spade_class_softmax,
+    [SPADE_NODE_MAX_POOL] = &spade_class_max_pool,
+    [SPADE_NODE_AVERAGE_POOL] = &spade_class_average_pool,
+    [SPADE_NODE_ADD] = &spade_class_add,
+    [SPADE_NODE_MUL] = &spade_class_mul,
+    [SPADE_NODE_RESHAPE] = &spade_class_reshape,
+    [SPADE_NODE_CONVERT_LAYOUT] = &spade_class_convert_layout,
 };
+
+const spade_node_class *spade_node_class_of(const spade_node *node)
+{
+    return classes[node->kind];
+}
 
 const char *spade_node_kind_name(spade_node_kind kind)
 {
-    return (unsigned)kind < SPADE_NODE_KIND_COUNT ? kind_names[kind] : "unknown node";
+    return (unsigned)kind < SPADE_NODE_KIND_COUNT ? classes[kind]->name : "unknown node";
 }
+
+/* ---- shapes */
 
 spade_shape spade_value_shape(const spade_value *value, int64_t n)
 {
@@ -27,6 +36,35 @@ spade_shape spade_value_shape(const spade_value *value, int64_t n)
     if (value->batch_axis >= 0) { shape.dims[value->batch_axis] *= n; }
     return shape;
 }
+
+bool spade_same_dims(const spade_shape *a, const spade_shape *b)
+{
+    return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
+}
+
+bool spade_same_shape(const spade_shape *a, const spade_shape *b)
+{
+    return spade_same_dims(a, b) && a->layout == b->layout;
+}
+
+spade_shape spade_input_shape(const spade_node_shapes *shapes, int input)
+{
+    return spade_value_shape(&shapes->network->values[shapes->node->inputs[input]], shapes->batch);
+}
+
+spade_shape spade_output_shape(const spade_node_shapes *shapes)
+{
+    return spade_value_shape(&shapes->network->values[shapes->node->outputs[0]], shapes->batch);
+}
+
+spade_shape spade_channel_shape(const spade_shape *shape)
+{
+    spade_shape channels = {.rank = shape->rank - 1, .dims = {shape->dims[1]}};
+    for (int i = 1; i < channels.rank; i++) { channels.dims[i] = 1; }
+    return channels;
+}
+
+/* ---- growing */
 
 /* Arrays double when their count is a power of two, so that no capacity has to be kept. NULL: out of memory, the old
  * array stays. */
@@ -71,22 +109,39 @@ int spade_network_add_layer(spade_network *network, const spade_layer *layer)
     return network->layer_count++;
 }
 
-void spade_node_release(spade_network *network, spade_node *node, int64_t channels)
+static int *copy_numbers(const int *numbers, int count)
 {
-    size_t rows = node->layer >= 0 ? (size_t)network->layers[node->layer].rows : 0;
-    spade_free_bytes(network->context, node->bias, rows * sizeof(float));
-    spade_free_bytes(network->context, node->scale, (size_t)channels * sizeof(float));
-    spade_free_bytes(network->context, node->shift, (size_t)channels * sizeof(float));
+    int *copy = malloc(((size_t)count + 1) * sizeof *copy);
+    if (copy && count) { memcpy(copy, numbers, (size_t)count * sizeof *copy); }
+    return copy;
+}
+
+bool spade_node_connect(spade_node *node, const int *inputs, int input_count, const int *outputs, int output_count)
+{
+    node->inputs = copy_numbers(inputs, input_count);
+    node->outputs = copy_numbers(outputs, output_count);
+    node->input_count = input_count;
+    node->output_count = output_count;
+    return node->inputs && node->outputs;
+}
+
+/* ---- releasing */
+
+void spade_node_release(spade_context *context, spade_node *node)
+{
+    for (int p = 0; p < SPADE_PARAMETER_COUNT; p++) {
+        spade_free_bytes(context, node->parameters[p].data, (size_t)node->parameters[p].count * sizeof(float));
+    }
     free(node->name);
+    free(node->inputs);
+    free(node->outputs);
+    *node = (spade_node){.layer = -1};
 }
 
 void spade_network_clear(spade_network *network)
 {
     if (!network) { return; }
-    for (int i = 0; i < network->node_count; i++) {
-        spade_node *node = &network->nodes[i];
-        spade_node_release(network, node, network->values[node->output].shape.dims[1]);
-    }
+    for (int i = 0; i < network->node_count; i++) { spade_node_release(network->context, &network->nodes[i]); }
     for (int i = 0; i < network->value_count; i++) {
         spade_value *value = &network->values[i];
         if (value->constant) {

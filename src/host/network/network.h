@@ -20,7 +20,7 @@ typedef enum spade_node_kind {
     SPADE_NODE_LINEAR,      /* layer: Gemm or MatMul with a constant weight */
     SPADE_NODE_MATMUL,      /* of two activations */
     SPADE_NODE_BATCH_NORM,  /* y = x * scale[c] + shift[c] */
-    SPADE_NODE_UNARY,       /* relu, clip, sigmoid, ... */
+    SPADE_NODE_FUNCTION,    /* y = f(x), element by element: relu, clip, sigmoid, ... */
     SPADE_NODE_SOFTMAX,
     SPADE_NODE_MAX_POOL,
     SPADE_NODE_AVERAGE_POOL, /* global: the window is the image */
@@ -31,30 +31,48 @@ typedef enum spade_node_kind {
     SPADE_NODE_KIND_COUNT
 } spade_node_kind;
 
-const char *spade_node_kind_name(spade_node_kind kind);
-
 typedef struct spade_value {
     char *name;
     spade_shape shape; /* of one image */
     int batch_axis;    /* dims[batch_axis] is multiplied by the batch; -1: a constant */
-    int producer;      /* node, -1: the graph's input or a constant */
+    int producer;      /* node, -1: the network's input or a constant */
     float *constant;   /* owned data of a constant operand, or NULL */
 } spade_value;
 
+/* Constant vectors of a node, beside a layer's weights: what a product or a normalisation is scaled by, then shifted by. */
+enum { SPADE_SCALE, SPADE_SHIFT, SPADE_PARAMETER_COUNT };
+typedef struct spade_parameter {
+    float *data; /* [count], charged to the network's context; NULL: the node has none */
+    int64_t count;
+} spade_parameter;
+
 typedef struct spade_node {
     spade_node_kind kind;
-    char *name; /* of the ONNX node it came from */
-    int inputs[2], input_count;
-    int output;
-    int layer;           /* CONVOLUTION, LINEAR: index into layers; else -1 */
-    spade_window window; /* CONVOLUTION, *_POOL */
-    int64_t groups;
-    bool count_padding;      /* AVERAGE_POOL */
-    spade_function function; /* UNARY */
-    float alpha, beta;       /* UNARY; LINEAR: alpha is Gemm's factor of the product (not in the layer's weights) */
-    int axis;                /* SOFTMAX */
-    float *bias;             /* CONVOLUTION, LINEAR: [rows] or NULL; owned */
-    float *scale, *shift;    /* BATCH_NORM: [C]; owned */
+    char *name;  /* of the ONNX node it came from */
+    int *inputs; /* [input_count] values; owned */
+    int input_count;
+    int *outputs; /* [output_count] values; owned */
+    int output_count;
+    int layer; /* CONVOLUTION, LINEAR: index into layers; else -1 */
+    /* Layers: Gemm's alpha for each row (not in the layer's weights; none: 1), bias. BATCH_NORM: scale, shift. */
+    spade_parameter parameters[SPADE_PARAMETER_COUNT];
+    union { /* by kind */
+        struct {
+            spade_window window;
+            int64_t groups;
+        } convolution;
+        struct {
+            spade_window window;
+            bool count_padding; /* AVERAGE_POOL */
+        } pool;
+        struct {
+            spade_function function;
+            float alpha, beta;
+        } pointwise; /* FUNCTION */
+        struct {
+            int axis;
+        } softmax;
+    };
 } spade_node;
 
 typedef struct spade_layer {
@@ -75,22 +93,27 @@ typedef struct spade_network {
     int value_count;
     spade_node *nodes; /* topological order */
     int node_count;
-    spade_layer *layers; /* graph order */
+    spade_layer *layers; /* in the order of their nodes */
     int layer_count;
-    int input, output;         /* values: [1, C, H, W] row-major and [1, classes] */
-    struct spade_cache *cache; /* what stays on the device; engine/cache.h */
+    int input, output; /* values: [1, C, H, W] row-major and [1, classes] */
 } spade_network;
 
+const char *spade_node_kind_name(spade_node_kind kind);
 void spade_network_clear(spade_network *network);
 int64_t spade_count_zeros(const float *weights, int64_t n);
 /* The shape of a value for a batch of n images. */
 spade_shape spade_value_shape(const spade_value *value, int64_t n);
+bool spade_same_dims(const spade_shape *a, const spade_shape *b);
+bool spade_same_shape(const spade_shape *a, const spade_shape *b); /* dims and layout */
 
 /* ---- while the network is imported: its arrays grow. Index of the new entry, -1: out of memory. */
 int spade_network_add_value(spade_network *network, const spade_value *value);
+/* What the node owns is the network's afterwards. */
 int spade_network_add_node(spade_network *network, const spade_node *node);
 int spade_network_add_layer(spade_network *network, const spade_layer *layer);
-/* Free what a node owns; channels: length of scale and shift. */
-void spade_node_release(spade_network *network, spade_node *node, int64_t channels);
+/* The node's own copy of these value numbers; false: out of memory. */
+bool spade_node_connect(spade_node *node, const int *inputs, int input_count, const int *outputs, int output_count);
+/* Free what a node owns. */
+void spade_node_release(spade_context *context, spade_node *node);
 
 #endif

@@ -1,6 +1,6 @@
 /* layer_tasks.c - the problems of a pass: which layers are solved how, for whom; results to the traces and checkpoints. */
 #include "solve/schedule.h"
-#include "engine/cache.h"
+#include "engine/device_parameters.h"
 #include "trace/search.h"
 
 /* A layer of a part with one way to solve it. */

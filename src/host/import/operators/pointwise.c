@@ -1,43 +1,50 @@
-/* pointwise.c - functions of one value, Softmax, Add and Mul with NumPy broadcasting. */
+/* pointwise.c - functions of one value; Add and Mul with NumPy's broadcasting. */
 #include <float.h>
 #include <math.h>
 
-#include "import/import.h"
+#include "import/operators/operators.h"
 
 /* ---- y = f(x) */
 
-static spade_status emit_unary(spade_import *import, const onnx_node *node, spade_function function, float alpha,
-                               float beta)
+static spade_status emit_function(spade_import *import, const onnx_node *node, spade_function function, float alpha,
+                                  float beta)
 {
-    spade_node result = {
-        .kind = SPADE_NODE_UNARY, .input_count = 1, .layer = -1, .function = function, .alpha = alpha, .beta = beta};
-    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
-    spade_shape shape = import->network->values[result.inputs[0]].shape;
-    return spade_emit(import, node, &result, &shape);
+    spade_node result = {.kind = SPADE_NODE_FUNCTION, .layer = -1, .pointwise = {function, alpha, beta}};
+    int input;
+    SPADE_TRY(spade_activation_get(import, node, 0, &input));
+    return spade_emit(import, node, &result, &input, 1, &import->network->values[input].shape);
 }
 
-spade_status spade_import_relu(spade_import *import, int onnx_node_index)
+/* Functions whose operator says all: attributes that the function takes as alpha and beta, and what they are if not given. */
+static const struct {
+    const char *op_type;
+    spade_function function;
+    const char *alpha, *beta;
+    float standard_alpha, standard_beta;
+} functions[] = {
+    {"HardSigmoid", SPADE_HARD_SIGMOID, "alpha", "beta", 0.2f, 0.5f},
+    {"HardSwish", SPADE_HARD_SWISH, NULL, NULL, 0, 0},
+    {"Relu", SPADE_RELU, NULL, NULL, 0, 0},
+    {"Sigmoid", SPADE_SIGMOID, NULL, NULL, 0, 0},
+};
+
+static spade_status read_number(spade_import *import, const onnx_node *node, const char *attribute, float standard,
+                                float *out)
 {
-    return emit_unary(import, &import->onnx->nodes[onnx_node_index], SPADE_RELU, 0, 0);
+    *out = standard;
+    if (!attribute) { return SPADE_OK; }
+    return spade_import_attribute(import, onnx_get_float(import->context, node, attribute, standard, out));
 }
 
-spade_status spade_import_sigmoid(spade_import *import, int onnx_node_index)
-{
-    return emit_unary(import, &import->onnx->nodes[onnx_node_index], SPADE_SIGMOID, 0, 0);
-}
-
-spade_status spade_import_hard_swish(spade_import *import, int onnx_node_index)
-{
-    return emit_unary(import, &import->onnx->nodes[onnx_node_index], SPADE_HARD_SWISH, 0, 0);
-}
-
-spade_status spade_import_hard_sigmoid(spade_import *import, int onnx_node_index)
+static spade_status lower_function(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    size_t i = 0;
     float alpha, beta;
-    SPADE_TRY(spade_import_attribute(import, onnx_get_float(import->context, node, "alpha", 0.2f, &alpha)));
-    SPADE_TRY(spade_import_attribute(import, onnx_get_float(import->context, node, "beta", 0.5f, &beta)));
-    return emit_unary(import, node, SPADE_HARD_SIGMOID, alpha, beta);
+    while (strcmp(functions[i].op_type, node->op_type) != 0) { i++; } /* the operators' table names these only */
+    SPADE_TRY(read_number(import, node, functions[i].alpha, functions[i].standard_alpha, &alpha));
+    SPADE_TRY(read_number(import, node, functions[i].beta, functions[i].standard_beta, &beta));
+    return emit_function(import, node, functions[i].function, alpha, beta);
 }
 
 /* A bound of Clip: an attribute before opset 11, an optional scalar input since. */
@@ -60,42 +67,13 @@ static spade_status read_bound(spade_import *import, const onnx_node *node, cons
                        : SPADE_OK;
 }
 
-spade_status spade_import_clip(spade_import *import, int onnx_node_index)
+static spade_status lower_clip(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     float low, high;
     SPADE_TRY(read_bound(import, node, "min", 1, -FLT_MAX, &low));
     SPADE_TRY(read_bound(import, node, "max", 2, FLT_MAX, &high));
-    return emit_unary(import, node, SPADE_CLIP, low, high);
-}
-
-/* ---- softmax */
-
-spade_status spade_import_softmax(spade_import *import, int onnx_node_index)
-{
-    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = SPADE_NODE_SOFTMAX, .input_count = 1, .layer = -1};
-    bool flattens = import->onnx->opset < 13; /* then all axes from `axis` on are one */
-    int64_t axis;
-    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
-    spade_shape x = import->network->values[result.inputs[0]].shape;
-    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", flattens ? 1 : -1, &axis)));
-    axis += axis < 0 ? x.rank : 0;
-    if (axis < 0 || axis >= x.rank) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its axis is out of range");
-    }
-    if (axis == 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "a softmax over the batch is not supported");
-    }
-    for (int i = (int)axis + 1; flattens && i < x.rank; i++) {
-        if (x.dims[i] != 1) {
-            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                     "a softmax over several axes (opset %lld) is not supported",
-                                     (long long)import->onnx->opset);
-        }
-    }
-    result.axis = (int)axis;
-    return spade_emit(import, node, &result, &x);
+    return emit_function(import, node, SPADE_CLIP, low, high);
 }
 
 /* ---- addition and multiplication */
@@ -122,15 +100,13 @@ static spade_status add_constant(spade_import *import, const onnx_node *node, co
     return spade_import_memory(import);
 }
 
-static spade_status lower_binary(spade_import *import, int onnx_node_index, spade_node_kind kind)
+/* Both operands as values; *y: the shape of what they make. */
+static spade_status read_operands(spade_import *import, const onnx_node *node, int values[2], spade_shape *y)
 {
-    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = kind, .input_count = 2, .layer = -1};
     spade_operand operands[2] = {{-1, NULL}, {-1, NULL}};
-    spade_shape y;
     for (int i = 0; i < 2; i++) {
         SPADE_TRY(spade_operand_get(import, node, i, &operands[i]));
-        result.inputs[i] = operands[i].value;
+        values[i] = operands[i].value;
     }
     if (operands[0].value < 0 && operands[1].value < 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "arithmetic on two constants is not supported");
@@ -138,24 +114,30 @@ static spade_status lower_binary(spade_import *import, int onnx_node_index, spad
     for (int i = 0; i < 2; i++) {
         if (operands[i].value >= 0) { continue; }
         int rank = import->network->values[operands[1 - i].value].shape.rank;
-        SPADE_TRY(add_constant(import, node, operands[i].tensor, rank, &result.inputs[i]));
+        SPADE_TRY(add_constant(import, node, operands[i].tensor, rank, &values[i]));
     }
-    const spade_value *a = &import->network->values[result.inputs[0]], *b = &import->network->values[result.inputs[1]];
-    bool both = a->batch_axis >= 0 && b->batch_axis >= 0;
-    if (!spade_broadcast(&a->shape, &b->shape, &y) || (both && a->shape.dims[0] != b->shape.dims[0])) {
+    const spade_value *a = &import->network->values[values[0]], *b = &import->network->values[values[1]];
+    bool both = a->batch_axis >= 0 && b->batch_axis >= 0, aligned = !both || a->batch_axis == b->batch_axis;
+    if (!spade_broadcast(&a->shape, &b->shape, y) || !aligned ||
+        (both && a->shape.dims[a->batch_axis] != b->shape.dims[a->batch_axis])) {
         return spade_import_fail(import, node,
-                                 both && a->shape.rank != b->shape.rank ? SPADE_ERROR_UNSUPPORTED : SPADE_ERROR_INPUT,
+                                 both && (!aligned || a->shape.rank != b->shape.rank) ? SPADE_ERROR_UNSUPPORTED
+                                                                                      : SPADE_ERROR_INPUT,
                                  "the shapes of its operands do not fit together");
     }
-    return spade_emit(import, node, &result, &y);
+    return SPADE_OK;
 }
 
-spade_status spade_import_add(spade_import *import, int onnx_node_index)
+static spade_status lower_binary(spade_import *import, int onnx_node_index)
 {
-    return lower_binary(import, onnx_node_index, SPADE_NODE_ADD);
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_node result = {.kind = strcmp(node->op_type, "Add") == 0 ? SPADE_NODE_ADD : SPADE_NODE_MUL, .layer = -1};
+    int values[2];
+    spade_shape y;
+    SPADE_TRY(read_operands(import, node, values, &y));
+    return spade_emit(import, node, &result, values, 2, &y);
 }
 
-spade_status spade_import_mul(spade_import *import, int onnx_node_index)
-{
-    return lower_binary(import, onnx_node_index, SPADE_NODE_MUL);
-}
+const spade_onnx_operator spade_pointwise_operators[] = {
+    {"Add", lower_binary}, {"Clip", lower_clip},     {"HardSigmoid", lower_function}, {"HardSwish", lower_function},
+    {"Mul", lower_binary}, {"Relu", lower_function}, {"Sigmoid", lower_function},     {0}};

@@ -1,5 +1,5 @@
 /* pool.c - MaxPool, AveragePool, GlobalAveragePool. */
-#include "import/import.h"
+#include "import/operators/operators.h"
 
 static spade_status require_image(spade_import *import, const onnx_node *node, int value, spade_shape *out)
 {
@@ -27,16 +27,17 @@ static spade_status read_pool_window(spade_import *import, const onnx_node *node
     return SPADE_OK;
 }
 
-spade_status spade_import_max_pool(spade_import *import, int onnx_node_index)
+static spade_status lower_max_pool(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = SPADE_NODE_MAX_POOL, .input_count = 1, .layer = -1};
+    spade_node result = {.kind = SPADE_NODE_MAX_POOL, .layer = -1};
+    int input;
     spade_shape x, y;
     bool ceil_extra;
-    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
-    SPADE_TRY(require_image(import, node, result.inputs[0], &x));
-    SPADE_TRY(read_pool_window(import, node, &x, &result.window, &y, &ceil_extra));
-    return spade_emit(import, node, &result, &y);
+    SPADE_TRY(spade_activation_get(import, node, 0, &input));
+    SPADE_TRY(require_image(import, node, input, &x));
+    SPADE_TRY(read_pool_window(import, node, &x, &result.pool.window, &y, &ceil_extra));
+    return spade_emit(import, node, &result, &input, 1, &y);
 }
 
 /* Does the file declare any padding? Without, count_include_pad says nothing. */
@@ -50,39 +51,46 @@ static spade_status declares_padding(spade_import *import, const onnx_node *node
     return SPADE_OK;
 }
 
-spade_status spade_import_average_pool(spade_import *import, int onnx_node_index)
+static spade_status lower_average_pool(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .input_count = 1, .layer = -1};
+    spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .layer = -1};
+    int input;
     spade_shape x, y;
     int64_t count_padding;
     bool ceil_extra, declared = false;
-    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
-    SPADE_TRY(require_image(import, node, result.inputs[0], &x));
-    SPADE_TRY(read_pool_window(import, node, &x, &result.window, &y, &ceil_extra));
+    SPADE_TRY(spade_activation_get(import, node, 0, &input));
+    SPADE_TRY(require_image(import, node, input, &x));
+    SPADE_TRY(read_pool_window(import, node, &x, &result.pool.window, &y, &ceil_extra));
     SPADE_TRY(
         spade_import_attribute(import, onnx_get_int(import->context, node, "count_include_pad", 0, &count_padding)));
-    result.count_padding = count_padding != 0;
+    result.pool.count_padding = count_padding != 0;
     /* What ceil_mode adds never counts in the divisor, declared padding does: one window cannot say both. */
-    if (ceil_extra && result.count_padding) {
+    if (ceil_extra && result.pool.count_padding) {
         SPADE_TRY(declares_padding(import, node, &declared));
-        result.count_padding = declared;
+        result.pool.count_padding = declared;
     }
     if (ceil_extra && declared) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "ceil_mode beyond the padding together with count_include_pad is not supported");
     }
-    return spade_emit(import, node, &result, &y);
+    return spade_emit(import, node, &result, &input, 1, &y);
 }
 
-spade_status spade_import_global_average_pool(spade_import *import, int onnx_node_index)
+static spade_status lower_global_average_pool(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .input_count = 1, .layer = -1};
+    spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .layer = -1};
+    int input;
     spade_shape x;
-    SPADE_TRY(spade_activation_get(import, node, 0, &result.inputs[0]));
-    SPADE_TRY(require_image(import, node, result.inputs[0], &x));
-    result.window = (spade_window){.kernel = {x.dims[2], x.dims[3]}, .stride = {1, 1}, .dilation = {1, 1}};
+    SPADE_TRY(spade_activation_get(import, node, 0, &input));
+    SPADE_TRY(require_image(import, node, input, &x));
+    result.pool.window = (spade_window){.kernel = {x.dims[2], x.dims[3]}, .stride = {1, 1}, .dilation = {1, 1}};
     x.dims[2] = x.dims[3] = 1;
-    return spade_emit(import, node, &result, &x);
+    return spade_emit(import, node, &result, &input, 1, &x);
 }
+
+const spade_onnx_operator spade_pool_operators[] = {{"AveragePool", lower_average_pool},
+                                                    {"GlobalAveragePool", lower_global_average_pool},
+                                                    {"MaxPool", lower_max_pool},
+                                                    {0}};

@@ -1,13 +1,13 @@
 /* shape.c - operators that move no numbers: Flatten, Reshape, Identity, Dropout, Constant. */
-#include "import/import.h"
+#include "import/operators/operators.h"
 
 static spade_status emit_reshape(spade_import *import, const onnx_node *node, int input, const spade_shape *shape)
 {
-    spade_node result = {.kind = SPADE_NODE_RESHAPE, .inputs = {input}, .input_count = 1, .layer = -1};
-    return spade_emit(import, node, &result, shape);
+    spade_node result = {.kind = SPADE_NODE_RESHAPE, .layer = -1};
+    return spade_emit(import, node, &result, &input, 1, shape);
 }
 
-spade_status spade_import_flatten(spade_import *import, int onnx_node_index)
+static spade_status lower_flatten(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     int input;
@@ -71,7 +71,7 @@ static spade_status read_target(spade_import *import, const onnx_node *node, con
     return SPADE_OK;
 }
 
-spade_status spade_import_reshape(spade_import *import, int onnx_node_index)
+static spade_status lower_reshape(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     const onnx_tensor *target = NULL;
@@ -97,7 +97,7 @@ spade_status spade_import_reshape(spade_import *import, int onnx_node_index)
 
 /* ---- other names for the same thing */
 
-spade_status spade_import_identity(spade_import *import, int onnx_node_index)
+static spade_status lower_identity(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     spade_operand operand = {-1, NULL};
@@ -106,7 +106,7 @@ spade_status spade_import_identity(spade_import *import, int onnx_node_index)
     return spade_bind(import, node->outputs[0], operand);
 }
 
-spade_status spade_import_dropout(spade_import *import, int onnx_node_index)
+static spade_status lower_dropout(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     if (spade_has_input(node, 2)) {
@@ -118,7 +118,7 @@ spade_status spade_import_dropout(spade_import *import, int onnx_node_index)
                                      "training mode is not supported; export for inference");
         }
     }
-    return spade_import_identity(import, onnx_node_index);
+    return lower_identity(import, onnx_node_index);
 }
 
 /* ---- Constant */
@@ -144,7 +144,7 @@ static spade_status make_tensor(spade_import *import, const onnx_node *node, con
     return spade_bind(import, node->outputs[0], (spade_operand){-1, tensor});
 }
 
-spade_status spade_import_constant(spade_import *import, int onnx_node_index)
+static spade_status lower_constant(spade_import *import, int onnx_node_index)
 {
     static const struct {
         const char *name;
@@ -174,3 +174,7 @@ spade_status spade_import_constant(spade_import *import, int onnx_node_index)
     return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                              "only numbers and tensors are supported as its value");
 }
+
+const spade_onnx_operator spade_shape_operators[] = {{"Constant", lower_constant}, {"Dropout", lower_dropout},
+                                                     {"Flatten", lower_flatten},   {"Identity", lower_identity},
+                                                     {"Reshape", lower_reshape},   {0}};

@@ -1,0 +1,11 @@
+/* rules.h - the rules that there are, by file. */
+#ifndef SPADE_ATTRIBUTION_RULES_H
+#define SPADE_ATTRIBUTION_RULES_H
+
+#include "engine/rule.h"
+
+/* gradient.c */
+extern const spade_rule spade_rule_gradient;
+extern const spade_rules spade_rules_gradient; /* at every node */
+
+#endif

@@ -1,0 +1,168 @@
+/* rule_plan.c - asks the rules, node by node, what they need: before fusion and placement. */
+#include "engine/plan.h"
+
+struct spade_rule_plan {
+    spade_plan *plan;
+    int node;
+};
+
+static spade_back_step *back_of(const spade_rule_plan *plan)
+{
+    return &plan->plan->back[plan->node];
+}
+
+static const spade_node *node_of(const spade_rule_plan *plan)
+{
+    return &plan->plan->network->nodes[plan->node];
+}
+
+bool spade_rule_wants(const spade_rule_plan *plan, int input)
+{
+    return back_of(plan)->inputs[input].wanted;
+}
+
+void spade_rule_keep(spade_rule_plan *plan, unsigned keeps)
+{
+    back_of(plan)->keeps |= keeps;
+}
+
+spade_node_shapes spade_rule_shapes(const spade_rule_plan *plan)
+{
+    return spade_plan_shapes(plan->plan, node_of(plan));
+}
+
+spade_status spade_rule_share_by_steps(spade_rule_plan *plan, int input, const spade_node_step *steps, int count)
+{
+    spade_back_input *share = &back_of(plan)->inputs[input];
+    if (count < 0 || count > SPADE_POINTWISE_STEPS) {
+        return spade_fail(plan->plan->context, SPADE_ERROR_INTERNAL, "a rule asks for %d pointwise steps", count);
+    }
+    share->form = SPADE_SHARE_BY_STEPS;
+    share->sequence.count = count;
+    for (int i = 0; i < count; i++) {
+        share->sequence.steps[i].node = plan->node;
+        share->sequence.steps[i].how = steps[i];
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_rule_share_by_gradient(spade_rule_plan *plan, int input)
+{
+    const spade_node *node = node_of(plan);
+    const spade_node_class *class = spade_node_class_of(node);
+    if (class->gradient_keeps) { spade_rule_keep(plan, class->gradient_keeps(node)); }
+    if (class->gradient_steps) {
+        spade_node_step steps[SPADE_NODE_MAX_STEPS];
+        return spade_rule_share_by_steps(plan, input, steps, class->gradient_steps(node, input, steps));
+    }
+    back_of(plan)->inputs[input].form = class->gradient ? SPADE_SHARE_BY_OP : SPADE_SHARE_IS_DY;
+    return SPADE_OK;
+}
+
+/* One more element; the array doubles when its count is a power of two. NULL: out of memory. */
+static void *grow(void *array, int count, size_t size)
+{
+    if (count & (count - 1)) { return array; }
+    return realloc(array, (count ? (size_t)count * 2 : 1) * size);
+}
+
+spade_status spade_rule_op(spade_rule_plan *plan, const spade_op_desc *desc, spade_weight_view weights)
+{
+    spade_back_step *back = back_of(plan);
+    spade_rule_slot *ops = grow(back->ops, back->op_count, sizeof *ops);
+    if (!ops) {
+        return spade_fail(plan->plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
+    }
+    back->ops = ops;
+    ops[back->op_count] = (spade_rule_slot){.kind = desc->kind, .weights = weights};
+    SPADE_TRY(spade_plan_op(plan->plan, node_of(plan), desc, &ops[back->op_count].op));
+    back->op_count++;
+    return SPADE_OK;
+}
+
+spade_status spade_rule_scratch(spade_rule_plan *plan, const spade_shape *shape)
+{
+    spade_back_step *back = back_of(plan);
+    spade_rule_buffer *scratch = grow(back->scratch, back->scratch_count, sizeof *scratch);
+    if (!scratch) {
+        return spade_fail(plan->plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
+    }
+    back->scratch = scratch;
+    scratch[back->scratch_count++] = (spade_rule_buffer){*shape, -1};
+    return SPADE_OK;
+}
+
+/* ---- all nodes */
+
+/* Values that depend on the one where the walk ends: its relevance comes through them. */
+static void find_reached(spade_plan *plan)
+{
+    const spade_network *network = plan->network;
+    plan->reached[spade_plan_stop(plan)] = true;
+    for (int n = 0; n < network->node_count; n++) {
+        const spade_node *node = &network->nodes[n];
+        for (int k = 0; k < node->input_count; k++) {
+            if (!plan->reached[node->inputs[k]]) { continue; }
+            for (int o = 0; o < node->output_count; o++) { plan->reached[node->outputs[o]] = true; }
+        }
+    }
+}
+
+static spade_status ask_node(spade_plan *plan, int n)
+{
+    const spade_node *node = &plan->network->nodes[n];
+    spade_back_step *back = &plan->back[n];
+    spade_rule_plan asked = {plan, n};
+    bool wanted = false;
+    back->inputs = calloc((size_t)node->input_count + 1, sizeof *back->inputs);
+    if (!back->inputs) {
+        return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
+    }
+    for (int k = 0; k < node->input_count; k++) {
+        back->inputs[k] = (spade_back_input){
+            .wanted = plan->reached[node->inputs[k]], .to_node = n, .to_input = k, .scratch = -1, .partial = -1};
+        wanted = wanted || back->inputs[k].wanted;
+    }
+    if (!wanted) { return SPADE_OK; }
+    back->rule = plan->rules.choose(plan->network, node, plan->rules.options);
+    if (!back->rule) {
+        return spade_fail(plan->context, SPADE_ERROR_UNSUPPORTED, "%s has no rule for node \"%.200s\" (%s)",
+                          plan->rules.name, node->name, spade_node_kind_name(node->kind));
+    }
+    spade_status status = back->rule->plan(&asked, node, plan->rules.options);
+    return status == SPADE_OK ? status : spade_fail_in(plan->context, status, "node \"%.200s\"", node->name);
+}
+
+spade_status spade_plan_ask_rules(spade_plan *plan)
+{
+    find_reached(plan);
+    if (!plan->reached[plan->network->output]) {
+        return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "the network's output does not depend on \"%.200s\"",
+                          plan->network->values[spade_plan_stop(plan)].name);
+    }
+    for (int i = 0; i < plan->request.tap_count; i++) {
+        if (!plan->reached[plan->request.taps[i]]) {
+            return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "no relevance comes to \"%.200s\"",
+                              plan->network->values[plan->request.taps[i]].name);
+        }
+    }
+    for (int n = 0; n < plan->network->node_count; n++) { SPADE_TRY(ask_node(plan, n)); }
+    return SPADE_OK;
+}
+
+void spade_plan_release_rules(spade_plan *plan)
+{
+    const spade_backend *backend = plan->context->device->backend;
+    for (int n = 0; plan->back && n < plan->network->node_count; n++) {
+        spade_back_step *back = &plan->back[n];
+        for (int k = 0; back->inputs && k < plan->network->nodes[n].input_count; k++) {
+            if (back->inputs[k].op) { backend->destroy(back->inputs[k].op); }
+            if (back->inputs[k].reduce) { backend->destroy(back->inputs[k].reduce); }
+        }
+        for (int i = 0; i < back->op_count; i++) { backend->destroy(back->ops[i].op); }
+        free(back->inputs);
+        free(back->ops);
+        free(back->scratch);
+    }
+    free(plan->back);
+}
