@@ -103,6 +103,13 @@ static void cpu_libraries(char *buffer, size_t size)
              openblas, major, minor, patch);
 }
 
+static const spade_backend_picture cpu_picture = {
+    .augment = spade_cpu_augment,
+    .resample = spade_cpu_resample,
+    .to_floats = spade_cpu_picture_to_floats,
+    .heatmap = spade_cpu_heatmap,
+};
+
 const spade_backend spade_backend_cpu = {
     .name = "cpu",
     .host_memory = true,
@@ -125,31 +132,12 @@ const spade_backend spade_backend_cpu = {
     .pack = spade_cpu_pack,
     .run = spade_cpu_run,
     .axpby = spade_cpu_axpby,
-    .augment = spade_cpu_augment,
-    .resample = spade_cpu_resample,
-    .picture_floats = spade_cpu_picture_floats,
-    .overlay = spade_cpu_heatmap,
     .points = spade_cpu_points,
     .seed = spade_cpu_seed,
     .sum_gradients = spade_cpu_sum_gradients,
     .finish_map = spade_cpu_finish_map,
-    .hessian_batch = SPADE_CPU_HESSIAN_BATCH,
-    .hessian_cost = spade_cpu_hessian_cost,
-    .hessian_bytes = spade_cpu_hessian_bytes,
-    .hessian_workspace_bytes = spade_cpu_hessian_workspace_bytes,
-    .hessian_update = spade_cpu_hessian_update,
-    .hessian_read = spade_cpu_hessian_read,
-    .condition = spade_cpu_damp,
-    .factor = spade_cpu_factor,
-    .factor_workspace_bytes = spade_cpu_factor_workspace_bytes,
-    .sweep = spade_cpu_sweep,
-    .sweep_workspace_bytes = spade_cpu_sweep_workspace_bytes,
-    .quadratic_form = spade_cpu_quadratic_form,
-    .inverse = spade_cpu_inverse,
-    .inverse_workspace_bytes = spade_cpu_inverse_workspace_bytes,
-    .eliminate = spade_cpu_eliminate,
-    .refit = spade_cpu_refit,
-    .exact_bytes = spade_cpu_exact_bytes,
-    .exact_lanes = spade_cpu_exact_lanes,
+    .hessian = &spade_cpu_hessian,
+    .solver = &spade_cpu_solver,
+    .picture = &cpu_picture,
     .libraries = cpu_libraries,
 };

@@ -130,7 +130,7 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
 
 /* ---- resample.c, overlay.c: pictures */
 spade_status spade_cpu_resample(spade_device *device, const spade_resample_args *args);
-spade_status spade_cpu_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+spade_status spade_cpu_picture_to_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
 spade_status spade_cpu_heatmap(spade_device *device, const spade_heatmap_args *args);
 
 /* ---- interpret.c */
@@ -141,33 +141,8 @@ spade_status spade_cpu_sum_gradients(spade_device *device, int64_t size, int64_t
 spade_status spade_cpu_finish_map(spade_device *device, int64_t size, const double *sum, const float *x, double divisor,
                                   bool absolute, float *map);
 
-/* ---- hessian.c */
-/* As SPADE_MICRO_BATCH, but larger: the spectral form folds its products into lags once per pass. */
-enum { SPADE_CPU_HESSIAN_BATCH = 32 };
-double spade_cpu_hessian_cost(spade_device *device, const spade_hessian_desc *patches);
-size_t spade_cpu_hessian_bytes(spade_device *device, const spade_hessian_desc *patches);
-size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches);
-spade_status spade_cpu_hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
-                                      double alpha, void *accumulator, void *workspace);
-spade_status spade_cpu_hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
-                                    int64_t group, int64_t tap, double *out);
-
-/* ---- condition.c, factor.c, sweep.c */
-spade_status spade_cpu_damp(spade_device *device, spade_damp_args *problems, int n);
-spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems, int n);
-size_t spade_cpu_factor_workspace_bytes(spade_device *device, int64_t k);
-spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, int n);
-spade_status spade_cpu_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
-size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
-                                       spade_precision precision);
-
-/* ---- exact.c */
-spade_status spade_cpu_inverse(spade_device *device, spade_factor_args *problems, int n);
-size_t spade_cpu_inverse_workspace_bytes(spade_device *device, int64_t k);
-spade_status spade_cpu_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
-                                 size_t bytes);
-spade_status spade_cpu_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
-size_t spade_cpu_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows);
-int64_t spade_cpu_exact_lanes(spade_device *device);
+/* ---- hessian/, solver/: sub-tables */
+extern const spade_backend_hessian spade_cpu_hessian;
+extern const spade_backend_solver spade_cpu_solver;
 
 #endif

@@ -148,6 +148,13 @@ static void cuda_libraries(char *buffer, size_t size)
              dnn % 100);
 }
 
+static const spade_backend_picture cuda_picture = {
+    .augment = spade_cuda_augment,
+    .resample = spade_cuda_resample,
+    .to_floats = spade_cuda_picture_to_floats,
+    .heatmap = spade_cuda_heatmap,
+};
+
 const spade_backend spade_backend_cuda = {
     .name = "cuda",
     .host_memory = false,
@@ -174,33 +181,13 @@ const spade_backend spade_backend_cuda = {
     .pack = spade_cuda_pack,
     .run = spade_cuda_run,
     .axpby = spade_cuda_axpby,
-    .augment = spade_cuda_augment,
-    .resample = spade_cuda_resample,
-    .picture_floats = spade_cuda_picture_floats,
-    .overlay = spade_cuda_heatmap,
     .points = spade_cuda_points,
     .seed = spade_cuda_seed,
     .sum_gradients = spade_cuda_sum_gradients,
     .finish_map = spade_cuda_finish_map,
-    .hessian_batch = SPADE_CUDA_HESSIAN_BATCH,
-    .hessian_cost = spade_cuda_hessian_cost,
-    .hessian_bytes = spade_cuda_hessian_bytes,
-    .hessian_workspace_bytes = spade_cuda_hessian_workspace_bytes,
-    .hessian_update = spade_cuda_hessian_update,
-    .hessian_read = spade_cuda_hessian_read,
-    /* solvers */
-    .condition = spade_cuda_damp,
-    .factor = spade_cuda_factor,
-    .factor_workspace_bytes = spade_cuda_factor_workspace_bytes,
-    .sweep = spade_cuda_sweep,
-    .sweep_workspace_bytes = spade_cuda_sweep_workspace_bytes,
-    .quadratic_form = spade_cuda_quadratic_form,
-    .inverse = spade_cuda_inverse,
-    .inverse_workspace_bytes = spade_cuda_inverse_workspace_bytes,
-    .eliminate = spade_cuda_eliminate,
-    .refit = spade_cuda_refit,
-    .exact_bytes = spade_cuda_exact_bytes,
-    .exact_lanes = spade_cuda_exact_lanes,
+    .hessian = &spade_cuda_hessian,
+    .solver = &spade_cuda_solver,
+    .picture = &cuda_picture,
     .libraries = cuda_libraries,
 };
 

@@ -130,16 +130,9 @@ size_t spade_cuda_packed_bytes(const spade_op *op);
 spade_status spade_cuda_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
 spade_status spade_cuda_run(spade_op *op, const spade_op_args *args);
 
-/* ---- hessian.c */
-/* Enough images to fill a GPU with the smallest layers, few enough for the activations of large networks. */
-enum { SPADE_CUDA_HESSIAN_BATCH = 64 };
-double spade_cuda_hessian_cost(spade_device *device, const spade_hessian_desc *patches);
-size_t spade_cuda_hessian_bytes(spade_device *device, const spade_hessian_desc *patches);
-size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches);
-spade_status spade_cuda_hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
-                                       double alpha, void *accumulator, void *workspace);
-spade_status spade_cuda_hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
-                                     int64_t group, int64_t tap, double *out);
+/* ---- hessian/, solver/: sub-tables */
+extern const spade_backend_hessian spade_cuda_hessian;
+extern const spade_backend_solver spade_cuda_solver;
 
 /* ---- chain.c */
 spade_status spade_cuda_pointwise_run(spade_op *op, const spade_op_args *args);
@@ -182,7 +175,7 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
 
 /* ---- picture.c */
 spade_status spade_cuda_resample(spade_device *device, const spade_resample_args *args);
-spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+spade_status spade_cuda_picture_to_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
 spade_status spade_cuda_heatmap(spade_device *device, const spade_heatmap_args *args);
 
 /* ---- interpret.c */
@@ -217,20 +210,5 @@ typedef struct spade_cuda_solve {
 } spade_cuda_solve;
 spade_status spade_cuda_solve_open(spade_cuda_device *cuda);
 void spade_cuda_solve_close(spade_cuda_device *cuda);
-
-spade_status spade_cuda_damp(spade_device *device, spade_damp_args *problems, int n);
-spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems, int n);
-size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k);
-spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
-spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problems, int n);
-size_t spade_cuda_inverse_workspace_bytes(spade_device *device, int64_t k);
-spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, int n);
-size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
-                                        spade_precision precision);
-spade_status spade_cuda_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
-                                  size_t bytes);
-spade_status spade_cuda_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
-size_t spade_cuda_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows);
-int64_t spade_cuda_exact_lanes(spade_device *device);
 
 #endif

@@ -37,7 +37,7 @@ spade_status spade_cuda_resample(spade_device *device, const spade_resample_args
     return status;
 }
 
-spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out)
+spade_status spade_cuda_picture_to_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     SPADE_CUDA_LAUNCH(cuda, spade_launch_picture_floats(cuda->stream, n, picture, out));
