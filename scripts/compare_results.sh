@@ -5,6 +5,7 @@
 # Exit 0: all the same; 1: a file differs or is missing (each is named). For changes that must move no number: build the commit
 # before in a clone of its own, and give both commands.
 set -euo pipefail
+export OMP_WAIT_POLICY=passive # whatever else runs beside
 old=$(realpath "${1:?usage: compare_results.sh OLD_COMMAND NEW_COMMAND}")
 new=$(realpath "${2:?usage: compare_results.sh OLD_COMMAND NEW_COMMAND}")
 shift 2

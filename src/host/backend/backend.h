@@ -25,7 +25,7 @@
 #include "base/base.h"
 
 typedef struct spade_device spade_device;
-typedef struct spade_op spade_op; /* planned operation, owned by who planned it */
+typedef struct spade_op spade_op; /* planned operation, owned by who planned it; dispatch.h */
 typedef struct spade_captured_graph spade_captured_graph;
 
 /*
@@ -84,6 +84,7 @@ typedef struct spade_backend {
     /* weights: [rows, columns]; row_scale: [rows] multiplied into them (folded normalisation), or NULL */
     spade_status (*pack)(spade_op *op, const float *weights, const float *row_scale, void *packed);
     spade_status (*run)(spade_op *op, const spade_op_args *args);
+    const struct spade_op_entry *const *ops; /* [SPADE_OP_KIND_COUNT]: what computes each kind; dispatch.h */
 
     /* ---- vectors: y = alpha * x + beta * y; n elements. beta = 0 does not read y. */
     spade_status (*axpby)(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y);

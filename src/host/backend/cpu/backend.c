@@ -103,6 +103,21 @@ static void cpu_libraries(char *buffer, size_t size)
              openblas, major, minor, patch);
 }
 
+static const spade_op_entry *const cpu_ops[SPADE_OP_KIND_COUNT] = {
+    [SPADE_OP_CONVOLUTION] = &spade_cpu_convolution_op,
+    [SPADE_OP_CONVOLUTION_BACKWARD] = &spade_cpu_convolution_op,
+    [SPADE_OP_LINEAR] = &spade_cpu_linear_op,
+    [SPADE_OP_LINEAR_BACKWARD] = &spade_cpu_linear_op,
+    [SPADE_OP_MATMUL] = &spade_cpu_matmul_op,
+    [SPADE_OP_POINTWISE] = &spade_cpu_pointwise_op,
+    [SPADE_OP_REDUCE_SUM] = &spade_cpu_reduce_sum_op,
+    [SPADE_OP_SOFTMAX] = &spade_cpu_softmax_op,
+    [SPADE_OP_SOFTMAX_BACKWARD] = &spade_cpu_softmax_backward_op,
+    [SPADE_OP_POOL] = &spade_cpu_pool_op,
+    [SPADE_OP_POOL_BACKWARD] = &spade_cpu_pool_op,
+    [SPADE_OP_CONVERT_LAYOUT] = &spade_cpu_convert_layout_op,
+};
+
 static const spade_backend_picture cpu_picture = {
     .augment = spade_cpu_augment,
     .resample = spade_cpu_resample,
@@ -123,14 +138,15 @@ const spade_backend spade_backend_cpu = {
     .copy = spade_cpu_copy,
     .zero = spade_cpu_zero,
     .synchronize = cpu_synchronize,
-    .supports = spade_cpu_supports,
-    .plan = spade_cpu_plan,
-    .destroy = spade_cpu_destroy,
-    .workspace_bytes = spade_cpu_workspace_bytes,
-    .saved_bytes = spade_cpu_saved_bytes,
-    .packed_bytes = spade_cpu_packed_bytes,
-    .pack = spade_cpu_pack,
-    .run = spade_cpu_run,
+    .supports = spade_op_supports,
+    .plan = spade_op_plan,
+    .destroy = spade_op_destroy,
+    .workspace_bytes = spade_op_workspace_bytes,
+    .saved_bytes = spade_op_saved_bytes,
+    .packed_bytes = spade_op_packed_bytes,
+    .pack = spade_op_pack,
+    .run = spade_op_run,
+    .ops = cpu_ops,
     .axpby = spade_cpu_axpby,
     .points = spade_cpu_points,
     .seed = spade_cpu_seed,

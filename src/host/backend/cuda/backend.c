@@ -148,6 +148,32 @@ static void cuda_libraries(char *buffer, size_t size)
              dnn % 100);
 }
 
+/* A captured graph ends in the first failure of what was to be in it. */
+static spade_status cuda_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
+{
+    return spade_cuda_latch_error(spade_cuda_of(op->device), spade_op_pack(op, weights, row_scale, packed));
+}
+
+static spade_status cuda_run(spade_op *op, const spade_op_args *args)
+{
+    return spade_cuda_latch_error(spade_cuda_of(op->device), spade_op_run(op, args));
+}
+
+static const spade_op_entry *const cuda_ops[SPADE_OP_KIND_COUNT] = {
+    [SPADE_OP_CONVOLUTION] = &spade_cuda_convolution_op,
+    [SPADE_OP_CONVOLUTION_BACKWARD] = &spade_cuda_convolution_op,
+    [SPADE_OP_LINEAR] = &spade_cuda_linear_op,
+    [SPADE_OP_LINEAR_BACKWARD] = &spade_cuda_linear_op,
+    [SPADE_OP_MATMUL] = &spade_cuda_matmul_op,
+    [SPADE_OP_POINTWISE] = &spade_cuda_pointwise_op,
+    [SPADE_OP_REDUCE_SUM] = &spade_cuda_reduce_sum_op,
+    [SPADE_OP_SOFTMAX] = &spade_cuda_softmax_op,
+    [SPADE_OP_SOFTMAX_BACKWARD] = &spade_cuda_softmax_backward_op,
+    [SPADE_OP_POOL] = &spade_cuda_pool_op,
+    [SPADE_OP_POOL_BACKWARD] = &spade_cuda_pool_backward_op,
+    [SPADE_OP_CONVERT_LAYOUT] = &spade_cuda_convert_layout_op,
+};
+
 static const spade_backend_picture cuda_picture = {
     .augment = spade_cuda_augment,
     .resample = spade_cuda_resample,
@@ -172,14 +198,15 @@ const spade_backend spade_backend_cuda = {
     .capture_end = spade_cuda_capture_end,
     .graph_launch = spade_cuda_graph_launch,
     .graph_destroy = spade_cuda_graph_destroy,
-    .supports = spade_cuda_supports,
-    .plan = spade_cuda_plan,
-    .destroy = spade_cuda_destroy,
-    .workspace_bytes = spade_cuda_workspace_bytes,
-    .saved_bytes = spade_cuda_saved_bytes,
-    .packed_bytes = spade_cuda_packed_bytes,
-    .pack = spade_cuda_pack,
-    .run = spade_cuda_run,
+    .supports = spade_op_supports,
+    .plan = spade_op_plan,
+    .destroy = spade_op_destroy,
+    .workspace_bytes = spade_op_workspace_bytes,
+    .saved_bytes = spade_op_saved_bytes,
+    .packed_bytes = spade_op_packed_bytes,
+    .pack = cuda_pack,
+    .run = cuda_run,
+    .ops = cuda_ops,
     .axpby = spade_cuda_axpby,
     .points = spade_cuda_points,
     .seed = spade_cuda_seed,
