@@ -105,14 +105,15 @@ int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel, 
     return SPADE_LAUNCH_APART(points, grid, SPADE_THREADS, stream, k, x, out);
 }
 
-int spade_launch_seed(spade_stream stream, int64_t batch, int64_t outputs, bool softmax, const float *z,
-                      const int64_t *targets, float *seed, double *values)
+int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
 {
-    if (!softmax) {
-        return SPADE_LAUNCH_APART(seed_logits, (unsigned)batch, SPADE_THREADS, stream, outputs, z, targets, seed,
-                                  values);
+    const unsigned images = (unsigned)args->batch;
+    if (!args->softmax) {
+        return SPADE_LAUNCH_APART(seed_logits, images, SPADE_THREADS, stream, args->outputs, args->z, args->targets,
+                                  args->seed, args->values);
     }
-    return SPADE_LAUNCH(seed_softmax, (unsigned)batch, SPADE_THREADS, 0, stream, outputs, z, targets, seed, values);
+    return SPADE_LAUNCH(seed_softmax, images, SPADE_THREADS, 0, stream, args->outputs, args->z, args->targets,
+                        args->seed, args->values);
 }
 
 int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_weights_kernel *weights,

@@ -1,14 +1,13 @@
 /*
  * launch.h - the kernels as C functions: each checks nothing, enqueues its kernels on a stream and returns CUDA's error
- * code of the launch (0: none); spade_kernel_* tell sizes. Pointers are device memory unless marked host. No host code
- * is included here; the backend (src/host/backend/cuda) calls these and nothing else of src/kernels.
+ * code of the launch (0: none); spade_kernel_* tell sizes. Pointers are device memory unless marked host. Of the host
+ * only backend/ops.h is included here. src/host/backend/cuda calls these and nothing else of src/kernels: cuda/NAME.c those
+ * of NAME.cu.
  */
 #ifndef SPADE_LAUNCH_H
 #define SPADE_LAUNCH_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "backend/ops.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -16,48 +15,34 @@ extern "C" {
 
 typedef struct CUstream_st *spade_stream; /* cudaStream_t */
 
-enum { SPADE_KERNEL_RANK = 8 /* most axes of a tensor */, SPADE_KERNEL_STEPS = 6 /* most steps of a chain */ };
-
-/* ---- chain.cu */
-/* The functions of backend.h's spade_function and the kinds of its spade_pointwise_kind, by the same numbers. */
-typedef struct spade_function_kernel {
-    int function;
-    float alpha, beta;
-} spade_function_kernel;
+/* ---- pointwise.cu */
 typedef struct spade_pointwise_step_kernel {
-    int kind;
-    spade_function_kernel f;
+    spade_pointwise_kind kind;
+    spade_function function;
+    float alpha, beta;
     const float *operand; /* NULL: the step has none */
 } spade_pointwise_step_kernel;
 /* Axes of y from the slowest to the fastest; the strides along each of x (0) and of the operand of step s (1 + s), 0
- * where it is repeated. */
+ * where it is broadcast. */
 typedef struct spade_pointwise_kernel {
     int count, rank;
-    int64_t dims[SPADE_KERNEL_RANK];
-    int64_t strides[SPADE_KERNEL_RANK][1 + SPADE_KERNEL_STEPS];
+    int64_t dims[SPADE_MAX_RANK];
+    int64_t strides[SPADE_MAX_RANK][1 + SPADE_POINTWISE_STEPS];
     const float *x;
-    spade_pointwise_step_kernel steps[SPADE_KERNEL_STEPS];
+    spade_pointwise_step_kernel steps[SPADE_POINTWISE_STEPS];
 } spade_pointwise_kernel;
-/* y = the steps of a chain (host), one after another, on x. y may be x or an operand that lies as y does. */
-int spade_launch_pointwise(spade_stream stream, const spade_pointwise_kernel *chain, float *y);
+/* y = the steps (host), one after another, on x. y may be x or an operand that lies as y does. */
+int spade_launch_pointwise(spade_stream stream, const spade_pointwise_kernel *steps, float *y);
 
-/* ---- elementwise.cu */
-/* y [rows, columns] = x * scale of the row. */
-int spade_launch_scale_rows(spade_stream stream, int64_t rows, int64_t columns, const float *x, const float *scale,
-                            float *y);
-/* y = y + bias[c] (bias may be NULL), then relu if asked: what follows a product. c = i / inner % channels; inner:
- * elements between channels. */
-int spade_launch_bias_relu(spade_stream stream, int64_t n, int64_t channels, int64_t inner, const float *bias,
-                           bool relu, float *y);
-/* y = alpha * x + beta * y; beta = 0 does not read y. */
+/* ---- memory.cu: y = alpha * x + beta * y; beta = 0 does not read y. */
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y);
 
 /* ---- axes: reduce.cu, index.cuh */
 /* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is repeated); rank >= 1. */
 typedef struct spade_tensor_iterator_kernel {
     int rank;
-    int64_t dims[SPADE_KERNEL_RANK];
-    int64_t strides[2][SPADE_KERNEL_RANK];
+    int64_t dims[SPADE_MAX_RANK];
+    int64_t strides[2][SPADE_MAX_RANK];
 } spade_tensor_iterator_kernel;
 
 /* y = (sum over `summed` of a) / divisor; operands: 0 a, 1 y. Terms are cut into `pieces` of `piece` each. */
@@ -142,35 +127,24 @@ int spade_launch_resample(spade_stream stream, const spade_resample_kernel *kern
                           void *workspace, uint8_t *rgb, float *normalised);
 int spade_launch_picture_floats(spade_stream stream, int64_t n, const uint8_t *picture, float *out);
 
-/* ---- overlay.cu: see backend.h's spade_heatmap_args */
-typedef struct spade_heatmap_kernel {
-    int64_t height, width, factor;
-    double scale;
-    bool is_signed;
-    int levels;
-    double map_spline[2], picture_spline[2]; /* b, c */
-} spade_heatmap_kernel;
-int spade_launch_heatmap(spade_stream stream, const spade_heatmap_kernel *kernel /* host */, const uint8_t *picture,
-                         const float *map, const float *tables, uint8_t *rgb);
+/* ---- heatmap.cu */
+int spade_launch_heatmap(spade_stream stream, const spade_heatmap_args *args /* host */);
 
-/* ---- interpret.cu: see backend.h's operations on maps */
-enum { SPADE_POINTS_GROUP = 64 }; /* most images of one launch: their parameters come by value */
+/* ---- attribution.cu: see backend.h's operations on attribution maps. Parameters of SPADE_MAX_POINTS images come by value. */
 typedef struct spade_points_kernel {
     int64_t size;
     int count;
     double deviation;
     uint32_t key[2];
-    double scale[SPADE_POINTS_GROUP];
-    uint32_t sample[SPADE_POINTS_GROUP];
+    double scale[SPADE_MAX_POINTS];
+    uint32_t sample[SPADE_MAX_POINTS];
 } spade_points_kernel;
 /* x [size] -> out [count, size]; without noise where the deviation is 0. */
 int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel /* host */, const float *x, float *out);
-/* z [batch, outputs] -> seed [batch, outputs] and values [batch] */
-int spade_launch_seed(spade_stream stream, int64_t batch, int64_t outputs, bool softmax, const float *z,
-                      const int64_t *targets, float *seed, double *values);
+int spade_launch_seed(spade_stream stream, const spade_seed_args *args /* host */);
 typedef struct spade_weights_kernel {
     int count;
-    double weight[SPADE_POINTS_GROUP];
+    double weight[SPADE_MAX_POINTS];
 } spade_weights_kernel;
 /* sum [size] = [sum +] the weighted sum of gradients [count, size] */
 int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_weights_kernel *weights /* host */,
@@ -201,7 +175,7 @@ typedef struct spade_packing_kernel {
 int spade_launch_convolution_pack(spade_stream stream, spade_packing_kernel k, const float *weights, const float *scale,
                                   void *packed);
 
-/* ---- patches.cu: Hessians of unfolded patches (backend/cuda/hessian/unfold.c) */
+/* ---- unfold.cu: Hessians of unfolded patches (backend/cuda/hessian/unfold.c) */
 /* Where the patches of a tensor lie; strides in numbers. Linear layers: 1x1 images, a 1x1 kernel. */
 typedef struct spade_patch_kernel {
     const float *x;

@@ -1,5 +1,5 @@
 /*
- * pointwise.cu - pointwise sequences of steps: functions, their derivatives, sums and products with repeated operands.
+ * pointwise.cu - pointwise steps: functions, their derivatives, sums and products with broadcast operands.
  *
  * Division of work: threads stride over the result, 4 neighbours along its fastest axis (16 bytes) each where all
  * operands allow it; neighbouring threads take neighbouring elements. A thread loads what all steps need for its
@@ -12,58 +12,29 @@
 namespace
 {
 
-/* backend.h's spade_function and spade_pointwise_kind */
-enum { RELU, CLIP, SIGMOID, HARD_SIGMOID, HARD_SWISH };
-enum { FUNCTION, ADD, MULTIPLY, DERIVATIVE };
-
-/* Products and sums that round each: never contracted, so a chain gives the numbers of its steps run singly. */
-__device__ __forceinline__ float times(float a, float b)
+/* functions.h has the functions; a number that is none of them is refused when the operation is planned. */
+__device__ __forceinline__ float apply(const spade_pointwise_step_kernel &step, float x)
 {
-    return __fmul_rn(a, b);
-}
-__device__ __forceinline__ float plus(float a, float b)
-{
-    return __fadd_rn(a, b);
-}
-
-/* Comparisons are written so that NaN stays NaN. */
-__device__ __forceinline__ float clip(float x, float low, float high)
-{
-    x = x < low ? low : x;
-    return x > high ? high : x;
-}
-
-__device__ __forceinline__ float sigmoid(float x)
-{
-    return 1.0f / plus(1.0f, expf(-x));
-}
-
-__device__ __forceinline__ float apply(const spade_function_kernel &f, float x)
-{
-    switch (f.function) {
-    case RELU: return x < 0 ? 0 : x;
-    case CLIP: return clip(x, f.alpha, f.beta);
-    case SIGMOID: return sigmoid(x);
-    case HARD_SIGMOID: return clip(plus(times(f.alpha, x), f.beta), 0, 1);
-    default: return times(x, clip(plus(x, 3), 0, 6)) / 6;
+    switch (step.function) {
+#define APPLY(function, name, f, derivative, loop)                                                                     \
+    case function: return f(x, step.alpha, step.beta);
+        SPADE_FUNCTIONS(APPLY)
+#undef APPLY
+    case SPADE_FUNCTION_COUNT: break;
     }
+    return NAN;
 }
 
-__device__ __forceinline__ float apply_derivative(const spade_function_kernel &f, float x, float v)
+__device__ __forceinline__ float apply_derivative(const spade_pointwise_step_kernel &step, float dy, float x)
 {
-    switch (f.function) {
-    case RELU: return x > 0 ? v : 0;
-    case CLIP: return x >= f.alpha && x <= f.beta ? v : 0;
-    case SIGMOID: {
-        const float s = sigmoid(x);
-        return times(v, times(s, plus(1, -s)));
+    switch (step.function) {
+#define APPLY_DERIVATIVE(function, name, f, derivative, loop)                                                          \
+    case function: return derivative(dy, x, step.alpha, step.beta);
+        SPADE_FUNCTIONS(APPLY_DERIVATIVE)
+#undef APPLY_DERIVATIVE
+    case SPADE_FUNCTION_COUNT: break;
     }
-    case HARD_SIGMOID: {
-        const float s = plus(times(f.alpha, x), f.beta);
-        return s > 0 && s < 1 ? times(v, f.alpha) : 0;
-    }
-    default: return x < -3 ? 0 : x <= 3 ? times(v, plus(x / 3, 0.5f)) : v;
-    }
+    return NAN;
 }
 
 template <int Width>
@@ -71,21 +42,23 @@ __device__ __forceinline__ void run_step(const spade_pointwise_step_kernel &step
                                          float (&v)[Width])
 {
     switch (step.kind) {
-    case FUNCTION:
-        for (int j = 0; j < Width; j++) { v[j] = apply(step.f, v[j]); }
+    case SPADE_POINTWISE_FUNCTION:
+        for (int j = 0; j < Width; j++) { v[j] = apply(step, v[j]); }
         break;
-    case ADD:
-        for (int j = 0; j < Width; j++) { v[j] = plus(v[j], operand[j]); }
+    case SPADE_POINTWISE_ADD:
+        for (int j = 0; j < Width; j++) { v[j] = SPADE_ADD(v[j], operand[j]); }
         break;
-    case MULTIPLY:
-        for (int j = 0; j < Width; j++) { v[j] = times(v[j], operand[j]); }
+    case SPADE_POINTWISE_MULTIPLY:
+        for (int j = 0; j < Width; j++) { v[j] = SPADE_MUL(v[j], operand[j]); }
         break;
-    default:
-        for (int j = 0; j < Width; j++) { v[j] = apply_derivative(step.f, operand[j], v[j]); }
+    case SPADE_POINTWISE_DERIVATIVE:
+        for (int j = 0; j < Width; j++) { v[j] = apply_derivative(step, v[j], operand[j]); }
+        break;
+    case SPADE_POINTWISE_KIND_COUNT: break;
     }
 }
 
-/* A source's values for this thread's elements: one that is repeated along the fastest axis is read once. */
+/* An array's values for this thread's elements: one that is broadcast along the fastest axis is read once. */
 template <int Width> __device__ __forceinline__ void fetch(const float *x, int64_t step, float (&value)[Width])
 {
     if (Width == 1 || step != 0) {
@@ -111,7 +84,7 @@ __device__ __forceinline__ void locate(const spade_pointwise_kernel &c, int64_t 
 }
 
 template <int Width, int Count>
-__global__ void chain(const __grid_constant__ spade_pointwise_kernel c, int64_t n, float *y)
+__global__ void pointwise(const __grid_constant__ spade_pointwise_kernel c, int64_t n, float *y)
 {
     const int64_t *steps = c.strides[c.rank - 1];
     SPADE_EACH(i, n)
@@ -130,13 +103,13 @@ __global__ void chain(const __grid_constant__ spade_pointwise_kernel c, int64_t 
     }
 }
 
-/* Does a source lie at multiples of 4 floats, or is it repeated along the fastest axis? */
-bool fits_quads(const spade_pointwise_kernel &c, int source, const float *data)
+/* Does an array (0: x, 1 + s: of step s) lie at multiples of 4 floats, or is it broadcast along the fastest axis? */
+bool fits_quads(const spade_pointwise_kernel &c, int array, const float *data)
 {
     const int last = c.rank - 1;
-    if (!data || c.strides[last][source] == 0) { return true; }
-    bool fits = c.strides[last][source] == 1 && (uintptr_t)data % 16 == 0;
-    for (int axis = 0; axis < last; axis++) { fits = fits && c.strides[axis][source] % 4 == 0; }
+    if (!data || c.strides[last][array] == 0) { return true; }
+    bool fits = c.strides[last][array] == 1 && (uintptr_t)data % 16 == 0;
+    for (int axis = 0; axis < last; axis++) { fits = fits && c.strides[axis][array] % 4 == 0; }
     return fits;
 }
 
@@ -144,20 +117,22 @@ template <int Width> int launch(spade_stream stream, const spade_pointwise_kerne
 {
     const unsigned blocks = spade_blocks(n);
     switch (c.count) {
-    case 1: return SPADE_LAUNCH_APART((chain<Width, 1>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 2: return SPADE_LAUNCH_APART((chain<Width, 2>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 3: return SPADE_LAUNCH_APART((chain<Width, 3>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 4: return SPADE_LAUNCH_APART((chain<Width, 4>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 5: return SPADE_LAUNCH_APART((chain<Width, 5>), blocks, SPADE_THREADS, stream, c, n, y);
-    default: return SPADE_LAUNCH_APART((chain<Width, 6>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 1: return SPADE_LAUNCH_APART((pointwise<Width, 1>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 2: return SPADE_LAUNCH_APART((pointwise<Width, 2>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 3: return SPADE_LAUNCH_APART((pointwise<Width, 3>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 4: return SPADE_LAUNCH_APART((pointwise<Width, 4>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 5: return SPADE_LAUNCH_APART((pointwise<Width, 5>), blocks, SPADE_THREADS, stream, c, n, y);
+    default: break;
     }
+    static_assert(SPADE_POINTWISE_STEPS == 6, "a kernel for each number of steps");
+    return SPADE_LAUNCH_APART((pointwise<Width, 6>), blocks, SPADE_THREADS, stream, c, n, y);
 }
 
 } // namespace
 
-int spade_launch_pointwise(spade_stream stream, const spade_pointwise_kernel *chain, float *y)
+int spade_launch_pointwise(spade_stream stream, const spade_pointwise_kernel *steps, float *y)
 {
-    spade_pointwise_kernel c = *chain;
+    spade_pointwise_kernel c = *steps;
     const int last = c.rank - 1;
     int64_t n = 1;
     bool quads = c.dims[last] % 4 == 0 && (uintptr_t)y % 16 == 0 && fits_quads(c, 0, c.x);

@@ -79,8 +79,8 @@ static void make_variants(spade_context *context, const setting *s, spade_layout
     assert_int_equal(backend->alloc(context->device, of_result, "variants", &result), SPADE_OK);
     assert_int_equal(backend->upload(context->device, picture, s->picture, of_picture), SPADE_OK);
     assert_int_equal(backend->upload(context->device, result, ordered, of_result), SPADE_OK);
-    spade_status status = backend->augment(context->device, picture, s->height, s->width, &s->preprocess, s->variants,
-                                           VARIANTS, layout, result);
+    spade_status status = backend->picture->augment(context->device, picture, s->height, s->width, &s->preprocess,
+                                                    s->variants, VARIANTS, layout, result);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
     assert_int_equal(backend->download(context->device, ordered, result, of_result), SPADE_OK);
     assert_int_equal(backend->synchronize(context->device), SPADE_OK);

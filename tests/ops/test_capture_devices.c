@@ -273,24 +273,24 @@ static void check_form(spade_context *context, const spade_hessian_desc *p)
     step l = {0};
     spade_captured_graph *captured;
     take(context, &l, A, (size_t)spade_shape_size(&p->x) * sizeof(float));
-    take(context, &l, OUT, backend->hessian_bytes(device, p));
-    take(context, &l, WORKSPACE, backend->hessian_workspace_bytes(device, p));
+    take(context, &l, OUT, backend->hessian->bytes(device, p));
+    take(context, &l, WORKSPACE, backend->hessian->workspace_bytes(device, p));
     char *replayed = malloc(l.bytes[OUT]), *direct = malloc(l.bytes[OUT]);
     assert_true(replayed && direct);
     fill(context, &l, A, random_float, &(random_stream){.key = 30});
     ok(context, backend->zero(device, l.memory[OUT], l.bytes[OUT]));
-    ok(context, backend->hessian_update(device, p, l.memory[A], 0.7, l.memory[OUT], l.memory[WORKSPACE]));
+    ok(context, backend->hessian->update(device, p, l.memory[A], 0.7, l.memory[OUT], l.memory[WORKSPACE]));
     ok(context, backend->capture_begin(device));
-    ok(context, backend->hessian_update(device, p, l.memory[A], 0.7, l.memory[OUT], l.memory[WORKSPACE]));
+    ok(context, backend->hessian->update(device, p, l.memory[A], 0.7, l.memory[OUT], l.memory[WORKSPACE]));
     ok(context, backend->capture_end(device, &captured));
     for (int recorded = 0; recorded < 2; recorded++) {
         random_stream random = {.key = 31};
         ok(context, backend->zero(device, l.memory[OUT], l.bytes[OUT]));
         for (int batch = 0; batch < 2; batch++) { /* added to what there is */
             fill(context, &l, A, random_float, &random);
-            ok(context, recorded
-                            ? backend->graph_launch(device, captured)
-                            : backend->hessian_update(device, p, l.memory[A], 0.7, l.memory[OUT], l.memory[WORKSPACE]));
+            ok(context,
+               recorded ? backend->graph_launch(device, captured)
+                        : backend->hessian->update(device, p, l.memory[A], 0.7, l.memory[OUT], l.memory[WORKSPACE]));
         }
         ok(context, backend->download(device, recorded ? replayed : direct, l.memory[OUT], l.bytes[OUT]));
     }
@@ -313,7 +313,7 @@ static void test_hessians(void **state)
     for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
         for (int precision = 0; precision < 2; precision++) {
             spade_hessian_desc p = patches_of((spade_hessian_form)form, precision ? SPADE_FP64 : SPADE_FP32);
-            if (context->device->backend->hessian_cost(context->device, &p) < 0) { continue; }
+            if (context->device->backend->hessian->cost(context->device, &p) < 0) { continue; }
             check_form(context, &p);
             forms++;
         }
@@ -358,13 +358,13 @@ static spade_status misuse_nesting(spade_device *device, void *memory)
 static spade_status misuse_numbers(spade_device *device, void *memory)
 {
     spade_quadratic_args args = {.rows = 1, .k = 1, .h = memory, .d = memory, .scratch = memory};
-    return device->backend->quadratic_form(device, &args, 1);
+    return device->backend->solver->quadratic_form(device, &args, 1);
 }
 
 static spade_status misuse_inverse(spade_device *device, void *memory)
 {
     spade_factor_args args = {.k = 1, .hessian = memory, .workspace = memory};
-    return device->backend->inverse(device, &args, 1);
+    return device->backend->solver->inverse(device, &args, 1);
 }
 
 static const struct {

@@ -129,7 +129,7 @@ static void test_resample(void **state)
             a.picture = there;
             a.rgb = to;
             a.normalised = normalised;
-            ok(context, context->device->backend->resample(context->device, &a));
+            ok(context, context->device->backend->picture->resample(context->device, &a));
             expect(context, "a window", round, to, rgb, of_rgb);
             if (normalised) { expect(context, "a normalised window", round, normalised, floats, of_floats); }
             release(context, there, of_picture);
@@ -155,7 +155,7 @@ static void test_floats(void **state)
             float *floats = make(n * sizeof *floats);
             for (size_t k = 0; k < n; k++) { floats[k] = (float)bytes[k] / 255.0f; }
             void *there = to_device(context, bytes, n), *to = to_device(context, NULL, n * sizeof *floats);
-            ok(context, context->device->backend->picture_floats(context->device, sizes[i], there, to));
+            ok(context, context->device->backend->picture->to_floats(context->device, sizes[i], there, to));
             expect(context, "floats", i, to, floats, n * sizeof *floats);
             release(context, there, n);
             free(bytes);
@@ -256,7 +256,7 @@ static void test_overlay(void **state)
             void *of_map = to_device(context, map, pixels * sizeof *map);
             void *of_tables = to_device(context, tables, sizeof tables);
             a.picture = of_picture, a.map = of_map, a.tables = of_tables, a.rgb = to;
-            ok(context, context->device->backend->overlay(context->device, &a));
+            ok(context, context->device->backend->picture->heatmap(context->device, &a));
             expect(context, "an overlay", round, to, rgb, of_result);
             release(context, of_picture, pixels * 3);
             release(context, of_map, pixels * sizeof *map);

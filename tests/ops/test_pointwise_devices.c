@@ -1,6 +1,7 @@
 /*
- * test_pointwise_devices.c - on every backend present: a chain gives the bits of its steps run singly, and writes over what it
- * reads without harm. SPADE_TEST_CASES=N runs N chains.
+ * test_pointwise_devices.c - on every backend present: pointwise steps run together give the bits of the same steps
+ * run singly, and may write over what they read. SPADE_TEST_CASES=N runs N cases. Every function has a reference, whose
+ * derivative is that of its values.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,9 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
+#include "backend/check.h"
 #include "support/cases.h"
 #include "support/devices.h"
 
@@ -18,7 +22,7 @@ enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
 static spade_op_desc draw(random_stream *random)
 {
     const case_kind *kind = case_kinds;
-    while (strcmp(kind->name, "chain") != 0) { kind++; }
+    while (strcmp(kind->name, "pointwise steps") != 0) { kind++; }
     return kind->draw(random, SPADE_OP_POINTWISE);
 }
 
@@ -55,7 +59,7 @@ static bool lies_alike(const spade_shape *a, const spade_shape *b)
            memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
 }
 
-static void check_chain(spade_context *context, int index, int *in_place)
+static void check_steps(spade_context *context, int index, int *in_place)
 {
     random_stream random = {.key = (uint32_t)(5000011 + index)};
     spade_op_desc desc = draw(&random);
@@ -88,8 +92,8 @@ static void test_singly(void **state)
         spade_context *context = open_device(devices[i], 2, 0);
         if (!context) { continue; }
         int in_place[2] = {0};
-        for (int index = 0; index < case_count(150); index++) { check_chain(context, index, in_place); }
-        printf("%s: %d chains, over x %d times, over an operand %d times\n", devices[i], case_count(150), in_place[0],
+        for (int index = 0; index < case_count(150); index++) { check_steps(context, index, in_place); }
+        printf("%s: %d cases, over x %d times, over an operand %d times\n", devices[i], case_count(150), in_place[0],
                in_place[1]);
         assert_true(in_place[0] > 0 && in_place[1] > 0);
         assert_int_equal(context->used, context->device->own_bytes);
@@ -97,8 +101,28 @@ static void test_singly(void **state)
     }
 }
 
+/* The reference itself, whose two columns are written by hand: central differences, away from corners. */
+static void test_reference(void **state)
+{
+    (void)state;
+    const double h = 1e-5, points[] = {-6.1, -2.3, -0.7, 0.4, 1.1, 2.9, 5.3};
+    for (int f = 0; f < SPADE_FUNCTION_COUNT; f++) {
+        const reference_function *r = &reference_functions[f];
+        if (!r->value || !r->derivative) { fail_msg("%s has no reference", spade_function_name((spade_function)f)); }
+        for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+            double x = points[i], above = r->value(x + h, r->alpha, r->beta),
+                   below = r->value(x - h, r->alpha, r->beta);
+            double difference = (above - below) / (2 * h) - r->derivative(x, r->alpha, r->beta);
+            if (fabs(difference) > 1e-8) {
+                fail_msg("%s: the derivative at %g is off by %g", spade_function_name((spade_function)f), x,
+                         difference);
+            }
+        }
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_singly)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference), cmocka_unit_test(test_singly)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

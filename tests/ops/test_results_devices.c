@@ -98,7 +98,7 @@ static void check_statuses(spade_context *context, bool by_download)
         args[i] = (spade_damp_args){.k = 1, .damping = 1, .hessian = hessians + i, .dead = dead + i};
     }
     ok(context, backend->upload(context->device, hessians, host, N * sizeof *host));
-    ok(context, backend->condition(context->device, args, N));
+    ok(context, backend->solver->damp(context->device, args, N));
     for (int i = 0; i < N; i++) { assert_true(args[i].status == SPADE_OK || i % 7 == 3); }
     ok(context, by_download ? backend->download(context->device, &first, hessians, sizeof first)
                             : backend->synchronize(context->device));
@@ -121,7 +121,7 @@ static void check_sweep(spade_context *context, bool finite)
     for (int i = 0; i < K; i++) { v[i * (K + 1)] = 1; }
     for (int i = 0; i < ROWS * K; i++) { host[i] = (float)(1 + i % 101); }
     if (!finite) { host[5 * K + 17] = INFINITY; }
-    size_t bytes = backend->sweep_workspace_bytes(context->device, ROWS, K, 16, SPADE_FP64);
+    size_t bytes = backend->solver->sweep_workspace_bytes(context->device, ROWS, K, 16, SPADE_FP64);
     spade_sweep_args args = {.rows = ROWS, .columns = K, .block = 16, .prune = ROWS * 8, .prune_last = ROWS * 3};
     double *on_v = take(context, K * K * sizeof *v);
     float *dense = take(context, sizeof host);
@@ -130,7 +130,7 @@ static void check_sweep(spade_context *context, bool finite)
     ok(context, backend->upload(context->device, on_v, v, K * K * sizeof *v));
     ok(context, backend->upload(context->device, dense, host, sizeof host));
     ok(context, backend->zero(context->device, dead, K));
-    ok(context, backend->sweep(context->device, &args, 1));
+    ok(context, backend->solver->sweep(context->device, &args, 1));
     ok(context, backend->download(context->device, host, dense, sizeof host));
     int64_t zeros = 0;
     for (int i = 0; i < ROWS * K; i++) { zeros += host[i] == 0; }
@@ -172,21 +172,21 @@ static void test_a_failing_call(void **state)
     const double values[4] = {NAN, 3, 5, 0};
     spade_damp_args before = {.k = 1, .hessian = numbers, .dead = dead};
     ok(context, backend->upload(context->device, numbers, values, sizeof values));
-    ok(context, backend->condition(context->device, &before, 1));
+    ok(context, backend->solver->damp(context->device, &before, 1));
     spade_quadratic_args *args = calloc(2, sizeof *args);
     assert_non_null(args);
     for (int i = 0; i < 2; i++) {
         args[i] = (spade_quadratic_args){.rows = 1, .k = 1, .h = numbers + 1, .d = numbers + 2, .scratch = numbers + 3};
     }
     assert_int_equal(setenv("SPADE_STANDIN_FAIL", "cublasDsymm:2", 1), 0);
-    assert_int_equal(backend->quadratic_form(context->device, args, 2), SPADE_ERROR_DEVICE);
+    assert_int_equal(backend->solver->quadratic_form(context->device, args, 2), SPADE_ERROR_DEVICE);
     memset(args, 0x5A, 2 * sizeof *args);
     ok(context, backend->synchronize(context->device));
     for (size_t i = 0; i < 2 * sizeof *args; i++) { assert_int_equal(((unsigned char *)args)[i], 0x5A); }
     free(args);
     assert_int_equal(before.status, SPADE_ERROR_NUMERICAL);
     spade_quadratic_args good = {.rows = 1, .k = 1, .h = numbers + 1, .d = numbers + 2, .scratch = numbers + 3};
-    ok(context, backend->quadratic_form(context->device, &good, 1));
+    ok(context, backend->solver->quadratic_form(context->device, &good, 1));
     ok(context, backend->synchronize(context->device));
     assert_true(good.result == 75);
     backend->free(context->device, numbers, 4 * sizeof *numbers);

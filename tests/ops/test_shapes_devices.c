@@ -298,7 +298,9 @@ static void test_quadratic_form(void **state)
             free(h);
             free(d);
         }
-        if (backend->quadratic_form(context->device, args, N) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+        if (backend->solver->quadratic_form(context->device, args, N) != SPADE_OK) {
+            fail_msg("%s", spade_message(context));
+        }
         assert_int_equal(backend->synchronize(context->device), SPADE_OK);
         for (int p = 0; p < N; p++) {
             size_t of_h = (size_t)(sizes[p][1] * sizes[p][1]) * sizeof(double);

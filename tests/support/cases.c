@@ -92,10 +92,10 @@ static spade_op_desc draw_pool(random_stream *r, spade_op_kind kind)
     return d;
 }
 
-/* Rank 1 .. 4 (or at least `least`), small. */
-static spade_shape draw_shape(random_stream *r, int least, int64_t largest)
+/* Rank 1 .. 4 (or at least `min_rank`), small. */
+static spade_shape draw_shape(random_stream *r, int min_rank, int64_t largest)
 {
-    spade_shape s = {.rank = (int)random_int(r, least, 4)};
+    spade_shape s = {.rank = (int)random_int(r, min_rank, 4)};
     for (int i = 0; i < s.rank; i++) { s.dims[i] = random_int(r, 0, 6) ? random_int(r, 1, largest) : 1; }
     if (s.rank == 4) { s.layout = draw_layout(r); }
     return s;
@@ -170,12 +170,12 @@ static spade_op_desc draw_reduction(random_stream *r, spade_op_kind kind)
     return d;
 }
 
-static spade_pointwise_step draw_stage(random_stream *r, spade_pointwise_kind kind, spade_shape operand)
+static spade_pointwise_step draw_step(random_stream *r, spade_pointwise_kind kind, spade_shape operand)
 {
     spade_pointwise_step step = {.kind = kind};
     step.function = (spade_function)random_int(r, 0, SPADE_FUNCTION_COUNT - 1);
-    step.alpha = step.function == SPADE_CLIP ? -1.5f : 1.0f / 6;
-    step.beta = step.function == SPADE_CLIP ? 2.0f : 0.5f;
+    step.alpha = reference_functions[step.function].alpha;
+    step.beta = reference_functions[step.function].beta;
     if (kind != SPADE_POINTWISE_FUNCTION) { step.operand = operand; }
     return step;
 }
@@ -184,7 +184,7 @@ static spade_op_desc draw_function(random_stream *r, spade_op_kind kind)
 {
     spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 40), .step_count = 1};
     d.y = d.a;
-    d.steps[0] = draw_stage(r, random_bool(r) ? SPADE_POINTWISE_FUNCTION : SPADE_POINTWISE_DERIVATIVE, d.a);
+    d.steps[0] = draw_step(r, random_bool(r) ? SPADE_POINTWISE_FUNCTION : SPADE_POINTWISE_DERIVATIVE, d.a);
     return d;
 }
 
@@ -193,13 +193,13 @@ static spade_op_desc draw_scale_shift(random_stream *r, spade_op_kind kind)
     spade_op_desc d = {.kind = kind, .a = draw_shape(r, 2, 40), .step_count = (int)random_int(r, 1, 2)};
     spade_shape channels = {.rank = d.a.rank - 1, .dims = {d.a.dims[1], 1, 1}};
     d.y = d.a;
-    d.steps[0] = draw_stage(r, SPADE_POINTWISE_MULTIPLY, channels);
-    d.steps[1] = draw_stage(r, SPADE_POINTWISE_ADD, channels);
+    d.steps[0] = draw_step(r, SPADE_POINTWISE_MULTIPLY, channels);
+    d.steps[1] = draw_step(r, SPADE_POINTWISE_ADD, channels);
     return d;
 }
 
 /* Any steps; x and the operands whole or broadcast, in the layout of y or another. */
-static spade_op_desc draw_chain(random_stream *r, spade_op_kind kind)
+static spade_op_desc draw_pointwise(random_stream *r, spade_op_kind kind)
 {
     spade_shape whole = draw_shape(r, 1, 30);
     spade_op_desc d = {.kind = kind, .a = whole, .y = whole};
@@ -207,7 +207,7 @@ static spade_op_desc draw_chain(random_stream *r, spade_op_kind kind)
     if (random_int(r, 0, 2) == 0) { d.a = draw_operand(r, &whole); }
     for (int s = 0; s < d.step_count; s++) {
         spade_pointwise_kind step = (spade_pointwise_kind)random_int(r, 0, SPADE_POINTWISE_KIND_COUNT - 1);
-        d.steps[s] = draw_stage(r, step, random_bool(r) ? whole : draw_operand(r, &whole));
+        d.steps[s] = draw_step(r, step, random_bool(r) ? whole : draw_operand(r, &whole));
     }
     return d;
 }
@@ -220,7 +220,7 @@ const case_kind case_kinds[] = {
     {"matmul", SPADE_OP_MATMUL, draw_matmul, 2e-5, 1e-5},
     {"function, derivative", SPADE_OP_POINTWISE, draw_function, 1e-6, 1e-6},
     {"scale and shift", SPADE_OP_POINTWISE, draw_scale_shift, 1e-6, 1e-6},
-    {"chain", SPADE_OP_POINTWISE, draw_chain, 2e-6, 1e-6},
+    {"pointwise steps", SPADE_OP_POINTWISE, draw_pointwise, 2e-6, 1e-6},
     {"reduce sum", SPADE_OP_REDUCE_SUM, draw_reduction, 1e-5, 1e-5},
     {"softmax", SPADE_OP_SOFTMAX, draw_same, 1e-7, 2e-6},
     {"softmax backward", SPADE_OP_SOFTMAX_BACKWARD, draw_same, 1e-5, 1e-6},

@@ -203,45 +203,80 @@ static void run_matmul(const spade_op_desc *d, const reference_args *args, doubl
 
 /* ---- elements */
 
-static double function_of(const spade_pointwise_step *f, double x)
+static double relu(double x, double alpha, double beta)
 {
-    switch (f->function) {
-    case SPADE_RELU: return fmax(x, 0);
-    case SPADE_CLIP: return fmin(fmax(x, f->alpha), f->beta);
-    case SPADE_SIGMOID: return 1 / (1 + exp(-x));
-    case SPADE_HARD_SIGMOID: return fmax(0, fmin(1, f->alpha * x + f->beta));
-    case SPADE_HARD_SWISH: return x * fmax(0, fmin(1, x / 6 + 0.5));
-    default: return NAN;
-    }
+    (void)alpha, (void)beta;
+    return fmax(x, 0);
+}
+static double relu_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x > 0;
 }
 
-static double derivative_of(const spade_pointwise_step *f, double x)
+static double clip(double x, double alpha, double beta)
 {
-    double inner = f->alpha * x + f->beta;
-    switch (f->function) {
-    case SPADE_RELU: return x > 0;
-    case SPADE_CLIP: return x >= f->alpha && x <= f->beta;
-    case SPADE_SIGMOID: return exp(-x) / ((1 + exp(-x)) * (1 + exp(-x)));
-    case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? f->alpha : 0;
-    case SPADE_HARD_SWISH: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
-    default: return NAN;
-    }
+    return fmin(fmax(x, alpha), beta);
+}
+static double clip_derivative(double x, double alpha, double beta)
+{
+    return x >= alpha && x <= beta;
 }
 
-static void run_chain(const spade_op_desc *d, const reference_args *args, double *out)
+static double sigmoid(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return 1 / (1 + exp(-x));
+}
+static double sigmoid_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return exp(-x) / ((1 + exp(-x)) * (1 + exp(-x)));
+}
+
+static double hard_sigmoid(double x, double alpha, double beta)
+{
+    return fmax(0, fmin(1, alpha * x + beta));
+}
+static double hard_sigmoid_derivative(double x, double alpha, double beta)
+{
+    return alpha * x + beta > 0 && alpha * x + beta < 1 ? alpha : 0;
+}
+
+static double hard_swish(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x * fmax(0, fmin(1, x / 6 + 0.5));
+}
+static double hard_swish_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
+}
+
+const reference_function reference_functions[SPADE_FUNCTION_COUNT] = {
+    [SPADE_RELU] = {relu, relu_derivative, 0, 0},
+    [SPADE_CLIP] = {clip, clip_derivative, -1.5f, 2},
+    [SPADE_SIGMOID] = {sigmoid, sigmoid_derivative, 0, 0},
+    [SPADE_HARD_SIGMOID] = {hard_sigmoid, hard_sigmoid_derivative, 1.0f / 6, 0.5f},
+    [SPADE_HARD_SWISH] = {hard_swish, hard_swish_derivative, 0, 0},
+};
+
+static void run_pointwise(const spade_op_desc *d, const reference_args *args, double *out)
 {
     for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
         double v = args->a[broadcast_index(&d->y, &d->a, i)];
         for (int s = 0; s < d->step_count; s++) {
             const spade_pointwise_step *step = &d->steps[s];
+            const reference_function *f = &reference_functions[step->function];
             if (step->kind == SPADE_POINTWISE_FUNCTION) {
-                v = function_of(step, v);
+                v = f->value(v, step->alpha, step->beta);
                 continue;
             }
             double operand = args->operands[s][broadcast_index(&d->y, &step->operand, i)];
             v = step->kind == SPADE_POINTWISE_ADD        ? v + operand
                 : step->kind == SPADE_POINTWISE_MULTIPLY ? v * operand
-                                                          : v * derivative_of(step, operand);
+                                                         : v * f->derivative(operand, step->alpha, step->beta);
         }
         out[i] = v;
     }
@@ -292,7 +327,7 @@ void reference_run(const spade_op_desc *d, const reference_args *args, double *o
     case SPADE_OP_LINEAR:
     case SPADE_OP_LINEAR_BACKWARD: run_linear(d, args, out); break;
     case SPADE_OP_MATMUL: run_matmul(d, args, out); break;
-    case SPADE_OP_POINTWISE: run_chain(d, args, out); break;
+    case SPADE_OP_POINTWISE: run_pointwise(d, args, out); break;
     case SPADE_OP_REDUCE_SUM: run_reduce_sum(d, args, out); break;
     case SPADE_OP_SOFTMAX:
     case SPADE_OP_SOFTMAX_BACKWARD: run_softmax(d, args, out); break;

@@ -17,6 +17,15 @@ typedef struct reference_args {
     const float *operands[SPADE_POINTWISE_STEPS];
 } reference_args;
 
+/* An elementwise function in float64, written down independently of backend/functions.h. One row for each: test_pointwise
+ * fails where one is missing. */
+typedef struct reference_function {
+    double (*value)(double x, double alpha, double beta);
+    double (*derivative)(double x, double alpha, double beta);
+    float alpha, beta; /* parameters that the tests use */
+} reference_function;
+extern const reference_function reference_functions[SPADE_FUNCTION_COUNT];
+
 /* Elements of the operation's result: of a for the backward kinds that give dx, else of y. */
 int64_t reference_size(const spade_op_desc *desc);
 bool reference_is_backward(const spade_op_desc *desc);

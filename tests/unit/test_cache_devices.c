@@ -456,7 +456,7 @@ static void test_micro_batches_are_recorded(void **state)
     fixture *f = open_fixture(0);
     spade_device *device = f->context->device;
     counted = device->backend;
-    const int n = (int)counted->hessian_batch * 3 + 5;
+    const int n = (int)counted->hessian->micro_batch * 3 + 5;
     int layer = spade_model_find_layer(f->model, "second"), fc = spade_model_find_layer(f->model, "fc");
     float *variants = malloc((size_t)n * SIZE * sizeof *variants);
     assert_non_null(variants);

@@ -421,16 +421,16 @@ static void test_inverse_times_the_matrix_is_one(void **state)
         double *h = random_hessian(&s, k, k + 5, 0), *a = malloc((size_t)(k * k) * sizeof *a);
         for (int64_t d = 0; d < k; d++) { h[d * k + d] += 0.1; }
         memcpy(a, h, (size_t)(k * k) * sizeof *a);
-        size_t factor = backend->factor_workspace_bytes(device, k),
-               inverse = backend->inverse_workspace_bytes(device, k);
+        size_t factor = backend->solver->factor_workspace_bytes(device, k),
+               inverse = backend->solver->inverse_workspace_bytes(device, k);
         size_t size = (size_t)(k * k) * sizeof *a, bytes = factor > inverse ? factor : inverse;
         void *matrix, *workspace;
         assert_int_equal(backend->alloc(device, size, "matrix", &matrix), SPADE_OK);
         assert_int_equal(backend->alloc(device, bytes, "workspace", &workspace), SPADE_OK);
         assert_int_equal(backend->upload(device, matrix, a, size), SPADE_OK);
         spade_factor_args args = {.k = k, .hessian = matrix, .workspace = workspace};
-        assert_int_equal(backend->factor(device, &args, 1), SPADE_OK);
-        assert_int_equal(backend->inverse(device, &args, 1), SPADE_OK);
+        assert_int_equal(backend->solver->factor(device, &args, 1), SPADE_OK);
+        assert_int_equal(backend->solver->inverse(device, &args, 1), SPADE_OK);
         assert_int_equal(backend->download(device, a, matrix, size), SPADE_OK);
         backend->free(device, workspace, bytes);
         backend->free(device, matrix, size);

@@ -112,14 +112,14 @@ static void *run_update(spade_device *device, const spade_hessian_desc *p, const
 {
     const spade_backend *backend = device->backend;
     size_t x_bytes = (size_t)spade_shape_size(&p->x) * sizeof *x;
-    size_t workspace_bytes = backend->hessian_workspace_bytes(device, p);
-    *bytes = backend->hessian_bytes(device, p);
+    size_t workspace_bytes = backend->hessian->workspace_bytes(device, p);
+    *bytes = backend->hessian->bytes(device, p);
     void *accumulator = device_memory(device, *bytes), *input = device_memory(device, x_bytes);
     void *workspace = device_memory(device, workspace_bytes);
     assert_int_equal(backend->upload(device, input, x, x_bytes), SPADE_OK);
     assert_int_equal(backend->zero(device, accumulator, *bytes), SPADE_OK);
     for (int capture = 0; capture < 2; capture++) {
-        spade_status status = backend->hessian_update(device, p, input, alpha, accumulator, workspace);
+        spade_status status = backend->hessian->update(device, p, input, alpha, accumulator, workspace);
         if (status != SPADE_OK) { printf("%s\n", spade_message(device->context)); }
         assert_int_equal(status, SPADE_OK);
     }
@@ -185,10 +185,10 @@ static void check_form(spade_device *device, const spade_hessian_desc *p, const 
     void *accumulator = run_update(device, p, x, 0.37, &bytes), *out = device_memory(device, h_bytes);
     double *h = malloc(h_bytes);
     for (int64_t g = 0; g < p->groups; g++) {
-        assert_int_equal(backend->hessian_read(device, p, accumulator, g, -1, out), SPADE_OK);
+        assert_int_equal(backend->hessian->read(device, p, accumulator, g, -1, out), SPADE_OK);
         assert_int_equal(backend->download(device, h, out, h_bytes), SPADE_OK);
         compare(h, k, expected + g * k * k, k, taps, 0, 1, tolerance);
-        assert_int_equal(backend->hessian_read(device, p, accumulator, g, taps / 2, out), SPADE_OK);
+        assert_int_equal(backend->hessian->read(device, p, accumulator, g, taps / 2, out), SPADE_OK);
         assert_int_equal(backend->download(device, h, out, h_bytes / (size_t)(taps * taps)), SPADE_OK);
         compare(h, k / taps, expected + g * k * k, k, taps, taps / 2, taps, tolerance);
     }
@@ -216,7 +216,7 @@ static void check_device(int index, spade_hessian_desc patches, const float *x, 
     spade_device *device = contexts[index]->device;
     for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
         patches.form = (spade_hessian_form)form;
-        if (device->backend->hessian_cost(device, &patches) < 0) { continue; }
+        if (device->backend->hessian->cost(device, &patches) < 0) { continue; }
         for (int precision = SPADE_FP32; precision <= SPADE_FP64; precision++) {
             patches.precision = (spade_precision)precision;
             check_form(device, &patches, x, expected);
@@ -353,7 +353,7 @@ static void check_large(uint32_t *count, spade_hessian_desc p, spade_hessian_for
     p.form = form;
     p.precision = SPADE_FP64;
     void *accumulator = run_update(cpu, &p, x, 0.37, &bytes);
-    assert_int_equal(cpu->backend->hessian_read(cpu, &p, accumulator, 0, -1, expected), SPADE_OK);
+    assert_int_equal(cpu->backend->hessian->read(cpu, &p, accumulator, 0, -1, expected), SPADE_OK);
     cpu->backend->free(cpu, accumulator, bytes);
     for (int precision = SPADE_FP32; precision <= SPADE_FP64; precision++) {
         p.precision = (spade_precision)precision;
@@ -391,12 +391,12 @@ static void test_failures(void **state)
         p.precision = (spade_precision)precision;
         for (int i = 0; i < 2; i++) {
             p.form = i ? SPADE_HESSIAN_SPECTRAL : SPADE_HESSIAN_UNFOLD;
-            size_t bytes = backend->hessian_bytes(device, &p), space = backend->hessian_workspace_bytes(device, &p);
+            size_t bytes = backend->hessian->bytes(device, &p), space = backend->hessian->workspace_bytes(device, &p);
             void *h = device_memory(device, bytes), *workspace = device_memory(device, space);
             void *x = device_memory(device, 100 * sizeof(float));
             assert_int_equal(backend->zero(device, x, 100 * sizeof(float)), SPADE_OK);
             setenv("SPADE_STANDIN_FAIL", calls[precision], 1); /* its first call */
-            spade_status status = backend->hessian_update(device, &p, x, 1, h, workspace);
+            spade_status status = backend->hessian->update(device, &p, x, 1, h, workspace);
             unsetenv("SPADE_STANDIN_FAIL");
             assert_int_equal(status, i ? SPADE_OK : SPADE_ERROR_DEVICE);
             if (!i) { assert_non_null(strstr(spade_message(contexts[GPU]), calls[precision])); }

@@ -265,7 +265,7 @@ static void test_single_precision_sweep(void **state)
 static spade_status factor(spade_device *device, int64_t k, double *a)
 {
     const spade_backend *backend = device->backend;
-    size_t size = (size_t)(k * k) * sizeof *a, bytes = backend->factor_workspace_bytes(device, k);
+    size_t size = (size_t)(k * k) * sizeof *a, bytes = backend->solver->factor_workspace_bytes(device, k);
     void *matrix, *workspace;
     for (int64_t i = 0; i < k; i++) {
         for (int64_t j = 0; j < i; j++) { a[i * k + j] = NAN; } /* nobody reads it */
@@ -274,7 +274,7 @@ static spade_status factor(spade_device *device, int64_t k, double *a)
     assert_int_equal(backend->alloc(device, bytes, "workspace", &workspace), SPADE_OK);
     assert_int_equal(backend->upload(device, matrix, a, size), SPADE_OK);
     spade_factor_args args = {.k = k, .hessian = matrix, .workspace = workspace};
-    assert_int_equal(backend->factor(device, &args, 1), SPADE_OK);
+    assert_int_equal(backend->solver->factor(device, &args, 1), SPADE_OK);
     assert_int_equal(backend->synchronize(device), SPADE_OK);
     assert_int_equal(backend->download(device, a, matrix, size), SPADE_OK);
     backend->free(device, workspace, bytes);

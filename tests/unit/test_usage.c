@@ -108,7 +108,7 @@ static spade_status lazy_update(spade_device *device, const spade_hessian_desc *
     const double each = 0.02;
     lazy_debt += each;
     lazy_work += each;
-    return lazy_base->hessian_update(device, patches, x, alpha, accumulator, workspace);
+    return lazy_base->hessian->update(device, patches, x, alpha, accumulator, workspace);
 }
 
 static spade_status lazy_synchronize(spade_device *device)
@@ -141,7 +141,9 @@ static double hessian_seconds(bool profile)
     lazy_base = context->device->backend;
     lazy_debt = lazy_work = 0;
     spade_backend lazy = *lazy_base;
-    lazy.hessian_update = lazy_update;
+    spade_backend_hessian lazy_hessian = *lazy_base->hessian;
+    lazy_hessian.update = lazy_update;
+    lazy.hessian = &lazy_hessian;
     lazy.synchronize = lazy_synchronize;
     context->device->backend = &lazy;
     assert_int_equal(spade_batch_from_array(context, variants, VARIANTS, c, h, w, &batch), SPADE_OK);

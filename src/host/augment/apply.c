@@ -63,7 +63,7 @@ spade_status spade_augment_upload(spade_context *context, const spade_picture *p
     *bytes = (size_t)n * sizeof(float);
     SPADE_GOTO(device->backend->alloc(device, *bytes, "a picture", &floats));
     SPADE_GOTO(spade_device_args_open(context, "a picture's bytes", &pixels, 1, &block, &block_bytes));
-    SPADE_GOTO(device->backend->picture_floats(device, n, pixels.there, floats));
+    SPADE_GOTO(device->backend->picture->to_floats(device, n, pixels.there, floats));
     *out = floats;
     floats = NULL;
 done:
@@ -90,8 +90,8 @@ spade_status spade_augment_apply(spade_context *context, const spade_preprocess 
     spade_status status;
     SPADE_GOTO(spade_augment_upload(context, picture, &source, &bytes));
     SPADE_GOTO(backend->alloc(context->device, result_bytes, "variants of a picture", &result));
-    SPADE_GOTO(backend->augment(context->device, source, picture->height, picture->width, preprocess, variants, count,
-                                SPADE_ROW_MAJOR, result));
+    SPADE_GOTO(backend->picture->augment(context->device, source, picture->height, picture->width, preprocess, variants,
+                                         count, SPADE_ROW_MAJOR, result));
     SPADE_GOTO(backend->download(context->device, out, result, result_bytes));
     SPADE_GOTO(backend->synchronize(context->device));
 done:

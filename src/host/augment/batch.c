@@ -155,9 +155,9 @@ spade_status spade_batch_read_device(spade_context *context, const spade_batch *
     }
     spade_augment_draw_hashed(&batch->options, batch->hash, batch->picture_height, batch->picture_width, batch->dims[2],
                               batch->dims[3], first, count, variants);
-    spade_status status =
-        context->device->backend->augment(context->device, batch->picture, batch->picture_height, batch->picture_width,
-                                          &batch->preprocess, variants, count, layout, out);
+    spade_status status = context->device->backend->picture->augment(context->device, batch->picture,
+                                                                     batch->picture_height, batch->picture_width,
+                                                                     &batch->preprocess, variants, count, layout, out);
     free(variants);
     return status;
 }

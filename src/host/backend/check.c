@@ -98,7 +98,7 @@ static bool fits_matmul(const spade_op_desc *d)
            broadcasts(b, y, 2);
 }
 
-static bool fits_chain(const spade_op_desc *d)
+static bool fits_pointwise(const spade_op_desc *d)
 {
     if (d->step_count < 1 || d->step_count > SPADE_POINTWISE_STEPS || !broadcasts(&d->a, &d->y, 0)) { return false; }
     for (int s = 0; s < d->step_count; s++) {
@@ -111,6 +111,7 @@ static bool fits_chain(const spade_op_desc *d)
     }
     return true;
 }
+
 static bool fits_reduce(const spade_op_desc *d)
 {
     return broadcasts(&d->y, &d->a, 0);
@@ -127,7 +128,7 @@ static const struct {
     [SPADE_OP_LINEAR] = {"linear", fits_linear},
     [SPADE_OP_LINEAR_BACKWARD] = {"linear backward", fits_linear},
     [SPADE_OP_MATMUL] = {"matmul", fits_matmul},
-    [SPADE_OP_POINTWISE] = {"chain", fits_chain},
+    [SPADE_OP_POINTWISE] = {"pointwise", fits_pointwise},
     [SPADE_OP_REDUCE_SUM] = {"reduce sum", fits_reduce},
     [SPADE_OP_SOFTMAX] = {"softmax", fits_softmax},
     [SPADE_OP_SOFTMAX_BACKWARD] = {"softmax backward", fits_softmax},
@@ -135,6 +136,18 @@ static const struct {
     [SPADE_OP_POOL_BACKWARD] = {"pool backward", fits_pool},
     [SPADE_OP_CONVERT_LAYOUT] = {"convert layout", fits_convert},
 };
+
+const char *spade_function_name(spade_function function)
+{
+    switch (function) {
+#define NAME(id, name, f, derivative, loop)                                                                            \
+    case id: return name;
+        SPADE_FUNCTIONS(NAME)
+#undef NAME
+    case SPADE_FUNCTION_COUNT: break;
+    }
+    return "?";
+}
 
 const char *spade_op_kind_name(spade_op_kind kind)
 {

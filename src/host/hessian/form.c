@@ -30,7 +30,7 @@ static spade_hessian_form choose_form(spade_device *device, spade_hessian_desc p
     double least = -1;
     for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
         patches.form = (spade_hessian_form)form;
-        double cost = device->backend->hessian_cost(device, &patches);
+        double cost = device->backend->hessian->cost(device, &patches);
         if (cost >= 0 && (least < 0 || cost < least)) {
             least = cost;
             best = patches.form;
@@ -42,7 +42,7 @@ static spade_hessian_form choose_form(spade_device *device, spade_hessian_desc p
 spade_hessian_desc spade_hessian_describe(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     spade_device *device = model->context->device;
-    spade_hessian_desc patches = describe(&model->network, layer, device->backend->hessian_batch, precision);
+    spade_hessian_desc patches = describe(&model->network, layer, device->backend->hessian->micro_batch, precision);
     spade_hessian_form form = choose_form(device, patches);
     patches = describe(&model->network, layer, n, precision);
     patches.form = form;

@@ -21,7 +21,7 @@ typedef struct pass {
 
 static int64_t micro_batch(const spade_context *context, int64_t n)
 {
-    int64_t most = context->device->backend->hessian_batch;
+    int64_t most = context->device->backend->hessian->micro_batch;
     return n < most ? n : most;
 }
 
@@ -53,7 +53,7 @@ static spade_status add_rows(spade_device *device, spade_accumulator *a, double 
     patches.linear = true;
     patches.x = (spade_shape){.rank = 2, .dims = {a->row_count, a->columns}};
     a->row_count = 0;
-    return device->backend->hessian_update(device, &patches, a->rows, scale, a->h, workspace);
+    return device->backend->hessian->update(device, &patches, a->rows, scale, a->h, workspace);
 }
 
 /* ---- sizes */
@@ -61,9 +61,9 @@ static spade_status add_rows(spade_device *device, spade_accumulator *a, double 
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
     spade_hessian_desc patches =
-        spade_hessian_describe(model, layer, model->context->device->backend->hessian_batch, precision);
+        spade_hessian_describe(model, layer, model->context->device->backend->hessian->micro_batch, precision);
     int64_t columns = model->network.layers[layer].columns;
-    return model->context->device->backend->hessian_bytes(model->context->device, &patches) +
+    return model->context->device->backend->hessian->bytes(model->context->device, &patches) +
            waiting_bytes(&patches, columns);
 }
 
@@ -72,12 +72,12 @@ static size_t update_bytes(const spade_model *model, int layer, int64_t n, spade
 {
     const spade_backend *backend = model->context->device->backend;
     spade_hessian_desc patches = spade_hessian_describe(model, layer, n, precision);
-    size_t bytes = backend->hessian_workspace_bytes(model->context->device, &patches);
+    size_t bytes = backend->hessian->workspace_bytes(model->context->device, &patches);
     int64_t columns = model->network.layers[layer].columns, rows = waiting_rows(&patches, columns);
     if (!rows) { return bytes; }
     patches.linear = true;
     patches.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
-    size_t waiting = backend->hessian_workspace_bytes(model->context->device, &patches);
+    size_t waiting = backend->hessian->workspace_bytes(model->context->device, &patches);
     return waiting > bytes ? waiting : bytes;
 }
 
@@ -101,14 +101,14 @@ static spade_status make_accumulator(spade_context *context, const spade_model *
     const spade_backend *backend = context->device->backend;
     *out = (spade_accumulator){.layer = layers[i], .columns = l->columns};
     out->source = spade_hessian_source(&model->network, layers, count, i, &out->tap);
-    out->patches = spade_hessian_describe(model, layers[i], backend->hessian_batch, precision);
+    out->patches = spade_hessian_describe(model, layers[i], backend->hessian->micro_batch, precision);
     if (out->source != i) { return SPADE_OK; }
-    const size_t bytes = backend->hessian_bytes(context->device, &out->patches);
+    const size_t bytes = backend->hessian->bytes(context->device, &out->patches);
     spade_status status = backend->alloc(context->device, bytes, "Hessian", &out->h);
     out->bytes = status == SPADE_OK ? bytes : 0;
     out->capacity = waiting_rows(&out->patches, out->columns);
     if (status == SPADE_OK && out->capacity) {
-        out->image_rows = spade_shape_size(&out->patches.x) / out->columns / backend->hessian_batch;
+        out->image_rows = spade_shape_size(&out->patches.x) / out->columns / backend->hessian->micro_batch;
         status = backend->alloc(context->device, waiting_bytes(&out->patches, out->columns), "inputs of a layer",
                                 (void **)&out->rows);
         out->arrived = status == SPADE_OK ? out->rows + out->capacity * out->columns : NULL;
@@ -278,7 +278,7 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
     } else {
         spade_hessian_desc patches = a->patches;
         patches.x = *shape;
-        status = device->backend->hessian_update(device, &patches, x, p->scale, a->h, p->executor->scratch);
+        status = device->backend->hessian->update(device, &patches, x, p->scale, a->h, p->executor->scratch);
     }
     count_update(p, start);
     return status;
@@ -417,7 +417,7 @@ spade_status spade_hessian_read(const spade_hessians *hessians, int i, int64_t g
 {
     spade_device *device = hessians->item.context->device;
     const spade_accumulator *a = &hessians->accumulators[i], *source = &hessians->accumulators[a->source];
-    return device->backend->hessian_read(device, &source->patches, source->h, group, a->tap, out);
+    return device->backend->hessian->read(device, &source->patches, source->h, group, a->tap, out);
 }
 
 /* The upper triangle of one H on the host. Without memory for it on the device, or lost on the way: NaN, which the

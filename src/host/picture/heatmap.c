@@ -166,7 +166,7 @@ static spade_status draw(spade_context *context, const spade_picture *picture, c
                                      .is_signed = is_signed,
                                      .tables = arrays[2].there,
                                      .rgb = arrays[3].there};
-    SPADE_GOTO(device->backend->overlay(device, &args));
+    SPADE_GOTO(device->backend->picture->heatmap(device, &args));
     SPADE_GOTO(spade_device_args_read(context, arrays, 4));
 done:
     spade_device_args_close(context, block, bytes);

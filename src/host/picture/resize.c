@@ -22,7 +22,7 @@ spade_status spade_resize_window(spade_context *context, const spade_picture *pi
     args.picture_width = picture->width;
     args.rgb = arrays[1].there;
     args.normalised = arrays[2].there;
-    SPADE_GOTO(device->backend->resample(device, &args));
+    SPADE_GOTO(device->backend->picture->resample(device, &args));
     SPADE_GOTO(spade_device_args_read(context, arrays, 3));
 done:
     spade_device_args_close(context, block, bytes);

@@ -130,7 +130,7 @@ static spade_status add_losses(spade_device *device, spade_solving *flight, int 
         args[count++] =
             (spade_quadratic_args){.rows = rows, .k = k, .h = v->hessian, .d = removed, .scratch = removed + rows * k};
     }
-    SPADE_GOTO(backend->quadratic_form(device, args, count));
+    SPADE_GOTO(backend->solver->quadratic_form(device, args, count));
     SPADE_GOTO(backend->synchronize(device));
     for (int i = 0, at = 0; i < n; i++) {
         if (is_baseline(&flight[i])) { finish(&flight[i], args[at++].result / 2); }

@@ -126,9 +126,9 @@ static spade_status open_workspace(pool *l)
     const spade_backend *backend = context->device->backend;
     const spade_problem *p = l->members[0].problem;
     uint64_t choice = (uint64_t)l->entries * CHOICE_BYTES, left = spade_budget_left(context);
-    int64_t most = backend->exact_lanes(context->device), lanes = l->rows < most ? l->rows : most;
+    int64_t most = backend->solver->exact_max_rows(context->device), lanes = l->rows < most ? l->rows : most;
     if (l->rows == 1 && most > 1) { lanes = 2; } /* threads may share a row, which takes a second matrix */
-    size_t one = backend->exact_bytes(context->device, p->columns, l->members[0].group, 1);
+    size_t one = backend->solver->exact_bytes(context->device, p->columns, l->members[0].group, 1);
     while (lanes > 1 && (uint64_t)lanes * one + choice > left) { lanes--; }
     l->workspace_bytes = one * (size_t)lanes;
     return backend->alloc(context->device, l->workspace_bytes, "working memory of the exact solver", &l->workspace);
@@ -227,7 +227,7 @@ static spade_status condition_pool(pool *l)
                                     .hessian = l->members[i].hessian.device,
                                     .dead = dead};
     }
-    SPADE_GOTO(device->backend->condition(device, args, l->n));
+    SPADE_GOTO(device->backend->solver->damp(device, args, l->n));
     SPADE_GOTO(device->backend->synchronize(device));
     for (int i = 0; i < l->n; i++) {
         bool good = args[i].status == SPADE_OK && weights_are_finite(&l->members[i]);
@@ -242,8 +242,8 @@ done:
 /* Working memory of factor and inverse. */
 static size_t inverse_bytes(spade_device *device, int64_t k)
 {
-    size_t factor = device->backend->factor_workspace_bytes(device, k);
-    size_t inverse = device->backend->inverse_workspace_bytes(device, k);
+    size_t factor = device->backend->solver->factor_workspace_bytes(device, k);
+    size_t inverse = device->backend->solver->inverse_workspace_bytes(device, k);
     return factor > inverse ? factor : inverse;
 }
 
@@ -264,14 +264,14 @@ static spade_status invert_pool(pool *l)
         args[i] = (spade_factor_args){
             .k = m->problem->columns, .hessian = m->inverse.device, .workspace = workspace + (size_t)i * each};
     }
-    SPADE_GOTO(device->backend->factor(device, args, l->n));
+    SPADE_GOTO(device->backend->solver->factor(device, args, l->n));
     SPADE_GOTO(device->backend->synchronize(device));
     bool good = true;
     for (int i = 0; i < l->n; i++) {
         l->members[i].problem->status = args[i].status;
         good = good && args[i].status == SPADE_OK;
     }
-    if (good) { SPADE_GOTO(device->backend->inverse(device, args, l->n)); }
+    if (good) { SPADE_GOTO(device->backend->solver->inverse(device, args, l->n)); }
     spade_stage_done(context, SPADE_STAGE_FACTOR, spade_stage_clock(context) - start);
 done:
     if (workspace) { device->backend->free(device, workspace, bytes); }
@@ -296,7 +296,7 @@ uint64_t spade_solve_exact_bytes(const spade_context *context, const spade_probl
     uint64_t each = (uint64_t)(2 * p->columns * p->columns + 2 * p->rows * p->columns) * sizeof(double) +
                     entries * (sizeof(int32_t) + sizeof(double));
     uint64_t inverse = n * inverse_bytes(device, p->columns);
-    uint64_t order = device->backend->exact_bytes(device, p->columns, group, 1) + n * entries * CHOICE_BYTES;
+    uint64_t order = device->backend->solver->exact_bytes(device, p->columns, group, 1) + n * entries * CHOICE_BYTES;
     return copies * n * each + (order > inverse ? order : inverse);
 }
 
@@ -323,7 +323,7 @@ static spade_status run_rows(const pool *l, row_operation operation, double (*wo
     spade_device *device = call->context->device;
     spade_exact_args *args = calloc((unsigned)l->n, sizeof *args);
     int *owner = calloc((unsigned)l->n, sizeof *owner), i = 0;
-    int64_t first = 0, lanes = device->backend->exact_lanes(device);
+    int64_t first = 0, lanes = device->backend->solver->exact_max_rows(device);
     double start = spade_stage_clock(call->context);
     spade_status status = SPADE_OK;
     if (!args || !owner) { SPADE_GOTO(spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of rows")); }
@@ -419,7 +419,7 @@ static spade_status solve_solution(pool *l, int s)
         return SPADE_OK;
     }
     SPADE_TRY(choose_counts(l, l->members[0].problem->solutions[s].sparsity));
-    SPADE_TRY(run_rows(l, context->device->backend->refit, refit_work));
+    SPADE_TRY(run_rows(l, context->device->backend->solver->refit, refit_work));
     if (has_failed(l)) { return SPADE_OK; }
     for (int i = 0; i < l->n; i++) {
         SPADE_TRY(download(context, &l->members[i].q));
@@ -453,7 +453,7 @@ static spade_status run_pool(pool *l)
     SPADE_TRY(invert_pool(l));
     if (has_failed(l)) { return SPADE_OK; }
     SPADE_TRY(open_workspace(l));
-    SPADE_TRY(run_rows(l, context->device->backend->eliminate, order_work));
+    SPADE_TRY(run_rows(l, context->device->backend->solver->eliminate, order_work));
     if (has_failed(l)) { return SPADE_OK; }
     SPADE_TRY(download(context, &l->order));
     SPADE_TRY(download(context, &l->losses));

@@ -20,7 +20,7 @@ spade_status spade_solve_factor(spade_device *device, spade_flight *flight)
             (spade_factor_args){.k = v->problem->columns, .hessian = v->hessian, .workspace = v->workspace};
     }
     double start = spade_stage_clock(device->context);
-    spade_status status = device->backend->factor(device, flight->factors, count);
+    spade_status status = device->backend->solver->factor(device, flight->factors, count);
     spade_stage_done(device->context, SPADE_STAGE_FACTOR, spade_stage_clock(device->context) - start);
     return status;
 }
@@ -48,7 +48,7 @@ spade_status spade_solve_sweep(spade_device *device, const spade_solve_options *
                                                 .workspace = v->workspace};
     }
     double start = spade_stage_clock(device->context);
-    spade_status status = device->backend->sweep(device, flight->sweeps + first, flight->sweep_count - first);
+    spade_status status = device->backend->solver->sweep(device, flight->sweeps + first, flight->sweep_count - first);
     spade_stage_done(device->context, SPADE_STAGE_SWEEP, spade_stage_clock(device->context) - start);
     return status;
 }

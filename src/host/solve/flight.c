@@ -33,9 +33,9 @@ void spade_solve_keep(const spade_problem *p, spade_solution *solution)
 static size_t workspace_bytes(spade_device *device, const spade_solve_options *options, const spade_problem *p)
 {
     if (p->solver != SPADE_SOLVER_FAST) { return spade_baseline_device_bytes(p); }
-    size_t factor = device->backend->factor_workspace_bytes(device, p->columns);
-    size_t sweep =
-        device->backend->sweep_workspace_bytes(device, p->rows, p->columns, spade_problem_block(p), options->sweep);
+    size_t factor = device->backend->solver->factor_workspace_bytes(device, p->columns);
+    size_t sweep = device->backend->solver->sweep_workspace_bytes(device, p->rows, p->columns, spade_problem_block(p),
+                                                                  options->sweep);
     return sweep > factor ? sweep : factor; /* one after the other */
 }
 
@@ -115,7 +115,7 @@ static spade_status condition(const spade_schedule *s, spade_flight *flight)
         flight->conditions[i] = (spade_damp_args){
             .k = v->problem->columns, .damping = s->options->damping, .hessian = v->hessian, .dead = v->dead};
     }
-    return s->device->backend->condition(s->device, flight->conditions, flight->n);
+    return s->device->backend->solver->damp(s->device, flight->conditions, flight->n);
 }
 
 static spade_status failure_of(const spade_solving *v)

@@ -4,12 +4,12 @@
  *
  * Packed weights: [the primitive's own format][zeros, one per output channel: the bias where there is none].
  */
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/dnnl.h"
 
 /* Weights as oneDNN counts them: [O, I, kh, kw], or [G, O/G, I/G, kh, kw]. */
-static spade_status weights_desc(const spade_op *op, bool row_major, dnnl_memory_desc_t *out)
+static spade_status weights_desc(const spade_cpu_dnnl_op *op, bool row_major, dnnl_memory_desc_t *out)
 {
-    const spade_op_desc *d = &op->desc;
+    const spade_op_desc *d = &op->base.desc;
     int64_t inputs = d->a.dims[1], outputs = d->y.dims[1];
     dnnl_dims_t plain = {outputs, inputs, d->window.kernel[0], d->window.kernel[1]};
     dnnl_dims_t grouped = {d->groups, outputs / d->groups, inputs / d->groups, d->window.kernel[0],
@@ -20,14 +20,14 @@ static spade_status weights_desc(const spade_op *op, bool row_major, dnnl_memory
     return spade_cpu_dnnl_status(op, result, "memory_desc_init");
 }
 
-static spade_status describe_forward(const spade_op *op, dnnl_convolution_desc_t *out)
+static spade_status describe_forward(const spade_cpu_dnnl_op *op, dnnl_convolution_desc_t *out)
 {
     spade_cpu_window w;
     dnnl_memory_desc_t x, weights, bias, y;
-    dnnl_dims_t rows = {op->desc.y.dims[1]};
-    spade_cpu_dnnl_window(&op->desc.window, &w);
-    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.a, &x));
-    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.y, &y));
+    dnnl_dims_t rows = {op->base.desc.y.dims[1]};
+    spade_cpu_dnnl_window(&op->base.desc.window, &w);
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->base.desc.a, &x));
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->base.desc.y, &y));
     SPADE_TRY(weights_desc(op, false, &weights));
     SPADE_TRY(
         spade_cpu_dnnl_status(op, dnnl_memory_desc_init_by_tag(&bias, 1, rows, dnnl_f32, dnnl_a), "memory_desc_init"));
@@ -37,13 +37,13 @@ static spade_status describe_forward(const spade_op *op, dnnl_convolution_desc_t
     return spade_cpu_dnnl_status(op, result, "convolution_forward_desc_init");
 }
 
-static spade_status describe_backward(const spade_op *op, dnnl_convolution_desc_t *out)
+static spade_status describe_backward(const spade_cpu_dnnl_op *op, dnnl_convolution_desc_t *out)
 {
     spade_cpu_window w;
     dnnl_memory_desc_t dx, weights, dy;
-    spade_cpu_dnnl_window(&op->desc.window, &w);
-    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.a, &dx));
-    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->desc.y, &dy));
+    spade_cpu_dnnl_window(&op->base.desc.window, &w);
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->base.desc.a, &dx));
+    SPADE_TRY(spade_cpu_dnnl_shape(op, &op->base.desc.y, &dy));
     SPADE_TRY(weights_desc(op, false, &weights));
     dnnl_status_t result = dnnl_dilated_convolution_backward_data_desc_init(
         out, dnnl_convolution_direct, &dx, &weights, &dy, w.stride, w.dilation, w.pad_before, w.pad_after);
@@ -59,24 +59,25 @@ static bool splits_sums(const_dnnl_primitive_desc_t primitive_desc)
 }
 
 /* The primitive's descriptor for op->threads threads. */
-static spade_status create_desc(spade_op *op, dnnl_primitive_desc_t *out)
+static spade_status create_desc(spade_cpu_dnnl_op *op, dnnl_primitive_desc_t *out)
 {
     dnnl_convolution_desc_t forward, backward;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t hint = NULL;
     spade_status status;
-    bool is_backward = op->desc.kind == SPADE_OP_CONVOLUTION_BACKWARD;
+    bool is_backward = op->base.desc.kind == SPADE_OP_CONVOLUTION_BACKWARD;
     int before = spade_set_num_threads(op->threads);
-    SPADE_GOTO(spade_cpu_dnnl_attributes(op, op->desc.relu && !is_backward, &attributes));
+    SPADE_GOTO(spade_cpu_dnnl_attributes(op, op->base.desc.relu && !is_backward, &attributes));
     SPADE_GOTO(describe_forward(op, &forward));
-    SPADE_GOTO(spade_cpu_dnnl_status(
-        op, dnnl_primitive_desc_create(is_backward ? &hint : out, &forward, attributes, op->device->engine, NULL),
-        "primitive_desc_create"));
+    SPADE_GOTO(spade_cpu_dnnl_status(op,
+                                     dnnl_primitive_desc_create(is_backward ? &hint : out, &forward, attributes,
+                                                                spade_cpu_of(op->base.device)->engine, NULL),
+                                     "primitive_desc_create"));
     if (is_backward) {
         SPADE_GOTO(describe_backward(op, &backward));
-        SPADE_GOTO(
-            spade_cpu_dnnl_status(op, dnnl_primitive_desc_create(out, &backward, attributes, op->device->engine, hint),
-                                  "primitive_desc_create"));
+        SPADE_GOTO(spade_cpu_dnnl_status(
+            op, dnnl_primitive_desc_create(out, &backward, attributes, spade_cpu_of(op->base.device)->engine, hint),
+            "primitive_desc_create"));
     }
 done:
     spade_set_num_threads(before);
@@ -85,25 +86,27 @@ done:
     return status;
 }
 
-static spade_status plan_weights(spade_op *op, const_dnnl_primitive_desc_t primitive_desc)
+static spade_status plan_weights(spade_cpu_dnnl_op *op, const_dnnl_primitive_desc_t primitive_desc)
 {
     const dnnl_memory_desc_t *packed = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_weights_md, 0);
     SPADE_TRY(spade_cpu_dnnl_memory(op, packed, &op->weights));
     size_t bytes = dnnl_memory_desc_get_size(packed);
     op->bias_offset = (bytes + SPADE_CPU_ALIGNMENT - 1) / SPADE_CPU_ALIGNMENT * SPADE_CPU_ALIGNMENT;
-    op->packed_bytes = op->bias_offset;
-    if (op->desc.kind == SPADE_OP_CONVOLUTION) {
-        op->packed_bytes += (size_t)op->desc.y.dims[1] * sizeof(float);
+    op->base.packed_bytes = op->bias_offset;
+    if (op->base.desc.kind == SPADE_OP_CONVOLUTION) {
+        op->base.packed_bytes += (size_t)op->base.desc.y.dims[1] * sizeof(float);
         const dnnl_memory_desc_t *bias = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_weights_md, 1);
         SPADE_TRY(spade_cpu_dnnl_memory(op, bias, &op->bias));
     }
     return SPADE_OK;
 }
 
-spade_status spade_cpu_convolution_plan(spade_op *op)
+static spade_status plan(spade_op *base)
 {
+    spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     dnnl_primitive_desc_t primitive_desc = NULL;
     spade_status status;
+    op->threads = spade_cpu_threads(base->device);
     SPADE_GOTO(create_desc(op, &primitive_desc));
     if (op->threads > 1 && splits_sums(primitive_desc)) {
         dnnl_primitive_desc_destroy(primitive_desc);
@@ -123,14 +126,14 @@ done:
 }
 
 /* Reorder row-major weights into the primitive's format. Only moves numbers. */
-static dnnl_status_t reorder_weights(spade_op *op, const dnnl_memory_desc_t *from, const float *weights)
+static dnnl_status_t reorder_weights(const spade_cpu_dnnl_op *op, const dnnl_memory_desc_t *from, const float *weights)
 {
     const dnnl_memory_desc_t *to;
     dnnl_memory_t source = NULL;
     dnnl_primitive_desc_t primitive_desc = NULL;
     dnnl_primitive_t primitive = NULL;
-    dnnl_engine_t engine = op->device->engine;
-    int before = spade_set_num_threads(spade_cpu_threads(&op->device->base));
+    dnnl_engine_t engine = spade_cpu_of(op->base.device)->engine;
+    int before = spade_set_num_threads(spade_cpu_threads(op->base.device));
     dnnl_status_t result = dnnl_memory_get_memory_desc(op->weights, &to);
     if (result == dnnl_success) { result = dnnl_memory_create(&source, from, engine, (void *)weights); /* read only */ }
     if (result == dnnl_success) {
@@ -139,9 +142,9 @@ static dnnl_status_t reorder_weights(spade_op *op, const dnnl_memory_desc_t *fro
     if (result == dnnl_success) { result = dnnl_primitive_create(&primitive, primitive_desc); }
     if (result == dnnl_success) {
         dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, op->weights}};
-        result = dnnl_primitive_execute(primitive, op->device->stream, 2, arguments);
+        result = dnnl_primitive_execute(primitive, spade_cpu_of(op->base.device)->stream, 2, arguments);
     }
-    if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
+    if (result == dnnl_success) { result = dnnl_stream_wait(spade_cpu_of(op->base.device)->stream); }
     spade_set_num_threads(before);
     if (primitive) { dnnl_primitive_destroy(primitive); }
     if (primitive_desc) { dnnl_primitive_desc_destroy(primitive_desc); }
@@ -149,12 +152,13 @@ static dnnl_status_t reorder_weights(spade_op *op, const dnnl_memory_desc_t *fro
     return result;
 }
 
-spade_status spade_cpu_convolution_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
+static spade_status pack(spade_op *base, const float *weights, const float *row_scale, void *packed)
 {
-    spade_context *context = op->device->base.context;
-    const spade_window *window = &op->desc.window;
-    int64_t rows = op->desc.y.dims[1];
-    int64_t columns = op->desc.a.dims[1] / op->desc.groups * window->kernel[0] * window->kernel[1];
+    const spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
+    spade_context *context = op->base.device->context;
+    const spade_window *window = &op->base.desc.window;
+    int64_t rows = op->base.desc.y.dims[1];
+    int64_t columns = op->base.desc.a.dims[1] / op->base.desc.groups * window->kernel[0] * window->kernel[1];
     size_t bytes = (size_t)(rows * columns) * sizeof(float);
     float *scaled = NULL;
     dnnl_memory_desc_t plain;
@@ -167,7 +171,7 @@ spade_status spade_cpu_convolution_pack(spade_op *op, const float *weights, cons
         }
         weights = scaled;
     }
-    memset((char *)packed + op->bias_offset, 0, op->packed_bytes - op->bias_offset);
+    memset((char *)packed + op->bias_offset, 0, op->base.packed_bytes - op->bias_offset);
     SPADE_GOTO(spade_cpu_dnnl_status(op, dnnl_memory_set_data_handle(op->weights, packed), "memory_set_data_handle"));
     SPADE_GOTO(spade_cpu_dnnl_status(op, reorder_weights(op, &plain, weights), "reorder"));
 done:
@@ -175,8 +179,9 @@ done:
     return status;
 }
 
-spade_status spade_cpu_convolution_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *base, const spade_op_args *args)
 {
+    spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     char *packed = (char *)args->packed; /* read only */
     dnnl_exec_arg_t extra[] = {{DNNL_ARG_WEIGHTS, op->weights}, {DNNL_ARG_BIAS, op->bias}};
     dnnl_status_t result = dnnl_memory_set_data_handle(op->weights, packed);
@@ -186,3 +191,9 @@ spade_status spade_cpu_convolution_run(spade_op *op, const spade_op_args *args)
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "memory_set_data_handle"));
     return spade_cpu_dnnl_execute(op, op->primitive, args, extra, op->bias ? 2 : 1);
 }
+
+const spade_op_entry spade_cpu_convolution_op = {.state_bytes = sizeof(spade_cpu_dnnl_op),
+                                                 .plan = plan,
+                                                 .destroy = spade_cpu_dnnl_destroy,
+                                                 .pack = pack,
+                                                 .run = run};

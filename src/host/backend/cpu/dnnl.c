@@ -2,14 +2,14 @@
 #include <omp.h>
 
 #include "backend/check.h"
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/dnnl.h"
 
-spade_status spade_cpu_dnnl_status(const spade_op *op, dnnl_status_t result, const char *call)
+spade_status spade_cpu_dnnl_status(const spade_cpu_dnnl_op *op, dnnl_status_t result, const char *call)
 {
     char text[256];
-    spade_context *context = op->device->base.context;
+    spade_context *context = op->base.device->context;
     if (result == dnnl_success) { return SPADE_OK; }
-    spade_op_describe(&op->desc, text, sizeof text);
+    spade_op_describe(&op->base.desc, text, sizeof text);
     if (result == dnnl_out_of_memory) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: oneDNN ran out of memory", text);
     }
@@ -32,14 +32,14 @@ void spade_cpu_dnnl_window(const spade_window *window, spade_cpu_window *out)
     }
 }
 
-spade_status spade_cpu_dnnl_shape(const spade_op *op, const spade_shape *shape, dnnl_memory_desc_t *out)
+spade_status spade_cpu_dnnl_shape(const spade_cpu_dnnl_op *op, const spade_shape *shape, dnnl_memory_desc_t *out)
 {
     dnnl_dims_t dims = {shape->dims[0], shape->dims[1], shape->dims[2], shape->dims[3]};
     return spade_cpu_dnnl_status(op, dnnl_memory_desc_init_by_tag(out, 4, dims, dnnl_f32, dnnl_nhwc),
                                  "memory_desc_init");
 }
 
-spade_status spade_cpu_dnnl_attributes(const spade_op *op, bool relu, dnnl_primitive_attr_t *out)
+spade_status spade_cpu_dnnl_attributes(const spade_cpu_dnnl_op *op, bool relu, dnnl_primitive_attr_t *out)
 {
     dnnl_post_ops_t post_ops = NULL;
     dnnl_status_t result = dnnl_primitive_attr_create(out);
@@ -56,21 +56,21 @@ spade_status spade_cpu_dnnl_attributes(const spade_op *op, bool relu, dnnl_primi
     return spade_cpu_dnnl_status(op, result, "primitive_attr");
 }
 
-spade_status spade_cpu_dnnl_memory(const spade_op *op, const dnnl_memory_desc_t *desc, dnnl_memory_t *out)
+spade_status spade_cpu_dnnl_memory(const spade_cpu_dnnl_op *op, const dnnl_memory_desc_t *desc, dnnl_memory_t *out)
 {
-    return spade_cpu_dnnl_status(op, dnnl_memory_create(out, desc, op->device->engine, DNNL_MEMORY_NONE),
-                                 "memory_create");
+    return spade_cpu_dnnl_status(
+        op, dnnl_memory_create(out, desc, spade_cpu_of(op->base.device)->engine, DNNL_MEMORY_NONE), "memory_create");
 }
 
 /* Take `bytes` at the end of the workspace. */
-static size_t take_workspace(spade_op *op, size_t bytes)
+static size_t take_workspace(spade_cpu_dnnl_op *op, size_t bytes)
 {
-    size_t offset = op->workspace_bytes;
-    op->workspace_bytes += (bytes + SPADE_CPU_ALIGNMENT - 1) / SPADE_CPU_ALIGNMENT * SPADE_CPU_ALIGNMENT;
+    size_t offset = op->base.workspace_bytes;
+    op->base.workspace_bytes += (bytes + SPADE_CPU_ALIGNMENT - 1) / SPADE_CPU_ALIGNMENT * SPADE_CPU_ALIGNMENT;
     return offset;
 }
 
-static spade_status plan_operand(spade_op *op, const spade_shape *shape, spade_cpu_operand *operand)
+static spade_status plan_operand(spade_cpu_dnnl_op *op, const spade_shape *shape, spade_cpu_operand *operand)
 {
     dnnl_memory_desc_t desc;
     SPADE_TRY(spade_cpu_dnnl_shape(op, shape, &desc));
@@ -82,19 +82,19 @@ static spade_status plan_operand(spade_op *op, const spade_shape *shape, spade_c
     return SPADE_OK;
 }
 
-spade_status spade_cpu_dnnl_operands(spade_op *op, const_dnnl_primitive_desc_t primitive_desc)
+spade_status spade_cpu_dnnl_operands(spade_cpu_dnnl_op *op, const_dnnl_primitive_desc_t primitive_desc)
 {
-    bool backward = op->desc.kind == SPADE_OP_CONVOLUTION_BACKWARD || op->desc.kind == SPADE_OP_POOL_BACKWARD;
+    bool backward = op->base.desc.kind == SPADE_OP_CONVOLUTION_BACKWARD || op->base.desc.kind == SPADE_OP_POOL_BACKWARD;
     const char *implementation = "";
     char text[256];
-    SPADE_TRY(plan_operand(op, backward ? &op->desc.y : &op->desc.a, &op->input));
-    SPADE_TRY(plan_operand(op, backward ? &op->desc.a : &op->desc.y, &op->output));
+    SPADE_TRY(plan_operand(op, backward ? &op->base.desc.y : &op->base.desc.a, &op->input));
+    SPADE_TRY(plan_operand(op, backward ? &op->base.desc.a : &op->base.desc.y, &op->output));
     const dnnl_memory_desc_t *scratchpad = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0);
     SPADE_TRY(spade_cpu_dnnl_memory(op, scratchpad, &op->scratchpad));
     op->scratchpad_offset = take_workspace(op, dnnl_memory_desc_get_size(scratchpad));
     dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &implementation);
-    spade_log(op->device->base.context, SPADE_LOG_DEBUG, "%s: %s, %d threads",
-              spade_op_describe(&op->desc, text, sizeof text), implementation, op->threads);
+    spade_log(op->base.device->context, SPADE_LOG_DEBUG, "%s: %s, %d threads",
+              spade_op_describe(&op->base.desc, text, sizeof text), implementation, op->threads);
     return SPADE_OK;
 }
 
@@ -103,10 +103,10 @@ static void *at(const spade_op_args *args, size_t offset)
     return (char *)args->workspace + offset;
 }
 
-spade_status spade_cpu_dnnl_execute(spade_op *op, dnnl_primitive_t primitive, const spade_op_args *args,
+spade_status spade_cpu_dnnl_execute(spade_cpu_dnnl_op *op, dnnl_primitive_t primitive, const spade_op_args *args,
                                     const dnnl_exec_arg_t *extra, int extra_count)
 {
-    bool backward = op->desc.kind == SPADE_OP_CONVOLUTION_BACKWARD || op->desc.kind == SPADE_OP_POOL_BACKWARD;
+    bool backward = op->base.desc.kind == SPADE_OP_CONVOLUTION_BACKWARD || op->base.desc.kind == SPADE_OP_POOL_BACKWARD;
     const float *from = backward ? args->dy : args->a;
     float *to = op->output.convert ? at(args, op->output.offset) : args->out;
     dnnl_exec_arg_t all[8] = {{backward ? DNNL_ARG_DIFF_DST : DNNL_ARG_SRC, op->input.memory},
@@ -115,7 +115,7 @@ spade_status spade_cpu_dnnl_execute(spade_op *op, dnnl_primitive_t primitive, co
     for (int i = 0; i < extra_count; i++) { all[3 + i] = extra[i]; }
     if (op->input.convert) {
         float *copy = at(args, op->input.offset);
-        spade_cpu_convert(&op->device->base, op->input.shape, SPADE_ROW_MAJOR, from, SPADE_CHANNELS_LAST, copy);
+        spade_cpu_convert(op->base.device, op->input.shape, SPADE_ROW_MAJOR, from, SPADE_CHANNELS_LAST, copy);
         from = copy;
     }
     dnnl_status_t result = dnnl_memory_set_data_handle(op->input.memory, (void *)from); /* read only */
@@ -125,19 +125,20 @@ spade_status spade_cpu_dnnl_execute(spade_op *op, dnnl_primitive_t primitive, co
     }
     int before = spade_set_num_threads(op->threads);
     if (result == dnnl_success) {
-        result = dnnl_primitive_execute(primitive, op->device->stream, 3 + extra_count, all);
+        result = dnnl_primitive_execute(primitive, spade_cpu_of(op->base.device)->stream, 3 + extra_count, all);
     }
-    if (result == dnnl_success) { result = dnnl_stream_wait(op->device->stream); }
+    if (result == dnnl_success) { result = dnnl_stream_wait(spade_cpu_of(op->base.device)->stream); }
     spade_set_num_threads(before);
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "primitive_execute"));
     if (op->output.convert) {
-        spade_cpu_convert(&op->device->base, op->output.shape, SPADE_CHANNELS_LAST, to, SPADE_ROW_MAJOR, args->out);
+        spade_cpu_convert(op->base.device, op->output.shape, SPADE_CHANNELS_LAST, to, SPADE_ROW_MAJOR, args->out);
     }
     return SPADE_OK;
 }
 
-void spade_cpu_dnnl_destroy(spade_op *op)
+void spade_cpu_dnnl_destroy(spade_op *base)
 {
+    const spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     dnnl_memory_t memories[] = {op->input.memory, op->output.memory, op->weights, op->bias, op->saved, op->scratchpad};
     for (size_t i = 0; i < sizeof memories / sizeof *memories; i++) {
         if (memories[i]) { dnnl_memory_destroy(memories[i]); }

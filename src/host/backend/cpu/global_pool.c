@@ -46,7 +46,7 @@ spade_status spade_cpu_global_average_run(spade_op *op, const spade_op_args *arg
     bool backward = op->desc.kind == SPADE_OP_POOL_BACKWARD;
     spade_shape_strides(&op->desc.a, image);
     spade_shape_strides(&op->desc.y, result);
-#pragma omp parallel for num_threads(spade_cpu_threads(&op->device->base)) schedule(static)
+#pragma omp parallel for num_threads(spade_cpu_threads(op->device)) schedule(static)
     for (int64_t task = 0; task < dims[0] * tasks; task++) {
         int64_t n = task / tasks, c = task % tasks * CHANNELS;
         int64_t count = dims[1] - c < CHANNELS ? dims[1] - c : CHANNELS;

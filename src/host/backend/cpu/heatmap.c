@@ -131,10 +131,10 @@ spade_status spade_cpu_heatmap(spade_device *device, const spade_heatmap_args *a
     p.scratch = p.plane + pixels;
     p.heat = p.scratch + pixels * factor;
     p.base = p.heat + large;
-    use_spline(&p, SPADE_HEATMAP_MAP_SPLINE);
+    use_spline(&p, (spade_spline)SPADE_HEATMAP_MAP_SPLINE);
     map_plane(&p);
     enlarge(&p, p.heat);
-    use_spline(&p, SPADE_HEATMAP_PICTURE_SPLINE);
+    use_spline(&p, (spade_spline)SPADE_HEATMAP_PICTURE_SPLINE);
     for (int c = 0; c < 3; c++) {
         picture_plane(&p, c);
         enlarge(&p, p.base);

@@ -32,8 +32,10 @@ void spade_cpu_convert(const spade_device *device, const spade_shape *shape, spa
     }
 }
 
-spade_status spade_cpu_convert_layout_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    spade_cpu_convert(&op->device->base, &op->desc.a, op->desc.a.layout, args->a, op->desc.y.layout, args->out);
+    spade_cpu_convert(op->device, &op->desc.a, op->desc.a.layout, args->a, op->desc.y.layout, args->out);
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cpu_convert_layout_op = {.run = run};

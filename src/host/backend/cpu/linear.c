@@ -58,14 +58,14 @@ static int64_t tiles_of(int64_t n, int64_t tile)
     return (n + tile - 1) / tile;
 }
 
-spade_status spade_cpu_matmul_run(spade_op *op, const spade_op_args *args)
+static spade_status run_matmul(spade_op *op, const spade_op_args *args)
 {
     const spade_shape *a = &op->desc.a, *b = &op->desc.b, *y = &op->desc.y;
     int64_t m = y->dims[y->rank - 2], n = y->dims[y->rank - 1];
     int64_t k = a->dims[a->rank - (op->desc.transpose_a ? 2 : 1)];
     int64_t across = tiles_of(n, SPADE_CPU_TILE_COLUMNS), each = tiles_of(m, SPADE_CPU_TILE_ROWS) * across;
     int64_t batches = spade_shape_size(y) / (m * n);
-#pragma omp parallel num_threads(spade_cpu_threads(&op->device->base))
+#pragma omp parallel num_threads(spade_cpu_threads(op->device))
     {
         omp_set_num_threads(1); /* of OpenBLAS below; this thread's setting only */
 #pragma omp for schedule(dynamic)
@@ -80,14 +80,14 @@ spade_status spade_cpu_matmul_run(spade_op *op, const spade_op_args *args)
     return SPADE_OK;
 }
 
-spade_status spade_cpu_linear_plan(spade_op *op)
+static spade_status plan_linear(spade_op *op)
 {
     int64_t k = op->desc.a.dims[op->desc.a.rank - 1], r = op->desc.y.dims[op->desc.y.rank - 1];
     op->packed_bytes = (size_t)(k * r) * sizeof(float);
     return SPADE_OK;
 }
 
-spade_status spade_cpu_linear_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
+static spade_status pack_linear(spade_op *op, const float *weights, const float *row_scale, void *packed)
 {
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
     float *to = packed;
@@ -101,7 +101,7 @@ spade_status spade_cpu_linear_pack(spade_op *op, const float *weights, const flo
     return SPADE_OK;
 }
 
-spade_status spade_cpu_linear_run(spade_op *op, const spade_op_args *args)
+static spade_status run_linear(spade_op *op, const spade_op_args *args)
 {
     bool backward = op->desc.kind == SPADE_OP_LINEAR_BACKWARD;
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
@@ -112,7 +112,7 @@ spade_status spade_cpu_linear_run(spade_op *op, const spade_op_args *args)
     const float *bias = backward ? NULL : args->bias;
     bool relu = op->desc.relu && !backward;
     int64_t across = tiles_of(n, SPADE_CPU_TILE_COLUMNS);
-#pragma omp parallel num_threads(spade_cpu_threads(&op->device->base))
+#pragma omp parallel num_threads(spade_cpu_threads(op->device))
     {
         omp_set_num_threads(1); /* of OpenBLAS below; this thread's setting only */
 #pragma omp for schedule(dynamic)
@@ -123,3 +123,6 @@ spade_status spade_cpu_linear_run(spade_op *op, const spade_op_args *args)
     }
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cpu_matmul_op = {.run = run_matmul};
+const spade_op_entry spade_cpu_linear_op = {.plan = plan_linear, .pack = pack_linear, .run = run_linear};

@@ -31,13 +31,13 @@ static void sum_lanes(const spade_reduction *r, const float *a, int64_t lanes, d
     }
 }
 
-spade_status spade_cpu_reduce_sum_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
     const spade_reduction r = spade_reduction_make(&op->desc.a, &op->desc.y);
     const int last = r.kept.rank - 1;
     const int64_t width = r.kept.dims[last], pieces = (width + LANES - 1) / LANES;
     const int64_t tasks = spade_tensor_iterator_size(&r.kept, last) * pieces;
-#pragma omp parallel for num_threads(spade_cpu_threads(&op->device->base)) schedule(static)
+#pragma omp parallel for num_threads(spade_cpu_threads(op->device)) schedule(static)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t first = task % pieces * LANES, lanes = width - first < LANES ? width - first : LANES;
         double sums[LANES] = {0};
@@ -50,3 +50,5 @@ spade_status spade_cpu_reduce_sum_run(spade_op *op, const spade_op_args *args)
     }
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cpu_reduce_sum_op = {.run = run};

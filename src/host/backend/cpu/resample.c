@@ -117,7 +117,7 @@ done:
     return status;
 }
 
-spade_status spade_cpu_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out)
+spade_status spade_cpu_picture_to_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out)
 {
 #pragma omp parallel for schedule(static) num_threads(spade_cpu_threads(device))
     for (int64_t i = 0; i < n; i++) { out[i] = (float)picture[i] / 255.0f; }

@@ -56,10 +56,10 @@ static void softmax_backward_line(int64_t n, int64_t step, const float *y, const
     for (int64_t i = 0; i < n; i++) { dx[i * step] = (float)(y[i * step] * (dy[i * step] - sum)); }
 }
 
-spade_status spade_cpu_softmax_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
     const lines l = lines_of(&op->desc.a, op->desc.axis);
-#pragma omp parallel for num_threads(spade_cpu_threads(&op->device->base)) schedule(static, LINES)
+#pragma omp parallel for num_threads(spade_cpu_threads(op->device)) schedule(static, LINES)
     for (int64_t i = 0; i < l.count; i++) {
         int64_t offset = line_offset(&l, i);
         softmax_line(l.length, l.step, args->a + offset, args->out + offset);
@@ -67,13 +67,16 @@ spade_status spade_cpu_softmax_run(spade_op *op, const spade_op_args *args)
     return SPADE_OK;
 }
 
-spade_status spade_cpu_softmax_backward_run(spade_op *op, const spade_op_args *args)
+static spade_status run_backward(spade_op *op, const spade_op_args *args)
 {
     const lines l = lines_of(&op->desc.a, op->desc.axis);
-#pragma omp parallel for num_threads(spade_cpu_threads(&op->device->base)) schedule(static, LINES)
+#pragma omp parallel for num_threads(spade_cpu_threads(op->device)) schedule(static, LINES)
     for (int64_t i = 0; i < l.count; i++) {
         int64_t offset = line_offset(&l, i);
         softmax_backward_line(l.length, l.step, args->y + offset, args->dy + offset, args->out + offset);
     }
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cpu_softmax_op = {.run = run};
+const spade_op_entry spade_cpu_softmax_backward_op = {.run = run_backward};

@@ -1,8 +1,6 @@
 /* attribution.c - maps of interpretability methods: parameters of a micro-batch by value, nothing is uploaded. */
 #include "backend/cuda/cuda.h"
 
-_Static_assert((int)SPADE_POINTS_GROUP == (int)SPADE_MAX_POINTS, "one launch takes the most images of a call");
-
 spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
@@ -21,8 +19,7 @@ spade_status spade_cuda_points(spade_device *device, const spade_points *points,
 spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_seed(cuda->stream, args->batch, args->outputs, args->softmax, args->z,
-                                              args->targets, args->seed, args->values));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_seed(cuda->stream, args));
     return SPADE_OK;
 }
 

@@ -148,6 +148,39 @@ static void cuda_libraries(char *buffer, size_t size)
              dnn % 100);
 }
 
+/* A captured graph ends in the first failure of what was to be in it. */
+static spade_status cuda_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
+{
+    return spade_cuda_latch_error(spade_cuda_of(op->device), spade_op_pack(op, weights, row_scale, packed));
+}
+
+static spade_status cuda_run(spade_op *op, const spade_op_args *args)
+{
+    return spade_cuda_latch_error(spade_cuda_of(op->device), spade_op_run(op, args));
+}
+
+static const spade_op_entry *const cuda_ops[SPADE_OP_KIND_COUNT] = {
+    [SPADE_OP_CONVOLUTION] = &spade_cuda_convolution_op,
+    [SPADE_OP_CONVOLUTION_BACKWARD] = &spade_cuda_convolution_op,
+    [SPADE_OP_LINEAR] = &spade_cuda_linear_op,
+    [SPADE_OP_LINEAR_BACKWARD] = &spade_cuda_linear_op,
+    [SPADE_OP_MATMUL] = &spade_cuda_matmul_op,
+    [SPADE_OP_POINTWISE] = &spade_cuda_pointwise_op,
+    [SPADE_OP_REDUCE_SUM] = &spade_cuda_reduce_sum_op,
+    [SPADE_OP_SOFTMAX] = &spade_cuda_softmax_op,
+    [SPADE_OP_SOFTMAX_BACKWARD] = &spade_cuda_softmax_backward_op,
+    [SPADE_OP_POOL] = &spade_cuda_pool_op,
+    [SPADE_OP_POOL_BACKWARD] = &spade_cuda_pool_backward_op,
+    [SPADE_OP_CONVERT_LAYOUT] = &spade_cuda_convert_layout_op,
+};
+
+static const spade_backend_picture cuda_picture = {
+    .augment = spade_cuda_augment,
+    .resample = spade_cuda_resample,
+    .to_floats = spade_cuda_picture_to_floats,
+    .heatmap = spade_cuda_heatmap,
+};
+
 const spade_backend spade_backend_cuda = {
     .name = "cuda",
     .host_memory = false,
@@ -165,42 +198,23 @@ const spade_backend spade_backend_cuda = {
     .capture_end = spade_cuda_capture_end,
     .graph_launch = spade_cuda_graph_launch,
     .graph_destroy = spade_cuda_graph_destroy,
-    .supports = spade_cuda_supports,
-    .plan = spade_cuda_plan,
-    .destroy = spade_cuda_destroy,
-    .workspace_bytes = spade_cuda_workspace_bytes,
-    .saved_bytes = spade_cuda_saved_bytes,
-    .packed_bytes = spade_cuda_packed_bytes,
-    .pack = spade_cuda_pack,
-    .run = spade_cuda_run,
+    .supports = spade_op_supports,
+    .plan = spade_op_plan,
+    .destroy = spade_op_destroy,
+    .workspace_bytes = spade_op_workspace_bytes,
+    .saved_bytes = spade_op_saved_bytes,
+    .packed_bytes = spade_op_packed_bytes,
+    .pack = cuda_pack,
+    .run = cuda_run,
+    .ops = cuda_ops,
     .axpby = spade_cuda_axpby,
-    .augment = spade_cuda_augment,
-    .resample = spade_cuda_resample,
-    .picture_floats = spade_cuda_picture_floats,
-    .overlay = spade_cuda_heatmap,
     .points = spade_cuda_points,
     .seed = spade_cuda_seed,
     .sum_gradients = spade_cuda_sum_gradients,
     .finish_map = spade_cuda_finish_map,
-    .hessian_batch = SPADE_CUDA_HESSIAN_BATCH,
-    .hessian_cost = spade_cuda_hessian_cost,
-    .hessian_bytes = spade_cuda_hessian_bytes,
-    .hessian_workspace_bytes = spade_cuda_hessian_workspace_bytes,
-    .hessian_update = spade_cuda_hessian_update,
-    .hessian_read = spade_cuda_hessian_read,
-    /* solvers */
-    .condition = spade_cuda_damp,
-    .factor = spade_cuda_factor,
-    .factor_workspace_bytes = spade_cuda_factor_workspace_bytes,
-    .sweep = spade_cuda_sweep,
-    .sweep_workspace_bytes = spade_cuda_sweep_workspace_bytes,
-    .quadratic_form = spade_cuda_quadratic_form,
-    .inverse = spade_cuda_inverse,
-    .inverse_workspace_bytes = spade_cuda_inverse_workspace_bytes,
-    .eliminate = spade_cuda_eliminate,
-    .refit = spade_cuda_refit,
-    .exact_bytes = spade_cuda_exact_bytes,
-    .exact_lanes = spade_cuda_exact_lanes,
+    .hessian = &spade_cuda_hessian,
+    .solver = &spade_cuda_solver,
+    .picture = &cuda_picture,
     .libraries = cuda_libraries,
 };
 

@@ -16,6 +16,12 @@
 
 enum { TIMED_RUNS = 3 };
 
+/* A planned operation: the device has the convolution. */
+typedef struct convolution_op {
+    spade_op base;
+    spade_cuda_convolution *convolution;
+} convolution_op;
+
 struct spade_cuda_convolution {
     spade_cuda_convolution *next;
     char key[512];
@@ -25,6 +31,11 @@ struct spade_cuda_convolution {
     size_t in_offset, out_offset, scratch_offset, workspace_bytes;
     size_t bias_offset, packed_bytes;
 };
+
+static const spade_cuda_convolution *convolution_of(const spade_op *op)
+{
+    return ((const convolution_op *)op)->convolution;
+}
 
 static bool is_backward(const spade_op_desc *desc)
 {
@@ -82,15 +93,17 @@ static spade_status take_piece(trial *t, size_t bytes, void **out)
     return spade_cuda_zero(t->device, *out, bytes);
 }
 
+static spade_status run(spade_op *op, const spade_op_args *args);
+
 /* Milliseconds of the fastest of a few runs, the first of them not counted. */
 static spade_status time_runs(spade_op *op, const spade_op_args *args, cudaEvent_t begin, cudaEvent_t end, float *best)
 {
-    const spade_cuda_device *cuda = op->device;
-    SPADE_TRY(spade_cuda_convolution_run(op, args));
+    const spade_cuda_device *cuda = spade_cuda_of(op->device);
+    SPADE_TRY(run(op, args));
     for (int i = 0; i < TIMED_RUNS; i++) {
         float milliseconds = 0;
         SPADE_CUDA_TRY(cuda, cudaEventRecord(begin, cuda->stream));
-        SPADE_TRY(spade_cuda_convolution_run(op, args));
+        SPADE_TRY(run(op, args));
         SPADE_CUDA_TRY(cuda, cudaEventRecord(end, cuda->stream));
         SPADE_CUDA_TRY(cuda, cudaEventSynchronize(end));
         SPADE_CUDA_TRY(cuda, cudaEventElapsedTime(&milliseconds, begin, end));
@@ -103,7 +116,7 @@ static spade_status time_candidate(const spade_dnn_search *s, const spade_dnn_ca
 {
     bool backward = is_backward(s->desc);
     spade_cuda_convolution convolution = {.chosen = *candidate}, *c = &convolution;
-    spade_op op = {.device = s->device, .desc = *s->desc, .convolution = c};
+    convolution_op op = {.base = {.device = &s->device->base, .desc = *s->desc}, .convolution = c};
     trial t = {.device = &s->device->base};
     cudaEvent_t begin = NULL, end = NULL;
     void *x, *y, *packed, *workspace;
@@ -117,7 +130,7 @@ static spade_status time_candidate(const spade_dnn_search *s, const spade_dnn_ca
     SPADE_GOTO(spade_cuda_status(s->device, cudaEventCreate(&begin), "cudaEventCreate"));
     SPADE_GOTO(spade_cuda_status(s->device, cudaEventCreate(&end), "cudaEventCreate"));
     spade_op_args args = {.a = x, .dy = y, .packed = packed, .workspace = workspace, .out = backward ? x : y};
-    SPADE_GOTO(time_runs(&op, &args, begin, end, best));
+    SPADE_GOTO(time_runs(&op.base, &args, begin, end, best));
 done:
     if (begin) { (void)cudaEventDestroy(begin); }
     if (end) { (void)cudaEventDestroy(end); }
@@ -210,10 +223,10 @@ static spade_status make(spade_cuda_device *device, const spade_op_desc *desc, c
     return SPADE_OK;
 }
 
-spade_status spade_cuda_convolution_plan(spade_op *op)
+static spade_status plan(spade_op *op)
 {
-    spade_cuda_device *device = op->device;
-    char key[sizeof op->convolution->key];
+    spade_cuda_device *device = spade_cuda_of(op->device);
+    char key[sizeof((spade_cuda_convolution *)0)->key];
     print_key(&op->desc, device->base.context->precision, key, sizeof key);
     spade_cuda_convolution *c = device->convolutions;
     while (c && strcmp(c->key, key) != 0) { c = c->next; }
@@ -222,7 +235,7 @@ spade_status spade_cuda_convolution_plan(spade_op *op)
         c->next = device->convolutions;
         device->convolutions = c;
     }
-    op->convolution = c;
+    ((convolution_op *)op)->convolution = c;
     op->workspace_bytes = c->workspace_bytes;
     op->packed_bytes = c->packed_bytes;
     return SPADE_OK;
@@ -240,11 +253,11 @@ void spade_cuda_convolutions_destroy(spade_cuda_device *device)
 
 /* ---- weights */
 
-spade_status spade_cuda_convolution_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
+static spade_status pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
 {
-    spade_cuda_device *cuda = op->device;
+    spade_cuda_device *cuda = spade_cuda_of(op->device);
     spade_device *device = &cuda->base;
-    const spade_cuda_convolution *c = op->convolution;
+    const spade_cuda_convolution *c = convolution_of(op);
     const spade_op_desc *d = &op->desc;
     spade_packing_kernel kernel = {.rows = d->y.dims[1],
                                    .inputs = d->a.dims[1] / d->groups,
@@ -290,27 +303,27 @@ static cudnnStatus_t execute_plan(const spade_cuda_device *device, const spade_c
 {
     static const int64_t names[] = {SPADE_DNN_IN, SPADE_DNN_WEIGHTS, SPADE_DNN_OUT, SPADE_DNN_BIAS};
     int64_t count = c->chosen.way.fused ? 4 : 3;
-    cudnnBackendDescriptor_t pack;
-    cudnnStatus_t result = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
+    cudnnBackendDescriptor_t variant_pack;
+    cudnnStatus_t result = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &variant_pack);
     if (result != CUDNN_STATUS_SUCCESS) { return result; }
-    result = spade_dnn_set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers);
+    result = spade_dnn_set(variant_pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers);
     if (result == CUDNN_STATUS_SUCCESS) {
-        result = spade_dnn_set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, names);
+        result = spade_dnn_set(variant_pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, names);
     }
     if (result == CUDNN_STATUS_SUCCESS) {
-        result = spade_dnn_set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &scratch);
+        result = spade_dnn_set(variant_pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &scratch);
     }
-    if (result == CUDNN_STATUS_SUCCESS) { result = cudnnBackendFinalize(pack); }
-    if (result == CUDNN_STATUS_SUCCESS) { result = cudnnBackendExecute(device->dnn, c->chosen.plan, pack); }
-    (void)cudnnBackendDestroyDescriptor(pack);
+    if (result == CUDNN_STATUS_SUCCESS) { result = cudnnBackendFinalize(variant_pack); }
+    if (result == CUDNN_STATUS_SUCCESS) { result = cudnnBackendExecute(device->dnn, c->chosen.plan, variant_pack); }
+    (void)cudnnBackendDestroyDescriptor(variant_pack);
     return result;
 }
 
 static spade_status execute(const spade_op *op, const void *const *pointers, const void *scratch)
 {
-    const spade_cuda_device *cuda = op->device;
+    const spade_cuda_device *cuda = spade_cuda_of(op->device);
     char text[256];
-    cudnnStatus_t result = execute_plan(cuda, op->convolution, pointers, scratch);
+    cudnnStatus_t result = execute_plan(cuda, convolution_of(op), pointers, scratch);
     if (result == CUDNN_STATUS_SUCCESS) { return SPADE_OK; }
     spade_cuda_dnn_status(cuda, result, "cudnnBackendExecute");
     return spade_fail_in(cuda->base.context,
@@ -318,10 +331,10 @@ static spade_status execute(const spade_op *op, const void *const *pointers, con
                          spade_op_describe(&op->desc, text, sizeof text));
 }
 
-spade_status spade_cuda_convolution_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    const spade_cuda_device *cuda = op->device;
-    const spade_cuda_convolution *c = op->convolution;
+    const spade_cuda_device *cuda = spade_cuda_of(op->device);
+    const spade_cuda_convolution *c = convolution_of(op);
     const spade_op_desc *d = &op->desc;
     bool backward = is_backward(d), relu = d->relu && !backward && !c->chosen.way.fused;
     const float *input = backward ? args->dy : args->a, *bias = backward || c->chosen.way.fused ? NULL : args->bias;
@@ -345,8 +358,10 @@ spade_status spade_cuda_convolution_run(spade_op *op, const spade_op_args *args)
             cuda, spade_launch_unstage(cuda->stream, staged(d, &c->chosen.way, backward), to, bias, relu, args->out));
     } else if (bias || relu) {
         int64_t inner = c->chosen.way.layout == SPADE_CHANNELS_LAST ? 1 : d->y.dims[2] * d->y.dims[3];
-        SPADE_CUDA_LAUNCH(cuda, spade_launch_bias_relu(cuda->stream, spade_shape_size(&d->y), d->y.dims[1], inner, bias,
-                                                       relu, args->out));
+        SPADE_TRY(spade_cuda_bias_relu(cuda, spade_shape_size(&d->y), d->y.dims[1], inner, bias, relu, args->out));
     }
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cuda_convolution_op = {
+    .state_bytes = sizeof(convolution_op), .plan = plan, .pack = pack, .run = run};

@@ -1,5 +1,5 @@
 /*
- * cuda.h - the CUDA backend's inside: the device, the planned operation, and the functions that its table is made of.
+ * cuda.h - the CUDA backend's inside: the device, and what its table is made of.
  *
  * A shared object of its own (spade-cuda.so), loaded when a CUDA device is asked for (backend/registry.c). Everything
  * runs on the device's one stream, in the order of the calls: nothing here waits for the device but `download` and
@@ -16,7 +16,7 @@
 #include <cudnn_backend.h>
 #include <cusolverDn.h>
 
-#include "backend/backend.h"
+#include "backend/dispatch.h"
 #include "kernels/launch.h"
 
 typedef struct spade_cuda_convolution spade_cuda_convolution; /* convolution.c */
@@ -49,14 +49,6 @@ static inline spade_cuda_device *spade_cuda_of(spade_device *device)
 {
     return (spade_cuda_device *)device;
 }
-
-/* A planned operation. Kernels need the description only. */
-struct spade_op {
-    spade_cuda_device *device;
-    spade_op_desc desc;
-    size_t workspace_bytes, saved_bytes, packed_bytes;
-    spade_cuda_convolution *convolution; /* the device's; CONVOLUTION* only */
-};
 
 /* ---- error.c: SPADE_OK, or the failure with the device, the call and what the library says */
 spade_status spade_cuda_status(const spade_cuda_device *device, cudaError_t result, const char *call);
@@ -120,72 +112,50 @@ spade_status spade_cuda_results_send(spade_cuda_device *cuda);
 void spade_cuda_results_deliver(spade_cuda_device *cuda);
 void spade_cuda_results_drop(spade_cuda_device *cuda);
 
-/* ---- op.c: hands a description to the files below */
-bool spade_cuda_supports(spade_device *device, const spade_op_desc *desc);
-spade_status spade_cuda_plan(spade_device *device, const spade_op_desc *desc, spade_op **out);
-void spade_cuda_destroy(spade_op *op);
-size_t spade_cuda_workspace_bytes(const spade_op *op);
-size_t spade_cuda_saved_bytes(const spade_op *op);
-size_t spade_cuda_packed_bytes(const spade_op *op);
-spade_status spade_cuda_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
-spade_status spade_cuda_run(spade_op *op, const spade_op_args *args);
+/* ---- operations on tensors, each in its own file */
+extern const spade_op_entry spade_cuda_convolution_op, spade_cuda_linear_op, spade_cuda_matmul_op,
+    spade_cuda_pointwise_op, spade_cuda_reduce_sum_op, spade_cuda_softmax_op, spade_cuda_softmax_backward_op,
+    spade_cuda_pool_op, spade_cuda_pool_backward_op, spade_cuda_convert_layout_op;
 
-/* ---- hessian.c */
-/* Enough images to fill a GPU with the smallest layers, few enough for the activations of large networks. */
-enum { SPADE_CUDA_HESSIAN_BATCH = 64 };
-double spade_cuda_hessian_cost(spade_device *device, const spade_hessian_desc *patches);
-size_t spade_cuda_hessian_bytes(spade_device *device, const spade_hessian_desc *patches);
-size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches);
-spade_status spade_cuda_hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
-                                       double alpha, void *accumulator, void *workspace);
-spade_status spade_cuda_hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
-                                     int64_t group, int64_t tap, double *out);
+/* ---- hessian/, solver/: sub-tables */
+extern const spade_backend_hessian spade_cuda_hessian;
+extern const spade_backend_solver spade_cuda_solver;
 
-/* ---- chain.c */
-spade_status spade_cuda_pointwise_run(spade_op *op, const spade_op_args *args);
+/* ---- pointwise.c: what goes with matrix products, as pointwise steps */
+/* y = y + bias[channel] (bias may be NULL), then relu if asked. y: [n / (channels * inner), channels, inner]. */
+spade_status spade_cuda_bias_relu(const spade_cuda_device *cuda, int64_t n, int64_t channels, int64_t inner,
+                                  const float *bias, bool relu, float *y);
+/* y [rows, columns] = x * scale of the row. */
+spade_status spade_cuda_scale_rows(const spade_cuda_device *cuda, int64_t rows, int64_t columns, const float *x,
+                                   const float *scale, float *y);
 
 /* ---- reduce.c */
-spade_status spade_cuda_reduce_sum_plan(spade_op *op);
-spade_status spade_cuda_reduce_sum_run(spade_op *op, const spade_op_args *args);
 /* y = (sum of a over the axes where y has 1) / divisor, and the bytes of workspace for it. */
 spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor);
 size_t spade_cuda_reduction_bytes(const spade_reduction_kernel *reduction);
 
-/* ---- softmax.c, layout.c */
-spade_status spade_cuda_softmax_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cuda_softmax_backward_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cuda_convert_layout_run(spade_op *op, const spade_op_args *args);
+/* ---- layout.c */
 /* Copy a tensor of this shape into another layout. */
 spade_status spade_cuda_convert(spade_cuda_device *device, const spade_shape *shape, spade_layout from, const float *x,
                                 spade_layout to, float *y);
 
-/* ---- pool.c */
-spade_status spade_cuda_pool_plan(spade_op *op);
-spade_status spade_cuda_pool_run(spade_op *op, const spade_op_args *args);
-spade_status spade_cuda_pool_backward_run(spade_op *op, const spade_op_args *args);
-
 /* ---- linear.c: matrix products by cuBLAS, in the precision of the handle's math mode */
-spade_status spade_cuda_linear_plan(spade_op *op);
-spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
-spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args);
 /* out [m, rows] = x [m, columns] weights^T, weights [rows, columns]; backward: out [m, columns] = x [m, rows] weights.
  */
 spade_status spade_cuda_linear_product(const spade_op *op, int64_t m, int64_t rows, int64_t columns, bool backward,
                                        const float *x, const float *weights, float *out);
-spade_status spade_cuda_matmul_plan(spade_op *op);
-spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args);
 
 /* ---- augment.c */
 spade_status spade_cuda_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
                                 const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
                                 spade_layout layout, float *out);
 
-/* ---- picture.c */
+/* ---- resample.c, heatmap.c */
 spade_status spade_cuda_resample(spade_device *device, const spade_resample_args *args);
-spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
+spade_status spade_cuda_picture_to_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out);
 spade_status spade_cuda_heatmap(spade_device *device, const spade_heatmap_args *args);
 
-/* ---- interpret.c */
+/* ---- attribution.c */
 spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out);
 spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args);
 spade_status spade_cuda_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
@@ -194,9 +164,6 @@ spade_status spade_cuda_finish_map(spade_device *device, int64_t size, const dou
                                    double divisor, bool absolute, float *map);
 
 /* ---- convolution.c: on cuDNN */
-spade_status spade_cuda_convolution_plan(spade_op *op);
-spade_status spade_cuda_convolution_pack(spade_op *op, const float *weights, const float *row_scale, void *packed);
-spade_status spade_cuda_convolution_run(spade_op *op, const spade_op_args *args);
 void spade_cuda_convolutions_destroy(spade_cuda_device *device);
 /* How exact cuBLAS's float32 products are: what the context's precision allows (bf16: TF32, its tensors are float32).
  */
@@ -217,20 +184,5 @@ typedef struct spade_cuda_solve {
 } spade_cuda_solve;
 spade_status spade_cuda_solve_open(spade_cuda_device *cuda);
 void spade_cuda_solve_close(spade_cuda_device *cuda);
-
-spade_status spade_cuda_damp(spade_device *device, spade_damp_args *problems, int n);
-spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems, int n);
-size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k);
-spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
-spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problems, int n);
-size_t spade_cuda_inverse_workspace_bytes(spade_device *device, int64_t k);
-spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, int n);
-size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
-                                        spade_precision precision);
-spade_status spade_cuda_eliminate(spade_device *device, spade_exact_args *problems, int n, void *workspace,
-                                  size_t bytes);
-spade_status spade_cuda_refit(spade_device *device, spade_exact_args *problems, int n, void *workspace, size_t bytes);
-size_t spade_cuda_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows);
-int64_t spade_cuda_exact_lanes(spade_device *device);
 
 #endif

@@ -14,7 +14,10 @@ spade_status spade_cuda_convert(spade_cuda_device *device, const spade_shape *sh
     return SPADE_OK;
 }
 
-spade_status spade_cuda_convert_layout_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    return spade_cuda_convert(op->device, &op->desc.a, op->desc.a.layout, args->a, op->desc.y.layout, args->out);
+    return spade_cuda_convert(spade_cuda_of(op->device), &op->desc.a, op->desc.a.layout, args->a, op->desc.y.layout,
+                              args->out);
 }
+
+const spade_op_entry spade_cuda_convert_layout_op = {.run = run};

@@ -20,7 +20,7 @@ static spade_status check_sizes(const spade_op *op, int64_t m, int64_t n, int64_
 {
     char text[256];
     if (m <= INT32_MAX && n <= INT32_MAX && k <= INT32_MAX && count <= INT32_MAX) { return SPADE_OK; }
-    return spade_fail(op->device->base.context, SPADE_ERROR_UNSUPPORTED, "%s: more than 2^31 - 1 rows",
+    return spade_fail(op->device->context, SPADE_ERROR_UNSUPPORTED, "%s: more than 2^31 - 1 rows",
                       spade_op_describe(&op->desc, text, sizeof text));
 }
 
@@ -28,7 +28,7 @@ static spade_status check_sizes(const spade_op *op, int64_t m, int64_t n, int64_
 static spade_status multiply(const spade_op *op, int64_t m, int64_t n, int64_t k, int64_t count, matrix a, matrix b,
                              float *c)
 {
-    const spade_cuda_device *cuda = op->device;
+    const spade_cuda_device *cuda = spade_cuda_of(op->device);
     const float one = 1, zero = 0;
     const cublasOperation_t left = b.transpose ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t right = a.transpose ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -82,13 +82,13 @@ static product product_of(const spade_op_desc *desc)
     return p;
 }
 
-spade_status spade_cuda_matmul_plan(spade_op *op)
+static spade_status plan_matmul(spade_op *op)
 {
     const product p = product_of(&op->desc);
     return check_sizes(op, p.m, p.n, p.k, p.count);
 }
 
-spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args)
+static spade_status run_matmul(spade_op *op, const spade_op_args *args)
 {
     const spade_op_desc *desc = &op->desc;
     const product p = product_of(desc);
@@ -106,20 +106,19 @@ spade_status spade_cuda_matmul_run(spade_op *op, const spade_op_args *args)
 
 /* ---- linear layers */
 
-spade_status spade_cuda_linear_plan(spade_op *op)
+static spade_status plan_linear(spade_op *op)
 {
     int64_t k = op->desc.a.dims[op->desc.a.rank - 1], r = op->desc.y.dims[op->desc.y.rank - 1];
     op->packed_bytes = (size_t)(k * r) * sizeof(float);
     return check_sizes(op, spade_shape_size(&op->desc.a) / k, r, k, 1);
 }
 
-spade_status spade_cuda_linear_pack(spade_op *op, const float *weights, const float *row_scale, void *packed)
+static spade_status pack_linear(spade_op *op, const float *weights, const float *row_scale, void *packed)
 {
-    spade_cuda_device *cuda = op->device;
+    spade_cuda_device *cuda = spade_cuda_of(op->device);
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
     if (!row_scale) { return spade_cuda_copy(&cuda->base, packed, weights, op->packed_bytes); }
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_scale_rows(cuda->stream, rows, columns, weights, row_scale, packed));
-    return SPADE_OK;
+    return spade_cuda_scale_rows(cuda, rows, columns, weights, row_scale, packed);
 }
 
 spade_status spade_cuda_linear_product(const spade_op *op, int64_t m, int64_t rows, int64_t columns, bool backward,
@@ -130,15 +129,16 @@ spade_status spade_cuda_linear_product(const spade_op *op, int64_t m, int64_t ro
     return multiply(op, m, n, k, 1, from, by, out);
 }
 
-spade_status spade_cuda_linear_run(spade_op *op, const spade_op_args *args)
+static spade_status run_linear(spade_op *op, const spade_op_args *args)
 {
     const bool backward = op->desc.kind == SPADE_OP_LINEAR_BACKWARD;
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
     int64_t m = spade_shape_size(&op->desc.a) / columns;
     const float *x = backward ? args->dy : args->a;
     SPADE_TRY(spade_cuda_linear_product(op, m, rows, columns, backward, x, args->packed, args->out));
-    if (backward || (!args->bias && !op->desc.relu)) { return SPADE_OK; }
-    SPADE_CUDA_LAUNCH(op->device, spade_launch_bias_relu(op->device->stream, m * rows, rows, 1, args->bias,
-                                                         op->desc.relu, args->out));
-    return SPADE_OK;
+    if (backward) { return SPADE_OK; }
+    return spade_cuda_bias_relu(spade_cuda_of(op->device), m * rows, rows, 1, args->bias, op->desc.relu, args->out);
 }
+
+const spade_op_entry spade_cuda_matmul_op = {.plan = plan_matmul, .run = run_matmul};
+const spade_op_entry spade_cuda_linear_op = {.plan = plan_linear, .pack = pack_linear, .run = run_linear};

@@ -41,14 +41,14 @@ static bool reaches_beyond(const spade_op_desc *desc, int axis)
     return reached > desc->a.dims[2 + axis] + w->pad[axis] + w->pad[2 + axis];
 }
 
-spade_status spade_cuda_pool_plan(spade_op *op)
+static spade_status plan(spade_op *op)
 {
     const spade_op_desc *desc = &op->desc;
     const spade_pool_kernel k = kernel_of(desc);
     bool counts = !desc->pool_max && desc->count_padding;
     if (counts && (reaches_beyond(desc, 0) || reaches_beyond(desc, 1))) {
         char text[256];
-        return spade_fail(op->device->base.context, SPADE_ERROR_UNSUPPORTED,
+        return spade_fail(op->device->context, SPADE_ERROR_UNSUPPORTED,
                           "%s: an average that counts padding, with the output size rounded up",
                           spade_op_describe(desc, text, sizeof text));
     }
@@ -60,33 +60,36 @@ spade_status spade_cuda_pool_plan(spade_op *op)
     return SPADE_OK;
 }
 
-spade_status spade_cuda_pool_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    spade_stream stream = op->device->stream;
+    spade_stream stream = spade_cuda_of(op->device)->stream;
     if (spade_op_is_global_average(&op->desc)) {
         const spade_reduction_kernel r = global_average(&op->desc);
-        SPADE_CUDA_LAUNCH(op->device, spade_launch_sum(stream, &r, args->a, args->workspace, args->out));
+        SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_sum(stream, &r, args->a, args->workspace, args->out));
         return SPADE_OK;
     }
     const spade_pool_kernel k = kernel_of(&op->desc);
     void *saved = op->desc.pool_max ? args->saved : NULL;
-    SPADE_CUDA_LAUNCH(op->device, spade_launch_pool(stream, &k, args->a, saved, args->out));
+    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_pool(stream, &k, args->a, saved, args->out));
     return SPADE_OK;
 }
 
-spade_status spade_cuda_pool_backward_run(spade_op *op, const spade_op_args *args)
+static spade_status run_backward(spade_op *op, const spade_op_args *args)
 {
     const spade_pool_kernel k = kernel_of(&op->desc);
-    spade_stream stream = op->device->stream;
+    spade_stream stream = spade_cuda_of(op->device)->stream;
     if (spade_op_is_global_average(&op->desc)) {
-        SPADE_CUDA_LAUNCH(op->device, spade_launch_spread_mean(stream, &k, args->dy, args->out));
+        SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_spread_mean(stream, &k, args->dy, args->out));
         return SPADE_OK;
     }
     if (op->desc.pool_max && !args->saved) {
-        return spade_fail(op->device->base.context, SPADE_ERROR_ARGUMENT,
+        return spade_fail(op->device->context, SPADE_ERROR_ARGUMENT,
                           "max pooling's backward needs what the forward saved");
     }
     const void *saved = op->desc.pool_max ? args->saved : NULL;
-    SPADE_CUDA_LAUNCH(op->device, spade_launch_pool_backward(stream, &k, args->dy, saved, args->out));
+    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_pool_backward(stream, &k, args->dy, saved, args->out));
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cuda_pool_op = {.plan = plan, .run = run};
+const spade_op_entry spade_cuda_pool_backward_op = {.plan = plan, .run = run_backward};

@@ -33,16 +33,19 @@ size_t spade_cuda_reduction_bytes(const spade_reduction_kernel *reduction)
     return reduction->pieces > 1 ? (size_t)(reduction->pieces * reduction->outputs) * sizeof(double) : 0;
 }
 
-spade_status spade_cuda_reduce_sum_plan(spade_op *op)
+static spade_status plan(spade_op *op)
 {
     const spade_reduction_kernel k = spade_cuda_reduction(&op->desc.a, &op->desc.y, 1);
     op->workspace_bytes = spade_cuda_reduction_bytes(&k);
     return SPADE_OK;
 }
 
-spade_status spade_cuda_reduce_sum_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
     const spade_reduction_kernel k = spade_cuda_reduction(&op->desc.a, &op->desc.y, 1);
-    SPADE_CUDA_LAUNCH(op->device, spade_launch_sum(op->device->stream, &k, args->a, args->workspace, args->out));
+    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
+                      spade_launch_sum(spade_cuda_of(op->device)->stream, &k, args->a, args->workspace, args->out));
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cuda_reduce_sum_op = {.plan = plan, .run = run};

@@ -10,15 +10,20 @@ static spade_lines_kernel lines_of(const spade_op_desc *desc)
     return (spade_lines_kernel){spade_shape_size(&desc->a) / length, length, strides[desc->axis]};
 }
 
-spade_status spade_cuda_softmax_run(spade_op *op, const spade_op_args *args)
+static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    SPADE_CUDA_LAUNCH(op->device, spade_launch_softmax(op->device->stream, lines_of(&op->desc), args->a, args->out));
+    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
+                      spade_launch_softmax(spade_cuda_of(op->device)->stream, lines_of(&op->desc), args->a, args->out));
     return SPADE_OK;
 }
 
-spade_status spade_cuda_softmax_backward_run(spade_op *op, const spade_op_args *args)
+static spade_status run_backward(spade_op *op, const spade_op_args *args)
 {
-    SPADE_CUDA_LAUNCH(op->device, spade_launch_softmax_backward(op->device->stream, lines_of(&op->desc), args->y,
-                                                                args->dy, args->out));
+    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
+                      spade_launch_softmax_backward(spade_cuda_of(op->device)->stream, lines_of(&op->desc), args->y,
+                                                    args->dy, args->out));
     return SPADE_OK;
 }
+
+const spade_op_entry spade_cuda_softmax_op = {.run = run};
+const spade_op_entry spade_cuda_softmax_backward_op = {.run = run_backward};

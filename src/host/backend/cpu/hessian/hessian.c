@@ -4,7 +4,7 @@
 #include "backend/cpu/hessian/forms.h"
 #include "backend/cpu/hessian/autocorrelation.h"
 
-double spade_cpu_hessian_cost(spade_device *device, const spade_hessian_desc *patches)
+static double hessian_cost(spade_device *device, const spade_hessian_desc *patches)
 {
     (void)device;
     switch (patches->form) {
@@ -23,7 +23,7 @@ static bool is_lag_form(spade_hessian_form form)
     return form == SPADE_HESSIAN_SPECTRAL || form == SPADE_HESSIAN_SHIFT || form == SPADE_HESSIAN_DEPTHWISE;
 }
 
-size_t spade_cpu_hessian_bytes(spade_device *device, const spade_hessian_desc *patches)
+static size_t hessian_bytes(spade_device *device, const spade_hessian_desc *patches)
 {
     (void)device;
     if (!is_lag_form(patches->form)) { return (size_t)spade_unfold_size(patches) * sizeof(double); }
@@ -31,7 +31,7 @@ size_t spade_cpu_hessian_bytes(spade_device *device, const spade_hessian_desc *p
     return (size_t)spade_autocorrelation_size(&lags) * sizeof(double);
 }
 
-size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches)
+static size_t hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches)
 {
     switch (patches->form) {
     case SPADE_HESSIAN_SPECTRAL: return spade_spectral_workspace_bytes(device, patches);
@@ -42,8 +42,8 @@ size_t spade_cpu_hessian_workspace_bytes(spade_device *device, const spade_hessi
     }
 }
 
-spade_status spade_cpu_hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
-                                      double alpha, void *accumulator, void *workspace)
+static spade_status hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
+                                   double alpha, void *accumulator, void *workspace)
 {
     spade_positions positions = spade_positions_of(patches, x);
     if (positions.groups * positions.columns > INT32_MAX) {
@@ -62,8 +62,8 @@ spade_status spade_cpu_hessian_update(spade_device *device, const spade_hessian_
     return SPADE_OK;
 }
 
-spade_status spade_cpu_hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
-                                    int64_t group, int64_t tap, double *out)
+static spade_status hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
+                                 int64_t group, int64_t tap, double *out)
 {
     if (is_lag_form(patches->form)) {
         spade_autocorrelation lags = spade_autocorrelation_of(patches);
@@ -72,3 +72,15 @@ spade_status spade_cpu_hessian_read(spade_device *device, const spade_hessian_de
     spade_unfold_read(device, patches, accumulator, group, tap, out);
     return SPADE_OK;
 }
+
+/* More than SPADE_MICRO_BATCH: the spectral form folds its products into lags once per pass. */
+enum { MICRO_BATCH = 32 };
+
+const spade_backend_hessian spade_cpu_hessian = {
+    .micro_batch = MICRO_BATCH,
+    .cost = hessian_cost,
+    .bytes = hessian_bytes,
+    .workspace_bytes = hessian_workspace_bytes,
+    .update = hessian_update,
+    .read = hessian_read,
+};

@@ -1,7 +1,7 @@
 /* damp.c - what is done to a Hessian before it is factored: dead inputs, damping. Only its diagonal changes. */
 #include <math.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/solver/solver.h"
 
 static void condition(spade_damp_args *args)
 {

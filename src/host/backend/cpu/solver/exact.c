@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "backend/cpu/solver/exact_row.h"
+#include "backend/cpu/solver/solver.h"
 
 enum {
     TILE = 192, /* columns of the inverse that one thread computes at a time */
@@ -249,7 +250,7 @@ size_t spade_cpu_exact_bytes(spade_device *device, int64_t columns, int64_t grou
     return bytes * (size_t)(rows < threads ? rows : threads);
 }
 
-int64_t spade_cpu_exact_lanes(spade_device *device)
+int64_t spade_cpu_exact_max_rows(spade_device *device)
 {
     return spade_cpu_threads(device);
 }

@@ -16,7 +16,7 @@
 #include <lapacke.h>
 #include <math.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/solver/solver.h"
 #include "backend/cpu/microkernels.h"
 
 enum {

@@ -1,7 +1,7 @@
 /* quadratic_form.c - tr (d h d^T), one problem a thread. */
 #include <cblas.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/solver/solver.h"
 
 static void evaluate(spade_quadratic_args *args)
 {

@@ -20,7 +20,7 @@
  */
 #include <math.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/solver/solver.h"
 #include "backend/cpu/microkernels.h"
 #include "backend/partial_select.h"
 

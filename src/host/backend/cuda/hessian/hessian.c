@@ -147,7 +147,7 @@ static bool is_lag_form(const spade_hessian_desc *patches)
     return patches->form == SPADE_HESSIAN_SPECTRAL || patches->form == SPADE_HESSIAN_DEPTHWISE;
 }
 
-double spade_cuda_hessian_cost(spade_device *device, const spade_hessian_desc *patches)
+static double hessian_cost(spade_device *device, const spade_hessian_desc *patches)
 {
     (void)device;
     bool rows = spade_hessian_desc_is_rows(patches);
@@ -161,7 +161,7 @@ double spade_cuda_hessian_cost(spade_device *device, const spade_hessian_desc *p
     }
 }
 
-size_t spade_cuda_hessian_bytes(spade_device *device, const spade_hessian_desc *patches)
+static size_t hessian_bytes(spade_device *device, const spade_hessian_desc *patches)
 {
     (void)device;
     if (is_lag_form(patches)) {
@@ -173,7 +173,7 @@ size_t spade_cuda_hessian_bytes(spade_device *device, const spade_hessian_desc *
     return (size_t)(p.groups * p.columns * p.columns) * sizeof(double);
 }
 
-size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches)
+static size_t hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *patches)
 {
     (void)device;
     switch (patches->form) {
@@ -184,8 +184,8 @@ size_t spade_cuda_hessian_workspace_bytes(spade_device *device, const spade_hess
     }
 }
 
-spade_status spade_cuda_hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
-                                       double alpha, void *accumulator, void *workspace)
+static spade_status hessian_update(spade_device *device, const spade_hessian_desc *patches, const float *x,
+                                   double alpha, void *accumulator, void *workspace)
 {
     const spade_cuda_device *cuda = spade_cuda_of(device);
     spade_positions p = spade_positions_of(patches, x);
@@ -202,8 +202,8 @@ spade_status spade_cuda_hessian_update(spade_device *device, const spade_hessian
     }
 }
 
-spade_status spade_cuda_hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
-                                     int64_t group, int64_t tap, double *out)
+static spade_status hessian_read(spade_device *device, const spade_hessian_desc *patches, const void *accumulator,
+                                 int64_t group, int64_t tap, double *out)
 {
     const spade_cuda_device *cuda = spade_cuda_of(device);
     spade_positions p = spade_positions_of(patches, NULL);
@@ -219,3 +219,15 @@ spade_status spade_cuda_hessian_read(spade_device *device, const spade_hessian_d
                       spade_launch_read_unfolded(cuda->stream, p.columns, (int)p.group_channels, first, taps, h, out));
     return SPADE_OK;
 }
+
+/* Enough images to fill a GPU with the smallest layers, few enough for the activations of large networks. */
+enum { MICRO_BATCH = 64 };
+
+const spade_backend_hessian spade_cuda_hessian = {
+    .micro_batch = MICRO_BATCH,
+    .cost = hessian_cost,
+    .bytes = hessian_bytes,
+    .workspace_bytes = hessian_workspace_bytes,
+    .update = hessian_update,
+    .read = hessian_read,
+};

@@ -1,5 +1,5 @@
 /* exact.c - the exact solver's rows: elimination orders, weights (kernels/exact.cu, refit.cu). */
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/solver/solver.h"
 
 enum { LANES_A_PROCESSOR = 2 }; /* rows in the works on a multiprocessor: one's barriers beside another's arithmetic */
 
@@ -18,14 +18,14 @@ static size_t refit_bytes(int64_t columns, int64_t group)
 static const row_kernel elimination = {spade_launch_eliminate, spade_exact_lane_bytes, false};
 static const row_kernel refitting = {spade_launch_refit, refit_bytes, true};
 
-int64_t spade_cuda_exact_lanes(spade_device *device)
+int64_t spade_cuda_exact_max_rows(spade_device *device)
 {
     return (int64_t)spade_cuda_of(device)->processors * LANES_A_PROCESSOR;
 }
 
 size_t spade_cuda_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows)
 {
-    int64_t lanes = spade_cuda_exact_lanes(device);
+    int64_t lanes = spade_cuda_exact_max_rows(device);
     size_t order = spade_exact_lane_bytes(columns, group), refit = spade_refit_lane_bytes(columns);
     return (order > refit ? order : refit) * (size_t)(rows < lanes ? rows : lanes);
 }

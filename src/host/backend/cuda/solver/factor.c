@@ -7,7 +7,7 @@
  */
 #include <limits.h>
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/solver/solver.h"
 
 /* ---- what the solvers have to themselves */
 

@@ -3,7 +3,7 @@
  * hand, are one launch, so that the time of a flight is that of its longest problem. All in float64, whatever precision
  * is enough: the chain of decisions takes the time, not the products.
  */
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/solver/solver.h"
 
 static int64_t clip_block(int64_t columns, int64_t block)
 {

@@ -1,4 +1,4 @@
-/* picture.c - pictures: resize, floats, overlays: their parameters in the kernels' terms. */
+/* resample.c - resize of 8-bit pictures; their floats. */
 #include "backend/cuda/cuda.h"
 #include "backend/filter.h"
 
@@ -37,25 +37,9 @@ spade_status spade_cuda_resample(spade_device *device, const spade_resample_args
     return status;
 }
 
-spade_status spade_cuda_picture_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out)
+spade_status spade_cuda_picture_to_floats(spade_device *device, int64_t n, const uint8_t *picture, float *out)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     SPADE_CUDA_LAUNCH(cuda, spade_launch_picture_floats(cuda->stream, n, picture, out));
-    return SPADE_OK;
-}
-
-spade_status spade_cuda_heatmap(spade_device *device, const spade_heatmap_args *args)
-{
-    spade_cuda_device *cuda = spade_cuda_of(device);
-    const spade_spline map = SPADE_HEATMAP_MAP_SPLINE, picture = SPADE_HEATMAP_PICTURE_SPLINE;
-    const spade_heatmap_kernel k = {.height = args->height,
-                                    .width = args->width,
-                                    .factor = args->factor,
-                                    .scale = args->scale,
-                                    .is_signed = args->is_signed,
-                                    .levels = SPADE_HEATMAP_LEVELS,
-                                    .map_spline = {map.b, map.c},
-                                    .picture_spline = {picture.b, picture.c}};
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_heatmap(cuda->stream, &k, args->picture, args->map, args->tables, args->rgb));
     return SPADE_OK;
 }

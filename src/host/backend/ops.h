@@ -1,0 +1,159 @@
+/*
+ * ops.h - operations on tensors, described: kinds, shapes, windows, pointwise steps, functions, and what else the host and
+ * the kernels (src/kernels) both read. Plain C without anything of the host: no context, no status, no allocation.
+ */
+#ifndef SPADE_OPS_H
+#define SPADE_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/functions.h"
+#include "spade/array.h" /* SPADE_MAX_RANK */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Physical order of a rank-4 tensor whose dims are [N, C, H, W]. */
+typedef enum spade_layout {
+    SPADE_ROW_MAJOR,    /* as the dims say */
+    SPADE_CHANNELS_LAST /* N, H, W, C in memory; rank 4 only */
+} spade_layout;
+
+/* Shape and layout of a dense float32 tensor. */
+typedef struct spade_shape {
+    int rank;
+    int64_t dims[SPADE_MAX_RANK];
+    spade_layout layout;
+} spade_shape;
+
+int64_t spade_shape_size(const spade_shape *shape); /* elements */
+
+typedef enum spade_op_kind {
+    SPADE_OP_CONVOLUTION, /* y = conv(x, w) [* folded scale] + bias, then relu if asked. needs packed weights */
+    SPADE_OP_CONVOLUTION_BACKWARD, /* dx = conv^T(dy, w). needs packed weights */
+    SPADE_OP_LINEAR,               /* y [M, R] = x [M, K] w^T + bias; M = all leading dims. needs packed weights */
+    SPADE_OP_LINEAR_BACKWARD,      /* dx [M, K] = dy [M, R] w. needs packed weights */
+    SPADE_OP_MATMUL,           /* y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags */
+    SPADE_OP_POINTWISE,        /* everything elementwise: y = the steps, one after another, from x on */
+    SPADE_OP_REDUCE_SUM,       /* y = sum of a over the axes where y has 1: backward of broadcasting */
+    SPADE_OP_SOFTMAX,          /* y = softmax(x) along axis */
+    SPADE_OP_SOFTMAX_BACKWARD, /* dx = y * (dy - sum(y * dy)) */
+    SPADE_OP_POOL,             /* max or average; max writes `saved` (argument of the maximum) where it is given */
+    SPADE_OP_POOL_BACKWARD,    /* max reads `saved` */
+    SPADE_OP_CONVERT_LAYOUT,   /* y = x in y's layout */
+    SPADE_OP_KIND_COUNT
+} spade_op_kind;
+
+/*
+ * One step of a pointwise operation: what becomes of v, the value of an element so far. A step but FUNCTION has an
+ * operand of its own. Each step rounds once per operation in its formula, so that steps run together give the numbers of
+ * the same steps run singly.
+ */
+typedef enum spade_pointwise_kind {
+    SPADE_POINTWISE_FUNCTION,   /* f(v) */
+    SPADE_POINTWISE_ADD,        /* v + operand */
+    SPADE_POINTWISE_MULTIPLY,   /* v * operand */
+    SPADE_POINTWISE_DERIVATIVE, /* v * f'(operand): backward of FUNCTION, v = dy, operand = x */
+    SPADE_POINTWISE_KIND_COUNT
+} spade_pointwise_kind;
+
+typedef struct spade_pointwise_step {
+    spade_pointwise_kind kind;
+    spade_function function; /* FUNCTION, DERIVATIVE */
+    float alpha, beta;       /* of the function */
+    spade_shape operand;     /* broadcast to y as NumPy does: [C, 1, 1] is one number for each channel */
+} spade_pointwise_step;
+
+enum { SPADE_POINTWISE_STEPS = 6 }; /* max of one operation */
+
+/* Sliding window of a convolution or pooling. pad: top, left, bottom, right. dilation counts from 1. */
+typedef struct spade_window {
+    int64_t kernel[2], stride[2], dilation[2], pad[4];
+} spade_window;
+
+/*
+ * One operation on fixed shapes. Unused fields are zero.
+ *   forward kinds:  a = x (or left operand), b = right operand (MATMUL), y = result
+ *   POINTWISE: a = x, broadcast to y too. y may lie where x or an operand does that has y's dims and layout.
+ *   backward kinds: the shapes of the forward operation: a = x and dx, y = y and dy
+ */
+typedef struct spade_op_desc {
+    spade_op_kind kind;
+    spade_shape a, b, y;
+    spade_window window;           /* CONVOLUTION*, POOL* */
+    int64_t groups;                /* CONVOLUTION* */
+    bool relu;                     /* CONVOLUTION, LINEAR: relu after the bias */
+    bool pool_max;                 /* POOL*: max, else average */
+    bool count_padding;            /* POOL*, average: padding counts in the divisor */
+    bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
+    int axis;                      /* SOFTMAX* */
+    int step_count;                /* POINTWISE: 1 to SPADE_POINTWISE_STEPS */
+    spade_pointwise_step steps[SPADE_POINTWISE_STEPS];
+} spade_op_desc;
+
+/* Device memory of one run. */
+typedef struct spade_op_args {
+    const float *a;     /* x, left operand */
+    const float *b;     /* right operand */
+    const float *bias;  /* [rows] or NULL */
+    const void *packed; /* weights as `pack` wrote them */
+    const float *y;     /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
+    const float *dy;    /* backward kinds */
+    void *saved;        /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
+    void *workspace;    /* workspace_bytes(op) */
+    float *out;         /* y, or dx */
+    const float *operands[SPADE_POINTWISE_STEPS]; /* POINTWISE: of each step that has one */
+} spade_op_args;
+
+/* ---- attribution maps */
+
+enum { SPADE_MAX_POINTS = 64 }; /* images of one call */
+
+/* What is explained of the outputs z: F = z[target], or the target's softmax score; and dF/dz. */
+typedef struct spade_seed_args {
+    int64_t batch, outputs;
+    bool softmax;
+    const float *z;         /* [batch, outputs] */
+    const int64_t *targets; /* [batch]: 0 to outputs - 1 */
+    float *seed;            /* [batch, outputs] out: dF/dz */
+    double *values;         /* [batch] out: F */
+} spade_seed_args;
+
+/* ---- heat maps */
+
+enum { SPADE_HEATMAP_LEVELS = 256 };
+
+/* A cubic spline by Mitchell and Netravali's parameters. */
+typedef struct spade_spline {
+    double b, c;
+} spade_spline;
+
+/*
+ * A map's colours over a picture (picture/heatmap.c makes the tables), both enlarged by a whole factor with cubic splines
+ * whose borders repeat: first along the rows, then along the columns, float between; as they are for a factor of 1.
+ *   the map: map / scale, clamped to -1..1, below 0 only if is_signed; its absolute value is the level in the table
+ *   the picture: 0.06 + 0.62 * (0.8 luma + 0.2 channel) / 255, luma = 0.299 r + 0.587 g + 0.114 b
+ *   rgb = colour of the level + keep of the level * picture, clamped to 0..1
+ */
+typedef struct spade_heatmap_args {
+    int64_t height, width, factor;
+    const uint8_t *picture; /* [height, width, 3] */
+    const float *map;       /* [height, width] */
+    double scale;           /* 0: the map counts as zero */
+    bool is_signed;
+    const float *tables; /* [2][SPADE_HEATMAP_LEVELS][4]: values from 0 up, below 0; colour of a level, then keep */
+    uint8_t *rgb;        /* [height * factor, width * factor, 3] out */
+} spade_heatmap_args;
+
+/* clang-format off */
+#define SPADE_HEATMAP_MAP_SPLINE {1.0, 0.0}     /* B-spline: smooths the noise of a small map */
+#define SPADE_HEATMAP_PICTURE_SPLINE {0.0, 0.5} /* Catmull-Rom: sharp */
+/* clang-format on */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
