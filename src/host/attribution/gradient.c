@@ -1,5 +1,5 @@
 /* gradient.c - saliency and input x gradient: one backward pass for a class. */
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
 spade_status attribution_saliency(const attribution_job *job, float *maps, double *deltas)
 {

@@ -2,7 +2,7 @@
  * integrated_gradients.c - (x - x') * integral of the gradient on the line from the baseline x' = 0 to x, by
  * Gauss-Legendre quadrature. Two more points, x' and x, give F there for the completeness delta.
  */
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
 spade_status attribution_integrated_gradients(const attribution_job *job, float *maps, double *deltas)
 {

@@ -85,6 +85,8 @@ spade_status spade_attribute(spade_context *context, const spade_model *model, c
                            .model = model,
                            .trace = trace,
                            .options = options,
+                           .method = spade_method_name(options->method),
+                           .softmax = options->softmax,
                            .input = input,
                            .classes = classes,
                            .n = n,

@@ -2,7 +2,7 @@
  * smoothgrad.c - mean gradient over noisy copies of the input. The noise depends on (seed, input) and the copy's number
  * only: every class, network and backend sees the same copies.
  */
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
 spade_status attribution_smoothgrad(const attribution_job *job, float *maps, double *deltas)
 {
