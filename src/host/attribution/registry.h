@@ -9,29 +9,67 @@
 typedef struct attribution_job {
     spade_context *context;
     const spade_model *model;
+    const char *method; /* its name, for messages and progress */
+    bool softmax;       /* what is explained: the softmax score, else the logit */
+    uint64_t seed;
+    int64_t channels, height, width; /* of the input */
+    int64_t size;                    /* channels * height * width */
+    int64_t outputs;                 /* classes of the network */
+    /* Only while maps are made: */
     const spade_trace *trace; /* NULL: the dense network */
-    const spade_attribution_options *options;
-    const char *method;     /* its name, for messages and progress */
-    bool softmax;           /* what is explained: the softmax score, else the logit */
-    const float *input;     /* [size] */
-    const int64_t *classes; /* [n] */
+    const float *input;       /* [size] */
+    const int64_t *classes;   /* [n] */
     int n;
-    int64_t size;    /* C*H*W */
-    int64_t outputs; /* classes of the network */
 } attribution_job;
 
-typedef spade_status (*attribution_fn)(const attribution_job *job, float *maps, double *deltas);
-
-/* One row per method. A new method is a function, a row here and a value of spade_method. */
+/*
+ * One row per method, at the end of the method's file. `options` below is the method's own struct, [options_bytes],
+ * filled in from the texts of its options; by the type of an option its member is
+ *   INTEGER int64_t   REAL double   WORD int, the word's number   LAYER attribution_layer   FILE char *
+ */
 typedef struct attribution_method {
-    const char *name;
-    bool is_signed;
-    attribution_fn run;
+    spade_method_info info;
+    size_t options_bytes;
+    const size_t *option_offsets; /* [info.option_count]: of each option's member */
+    /* Do the options fit the network? NULL: they always do. */
+    spade_status (*check)(const attribution_job *job, const void *options);
+    /* [C, H, W] of a map, after a successful check. NULL: the input's. */
+    void (*shape)(const attribution_job *job, const void *options, int64_t shape[3]);
+    /* Forward and backward passes for one class. NULL: one. */
+    double (*passes)(const attribution_job *job, const void *options);
+    /* maps [n, shape of a map]; notes [n] without a delta yet, or NULL */
+    spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
 } attribution_method;
 
-spade_status attribution_saliency(const attribution_job *job, float *maps, double *deltas);
-spade_status attribution_input_x_gradient(const attribution_job *job, float *maps, double *deltas);
-spade_status attribution_integrated_gradients(const attribution_job *job, float *maps, double *deltas);
-spade_status attribution_smoothgrad(const attribution_job *job, float *maps, double *deltas);
+/* Value of a LAYER option. */
+typedef struct attribution_layer {
+    char *name;    /* owned by the attribution; NULL: not given */
+    int64_t index; /* -1: not given */
+} attribution_layer;
+
+extern const attribution_method attribution_saliency, attribution_input_x_gradient, attribution_integrated_gradients,
+    attribution_smoothgrad;
+
+/* The options that every method has. */
+typedef struct attribution_common {
+    int output; /* 0: logits, 1: softmax */
+    int64_t seed;
+} attribution_common;
+
+struct spade_attribution {
+    const attribution_method *method;
+    void *options; /* the method's own struct */
+    attribution_common common;
+    uint64_t given; /* a bit per option that was set: the common ones first, then the method's */
+};
+
+/* ---- registry.c */
+/* NULL: there is no method of this name, which is the first `length` characters. */
+const attribution_method *attribution_find(const char *name, size_t length);
+
+/* ---- options.c */
+/* From a method and the part of the text behind its name: "" or ":samples=25". */
+spade_status attribution_create(spade_context *context, const attribution_method *method, const char *options,
+                                spade_attribution **out);
 
 #endif

@@ -30,6 +30,46 @@ void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_
     }
 }
 
+const char *spade_reduce_name(spade_reduce reduce)
+{
+    switch (reduce) {
+    case SPADE_REDUCE_SUM: return "sum";
+    case SPADE_REDUCE_ABS_MAX: return "abs-max";
+    case SPADE_REDUCE_ABS_SUM: return "abs-sum";
+    }
+    return "unknown reduction";
+}
+
+/* Where output pixel i of n_out lies among n_in pixels whose centres are at whole numbers: between `low` and low + 1
+ * (at the border: low twice), `share` of the way. */
+typedef struct interpolation {
+    int64_t low, high;
+    double share;
+} interpolation;
+
+static interpolation interpolate_at(int64_t i, int64_t n_out, int64_t n_in)
+{
+    double at = ((double)i + 0.5) * (double)n_in / (double)n_out - 0.5;
+    at = at < 0 ? 0 : at > (double)(n_in - 1) ? (double)(n_in - 1) : at;
+    int64_t low = (int64_t)at;
+    return (interpolation){low, low + 1 < n_in ? low + 1 : low, at - (double)low};
+}
+
+void spade_map_resize(const float *map, int64_t height, int64_t width, float *out, int64_t out_height,
+                      int64_t out_width)
+{
+    for (int64_t y = 0; y < out_height; y++) {
+        const interpolation row = interpolate_at(y, out_height, height);
+        const float *above = map + row.low * width, *below = map + row.high * width;
+        for (int64_t x = 0; x < out_width; x++) {
+            const interpolation column = interpolate_at(x, out_width, width);
+            double left = above[column.low] + row.share * ((double)below[column.low] - above[column.low]);
+            double right = above[column.high] + row.share * ((double)below[column.high] - above[column.high]);
+            out[y * out_width + x] = (float)(left + column.share * (right - left));
+        }
+    }
+}
+
 static int compare_floats(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;
