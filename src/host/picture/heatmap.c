@@ -1,5 +1,5 @@
 /*
- * heatmap.c - maps as pictures for people: reduction over channels, a robust scale, and the overlay on the picture.
+ * heatmap.c - maps as pictures for people: reduction over channels, enlarging, a robust scale, and the drawing over the picture.
  *
  * Colours are mixed in OKLab (Ottosson 2020), so that equal steps of the map look like equal steps. Unsigned maps:
  * control points of matplotlib's "inferno" (CC0). Signed maps: two ramps of equal lightness, orange-red above zero and
@@ -40,8 +40,7 @@ const char *spade_reduce_name(spade_reduce reduce)
     return "unknown reduction";
 }
 
-/* Where output pixel i of n_out lies among n_in pixels whose centres are at whole numbers: between `low` and low + 1
- * (at the border: low twice), `share` of the way. */
+/* Output pixel i of n_out lies between the input pixels `low` and `high`, `share` of the way. */
 typedef struct interpolation {
     int64_t low, high;
     double share;
@@ -148,7 +147,7 @@ static colour diverging(double t, bool negative)
     return srgb_of((colour){{lightness, chroma * cos(hue), chroma * sin(hue)}});
 }
 
-/* ---- the overlay */
+/* ---- the heatmap */
 /* Of the values on one side of zero: [LEVELS][4], the colour of a level times its opacity, and how much of the picture
  * is left. */
 static void fill_table(bool is_signed, bool negative, float *table)
@@ -165,14 +164,14 @@ static void fill_table(bool is_signed, bool negative, float *table)
 static spade_status check_map(spade_context *context, const spade_picture *picture, const float *reduced, double scale)
 {
     if (picture->height < 1 || picture->width < 1) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "overlay: a picture without pixels");
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "heatmap: a picture without pixels");
     }
     if (!isfinite(scale) || scale < 0.0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "overlay: a scale of %g", scale);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "heatmap: a scale of %g", scale);
     }
     for (int64_t i = 0; i < picture->height * picture->width; i++) {
         if (!isfinite(reduced[i])) {
-            return spade_fail(context, SPADE_ERROR_NUMERICAL, "overlay: the map is not finite");
+            return spade_fail(context, SPADE_ERROR_NUMERICAL, "heatmap: the map is not finite");
         }
     }
     return SPADE_OK;
@@ -196,7 +195,7 @@ static spade_status draw(spade_context *context, const spade_picture *picture, c
     spade_status status;
     fill_table(is_signed, false, tables[0]);
     fill_table(is_signed, true, tables[1]);
-    SPADE_GOTO(spade_device_args_open(context, "a map and its overlay", arrays, 4, &block, &bytes));
+    SPADE_GOTO(spade_device_args_open(context, "a map and its heatmap", arrays, 4, &block, &bytes));
     const spade_heatmap_args args = {.height = picture->height,
                                      .width = picture->width,
                                      .factor = factor,
@@ -222,7 +221,7 @@ spade_status spade_heatmap(spade_context *context, const spade_picture *picture,
     int64_t pixels = height * width;
     while (factor > 1 && pixels * factor * factor > MAX_PIXELS) { factor--; }
     uint8_t *rgb = malloc((size_t)(pixels * factor * factor) * 3);
-    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: an overlay"); }
+    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a heatmap"); }
     spade_status status = draw(context, picture, reduced, scale, is_signed, factor, rgb);
     if (status != SPADE_OK) {
         free(rgb);

@@ -62,8 +62,8 @@ static int choose_size(const explain_job *job)
 /* Inputs in the group that begins with this one. */
 static int size_at(const groups *all, int first)
 {
-    int left = all->inputs->count - first, n = first < all->singly_until ? 1 : all->max_size;
-    return n < left ? n : left;
+    int remaining = all->inputs->count - first, n = first < all->singly_until ? 1 : all->max_size;
+    return n < remaining ? n : remaining;
 }
 
 /* ---- what is reported */
