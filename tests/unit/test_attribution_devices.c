@@ -150,16 +150,16 @@ static void test_option_texts(void **state)
         const char *text;
         sample_options is;
     } good[] = {
-        {"", {4, 0.25, 0, {NULL, -1}, NULL}},
-        {":count=8:share=1e-1:upsample=none", {8, 0.1, 1, {NULL, -1}, NULL}},
-        {":layer=layer4.0.conv1:count=1", {1, 0.25, 0, {"layer4.0.conv1", -1}, NULL}},
-        {":layer=layer4:17:count=2", {2, 0.25, 0, {"layer4", 17}, NULL}},
-        {":count=2:layer=\"a:b,c\"", {2, 0.25, 0, {"a:b,c", -1}, NULL}},
-        {":layer='a:3':count=2", {2, 0.25, 0, {"a:3", -1}, NULL}},
-        {":layer='a:b':3:count=2", {2, 0.25, 0, {"a:b", 3}, NULL}},
-        {":count=\"2\"", {2, 0.25, 0, {NULL, -1}, NULL}},
-        {":count=2:of=smoothgrad:count=3", {2, 0.25, 0, {NULL, -1}, "smoothgrad:count=3"}},
-        {":of=\"x\"", {4, 0.25, 0, {NULL, -1}, "x"}},
+        {"", {4, 0.25, 0, {NULL, false, 0}, NULL}},
+        {":count=8:share=1e-1:upsample=none", {8, 0.1, 1, {NULL, false, 0}, NULL}},
+        {":layer=layer4.0.conv1:count=1", {1, 0.25, 0, {"layer4.0.conv1", false, 0}, NULL}},
+        {":layer=layer4:17:count=2", {2, 0.25, 0, {"layer4", true, 17}, NULL}},
+        {":count=2:layer=\"a:b,c\"", {2, 0.25, 0, {"a:b,c", false, 0}, NULL}},
+        {":layer='a:3':count=2", {2, 0.25, 0, {"a:3", false, 0}, NULL}},
+        {":layer='a:b':3:count=2", {2, 0.25, 0, {"a:b", true, 3}, NULL}},
+        {":count=\"2\"", {2, 0.25, 0, {NULL, false, 0}, NULL}},
+        {":count=2:of=smoothgrad:count=3", {2, 0.25, 0, {NULL, false, 0}, "smoothgrad:count=3"}},
+        {":of=\"x\"", {4, 0.25, 0, {NULL, false, 0}, "x"}},
     };
     static const struct {
         const char *text, *says;
@@ -192,6 +192,7 @@ static void test_option_texts(void **state)
         }
         const sample_options *is = attribution->options;
         assert_true(is->count == should->count && is->share == should->share && is->word == should->word);
+        assert_int_equal(is->layer.has_index, should->layer.has_index);
         assert_int_equal(is->layer.index, should->layer.index);
         assert_string_equal(is->layer.name ? is->layer.name : "", should->layer.name ? should->layer.name : "");
         assert_string_equal(is->file ? is->file : "", should->file ? should->file : "");
@@ -228,7 +229,7 @@ static void test_setting_options(void **state)
     assert_int_equal(spade_attribution_set(&context, attribution, "layer", "a:b:3"), SPADE_OK);
     assert_int_equal(spade_attribution_set(&context, attribution, "layer", "c:d"), SPADE_OK);
     assert_string_equal(options->layer.name, "c:d");
-    assert_int_equal(options->layer.index, -1);
+    assert_false(options->layer.has_index);
     assert_int_equal(spade_attribution_set(&context, attribution, "layer", ""), SPADE_ERROR_ARGUMENT);
     assert_string_equal(options->layer.name, "c:d"); /* a failure changes nothing */
     spade_attribution_destroy(attribution);

@@ -151,7 +151,7 @@ static spade_status parse_word(spade_context *context, const spade_option_info *
 /* NAME or NAME:INDEX; in quotes NAME may hold colons itself. */
 static spade_status parse_layer(spade_context *context, const raw_value *raw, attribution_layer *out)
 {
-    attribution_layer layer = {.index = -1};
+    attribution_layer layer = {0};
     size_t length = raw->length;
     const char *index = raw->rest_length ? raw->rest : NULL;
     const char *colon = raw->rest ? NULL : memrchr(raw->text, ':', raw->length);
@@ -169,9 +169,9 @@ static spade_status parse_layer(spade_context *context, const raw_value *raw, at
     if (index) {
         size_t index_length = raw->rest ? raw->rest_length : raw->length - length;
         SPADE_TRY(copy_text(context, index + 1, index_length - 1, &digits));
-        bool good = *index == ':' && spade_parse_integer(digits, &layer.index) && layer.index >= 0;
+        layer.has_index = *index == ':' && spade_parse_integer(digits, &layer.index) && layer.index >= 0;
         free(digits);
-        if (!good) {
+        if (!layer.has_index) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%.*s' is no index: write NAME:0", (int)index_length,
                               index);
         }
@@ -297,7 +297,6 @@ static spade_status fill(spade_context *context, spade_attribution *attribution,
 {
     for (int i = 0; i < option_count(attribution); i++) {
         option_slot slot = slot_at(attribution, i);
-        if (slot.info->type == SPADE_OPTION_LAYER) { ((attribution_layer *)slot.value)->index = -1; }
         const char *text = slot.info->default_value;
         if (text) { SPADE_TRY(set_value(context, &slot, text, strlen(text))); }
     }

@@ -43,8 +43,9 @@ typedef struct attribution_method {
 
 /* Value of a LAYER option. */
 typedef struct attribution_layer {
-    char *name;    /* owned by the attribution; NULL: not given */
-    int64_t index; /* -1: not given */
+    char *name; /* owned by the attribution; NULL: not given */
+    bool has_index;
+    int64_t index; /* 0 without one */
 } attribution_layer;
 
 extern const attribution_method attribution_saliency, attribution_input_x_gradient, attribution_integrated_gradients,
