@@ -155,7 +155,8 @@ static void test_default_file(void **state)
     spade_settings_clear(&defaults);
 }
 
-/* The value of an option in a method's text wins over its short form, and a method without such an option does not mind. */
+/* The value of an option in a method's text wins over its short form, and a method without such an option does not
+ * mind. */
 static void test_methods(void **state)
 {
     (void)state;

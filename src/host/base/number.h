@@ -1,6 +1,6 @@
 /*
- * number.h - a whole text as a decimal number, nothing before or after it: "0,5", "0.5x", "nan", "inf", "0x10", " 1" and
- * "" are refused. Independent of the locale. False: it is none, or too large.
+ * number.h - a whole text as a decimal number, nothing before or after it: "0,5", "0.5x", "nan", "inf", "0x10", " 1"
+ * and "" are refused. Independent of the locale. False: it is none, or too large.
  */
 #ifndef SPADE_BASE_NUMBER_H
 #define SPADE_BASE_NUMBER_H

@@ -1,5 +1,6 @@
 /*
- * heatmap.c - maps as pictures for people: reduction over channels, enlarging, a robust scale, and the drawing over the picture.
+ * heatmap.c - maps as pictures for people: reduction over channels, enlarging, a robust scale, and the drawing over the
+ * picture.
  *
  * Colours are mixed in OKLab (Ottosson 2020), so that equal steps of the map look like equal steps. Unsigned maps:
  * control points of matplotlib's "inferno" (CC0). Signed maps: two ramps of equal lightness, orange-red above zero and

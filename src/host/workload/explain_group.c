@@ -133,8 +133,8 @@ static void fail_member(const explain_job *job, member *m)
     m->message = strdup(spade_message(job->context));
 }
 
-/* How a step ended for one member: SPADE_OK also where it failed for reasons of this input alone, which is then noted in
- * the member. Anything else ends the group. */
+/* How a step ended for one member: SPADE_OK also where it failed for reasons of this input alone, which is then noted
+ * in the member. Anything else ends the group. */
 static spade_status classify(const group *g, member *m, spade_status status)
 {
     const explain_job *job = g->all->job;
