@@ -8,7 +8,7 @@
 #include "engine/executor.h"
 
 /*
- * ---- gradient_driver.c: backward passes at `points` inputs for each of the job's classes, and what a method makes of them.
+ * ---- gradient_driver.c: backward passes at `points` inputs for each of the classes, and what a method makes of them.
  *
  * Input p of a class is scale[p] * x + deviation * z, z the standard normal numbers `p` of the stream `key`. The map is
  * the sum of the gradients at the first `summed` inputs, weight[p] each, times x if asked for, over `divisor`.
