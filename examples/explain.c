@@ -20,6 +20,7 @@ int main(int argc, char **argv)
     spade_model *model = NULL;
     spade_batch *batch = NULL;
     spade_trace *trace = NULL;
+    spade_attribution *saliency = NULL;
     spade_picture picture = {0};
     float *input = NULL, *maps = NULL, *logits = NULL;
     int result = 1;
@@ -61,10 +62,9 @@ int main(int argc, char **argv)
         goto fail;
 
     /* The same method on both: [0] the dense network, [1] the trace. */
-    spade_attribution_options saliency;
-    spade_attribution_options_init(&saliency, SPADE_SALIENCY);
-    if (spade_attribute(context, model, NULL, &saliency, input, &top, 1, maps, NULL) ||
-        spade_attribute(context, model, trace, &saliency, input, &top, 1, maps + size, NULL) ||
+    if (spade_attribution_create(context, "saliency", &saliency) ||
+        spade_attribute(context, model, NULL, saliency, input, &top, 1, maps, NULL) ||
+        spade_attribute(context, model, trace, saliency, input, &top, 1, maps + size, NULL) ||
         spade_array_save(context, "maps.npy", maps, 4, (int64_t[]){2, channels, height, width}))
         goto fail;
     printf("class %lld with logit %.3f; maps.npy holds the dense map and the trace's\n", (long long)top, logits[top]);
@@ -77,6 +77,7 @@ done:
     free(input);
     free(maps);
     free(logits);
+    spade_attribution_destroy(saliency);
     spade_trace_destroy(trace);
     spade_batch_destroy(batch);
     spade_picture_clear(&picture);

@@ -40,7 +40,7 @@ allowed() {
         attribution) echo "$device network engine attribution" ;;
         metric) echo "base metric" ;;
         config) echo "base config" ;;
-        report) echo "base config picture metric attribution report workload" ;;
+        report) echo "base config picture metric attribution report" ;;
         workload) echo "$device network engine picture store config report workload" ;;
         cli) echo "base config workload cli" ;;
     esac

@@ -1,13 +1,15 @@
 /*
  * spade/attribution.h - interpretability methods, on the dense network or on a trace.
  *
- * Every method gives a signed map [C, H, W] for a class. F is the class's logit, or its softmax score.
- *   saliency              abs(dF/dx)                                                  Simonyan 2013
- *   input_x_gradient      x * dF/dx                                                   Shrikumar 2016
- *   integrated_gradients  (x - x') * mean gradient on the line from the baseline x' = 0 to x: `steps` Gauss-Legendre
- * nodes, weights w/2; delta = sum(map) - (F(x) - F(x'))              Sundararajan 2017 smoothgrad            mean of
- * dF/dx over `samples` copies with Gaussian noise, standard deviation sigma*(max x - min x) Smilkov 2017 An operator
- * that a method has no backward rule for is SPADE_ERROR_UNSUPPORTED and named, never a silent gradient.
+ * A method gives a map for a class: one number for each input value, [C, H, W], or a smaller map where the method looks
+ * at a layer. F, which the definitions speak of, is the class's logit, or its softmax score with output=softmax. The
+ * methods and their options are listed by spade_method_at(), with definition and source.
+ *
+ *   spade_attribution *method;
+ *   spade_attribution_create(context, "smoothgrad:samples=25:sigma=0.1", &method);
+ *   spade_attribution_map_shape(context, model, method, shape);
+ *   spade_attribute(context, model, NULL, method, input, &target, 1, map, NULL);
+ *   spade_attribution_destroy(method);
  */
 #ifndef SPADE_ATTRIBUTION_H
 #define SPADE_ATTRIBUTION_H
@@ -18,37 +20,91 @@
 extern "C" {
 #endif
 
-typedef enum spade_method {
-    SPADE_SALIENCY,
-    SPADE_INPUT_X_GRADIENT,
-    SPADE_INTEGRATED_GRADIENTS,
-    SPADE_SMOOTHGRAD,
-    SPADE_METHOD_COUNT
-} spade_method;
+/* ---- what there is */
 
-SPADE_API const char *spade_method_name(spade_method method);
-SPADE_API spade_status spade_method_find(spade_context *context, const char *name,
-                                         spade_method *out);         /* the error lists them */
-SPADE_API bool spade_method_signed(spade_method method);             /* may the map be negative */
-SPADE_API const char *spade_method_reduce_name(spade_reduce reduce); /* "abs-max", ... */
+typedef enum spade_option_type {
+    SPADE_OPTION_INTEGER, /* a whole number from min to max */
+    SPADE_OPTION_REAL,    /* a number from min to max, with a point: 0.15 */
+    SPADE_OPTION_WORD,    /* one of `words` */
+    SPADE_OPTION_LAYER,   /* name of a layer or node, or NAME:INDEX where a channel or unit of it is meant */
+    SPADE_OPTION_FILE     /* path */
+} spade_option_type;
 
-typedef struct spade_attribution_options {
-    spade_method method;
-    bool softmax;  /* F is the softmax score instead of the logit */
-    int steps;     /* integrated_gradients: 50 */
-    int samples;   /* smoothgrad: 50 */
-    double sigma;  /* smoothgrad: 0.15 */
-    uint64_t seed; /* smoothgrad */
-} spade_attribution_options;
-SPADE_API void spade_attribution_options_init(spade_attribution_options *options, spade_method method);
+typedef struct spade_option_info {
+    const char *name; /* "samples" */
+    const char *help; /* one line */
+    spade_option_type type;
+    double min, max;           /* INTEGER, REAL; both are allowed values */
+    const char *words;         /* WORD: "logits|softmax"; else NULL */
+    const char *default_value; /* as it would be written; NULL: none */
+} spade_option_info;
+
+typedef enum spade_method_flags {
+    SPADE_METHOD_SIGNED = 1,      /* the map says for and against: it may be negative */
+    SPADE_METHOD_COMPLETENESS = 2 /* the map should sum to a known difference of F; spade_map_note has the delta */
+} spade_method_flags;
+
+typedef struct spade_method_info {
+    const char *name;       /* "smoothgrad" */
+    const char *title;      /* "SmoothGrad" */
+    const char *definition; /* formula, one line */
+    const char *source;     /* paper */
+    unsigned flags;         /* spade_method_flags */
+    const spade_option_info *options;
+    int option_count;
+} spade_method_info;
+
+SPADE_API int spade_method_count(void);
+SPADE_API const spade_method_info *spade_method_at(int index);          /* NULL: no such index */
+SPADE_API const spade_method_info *spade_method_find(const char *name); /* NULL: no such method */
+/* Options that every method has beside its own: what is explained, and the seed. *count: how many. */
+SPADE_API const spade_option_info *spade_method_common_options(int *count);
+
+/* ---- a method with its options */
+
+typedef struct spade_attribution spade_attribution;
 
 /*
- * input [C, H, W] normalised; classes [n]; maps out [n, C, H, W]; deltas out [n] (completeness delta; NaN where the
- * method has none), may be NULL. trace: NULL for the dense network.
+ * From text, the same on the command line, in YAML and here: METHOD[:OPTION=VALUE]... Options that are not named have
+ * their defaults. A value ends at the next colon, except that
+ *   - a value in quotes ("..." or '...') is taken literally, colons and commas included;
+ *   - a colon before a whole number belongs to the value: layer=features.3:17 is channel 17 of features.3;
+ *   - of=, the method inside of a method, takes the rest of the text.
+ * SPADE_ERROR_ARGUMENT says what is wrong and what there is. *out: NULL after a failure.
+ */
+SPADE_API spade_status spade_attribution_create(spade_context *context, const char *text, spade_attribution **out);
+/* Set one option. The value is written as in the text; a LAYER is cut at its last colon if a whole number follows. */
+SPADE_API spade_status spade_attribution_set(spade_context *context, spade_attribution *attribution, const char *option,
+                                             const char *value);
+/* The same for what is asked of several methods at once: a method that has no such option is left as it is, and so is
+ * an option that was set already, by the text or by spade_attribution_set(). */
+SPADE_API spade_status spade_attribution_set_default(spade_context *context, spade_attribution *attribution,
+                                                     const char *option, const char *value);
+SPADE_API const spade_method_info *spade_attribution_method(const spade_attribution *attribution);
+SPADE_API void spade_attribution_destroy(spade_attribution *attribution); /* NULL is fine */
+
+/* ---- maps */
+
+/* Size of a map of this network, known before it is made: [C, H, W], most often that of the network's input. An
+ * option that does not fit the network (a layer that it does not have) is SPADE_ERROR_ARGUMENT. */
+SPADE_API spade_status spade_attribution_map_shape(spade_context *context, const spade_model *model,
+                                                   const spade_attribution *attribution, int64_t shape[3]);
+/* Forward and backward passes that the map of one class takes: for estimates of time. */
+SPADE_API double spade_attribution_passes(const spade_model *model, const spade_attribution *attribution);
+
+/* What is known of a map beside its numbers. */
+typedef struct spade_map_note {
+    double delta; /* completeness: sum of the map - (F(x) - F(baseline)); NaN: the method promises no such sum */
+} spade_map_note;
+
+/*
+ * input [C, H, W] normalised; classes [n]; maps out [n, shape of a map]; notes out [n], may be NULL. trace: NULL for
+ * the dense network. An operator that the method has no backward rule for is SPADE_ERROR_UNSUPPORTED and named, never
+ * a silent gradient.
  */
 SPADE_API spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
-                                       const spade_attribution_options *options, const float *input,
-                                       const int64_t *classes, int n, float *maps, double *deltas);
+                                       const spade_attribution *attribution, const float *input, const int64_t *classes,
+                                       int n, float *maps, spade_map_note *notes);
 
 #ifdef __cplusplus
 }

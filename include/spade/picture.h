@@ -1,5 +1,5 @@
 /*
- * spade/picture.h - pictures in (decode, resize, crop, normalise) and out (overlays, PNG).
+ * spade/picture.h - pictures in (decode, resize, crop, normalise) and out (heatmaps, PNG).
  */
 #ifndef SPADE_PICTURE_H
 #define SPADE_PICTURE_H
@@ -52,25 +52,30 @@ typedef struct spade_preprocess {
 
 /* Defaults: resize -1, ImageNet's mean and std, the given input size. */
 SPADE_API void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width);
-/* out: [3, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, for overlays. */
+/* out: [3, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, for heatmaps. */
 SPADE_API spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *preprocess,
                                               const spade_picture *picture, float *out, spade_picture *cropped);
 /* A mask (grey picture, > 127 is inside) through the same resize and crop, nearest neighbour -> out [height, width] of
  * 0/1. */
 SPADE_API spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *preprocess,
                                              const spade_picture *mask, uint8_t *out);
-/* Undo mean and std, clamp to [0, 1], round to 8 bits: a picture of a ready input [3, height, width]. */
+/* Undo mean and std, clamp to [0, 1], round to 8 bits: a picture of a normalised tensor [3, height, width]. */
 SPADE_API spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *preprocess,
                                                  const float *input, spade_picture *out);
 
-/* How the channels of a map [3, H, W] become one number per pixel. */
+/* How the channels of a map [C, H, W] become one number per pixel. */
 typedef enum spade_reduce { SPADE_REDUCE_SUM, SPADE_REDUCE_ABS_MAX, SPADE_REDUCE_ABS_SUM } spade_reduce;
+SPADE_API const char *spade_reduce_name(spade_reduce reduce); /* "abs-max", ... */
 SPADE_API void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_t width, spade_reduce reduce,
                                 float *out /* [height, width] */);
+/* A reduced map [height, width], of a layer for example, at the size of the picture: bilinear, pixels are squares whose
+ * outer edges coincide (PyTorch's align_corners=False). out [out_height, out_width]. */
+SPADE_API void spade_map_resize(const float *map, int64_t height, int64_t width, float *out, int64_t out_height,
+                                int64_t out_width);
 /*
- * Overlay of a reduced map on a picture, for people: perceptual colour map (unsigned: dark to bright; signed:
+ * A reduced map drawn over its picture, for people: perceptual colour map (unsigned: dark to bright; signed:
  * diverging, zero transparent). `scale` is the map value at full colour; use the same for dense and trace. out: RGB [f
- * * height, f * width], f the least whole factor that makes the shorter side 256 pixels or more.
+ * * height, f * width], f the smallest whole factor that makes the shorter side 256 pixels or more.
  */
 SPADE_API spade_status spade_heatmap(spade_context *context, const spade_picture *picture, const float *reduced,
                                      double scale, bool is_signed, spade_picture *out);

@@ -52,6 +52,10 @@ static void test_usage_errors(void **state)
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --in-flight 0", "--in-flight: '0'"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --in-flight 65", "--in-flight 65: at most 64"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --method gradcan", "unknown method 'gradcan'"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --method saliency,smoothgrad:samples=x",
+         "--method: smoothgrad: samples: 'x' is not a whole number"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --method 'smoothgrad:sigma=\"1,2\",saliency'",
+         "sigma: '1,2' is not a number"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class label", "'label' needs labelled inputs"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --class 10 --variants 8 --resize 0", "classes 0 to 9"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --no-dense --no-trace", "nothing to do"},
@@ -142,6 +146,38 @@ static void test_explain(void **state)
     free(report);
     json_decref(results);
     command_clear(&result);
+    folder_remove(folder);
+}
+
+/* A method with options of its own, twice: two maps in files of their own, and the options beside the method's name. */
+static void test_method_options(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[512];
+    command_result result = command_run("explain " MODEL " " PICTURE " -o %s/out --resize 0 --no-trace --sigma 0.1"
+                                        " --method smoothgrad:samples=2,saliency,smoothgrad:samples=3:sigma=0.2",
+                                        folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    static const char *const files[] = {"dense_smoothgrad.npy", "dense_saliency.png", "dense_smoothgrad_2.npy",
+                                        "dense_smoothgrad_2.png"};
+    for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
+        snprintf(path, sizeof path, "%s/out/scene00/%s", folder, files[k]);
+        assert_true(file_exists(path));
+    }
+    snprintf(path, sizeof path, "%s/out", folder);
+    json_t *results = results_of(path);
+    const json_t *input = json_array_get(json_object_get(results, "inputs"), 0), *maps = json_object_get(input, "maps");
+    assert_int_equal(json_array_size(maps), 3);
+    const json_t *last = json_array_get(maps, 2), *plain = json_array_get(maps, 1);
+    assert_string_equal(json_string_value(json_object_get(last, "method")), "smoothgrad");
+    assert_string_equal(json_string_value(json_object_get(last, "options")), "samples=3:sigma=0.2");
+    assert_null(json_object_get(plain, "options"));
+    json_decref(results);
+    snprintf(path, sizeof path, "%s/out/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_non_null(strstr(report, "smoothgrad 2 (samples=3:sigma=0.2)"));
+    free(report);
     folder_remove(folder);
 }
 
@@ -309,9 +345,11 @@ static void test_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),    cmocka_unit_test(test_usage_errors),    cmocka_unit_test(test_info),
-        cmocka_unit_test(test_explain), cmocka_unit_test(test_masks_and_names), cmocka_unit_test(test_reproducible),
-        cmocka_unit_test(test_trace),   cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_help),           cmocka_unit_test(test_usage_errors),
+        cmocka_unit_test(test_info),           cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_method_options), cmocka_unit_test(test_masks_and_names),
+        cmocka_unit_test(test_reproducible),   cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

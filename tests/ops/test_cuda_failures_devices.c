@@ -163,12 +163,12 @@ static spade_status two_maps(spade_context *context)
 {
     static float input[3 * 64 * 64], maps[2 * 3 * 64 * 64];
     const int64_t classes[2] = {3, 1};
-    spade_attribution_options options;
+    spade_attribution *method;
     spade_model *model;
-    spade_attribution_options_init(&options, SPADE_INTEGRATED_GRADIENTS);
-    options.steps = 3;
     SPADE_TRY(spade_model_load(context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &model));
-    spade_status status = spade_attribute(context, model, NULL, &options, input, classes, 2, maps, NULL);
+    spade_status status = spade_attribution_create(context, "integrated_gradients:steps=3", &method);
+    if (status == SPADE_OK) { status = spade_attribute(context, model, NULL, method, input, classes, 2, maps, NULL); }
+    spade_attribution_destroy(method);
     spade_model_destroy(model);
     return status;
 }

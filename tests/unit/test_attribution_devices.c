@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "support/device.h"
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 #include "spade/spade.h"
 
 static spade_context *open_context(int threads)
@@ -72,19 +72,168 @@ static void test_noise(void **state)
     assert_true(again[0] != noise[0]);
 }
 
-static void test_names(void **state)
+static void test_table(void **state)
+{
+    (void)state;
+    int common;
+    assert_int_equal(spade_method_common_options(&common)[0].type, SPADE_OPTION_WORD);
+    assert_true(spade_method_count() >= 4);
+    for (int i = 0; i < spade_method_count(); i++) {
+        const spade_method_info *info = spade_method_at(i);
+        assert_ptr_equal(spade_method_find(info->name), info);
+        assert_true(info->title && info->definition && info->source);
+        assert_true(common + info->option_count <= 64); /* bits of `given` */
+    }
+    assert_null(spade_method_at(spade_method_count()));
+    assert_null(spade_method_at(-1));
+    assert_null(spade_method_find("grad"));
+    assert_false(spade_method_find("saliency")->flags & SPADE_METHOD_SIGNED);
+}
+
+/* ---- a method with an option of every type, and a small map */
+typedef struct sample_options {
+    int64_t count;
+    double share;
+    int word;
+    attribution_layer layer;
+    char *file;
+} sample_options;
+
+static const spade_option_info sample_infos[] = {
+    {.name = "count", .type = SPADE_OPTION_INTEGER, .min = 1, .max = 8, .default_value = "4"},
+    {.name = "share", .type = SPADE_OPTION_REAL, .min = 0, .max = 1, .default_value = "0.25"},
+    {.name = "upsample", .type = SPADE_OPTION_WORD, .words = "bilinear|none", .default_value = "bilinear"},
+    {.name = "layer", .type = SPADE_OPTION_LAYER},
+    {.name = "of", .type = SPADE_OPTION_FILE},
+};
+static const size_t sample_offsets[] = {offsetof(sample_options, count), offsetof(sample_options, share),
+                                        offsetof(sample_options, word), offsetof(sample_options, layer),
+                                        offsetof(sample_options, file)};
+
+static spade_status check_sample(const attribution_job *job, const void *options)
+{
+    const char *layer = ((const sample_options *)options)->layer.name;
+    if (layer && strcmp(layer, "layer4") == 0) { return SPADE_OK; }
+    return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "'%s' is no layer", layer ? layer : "");
+}
+
+/* [1, h, w] of the layer, or as large as the input. */
+static void shape_sample(const attribution_job *job, const void *options, int64_t shape[3])
+{
+    const bool small = ((const sample_options *)options)->word == 1;
+    shape[0] = 1;
+    shape[1] = small ? 4 : job->height;
+    shape[2] = small ? 5 : job->width;
+}
+
+static spade_status run_sample(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    int64_t shape[3];
+    shape_sample(job, options, shape);
+    for (int64_t i = 0; i < job->n * shape[1] * shape[2]; i++) { maps[i] = (float)i; }
+    if (notes) { notes[0].delta = 0.5; }
+    return SPADE_OK;
+}
+
+static const attribution_method sample_method = {
+    .info = {.name = "sample", .options = sample_infos, .option_count = sizeof sample_infos / sizeof *sample_infos},
+    .options_bytes = sizeof(sample_options),
+    .option_offsets = sample_offsets,
+    .check = check_sample,
+    .shape = shape_sample,
+    .run = run_sample};
+
+static void test_option_texts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        sample_options is;
+    } good[] = {
+        {"", {4, 0.25, 0, {NULL, false, 0}, NULL}},
+        {":count=8:share=1e-1:upsample=none", {8, 0.1, 1, {NULL, false, 0}, NULL}},
+        {":layer=layer4.0.conv1:count=1", {1, 0.25, 0, {"layer4.0.conv1", false, 0}, NULL}},
+        {":layer=layer4:17:count=2", {2, 0.25, 0, {"layer4", true, 17}, NULL}},
+        {":count=2:layer=\"a:b,c\"", {2, 0.25, 0, {"a:b,c", false, 0}, NULL}},
+        {":layer='a:3':count=2", {2, 0.25, 0, {"a:3", false, 0}, NULL}},
+        {":layer='a:b':3:count=2", {2, 0.25, 0, {"a:b", true, 3}, NULL}},
+        {":count=\"2\"", {2, 0.25, 0, {NULL, false, 0}, NULL}},
+        {":count=2:of=smoothgrad:count=3", {2, 0.25, 0, {NULL, false, 0}, "smoothgrad:count=3"}},
+        {":of=\"x\"", {4, 0.25, 0, {NULL, false, 0}, "x"}},
+    };
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {":", "sample: no option '' (there are count, share, upsample, layer, of, output and seed)"},
+        {":conut=3", "sample: no option 'conut'"},
+        {":count", "sample: count needs a value: count=VALUE"},
+        {":count=", "count: '' is not a whole number"},
+        {":count=2.0", "count: '2.0' is not a whole number"},
+        {":count=0", "count: 0 is not from 1 to 8"},
+        {":count=2:3", "count: '2:3' is not a whole number"},
+        {":count=2:count=3", "count is given twice"},
+        {":share=nan", "share: 'nan' is not a number"},
+        {":share=1.5", "share: 1.5 is not from 0 to 1"},
+        {":upsample=cubic", "upsample: 'cubic' is none of bilinear|none"},
+        {":layer=", "layer: the name of a layer is needed"},
+        {":layer='a", "layer: the quote ' has no end"},
+        {":layer='a'b", "layer: 'b' is no index"},
+        {":count='2'3", "count: '3' behind the quotes"},
+        {":of=", "of: the name of a file is needed"},
+        {":seed=-1", "seed: -1 is not from 0 to 9223372036854775807"},
+        {":output=probability", "output: 'probability' is none of logits|softmax"},
+    };
+    spade_context context = {.budget = UINT64_MAX};
+    spade_attribution *attribution;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        const sample_options *should = &good[i].is;
+        if (attribution_create(&context, &sample_method, good[i].text, &attribution) != SPADE_OK) {
+            fail_msg("%s: %s", good[i].text, context.message);
+        }
+        const sample_options *is = attribution->options;
+        assert_true(is->count == should->count && is->share == should->share && is->word == should->word);
+        assert_int_equal(is->layer.has_index, should->layer.has_index);
+        assert_int_equal(is->layer.index, should->layer.index);
+        assert_string_equal(is->layer.name ? is->layer.name : "", should->layer.name ? should->layer.name : "");
+        assert_string_equal(is->file ? is->file : "", should->file ? should->file : "");
+        spade_attribution_destroy(attribution);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        spade_status status = attribution_create(&context, &sample_method, bad[i].text, &attribution);
+        if (status != SPADE_ERROR_ARGUMENT || attribution || !strstr(context.message, bad[i].says)) {
+            fail_msg("%s: status %d, '%s'", bad[i].text, status, context.message);
+        }
+    }
+    assert_int_equal(spade_attribution_create(&context, "gradcan:layer=x", &attribution), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(context.message, "unknown method 'gradcan'"));
+    assert_non_null(strstr(context.message, "integrated_gradients"));
+}
+
+static void test_setting_options(void **state)
 {
     (void)state;
     spade_context context = {.budget = UINT64_MAX};
-    for (int i = 0; i < SPADE_METHOD_COUNT; i++) {
-        spade_method found;
-        assert_int_equal(spade_method_find(&context, spade_method_name((spade_method)i), &found), SPADE_OK);
-        assert_int_equal(found, i);
-    }
-    spade_method method;
-    assert_int_equal(spade_method_find(&context, "gradcam", &method), SPADE_ERROR_ARGUMENT);
-    assert_non_null(strstr(context.message, "integrated_gradients"));
-    assert_false(spade_method_signed(SPADE_SALIENCY));
+    spade_attribution *attribution;
+    assert_int_equal(attribution_create(&context, &sample_method, ":count=2", &attribution), SPADE_OK);
+    const sample_options *options = attribution->options;
+    assert_int_equal(spade_attribution_set_default(&context, attribution, "count", "3"), SPADE_OK);
+    assert_int_equal(options->count, 2); /* the text has it */
+    assert_int_equal(spade_attribution_set_default(&context, attribution, "share", "0.5"), SPADE_OK);
+    assert_int_equal(spade_attribution_set_default(&context, attribution, "share", "0.75"), SPADE_OK);
+    assert_true(options->share == 0.75);
+    assert_int_equal(spade_attribution_set_default(&context, attribution, "sigma", "1"), SPADE_OK); /* not its own */
+    assert_int_equal(spade_attribution_set_default(&context, attribution, "share", "2"), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_attribution_set(&context, attribution, "sigma", "1"), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_attribution_set(&context, attribution, "count", "7"), SPADE_OK);
+    assert_int_equal(options->count, 7);
+    assert_int_equal(spade_attribution_set(&context, attribution, "layer", "a:b:3"), SPADE_OK);
+    assert_int_equal(spade_attribution_set(&context, attribution, "layer", "c:d"), SPADE_OK);
+    assert_string_equal(options->layer.name, "c:d");
+    assert_false(options->layer.has_index);
+    assert_int_equal(spade_attribution_set(&context, attribution, "layer", ""), SPADE_ERROR_ARGUMENT);
+    assert_string_equal(options->layer.name, "c:d"); /* a failure changes nothing */
+    spade_attribution_destroy(attribution);
+    spade_attribution_destroy(NULL);
 }
 
 typedef struct fixture {
@@ -111,14 +260,80 @@ static void fixture_close(fixture *f)
     spade_context_destroy(f->context);
 }
 
-static float *maps_of(fixture *f, spade_attribution_options *options, const int64_t *classes, int n, double *deltas)
+static spade_attribution *open_method(spade_context *context, const char *text)
 {
+    spade_attribution *attribution;
+    if (spade_attribution_create(context, text, &attribution) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    return attribution;
+}
+
+static float *maps_of(fixture *f, const char *method, const int64_t *classes, int n, spade_map_note *notes)
+{
+    spade_attribution *attribution = open_method(f->context, method);
     float *maps = calloc((size_t)n * (size_t)f->size, sizeof *maps);
     assert_non_null(maps);
     spade_status status =
-        spade_attribute(f->context, f->model, NULL, options, f->inputs.data, classes, n, maps, deltas);
+        spade_attribute(f->context, f->model, NULL, attribution, f->inputs.data, classes, n, maps, notes);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
+    spade_attribution_destroy(attribution);
     return maps;
+}
+
+/* A method's name, with so many passes where it can be asked for them. */
+static const char *method_with_passes(int index, int passes, char *buffer, size_t size)
+{
+    const spade_method_info *info = spade_method_at(index);
+    const char *option = NULL;
+    for (int i = 0; i < info->option_count; i++) {
+        const char *name = info->options[i].name;
+        if (strcmp(name, "steps") == 0 || strcmp(name, "samples") == 0) { option = name; }
+    }
+    if (option) {
+        snprintf(buffer, size, "%s:%s=%d", info->name, option, passes);
+    } else {
+        snprintf(buffer, size, "%s", info->name);
+    }
+    return buffer;
+}
+
+/* The size of a map is known before it is made, and its options are compared with the network. */
+static void test_map_shape(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options;
+        int64_t shape[3];
+    } cases[] = {{":layer=layer4", {1, 64, 64}}, {":layer=layer4:upsample=none", {1, 4, 5}}};
+    const int64_t classes[2] = {1, 2};
+    float maps[2 * 64 * 64 + 1];
+    int64_t shape[3];
+    fixture f;
+    fixture_open(&f, 0);
+    spade_attribution *attribution = open_method(f.context, "smoothgrad:samples=7");
+    assert_int_equal(spade_attribution_map_shape(f.context, f.model, attribution, shape), SPADE_OK);
+    assert_true(shape[0] == 3 && shape[1] == 64 && shape[2] == 64);
+    assert_true(spade_attribution_passes(f.model, attribution) == 7);
+    spade_attribution_destroy(attribution);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        spade_map_note notes[2];
+        const int64_t numbers = 2 * cases[i].shape[1] * cases[i].shape[2];
+        assert_int_equal(attribution_create(f.context, &sample_method, cases[i].options, &attribution), SPADE_OK);
+        assert_int_equal(spade_attribution_map_shape(f.context, f.model, attribution, shape), SPADE_OK);
+        assert_memory_equal(shape, cases[i].shape, sizeof shape);
+        assert_true(spade_attribution_passes(f.model, attribution) == 1);
+        maps[numbers] = NAN; /* behind the maps: not looked at */
+        assert_int_equal(spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, classes, 2, maps, notes),
+                         SPADE_OK);
+        assert_true(notes[0].delta == 0.5 && isnan(notes[1].delta));
+        spade_attribution_destroy(attribution);
+    }
+    assert_int_equal(attribution_create(f.context, &sample_method, ":layer=layer9", &attribution), SPADE_OK);
+    assert_int_equal(spade_attribution_map_shape(f.context, f.model, attribution, shape), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(f.context->message, "sample: 'layer9' is no layer"));
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, classes, 2, maps, NULL),
+                     SPADE_ERROR_ARGUMENT);
+    spade_attribution_destroy(attribution);
+    fixture_close(&f);
 }
 
 /* Several classes in one run give the same bits as one class at a time, with any number of threads. */
@@ -129,13 +344,12 @@ static void test_classes_and_threads(void **state)
     fixture two, one;
     fixture_open(&two, 2);
     fixture_open(&one, 1);
-    for (int m = 0; m < SPADE_METHOD_COUNT; m++) {
-        spade_attribution_options options;
-        spade_attribution_options_init(&options, (spade_method)m);
-        options.steps = options.samples = 11;
-        float *together = maps_of(&two, &options, classes, 3, NULL);
+    for (int m = 0; m < spade_method_count(); m++) {
+        char buffer[64];
+        const char *method = method_with_passes(m, 11, buffer, sizeof buffer);
+        float *together = maps_of(&two, method, classes, 3, NULL);
         for (int k = 0; k < 3; k++) {
-            float *alone = maps_of(&one, &options, &classes[k], 1, NULL);
+            float *alone = maps_of(&one, method, &classes[k], 1, NULL);
             assert_memory_equal(alone, together + k * two.size, sizeof *alone * (size_t)two.size);
             free(alone);
         }
@@ -152,12 +366,8 @@ static void test_softmax_gradient(void **state)
     fixture f;
     fixture_open(&f, 0);
     const int64_t target = 1;
-    spade_attribution_options options;
-    spade_attribution_options_init(&options, SPADE_SMOOTHGRAD);
-    options.samples = 1;
-    options.sigma = 0; /* the plain signed gradient */
-    options.softmax = true;
-    float *gradient = maps_of(&f, &options, &target, 1, NULL);
+    /* one copy without noise: the plain signed gradient */
+    float *gradient = maps_of(&f, "smoothgrad:samples=1:sigma=0:output=softmax", &target, 1, NULL);
     double *direction = malloc(sizeof *direction * (size_t)f.size);
     float *moved = malloc(sizeof *moved * (size_t)f.size);
     assert_true(direction && moved);
@@ -189,16 +399,13 @@ static void test_completeness(void **state)
     fixture f;
     fixture_open(&f, 0);
     const int64_t classes[2] = {1, 2};
-    double few[2], many[2];
-    spade_attribution_options options;
-    spade_attribution_options_init(&options, SPADE_INTEGRATED_GRADIENTS);
-    options.steps = 4;
-    free(maps_of(&f, &options, classes, 2, few));
-    options.steps = test_is_emulated() ? 100 : 200;
-    free(maps_of(&f, &options, classes, 2, many));
+    spade_map_note few[2], many[2];
+    free(maps_of(&f, "integrated_gradients:steps=4", classes, 2, few));
+    const char *long_path = test_is_emulated() ? "integrated_gradients:steps=100" : "integrated_gradients:steps=200";
+    free(maps_of(&f, long_path, classes, 2, many));
     for (int i = 0; i < 2; i++) {
-        assert_true(fabs(many[i]) < 0.05);
-        assert_true(fabs(many[i]) <= fabs(few[i]) + 1e-3);
+        assert_true(fabs(many[i].delta) < 0.05);
+        assert_true(fabs(many[i].delta) <= fabs(few[i].delta) + 1e-3);
     }
     fixture_close(&f);
 }
@@ -256,22 +463,22 @@ static void test_passes_stay_on_the_device(void **state)
     table.alloc = count_alloc;
     table.seed = count_seed;
     table.capture_begin = NULL; /* a graph_launch would be one call */
-    for (int m = 0; m < SPADE_METHOD_COUNT; m++) {
+    for (int m = 0; m < spade_method_count(); m++) {
         struct counts few, many;
-        spade_attribution_options options;
-        spade_attribution_options_init(&options, (spade_method)m);
-        options.steps = options.samples = 3;
+        char buffer[64];
+        const char *method = method_with_passes(m, 3, buffer, sizeof buffer);
         device->backend = &table;
-        free(maps_of(&f, &options, classes, 2, NULL));
+        free(maps_of(&f, method, classes, 2, NULL));
         counts = (struct counts){0};
-        free(maps_of(&f, &options, classes, 2, NULL));
+        free(maps_of(&f, method, classes, 2, NULL));
         few = counts;
-        options.steps = options.samples = 30;
+        method = method_with_passes(m, 30, buffer, sizeof buffer);
         counts = (struct counts){0};
-        free(maps_of(&f, &options, classes, 2, NULL));
+        free(maps_of(&f, method, classes, 2, NULL));
         many = counts;
         device->backend = counted;
-        bool path = m == SPADE_INTEGRATED_GRADIENTS, copies = m == SPADE_SMOOTHGRAD;
+        bool path = strcmp(spade_method_at(m)->name, "integrated_gradients") == 0;
+        bool copies = strcmp(spade_method_at(m)->name, "smoothgrad") == 0;
         assert_int_equal(few.passes, path || copies ? (path ? 2 : 1) : 2);
         assert_int_equal(many.passes, path || copies ? 8 : 2);
         assert_int_equal(few.downloads, path ? 2 : 1); /* maps, and values where they are wanted */
@@ -292,26 +499,26 @@ static void test_memory(void **state)
     int64_t classes[CLASSES];
     fixture f;
     fixture_open(&f, 1);
-    spade_attribution_options options;
-    spade_attribution_options_init(&options, SPADE_SALIENCY);
+    spade_attribution *saliency = open_method(f.context, "saliency");
     for (int i = 0; i < CLASSES; i++) { classes[i] = i % 10; }
-    free(maps_of(&f, &options, classes, 1, NULL));
+    free(maps_of(&f, "saliency", classes, 1, NULL));
     uint64_t before = f.context->used, one = f.context->peak;
-    free(maps_of(&f, &options, classes, CLASSES, NULL));
+    free(maps_of(&f, "saliency", classes, CLASSES, NULL));
     uint64_t maps = (CLASSES - 1) * (uint64_t)f.size * sizeof(float), more = f.context->peak - one;
     assert_int_equal(f.context->used, before);
     assert_true(more >= maps && more < maps + maps / 8);
     float *out = malloc(CLASSES * (size_t)f.size * sizeof *out);
     assert_non_null(out);
     f.context->budget = before + maps;
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, &options, f.inputs.data, classes, CLASSES, out, NULL),
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, classes, CLASSES, out, NULL),
                      SPADE_ERROR_MEMORY);
     assert_non_null(strstr(f.context->message, "--memory"));
     assert_int_equal(f.context->used, before);
     f.context->budget = UINT64_MAX;
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, &options, f.inputs.data, classes, 1, out, NULL),
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, classes, 1, out, NULL),
                      SPADE_OK);
     free(out);
+    spade_attribution_destroy(saliency);
     fixture_close(&f);
 }
 
@@ -323,19 +530,15 @@ static void test_refused(void **state)
     float *map = malloc(sizeof *map * (size_t)f.size);
     assert_non_null(map);
     const int64_t bad = 10, good = 0;
-    spade_attribution_options options;
-    spade_attribution_options_init(&options, SPADE_SALIENCY);
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, &options, f.inputs.data, &bad, 1, map, NULL),
+    spade_attribution *saliency = open_method(f.context, "saliency");
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, &bad, 1, map, NULL),
                      SPADE_ERROR_ARGUMENT);
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, &options, f.inputs.data, &good, 0, map, NULL),
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, &good, 0, map, NULL),
                      SPADE_ERROR_ARGUMENT);
-    options.steps = 0;
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL),
+    spade_attribution_destroy(saliency);
+    assert_int_equal(spade_attribution_create(f.context, "integrated_gradients:steps=0", &saliency),
                      SPADE_ERROR_ARGUMENT);
-    options.steps = 50;
-    options.sigma = NAN;
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, &options, f.inputs.data, &good, 1, map, NULL),
-                     SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_attribution_create(f.context, "smoothgrad:sigma=nan", &saliency), SPADE_ERROR_ARGUMENT);
     free(map);
     fixture_close(&f);
 }
@@ -345,7 +548,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quadrature),
         cmocka_unit_test(test_noise),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_option_texts),
+        cmocka_unit_test(test_setting_options),
+        cmocka_unit_test(test_map_shape),
         cmocka_unit_test(test_classes_and_threads),
         cmocka_unit_test(test_softmax_gradient),
         cmocka_unit_test(test_completeness),

@@ -120,13 +120,14 @@ static answer ask(fixture *f, const spade_trace *trace, int n)
 {
     answer a;
     const int64_t target = 1;
-    spade_attribution_options options;
+    spade_attribution *saliency;
     memset(&a, 0, sizeof a);
-    spade_attribution_options_init(&options, SPADE_SALIENCY);
-    if (spade_model_forward(f->context, f->model, trace, f->variants[0], n, a.logits) != SPADE_OK ||
-        spade_attribute(f->context, f->model, trace, &options, f->variants[0], &target, 1, a.map, NULL) != SPADE_OK) {
+    if (spade_attribution_create(f->context, "saliency", &saliency) != SPADE_OK ||
+        spade_model_forward(f->context, f->model, trace, f->variants[0], n, a.logits) != SPADE_OK ||
+        spade_attribute(f->context, f->model, trace, saliency, f->variants[0], &target, 1, a.map, NULL) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
+    spade_attribution_destroy(saliency);
     return a;
 }
 

@@ -6,6 +6,8 @@
 #include <cmocka.h>
 #include <unistd.h>
 
+#include "attribution/registry.h"
+#include "base/number.h"
 #include "config/settings.h"
 
 static const char config_path[] = "/tmp/spade_test_config_XXXXXX";
@@ -87,8 +89,8 @@ static void test_all_keys(void **state)
     assert_string_equal(settings.trace.include[1], "fc");
     assert_string_equal(settings.trace.skip[0], "layer2.*");
     assert_int_equal(settings.trace.block, 128);
-    assert_int_equal(settings.method_count, 2);
-    assert_int_equal(settings.methods[1], SPADE_SMOOTHGRAD);
+    assert_int_equal(settings.methods.count, 2);
+    assert_string_equal(settings.methods.items[1], "smoothgrad");
     assert_false(settings.top_class);
     assert_int_equal(settings.classes[1], 5);
     assert_true(settings.softmax);
@@ -153,6 +155,40 @@ static void test_default_file(void **state)
     spade_settings_clear(&defaults);
 }
 
+/* The value of an option in a method's text wins over its short form, and a method without such an option does not
+ * mind. */
+static void test_methods(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "methods: [\"smoothgrad:samples=25\", saliency, smoothgrad, saliency, \"smoothgrad:sigma=0.5:seed=3\"]\n"
+        "samples: 10\nsigma: 0.1\nseed: 7\noutput: softmax\n";
+    static const char *const labels[] = {"smoothgrad", "saliency", "smoothgrad_2", "smoothgrad_3"};
+    static const char *const options[] = {"samples=25", NULL, NULL, "sigma=0.5:seed=3"};
+    static const double passes[] = {25, 1, 10, 10};
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings settings;
+    spade_method_choice *choices;
+    int count;
+    assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
+    assert_int_equal(spade_settings_methods(&context, &settings, &choices, &count), SPADE_OK);
+    assert_int_equal(count, 4); /* the same text twice is asked for once */
+    for (int i = 0; i < count; i++) {
+        const attribution_method *method = choices[i].attribution->method;
+        assert_string_equal(choices[i].label, labels[i]);
+        if (options[i]) {
+            assert_string_equal(choices[i].options, options[i]);
+        } else {
+            assert_null(choices[i].options);
+        }
+        assert_true(!method->passes || method->passes(NULL, choices[i].attribution->options) == passes[i]);
+        assert_int_equal(choices[i].attribution->common.output, 1);
+        assert_int_equal(choices[i].attribution->common.seed, i == 3 ? 3 : 7);
+    }
+    spade_method_choices_destroy(choices, count);
+    spade_settings_clear(&settings);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -184,6 +220,8 @@ static void test_refused(void **state)
         {"seed: -1\n", "seed"},
         {"solver: slow\n", "'slow' is none of fast, exact, magnitude, random"},
         {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
+        {"methods: [saliency, smoothgrad:samples=0]\n", "smoothgrad: samples: 0 is not from 1 to 10000"},
+        {"methods: [saliency:samples=5]\n", "saliency: no option 'samples' (there are output and seed)"},
         {"classes: -1\n", "'-1' is no class"},
         {"classes: [1, 1]\n", "given twice"},
         {"mean: [1, 2]\n", "3 numbers are wanted, not 2"},
@@ -231,13 +269,10 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_all_keys),
-        cmocka_unit_test(test_default_file),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_random_bytes),
-        cmocka_unit_test(test_plain_values_win_over_rules),
+        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_all_keys),     cmocka_unit_test(test_default_file),
+        cmocka_unit_test(test_methods),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_plain_values_win_over_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Overlays: reductions, percentile, and that a map is seen where it is and the picture where it is not. */
+/* Heatmaps: reductions, enlarging, percentile, and that a map is seen where it is and the picture where it is not. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,6 +33,24 @@ static void reductions(void **state)
     assert_true(out[0] == 5 && out[1] == 6);
     spade_map_reduce(map, 3, 1, 2, SPADE_REDUCE_ABS_SUM, out);
     assert_true(out[0] == 9 && out[1] == 12);
+}
+
+/* As torch.nn.functional.interpolate(mode="bilinear", align_corners=False). */
+static void resize_as_torch(void **state)
+{
+    (void)state;
+    const float map[4] = {0, 1, 2, 5}, wide[4] = {0, 0.25F, 0.75F, 1};
+    float same[4], large[3 * 3], row[2 * 4];
+    spade_map_resize(map, 2, 2, same, 2, 2);
+    assert_memory_equal(same, map, sizeof map);
+    spade_map_resize(map, 1, 2, row, 2, 4);
+    assert_memory_equal(row, wide, sizeof wide);
+    assert_memory_equal(row + 4, wide, sizeof wide);
+    spade_map_resize(map, 2, 2, large, 3, 3);
+    assert_true(large[0] == 0 && large[2] == 1 && large[6] == 2 && large[8] == 5);
+    assert_true(large[1] == 0.5F && large[3] == 1 && large[4] == 2); /* means of two and of all four */
+    spade_map_resize(map, 1, 1, large, 3, 3);
+    for (int i = 0; i < 9; i++) { assert_true(large[i] == 0); }
 }
 
 static void percentile_as_numpy(void **state)
@@ -108,6 +126,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reductions),
+        cmocka_unit_test(resize_as_torch),
         cmocka_unit_test(percentile_as_numpy),
         cmocka_unit_test(map_is_seen_where_it_is),
         cmocka_unit_test(edges),

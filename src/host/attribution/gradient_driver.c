@@ -9,7 +9,7 @@
  *
  * padded: the pairs, filled up to whole micro-batches with the last pair, which nobody reads again.
  */
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
 _Static_assert((int)SPADE_MICRO_BATCH <= (int)SPADE_MAX_POINTS, "a micro-batch is one call of the backend");
 
@@ -170,8 +170,7 @@ spade_status attribution_backward(const attribution_job *job, const spade_rules 
     for (int64_t first = 0; first < d.pairs; first += batch) {
         int64_t count = d.pairs - first < batch ? d.pairs - first : batch;
         SPADE_GOTO(run_batch(&d, first, count));
-        spade_report_progress(context, spade_method_name(job->options->method), (double)(first + count),
-                              (double)d.pairs);
+        spade_report_progress(context, job->method, (double)(first + count), (double)d.pairs);
     }
     SPADE_GOTO(finish(&d, maps, values));
 done:

@@ -2,12 +2,22 @@
  * integrated_gradients.c - (x - x') * integral of the gradient on the line from the baseline x' = 0 to x, by
  * Gauss-Legendre quadrature. Two more points, x' and x, give F there for the completeness delta.
  */
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
-spade_status attribution_integrated_gradients(const attribution_job *job, float *maps, double *deltas)
+typedef struct path_options {
+    int64_t steps;
+} path_options;
+
+static double passes(const attribution_job *job, const void *options)
+{
+    (void)job;
+    return (double)((const path_options *)options)->steps;
+}
+
+static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     spade_status status = SPADE_OK;
-    int steps = job->options->steps, points = steps + 2;
+    const int steps = (int)((const path_options *)options)->steps, points = steps + 2;
     size_t bytes = sizeof(double) * (size_t)points * (2 + (size_t)job->n);
     void *memory = NULL;
     SPADE_TRY(spade_alloc(job->context, bytes, "the points of a path", &memory));
@@ -18,13 +28,37 @@ spade_status attribution_integrated_gradients(const attribution_job *job, float 
     const attribution_samples path = {
         .points = points, .summed = steps, .scale = scale, .weight = weight, .times_input = true, .divisor = 1};
     SPADE_GOTO(attribution_backward(job, &spade_rules_gradient, &path, maps, values));
-    for (int c = 0; deltas && c < job->n; c++) {
+    for (int c = 0; notes && c < job->n; c++) {
         const double *start = values + (int64_t)c * points + steps; /* F(x'), then F(x) */
         double total = 0;
         for (int64_t i = 0; i < job->size; i++) { total += maps[c * job->size + i]; }
-        deltas[c] = total - (start[1] - start[0]);
+        notes[c].delta = total - (start[1] - start[0]);
     }
 done:
     spade_free_bytes(job->context, memory, bytes);
     return status;
 }
+
+static const spade_option_info options[] = {
+    {.name = "steps",
+     .help = "Gauss-Legendre nodes on the line from the baseline to the input",
+     .type = SPADE_OPTION_INTEGER,
+     .min = 1,
+     .max = 10000,
+     .default_value = "50"},
+};
+static const size_t option_offsets[] = {offsetof(path_options, steps)};
+
+const attribution_method attribution_integrated_gradients = {
+    .info = {.name = "integrated_gradients",
+             .title = "Integrated gradients",
+             .definition = "(x - x') * mean of dF/dx on the line from the baseline x' = 0 to x",
+             .source = "Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks",
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS,
+             .options = options,
+             .option_count = sizeof options / sizeof *options},
+    .options_bytes = sizeof(path_options),
+    .option_offsets = option_offsets,
+    .passes = passes,
+    .run = run,
+};

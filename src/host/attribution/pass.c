@@ -1,11 +1,11 @@
 /* pass.c - one micro-batch through the network and back, entirely on the device. */
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
 spade_status attribution_pass_create(const attribution_job *job, const spade_plan_request *request,
                                      attribution_pass *out)
 {
     const size_t bytes = (size_t)request->batch * (sizeof *out->values + sizeof *out->targets);
-    *out = (attribution_pass){.softmax = job->options->softmax, .outputs = job->outputs};
+    *out = (attribution_pass){.softmax = job->softmax, .outputs = job->outputs};
     SPADE_TRY(spade_executor_acquire(job->context, &job->model->network, request, spade_weight_override_of(job->trace),
                                      &out->executor));
     spade_status status = spade_executor_scratch(out->executor, bytes, "classes and values of a micro-batch");

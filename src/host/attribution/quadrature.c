@@ -2,7 +2,7 @@
  * 1e-15). */
 #include <math.h>
 
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
 static const double pi = 3.14159265358979323846;
 

@@ -3,102 +3,123 @@
 
 #include "attribution/registry.h"
 
-static const attribution_method methods[SPADE_METHOD_COUNT] = {
-    [SPADE_SALIENCY] = {"saliency", false, attribution_saliency},
-    [SPADE_INPUT_X_GRADIENT] = {"input_x_gradient", true, attribution_input_x_gradient},
-    [SPADE_INTEGRATED_GRADIENTS] = {"integrated_gradients", true, attribution_integrated_gradients},
-    [SPADE_SMOOTHGRAD] = {"smoothgrad", true, attribution_smoothgrad},
+static const attribution_method *const methods[] = {
+    &attribution_saliency,
+    &attribution_input_x_gradient,
+    &attribution_integrated_gradients,
+    &attribution_smoothgrad,
 };
+enum { METHOD_COUNT = sizeof methods / sizeof *methods };
 
-enum { MAX_STEPS = 10000 };
-
-const char *spade_method_name(spade_method method)
+int spade_method_count(void)
 {
-    return (unsigned)method < SPADE_METHOD_COUNT ? methods[method].name : "unknown method";
+    return METHOD_COUNT;
 }
 
-bool spade_method_signed(spade_method method)
+const spade_method_info *spade_method_at(int index)
 {
-    return (unsigned)method < SPADE_METHOD_COUNT && methods[method].is_signed;
+    return index >= 0 && index < METHOD_COUNT ? &methods[index]->info : NULL;
 }
 
-spade_status spade_method_find(spade_context *context, const char *name, spade_method *out)
+const attribution_method *attribution_find(const char *name, size_t length)
 {
-    char known[256] = "";
-    size_t length = 0;
-    for (int i = 0; i < SPADE_METHOD_COUNT; i++) {
-        if (strcmp(name, methods[i].name) == 0) {
-            *out = (spade_method)i;
-            return SPADE_OK;
+    for (int i = 0; i < METHOD_COUNT; i++) {
+        const char *known = methods[i]->info.name;
+        if (strlen(known) == length && memcmp(known, name, length) == 0) { return methods[i]; }
+    }
+    return NULL;
+}
+
+const spade_method_info *spade_method_find(const char *name)
+{
+    const attribution_method *method = attribution_find(name, strlen(name));
+    return method ? &method->info : NULL;
+}
+
+const spade_method_info *spade_attribution_method(const spade_attribution *attribution)
+{
+    return &attribution->method->info;
+}
+
+/* ---- a job: an attribution on a network */
+static attribution_job make_job(spade_context *context, const spade_model *model, const spade_attribution *attribution)
+{
+    attribution_job job = {.context = context,
+                           .model = model,
+                           .method = attribution->method->info.name,
+                           .softmax = attribution->common.output == 1,
+                           .seed = (uint64_t)attribution->common.seed,
+                           .outputs = spade_model_classes(model)};
+    spade_model_input(model, &job.channels, &job.height, &job.width);
+    job.size = job.channels * job.height * job.width;
+    return job;
+}
+
+static spade_status check_options(const attribution_job *job, const spade_attribution *attribution)
+{
+    const attribution_method *method = attribution->method;
+    if (!method->check) { return SPADE_OK; }
+    spade_status status = method->check(job, attribution->options);
+    return status == SPADE_OK ? status : spade_fail_in(job->context, status, "%s", job->method);
+}
+
+static void map_shape(const attribution_job *job, const spade_attribution *attribution, int64_t shape[3])
+{
+    shape[0] = job->channels;
+    shape[1] = job->height;
+    shape[2] = job->width;
+    if (attribution->method->shape) { attribution->method->shape(job, attribution->options, shape); }
+}
+
+spade_status spade_attribution_map_shape(spade_context *context, const spade_model *model,
+                                         const spade_attribution *attribution, int64_t shape[3])
+{
+    const attribution_job job = make_job(context, model, attribution);
+    SPADE_TRY(check_options(&job, attribution));
+    map_shape(&job, attribution, shape);
+    return SPADE_OK;
+}
+
+double spade_attribution_passes(const spade_model *model, const spade_attribution *attribution)
+{
+    const attribution_job job = make_job(model->context, model, attribution);
+    return attribution->method->passes ? attribution->method->passes(&job, attribution->options) : 1;
+}
+
+static spade_status check_classes(const attribution_job *job)
+{
+    if (job->n < 1) { return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "no class to explain"); }
+    for (int i = 0; i < job->n; i++) {
+        if (job->classes[i] < 0 || job->classes[i] >= job->outputs) {
+            return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "class %lld: the network has the classes 0 to %lld",
+                              (long long)job->classes[i], (long long)job->outputs - 1);
         }
-        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", methods[i].name);
-    }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown method '%s' (there are %s)", name, known);
-}
-
-const char *spade_method_reduce_name(spade_reduce reduce)
-{
-    switch (reduce) {
-    case SPADE_REDUCE_SUM: return "sum";
-    case SPADE_REDUCE_ABS_MAX: return "abs-max";
-    case SPADE_REDUCE_ABS_SUM: return "abs-sum";
-    }
-    return "unknown reduction";
-}
-
-void spade_attribution_options_init(spade_attribution_options *options, spade_method method)
-{
-    *options = (spade_attribution_options){.method = method, .steps = 50, .samples = 50, .sigma = 0.15};
-}
-
-static spade_status check(spade_context *context, const spade_model *model, const spade_attribution_options *options,
-                          const int64_t *classes, int n)
-{
-    if ((unsigned)options->method >= SPADE_METHOD_COUNT) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown method number %d", (int)options->method);
-    }
-    if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no class to explain"); }
-    int64_t outputs = spade_model_classes(model);
-    for (int i = 0; i < n; i++) {
-        if (classes[i] < 0 || classes[i] >= outputs) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "class %lld: the network has the classes 0 to %lld",
-                              (long long)classes[i], (long long)outputs - 1);
-        }
-    }
-    if (options->steps < 1 || options->steps > MAX_STEPS || options->samples < 1 || options->samples > MAX_STEPS) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "steps and samples must be from 1 to %d", MAX_STEPS);
-    }
-    if (!(options->sigma >= 0 && options->sigma <= 100)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "sigma must be from 0 to 100");
     }
     return SPADE_OK;
 }
 
 spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
-                             const spade_attribution_options *options, const float *input, const int64_t *classes,
-                             int n, float *maps, double *deltas)
+                             const spade_attribution *attribution, const float *input, const int64_t *classes, int n,
+                             float *maps, spade_map_note *notes)
 {
-    SPADE_TRY(check(context, model, options, classes, n));
-    int64_t channels, height, width;
-    spade_model_input(model, &channels, &height, &width);
-    attribution_job job = {.context = context,
-                           .model = model,
-                           .trace = trace,
-                           .options = options,
-                           .input = input,
-                           .classes = classes,
-                           .n = n,
-                           .size = channels * height * width,
-                           .outputs = spade_model_classes(model)};
-    for (int i = 0; deltas && i < n; i++) { deltas[i] = NAN; }
+    attribution_job job = make_job(context, model, attribution);
+    int64_t shape[3];
+    job.trace = trace;
+    job.input = input;
+    job.classes = classes;
+    job.n = n;
+    SPADE_TRY(check_classes(&job));
+    SPADE_TRY(check_options(&job, attribution));
+    map_shape(&job, attribution, shape);
+    for (int i = 0; notes && i < n; i++) { notes[i] = (spade_map_note){.delta = NAN}; }
 
-    const attribution_method *method = &methods[options->method];
-    spade_status status = method->run(&job, maps, deltas);
-    if (status != SPADE_OK) { return spade_fail_in(context, status, "%s", method->name); }
-    for (int64_t i = 0; i < n * job.size; i++) {
+    spade_status status = attribution->method->run(&job, attribution->options, maps, notes);
+    if (status != SPADE_OK) { return spade_fail_in(context, status, "%s", job.method); }
+    const int64_t map_size = shape[0] * shape[1] * shape[2];
+    for (int64_t i = 0; i < n * map_size; i++) {
         if (!isfinite(maps[i])) {
-            return spade_fail(context, SPADE_ERROR_NUMERICAL, "%s: the map of class %lld is not finite", method->name,
-                              (long long)classes[i / job.size]);
+            return spade_fail(context, SPADE_ERROR_NUMERICAL, "%s: the map of class %lld is not finite", job.method,
+                              (long long)classes[i / map_size]);
         }
     }
     return SPADE_OK;

@@ -1,10 +1,7 @@
-/* registry.h - what the methods share: the table of methods and the driver that evaluates gradients in micro-batches on
- * the device. */
+/* registry.h - the table of methods, and what a call of spade_attribute() hands to each of them. */
 #ifndef SPADE_ATTRIBUTION_REGISTRY_H
 #define SPADE_ATTRIBUTION_REGISTRY_H
 
-#include "attribution/rules/rules.h"
-#include "engine/executor.h"
 #include "engine/model.h"
 #include "spade/attribution.h"
 
@@ -12,70 +9,68 @@
 typedef struct attribution_job {
     spade_context *context;
     const spade_model *model;
+    const char *method; /* its name, for messages and progress */
+    bool softmax;       /* what is explained: the softmax score, else the logit */
+    uint64_t seed;
+    int64_t channels, height, width; /* of the input */
+    int64_t size;                    /* channels * height * width */
+    int64_t outputs;                 /* classes of the network */
+    /* Only while maps are made: */
     const spade_trace *trace; /* NULL: the dense network */
-    const spade_attribution_options *options;
-    const float *input;     /* [size] */
-    const int64_t *classes; /* [n] */
+    const float *input;       /* [size] */
+    const int64_t *classes;   /* [n] */
     int n;
-    int64_t size;    /* C*H*W */
-    int64_t outputs; /* classes of the network */
 } attribution_job;
 
-typedef spade_status (*attribution_fn)(const attribution_job *job, float *maps, double *deltas);
-
-/* One row per method. A new method is a function, a row here and a value of spade_method. */
+/*
+ * One row per method, at the end of the method's file. `options` below is the method's own struct, [options_bytes],
+ * filled in from the texts of its options; by the type of an option its member is
+ *   INTEGER int64_t   REAL double   WORD int, the word's number   LAYER attribution_layer   FILE char *
+ */
 typedef struct attribution_method {
-    const char *name;
-    bool is_signed;
-    attribution_fn run;
+    spade_method_info info;
+    size_t options_bytes;
+    const size_t *option_offsets; /* [info.option_count]: of each option's member */
+    /* Do the options fit the network? NULL: they always do. */
+    spade_status (*check)(const attribution_job *job, const void *options);
+    /* [C, H, W] of a map, after a successful check. NULL: the input's. */
+    void (*shape)(const attribution_job *job, const void *options, int64_t shape[3]);
+    /* Forward and backward passes for one class. NULL: one. */
+    double (*passes)(const attribution_job *job, const void *options);
+    /* maps [n, shape of a map]; notes [n] without a delta yet, or NULL */
+    spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
 } attribution_method;
 
-spade_status attribution_saliency(const attribution_job *job, float *maps, double *deltas);
-spade_status attribution_input_x_gradient(const attribution_job *job, float *maps, double *deltas);
-spade_status attribution_integrated_gradients(const attribution_job *job, float *maps, double *deltas);
-spade_status attribution_smoothgrad(const attribution_job *job, float *maps, double *deltas);
+/* Value of a LAYER option. */
+typedef struct attribution_layer {
+    char *name; /* owned by the attribution; NULL: not given */
+    bool has_index;
+    int64_t index; /* 0 without one */
+} attribution_layer;
 
-/*
- * ---- driver.c: backward passes at `points` inputs for each of the job's classes, and what a method makes of them.
- *
- * Input p of a class is scale[p] * x + deviation * z, z the standard normal numbers `p` of the stream `key`. The map is
- * the sum of the gradients at the first `summed` inputs, weight[p] each, times x if asked for, over `divisor`.
- *
- * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only:
- * the result of a pair is a function of the job, never of the budget or the threads.
- */
-typedef struct attribution_samples {
-    int points, summed;           /* 1 <= summed <= points */
-    const double *scale, *weight; /* [points]; NULL: all 1 */
-    double deviation;             /* 0: no noise */
-    uint64_t key;
-    bool times_input, absolute;
-    double divisor;
-} attribution_samples;
+extern const attribution_method attribution_saliency, attribution_input_x_gradient, attribution_integrated_gradients,
+    attribution_smoothgrad;
 
-/* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). maps: host [n, size]; values: host [n,
- * points], F at each pair; NULL: not wanted. */
-spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
-                                  const attribution_samples *points, float *maps, double *values);
+/* The options that every method has. */
+typedef struct attribution_common {
+    int output; /* 0: logits, 1: softmax */
+    int64_t seed;
+} attribution_common;
 
-/* ---- pass.c: forward, seed and backward of one micro-batch, on memory that stays where it is from pass to pass */
-typedef struct attribution_pass {
-    spade_executor *executor; /* taken; targets and values are its scratch */
-    spade_plan *plan;         /* the executor's */
-    bool softmax;             /* F is the softmax score */
-    int64_t outputs;
-    int64_t *targets; /* device [batch]: the class that each image is explained for */
-    double *values;   /* device [batch]: F of each image */
-} attribution_pass;
+struct spade_attribution {
+    const attribution_method *method;
+    void *options; /* the method's own struct */
+    attribution_common common;
+    uint64_t given; /* a bit per option that was set: the common ones first, then the method's */
+};
 
-spade_status attribution_pass_create(const attribution_job *job, const spade_plan_request *request,
-                                     attribution_pass *out);
-void attribution_pass_destroy(attribution_pass *pass);
-/* From inputs in spade_plan_input and classes in `targets` to gradients in spade_plan_relevance and `values`. The
- * same work on the same memory at every call, enqueued only, and captured where that is possible. */
-spade_status attribution_pass_run(attribution_pass *pass);
+/* ---- registry.c */
+/* NULL: there is no method of this name, which is the first `length` characters. */
+const attribution_method *attribution_find(const char *name, size_t length);
 
-/* quadrature.c: nodes (0, 1) and weights (sum 1) of the n-point Gauss-Legendre rule on [0, 1], ascending. */
-void attribution_gauss_legendre(int n, double *nodes, double *weights);
+/* ---- options.c */
+/* From a method and the part of the text behind its name: "" or ":samples=25". */
+spade_status attribution_create(spade_context *context, const attribution_method *method, const char *options,
+                                spade_attribution **out);
 
 #endif

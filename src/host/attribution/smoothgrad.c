@@ -2,22 +2,63 @@
  * smoothgrad.c - mean gradient over noisy copies of the input. The noise depends on (seed, input) and the copy's number
  * only: every class, network and backend sees the same copies.
  */
-#include "attribution/registry.h"
+#include "attribution/gradient_driver.h"
 
-spade_status attribution_smoothgrad(const attribution_job *job, float *maps, double *deltas)
+typedef struct noise_options {
+    int64_t samples;
+    double sigma;
+} noise_options;
+
+static double passes(const attribution_job *job, const void *options)
 {
-    (void)deltas;
+    (void)job;
+    return (double)((const noise_options *)options)->samples;
+}
+
+static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)notes;
+    const noise_options *noise = options;
     float low = job->input[0], high = job->input[0];
     for (int64_t i = 1; i < job->size; i++) {
         low = job->input[i] < low ? job->input[i] : low;
         high = job->input[i] > high ? job->input[i] : high;
     }
-    const int samples = job->options->samples;
-    const attribution_samples copies = {
-        .points = samples,
-        .summed = samples,
-        .deviation = job->options->sigma * ((double)high - low),
-        .key = spade_hash(job->input, sizeof(float) * (size_t)job->size, job->options->seed),
-        .divisor = samples};
+    const int samples = (int)noise->samples;
+    const attribution_samples copies = {.points = samples,
+                                        .summed = samples,
+                                        .deviation = noise->sigma * ((double)high - low),
+                                        .key = spade_hash(job->input, sizeof(float) * (size_t)job->size, job->seed),
+                                        .divisor = samples};
     return attribution_backward(job, &spade_rules_gradient, &copies, maps, NULL);
 }
+
+static const spade_option_info options[] = {
+    {.name = "samples",
+     .help = "noisy copies of the input",
+     .type = SPADE_OPTION_INTEGER,
+     .min = 1,
+     .max = 10000,
+     .default_value = "50"},
+    {.name = "sigma",
+     .help = "standard deviation of the noise, as a share of the input's range",
+     .type = SPADE_OPTION_REAL,
+     .min = 0,
+     .max = 100,
+     .default_value = "0.15"},
+};
+static const size_t option_offsets[] = {offsetof(noise_options, samples), offsetof(noise_options, sigma)};
+
+const attribution_method attribution_smoothgrad = {
+    .info = {.name = "smoothgrad",
+             .title = "SmoothGrad",
+             .definition = "mean of dF/dx over copies of x with Gaussian noise of deviation sigma * (max x - min x)",
+             .source = "Smilkov et al. 2017, SmoothGrad: removing noise by adding noise",
+             .flags = SPADE_METHOD_SIGNED,
+             .options = options,
+             .option_count = sizeof options / sizeof *options},
+    .options_bytes = sizeof(noise_options),
+    .option_offsets = option_offsets,
+    .passes = passes,
+    .run = run,
+};

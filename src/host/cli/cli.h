@@ -26,7 +26,7 @@ typedef struct cli_command {
     const char *summary; /* one line */
     const char *details; /* more, or NULL */
     unsigned options;
-    int least, most; /* positional arguments; most -1: any number */
+    int min_arguments, max_arguments; /* positional; max -1: any number */
     int (*run)(cli_options *options);
 } cli_command;
 

@@ -25,6 +25,11 @@ static void print_maps(const json_t *maps)
         printf("    %-22s ROC AUC", json_string_value(json_object_get(map, "method")));
         if (json_is_number(dense)) { printf("  dense %.3f", json_number_value(dense)); }
         if (json_is_number(trace)) { printf("  trace %.3f", json_number_value(trace)); }
+        const char *options = json_string_value(json_object_get(map, "options"));
+        if (options) {
+            fputs("  ", stdout);
+            cli_print_text(options, 0);
+        }
         if (json_array_size(maps) > 1) {
             fputs("  ", stdout);
             cli_print_text(json_string_value(json_object_get(map, "name")), 0);

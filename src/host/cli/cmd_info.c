@@ -7,11 +7,11 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-static int width_of(const json_t *list, const char *key, int least)
+static int width_of(const json_t *list, const char *key, int min_width)
 {
     size_t index;
     json_t *item;
-    int width = least;
+    int width = min_width;
     json_array_foreach(list, index, item)
     {
         int length = (int)strlen(text_of(item, key));

@@ -8,12 +8,12 @@ static const cli_command commands[] = {
     {"explain", "explain MODEL INPUT... -o DIR [options]",
      "Explain a network's decisions: maps of the dense network and of the trace side by side.",
      "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, BMP, PNM), a folder of pictures, or a .npy file of\n"
-     "ready inputs, float32 [n,3,H,W], already normalised. DIR/report.html shows the results, DIR/results.json\n"
+     "inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, DIR/results.json\n"
      "and DIR/NAME/ hold them.",
      OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_OUTPUT, 2, -1,
      cmd_explain},
     {"trace", "trace MODEL [INPUT] -o OUT.onnx|OUT.safetensors [options]", "Write the sparse network of one input.",
-     "INPUT is a picture or a .npy file of one ready input; --batch FILE.npy may stand in its place.",
+     "INPUT is a picture or a .npy file of one normalised input; --batch FILE.npy may stand in its place.",
      OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_OUTPUT, 1, 2, cmd_trace},
     {"devices", "devices [options]", "The devices that spade can compute on.", NULL, OPTIONS_COMMON, 0, 0, cmd_devices},
     {"version", "version [options]", "Versions of spade and of the libraries it uses.", NULL, OPTIONS_COMMON, 0, 0,

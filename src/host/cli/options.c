@@ -2,9 +2,11 @@
 #include <limits.h>
 #include <stdarg.h>
 
+#include "base/number.h"
 #include "cli/cli.h"
 
-typedef enum option_kind { FLAG, TEXT, COUNT, MEMORY, SETTING, SETTING_LIST } option_kind;
+/* SETTING_LIST: values between commas. METHOD_LIST: the same, but a comma in quotes belongs to a value. */
+typedef enum option_kind { FLAG, TEXT, COUNT, MEMORY, SETTING, SETTING_LIST, METHOD_LIST } option_kind;
 
 typedef struct option {
     const char *name; /* long form, or NULL */
@@ -21,7 +23,7 @@ typedef struct option {
 static const option table[] = {
     {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), NULL, "PATH", "where results go (needed)"},
     {"variants", 0, OPTIONS_TRACE, SETTING, 0, "variants", "N", "augmented variants behind a trace (1024)"},
-    {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), NULL, "FILE.npy", "ready variants [n,3,H,W] in their place"},
+    {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), NULL, "FILE.npy", "given variants [n,3,H,W] in their place"},
     {"sparsity", 0, OPTIONS_TRACE, SETTING, 0, "sparsity", "S", "share of zeros in every layer (0.5)"},
     {"solver", 0, OPTIONS_TRACE, SETTING, 0, "solver", "NAME", "fast, exact, magnitude or random (fast)"},
     {"group", 0, OPTIONS_TRACE, SETTING, 0, "group", "G",
@@ -40,16 +42,18 @@ static const option table[] = {
     {"damping", 0, OPTIONS_TRACE, SETTING, 0, "damping", "D", "of the Hessian, times its mean diagonal (0.01)"},
     {"layers", 0, OPTIONS_TRACE, SETTING_LIST, 0, "layers", "GLOB[,...]", "prune only these layers"},
     {"skip", 0, OPTIONS_TRACE, SETTING_LIST, 0, "skip", "GLOB[,...]", "leave these layers dense"},
-    {"method", 0, OPTIONS_MAPS, SETTING_LIST, 0, "methods", "M[,...]",
-     "saliency, input_x_gradient, integrated_gradients, smoothgrad (saliency)"},
+    {"method", 0, OPTIONS_MAPS, METHOD_LIST, 0, "methods", "M[,...]",
+     "saliency, input_x_gradient, integrated_gradients, smoothgrad (saliency);\n"
+     "                             with options of its own: smoothgrad:samples=25:sigma=0.1"},
     {"class", 0, OPTIONS_MAPS, SETTING_LIST, 0, "classes", "N[,...]",
      "classes to explain, or top: the dense network's (top)"},
     {"output", 0, OPTIONS_MAPS, SETTING, 0, "output", "F", "what is explained: logits or softmax (logits)"},
     {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), NULL, "PATH",
      "ground truth for ROC AUC: a picture, or a folder with NAME.png or NAME_mask.png"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), NULL, "FILE", "class names, one a line"},
-    {"steps", 0, OPTIONS_MAPS, SETTING, 0, "steps", "N", "of integrated_gradients (50)"},
-    {"samples", 0, OPTIONS_MAPS, SETTING, 0, "samples", "N", "of smoothgrad (50)"},
+    {"steps", 0, OPTIONS_MAPS, SETTING, 0, "steps", "N",
+     "of integrated_gradients, and of every method with an option of this name (50)"},
+    {"samples", 0, OPTIONS_MAPS, SETTING, 0, "samples", "N", "of smoothgrad, likewise (50)"},
     {"sigma", 0, OPTIONS_MAPS, SETTING, 0, "sigma", "S", "noise of smoothgrad, share of the input's range (0.15)"},
     {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), NULL, "N",
      "inputs whose traces are found together (1, on a GPU 4); results do not depend on it"},
@@ -115,7 +119,20 @@ static const char *option_label(const option *entry, char *buffer)
     return buffer;
 }
 
-/* A setting's text to the settings; lists are cut at commas. */
+/* The comma that ends the value, or the end of the text. */
+static char *find_value_end(char *value, option_kind kind)
+{
+    char quote = 0;
+    for (; *value; value++) {
+        if (kind == METHOD_LIST && (*value == '"' || *value == '\'')) {
+            quote = !quote ? *value : quote == *value ? (char)0 : quote;
+        }
+        if (*value == ',' && !quote) { break; }
+    }
+    return value;
+}
+
+/* A setting's text to the settings. */
 static spade_status apply_setting(spade_context *messages, const option *entry, const char *value,
                                   spade_settings *settings)
 {
@@ -124,14 +141,13 @@ static spade_status apply_setting(spade_context *messages, const option *entry, 
     int count = 0;
     if (!copy) { return spade_fail(messages, SPADE_ERROR_MEMORY, "out of memory"); }
     values[count++] = copy;
-    for (char *at = copy; entry->kind == SETTING_LIST && *at; at++) {
-        if (*at != ',') { continue; }
+    for (char *end; entry->kind != SETTING && *(end = find_value_end(values[count - 1], entry->kind));) {
         if (count == MAX_VALUES) {
             free(copy);
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "more than %d values", MAX_VALUES);
         }
-        *at = 0;
-        values[count++] = at + 1;
+        *end = 0;
+        values[count++] = end + 1;
     }
     spade_status status = spade_settings_set(messages, settings, entry->key, NULL, values, count);
     free(copy);
@@ -160,7 +176,8 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
         }
         break;
     case SETTING:
-    case SETTING_LIST: break;
+    case SETTING_LIST:
+    case METHOD_LIST: break;
     }
     return SPADE_OK;
 }
@@ -217,7 +234,7 @@ static bool walk(const cli_command *command, int argc, char **argv, bool setting
             continue;
         }
         if (!take_option(command, argc, argv, &i, &entry, &value)) { return false; }
-        bool is_setting = entry->kind == SETTING || entry->kind == SETTING_LIST;
+        bool is_setting = entry->kind == SETTING || entry->kind == SETTING_LIST || entry->kind == METHOD_LIST;
         if (is_setting != settings) { continue; }
         spade_status status = is_setting ? apply_setting(messages, entry, value, &out->settings)
                                          : apply_plain(messages, entry, value, out);
@@ -247,12 +264,12 @@ bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *o
     }
     if (!walk(command, argc, argv, true, &messages, out)) { return false; }
     spade_settings_finish(&out->settings);
-    if (out->argument_count < command->least) {
+    if (out->argument_count < command->min_arguments) {
         cli_usage_error(command, "usage: spade %s", command->usage);
         return false;
     }
-    if (command->most >= 0 && out->argument_count > command->most) {
-        cli_usage_error(command, "unexpected argument '%s'", out->arguments[command->most]);
+    if (command->max_arguments >= 0 && out->argument_count > command->max_arguments) {
+        cli_usage_error(command, "unexpected argument '%s'", out->arguments[command->max_arguments]);
         return false;
     }
     if (command->options & OPTIONS_OUTPUT && !out->output) {

@@ -1,5 +1,6 @@
 /* layer_rules.c - what is asked of layers: of all of them, or, with a glob, of some. One table for both. */
 #include "base/base.h"
+#include "base/number.h"
 #include "config/settings.h"
 
 static const char *const SOLVERS[] = {"fast", "exact", "magnitude", "random"}; /* in the order of spade_solver */

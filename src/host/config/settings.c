@@ -1,5 +1,6 @@
 /* settings.c - keys to settings: one table for numbers, one function for each key that is more than a number. */
 #include "base/base.h"
+#include "base/number.h"
 #include "config/settings.h"
 
 typedef enum value_kind { REAL, INTEGER, SEED, PAIR, TRIPLE } value_kind;
@@ -8,7 +9,7 @@ typedef struct number_key {
     const char *key;
     value_kind kind;
     size_t offset; /* of a double (REAL, PAIR, TRIPLE), int64_t (INTEGER) or uint64_t (SEED) in spade_settings */
-    double least, most;
+    double min, max;
 } number_key;
 
 #define AT(member) offsetof(spade_settings, member)
@@ -42,16 +43,11 @@ void spade_settings_init(spade_settings *settings)
 {
     spade_preprocess preprocess;
     spade_preprocess_init(&preprocess, 1, 1);
-    *settings = (spade_settings){.resize = -1, .top_class = true, .methods = {SPADE_SALIENCY}, .method_count = 1};
+    *settings = (spade_settings){.resize = -1, .top_class = true, .sigma = -1};
     memcpy(settings->mean, preprocess.mean, sizeof settings->mean);
     memcpy(settings->std, preprocess.std, sizeof settings->std);
     spade_augment_options_init(&settings->augment);
     spade_trace_options_init(&settings->trace);
-    spade_attribution_options maps;
-    spade_attribution_options_init(&maps, SPADE_SALIENCY);
-    settings->steps = maps.steps;
-    settings->samples = maps.samples;
-    settings->sigma = maps.sigma;
 }
 
 static void clear_names(spade_names *names)
@@ -66,33 +62,34 @@ void spade_settings_clear(spade_settings *settings)
     spade_settings_clear_rules(settings);
     clear_names(&settings->include);
     clear_names(&settings->skip);
+    clear_names(&settings->methods);
     free(settings->checkpoint);
     settings->checkpoint = NULL;
 }
 
 /* ---- numbers */
-spade_status spade_settings_real(spade_context *context, const char *text, double least, double most, double *out)
+spade_status spade_settings_real(spade_context *context, const char *text, double min, double max, double *out)
 {
     double value;
     if (!spade_parse_number(text, &value)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is not a number (write 0.5)", text);
     }
-    if (value < least || value > most) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %g to %g", text, least, most);
+    if (value < min || value > max) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %g to %g", text, min, max);
     }
     *out = value;
     return SPADE_OK;
 }
 
-spade_status spade_settings_integer(spade_context *context, const char *text, int64_t least, int64_t most, int64_t *out)
+spade_status spade_settings_integer(spade_context *context, const char *text, int64_t min, int64_t max, int64_t *out)
 {
     int64_t value;
     if (!spade_parse_integer(text, &value)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number", text);
     }
-    if (value < least || value > most) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %lld to %lld", text, (long long)least,
-                          (long long)most);
+    if (value < min || value > max) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %lld to %lld", text, (long long)min,
+                          (long long)max);
     }
     *out = value;
     return SPADE_OK;
@@ -119,13 +116,13 @@ static spade_status set_number(spade_context *context, spade_settings *settings,
         *(uint64_t *)to = (uint64_t)whole;
         break;
     case INTEGER:
-        SPADE_TRY(spade_settings_integer(context, values[0], (int64_t)key->least, (int64_t)key->most, to));
+        SPADE_TRY(spade_settings_integer(context, values[0], (int64_t)key->min, (int64_t)key->max, to));
         break;
     case REAL:
     case PAIR:
     case TRIPLE:
         for (int i = 0; i < wanted; i++) {
-            SPADE_TRY(spade_settings_real(context, values[i], key->least, key->most, &numbers[i]));
+            SPADE_TRY(spade_settings_real(context, values[i], key->min, key->max, &numbers[i]));
         }
         if (key->kind == PAIR && numbers[0] > numbers[1]) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is larger than %s", values[0], values[1]);
@@ -198,17 +195,35 @@ static spade_status set_checkpoint(spade_context *context, spade_settings *setti
     return SPADE_OK;
 }
 
+static bool contains(const spade_names *names, const char *text)
+{
+    for (int i = 0; i < names->count; i++) {
+        if (strcmp(names->items[i], text) == 0) { return true; }
+    }
+    return false;
+}
+
 static spade_status set_methods(spade_context *context, spade_settings *settings, char *const *values, int count)
 {
-    bool wanted[SPADE_METHOD_COUNT] = {false};
-    settings->method_count = 0;
+    spade_names methods = {.items = calloc((size_t)count + 1, sizeof *methods.items)};
+    spade_status status = SPADE_OK;
+    if (!methods.items) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    if (!count) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_ARGUMENT, "no method is given")); }
     for (int i = 0; i < count; i++) {
-        spade_method method;
-        SPADE_TRY(spade_method_find(context, values[i], &method));
-        if (!wanted[method]) { settings->methods[settings->method_count++] = method; }
-        wanted[method] = true;
+        spade_attribution *attribution;
+        if (contains(&methods, values[i])) { continue; }
+        SPADE_GOTO(spade_attribution_create(context, values[i], &attribution)); /* only to see whether it can be */
+        spade_attribution_destroy(attribution);
+        char *copy = methods.items[methods.count] = strdup(values[i]);
+        if (!copy) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
+        methods.count++;
     }
-    return count ? SPADE_OK : spade_fail(context, SPADE_ERROR_ARGUMENT, "no method is given");
+    clear_names(&settings->methods);
+    settings->methods = methods;
+    return SPADE_OK;
+done:
+    clear_names(&methods);
+    return status;
 }
 
 static spade_status set_classes(spade_context *context, spade_settings *settings, char *const *values, int count)

@@ -55,11 +55,110 @@ static json_t *augment_json(const spade_augment_options *augment)
                      numbers(augment->erase_aspect, 2), "noise", augment->noise);
 }
 
+/* ---- methods */
+static const char *const default_method = "saliency";
+
+static int method_count(const spade_settings *settings)
+{
+    return settings->methods.count ? settings->methods.count : 1;
+}
+
+static const char *method_text(const spade_settings *settings, int index)
+{
+    return settings->methods.count ? settings->methods.items[index] : default_method;
+}
+
+/* What is asked of all methods, as texts of their options. */
+static spade_status set_defaults(spade_context *context, const spade_settings *settings, spade_attribution *attribution)
+{
+    char text[64];
+    SPADE_TRY(spade_attribution_set_default(context, attribution, "output", settings->softmax ? "softmax" : "logits"));
+    snprintf(text, sizeof text, "%lld", (long long)settings->seed);
+    SPADE_TRY(spade_attribution_set_default(context, attribution, "seed", text));
+    if (settings->steps) {
+        snprintf(text, sizeof text, "%lld", (long long)settings->steps);
+        SPADE_TRY(spade_attribution_set_default(context, attribution, "steps", text));
+    }
+    if (settings->samples) {
+        snprintf(text, sizeof text, "%lld", (long long)settings->samples);
+        SPADE_TRY(spade_attribution_set_default(context, attribution, "samples", text));
+    }
+    if (settings->sigma >= 0) {
+        snprintf(text, sizeof text, "%.17g", settings->sigma);
+        SPADE_TRY(spade_attribution_set_default(context, attribution, "sigma", text));
+    }
+    return SPADE_OK;
+}
+
+/* choices: those before this one, then it. */
+static spade_status open_choice(spade_context *context, const spade_settings *settings, spade_method_choice *choices,
+                                int index)
+{
+    spade_method_choice *choice = &choices[index];
+    const char *text = method_text(settings, index), *options = strchr(text, ':');
+    int number = 1;
+    SPADE_TRY(spade_attribution_create(context, text, &choice->attribution));
+    SPADE_TRY(set_defaults(context, settings, choice->attribution));
+    const spade_method_info *method = spade_attribution_method(choice->attribution);
+    for (int i = 0; i < index; i++) { number += spade_attribution_method(choices[i].attribution) == method; }
+    int length = number == 1 ? asprintf(&choice->label, "%s", method->name)
+                             : asprintf(&choice->label, "%s_%d", method->name, number);
+    if (length < 0) { choice->label = NULL; }
+    if (options) { choice->options = strdup(options + 1); }
+    if (!choice->label || (options && !choice->options)) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory");
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_settings_methods(spade_context *context, const spade_settings *settings, spade_method_choice **out,
+                                    int *count)
+{
+    const int n = method_count(settings);
+    spade_method_choice *choices = calloc((size_t)n, sizeof *choices);
+    *out = NULL;
+    *count = 0;
+    if (!choices) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 0; i < n; i++) {
+        spade_status status = open_choice(context, settings, choices, i);
+        if (status != SPADE_OK) {
+            spade_method_choices_destroy(choices, n);
+            return status;
+        }
+    }
+    *out = choices;
+    *count = n;
+    return SPADE_OK;
+}
+
+void spade_method_choices_destroy(spade_method_choice *choices, int count)
+{
+    for (int i = 0; i < count; i++) {
+        spade_attribution_destroy(choices[i].attribution);
+        free(choices[i].options);
+        free(choices[i].label);
+    }
+    free(choices);
+}
+
+/* The number that the option has where nobody gives it. */
+static double default_number(const char *method, const char *option)
+{
+    const spade_method_info *info = spade_method_find(method);
+    for (int i = 0; info && i < info->option_count; i++) {
+        if (strcmp(info->options[i].name, option) == 0) { return strtod(info->options[i].default_value, NULL); }
+    }
+    return 0;
+}
+
 json_t *spade_settings_json(const spade_settings *settings)
 {
     json_t *methods = json_array(), *classes = json_array();
-    for (int i = 0; i < settings->method_count; i++) {
-        json_array_append_new(methods, json_string(spade_method_name(settings->methods[i])));
+    const double steps = settings->steps ? (double)settings->steps : default_number("integrated_gradients", "steps");
+    const double samples = settings->samples ? (double)settings->samples : default_number("smoothgrad", "samples");
+    const double sigma = settings->sigma >= 0 ? settings->sigma : default_number("smoothgrad", "sigma");
+    for (int i = 0; i < method_count(settings); i++) {
+        json_array_append_new(methods, json_string(method_text(settings, i)));
     }
     for (int i = 0; i < settings->class_count; i++) {
         json_array_append_new(classes, json_integer(settings->classes[i]));
@@ -72,9 +171,9 @@ json_t *spade_settings_json(const spade_settings *settings)
                             trace->solve.sweep == SPADE_FP64 ? "fp64" : "fp32", "damping", trace->solve.damping,
                             "layers", strings(&settings->include), "skip", strings(&settings->skip), "linear_block",
                             (json_int_t)trace->linear_block, "methods", methods, "classes", classes, "output",
-                            settings->softmax ? "softmax" : "logits", "steps", (json_int_t)settings->steps, "samples",
-                            (json_int_t)settings->samples, "sigma", settings->sigma, "mean", numbers(settings->mean, 3),
-                            "std", numbers(settings->std, 3), "augment", augment_json(&settings->augment));
+                            settings->softmax ? "softmax" : "logits", "steps", (json_int_t)steps, "samples",
+                            (json_int_t)samples, "sigma", sigma, "mean", numbers(settings->mean, 3), "std",
+                            numbers(settings->std, 3), "augment", augment_json(&settings->augment));
     if (all) { spade_settings_rules_json(settings, all); }
     static const char *const precisions[] = {"fp32", "tf32", "bf16"};
     if (all) { json_object_set_new(all, "precision", json_string(precisions[settings->precision])); }

@@ -1,5 +1,5 @@
 /*
- * yaml.h - configuration files (YAML) and the numbers in them and on the command line.
+ * yaml.h - configuration files (YAML).
  *
  * A configuration is read as text: which keys exist and whether they hold a value or a list is checked here, what the
  * values mean is decided by who asked (config/settings.h), with the same code that reads the command line.
@@ -26,14 +26,5 @@ typedef struct spade_config {
 /* Limits: 1 MiB a file. SPADE_ERROR_INPUT names the file and what is wrong: unknown key, wrong form, not YAML. */
 spade_status spade_config_load(spade_context *context, const char *path, spade_config *out);
 void spade_config_clear(spade_config *config); /* leaves it empty */
-
-/*
- * ---- number.c: a whole text as a decimal number, nothing before or after it: "0,5", "0.5x", "nan", "inf", "0x10", "
- * 1" and "" are refused. Independent of the locale.
- */
-bool spade_parse_number(const char *text, double *out);
-bool spade_parse_integer(const char *text, int64_t *out);
-bool spade_parse_bytes(const char *text,
-                       uint64_t *out); /* an integer > 0, with an optional suffix K, M or G (powers of 1024) */
 
 #endif

@@ -91,7 +91,7 @@ typedef struct onnx_metadata {
     char *key, *value;
 } onnx_metadata;
 
-typedef struct onnx_index onnx_index; /* onnx_reader.h */
+typedef struct onnx_index onnx_index; /* reader.h */
 
 typedef struct onnx_model {
     spade_context *context; /* decoded tensors are charged to it; outlives the model */

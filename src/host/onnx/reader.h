@@ -57,18 +57,18 @@ spade_status onnx_default_text(onnx_reader *reader, char **text);
  */
 spade_status onnx_push(onnx_reader *reader, void *array, int *count, size_t element);
 
-/* onnx_tensor.c. what: "initializer", "attribute". */
+/* tensor.c. what: "initializer", "attribute". */
 spade_status onnx_read_tensor(onnx_reader *reader, onnx_cursor cursor, const char *what, onnx_tensor *tensor);
 void onnx_clear_tensor(spade_context *context, onnx_tensor *tensor);
 size_t onnx_type_size(int type); /* bytes of one element, of every type that has a fixed size; 0: unknown */
 bool onnx_type_readable(int type);
 
-/* onnx_attribute.c */
+/* attribute.c */
 spade_status onnx_read_attribute(onnx_reader *reader, onnx_cursor cursor, onnx_attribute *attribute);
 void onnx_clear_attribute(spade_context *context, onnx_attribute *attribute);
 
 /*
- * onnx_external.c: the bytes that the entries of external_data point to; size: how many the tensor needs, SIZE_MAX
+ * external.c: the bytes that the entries of external_data point to; size: how many the tensor needs, SIZE_MAX
  * where that is not known. On success tensor->bytes and external* are set.
  */
 typedef struct onnx_location {
@@ -76,7 +76,7 @@ typedef struct onnx_location {
 } onnx_location;
 spade_status onnx_read_external(onnx_reader *reader, const onnx_location *location, uint64_t size, onnx_tensor *tensor);
 
-/* onnx_index.c: names sorted, so that no choice of names makes finding slow. */
+/* index.c: names sorted. Not a hash table: a model file cannot choose names that make finding slow. */
 struct onnx_index {
     const char *name;
     int number;

@@ -1,5 +1,6 @@
 /*
- * heatmap.c - maps as pictures for people: reduction over channels, a robust scale, and the overlay on the picture.
+ * heatmap.c - maps as pictures for people: reduction over channels, enlarging, a robust scale, and the drawing over the
+ * picture.
  *
  * Colours are mixed in OKLab (Ottosson 2020), so that equal steps of the map look like equal steps. Unsigned maps:
  * control points of matplotlib's "inferno" (CC0). Signed maps: two ramps of equal lightness, orange-red above zero and
@@ -27,6 +28,45 @@ void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_
             }
         }
         out[i] = (float)value;
+    }
+}
+
+const char *spade_reduce_name(spade_reduce reduce)
+{
+    switch (reduce) {
+    case SPADE_REDUCE_SUM: return "sum";
+    case SPADE_REDUCE_ABS_MAX: return "abs-max";
+    case SPADE_REDUCE_ABS_SUM: return "abs-sum";
+    }
+    return "unknown reduction";
+}
+
+/* Output pixel i of n_out lies between the input pixels `low` and `high`, `share` of the way. */
+typedef struct interpolation {
+    int64_t low, high;
+    double share;
+} interpolation;
+
+static interpolation interpolate_at(int64_t i, int64_t n_out, int64_t n_in)
+{
+    double at = ((double)i + 0.5) * (double)n_in / (double)n_out - 0.5;
+    at = at < 0 ? 0 : at > (double)(n_in - 1) ? (double)(n_in - 1) : at;
+    int64_t low = (int64_t)at;
+    return (interpolation){low, low + 1 < n_in ? low + 1 : low, at - (double)low};
+}
+
+void spade_map_resize(const float *map, int64_t height, int64_t width, float *out, int64_t out_height,
+                      int64_t out_width)
+{
+    for (int64_t y = 0; y < out_height; y++) {
+        const interpolation row = interpolate_at(y, out_height, height);
+        const float *above = map + row.low * width, *below = map + row.high * width;
+        for (int64_t x = 0; x < out_width; x++) {
+            const interpolation column = interpolate_at(x, out_width, width);
+            double left = above[column.low] + row.share * ((double)below[column.low] - above[column.low]);
+            double right = above[column.high] + row.share * ((double)below[column.high] - above[column.high]);
+            out[y * out_width + x] = (float)(left + column.share * (right - left));
+        }
     }
 }
 
@@ -108,7 +148,7 @@ static colour diverging(double t, bool negative)
     return srgb_of((colour){{lightness, chroma * cos(hue), chroma * sin(hue)}});
 }
 
-/* ---- the overlay */
+/* ---- the heatmap */
 /* Of the values on one side of zero: [LEVELS][4], the colour of a level times its opacity, and how much of the picture
  * is left. */
 static void fill_table(bool is_signed, bool negative, float *table)
@@ -125,14 +165,14 @@ static void fill_table(bool is_signed, bool negative, float *table)
 static spade_status check_map(spade_context *context, const spade_picture *picture, const float *reduced, double scale)
 {
     if (picture->height < 1 || picture->width < 1) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "overlay: a picture without pixels");
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "heatmap: a picture without pixels");
     }
     if (!isfinite(scale) || scale < 0.0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "overlay: a scale of %g", scale);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "heatmap: a scale of %g", scale);
     }
     for (int64_t i = 0; i < picture->height * picture->width; i++) {
         if (!isfinite(reduced[i])) {
-            return spade_fail(context, SPADE_ERROR_NUMERICAL, "overlay: the map is not finite");
+            return spade_fail(context, SPADE_ERROR_NUMERICAL, "heatmap: the map is not finite");
         }
     }
     return SPADE_OK;
@@ -156,7 +196,7 @@ static spade_status draw(spade_context *context, const spade_picture *picture, c
     spade_status status;
     fill_table(is_signed, false, tables[0]);
     fill_table(is_signed, true, tables[1]);
-    SPADE_GOTO(spade_device_args_open(context, "a map and its overlay", arrays, 4, &block, &bytes));
+    SPADE_GOTO(spade_device_args_open(context, "a map and its heatmap", arrays, 4, &block, &bytes));
     const spade_heatmap_args args = {.height = picture->height,
                                      .width = picture->width,
                                      .factor = factor,
@@ -182,7 +222,7 @@ spade_status spade_heatmap(spade_context *context, const spade_picture *picture,
     int64_t pixels = height * width;
     while (factor > 1 && pixels * factor * factor > MAX_PIXELS) { factor--; }
     uint8_t *rgb = malloc((size_t)(pixels * factor * factor) * 3);
-    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: an overlay"); }
+    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a heatmap"); }
     spade_status status = draw(context, picture, reduced, scale, is_signed, factor, rgb);
     if (status != SPADE_OK) {
         free(rgb);

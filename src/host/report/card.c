@@ -5,18 +5,22 @@
 #include "report/html.h"
 #include "report/text.h"
 
-enum { SHOWN_CLASSES = 4, ALWAYS_SHOWN = 2 };
-static const double least_shown = 0.0005; /* a score that would print as 0.0 % */
+enum { MAX_CLASSES = 4, MIN_CLASSES = 2 }; /* whose scores are written */
+static const double min_score = 0.0005;    /* lower ones would print as 0.0 % */
 
-int compare_auc(double dense, double trace)
+int html_compare_auc(double dense, double trace)
 {
     double difference = round(trace * 1000) - round(dense * 1000);
     return (difference > 0) - (difference < 0);
 }
 
-void report_write_method(FILE *file, spade_method method)
+void html_write_method(FILE *file, const spade_method_choice *method)
 {
-    for (const char *at = spade_method_name(method); *at; at++) { fputc(*at == '_' ? ' ' : *at, file); }
+    for (const char *at = method->label; *at; at++) { fputc(*at == '_' ? ' ' : *at, file); }
+    if (!method->options) { return; }
+    fputs(" (", file);
+    spade_html_text(file, method->options);
+    fputc(')', file);
 }
 
 static void write_image(FILE *file, const uint8_t *png, size_t size, const char *text)
@@ -34,15 +38,15 @@ static void write_auc(FILE *file, double value, bool best)
     fprintf(file, "<span class=\"auc%s\">ROC AUC %.3f%s</span>", best ? " best" : "", value, best ? " &#9733;" : "");
 }
 
-static void write_map(FILE *file, const explained_pair *pair, int network)
+static void write_map(FILE *file, const explained_run *run, const explained_pair *pair, int network)
 {
     const explained_map *map = &pair->maps[network];
     const explained_map *other = &pair->maps[1 - network];
     if (!map->present) { return; }
     bool both = isfinite(map->roc_auc) && isfinite(other->roc_auc);
-    bool best = both && compare_auc(other->roc_auc, map->roc_auc) > 0;
-    char text[96];
-    snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace", spade_method_name(pair->method));
+    bool best = both && html_compare_auc(other->roc_auc, map->roc_auc) > 0;
+    char text[160];
+    snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace", run->methods[pair->method].label);
     fputs("<figure>", file);
     write_image(file, map->png, map->png_size, text);
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
@@ -50,19 +54,19 @@ static void write_map(FILE *file, const explained_pair *pair, int network)
     fputs("</figcaption></figure>", file);
 }
 
-static void write_pairs(FILE *file, const explain_job *job, const explained_input *explained)
+static void write_pairs(FILE *file, const explained_run *run, const explained_input *explained)
 {
     char buffer[32];
     fputs("<div class=\"maps\">", file);
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
         fputs("<section><h3>", file);
-        report_write_method(file, pair->method);
+        html_write_method(file, &run->methods[pair->method]);
         fputs(" <span class=\"soft\">for ", file);
-        spade_html_text(file, class_name(&job->names, pair->target, buffer));
+        spade_html_text(file, class_name(run->names, pair->target, buffer));
         fputs("</span></h3><div class=\"pair\">", file);
-        write_map(file, pair, DENSE);
-        write_map(file, pair, TRACE);
+        write_map(file, run, pair, DENSE);
+        write_map(file, run, pair, TRACE);
         fputs("</div></section>", file);
     }
     fputs("</div>", file);
@@ -84,7 +88,7 @@ static int choose_classes(const explained_input *explained, int64_t *out)
     for (int network = 0; network < NETWORKS; network++) {
         const double *scores = explained->scores + network * explained->outputs;
         if (!explained->ran[network]) { continue; }
-        int wanted = network == DENSE ? SHOWN_CLASSES - 1 : SHOWN_CLASSES;
+        int wanted = network == DENSE ? MAX_CLASSES - 1 : MAX_CLASSES;
         int64_t limit = explained->outputs < wanted ? explained->outputs : wanted;
         while (count < limit) {
             int64_t best = -1;
@@ -93,7 +97,7 @@ static int choose_classes(const explained_input *explained, int64_t *out)
             }
             out[count++] = best;
         }
-        /* The trace's top class is always shown, in the last place if need be. */
+        /* The trace's top class is always there, in the last place if need be. */
         if (network == TRACE && !contains(out, count, explained->top[TRACE])) {
             out[count - 1] = explained->top[TRACE];
         }
@@ -108,39 +112,39 @@ static void write_bar(FILE *file, const char *kind, double score)
             kind, 100 * score, 100 * score);
 }
 
-static void write_scores(FILE *file, const explain_job *job, const explained_input *explained)
+static void write_scores(FILE *file, const explained_run *run, const explained_input *explained)
 {
-    int64_t shown[SHOWN_CLASSES];
+    int64_t chosen[MAX_CLASSES];
     char buffer[32];
-    int count = choose_classes(explained, shown);
+    int count = choose_classes(explained, chosen);
     fputs("<div class=\"scores\"><h3>Class scores</h3><div class=\"soft\"><span class=\"key "
           "d\"></span><span>dense</span>",
           file);
     if (explained->ran[TRACE]) { fputs("<span class=\"key t\"></span><span>trace</span>", file); }
     fputs("</div>", file);
     for (int i = 0; i < count; i++) {
-        bool top = shown[i] == explained->top[DENSE];
-        double highest = fmax(explained->scores[shown[i]], explained->scores[explained->outputs + shown[i]]);
-        if (i >= ALWAYS_SHOWN && highest < least_shown) { continue; }
+        bool top = chosen[i] == explained->top[DENSE];
+        double highest = fmax(explained->scores[chosen[i]], explained->scores[explained->outputs + chosen[i]]);
+        if (i >= MIN_CLASSES && highest < min_score) { continue; }
         fprintf(file, "<div class=\"score\"><div class=\"name\">%s", top ? "<b>" : "");
-        spade_html_text(file, class_name(&job->names, shown[i], buffer));
+        spade_html_text(file, class_name(run->names, chosen[i], buffer));
         fprintf(file, "%s</div>", top ? "</b>" : "");
-        write_bar(file, "d", explained->scores[shown[i]]);
-        if (explained->ran[TRACE]) { write_bar(file, "t", explained->scores[explained->outputs + shown[i]]); }
+        write_bar(file, "d", explained->scores[chosen[i]]);
+        if (explained->ran[TRACE]) { write_bar(file, "t", explained->scores[explained->outputs + chosen[i]]); }
         fputs("</div>", file);
     }
     fputs("</div>", file);
 }
 
 /* ---- the card */
-static void write_head(FILE *file, const explain_job *job, const explained_input *explained)
+static void write_head(FILE *file, const explained_run *run, const explained_input *explained)
 {
     char dense[32], trace[32];
     const double *scores = explained->scores;
     fputs("<div class=\"head\"><h2>", file);
-    spade_html_text(file, explained->input->name);
+    spade_html_text(file, explained->name);
     fputs("</h2><span class=\"soft\">", file);
-    spade_html_text(file, class_name(&job->names, explained->top[DENSE], dense));
+    spade_html_text(file, class_name(run->names, explained->top[DENSE], dense));
     fprintf(file, ", %.1f %%", 100 * scores[explained->top[DENSE]]);
     if (explained->weights) {
         fprintf(file, " &middot; trace %.1f %% sparse", 100.0 * (double)explained->zeros / (double)explained->weights);
@@ -148,21 +152,21 @@ static void write_head(FILE *file, const explain_job *job, const explained_input
     fputs("</span></div>", file);
     if (!explained->ran[TRACE] || explained->top[TRACE] == explained->top[DENSE]) { return; }
     fputs("<p class=\"warn\"><b>The trace decides differently:</b> ", file);
-    spade_html_text(file, class_name(&job->names, explained->top[TRACE], trace));
+    spade_html_text(file, class_name(run->names, explained->top[TRACE], trace));
     fprintf(file, " (%.1f %%) instead of ", 100 * scores[explained->outputs + explained->top[TRACE]]);
-    spade_html_text(file, class_name(&job->names, explained->top[DENSE], dense));
+    spade_html_text(file, class_name(run->names, explained->top[DENSE], dense));
     fputs(". Read its maps with care.</p>", file);
 }
 
-void report_write_card(FILE *file, const explain_job *job, const explained_input *explained)
+void html_write_card(FILE *file, const explained_run *run, const explained_input *explained)
 {
     fputs("<article class=\"card\">", file);
-    write_head(file, job, explained);
+    write_head(file, run, explained);
     fputs("<div class=\"body\"><div><h3>Input</h3><figure>", file);
     write_image(file, explained->png, explained->png_size, "what the network sees");
     fputs("</figure>", file);
-    write_scores(file, job, explained);
+    write_scores(file, run, explained);
     fputs("</div>", file);
-    write_pairs(file, job, explained);
+    write_pairs(file, run, explained);
     fputs("</div></article>\n", file);
 }

@@ -10,31 +10,37 @@
 #include "report/style.h"
 #include "report/text.h"
 
-spade_status report_open(const explain_job *job, report **out)
+spade_status html_report_open(const explained_run *run, html_report **out)
 {
     *out = NULL;
-    report *page = calloc(1, sizeof *page);
-    if (!page) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    page->job = job;
+    html_report *page = calloc(1, sizeof *page);
+    if (!page) { return spade_fail(run->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    page->run = run;
+    page->tallies = calloc((size_t)run->method_count + 1, sizeof *page->tallies);
     page->cards = tmpfile();
     page->failures = tmpfile();
+    if (!page->tallies) {
+        html_report_close(page);
+        return spade_fail(run->context, SPADE_ERROR_MEMORY, "out of memory");
+    }
     if (!page->cards || !page->failures) {
-        report_close(page);
-        return spade_fail(job->context, SPADE_ERROR_IO, "cannot make a temporary file: %s", strerror(errno));
+        html_report_close(page);
+        return spade_fail(run->context, SPADE_ERROR_IO, "cannot make a temporary file: %s", strerror(errno));
     }
     *out = page;
     return SPADE_OK;
 }
 
-void report_close(report *page)
+void html_report_close(html_report *page)
 {
     if (!page) { return; }
     if (page->cards) { fclose(page->cards); }
     if (page->failures) { fclose(page->failures); }
+    free(page->tallies);
     free(page);
 }
 
-spade_status report_add(report *page, const explained_input *explained)
+spade_status html_report_add(html_report *page, const explained_input *explained)
 {
     page->inputs++;
     if (explained->ran[TRACE]) {
@@ -44,12 +50,12 @@ spade_status report_add(report *page, const explained_input *explained)
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
         double dense = pair->maps[DENSE].roc_auc, trace = pair->maps[TRACE].roc_auc;
-        bool is_signed = spade_method_signed(pair->method);
+        bool is_signed = (explained_method(page->run, pair->method)->flags & SPADE_METHOD_SIGNED) != 0;
         page->is_signed |= is_signed;
         page->is_unsigned |= !is_signed;
         if (!isfinite(dense) || !isfinite(trace)) { continue; }
-        method_tally *tally = &page->tally[pair->method];
-        int order = compare_auc(dense, trace);
+        method_tally *tally = &page->tallies[pair->method];
+        int order = html_compare_auc(dense, trace);
         tally->maps++;
         tally->wins += order > 0;
         tally->ties += order == 0;
@@ -57,14 +63,14 @@ spade_status report_add(report *page, const explained_input *explained)
         tally->sum[DENSE] += dense;
         tally->sum[TRACE] += trace;
     }
-    report_write_card(page->cards, page->job, explained);
+    html_write_card(page->cards, page->run, explained);
     if (ferror(page->cards)) {
-        return spade_fail(page->job->context, SPADE_ERROR_IO, "report.html: cannot write a temporary file");
+        return spade_fail(page->run->context, SPADE_ERROR_IO, "report.html: cannot write a temporary file");
     }
     return SPADE_OK;
 }
 
-void report_add_failure(report *page, const char *message)
+void html_report_add_failure(html_report *page, const char *message)
 {
     page->failed++;
     fputs("<li>", page->failures);
@@ -73,21 +79,21 @@ void report_add_failure(report *page, const char *message)
 }
 
 /* ---- the page around the cards */
-static void write_tally(FILE *file, const report *page)
+static void write_tally(FILE *file, const html_report *page)
 {
     bool any = false;
-    for (int m = 0; m < SPADE_METHOD_COUNT; m++) { any |= page->tally[m].maps > 0; }
+    for (int m = 0; m < page->run->method_count; m++) { any |= page->tallies[m].maps > 0; }
     if (!any) { return; }
     fputs("<div class=\"scroll\"><table><tr><th>ROC AUC</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
           "<th class=\"n\">better &middot; same &middot; worse</th></tr>",
           file);
-    for (int m = 0; m < SPADE_METHOD_COUNT; m++) {
-        const method_tally *tally = &page->tally[m];
+    for (int m = 0; m < page->run->method_count; m++) {
+        const method_tally *tally = &page->tallies[m];
         if (!tally->maps) { continue; }
         double dense = tally->sum[DENSE] / tally->maps, trace = tally->sum[TRACE] / tally->maps;
-        int order = compare_auc(dense, trace);
+        int order = html_compare_auc(dense, trace);
         fputs("<tr><td>", file);
-        report_write_method(file, (spade_method)m);
+        html_write_method(file, &page->run->methods[m]);
         fprintf(file,
                 "</td><td class=\"n\">%s%.3f%s</td><td class=\"n\">%s%.3f%s</td>"
                 "<td class=\"n\">%d &middot; %d &middot; %d</td></tr>",
@@ -100,11 +106,11 @@ static void write_tally(FILE *file, const report *page)
           file);
 }
 
-static void write_summary(FILE *file, const report *page)
+static void write_summary(FILE *file, const html_report *page)
 {
     fputs("<header class=\"card\"><h1>", file);
-    const char *slash = strrchr(page->job->request->model, '/');
-    spade_html_text(file, slash ? slash + 1 : page->job->request->model);
+    const char *slash = strrchr(page->run->model, '/');
+    spade_html_text(file, slash ? slash + 1 : page->run->model);
     fprintf(file, "</h1><p class=\"soft\">%d input%s explained by spade %s</p>", page->inputs,
             page->inputs == 1 ? "" : "s", spade_version());
     if (page->compared) {
@@ -115,13 +121,13 @@ static void write_summary(FILE *file, const report *page)
     fputs("</header>\n", file);
 }
 
-/* The colour bar, drawn by the same code as the overlays: a ramp over dark grey. */
-static spade_status write_colour_bar(FILE *file, const report *page, bool is_signed)
+/* The colour bar, drawn by the same code as the heatmaps: a ramp over dark grey. */
+static spade_status write_colour_bar(FILE *file, const html_report *page, bool is_signed)
 {
     enum {
         WIDTH = 256,
         HEIGHT = 256
-    }; /* large enough that the overlay does not enlarge it; the style sheet makes it a bar */
+    }; /* large enough that the heatmap is not enlarged; the style sheet makes it a bar */
     uint8_t grey[WIDTH * HEIGHT * 3];
     float ramp[WIDTH * HEIGHT];
     spade_picture background = {.height = HEIGHT, .width = WIDTH, .rgb = grey}, bar = {0};
@@ -132,8 +138,8 @@ static spade_status write_colour_bar(FILE *file, const report *page, bool is_sig
         double t = (double)(i % WIDTH) / (WIDTH - 1);
         ramp[i] = (float)(is_signed ? 2 * t - 1 : t);
     }
-    SPADE_TRY(spade_heatmap(page->job->context, &background, ramp, 1, is_signed, &bar));
-    spade_status status = spade_png_encode(page->job->context, bar.rgb, bar.height, bar.width, 3, &png, &size);
+    SPADE_TRY(spade_heatmap(page->run->context, &background, ramp, 1, is_signed, &bar));
+    spade_status status = spade_png_encode(page->run->context, bar.rgb, bar.height, bar.width, 3, &png, &size);
     spade_picture_clear(&bar);
     if (status != SPADE_OK) { return status; }
     fputs("<img alt=\"colour bar\" src=\"data:image/png;base64,", file);
@@ -143,7 +149,7 @@ static spade_status write_colour_bar(FILE *file, const report *page, bool is_sig
     return SPADE_OK;
 }
 
-static spade_status write_legend(FILE *file, const report *page)
+static spade_status write_legend(FILE *file, const html_report *page)
 {
     fputs("<section class=\"card\"><h3>How to read the colours</h3><div class=\"legend\">", file);
     if (page->is_unsigned) {
@@ -163,12 +169,12 @@ static spade_status write_legend(FILE *file, const report *page)
     return SPADE_OK;
 }
 
-static void write_configuration(FILE *file, const report *page)
+static void write_configuration(FILE *file, const html_report *page)
 {
-    json_t *configuration = spade_settings_json(page->job->request->settings);
+    json_t *configuration = spade_settings_json(page->run->settings);
     char *text = configuration ? json_dumps(configuration, JSON_INDENT(2)) : NULL;
     fputs("<section class=\"card\"><h3>Configuration</h3><p class=\"soft\">Model: ", file);
-    spade_html_text(file, page->job->request->model);
+    spade_html_text(file, page->run->model);
     fputs("</p><details><summary>All settings</summary><pre>", file);
     for (char *line = text, *next; line && *line;
          line = next) { /* line by line: a line end is not a control character here */
@@ -191,14 +197,14 @@ static void append(FILE *to, FILE *from)
     while ((count = fread(buffer, 1, sizeof buffer, from)) > 0) { fwrite(buffer, 1, count, to); }
 }
 
-static spade_status write_page(FILE *file, report *page)
+static spade_status write_page(FILE *file, html_report *page)
 {
     fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
           "<title>spade: ",
           file);
-    const char *slash = strrchr(page->job->request->model, '/');
-    spade_html_text(file, slash ? slash + 1 : page->job->request->model);
+    const char *slash = strrchr(page->run->model, '/');
+    spade_html_text(file, slash ? slash + 1 : page->run->model);
     fputs("</title><style>" REPORT_STYLE "</style></head><body><main>\n", file);
     write_summary(file, page);
     SPADE_TRY(write_legend(file, page));
@@ -214,14 +220,14 @@ static spade_status write_page(FILE *file, report *page)
     return SPADE_OK;
 }
 
-spade_status report_save(report *page, const char *path)
+spade_status html_report_save(html_report *page, const char *path)
 {
     spade_output out;
-    SPADE_TRY(spade_output_open(page->job->context, path, &out));
+    SPADE_TRY(spade_output_open(page->run->context, path, &out));
     spade_status status = write_page(out.file, page);
     if (status != SPADE_OK) {
         spade_output_abort(&out);
         return status;
     }
-    return spade_output_commit(page->job->context, &out);
+    return spade_output_commit(page->run->context, &out);
 }

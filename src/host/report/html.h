@@ -1,8 +1,8 @@
-/* html.h - inside of the report, shared by its two files. */
-#ifndef SPADE_WORKLOAD_REPORT_H
-#define SPADE_WORKLOAD_REPORT_H
+/* html.h - inside of the HTML report: html.c writes the page, card.c the card of one input. */
+#ifndef SPADE_REPORT_HTML_H
+#define SPADE_REPORT_HTML_H
 
-#include "workload/explain.h"
+#include "report/report.h"
 
 /* How dense and trace compare, per method: over maps with a ROC AUC for both. */
 typedef struct method_tally {
@@ -10,20 +10,19 @@ typedef struct method_tally {
     double sum[NETWORKS];
 } method_tally;
 
-struct report {
-    const explain_job *job;
+struct html_report {
+    const explained_run *run;
     FILE *cards;    /* anonymous temporary file with the cards so far */
     FILE *failures; /* likewise, list items */
     int inputs, failed, compared, changed;
     bool is_signed, is_unsigned; /* kinds of maps seen: what the legend has to explain */
-    method_tally tally[SPADE_METHOD_COUNT];
+    method_tally *tallies;       /* [methods of the run] */
 };
 
-/* Two values that print the same are the same. */
-int compare_auc(double dense, double trace);
-/* The method's name for reading: "integrated gradients". */
-void report_write_method(FILE *file, spade_method method);
-/* report_card.c: one input. */
-void report_write_card(FILE *file, const explain_job *job, const explained_input *explained);
+/* The sign of trace - dense, of the values as they are printed: two that print the same are the same. */
+int html_compare_auc(double dense, double trace);
+/* A method for reading: "integrated gradients", "smoothgrad 2 (samples=25)". */
+void html_write_method(FILE *file, const spade_method_choice *method);
+void html_write_card(FILE *file, const explained_run *run, const explained_input *explained);
 
 #endif

@@ -1,6 +1,6 @@
 /* style.h - the style sheet of the report: light and dark, wide and narrow, no script. */
-#ifndef SPADE_WORKLOAD_REPORT_STYLE_H
-#define SPADE_WORKLOAD_REPORT_STYLE_H
+#ifndef SPADE_REPORT_STYLE_H
+#define SPADE_REPORT_STYLE_H
 
 #define REPORT_STYLE                                                                                                   \
     ":root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--text:#1b1f24;--soft:#5b6570;--line:#dfe3e8;"             \

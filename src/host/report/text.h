@@ -1,6 +1,6 @@
 /* text.h - text from outside made fit for JSON and HTML. */
-#ifndef SPADE_WORKLOAD_TEXT_H
-#define SPADE_WORKLOAD_TEXT_H
+#ifndef SPADE_REPORT_TEXT_H
+#define SPADE_REPORT_TEXT_H
 
 #include <jansson.h>
 #include <stddef.h>

@@ -54,11 +54,8 @@ spade_status estimate_time(explain_job *job, const float *input, time_estimate *
     out->trace = job->request->trace ? seconds * (double)variants + hessian / rate + solve / (rate / 4) : 0;
 
     double passes = 0;
-    for (int i = 0; i < settings->method_count; i++) {
-        spade_method method = settings->methods[i];
-        passes += method == SPADE_INTEGRATED_GRADIENTS ? (double)settings->steps
-                  : method == SPADE_SMOOTHGRAD         ? (double)settings->samples
-                                                       : 1;
+    for (int i = 0; i < job->method_count; i++) {
+        passes += spade_attribution_passes(job->model, job->methods[i].attribution);
     }
     passes *= settings->top_class ? 1 : settings->class_count;
     out->maps = 3 * seconds * passes * (job->request->dense + job->request->trace);

@@ -1,4 +1,4 @@
-/* explain.c - the explain job from outside: what is asked, results.json, report.html. */
+/* explain.c - the explain workload: what is asked, results.json, report.html. */
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -83,6 +83,17 @@ static spade_status make_output(spade_context *context, const char *path)
     return status;
 }
 
+/* A method that the network cannot take is refused now, not after the first trace. */
+static spade_status open_methods(explain_job *job)
+{
+    int64_t shape[3];
+    SPADE_TRY(spade_settings_methods(job->context, job->request->settings, &job->methods, &job->method_count));
+    for (int i = 0; i < job->method_count; i++) {
+        SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[i].attribution, shape));
+    }
+    return SPADE_OK;
+}
+
 static spade_status job_open(explain_job *job)
 {
     spade_context *context = job->context;
@@ -93,7 +104,15 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(spade_model_load(context, request->model, &options, &job->model));
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
+    SPADE_TRY(open_methods(job));
     job->outputs = spade_model_classes(job->model);
+    job->run = (explained_run){.context = context,
+                               .model = request->model,
+                               .batch = request->batch,
+                               .settings = request->settings,
+                               .names = &job->names,
+                               .methods = job->methods,
+                               .method_count = job->method_count};
     if (request->batch) {
         spade_model_input(job->model, &channels, &height, &width);
         SPADE_TRY(spade_array_load(context, request->batch, 0, &job->batch));
@@ -106,32 +125,17 @@ static void job_close(explain_job *job)
 {
     spade_array_clear(&job->batch);
     class_names_clear(&job->names);
+    spade_method_choices_destroy(job->methods, job->method_count);
     spade_model_destroy(job->model);
 }
 
-/* ---- results.json */
-static json_t *results_json(const explain_job *job)
-{
-    json_t *all = json_object();
-    json_object_set_new(all, "version", json_string(spade_version()));
-    json_object_set_new(all, "model", spade_json_text(job->request->model));
-    json_object_set_new(all, "configuration", spade_settings_json(job->request->settings));
-    json_object_set_new(all, "seed", json_integer((json_int_t)job->request->settings->seed));
-    if (job->batch.data) { json_object_set_new(all, "batch", spade_json_text(job->request->batch)); }
-    json_object_set_new(all, "metrics",
-                        json_pack("{s:{s:i, s:s}}", "roc_auc", "version", SPADE_ROC_AUC_VERSION, "map",
-                                  spade_method_reduce_name(SPADE_REDUCE_ABS_MAX)));
-    json_object_set(all, "inputs", job->results);
-    json_object_set(all, "failed", job->failed);
-    return all;
-}
-
+/* ---- results.json, report.html */
 static spade_status save_results(const explain_job *job)
 {
     spade_context *context = job->context;
     spade_status status = SPADE_OK;
     char *path = NULL, *text = NULL;
-    json_t *all = results_json(job);
+    json_t *all = results_json(&job->run, job->results, job->failed);
     text = json_dumps(all, JSON_INDENT(1));
     if (!text || asprintf(&path, "%s/results.json", job->request->output) < 0) {
         path = NULL;
@@ -143,7 +147,7 @@ static spade_status save_results(const explain_job *job)
         path = NULL;
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s/report.html: out of memory", job->request->output));
     }
-    SPADE_GOTO(report_save(job->page, path));
+    SPADE_GOTO(html_report_save(job->report, path));
 done:
     json_decref(all);
     free(text);
@@ -168,7 +172,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
                                     job.preprocess.width, &inputs));
     SPADE_GOTO(check_inputs(&job, &inputs));
     SPADE_GOTO(make_output(context, request->output));
-    SPADE_GOTO(report_open(&job, &job.page));
+    SPADE_GOTO(html_report_open(&job.run, &job.report));
     status = explain_groups(&job, &inputs);
     if (outcome->done) { /* also when the job broke off: what was done is worth keeping */
         char *message = status == SPADE_OK ? NULL : strdup(spade_message(context));
@@ -178,7 +182,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
         free(message);
     }
 done:
-    report_close(job.page);
+    html_report_close(job.report);
     spade_inputs_clear(&inputs);
     json_decref(job.results);
     json_decref(job.failed);

@@ -12,10 +12,10 @@
 
 enum { DEVICE_GROUP = 4, MAX_GROUP = EXPLAIN_MAX_IN_FLIGHT };
 
-/* An input on its way. */
+/* An input of a group. */
 typedef struct member {
     const spade_input *input;
-    spade_sample sample;
+    spade_image_item item;
     explained_input explained;
     spade_trace *trace;
     bool failed; /* why is in message: malloc'ed, NULL when out of memory */
@@ -26,18 +26,18 @@ typedef struct groups {
     explain_job *job;
     const spade_inputs *inputs;
     spade_reader reader;
-    int most;        /* inputs in a group */
-    int alone_until; /* inputs before this one are groups of their own */
+    int max_size;     /* inputs in a group */
+    int singly_until; /* inputs before this one are retried singly, each a group of its own */
     bool announced;
 } groups;
 
-/* A group at work. */
+/* Inputs that are worked on together. */
 typedef struct group {
     groups *all;
     member *members;
     int first, count;
-    int published; /* inputs whose results or failures have been told, */
-    bool telling;  /* or are being told: nothing that could be tried again */
+    int emitted;   /* inputs whose results or failures are reported */
+    bool emitting; /* one is being reported: what fails now cannot be retried */
 } group;
 
 /*
@@ -62,11 +62,11 @@ static int choose_size(const explain_job *job)
 /* Inputs in the group that begins with this one. */
 static int size_at(const groups *all, int first)
 {
-    int left = all->inputs->count - first, n = first < all->alone_until ? 1 : all->most;
-    return n < left ? n : left;
+    int remaining = all->inputs->count - first, n = first < all->singly_until ? 1 : all->max_size;
+    return n < remaining ? n : remaining;
 }
 
-/* ---- what the user hears */
+/* ---- what is reported */
 
 static void format_seconds(double seconds, char *buffer, size_t size)
 {
@@ -79,11 +79,11 @@ static void format_seconds(double seconds, char *buffer, size_t size)
     }
 }
 
-static spade_status announce(explain_job *job, const spade_sample *sample, int inputs)
+static spade_status announce(explain_job *job, const spade_image_item *item, int inputs)
 {
     time_estimate estimate;
     char time[32];
-    SPADE_TRY(estimate_time(job, sample->input, &estimate));
+    SPADE_TRY(estimate_time(job, item->input, &estimate));
     double total = estimate.trace + estimate.maps;
     job->map_share = total > 0 ? estimate.maps / total : 0.5;
     format_seconds(total * inputs, time, sizeof time);
@@ -91,7 +91,7 @@ static spade_status announce(explain_job *job, const spade_sample *sample, int i
     return SPADE_OK;
 }
 
-static void tell_failure(explain_job *job, const member *m)
+static void report_failure(explain_job *job, const member *m)
 {
     char *named = NULL;
     const spade_input *input = m->input;
@@ -103,17 +103,17 @@ static void tell_failure(explain_job *job, const member *m)
     if (input->index >= 0) { json_object_set_new(entry, "index", json_integer(input->index)); }
     json_object_set_new(entry, "error", spade_json_text(text));
     json_array_append_new(job->failed, entry);
-    report_add_failure(job->page, text);
+    html_report_add_failure(job->report, text);
     if (job->events && job->events->failed) { job->events->failed(job->events->user, text); }
     job->outcome->failed++;
     free(named);
 }
 
-static spade_status tell_result(explain_job *job, const member *m)
+static spade_status report_result(explain_job *job, const member *m)
 {
-    json_t *result = explained_json(job, &m->explained);
+    json_t *result = explained_json(&job->run, &m->explained);
     json_array_append_new(job->results, result);
-    spade_status status = report_add(job->page, &m->explained);
+    spade_status status = html_report_add(job->report, &m->explained);
     if (job->events && job->events->result) { job->events->result(job->events->user, result); }
     if (status == SPADE_OK) { job->outcome->done++; }
     return status;
@@ -133,8 +133,9 @@ static void fail_member(const explain_job *job, member *m)
     m->message = strdup(spade_message(job->context));
 }
 
-/* What a step said of one member: SPADE_OK also where the failure is the member's own. Anything else ends the group. */
-static spade_status judge(const group *g, member *m, spade_status status)
+/* How a step ended for one member: SPADE_OK also where it failed for reasons of this input alone, which is then noted
+ * in the member. Anything else ends the group. */
+static spade_status classify(const group *g, member *m, spade_status status)
 {
     const explain_job *job = g->all->job;
     if (blames_input(status)) {
@@ -151,7 +152,7 @@ static void clear_member(spade_context *context, member *m)
 {
     spade_trace_destroy(m->trace);
     explained_input_clear(&m->explained);
-    spade_sample_clear(context, &m->sample);
+    spade_image_item_clear(context, &m->item);
     free(m->message);
     *m = (member){.input = m->input};
 }
@@ -168,14 +169,14 @@ static spade_status load_members(group *g)
 {
     groups *all = g->all;
     spade_context *context = all->job->context;
-    spade_sample samples[MAX_GROUP];
+    spade_image_item items[MAX_GROUP];
     spade_status statuses[MAX_GROUP], status = SPADE_OK;
     char *messages[MAX_GROUP];
     const spade_input *inputs = all->inputs->items + g->first;
-    SPADE_TRY(spade_reader_load(&all->reader, inputs, g->count, samples, statuses, messages));
+    SPADE_TRY(spade_reader_load(&all->reader, inputs, g->count, items, statuses, messages));
     for (int i = 0; i < g->count; i++) {
-        g->members[i] = (member){
-            .input = &inputs[i], .sample = samples[i], .failed = statuses[i] != SPADE_OK, .message = messages[i]};
+        g->members[i] =
+            (member){.input = &inputs[i], .item = items[i], .failed = statuses[i] != SPADE_OK, .message = messages[i]};
         if (statuses[i] == SPADE_ERROR_MEMORY && g->count > 1) { /* alone it may fit */
             status = spade_fail(context, SPADE_ERROR_MEMORY, "%s", messages[i] ? messages[i] : "out of memory");
         }
@@ -183,13 +184,13 @@ static spade_status load_members(group *g)
     return status;
 }
 
-/* Begin with the pictures that come next. */
-static spade_status look_ahead(group *g)
+/* Begin to decode the pictures of the next group. */
+static spade_status prefetch(group *g)
 {
     groups *all = g->all;
     int next = g->first + g->count;
     if (next == all->inputs->count) { return SPADE_OK; }
-    return spade_reader_ahead(&all->reader, all->inputs->items + next, size_at(all, next));
+    return spade_reader_prefetch(&all->reader, all->inputs->items + next, size_at(all, next));
 }
 
 /* The dense network's scores, of all before any trace: an input that it cannot take is not worth one. */
@@ -198,12 +199,12 @@ static spade_status run_dense(group *g)
     for (int i = 0; i < g->count; i++) {
         member *m = &g->members[i];
         if (m->failed) { continue; }
-        SPADE_TRY(judge(g, m, explain_dense(g->all->job, &m->sample, m->input, &m->explained)));
+        SPADE_TRY(classify(g, m, explain_dense(g->all->job, &m->item, m->input, &m->explained)));
     }
     return SPADE_OK;
 }
 
-static spade_status find_traces(group *g)
+static spade_status create_traces(group *g)
 {
     explain_job *job = g->all->job;
     spade_batch *batches[MAX_GROUP] = {NULL};
@@ -214,14 +215,14 @@ static spade_status find_traces(group *g)
     for (int i = 0; i < g->count; i++) {
         member *m = &g->members[i];
         if (m->failed) { continue; }
-        SPADE_GOTO(judge(g, m, explain_variants(job, &m->sample, &batches[n])));
+        SPADE_GOTO(classify(g, m, explain_variants(job, &m->item, &batches[n])));
         if (!m->failed) { owners[n++] = m; }
     }
     if (n) {
         status = spade_trace_create_many(job->context, job->model, (const spade_batch *const *)batches, n,
                                          &job->request->settings->trace, 1, traces);
         if (n == 1) {
-            status = judge(g, owners[0], status);
+            status = classify(g, owners[0], status);
         } else if (status != SPADE_OK && status != SPADE_ERROR_ARGUMENT) {
             spade_fail_in(job->context, status, "%s and %d more", owners[0]->input->file, n - 1);
         }
@@ -233,20 +234,20 @@ done:
 }
 
 /* Maps, files and the result of one member, or its failure. from..to: its share of the job. */
-static spade_status publish(group *g, member *m, double from, double to)
+static spade_status emit(group *g, member *m, double from, double to)
 {
     explain_job *job = g->all->job;
     if (!m->failed) {
-        SPADE_TRY(judge(g, m, explain_maps(job, &m->sample, m->trace, g->count > 1, from, to, &m->explained)));
+        SPADE_TRY(classify(g, m, explain_maps(job, &m->item, m->trace, g->count > 1, from, to, &m->explained)));
     }
-    g->telling = true;
+    g->emitting = true;
     if (m->failed) {
-        tell_failure(job, m);
+        report_failure(job, m);
     } else {
-        SPADE_TRY(tell_result(job, m));
+        SPADE_TRY(report_result(job, m));
     }
-    g->telling = false;
-    g->published++;
+    g->emitting = false;
+    g->emitted++;
     return SPADE_OK;
 }
 
@@ -260,19 +261,19 @@ static spade_status run_group(group *g)
     SPADE_GOTO(load_members(g));
     const member *alive = first_alive(g);
     if (alive && !all->announced) {
-        SPADE_GOTO(announce(job, &alive->sample, all->inputs->count - (int)(alive->input - all->inputs->items)));
+        SPADE_GOTO(announce(job, &alive->item, all->inputs->count - (int)(alive->input - all->inputs->items)));
         all->announced = true;
     }
-    SPADE_GOTO(look_ahead(g));
+    SPADE_GOTO(prefetch(g));
     SPADE_GOTO(run_dense(g));
     double maps = to - (to - from) * (job->request->trace ? job->map_share : 1);
     if (job->request->trace && first_alive(g)) {
         spade_workload_phase(job->events, "trace", from, maps);
-        SPADE_GOTO(find_traces(g));
+        SPADE_GOTO(create_traces(g));
     }
     double step = (to - maps) / g->count;
     for (int i = 0; i < g->count; i++) {
-        SPADE_GOTO(publish(g, &g->members[i], maps + step * i, maps + step * (i + 1)));
+        SPADE_GOTO(emit(g, &g->members[i], maps + step * i, maps + step * (i + 1)));
         clear_member(context, &g->members[i]);
     }
 done:
@@ -283,18 +284,18 @@ done:
 spade_status explain_groups(explain_job *job, const spade_inputs *inputs)
 {
     member members[MAX_GROUP];
-    groups all = {.job = job, .inputs = inputs, .most = choose_size(job)};
+    groups all = {.job = job, .inputs = inputs, .max_size = choose_size(job)};
     all.reader = (spade_reader){.context = job->context, .preprocess = &job->preprocess, .mask = job->request->mask};
     spade_status status = SPADE_OK;
     for (int first = 0; first < inputs->count && status == SPADE_OK;) {
         group g = {.all = &all, .members = members, .first = first, .count = size_at(&all, first)};
         for (int i = 0; i < g.count; i++) { members[i] = (member){0}; }
         status = run_group(&g);
-        first += g.published;
-        if (g.count > 1 && !g.telling && (status == SPADE_ERROR_MEMORY || blames_input(status))) {
+        first += g.emitted;
+        if (g.count > 1 && !g.emitting && (status == SPADE_ERROR_MEMORY || blames_input(status))) {
             spade_log(job->context, SPADE_LOG_INFO, "one by one: %s", spade_message(job->context));
-            all.alone_until = g.first + g.count;
-            if (status == SPADE_ERROR_MEMORY) { all.most = 1; }
+            all.singly_until = g.first + g.count;
+            if (status == SPADE_ERROR_MEMORY) { all.max_size = 1; }
             status = SPADE_OK;
         }
     }

@@ -1,44 +1,45 @@
 /*
- * image_item.h - inputs made ready: picture, network input, mask, variants. Shared by the explain and trace jobs.
+ * image_item.h - an input, prepared: its picture, what the network takes, its mask.
  *
- * A reader makes samples of inputs, several at a time. The files of those that come next can be decoded ahead, by
- * helper processes, while the samples at hand are worked on.
+ * A reader prepares the items of several inputs at once. The files of the inputs that come next can be decoded ahead,
+ * by helper processes, while the items at hand are worked on.
  */
-#ifndef SPADE_WORKLOAD_SAMPLE_H
-#define SPADE_WORKLOAD_SAMPLE_H
+#ifndef SPADE_WORKLOAD_IMAGE_ITEM_H
+#define SPADE_WORKLOAD_IMAGE_ITEM_H
 
 #include "picture/decode.h"
 #include "workload/inputs.h"
 
-typedef struct spade_sample {
+typedef struct spade_image_item {
     spade_picture original; /* as decoded; empty for arrays */
-    spade_picture shown;    /* what the network sees, 8 bits */
+    spade_picture preview;  /* what the network sees, 8 bits */
     float *input;           /* [3, height, width] */
     size_t input_bytes;
     size_t charged; /* bytes of the pictures, which count against the budget as well */
     uint8_t *mask;  /* [height, width] of 0/1, or NULL */
-} spade_sample;
+} spade_image_item;
 
 /* The picture is taken over, also when this fails. */
-spade_status spade_sample_from_picture(spade_context *context, const spade_preprocess *preprocess,
-                                       const spade_input *input, spade_picture *picture, spade_sample *sample);
-/* ready: [3, height, width] */
-spade_status spade_sample_from_tensor(spade_context *context, const spade_preprocess *preprocess, const float *ready,
-                                      spade_sample *sample);
+spade_status spade_image_item_from_picture(spade_context *context, const spade_preprocess *preprocess,
+                                           const spade_input *input, spade_picture *picture, spade_image_item *item);
+/* tensor: [3, height, width], normalised */
+spade_status spade_image_item_from_tensor(spade_context *context, const spade_preprocess *preprocess,
+                                          const float *tensor, spade_image_item *item);
 /* path: where the picture of the mask comes from, for messages */
-spade_status spade_sample_set_mask(spade_context *context, const spade_preprocess *preprocess, const char *path,
-                                   const spade_picture *picture, spade_sample *sample);
-void spade_sample_clear(spade_context *context, spade_sample *sample);
-/* The variants that a trace of the sample is solved on; the sample stays alive while the batch is used. */
-spade_status spade_sample_batch(spade_context *context, const spade_sample *sample, const spade_preprocess *preprocess,
-                                const spade_augment_options *augment, spade_batch **out);
+spade_status spade_image_item_set_mask(spade_context *context, const spade_preprocess *preprocess, const char *path,
+                                       const spade_picture *picture, spade_image_item *item);
+void spade_image_item_clear(spade_context *context, spade_image_item *item);
+/* The variants that a trace of the item is solved on; the item stays alive while the batch is used. */
+spade_status spade_image_item_batch(spade_context *context, const spade_image_item *item,
+                                    const spade_preprocess *preprocess, const spade_augment_options *augment,
+                                    spade_batch **out);
 
 /* ---- reader.c */
-/* Files of some inputs beside each other: pictures and masks. */
+/* Files of some inputs: pictures and masks in one list, decoded side by side. */
 typedef struct spade_files {
     const spade_input *inputs; /* NULL: none */
     int input_count;
-    int *picture_of, *mask_of; /* [input_count]: place in the lists, -1: it has no such file */
+    int *picture_of, *mask_of; /* [input_count]: index into the lists below, -1: the input has no such file */
     char **paths;              /* [count] */
     spade_picture *pictures;
     spade_status *statuses;
@@ -57,13 +58,13 @@ typedef struct spade_reader {
     char *array_path;
 } spade_reader;
 
-/* Begin to decode the files of these inputs, in place of what was begun and not read. */
-spade_status spade_reader_ahead(spade_reader *reader, const spade_input *inputs, int count);
+/* Begin to decode the files of these inputs. Files that were prefetched before and not loaded are dropped. */
+spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inputs, int count);
 /*
- * Samples of these inputs. statuses[i], messages[i] (malloc'ed or NULL): how each went; a sample that failed is empty.
- * What the call returns is not one input's failure.
+ * Items of these inputs. statuses[i], messages[i] (malloc'ed or NULL): how each went; an item that failed is empty.
+ * The call itself fails only for reasons that are not one input's own.
  */
-spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_sample *samples,
+spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_image_item *items,
                                spade_status *statuses, char **messages);
 void spade_reader_close(spade_reader *reader);
 

@@ -18,7 +18,7 @@ typedef struct spade_inputs {
 } spade_inputs;
 
 /*
- * Pictures, folders (their pictures, sorted by name, not those of folders in them) and .npy files of ready inputs
+ * Pictures, folders (their pictures, sorted by name, not those of folders in them) and .npy files of normalised inputs
  * [n, channels, height, width]. What cannot be read becomes an item with an error; only running out of memory fails.
  */
 spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, int64_t channels,

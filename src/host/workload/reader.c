@@ -1,4 +1,4 @@
-/* reader.c - samples of several inputs, their pictures and masks decoded side by side, or ahead. */
+/* reader.c - the items of several inputs: their pictures and masks are decoded side by side, or ahead. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,19 +67,19 @@ static spade_status list_files(spade_context *context, const char *mask, spade_f
     return SPADE_OK;
 }
 
-spade_status spade_reader_ahead(spade_reader *reader, const spade_input *inputs, int count)
+spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inputs, int count)
 {
     spade_files *files = &reader->files;
-    size_t n = (size_t)count + 1, most = 2 * n; /* a picture and a mask each */
+    size_t n = (size_t)count + 1, max_files = 2 * n; /* a picture and a mask each */
     close_files(files);
     *files = (spade_files){.inputs = inputs,
                            .input_count = count,
                            .picture_of = malloc(n * sizeof *files->picture_of),
                            .mask_of = malloc(n * sizeof *files->mask_of),
-                           .paths = calloc(most, sizeof *files->paths),
-                           .pictures = calloc(most, sizeof *files->pictures),
-                           .statuses = calloc(most, sizeof *files->statuses),
-                           .messages = calloc(most, sizeof *files->messages)};
+                           .paths = calloc(max_files, sizeof *files->paths),
+                           .pictures = calloc(max_files, sizeof *files->pictures),
+                           .statuses = calloc(max_files, sizeof *files->statuses),
+                           .messages = calloc(max_files, sizeof *files->messages)};
     spade_status status = SPADE_OK;
     if (!files->picture_of || !files->mask_of || !files->paths || !files->pictures || !files->statuses ||
         !files->messages) {
@@ -95,7 +95,7 @@ done:
     return status;
 }
 
-/* ---- samples */
+/* ---- items */
 
 static spade_status open_array(spade_reader *reader, const char *path)
 {
@@ -120,7 +120,7 @@ static spade_status check_file(spade_reader *reader, int file)
     return spade_fail(reader->context, files->statuses[file], "%s", message);
 }
 
-static spade_status make_sample(spade_reader *reader, int i, spade_sample *sample)
+static spade_status make_item(spade_reader *reader, int i, spade_image_item *item)
 {
     spade_context *context = reader->context;
     const spade_preprocess *preprocess = reader->preprocess;
@@ -130,37 +130,37 @@ static spade_status make_sample(spade_reader *reader, int i, spade_sample *sampl
     if (input->error) { return spade_fail(context, SPADE_ERROR_INPUT, "%s", input->error); }
     if (picture >= 0) {
         SPADE_TRY(check_file(reader, picture));
-        SPADE_TRY(spade_sample_from_picture(context, preprocess, input, &files->pictures[picture], sample));
+        SPADE_TRY(spade_image_item_from_picture(context, preprocess, input, &files->pictures[picture], item));
     } else {
         SPADE_TRY(open_array(reader, input->file));
         if (input->index >= reader->array.dims[0]) {
             return spade_fail(context, SPADE_ERROR_INPUT, "%s: changed while it was read", input->file);
         }
-        const float *ready = reader->array.data + input->index * 3 * preprocess->height * preprocess->width;
-        SPADE_TRY(spade_sample_from_tensor(context, preprocess, ready, sample));
+        const float *tensor = reader->array.data + input->index * 3 * preprocess->height * preprocess->width;
+        SPADE_TRY(spade_image_item_from_tensor(context, preprocess, tensor, item));
     }
     if (mask < 0) { return SPADE_OK; }
     SPADE_TRY(check_file(reader, mask));
-    return spade_sample_set_mask(context, preprocess, files->paths[mask], &files->pictures[mask], sample);
+    return spade_image_item_set_mask(context, preprocess, files->paths[mask], &files->pictures[mask], item);
 }
 
-spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_sample *samples,
+spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_image_item *items,
                                spade_status *statuses, char **messages)
 {
     spade_files *files = &reader->files;
     for (int i = 0; i < count; i++) {
-        samples[i] = (spade_sample){0};
+        items[i] = (spade_image_item){0};
         messages[i] = NULL;
     }
     if (files->inputs != inputs || files->input_count != count) {
-        SPADE_TRY(spade_reader_ahead(reader, inputs, count));
+        SPADE_TRY(spade_reader_prefetch(reader, inputs, count));
     }
     if (files->decoding) { spade_decoding_finish(files->decoding); }
     for (int i = 0; i < count; i++) {
-        statuses[i] = make_sample(reader, i, &samples[i]);
+        statuses[i] = make_item(reader, i, &items[i]);
         if (statuses[i] == SPADE_OK) { continue; }
         messages[i] = strdup(spade_message(reader->context));
-        spade_sample_clear(reader->context, &samples[i]);
+        spade_image_item_clear(reader->context, &items[i]);
     }
     close_files(files);
     return SPADE_OK;

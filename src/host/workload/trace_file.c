@@ -68,9 +68,9 @@ static json_t *trace_json(const spade_trace_request *request, const spade_model 
     return all;
 }
 
-/* The only input of the request, made ready. */
+/* The only input of the request, prepared. */
 static spade_status open_input(spade_context *context, const spade_trace_request *request,
-                               const spade_preprocess *preprocess, spade_sample *sample, spade_batch **batch)
+                               const spade_preprocess *preprocess, spade_image_item *item, spade_batch **batch)
 {
     spade_inputs inputs = {0};
     spade_reader reader = {.context = context, .preprocess = preprocess};
@@ -83,9 +83,9 @@ static spade_status open_input(spade_context *context, const spade_trace_request
         SPADE_GOTO(
             spade_fail(context, SPADE_ERROR_INPUT, "%s: holds %d inputs; a trace is of one", path, inputs.count));
     }
-    SPADE_GOTO(spade_reader_load(&reader, inputs.items, 1, sample, &loaded, &message));
+    SPADE_GOTO(spade_reader_load(&reader, inputs.items, 1, item, &loaded, &message));
     if (loaded != SPADE_OK) { SPADE_GOTO(spade_fail(context, loaded, "%s", message ? message : "out of memory")); }
-    SPADE_GOTO(spade_sample_batch(context, sample, preprocess, &request->settings->augment, batch));
+    SPADE_GOTO(spade_image_item_batch(context, item, preprocess, &request->settings->augment, batch));
 done:
     spade_reader_close(&reader);
     spade_inputs_clear(&inputs);
@@ -125,7 +125,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     spade_model_options options;
     spade_model *model = NULL;
     spade_preprocess preprocess;
-    spade_sample sample = {0};
+    spade_image_item item = {0};
     spade_array array = {0};
     spade_batch *batch = NULL;
     spade_trace *trace = NULL;
@@ -138,7 +138,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
         SPADE_GOTO(open_batch(context, request->batch, model, &array, &batch));
     } else {
         SPADE_GOTO(spade_settings_preprocess(context, request->settings, model, &preprocess));
-        SPADE_GOTO(open_input(context, request, &preprocess, &sample, &batch));
+        SPADE_GOTO(open_input(context, request, &preprocess, &item, &batch));
     }
     spade_workload_phase(events, "trace", 0, 1);
     SPADE_GOTO(spade_trace_create(context, model, batch, &request->settings->trace, &trace));
@@ -152,7 +152,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
 done:
     spade_trace_destroy(trace);
     spade_batch_destroy(batch);
-    spade_sample_clear(context, &sample);
+    spade_image_item_clear(context, &item);
     spade_array_clear(&array);
     spade_model_destroy(model);
     return status;

@@ -31,7 +31,7 @@ typedef struct spade_explain_request {
     const char *model;
     char *const *inputs;
     int input_count;
-    const char *batch;  /* ready variants of the only input, or NULL */
+    const char *batch;  /* variants [n, 3, H, W] of the only input, or NULL */
     const char *mask;   /* picture or folder, or NULL */
     const char *labels; /* class names, one a line, or NULL */
     const char *output; /* folder, made if it is not there */
@@ -51,8 +51,8 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
 /* ---- trace */
 typedef struct spade_trace_request {
     const char *model;
-    const char *input;  /* picture or .npy of one ready input, or NULL: */
-    const char *batch;  /* ready variants */
+    const char *input;  /* picture or .npy of one normalised input, or NULL: */
+    const char *batch;  /* given variants */
     const char *output; /* .onnx or .safetensors */
     const spade_settings *settings;
 } spade_trace_request;

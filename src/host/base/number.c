@@ -1,8 +1,9 @@
 /* number.c - numbers as people write them, strictly. */
+#include "base/number.h"
+
 #include <errno.h>
 #include <math.h>
-
-#include "config/yaml.h"
+#include <stdlib.h>
 
 static const char *skip_digits(const char *text)
 {

@@ -1,6 +1,6 @@
 /* class_names.c - what the classes are called. */
 #include "base/base.h"
-#include "workload/explain.h"
+#include "report/record.h"
 
 enum { MAX_BYTES = 16 << 20 };
 

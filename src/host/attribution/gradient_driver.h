@@ -1,0 +1,53 @@
+/* gradient_driver.h - what methods made of gradients share: backward passes at many inputs, in micro-batches on the
+ * device. */
+#ifndef SPADE_ATTRIBUTION_GRADIENT_DRIVER_H
+#define SPADE_ATTRIBUTION_GRADIENT_DRIVER_H
+
+#include "attribution/registry.h"
+#include "attribution/rules/rules.h"
+#include "engine/executor.h"
+
+/*
+ * ---- gradient_driver.c: backward passes at `points` inputs for each of the classes, and what a method makes of them.
+ *
+ * Input p of a class is scale[p] * x + deviation * z, z the standard normal numbers `p` of the stream `key`. The map is
+ * the sum of the gradients at the first `summed` inputs, weight[p] each, times x if asked for, over `divisor`.
+ *
+ * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only:
+ * the result of a pair is a function of the job, never of the budget or the threads.
+ */
+typedef struct attribution_samples {
+    int points, summed;           /* 1 <= summed <= points */
+    const double *scale, *weight; /* [points]; NULL: all 1 */
+    double deviation;             /* 0: no noise */
+    uint64_t key;
+    bool times_input, absolute;
+    double divisor;
+} attribution_samples;
+
+/* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). maps: host [n, size]; values: host [n,
+ * points], F at each pair; NULL: not wanted. */
+spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
+                                  const attribution_samples *points, float *maps, double *values);
+
+/* ---- pass.c: forward, seed and backward of one micro-batch, on memory that stays where it is from pass to pass */
+typedef struct attribution_pass {
+    spade_executor *executor; /* taken; targets and values are its scratch */
+    spade_plan *plan;         /* the executor's */
+    bool softmax;             /* F is the softmax score */
+    int64_t outputs;
+    int64_t *targets; /* device [batch]: the class that each image is explained for */
+    double *values;   /* device [batch]: F of each image */
+} attribution_pass;
+
+spade_status attribution_pass_create(const attribution_job *job, const spade_plan_request *request,
+                                     attribution_pass *out);
+void attribution_pass_destroy(attribution_pass *pass);
+/* From inputs in spade_plan_input and classes in `targets` to gradients in spade_plan_relevance and `values`. The
+ * same work on the same memory at every call, enqueued only, and captured where that is possible. */
+spade_status attribution_pass_run(attribution_pass *pass);
+
+/* quadrature.c: nodes (0, 1) and weights (sum 1) of the n-point Gauss-Legendre rule on [0, 1], ascending. */
+void attribution_gauss_legendre(int n, double *nodes, double *weights);
+
+#endif

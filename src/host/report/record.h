@@ -1,0 +1,76 @@
+/*
+ * record.h - a run and each input that was explained, as data: the pipeline fills records, the writers read them.
+ */
+#ifndef SPADE_REPORT_RECORD_H
+#define SPADE_REPORT_RECORD_H
+
+#include "config/settings.h"
+
+/* Which network: an index into the pairs below. */
+enum { DENSE, TRACE, NETWORKS };
+
+/* One map of one network, for one class. */
+typedef struct explained_map {
+    bool present;
+    double delta, roc_auc; /* NaN: none */
+    char *array, *heatmap; /* files, relative to the output folder */
+    uint8_t *png;          /* the heatmap again, for the report */
+    size_t png_size;
+} explained_map;
+
+/* The maps of one method and class, dense and trace beside each other. */
+typedef struct explained_pair {
+    int method; /* of the run */
+    spade_reduce reduce;
+    int64_t target; /* class */
+    double scale;   /* map value at full colour, of both */
+    explained_map maps[NETWORKS];
+} explained_pair;
+
+typedef struct explained_input {
+    const char *file, *name; /* borrowed from the list of inputs; name: of its folder in the output */
+    int64_t index;           /* entry of a .npy file; -1: a picture */
+    int64_t outputs;         /* classes of the network */
+    double *logits, *scores; /* [NETWORKS][outputs]: logits and their softmax */
+    bool ran[NETWORKS];      /* the network's forward pass was done */
+    int64_t top[NETWORKS];   /* class of the highest logit */
+    explained_pair *pairs;   /* method by method, class by class */
+    int pair_count;
+    char *picture; /* input.png, relative */
+    uint8_t *png;
+    size_t png_size;
+    int64_t zeros, weights;  /* over the trace's layers */
+    double trace_seconds[3]; /* augmentation and forward, Hessians, solve */
+    double map_seconds[NETWORKS];
+} explained_input;
+void explained_input_clear(explained_input *explained);
+
+/* Names of classes: from --labels, else the model's, else numbers. */
+typedef struct class_names {
+    char **items; /* [count], or NULL */
+    int64_t count;
+    const spade_model *model;
+} class_names;
+spade_status class_names_load(spade_context *context, const char *path, const spade_model *model, class_names *out);
+void class_names_clear(class_names *names);
+/* Name of a class, or its number in buffer (at least 32 bytes). */
+const char *class_name(const class_names *names, int64_t index, char *buffer);
+
+/* What all inputs of a run have in common. Everything is borrowed. */
+typedef struct explained_run {
+    spade_context *context;
+    const char *model; /* path */
+    const char *batch; /* path of the given variants, or NULL */
+    const spade_settings *settings;
+    const class_names *names;
+    const spade_method_choice *methods;
+    int method_count;
+} explained_run;
+
+/* What a method of the run is. */
+static inline const spade_method_info *explained_method(const explained_run *run, int method)
+{
+    return spade_attribution_method(run->methods[method].attribution);
+}
+
+#endif

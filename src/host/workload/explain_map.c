@@ -1,0 +1,199 @@
+/* explain_map.c - the maps of one input: every method, class and network; arrays, heatmaps, ROC AUC. */
+#include <math.h>
+
+#include "base/base.h"
+#include "workload/explain.h"
+
+/* Heatmaps reach full colour at this percentile of the absolute values of both maps: single outliers do not make the
+ * rest dark. */
+static const double robust_percentile = 99.5;
+const char *const explain_prefixes[NETWORKS] = {"dense", "trace"};
+
+/* The maps of one method, while they are worked on. */
+typedef struct method_maps {
+    int method;                    /* of the job */
+    int64_t shape[3];              /* [C, h, w] of a map: the input's, or smaller */
+    int64_t size;                  /* C * h * w */
+    int64_t height, width, pixels; /* of the picture that they are drawn on */
+    bool is_signed;
+    float *maps[NETWORKS];    /* [classes][size] of each network; NULL: not wanted */
+    float *reduced[NETWORKS]; /* [pixels]: a map as one number per pixel of the picture */
+    float *small;             /* [h * w]: the same before it has the picture's size */
+} method_maps;
+
+/* ---- files */
+spade_status explain_join(spade_context *context, const char *folder, const char *relative, char **out)
+{
+    if (asprintf(out, "%s/%s", folder, relative) >= 0) { return SPADE_OK; }
+    *out = NULL;
+    return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", folder);
+}
+
+spade_status explain_save_picture(explain_job *job, const spade_picture *picture, const char *relative, uint8_t **png,
+                                  size_t *size)
+{
+    char *path = NULL;
+    SPADE_TRY(spade_png_encode(job->context, picture->rgb, picture->height, picture->width, 3, png, size));
+    SPADE_TRY(explain_join(job->context, job->request->output, relative, &path));
+    spade_status status = spade_write_file(job->context, path, *png, *size);
+    free(path);
+    return status;
+}
+
+static spade_status save_map(explain_job *job, const char *relative, const float *map, const int64_t shape[3])
+{
+    char *path = NULL;
+    SPADE_TRY(explain_join(job->context, job->request->output, relative, &path));
+    spade_status status = spade_array_save(job->context, path, map, 3, shape);
+    free(path);
+    return status;
+}
+
+/* NAME/NETWORK_METHOD.npy and .png; with several classes NETWORK_METHOD_cCLASS. */
+static spade_status name_files(const explain_job *job, const explained_pair *pair, const char *folder, int network,
+                               bool with_class, explained_map *out)
+{
+    const char *prefix = explain_prefixes[network], *label = job->methods[pair->method].label;
+    char suffix[32] = "";
+    if (with_class) { snprintf(suffix, sizeof suffix, "_c%lld", (long long)pair->target); }
+    if (asprintf(&out->array, "%s/%s_%s%s.npy", folder, prefix, label, suffix) < 0) { out->array = NULL; }
+    if (asprintf(&out->heatmap, "%s/%s_%s%s.png", folder, prefix, label, suffix) < 0) { out->heatmap = NULL; }
+    if (out->array && out->heatmap) { return SPADE_OK; }
+    return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+}
+
+/* ---- maps as pictures */
+
+/* One number per pixel of the picture; a smaller map is enlarged. */
+static void reduce(const method_maps *m, const float *map, spade_reduce how, float *out)
+{
+    if (m->shape[1] == m->height && m->shape[2] == m->width) {
+        spade_map_reduce(map, m->shape[0], m->height, m->width, how, out);
+        return;
+    }
+    spade_map_reduce(map, m->shape[0], m->shape[1], m->shape[2], how, m->small);
+    spade_map_resize(m->small, m->shape[1], m->shape[2], out, m->height, m->width);
+}
+
+/* The map value at full colour, the same for the maps of both networks, which stand one after the other. */
+static double choose_scale(const float *reduced, int64_t n)
+{
+    double scale = spade_map_percentile(reduced, n, robust_percentile);
+    if (!(scale > 0)) { scale = spade_map_percentile(reduced, n, 100); }
+    return scale > 0 ? scale : 1; /* 1: maps of zeros */
+}
+
+static spade_status draw_map(explain_job *job, const spade_image_item *item, const method_maps *m,
+                             const explained_pair *pair, const float *map, float *reduced, explained_map *out)
+{
+    spade_picture heatmap = {0};
+    SPADE_TRY(save_map(job, out->array, map, m->shape));
+    SPADE_TRY(spade_heatmap(job->context, &item->preview, reduced, pair->scale, m->is_signed, &heatmap));
+    spade_status status = explain_save_picture(job, &heatmap, out->heatmap, &out->png, &out->png_size);
+    spade_picture_clear(&heatmap);
+    if (status == SPADE_OK && item->mask) { /* the heatmap is drawn: its memory serves for the scores */
+        reduce(m, map, SPADE_REDUCE_ABS_MAX, reduced);
+        status = spade_roc_auc(job->context, reduced, item->mask, m->pixels, &out->roc_auc);
+    }
+    out->present = status == SPADE_OK;
+    return status;
+}
+
+/* The maps of a class, which is number `index` of those that are explained. */
+static spade_status draw_pair(explain_job *job, const spade_image_item *item, const method_maps *m, int index,
+                              const char *folder, bool with_class, explained_pair *pair)
+{
+    float *first = NULL;
+    int count = 0;
+    for (int network = 0; network < NETWORKS; network++) {
+        if (!m->maps[network]) { continue; }
+        if (!first) { first = m->reduced[network]; }
+        reduce(m, m->maps[network] + index * m->size, pair->reduce, m->reduced[network]);
+        count++;
+    }
+    pair->scale = choose_scale(first, m->pixels * count);
+    for (int network = 0; network < NETWORKS; network++) {
+        if (!m->maps[network]) { continue; }
+        explained_map *map = &pair->maps[network];
+        SPADE_TRY(name_files(job, pair, folder, network, with_class, map));
+        SPADE_TRY(draw_map(job, item, m, pair, m->maps[network] + index * m->size, m->reduced[network], map));
+    }
+    return SPADE_OK;
+}
+
+/* ---- methods */
+
+/* The maps of one network. */
+static spade_status attribute(explain_job *job, const spade_image_item *item, const spade_trace *trace,
+                              const method_maps *m, int network, const int64_t *classes, int n, explained_pair *pairs)
+{
+    spade_map_note notes[SPADE_MAX_CLASSES];
+    SPADE_TRY(spade_attribute(job->context, job->model, network == TRACE ? trace : NULL,
+                              job->methods[m->method].attribution, item->input, classes, n, m->maps[network], notes));
+    for (int i = 0; i < n; i++) { pairs[i].maps[network].delta = notes[i].delta; }
+    return SPADE_OK;
+}
+
+/* One method, every class, both networks. classes [n]; pairs [n] of this method; from..to: share of the whole job. */
+static spade_status run_method(explain_job *job, const spade_image_item *item, const spade_trace *trace, method_maps *m,
+                               const int64_t *classes, int n, double from, double to, explained_input *out,
+                               explained_pair *pairs)
+{
+    const bool wanted[NETWORKS] = {job->request->dense, job->request->trace};
+    const double half = wanted[DENSE] && wanted[TRACE] ? (to - from) / 2 : 0;
+    const size_t numbers = (size_t)n * (size_t)m->size, pixels = (size_t)m->pixels;
+    const size_t small = (size_t)(m->shape[1] * m->shape[2]);
+    const size_t bytes = sizeof(float) * (NETWORKS * numbers + NETWORKS * pixels + small);
+    spade_status status = SPADE_OK;
+    void *memory = NULL;
+    SPADE_TRY(spade_alloc(job->context, bytes, "maps", &memory));
+    float *block = memory;
+    for (int network = 0; network < NETWORKS; network++) {
+        m->maps[network] = wanted[network] ? block + network * numbers : NULL;
+        m->reduced[network] = block + NETWORKS * numbers + network * pixels;
+    }
+    m->small = block + NETWORKS * (numbers + pixels);
+    for (int network = 0; network < NETWORKS; network++) {
+        if (!wanted[network]) { continue; }
+        double start = spade_now();
+        spade_workload_phase(job->events, explained_method(&job->run, m->method)->name,
+                             network == TRACE ? from + half : from, network == TRACE ? to : to - half);
+        SPADE_GOTO(attribute(job, item, trace, m, network, classes, n, pairs));
+        out->map_seconds[network] += spade_now() - start;
+    }
+    for (int i = 0; i < n; i++) { SPADE_GOTO(draw_pair(job, item, m, i, out->name, n > 1, &pairs[i])); }
+done:
+    spade_free_bytes(job->context, memory, bytes);
+    return status;
+}
+
+spade_status explain_methods(explain_job *job, const spade_image_item *item, const spade_trace *trace, double from,
+                             double to, explained_input *out)
+{
+    const spade_settings *settings = job->request->settings;
+    const int64_t *classes = settings->top_class ? &out->top[DENSE] : settings->classes;
+    const int n = settings->top_class ? 1 : settings->class_count;
+    const double step = (to - from) / job->method_count;
+    out->pairs = calloc((size_t)n * (size_t)job->method_count, sizeof *out->pairs);
+    if (!out->pairs) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    out->pair_count = n * job->method_count;
+    for (int method = 0; method < job->method_count; method++) {
+        method_maps m = {.method = method, .height = job->preprocess.height, .width = job->preprocess.width};
+        explained_pair *pairs = out->pairs + method * n;
+        m.pixels = m.height * m.width;
+        m.is_signed = (explained_method(&job->run, method)->flags & SPADE_METHOD_SIGNED) != 0;
+        SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[method].attribution, m.shape));
+        m.size = m.shape[0] * m.shape[1] * m.shape[2];
+        for (int i = 0; i < n; i++) {
+            pairs[i] = (explained_pair){.method = method,
+                                        .reduce = m.is_signed ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX,
+                                        .target = classes[i]};
+            for (int network = 0; network < NETWORKS; network++) {
+                pairs[i].maps[network].delta = pairs[i].maps[network].roc_auc = NAN;
+            }
+        }
+        SPADE_TRY(
+            run_method(job, item, trace, &m, classes, n, from + step * method, from + step * (method + 1), out, pairs));
+    }
+    return SPADE_OK;
+}
