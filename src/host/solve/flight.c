@@ -216,11 +216,11 @@ static spade_status open_flight(spade_schedule *s, int first, int n, spade_fligh
  * says; the message is that of the failure. */
 static void close_flight(const spade_schedule *s, spade_flight *flight, bool failed)
 {
-    char message[sizeof s->context->message];
-    memcpy(message, s->context->message, sizeof message);
+    spade_error error;
+    spade_error_save(s->context, &error);
     if (failed) {
         (void)s->device->backend->synchronize(s->device);
-        memcpy(s->context->message, message, sizeof message);
+        spade_error_restore(s->context, &error);
     }
     for (int i = 0; flight->problems && i < flight->n; i++) { close_problem(s->context, &flight->problems[i]); }
     free(flight->problems);
