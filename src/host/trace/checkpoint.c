@@ -37,7 +37,7 @@ static uint64_t hash_model(const spade_model *model, uint64_t hash)
     return hash;
 }
 
-/* Structures whose gaps may hold anything are hashed member by member. */
+/* Member by member, as the gaps of a structure may hold anything. */
 static uint64_t hash_batch(const spade_batch *batch, uint64_t hash)
 {
     hash = spade_hash(batch->dims, sizeof batch->dims, hash);
@@ -81,28 +81,16 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
 /* ---- layers */
 
 uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_model *model, int layer,
-                              const spade_layer_options *choice, spade_precision hessian, int source)
+                              const spade_layer_options *options, spade_precision hessian, int source)
 {
     const spade_layer *l = &model->network.layers[layer];
-    const int64_t whole[] = {layer,
-                             l->rows,
-                             l->columns,
-                             l->groups,
-                             source,
-                             choice->block,
-                             choice->solver,
-                             choice->group,
-                             choice->keep,
-                             choice->of,
-                             hessian,
-                             choice->solve.sweep,
-                             choice->solve.count,
-                             (int64_t)choice->solve.seed};
-    const double numbers[] = {choice->solve.damping, choice->sparsity};
-    return spade_hash(numbers, sizeof numbers, spade_hash(whole, sizeof whole, checkpoint->sample[0]));
+    const int64_t sizes[] = {layer, l->rows, l->columns, l->groups, source, hessian};
+    uint64_t hash = spade_hash(sizes, sizeof sizes, checkpoint->sample[0]);
+    hash = spade_hash(&options->sparsity, sizeof options->sparsity, hash);
+    return spade_layer_method_hash(&options->method, hash);
 }
 
-/* What cannot be in a file's name becomes '_'; the key tells apart what then looks alike. malloc'ed, NULL: out of
+/* What cannot be in a file's name becomes '_'; names that then look alike have different keys. malloc'ed, NULL: out of
  * memory. */
 static char *layer_path(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key)
 {
