@@ -83,7 +83,7 @@ typedef struct spade_problem {
     const double *hessian; /* [K, K] symmetric, full; not changed */
     const float *dense;    /* [R, K] */
     uint64_t stream;       /* random solver: which stream of random numbers (layer and group) */
-    int pool;              /* exact: problems with the same number above 0 are one layer's and choose their counts
+    int layer_id;          /* exact: problems with the same number above 0 are one layer's and choose their counts
                               together, with the same sparsities; 0: alone */
     spade_solution *solutions;
     int solution_count;

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "base/block_cache.h"
+#include "base/base.h"
 
 enum { MIB = 1 << 20 };
 
@@ -105,5 +105,5 @@ int main(void)
         cmocka_unit_test(test_blocks_in_use_are_distinct),
         cmocka_unit_test(test_what_is_kept_gives_way),
     };
-    return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("block cache", tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ static void close_fixture(fixture *f)
 {
     spade_model_destroy(f->model);
     assert_int_equal(f->context->used, f->context->device->own_bytes);
-    assert_int_equal(f->context->standby, 0);
+    assert_int_equal(f->context->evictable, 0);
     spade_context_destroy(f->context);
     free(f);
 }
@@ -158,7 +158,7 @@ static void test_answers_do_not_depend_on_the_past(void **state)
             answer got = ask(f, asked[i].trace, 9);
             assert_memory_equal(&got, asked[i].expected, sizeof got);
         }
-        assert_true(f->context->standby > 0);
+        assert_true(f->context->evictable > 0);
         spade_trace_destroy(a);
         spade_trace_destroy(b);
     }
@@ -282,7 +282,7 @@ static void test_the_same_executor_comes_back(void **state)
     spade_executor_release(again);
     spade_executor_release(b);
     /* all of it counts as free, and is given back to the last byte */
-    assert_int_equal(spade_bytes_in_use(f->context) + f->context->standby, f->context->used);
+    assert_int_equal(spade_bytes_in_use(f->context) + f->context->evictable, f->context->used);
     const uint64_t in_use = spade_bytes_in_use(f->context);
     while (spade_lru_evict(f->context)) {}
     assert_int_equal(f->context->used, in_use);
@@ -523,7 +523,7 @@ static void test_a_device_that_is_too_small(void **state)
         spade_status status =
             spade_trace_create_many(f->context, f->model, (const spade_batch *const *)batches, 2, &options, 1, traces);
         device->backend = counted;
-        assert_true(f->context->standby <= f->context->used);
+        assert_true(f->context->evictable <= f->context->used);
         assert_true(status == SPADE_OK || status == SPADE_ERROR_MEMORY);
         failures += status != SPADE_OK;
         const bool enough = allocations_left > 0;
@@ -541,7 +541,7 @@ static void test_a_device_that_is_too_small(void **state)
     assert_true(failures > 5);
 }
 
-/* As a device with so much memory: what is on standby makes room. */
+/* As a device with so much memory: what is evictable makes room. */
 static uint64_t device_memory;
 
 static spade_status bounded_alloc(spade_device *device, size_t bytes, const char *what, void **out)
@@ -600,7 +600,7 @@ static void test_a_device_for_one_sample(void **state)
     assert_true(found >= 10);
 }
 
-/* A full device takes back what is on standby, and goes on: the failure on the way is no later call's. */
+/* A full device evicts what it can, and goes on: the failure on the way is no later call's. */
 static void test_a_device_that_is_full(void **state)
 {
     (void)state;
@@ -610,7 +610,7 @@ static void test_a_device_that_is_full(void **state)
     spade_executor *executor; /* more than what the backend takes without counting it */
     assert_int_equal(acquire(f, 2000, &executor), SPADE_OK);
     spade_executor_release(executor);
-    const uint64_t before = f->context->standby, all = f->context->used;
+    const uint64_t before = f->context->evictable, all = f->context->used;
     assert_true(before > 4 << 20);
     if (device->backend->host_memory || !test_is_emulated()) {
         print_message("skipped: the device cannot be filled\n");
@@ -623,7 +623,7 @@ static void test_a_device_that_is_full(void **state)
     assert_int_equal(setenv("SPADE_STANDIN_MEMORY", memory, 1), 0);
     assert_int_equal(device->backend->alloc(device, (1 << 20) + before / 2, "a test", &large), SPADE_OK);
     unsetenv("SPADE_STANDIN_MEMORY");
-    assert_true(f->context->standby < before);
+    assert_true(f->context->evictable < before);
     if (device->backend->axpby(device, 8, 1, small, 0, (float *)small + 16) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
@@ -646,10 +646,10 @@ static void test_a_trace_of_another_context(void **state)
     close_fixture(f);
 }
 
-/* ---- standby itself */
+/* ---- the list of evictable items */
 
 typedef struct thing {
-    spade_lru_item standby;
+    spade_lru_item item;
     spade_context *context;
     int *log, *count, name;
 } thing;
@@ -658,10 +658,10 @@ static void evict(spade_lru_item *item)
 {
     thing *t = (thing *)item;
     t->log[(*t->count)++] = t->name;
-    spade_release(t->context, t->standby.bytes);
+    spade_release(t->context, t->item.bytes);
 }
 
-static void test_the_oldest_is_given_back_first(void **state)
+static void test_the_oldest_is_evicted_first(void **state)
 {
     (void)state;
     spade_context *context = open_context(100);
@@ -671,9 +671,9 @@ static void test_the_oldest_is_given_back_first(void **state)
         things[i] = (thing){{.bytes = 20, .evict = evict}, context, log, &count, i};
         assert_int_equal(spade_charge(context, 20, "a test"), SPADE_OK);
     }
-    for (int i = 0; i < 4; i++) { spade_lru_insert(context, &things[i].standby); }
+    for (int i = 0; i < 4; i++) { spade_lru_insert(context, &things[i].item); }
     assert_int_equal(spade_budget_left(context), 100);
-    spade_lru_remove(context, &things[1].standby);
+    spade_lru_remove(context, &things[1].item);
     assert_int_equal(spade_budget_left(context), 80);
     assert_int_equal(spade_charge(context, 81, "too much"), SPADE_ERROR_MEMORY);
     assert_int_equal(count, 0); /* for nothing, nothing is given up */
@@ -684,14 +684,14 @@ static void test_the_oldest_is_given_back_first(void **state)
     assert_int_equal(log[0], 0);
     assert_int_equal(log[1], 2);
     context->max_evictable = 20;
-    spade_lru_insert(context, &things[1].standby);
+    spade_lru_insert(context, &things[1].item);
     assert_int_equal(count, 3);
     assert_int_equal(log[2], 3); /* the older one makes room */
-    things[0].standby.bytes = 21;
+    things[0].item.bytes = 21;
     assert_int_equal(spade_charge(context, 21, "a large thing"), SPADE_OK);
-    spade_lru_insert(context, &things[0].standby);
+    spade_lru_insert(context, &things[0].item);
     assert_int_equal(log[3], 0); /* too large: itself, and nothing else */
-    assert_int_equal(context->standby, 20);
+    assert_int_equal(context->evictable, 20);
     assert_true(spade_lru_evict(context));
     assert_int_equal(log[4], 1);
     assert_int_equal(context->used, 50 + context->device->own_bytes);
@@ -716,7 +716,7 @@ int main(void)
         cmocka_unit_test(test_a_device_for_one_sample),
         cmocka_unit_test(test_a_device_that_is_full),
         cmocka_unit_test(test_a_trace_of_another_context),
-        cmocka_unit_test(test_the_oldest_is_given_back_first),
+        cmocka_unit_test(test_the_oldest_is_evicted_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -343,7 +343,7 @@ static void test_a_pool_chooses_together(void **state)
     double losses[GROUPS * ROWS * EACH], sorted[GROUPS * ROWS * EACH];
     for (int i = 0; i <= GROUPS; i++) {
         p[i] = make_problem(&s, ROWS, COLUMNS, 9, SPADE_GROUP_KERNEL, 0);
-        p[i].pool = i == 1 ? 0 : 7; /* problem 1 stands alone between them */
+        p[i].layer_id = i == 1 ? 0 : 7; /* problem 1 stands alone between them */
     }
     solve(context, p, GROUPS + 1);
     for (int i = 0, at = 0; i <= GROUPS; i++) {

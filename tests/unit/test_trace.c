@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "trace/trace_stage.h"
+#include "trace/trace.h"
 
 typedef struct fixture {
     spade_context *context;
@@ -61,7 +61,7 @@ static void test_defaults_take_every_prunable_layer(void **state)
         spade_layer_info info;
         spade_model_layer(f->model, l, &info);
         assert_true(f->choices[l].sparsity == (info.prunable ? 0.5 : 0.0));
-        assert_int_equal(f->choices[l].block, info.convolution ? info.weight[2] * info.weight[3] : 1);
+        assert_int_equal(f->choices[l].method.block, info.convolution ? info.weight[2] * info.weight[3] : 1);
     }
     assert_true(sparsity_of(f, "conv1") == 0);
 }
@@ -110,22 +110,22 @@ static void test_rules_change_their_fields_only(void **state)
     options.linear_block = 16;
     options.block = 18;
     assert_int_equal(spade_trace_layer_options(f->context, f->model, &options, f->choices), SPADE_OK);
-    assert_int_equal(choice_of(f, "layer1.0.conv1")->solver, SPADE_SOLVER_FAST);
-    assert_int_equal(choice_of(f, "layer1.0.conv1")->block, 18);
-    assert_int_equal(choice_of(f, "layer2.0.conv1")->solver, SPADE_SOLVER_EXACT);
-    assert_int_equal(choice_of(f, "layer2.0.conv1")->group, SPADE_GROUP_ELEMENT);
-    assert_int_equal(choice_of(f, "layer2.0.conv1")->solve.count, SPADE_COUNT_FLOOR);
-    assert_int_equal(choice_of(f, "layer2.1.conv1")->solver, SPADE_SOLVER_MAGNITUDE);
-    assert_int_equal(choice_of(f, "layer2.1.conv1")->group, SPADE_GROUP_ELEMENT);
-    assert_int_equal(choice_of(f, "layer2.1.conv1")->solve.count, SPADE_COUNT_PUBLISHED);
-    assert_int_equal(choice_of(f, "layer2.0.downsample.0")->block, 5);
-    assert_int_equal(choice_of(f, "layer3.0.conv1")->block, 16); /* 1x1 */
-    assert_int_equal(choice_of(f, "fc")->block, 16);
-    assert_int_equal(choice_of(f, "fc")->of, 4);
+    assert_int_equal(choice_of(f, "layer1.0.conv1")->method.solver, SPADE_SOLVER_FAST);
+    assert_int_equal(choice_of(f, "layer1.0.conv1")->method.block, 18);
+    assert_int_equal(choice_of(f, "layer2.0.conv1")->method.solver, SPADE_SOLVER_EXACT);
+    assert_int_equal(choice_of(f, "layer2.0.conv1")->method.group, SPADE_GROUP_ELEMENT);
+    assert_int_equal(choice_of(f, "layer2.0.conv1")->method.count, SPADE_COUNT_FLOOR);
+    assert_int_equal(choice_of(f, "layer2.1.conv1")->method.solver, SPADE_SOLVER_MAGNITUDE);
+    assert_int_equal(choice_of(f, "layer2.1.conv1")->method.group, SPADE_GROUP_ELEMENT);
+    assert_int_equal(choice_of(f, "layer2.1.conv1")->method.count, SPADE_COUNT_PUBLISHED);
+    assert_int_equal(choice_of(f, "layer2.0.downsample.0")->method.block, 5);
+    assert_int_equal(choice_of(f, "layer3.0.conv1")->method.block, 16); /* 1x1 */
+    assert_int_equal(choice_of(f, "fc")->method.block, 16);
+    assert_int_equal(choice_of(f, "fc")->method.of, 4);
     assert_true(sparsity_of(f, "fc") == 0.75);
     options.linear_block = 0;
     assert_int_equal(spade_trace_layer_options(f->context, f->model, &options, f->choices), SPADE_OK);
-    assert_int_equal(choice_of(f, "layer3.0.conv1")->block, 18);
+    assert_int_equal(choice_of(f, "layer3.0.conv1")->method.block, 18);
 }
 
 static void expect_refusal(fixture *f, const spade_trace_options *options, const char *named)

@@ -53,7 +53,7 @@ static spade_status open_best(spade_context *context, spade_device **out)
     if (cuda && cuda->devices(&first, 1) > 0 && !first.note[0] && cuda->open(context, 0, out) == SPADE_OK) {
         return SPADE_OK;
     }
-    context->message[0] = '\0';
+    spade_error_clear(context);
     return spade_backend_cpu.open(context, 0, out);
 }
 

@@ -1,6 +1,6 @@
 /*
- * base.h - what every stage stands on: the context's inside, failing with a message, checked sizes, memory within the
- * budget.
+ * base.h - what every stage is built on: the context's fields, failing with a message, checked sizes, memory within the
+ * budget, files, time, random numbers.
  */
 #ifndef SPADE_BASE_H
 #define SPADE_BASE_H
@@ -16,63 +16,75 @@
 
 struct spade_device; /* backend/backend.h */
 
-/* Something that takes memory and is not in use, but may be again: see spade_lru_insert. */
+/* Something that takes memory and is not in use now, but may be needed again: see spade_lru_insert. */
 typedef struct spade_lru_item {
     struct spade_lru_item *older, *newer;
-    uint64_t bytes; /* what evict releases, exactly */
+    uint64_t bytes; /* exactly what evict releases */
     void (*evict)(struct spade_lru_item *item);
 } spade_lru_item;
 
-/* A part of a stage, from 0 to 1; stage NULL: none. */
+/* The part of a larger stage, from 0 to 1, that the progress of smaller stages is reported as. */
 typedef struct spade_progress_span {
-    const char *stage;
+    const char *stage; /* NULL: there is no larger stage */
     double from, to;
-    double reached; /* the most that was reported of the stage */
+    double reached; /* the largest fraction of the stage that was reported so far */
 } spade_progress_span;
 
+enum { SPADE_MESSAGE_BYTES = 1024 };
+
 struct spade_context {
-    char message[1024];
+    char message[SPADE_MESSAGE_BYTES];
     int threads; /* resolved, >= 1 */
     spade_network_precision precision;
-    bool profile;            /* stages wait for the device: spade_stage_clock() */
-    uint64_t budget;         /* bytes, UINT64_MAX: none */
-    uint64_t used;           /* bytes charged against it now; changed by spade_charge() and spade_release() only */
-    uint64_t peak;           /* the most that was in use, nothing on standby counted */
-    struct spade_pool *pool; /* large blocks, in use and kept for the next who asks; pool.c */
-    spade_lru_item *oldest, *newest;
-    uint64_t standby, max_evictable; /* bytes on standby, a part of `used`; more are given back at once */
-    struct spade_cache_entry *cache; /* what is kept on the device; engine/cache.h */
-    uint64_t generation;             /* the last number that spade_generation() gave */
+    bool profile;    /* stages wait for the device: spade_stage_clock() */
+    uint64_t budget; /* bytes, UINT64_MAX: none */
+    uint64_t used;   /* bytes charged against it now; changed by spade_charge() and spade_release() only */
+    uint64_t peak;   /* the largest spade_bytes_in_use() so far */
+    struct spade_block_cache *block_cache; /* of large blocks of host memory; memory.c */
+    spade_lru_item *oldest, *newest;       /* what may be evicted */
+    uint64_t evictable;                    /* their bytes, a part of `used` */
+    uint64_t max_evictable;                /* beyond it the oldest are evicted at once */
+    struct spade_cache_entry *cache;       /* what is kept on the device; engine/cache.h */
+    uint64_t generation;                   /* the last number that spade_generation() gave */
     spade_stage_usage stages[SPADE_STAGE_COUNT];
-    uint64_t stage_peak; /* the most that was in use since a stage was last done */
+    uint64_t stage_peak; /* the largest spade_bytes_in_use() since a stage was last done */
     spade_log_fn log;
     spade_progress_fn progress;
-    spade_progress_span span; /* of a larger stage that what is reported stands for */
-    void *user;
+    spade_progress_span span;    /* what the progress that is reported now is a part of */
+    void *user;                  /* handed to log and progress */
     struct spade_device *device; /* the backend's instance, owned */
 };
 
-/* ---- failing: set the context's message and hand the code on. `return spade_fail(ctx, SPADE_ERROR_INPUT, "%s: ...",
- * path);` */
-spade_status spade_fail(spade_context *context, spade_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* Put "prefix: " before the message there is (which file, node or layer the failure below was about). Returns status.
+/*
+ * ---- failing: set the context's message and return the status:
+ *     return spade_fail(context, SPADE_ERROR_INPUT, "%s: ...", path);
+ * spade_fail_in puts "prefix: " before the message that is there: the file, node or layer that the failure was about.
  */
-spade_status spade_fail_in(spade_context *context, spade_status status, const char *format, ...)
+#define spade_fail(...) spade_not_ok(spade_set_error(__VA_ARGS__))
+#define spade_fail_in(...) spade_not_ok(spade_prefix_error(__VA_ARGS__))
+spade_status spade_set_error(spade_context *context, spade_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* A failure is never SPADE_OK: said where compilers and analyzers see it, so that they know what is set after a
- * success. */
+spade_status spade_prefix_error(spade_context *context, spade_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Tells compilers and analyzers that a failure is never SPADE_OK, so that they know what has been set after a success. */
 static inline spade_status spade_not_ok(spade_status status)
 {
     return status == SPADE_OK ? SPADE_ERROR_INTERNAL : status;
 }
-#define spade_fail(...) spade_not_ok(spade_fail(__VA_ARGS__))
-#define spade_fail_in(...) spade_not_ok(spade_fail_in(__VA_ARGS__))
+/* The message, kept while cleaning up after a failure may set another one. */
+typedef struct spade_error {
+    char message[SPADE_MESSAGE_BYTES];
+} spade_error;
+void spade_error_save(const spade_context *context, spade_error *out);
+void spade_error_restore(spade_context *context, const spade_error *error);
+/* For a failure that was dealt with and is none of the caller's. */
+void spade_error_clear(spade_context *context);
+
 void spade_log(spade_context *context, spade_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void spade_report_progress(spade_context *context, const char *stage, double done, double total);
-/* What is reported from now on, of whatever stage, is the part from..to of this one, static text: for work that is made
- * of other stages. NULL ends it. */
+/* For work that is made of several stages: from now on, what any of them reports is reported as the part from..to of
+ * `stage` (static text). stage NULL ends that. */
 void spade_progress_begin_span(spade_context *context, const char *stage, double from, double to);
 
 /*
@@ -105,19 +117,19 @@ bool spade_mul_dims(const int64_t *dims, int rank, int64_t *out); /* false on ov
 spade_status spade_alloc(spade_context *context, size_t bytes, const char *what, void **out);
 spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char *what, void **out);
 void spade_free_bytes(spade_context *context, void *pointer, size_t bytes);
-/* Give back what is kept for reuse. */
+/* Free the large blocks that spade_free_bytes kept for the next allocation of their size. */
 void spade_block_cache_destroy(spade_context *context);
 /* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
 spade_status spade_charge(spade_context *context, size_t bytes, const char *what);
 void spade_release(spade_context *context, size_t bytes);
-/* Bytes the budget still holds, what is on standby counted as free. */
+/* Bytes that may still be charged: what can be evicted counts as free. */
 uint64_t spade_budget_left(const spade_context *context);
-/* Bytes that are in use: what is on standby is not. */
+/* Bytes in use, without what can be evicted. */
 static inline uint64_t spade_bytes_in_use(const spade_context *context)
 {
-    return context->used - context->standby;
+    return context->used - context->evictable;
 }
-/* After `used` or `standby` changed. */
+/* Call it after `used` or `evictable` changed. */
 static inline void spade_note_peak(spade_context *context)
 {
     uint64_t used = spade_bytes_in_use(context);
@@ -125,16 +137,16 @@ static inline void spade_note_peak(spade_context *context)
     if (used > context->stage_peak) { context->stage_peak = used; }
 }
 /*
- * Memory on standby: plans, weights, sums that the next image will need again. It stays counted against the budget, and
- * is given back, the oldest first, as soon as the budget (spade_charge) or a device has no room for something else.
- * put: the item is the caller's and is not in use from now on; take: it is in use again. evict is called with the
- * item already taken.
+ * Evictable memory: plans, weights, sums that the next image will need again. It stays charged, and is released, the
+ * oldest first, as soon as the budget (spade_charge) or a device has no room for something else.
+ * insert: the item is not in use from now on, but remains the caller's; remove: it is in use again. evict is called
+ * with the item already removed.
  */
 void spade_lru_insert(spade_context *context, spade_lru_item *item);
 void spade_lru_remove(spade_context *context, spade_lru_item *item);
-/* Give back the oldest; false: there is none. */
+/* Evict the oldest item; false: there is none. */
 bool spade_lru_evict(spade_context *context);
-/* A number that this context has not given before, never 0. */
+/* A number that this context has not given before, never 0: marks a state of memory that captures depend on. */
 static inline uint64_t spade_generation(spade_context *context)
 {
     return ++context->generation;
@@ -165,9 +177,20 @@ spade_status spade_output_commit(spade_context *context,
 void spade_output_abort(spade_output *out);          /* safe after commit or a failed open */
 /* One whole buffer. */
 spade_status spade_write_file(spade_context *context, const char *path, const void *bytes, size_t size);
+/* mkdir -p; `action` says in the message what could not be done: "cannot make the folder". */
+spade_status spade_make_folders(spade_context *context, const char *path, const char *action);
 
 /* ---- time: seconds on the monotonic clock */
 double spade_now(void);
+
+/*
+ * ---- threads: how many OpenMP threads the libraries called from this thread use from now on (oneDNN, OpenBLAS). Returns
+ * the number there was, for a second call that restores it.
+ * With 1, a BLAS call computes the same bits whatever the number of threads: OpenBLAS (its OpenMP build) uses threads of
+ * its own wherever omp_get_max_threads() > 1 and no region of several threads is active, and a region of one thread does
+ * not count as active. Threads of a region inherit the number that was set before it.
+ */
+int spade_set_num_threads(int threads);
 
 /* ---- random numbers: Philox4x32-10 (Salmon 2011; Random123). One block of four words for (key, counter). */
 void spade_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);

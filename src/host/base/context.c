@@ -1,5 +1,6 @@
-/* context.c - messages, log, progress, the byte budget. Creation and destruction are in backend/registry.c: they need a
- * device. */
+/* context.c - messages, log, progress, threads, usage. A context is created and destroyed in backend/registry.c, as that
+ * opens its device. */
+#include <omp.h>
 #include <stdarg.h>
 
 #include "base/base.h"
@@ -27,7 +28,7 @@ const char *spade_message(const spade_context *context)
     return context ? context->message : "out of memory: no context";
 }
 
-/* Messages are one line of printable text whatever a hostile file put into names. */
+/* Messages are one line of printable text, whatever a hostile file put into its names. */
 static void make_one_line(char *text)
 {
     for (; *text; text++) {
@@ -35,7 +36,7 @@ static void make_one_line(char *text)
     }
 }
 
-spade_status(spade_fail)(spade_context *context, spade_status status, const char *format, ...)
+spade_status spade_set_error(spade_context *context, spade_status status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -45,7 +46,7 @@ spade_status(spade_fail)(spade_context *context, spade_status status, const char
     return status;
 }
 
-spade_status(spade_fail_in)(spade_context *context, spade_status status, const char *format, ...)
+spade_status spade_prefix_error(spade_context *context, spade_status status, const char *format, ...)
 {
     char prefix[512];
     char below[sizeof context->message];
@@ -59,6 +60,21 @@ spade_status(spade_fail_in)(spade_context *context, spade_status status, const c
     snprintf(context->message + length, room, "%.*s", (int)room - 1, below);
     make_one_line(context->message);
     return status;
+}
+
+void spade_error_save(const spade_context *context, spade_error *out)
+{
+    memcpy(out->message, context->message, sizeof out->message);
+}
+
+void spade_error_restore(spade_context *context, const spade_error *error)
+{
+    memcpy(context->message, error->message, sizeof context->message);
+}
+
+void spade_error_clear(spade_context *context)
+{
+    context->message[0] = '\0';
 }
 
 void spade_log(spade_context *context, spade_log_level level, const char *format, ...)
@@ -91,6 +107,15 @@ void spade_progress_begin_span(spade_context *context, const char *stage, double
 {
     double reached = context->span.stage && stage ? context->span.reached : 0;
     context->span = (spade_progress_span){.stage = stage, .from = from, .to = to < 1 ? to : 1, .reached = reached};
+}
+
+/* ---- threads */
+
+int spade_set_num_threads(int threads)
+{
+    int before = omp_get_max_threads();
+    omp_set_num_threads(threads);
+    return before;
 }
 
 /* ---- usage */

@@ -14,7 +14,7 @@ spade_status spade_map_file(spade_context *context, const char *path, uint64_t l
     if (fd < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     struct stat info;
     spade_status status = SPADE_OK;
-    char size[32], most[32];
+    char size[32], max[32];
     if (fstat(fd, &info) != 0) {
         status = spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, strerror(errno));
     } else if (!S_ISREG(info.st_mode)) {
@@ -23,7 +23,7 @@ spade_status spade_map_file(spade_context *context, const char *path, uint64_t l
         status = spade_fail(context, SPADE_ERROR_INPUT, "%s: empty file", path);
     } else if ((uint64_t)info.st_size > limit) {
         status = spade_fail(context, SPADE_ERROR_INPUT, "%s: %s, the limit is %s", path,
-                            spade_format_bytes((uint64_t)info.st_size, size), spade_format_bytes(limit, most));
+                            spade_format_bytes((uint64_t)info.st_size, size), spade_format_bytes(limit, max));
     } else {
         void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {
@@ -106,4 +106,21 @@ spade_status spade_write_file(spade_context *context, const char *path, const vo
     SPADE_TRY(spade_output_open(context, path, &out));
     fwrite(bytes, 1, size, out.file);
     return spade_output_commit(context, &out);
+}
+
+spade_status spade_make_folders(spade_context *context, const char *path, const char *action)
+{
+    char *copy = strdup(path);
+    struct stat info;
+    if (!copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    for (char *at = copy + 1; *copy && *at; at++) {
+        if (*at != '/') { continue; }
+        *at = 0;
+        (void)mkdir(copy, 0777); /* where this fails, the last mkdir does, and its reason is reported */
+        *at = '/';
+    }
+    bool made = mkdir(copy, 0777) == 0 || (errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode));
+    int error = errno;
+    free(copy);
+    return made ? SPADE_OK : spade_fail(context, SPADE_ERROR_IO, "%s: %s: %s", path, action, strerror(error));
 }

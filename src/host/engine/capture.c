@@ -30,7 +30,7 @@ spade_status spade_capture_run(spade_device *device, spade_capture *capture, uin
         if (capture->refused) {
             spade_log(device->context, SPADE_LOG_INFO, "not recorded, enqueued anew each time: %s",
                       spade_message(device->context));
-            device->context->message[0] = '\0'; /* it is no failure of the caller's */
+            spade_error_clear(device->context);
         }
     }
     capture->runs += !capture->runs;

@@ -145,7 +145,7 @@ void spade_hessians_destroy(spade_hessians *hessians)
     if (hessians) { destroy_item(&hessians->item); }
 }
 
-void spade_hessians_give(spade_hessians *hessians)
+void spade_hessians_release(spade_hessians *hessians)
 {
     if (hessians) { spade_cache_release(&hessians->item, hessians_bytes(hessians)); }
 }
@@ -400,7 +400,7 @@ spade_status spade_hessian_need(spade_context *context, const spade_model *model
     *bytes = spade_bytes_in_use(context) - in_use;
     close_pass(&p);
     if (status == SPADE_OK) {
-        spade_hessians_give(p.hessians);
+        spade_hessians_release(p.hessians);
     } else {
         spade_hessians_destroy(p.hessians);
     }

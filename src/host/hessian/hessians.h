@@ -25,7 +25,7 @@ typedef struct spade_accumulator {
                                     so that a captured graph can write them */
 } spade_accumulator;
 
-/* Kept for the next image (ready.h), where spade_hessians_give says so. */
+/* Kept for the next image (ready.h), where spade_hessians_release says so. */
 struct spade_hessians {
     spade_cache_entry item;
     spade_precision precision;
@@ -48,7 +48,7 @@ int spade_hessian_source(const spade_network *network, const int *layers, int co
 spade_status spade_hessian_order(spade_context *context, const spade_network *network, int *layers, int count);
 
 /* ---- hessian.c */
-void spade_hessians_give(spade_hessians *hessians); /* not needed any more, but may be again; NULL is fine */
+void spade_hessians_release(spade_hessians *hessians); /* not needed any more, but may be again; NULL is fine */
 /* Bytes that one layer's update of a micro-batch needs, n variants in all. */
 size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision);
 /* The i-th layer's H of one group -> out, device memory [K, K], the upper triangle (column >= row) only. May be called

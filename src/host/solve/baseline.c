@@ -6,7 +6,7 @@
 #include <math.h>
 
 #include "backend/partial_select.h"
-#include "solve/schedule.h"
+#include "solve/solver.h"
 
 /* A baseline's scratch on the host; its device workspace holds `removed` and a matrix of the same size. */
 typedef struct scratch {
@@ -64,8 +64,8 @@ static void random_scores(uint64_t seed, const spade_problem *p, int64_t from, i
     }
 }
 
-/* The solution at hand on the host, and what it removes. */
-static void prune(const spade_solve_options *options, const spade_solving *v)
+/* The solution of this round on the host, and what it removes. */
+static void prune(const spade_batch_problem *v)
 {
     const spade_problem *p = v->problem;
     float *sparse = v->solution->sparse;
@@ -75,7 +75,7 @@ static void prune(const spade_solve_options *options, const spade_solving *v)
         if (p->solver == SPADE_SOLVER_MAGNITUDE) {
             magnitude_scores(p, s.dead, from, to, s.scores);
         } else {
-            random_scores(options->seed, p, from, to, s.scores);
+            random_scores(v->source->options.seed, p, from, to, s.scores);
         }
         if (p->of) {
             spade_select_rows(s.scores, p->rows, to - from, p->rows, p->keep, s.mask);
@@ -84,22 +84,22 @@ static void prune(const spade_solve_options *options, const spade_solving *v)
         }
         for (int64_t r = 0; r < p->rows; r++) {
             for (int64_t j = from; j < to; j++) {
-                int64_t at = r * p->columns + j;
-                float weight = s.dead[j] ? 0.0f : p->dense[at];
-                bool goes = s.mask[(j - from) * p->rows + r] != 0;
-                s.removed[at] = goes ? (double)weight : 0.0;
-                sparse[at] = goes ? 0.0f : weight;
+                int64_t index = r * p->columns + j;
+                float weight = s.dead[j] ? 0.0f : p->dense[index];
+                bool pruned = s.mask[(j - from) * p->rows + r] != 0;
+                s.removed[index] = pruned ? (double)weight : 0.0;
+                sparse[index] = pruned ? 0.0f : weight;
             }
         }
     }
 }
 
-static bool is_baseline(const spade_solving *v)
+static bool is_baseline(const spade_batch_problem *v)
 {
     return v->solution && (v->problem->solver == SPADE_SOLVER_MAGNITUDE || v->problem->solver == SPADE_SOLVER_RANDOM);
 }
 
-static void finish(const spade_solving *v, double loss)
+static void finish(const spade_batch_problem *v, double loss)
 {
     spade_solution *solution = v->solution;
     bool finite = isfinite(loss) != 0;
@@ -112,16 +112,18 @@ static void finish(const spade_solving *v, double loss)
     if (!finite) { v->problem->status = SPADE_ERROR_NUMERICAL; }
 }
 
-/* The losses of all, from what the masks remove. */
-static spade_status add_losses(spade_device *device, spade_solving *flight, int n)
+/* The losses of all baselines of the batch, from what the masks remove. */
+static spade_status add_losses(spade_device *device, const spade_solve_batch *batch)
 {
+    const spade_batch_problem *problems = batch->problems;
+    const int n = batch->n;
     const spade_backend *backend = device->backend;
     spade_quadratic_args *args = calloc((size_t)n, sizeof *args);
     if (!args) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d losses", n); }
     spade_status status = SPADE_OK;
     int count = 0;
     for (int i = 0; i < n; i++) {
-        const spade_solving *v = &flight[i];
+        const spade_batch_problem *v = &problems[i];
         if (!is_baseline(v)) { continue; }
         int64_t rows = v->problem->rows, k = v->problem->columns;
         double *removed = v->workspace;
@@ -132,28 +134,28 @@ static spade_status add_losses(spade_device *device, spade_solving *flight, int 
     }
     SPADE_GOTO(backend->solver->quadratic_form(device, args, count));
     SPADE_GOTO(backend->synchronize(device));
-    for (int i = 0, at = 0; i < n; i++) {
-        if (is_baseline(&flight[i])) { finish(&flight[i], args[at++].result / 2); }
+    for (int i = 0, next = 0; i < n; i++) {
+        if (is_baseline(&problems[i])) { finish(&problems[i], args[next++].result / 2); }
     }
 done:
     free(args);
     return status;
 }
 
-spade_status spade_solve_baselines(spade_device *device, const spade_solve_options *options, spade_solving *flight,
-                                   int n)
+spade_status spade_solve_baselines(spade_device *device, const spade_solve_batch *batch)
 {
-    int any = 0;
-    for (int i = 0; i < n; i++) {
-        if (!is_baseline(&flight[i])) { continue; }
-        const scratch s = lay_out(flight[i].problem, flight[i].host);
-        SPADE_TRY(device->backend->download(device, s.dead, flight[i].dead, (size_t)flight[i].problem->columns));
-        any++;
+    const spade_batch_problem *problems = batch->problems;
+    int count = 0;
+    for (int i = 0; i < batch->n; i++) {
+        if (!is_baseline(&problems[i])) { continue; }
+        const scratch s = lay_out(problems[i].problem, problems[i].host);
+        SPADE_TRY(device->backend->download(device, s.dead, problems[i].dead, (size_t)problems[i].problem->columns));
+        count++;
     }
-    if (!any) { return SPADE_OK; }
+    if (!count) { return SPADE_OK; }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(device->context->threads)
-    for (int i = 0; i < n; i++) {
-        if (is_baseline(&flight[i])) { prune(options, &flight[i]); }
+    for (int i = 0; i < batch->n; i++) {
+        if (is_baseline(&problems[i])) { prune(&problems[i]); }
     }
-    return add_losses(device, flight, n);
+    return add_losses(device, batch);
 }

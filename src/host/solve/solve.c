@@ -1,13 +1,16 @@
 /*
- * solve.c - the schedule: problems are solved in flights, largest first. A flight holds as many as FLIGHT_BYTES, or the
- * largest problem, or the budget allows: more would only take memory, whose first touch is not cheap. What is in a
- * flight changes no result.
+ * solve.c - a solver call: problems are solved in batches, largest first, then those of the exact solver, layer by layer.
+ * A batch takes at most BATCH_BYTES, or what its largest problem takes, or what the budget allows: more would only take
+ * memory that is expensive to touch for the first time. How problems fall into batches changes no result.
  */
 #include <math.h>
 
-#include "solve/schedule.h"
+#include "solve/solver.h"
 
-static const uint64_t FLIGHT_BYTES = UINT64_C(192) << 20;
+/* On the host, whose threads are all busy with one large problem. */
+static const uint64_t BATCH_BYTES = UINT64_C(192) << 20;
+/* On a device of its own, which works on all problems of a batch at once; it keeps memory for other things. */
+static const uint64_t DEVICE_BATCH_BYTES = UINT64_C(8) << 30;
 
 void spade_solve_options_init(spade_solve_options *options)
 {
@@ -17,130 +20,197 @@ void spade_solve_options_init(spade_solve_options *options)
 uint64_t spade_solve_workspace(const spade_context *context, const spade_solve_options *options, const spade_problem *p)
 {
     if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_bytes(context, p, 1); }
-    return spade_flight_bytes(context->device, options, p) +
+    return spade_solve_batch_bytes(context->device, options, p) +
            (p->solver == SPADE_SOLVER_FAST ? 0 : spade_baseline_host_bytes(p));
 }
 
-/* ---- flights */
+/* ---- one problem */
 
-/* How many problems from `first` on fly together: within `limit` bytes, at least one. */
-static int flight_size(const spade_schedule *s, int first, uint64_t limit, size_t *arena)
+double spade_problem_work(const spade_problem *p)
 {
+    double k = (double)p->columns, r = (double)p->rows, solutions = (double)p->solution_count;
+    if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_work(p); }
+    return k * k * (k / 3 + r * solutions) + 100 * k * r * solutions;
+}
+
+int64_t spade_problem_block(const spade_problem *p)
+{
+    int64_t block = p->of ? p->of : p->block;
+    return block <= 0 || block > p->columns ? p->columns : block;
+}
+
+void spade_problem_prune_counts(const spade_problem *problem, double sparsity, spade_count count, int64_t block,
+                                int64_t prune[2])
+{
+    int64_t last = problem->columns % block ? problem->columns % block : block;
+    const int64_t widths[2] = {block, last};
+    for (int i = 0; i < 2; i++) {
+        int64_t all = problem->rows * widths[i];
+        int64_t wanted = (int64_t)floor((double)all * sparsity) + (count == SPADE_COUNT_PUBLISHED ? 1 : 0);
+        prune[i] = wanted < all ? wanted : all;
+    }
+}
+
+void spade_solution_keep_dense(const spade_problem *p, spade_solution *solution)
+{
+    int64_t size = p->rows * p->columns;
+    if (solution->sparse != p->dense) { memcpy(solution->sparse, p->dense, (size_t)size * sizeof *solution->sparse); }
+    solution->zeros = 0;
+    for (int64_t i = 0; i < size; i++) { solution->zeros += p->dense[i] == 0.0f; }
+    solution->loss = 0;
+    if (solution->counts) { memset(solution->counts, 0, (size_t)p->rows * sizeof *solution->counts); }
+}
+
+spade_status spade_solver_load_hessian(const spade_solver_call *call, const spade_solver_problem *problem,
+                                       double *device_hessian)
+{
+    const spade_backend *backend = call->device->backend;
+    const spade_layer_task *task = problem->task;
+    if (task) {
+        return backend->hessian->read(call->device, task->hessian, task->accumulator, problem->task_group,
+                                      task->position, device_hessian);
+    }
+    size_t k = (size_t)problem->problem->columns;
+    return backend->upload(call->device, device_hessian, problem->problem->hessian, k * k * sizeof(double));
+}
+
+bool spade_problem_prunes(const spade_problem *p)
+{
+    for (int i = 0; i < p->solution_count; i++) {
+        if (p->solutions[i].sparsity != 0) { return true; }
+    }
+    return false;
+}
+
+/* ---- batches */
+
+/* The problems of a call that are solved in batches, and the memory for one batch at a time. */
+typedef struct batch_queue {
+    spade_solver_call *call;
+    int *order; /* indices of the problems, largest first */
+    int count;
+    void *arena; /* device */
+    size_t arena_bytes;
+} batch_queue;
+
+/* The number of problems from `first` on that are solved together: within `limit` bytes, at least one. */
+static int batch_size(const batch_queue *queue, int first, uint64_t limit, size_t *arena_bytes)
+{
+    const spade_solver_call *call = queue->call;
     uint64_t bytes = 0;
     int n = 0;
-    for (*arena = 0; first + n < s->count; n++) {
-        const spade_problem *p = &s->problems[s->order[first + n]];
-        bytes += spade_solve_workspace(s->context, s->options, p);
+    for (*arena_bytes = 0; first + n < queue->count; n++) {
+        const spade_solver_problem *p = &call->problems[queue->order[first + n]];
+        bytes += spade_solve_workspace(call->context, &p->options, p->problem);
         if (n && bytes > limit) { break; }
-        *arena += spade_flight_bytes(s->device, s->options, p);
+        *arena_bytes += spade_solve_batch_bytes(call->device, &p->options, p->problem);
     }
     return n;
 }
 
-/*
- * The most that a flight may take, if the budget holds it. On the host a large problem keeps all threads busy alone,
- * small ones do together. Another device solves all at once, each in a corner of it, but need not give all its memory
- * to that.
- */
-static const uint64_t DEVICE_FLIGHT = (uint64_t)8 << 30;
-
-static uint64_t flight_limit(const spade_schedule *s)
+/* The bytes that a batch may take. */
+static uint64_t batch_limit(const batch_queue *queue)
 {
-    uint64_t most = FLIGHT_BYTES, left = spade_budget_left(s->context);
-    if (!s->device->backend->host_memory) { return left < DEVICE_FLIGHT ? left : DEVICE_FLIGHT; }
-    for (int i = 0; i < s->count; i++) {
-        uint64_t bytes = spade_solve_workspace(s->context, s->options, &s->problems[s->order[i]]);
-        most = bytes > most ? bytes : most;
+    const spade_solver_call *call = queue->call;
+    uint64_t limit = BATCH_BYTES, available = spade_budget_left(call->context);
+    if (!call->device->backend->host_memory) { return available < DEVICE_BATCH_BYTES ? available : DEVICE_BATCH_BYTES; }
+    for (int i = 0; i < queue->count; i++) {
+        const spade_solver_problem *p = &call->problems[queue->order[i]];
+        uint64_t bytes = spade_solve_workspace(call->context, &p->options, p->problem);
+        limit = bytes > limit ? bytes : limit;
     }
-    return left < most ? left : most;
+    return available < limit ? available : limit;
 }
 
-static spade_status open_arena(spade_schedule *s, size_t bytes)
+static spade_status open_arena(batch_queue *queue, size_t bytes)
 {
-    s->arena_bytes = bytes;
-    return s->device->backend->alloc(s->device, bytes, "the Hessians of a solve", &s->arena);
+    spade_device *device = queue->call->device;
+    queue->arena_bytes = bytes;
+    return device->backend->alloc(device, bytes, "the Hessians of a solve", &queue->arena);
 }
 
-static void close_arena(spade_schedule *s)
+static void close_arena(batch_queue *queue)
 {
-    s->device->backend->free(s->device, s->arena, s->arena_bytes);
-    s->arena = NULL;
+    spade_device *device = queue->call->device;
+    device->backend->free(device, queue->arena, queue->arena_bytes);
+    queue->arena = NULL;
 }
 
-/* The arena of the largest flight. */
-static size_t largest_arena(const spade_schedule *s, uint64_t limit)
+/* The arena of the largest batch. */
+static size_t largest_arena(const batch_queue *queue, uint64_t limit)
 {
-    size_t bytes, most = 0;
-    for (int first = 0, n = 0; first < s->count; first += n) {
-        n = flight_size(s, first, limit, &bytes);
-        most = bytes > most ? bytes : most;
+    size_t bytes, largest = 0;
+    for (int first = 0, n = 0; first < queue->count; first += n) {
+        n = batch_size(queue, first, limit, &bytes);
+        largest = bytes > largest ? bytes : largest;
     }
-    return most;
+    return largest;
 }
 
-/* For all flights; where the device has less than the limit, that comes down, to flights of one. */
-static spade_status open_shared_arena(spade_schedule *s, uint64_t *limit)
+/* For all batches. Where the device does not have that much, the limit is halved, down to batches of one problem. */
+static spade_status open_shared_arena(batch_queue *queue, uint64_t *limit)
 {
-    const size_t least = largest_arena(s, 0);
+    const size_t smallest = largest_arena(queue, 0);
     for (;; *limit /= 2) {
-        const size_t bytes = largest_arena(s, *limit);
-        spade_status status = open_arena(s, bytes);
-        if (status != SPADE_ERROR_MEMORY || bytes == least) { return status; }
+        const size_t bytes = largest_arena(queue, *limit);
+        spade_status status = open_arena(queue, bytes);
+        if (status != SPADE_ERROR_MEMORY || bytes == smallest) { return status; }
     }
 }
 
-/* One arena for all flights, as fresh memory is dear; with a budget each has its own: the arena of one and what another
- * needs on the host might not fit together. */
-static spade_status run_schedule(spade_schedule *s)
+/* All batches share one arena, as fresh memory is expensive. With a budget each has its own: the arena of one and what
+ * another needs on the host might not fit together. */
+static spade_status run_batches(batch_queue *queue)
 {
-    uint64_t limit = flight_limit(s);
-    const bool shared = s->context->budget == UINT64_MAX;
+    uint64_t limit = batch_limit(queue);
+    const bool shared = queue->call->context->budget == UINT64_MAX;
     spade_status status = SPADE_OK;
-    if (shared && s->count) { SPADE_TRY(open_shared_arena(s, &limit)); }
-    for (int first = 0, n = 0; first < s->count && status == SPADE_OK; first += n) {
+    if (shared && queue->count) { SPADE_TRY(open_shared_arena(queue, &limit)); }
+    for (int first = 0, n = 0; first < queue->count && status == SPADE_OK; first += n) {
         size_t bytes;
-        n = flight_size(s, first, limit, &bytes);
-        if (!shared) { SPADE_TRY(open_arena(s, bytes)); }
-        status = spade_flight_run(s, first, n);
-        if (!shared) { close_arena(s); }
+        n = batch_size(queue, first, limit, &bytes);
+        if (!shared) { SPADE_TRY(open_arena(queue, bytes)); }
+        status = spade_solve_batch_run(queue->call, queue->order + first, n, queue->arena);
+        if (!shared) { close_arena(queue); }
     }
-    if (s->arena) { close_arena(s); }
+    if (queue->arena) { close_arena(queue); }
     return status;
 }
 
-/* What the exact solver is asked for comes after the flights: it has memory and threads to itself. */
-static spade_status run_exact(const spade_schedule *s, int count)
+/* Largest first, so that a batch's problems are alike; equal ones in the caller's order. */
+static int compare_problems(const void *a, const void *b, void *problems)
 {
-    spade_exact_call call = {.context = s->context,
-                             .options = s->options,
-                             .problems = s->problems,
-                             .count = count,
-                             .client = s->client,
-                             .work_total = s->work_total,
-                             .work_done = s->work_done};
-    return spade_solve_exact(&call);
+    int i = *(const int *)a, j = *(const int *)b;
+    const spade_solver_problem *all = problems;
+    double x = spade_problem_work(all[i].problem), y = spade_problem_work(all[j].problem);
+    return x != y ? (x < y) - (x > y) : (i > j) - (i < j);
 }
 
-/* Nothing to prune in any solution: no Hessian is needed. */
-static bool is_kept(const spade_problem *p)
+/* ---- checks */
+
+spade_status spade_solver_check(spade_context *context, const spade_solve_options *options)
 {
-    for (int i = 0; i < p->solution_count; i++) {
-        if (p->solutions[i].sparsity != 0) { return false; }
+    if (!(options->damping >= 0 && isfinite(options->damping))) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
     }
-    return true;
+    if ((unsigned)options->count > SPADE_COUNT_PUBLISHED || (unsigned)options->sweep > SPADE_FP64) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown count %d or precision %d", (int)options->count,
+                          (int)options->sweep);
+    }
+    return SPADE_OK;
 }
 
-/* ---- the calls */
-
-static spade_status check_solutions(spade_context *context, const spade_problem *p, int index, bool fetched)
+static spade_status check_solutions(spade_context *context, const spade_solver_problem *problem, int index)
 {
+    const spade_problem *p = problem->problem;
+    const bool has_hessian = p->hessian || problem->task;
     for (int i = 0; i < p->solution_count; i++) {
         double sparsity = p->solutions[i].sparsity;
         if (!(sparsity >= 0 && sparsity <= 1)) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: sparsity %g is not between 0 and 1", index,
                               sparsity);
         }
-        if (!p->dense || !p->solutions[i].sparse || (!p->hessian && !fetched && sparsity > 0)) {
+        if (!p->dense || !p->solutions[i].sparse || (!has_hessian && sparsity > 0)) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: no weights or no Hessian", index);
         }
     }
@@ -164,8 +234,9 @@ static spade_status check_exact(spade_context *context, const spade_problem *p, 
     return SPADE_OK;
 }
 
-static spade_status check_problem(spade_context *context, const spade_problem *p, int index, bool fetched)
+static spade_status check_problem(spade_context *context, const spade_solver_problem *problem, int index)
 {
+    const spade_problem *p = problem->problem;
     if (p->rows <= 0 || p->columns <= 0 || p->rows > INT32_MAX || p->columns > INT32_MAX || p->block < 0) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: %lld rows, %lld columns, block %lld", index,
                           (long long)p->rows, (long long)p->columns, (long long)p->block);
@@ -178,16 +249,50 @@ static spade_status check_problem(spade_context *context, const spade_problem *p
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "problem %d: %d of every %d columns cannot stay", index,
                           p->keep, p->of);
     }
-    return check_solutions(context, p, index, fetched);
+    return check_solutions(context, problem, index);
 }
 
-/* Largest first, so that a flight's problems are alike; equal ones in the caller's order. */
-static int compare_problems(const void *a, const void *b, void *problems)
+/* ---- calls */
+
+static spade_status solve_dense(spade_solver_call *call, const spade_solver_problem *p)
 {
-    int i = *(const int *)a, j = *(const int *)b;
-    const spade_problem *all = problems;
-    double x = spade_problem_work(&all[i]), y = spade_problem_work(&all[j]);
-    return x != y ? (x < y) - (x > y) : (i > j) - (i < j);
+    for (int k = 0; k < p->problem->solution_count; k++) {
+        spade_solution_keep_dense(p->problem, &p->problem->solutions[k]);
+    }
+    return spade_solver_problem_done(call, p);
+}
+
+spade_status spade_solver_run(spade_solver_call *call)
+{
+    batch_queue queue = {.call = call};
+    spade_status status = SPADE_OK;
+    bool solved = true;
+    for (int i = 0; i < call->count; i++) { SPADE_TRY(check_problem(call->context, &call->problems[i], i)); }
+    queue.order = malloc(((size_t)call->count + 1) * sizeof *queue.order);
+    if (!queue.order) {
+        return spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", call->count);
+    }
+    for (int i = 0; i < call->count; i++) {
+        spade_problem *p = call->problems[i].problem;
+        p->status = SPADE_OK;
+        p->seconds = 0;
+        if (!spade_problem_prunes(p)) {
+            SPADE_GOTO(solve_dense(call, &call->problems[i]));
+            continue;
+        }
+        call->work_total += spade_problem_work(p);
+        if (p->solver != SPADE_SOLVER_EXACT) { queue.order[queue.count++] = i; }
+    }
+    qsort_r(queue.order, (size_t)queue.count, sizeof *queue.order, compare_problems, call->problems);
+    SPADE_GOTO(run_batches(&queue));
+    SPADE_GOTO(spade_solve_exact(call)); /* after the batches: it has memory and threads to itself */
+    for (int i = 0; i < call->count; i++) { solved = solved && call->problems[i].problem->status == SPADE_OK; }
+    if (solved && call->work_total > 0) { /* the sum of what was done may be off by a rounding */
+        spade_report_progress(call->context, "solve", call->work_total, call->work_total);
+    }
+done:
+    free(queue.order);
+    return status;
 }
 
 static spade_status first_failure(spade_context *context, const spade_problem *problems, int count)
@@ -203,44 +308,16 @@ static spade_status first_failure(spade_context *context, const spade_problem *p
     return SPADE_OK;
 }
 
-spade_status spade_solve_for(const spade_solve_client *client, spade_context *context,
-                             const spade_solve_options *options, spade_problem *problems, int count)
-{
-    spade_schedule s = {
-        .context = context, .device = context->device, .options = options, .problems = problems, .client = client};
-    if (!(options->damping >= 0 && isfinite(options->damping))) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
-    }
-    if ((unsigned)options->count > SPADE_COUNT_PUBLISHED || (unsigned)options->sweep > SPADE_FP64) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown count %d or precision %d", (int)options->count,
-                          (int)options->sweep);
-    }
-    for (int i = 0; i < count; i++) { SPADE_TRY(check_problem(context, &problems[i], i, client->fetch != NULL)); }
-    s.order = malloc(((size_t)count + 1) * sizeof *s.order);
-    if (!s.order) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", count); }
-    for (int i = 0; i < count; i++) {
-        problems[i].status = SPADE_OK;
-        problems[i].seconds = 0;
-        if (is_kept(&problems[i])) {
-            for (int k = 0; k < problems[i].solution_count; k++) {
-                spade_solve_keep(&problems[i], &problems[i].solutions[k]);
-            }
-            if (client->done) { client->done(client->user, i); }
-            continue;
-        }
-        s.work_total += spade_problem_work(&problems[i]);
-        if (problems[i].solver != SPADE_SOLVER_EXACT) { s.order[s.count++] = i; }
-    }
-    qsort_r(s.order, (size_t)s.count, sizeof *s.order, compare_problems, problems);
-    spade_status status = run_schedule(&s);
-    free(s.order);
-    if (status == SPADE_OK) { status = run_exact(&s, count); }
-    if (status == SPADE_OK && s.work_total > 0) { spade_report_progress(context, "solve", s.work_total, s.work_total); }
-    return status == SPADE_OK ? first_failure(context, problems, count) : status;
-}
-
 spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count)
 {
-    const spade_solve_client nobody = {0};
-    return spade_solve_for(&nobody, context, options, problems, count);
+    spade_solver_call call = {.context = context, .device = context->device, .count = count};
+    SPADE_TRY(spade_solver_check(context, options));
+    call.problems = calloc((size_t)count + 1, sizeof *call.problems);
+    if (!call.problems) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", count); }
+    for (int i = 0; i < count; i++) {
+        call.problems[i] = (spade_solver_problem){.problem = &problems[i], .options = *options};
+    }
+    spade_status status = spade_solver_run(&call);
+    free(call.problems);
+    return status == SPADE_OK ? first_failure(context, problems, count) : status;
 }

@@ -1,6 +1,5 @@
 /* checkpoint.c - see checkpoint.h. Numbers are in the machine's own order: a checkpoint stays where it was written. */
 #include <errno.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "augment/batch.h"
@@ -38,7 +37,7 @@ static uint64_t hash_model(const spade_model *model, uint64_t hash)
     return hash;
 }
 
-/* Structures whose gaps may hold anything are hashed member by member. */
+/* Member by member, as the gaps of a structure may hold anything. */
 static uint64_t hash_batch(const spade_batch *batch, uint64_t hash)
 {
     hash = spade_hash(batch->dims, sizeof batch->dims, hash);
@@ -61,32 +60,15 @@ static uint64_t hash_batch(const spade_batch *batch, uint64_t hash)
     return spade_hash(p->std, sizeof p->std, hash);
 }
 
-/* mkdir -p */
-static spade_status make_folder(spade_context *context, const char *folder)
-{
-    char *path = strdup(folder);
-    struct stat info;
-    if (!path) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", folder); }
-    for (char *at = path + 1; *path && *at; at++) {
-        if (*at != '/') { continue; }
-        *at = 0;
-        mkdir(path, 0777); /* what this does not make, the last mkdir complains about */
-        *at = '/';
-    }
-    int error =
-        mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) ? 0 : errno;
-    if (!error && access(path, W_OK) != 0) { error = errno; }
-    free(path);
-    if (!error) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_IO, "%s: cannot write checkpoints: %s", folder, strerror(error));
-}
-
 spade_status spade_checkpoint_open(spade_context *context, const char *folder, const spade_model *model,
                                    const spade_batch *batch, spade_checkpoint *out)
 {
     *out = (spade_checkpoint){.context = context, .folder = folder};
     if (!folder) { return SPADE_OK; }
-    SPADE_TRY(make_folder(context, folder));
+    SPADE_TRY(spade_make_folders(context, folder, "cannot write checkpoints"));
+    if (access(folder, W_OK) != 0) {
+        return spade_fail(context, SPADE_ERROR_IO, "%s: cannot write checkpoints: %s", folder, strerror(errno));
+    }
     const char *version = spade_version(), *backend = context->device->backend->name;
     for (uint64_t i = 0; i < 2; i++) {
         uint64_t hash = spade_hash(version, strlen(version), i);
@@ -99,28 +81,16 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
 /* ---- layers */
 
 uint64_t spade_checkpoint_key(const spade_checkpoint *checkpoint, const spade_model *model, int layer,
-                              const spade_layer_options *choice, spade_precision hessian, int source)
+                              const spade_layer_options *options, spade_precision hessian, int source)
 {
     const spade_layer *l = &model->network.layers[layer];
-    const int64_t whole[] = {layer,
-                             l->rows,
-                             l->columns,
-                             l->groups,
-                             source,
-                             choice->block,
-                             choice->solver,
-                             choice->group,
-                             choice->keep,
-                             choice->of,
-                             hessian,
-                             choice->solve.sweep,
-                             choice->solve.count,
-                             (int64_t)choice->solve.seed};
-    const double numbers[] = {choice->solve.damping, choice->sparsity};
-    return spade_hash(numbers, sizeof numbers, spade_hash(whole, sizeof whole, checkpoint->sample[0]));
+    const int64_t sizes[] = {layer, l->rows, l->columns, l->groups, source, hessian};
+    uint64_t hash = spade_hash(sizes, sizeof sizes, checkpoint->sample[0]);
+    hash = spade_hash(&options->sparsity, sizeof options->sparsity, hash);
+    return spade_layer_method_hash(&options->method, hash);
 }
 
-/* What cannot be in a file's name becomes '_'; the key tells apart what then looks alike. malloc'ed, NULL: out of
+/* What cannot be in a file's name becomes '_'; names that then look alike have different keys. malloc'ed, NULL: out of
  * memory. */
 static char *layer_path(const spade_checkpoint *checkpoint, const spade_layer *layer, uint64_t key)
 {

@@ -1,5 +1,5 @@
 /* export_onnx.c - the network's file with the trace's weights in place of its own. */
-#include "trace/trace_stage.h"
+#include "trace/trace.h"
 
 /* [rows, columns] -> [columns, rows] */
 static void transpose(const float *from, int64_t rows, int64_t columns, float *to)

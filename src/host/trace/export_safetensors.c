@@ -1,6 +1,6 @@
 /* export_safetensors.c - the weights of every layer, the trace's where it has its own, as "NAME.weight". */
 #include "store/safetensors.h"
-#include "trace/trace_stage.h"
+#include "trace/trace.h"
 
 static spade_status describe(spade_context *context, const spade_trace *trace, int index, safetensors_tensor *out,
                              char **name)

@@ -1,14 +1,14 @@
-/* layer_options.c - options and their rules -> what is asked of each layer. */
+/* layer_options.c - from the options and their rules to what is asked of each layer. */
 #include <fnmatch.h>
 
-#include "trace/trace_stage.h"
+#include "trace/trace.h"
 
 static bool matches(const char *glob, const spade_layer *layer)
 {
     return fnmatch(glob, layer->name, 0) == 0;
 }
 
-/* A glob that matches nothing is a mistake in the request, not an empty wish. */
+/* A glob that matches no layer is a mistake of the caller. */
 static spade_status check_glob(spade_context *context, const spade_network *network, const char *kind, const char *glob)
 {
     if (!glob) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: a glob is missing", kind); }
@@ -85,55 +85,64 @@ static spade_status check_options(spade_context *context, const spade_network *n
     return SPADE_OK;
 }
 
-static void apply_rule(const spade_layer_rule *rule, spade_layer_options *choice)
+static void apply_rule(const spade_layer_rule *rule, spade_layer_options *layer)
 {
-    if (rule->set & SPADE_RULE_SPARSITY) { choice->sparsity = rule->sparsity; }
-    if (rule->set & SPADE_RULE_SOLVER) { choice->solver = rule->solver; }
-    if (rule->set & SPADE_RULE_GROUP) { choice->group = rule->group; }
-    if (rule->set & SPADE_RULE_COUNT) { choice->solve.count = rule->count; }
-    if (rule->set & SPADE_RULE_BLOCK) { choice->block = rule->block; }
+    spade_layer_method *method = &layer->method;
+    if (rule->set & SPADE_RULE_SPARSITY) { layer->sparsity = rule->sparsity; }
+    if (rule->set & SPADE_RULE_SOLVER) { method->solver = rule->solver; }
+    if (rule->set & SPADE_RULE_GROUP) { method->group = rule->group; }
+    if (rule->set & SPADE_RULE_COUNT) { method->count = rule->count; }
+    if (rule->set & SPADE_RULE_BLOCK) { method->block = rule->block; }
     if (rule->set & SPADE_RULE_PATTERN) {
-        choice->keep = rule->keep;
-        choice->of = rule->of;
+        method->keep = rule->keep;
+        method->of = rule->of;
     }
 }
 
-static spade_status choose(spade_context *context, const spade_layer *layer, const spade_trace_options *options,
-                           spade_layer_options *choice)
+/* What the options say of all layers with this kernel (kh*kw), before any rule. */
+static spade_layer_options common_options(const spade_trace_options *options, int64_t kernel)
+{
+    return (spade_layer_options){
+        .sparsity = options->sparsity,
+        .method = {.solver = options->solver,
+                   .group = options->group,
+                   .count = options->solve.count,
+                   .sweep = options->hessian == SPADE_FP64 ? SPADE_FP64 : options->solve.sweep,
+                   .keep = options->keep,
+                   .of = options->of,
+                   .block = kernel == 1 && options->linear_block ? options->linear_block : options->block,
+                   .seed = options->solve.seed,
+                   .damping = options->solve.damping}};
+}
+
+static spade_status resolve(spade_context *context, const spade_layer *layer, const spade_trace_options *options,
+                            spade_layer_options *out)
 {
     int64_t kernel = layer->convolution ? layer->weight[2] * layer->weight[3] : 1;
-    *choice =
-        (spade_layer_options){.sparsity = options->sparsity,
-                              .solver = options->solver,
-                              .group = options->group,
-                              .solve = options->solve,
-                              .block = kernel == 1 && options->linear_block ? options->linear_block : options->block,
-                              .keep = options->keep,
-                              .of = options->of};
+    *out = common_options(options, kernel);
     for (int i = 0; i < options->rule_count; i++) {
-        if (matches(options->rules[i].layers, layer)) { apply_rule(&options->rules[i], choice); }
+        if (matches(options->rules[i].layers, layer)) { apply_rule(&options->rules[i], out); }
     }
-    if (options->hessian == SPADE_FP64) { choice->solve.sweep = SPADE_FP64; }
-    if (!is_wanted(layer, options)) { choice->sparsity = 0; }
-    if (choice->block == 0) { choice->block = kernel; }
-    if (choice->of && choice->sparsity > 0) {
-        if (choice->solver == SPADE_SOLVER_EXACT) {
+    if (!is_wanted(layer, options)) { out->sparsity = 0; }
+    if (out->method.block == 0) { out->method.block = kernel; }
+    if (out->method.of && out->sparsity > 0) {
+        if (out->method.solver == SPADE_SOLVER_EXACT) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT,
                               "layer %s: the exact solver does not choose %d of every %d weights", layer->name,
-                              choice->keep, choice->of);
+                              out->method.keep, out->method.of);
         }
-        choice->sparsity = 1 - (double)choice->keep / (double)choice->of;
+        out->sparsity = 1 - (double)out->method.keep / (double)out->method.of;
     }
     return SPADE_OK;
 }
 
 spade_status spade_trace_layer_options(spade_context *context, const spade_model *model,
-                                       const spade_trace_options *options, spade_layer_options *choices)
+                                       const spade_trace_options *options, spade_layer_options *layers)
 {
     const spade_network *network = &model->network;
     SPADE_TRY(check_options(context, network, options));
     for (int l = 0; l < network->layer_count; l++) {
-        SPADE_TRY(choose(context, &network->layers[l], options, &choices[l]));
+        SPADE_TRY(resolve(context, &network->layers[l], options, &layers[l]));
     }
     return SPADE_OK;
 }

@@ -1,314 +1,203 @@
-/* layer_tasks.c - the problems of a pass: which layers are solved how, for whom; results to the traces and checkpoints. */
-#include "solve/schedule.h"
+/* layer_tasks.c - the layers of passes as tasks for the solver; their solutions go to the traces and checkpoints. */
 #include "engine/device_parameters.h"
 #include "trace/search.h"
 
-/* A layer of a part with one way to solve it. */
-typedef struct unit {
-    const spade_part *part;
-    int slot, layer;
-    const spade_layer_options *choice; /* of its first request: the others differ in sparsity only */
-    int *solution_of;                  /* [requests of the sample]: its solution, -1: not for this request */
-    double *sparsities;                /* [solution_count] */
-    float **targets;                   /* [solution_count]: where they go; spade_trace_job_target */
-    int solution_count;
-    int first;    /* of its problems, one a group */
-    int64_t left; /* groups that are not solved yet */
-} unit;
+/* Whom a task is solved for. */
+typedef struct assignment {
+    const spade_trace_pass *pass;
+    int index;        /* of the layer in the pass */
+    int *solution_of; /* [jobs of the batch]: the job's solution, -1: the task is not for this job */
+    int *owner_of;    /* [solutions]: the first job that asks for it, whose trace the solver writes to */
+} assignment;
 
-/* One call of the solver: units with the same spade_solve_options. */
-typedef struct solver_call {
+typedef struct task_list {
     spade_context *context;
     const spade_network *network;
-    unit *units;
-    int unit_count;
-    spade_problem *problems;
-    spade_solution *solutions; /* of a problem beside each other */
-    unit **owners;             /* by problem */
+    spade_layer_task *tasks;
+    assignment *assignments; /* of each task */
     int count;
-    spade_device_parameters *parameters; /* the dense weights on the device */
-    spade_status finished;               /* what became of handing on the solutions */
-} solver_call;
+} task_list;
 
-static bool same_solve(const spade_solve_options *a, const spade_solve_options *b)
-{
-    return a->count == b->count && a->damping == b->damping && a->seed == b->seed && a->sweep == b->sweep;
-}
-
-static bool same_way(const spade_layer_options *a, const spade_layer_options *b)
-{
-    return a->solver == b->solver && a->group == b->group && a->block == b->block && a->keep == b->keep &&
-           a->of == b->of && same_solve(&a->solve, &b->solve);
-}
-
-static spade_problem layer_problem(const spade_network *network, int layer, const spade_layer_options *choice,
-                                   int64_t group, spade_solution *solutions, int solution_count)
+static spade_layer_task describe(const spade_network *network, int layer, const spade_layer_method *method)
 {
     const spade_layer *l = &network->layers[layer];
-    int64_t rows = l->rows / l->groups;
-    return (spade_problem){.rows = rows,
-                           .columns = l->columns,
-                           .block = choice->block,
-                           .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
-                           .solver = choice->solver,
-                           .group = choice->group,
-                           .keep = choice->keep,
-                           .of = choice->of,
-                           .dense = l->weights + group * rows * l->columns,
-                           .stream = (uint64_t)layer << 32 | (uint64_t)group,
-                           .solutions = solutions,
-                           .solution_count = solution_count};
+    return (spade_layer_task){.layer = layer,
+                              .rows = l->rows,
+                              .columns = l->columns,
+                              .groups = l->groups,
+                              .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
+                              .method = *method,
+                              .dense = l->weights};
 }
 
-uint64_t spade_layer_tasks_bytes(const spade_context *context, const spade_network *network, const spade_part *part,
-                                 int slot)
+uint64_t spade_trace_solve_bytes(const spade_context *context, const spade_network *network,
+                                 const spade_trace_pass *pass, int i)
 {
-    uint64_t most = 0;
-    for (int i = 0; i < part->sample->count; i++) {
-        const spade_trace_job *r = &part->sample->requests[i];
-        int layer = part->layers[slot];
-        if (!spade_trace_job_takes(r, part, slot)) { continue; }
-        spade_problem p = layer_problem(network, layer, &r->choices[layer], 0, NULL, 0);
-        uint64_t bytes = p.solver == SPADE_SOLVER_EXACT
-                             ? spade_solve_exact_bytes(context, &p, network->layers[layer].groups)
-                             : spade_solve_workspace(context, &r->choices[layer].solve, &p);
-        if (bytes > most) { most = bytes; }
+    uint64_t largest = 0;
+    for (int j = 0; j < pass->batch->job_count; j++) {
+        const spade_trace_job *job = &pass->batch->jobs[j];
+        if (!spade_trace_job_takes(job, pass, i)) { continue; }
+        spade_layer_task task = describe(network, pass->layers[i], &job->layers[pass->layers[i]].method);
+        uint64_t bytes = spade_layer_task_bytes(context, &task);
+        if (bytes > largest) { largest = bytes; }
     }
-    return most;
+    return largest;
 }
 
-double spade_layer_tasks_work(const spade_network *network, const spade_trace_job *request, int layer)
+double spade_trace_solve_work(const spade_network *network, const spade_trace_job *job, int layer)
 {
-    const spade_layer_options *choice = &request->choices[layer];
-    spade_solution solution = {.sparsity = choice->sparsity};
-    spade_problem p = layer_problem(network, layer, choice, 0, &solution, 1);
-    return (double)network->layers[layer].groups * spade_problem_work(&p);
+    spade_layer_solution solution = {.sparsity = job->layers[layer].sparsity};
+    spade_layer_task task = describe(network, layer, &job->layers[layer].method);
+    task.solutions = &solution;
+    task.solution_count = 1;
+    return spade_layer_task_work(&task);
 }
 
-/* ---- from requests to units */
+/* ---- from jobs to tasks */
 
-static void free_units(unit *units, int count)
+static void close_tasks(task_list *list)
 {
-    for (int i = 0; i < count; i++) {
-        free(units[i].solution_of);
-        free(units[i].sparsities);
-        free(units[i].targets);
+    for (int i = 0; i < list->count; i++) {
+        free(list->assignments[i].solution_of);
+        free(list->assignments[i].owner_of);
+        free(list->tasks[i].solutions);
     }
-    free(units);
+    free(list->assignments);
+    free(list->tasks);
 }
 
-static spade_status open_unit(spade_context *context, const spade_part *part, int slot,
-                              const spade_layer_options *choice, unit *out)
+/* A new task for the i-th layer of a pass, for nobody yet. */
+static spade_status add_task(task_list *list, const spade_trace_pass *pass, int i, const spade_layer_method *method)
 {
-    size_t requests = (size_t)part->sample->count;
-    *out = (unit){.part = part, .slot = slot, .layer = part->layers[slot], .choice = choice};
-    out->solution_of = malloc((requests + 1) * sizeof *out->solution_of);
-    out->sparsities = malloc((requests + 1) * sizeof *out->sparsities);
-    out->targets = malloc((requests + 1) * sizeof *out->targets);
-    if (!out->solution_of || !out->sparsities || !out->targets) {
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %zu requests", requests);
+    const size_t jobs = (size_t)pass->batch->job_count;
+    spade_layer_task *task = &list->tasks[list->count];
+    assignment *assigned = &list->assignments[list->count++];
+    *task = describe(list->network, pass->layers[i], method);
+    task->solutions = calloc(jobs + 1, sizeof *task->solutions);
+    *assigned = (assignment){.pass = pass, .index = i};
+    assigned->solution_of = malloc((jobs + 1) * sizeof *assigned->solution_of);
+    assigned->owner_of = malloc((jobs + 1) * sizeof *assigned->owner_of);
+    if (!task->solutions || !assigned->solution_of || !assigned->owner_of) {
+        return spade_fail(list->context, SPADE_ERROR_MEMORY, "out of memory: list of %zu traces", jobs);
     }
-    for (size_t i = 0; i < requests; i++) { out->solution_of[i] = -1; }
+    for (size_t j = 0; j < jobs; j++) { assigned->solution_of[j] = -1; }
     return SPADE_OK;
 }
 
-static void add_request(unit *u, int request, double sparsity)
+static void assign(spade_layer_task *task, assignment *assigned, int job, double sparsity)
 {
-    int at = 0;
-    while (at < u->solution_count && u->sparsities[at] != sparsity) { at++; }
-    if (at == u->solution_count) { u->sparsities[u->solution_count++] = sparsity; }
-    u->solution_of[request] = at;
+    int s = 0;
+    while (s < task->solution_count && task->solutions[s].sparsity != sparsity) { s++; }
+    if (s == task->solution_count) {
+        task->solutions[task->solution_count++].sparsity = sparsity;
+        assigned->owner_of[s] = job;
+    }
+    assigned->solution_of[job] = s;
 }
 
-/* The units of one layer of a part, added to units[0 .. *count). */
-static spade_status add_units(spade_context *context, const spade_part *part, int slot, unit *units, int *count)
+/* The tasks of the i-th layer of a pass: one for each method that a job asks for. */
+static spade_status add_layer(task_list *list, const spade_trace_pass *pass, int i)
 {
-    int first = *count, layer = part->layers[slot];
-    for (int i = 0; i < part->sample->count; i++) {
-        const spade_trace_job *r = &part->sample->requests[i];
-        const spade_layer_options *choice = &r->choices[layer];
-        if (!spade_trace_job_takes(r, part, slot)) { continue; }
-        int at = first;
-        while (at < *count && !same_way(units[at].choice, choice)) { at++; }
-        if (at == *count) {
-            (*count)++;
-            SPADE_TRY(open_unit(context, part, slot, choice, &units[at]));
-        }
-        add_request(&units[at], i, choice->sparsity);
+    const int first = list->count, layer = pass->layers[i];
+    for (int j = 0; j < pass->batch->job_count; j++) {
+        const spade_trace_job *job = &pass->batch->jobs[j];
+        const spade_layer_options *options = &job->layers[layer];
+        if (!spade_trace_job_takes(job, pass, i)) { continue; }
+        int t = first;
+        while (t < list->count && !spade_layer_method_equal(&list->tasks[t].method, &options->method)) { t++; }
+        if (t == list->count) { SPADE_TRY(add_task(list, pass, i, &options->method)); }
+        assign(&list->tasks[t], &list->assignments[t], j, options->sparsity);
     }
     return SPADE_OK;
 }
 
-/* ---- from units to problems */
-
-static int64_t group_offset(const spade_layer *l, int64_t group)
+static spade_status open_tasks(task_list *list, const spade_trace_pass *passes, int count)
 {
-    return group * (l->rows / l->groups) * l->columns;
-}
-
-static spade_trace_job *owner_of(const unit *u, int solution)
-{
-    int i = 0;
-    while (u->solution_of[i] != solution) { i++; }
-    return &u->part->sample->requests[i];
-}
-
-static spade_status add_problems(solver_call *call, unit *u, spade_solution **next)
-{
-    const spade_layer *l = &call->network->layers[u->layer];
-    u->first = call->count;
-    u->left = l->groups;
-    for (int s = 0; s < u->solution_count; s++) {
-        SPADE_TRY(spade_trace_job_target(owner_of(u, s), u->layer, &u->targets[s]));
+    size_t max_tasks = 0;
+    for (int p = 0; p < count; p++) { max_tasks += (size_t)passes[p].count * (size_t)passes[p].batch->job_count; }
+    list->tasks = calloc(max_tasks + 1, sizeof *list->tasks);
+    list->assignments = calloc(max_tasks + 1, sizeof *list->assignments);
+    if (!list->tasks || !list->assignments) {
+        return spade_fail(list->context, SPADE_ERROR_MEMORY, "out of memory: list of %zu layers", max_tasks);
     }
-    for (int64_t g = 0; g < l->groups; g++) {
-        int at = call->count++;
-        for (int s = 0; s < u->solution_count; s++) {
-            (*next)[s] = (spade_solution){.sparsity = u->sparsities[s], .sparse = u->targets[s] + group_offset(l, g)};
-        }
-        call->problems[at] = layer_problem(call->network, u->layer, u->choice, g, *next, u->solution_count);
-        call->problems[at].pool = (int)(u - call->units) + 1;
-        call->owners[at] = u;
-        *next += u->solution_count;
+    for (int p = 0; p < count; p++) {
+        for (int i = 0; i < passes[p].count; i++) { SPADE_TRY(add_layer(list, &passes[p], i)); }
     }
     return SPADE_OK;
 }
 
-static void close_call(solver_call *call)
+/* Hessian and weights of a task on the device, and where its solutions go. */
+static spade_status bind_task(spade_layer_task *task, const assignment *assigned,
+                              const spade_device_parameters *parameters)
 {
-    free(call->problems);
-    free(call->solutions);
-    free(call->owners);
-}
-
-/* The problems of all units that are solved with these options. */
-static spade_status open_call(solver_call *call, const spade_solve_options *solve)
-{
-    size_t problems = 0, solutions = 0;
-    for (int i = 0; i < call->unit_count; i++) {
-        const unit *u = &call->units[i];
-        if (!same_solve(&u->choice->solve, solve)) { continue; }
-        problems += (size_t)call->network->layers[u->layer].groups;
-        solutions += (size_t)call->network->layers[u->layer].groups * (size_t)u->solution_count;
-    }
-    call->problems = calloc(problems + 1, sizeof *call->problems);
-    call->solutions = calloc(solutions + 1, sizeof *call->solutions);
-    call->owners = calloc(problems + 1, sizeof *call->owners);
-    if (!call->problems || !call->solutions || !call->owners) {
-        return spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of %zu problems", problems);
-    }
-    spade_solution *next = call->solutions;
-    for (int i = 0; i < call->unit_count; i++) {
-        if (same_solve(&call->units[i].choice->solve, solve)) { SPADE_TRY(add_problems(call, &call->units[i], &next)); }
+    const spade_accumulator *accumulators = assigned->pass->hessians->accumulators;
+    const spade_accumulator *accumulator = &accumulators[assigned->index];
+    const spade_accumulator *source = &accumulators[accumulator->source];
+    task->hessian = &source->patches;
+    task->accumulator = source->h;
+    task->position = accumulator->tap;
+    task->device_dense = parameters->weights[task->layer].data;
+    for (int s = 0; s < task->solution_count; s++) {
+        const spade_trace_job *owner = &assigned->pass->batch->jobs[assigned->owner_of[s]];
+        SPADE_TRY(spade_trace_job_target(owner, task->layer, &task->solutions[s].weights));
     }
     return SPADE_OK;
 }
 
-/* ---- the solver's questions and results */
+/* ---- results */
 
-static spade_status fetch(void *user, int problem, double *hessian)
+/* A task is solved: its solutions to every job that it is for. */
+static spade_status finish_task(void *user, int index)
 {
-    const solver_call *call = user;
-    const unit *u = call->owners[problem];
-    return spade_hessian_read(u->part->hessians, u->slot, problem - u->first, hessian);
-}
-
-static const float *dense_weights(void *user, int problem)
-{
-    const solver_call *call = user;
-    const unit *u = call->owners[problem];
-    return call->parameters->weights[u->layer].data +
-           group_offset(&call->network->layers[u->layer], problem - u->first);
-}
-
-/* All groups of a unit are solved: sums in the order of the groups, for every request. */
-static spade_status finish_unit(const solver_call *call, const unit *u)
-{
-    const spade_layer *l = &call->network->layers[u->layer];
-    for (int i = 0; i < u->part->sample->count; i++) {
-        int solution = u->solution_of[i];
-        if (solution < 0) { continue; }
-        spade_trace_job *r = &u->part->sample->requests[i], *owner = owner_of(u, solution);
-        spade_trace_layer *info = &r->trace->layers[u->layer];
-        info->zeros = 0;
-        info->loss = info->seconds = 0;
-        for (int64_t p = u->first; p < u->first + l->groups; p++) {
-            info->zeros += call->problems[p].solutions[solution].zeros;
-            info->loss += call->problems[p].solutions[solution].loss;
-            info->seconds += call->problems[p].seconds / u->solution_count;
-        }
+    const task_list *list = user;
+    const spade_layer_task *task = &list->tasks[index];
+    const assignment *assigned = &list->assignments[index];
+    for (int j = 0; j < assigned->pass->batch->job_count; j++) {
+        const int s = assigned->solution_of[j];
+        if (s < 0) { continue; }
+        spade_trace_job *job = &assigned->pass->batch->jobs[j];
+        spade_trace_job *owner = &assigned->pass->batch->jobs[assigned->owner_of[s]];
+        spade_trace_layer *info = &job->trace->layers[task->layer];
+        info->zeros = task->solutions[s].zeros;
+        info->loss = task->solutions[s].loss;
+        info->seconds = task->seconds / task->solution_count;
         info->solved = true;
-        if (r != owner) { SPADE_TRY(spade_weight_override_copy(&r->trace->base, &owner->trace->base, u->layer)); }
-        r->wanted[u->layer] = false;
-        spade_trace_job_save(r, u->layer);
+        if (job != owner) {
+            SPADE_TRY(spade_weight_override_copy(&job->trace->base, &owner->trace->base, task->layer));
+        }
+        job->pending[task->layer] = false;
+        spade_trace_job_save(job, task->layer);
     }
     return SPADE_OK;
 }
 
-static void done(void *user, int problem)
+static spade_status name_failure(const task_list *list, spade_status status)
 {
-    solver_call *call = user;
-    if (--call->owners[problem]->left || call->finished != SPADE_OK) { return; }
-    call->finished = finish_unit(call, call->owners[problem]);
-}
-
-static spade_status name_failure(const solver_call *call, spade_status status)
-{
-    for (int p = 0; p < call->count; p++) {
-        if (call->problems[p].status == SPADE_OK) { continue; }
-        const spade_layer *l = &call->network->layers[call->owners[p]->layer];
+    for (int i = 0; i < list->count; i++) {
+        const spade_layer_task *task = &list->tasks[i];
+        if (task->status == SPADE_OK) { continue; }
         return spade_fail(
-            call->context, call->problems[p].status,
-            "layer %s, group %d: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped",
-            l->name, p - call->owners[p]->first, (long long)l->columns, (long long)l->columns);
+            list->context, task->status,
+            "layer %s, group %lld: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped",
+            list->network->layers[task->layer].name, (long long)task->failed_group, (long long)task->columns,
+            (long long)task->columns);
     }
     return status;
 }
 
-/* Whether these options were those of an earlier unit: then they have been solved with it. */
-static bool is_repeated(const solver_call *call, int index)
+spade_status spade_trace_solve(spade_context *context, const spade_network *network, const spade_trace_pass *passes,
+                               int count)
 {
-    for (int i = 0; i < index; i++) {
-        if (same_solve(&call->units[i].choice->solve, &call->units[index].choice->solve)) { return true; }
-    }
-    return false;
-}
-
-static spade_status solve_units(solver_call *call)
-{
-    for (int i = 0; i < call->unit_count; i++) {
-        const spade_solve_options *solve = &call->units[i].choice->solve;
-        if (is_repeated(call, i)) { continue; }
-        call->count = 0;
-        spade_status status = open_call(call, solve);
-        if (status == SPADE_OK) {
-            const spade_solve_client client = {fetch, dense_weights, done, call};
-            status = spade_solve_for(&client, call->context, solve, call->problems, call->count);
-        }
-        if (status == SPADE_OK) { status = call->finished; }
-        if (status == SPADE_ERROR_NUMERICAL) { status = name_failure(call, status); }
-        close_call(call);
-        SPADE_TRY(status);
-    }
-    return SPADE_OK;
-}
-
-spade_status spade_layer_tasks_solve(spade_context *context, const spade_network *network, const spade_part *parts,
-                                     int count)
-{
-    size_t most = 0;
-    for (int i = 0; i < count; i++) { most += (size_t)parts[i].count * (size_t)parts[i].sample->count; }
-    solver_call call = {.context = context, .network = network, .units = calloc(most + 1, sizeof *call.units)};
-    if (!call.units) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %zu layers", most); }
-    spade_status status = SPADE_OK;
-    for (int i = 0; i < count && status == SPADE_OK; i++) {
-        for (int slot = 0; slot < parts[i].count && status == SPADE_OK; slot++) {
-            status = add_units(context, &parts[i], slot, call.units, &call.unit_count);
-        }
-    }
-    if (status == SPADE_OK) { status = spade_device_parameters_acquire(context, network, &call.parameters); }
-    if (status == SPADE_OK) { status = solve_units(&call); }
-    spade_device_parameters_release(call.parameters);
-    free_units(call.units, call.unit_count);
+    task_list list = {.context = context, .network = network};
+    spade_device_parameters *parameters = NULL;
+    spade_status status;
+    SPADE_GOTO(open_tasks(&list, passes, count));
+    SPADE_GOTO(spade_device_parameters_acquire(context, network, &parameters));
+    for (int i = 0; i < list.count; i++) { SPADE_GOTO(bind_task(&list.tasks[i], &list.assignments[i], parameters)); }
+    status = spade_solve_layers(context, list.tasks, list.count, finish_task, &list);
+    if (status == SPADE_ERROR_NUMERICAL) { status = name_failure(&list, status); }
+done:
+    spade_device_parameters_release(parameters);
+    close_tasks(&list);
     return status;
 }

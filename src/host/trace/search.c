@@ -1,7 +1,7 @@
 /*
- * search.c - from batches to sparse weights. A pass runs batches once for as many layers as the budget holds accumulators
- * for, then solves them, for all requests at once. How the layers fall into passes changes no result: each layer's
- * Hessian is the same sum in the same order.
+ * search.c - from batches of variants to sparse weights. A pass runs a batch once for as many layers as the budget holds
+ * accumulators for; then they are solved, for all jobs at once. How the layers fall into passes changes no result: each
+ * layer's Hessian is the same sum in the same order.
  */
 #include "trace/search.h"
 
@@ -9,82 +9,84 @@ typedef struct search {
     spade_context *context;
     const spade_model *model;
     const spade_network *network;
-    spade_sample *samples;
+    spade_trace_batch *batches;
     int count;
     double work_total, work_done; /* operations, for progress */
 } search;
 
-/* More samples at once would only take memory: the host's threads are busy with one. On a device of its own the solve
- * is a chain of small steps, and those of several samples take hardly longer than those of one. */
-static const uint64_t MAX_TOGETHER = UINT64_C(1) << 30, MAX_TOGETHER_ON_DEVICE = UINT64_C(16) << 30;
+/* Hessians of several batches that are solved at once. On the host more would only take memory, as its threads are busy
+ * with one batch. On a device of its own the solve is a sequence of small steps, and those of several batches take hardly
+ * longer than those of one. */
+static const uint64_t MAX_JOINT_BYTES = UINT64_C(1) << 30, MAX_JOINT_BYTES_ON_DEVICE = UINT64_C(16) << 30;
 
-/* ---- groups: a layer with those behind it whose sums are a part of its own. They stay together. */
+/* ---- families: a layer, and those behind it in the list whose Hessians are blocks of its own. A pass has all of a family
+ * or none. */
 
-static int group_end(const spade_part *part, int first)
+static int family_end(const spade_trace_pass *pass, int first)
 {
     int end = first + 1;
-    while (end < part->count && part->sources[end] >= 0) { end++; }
+    while (end < pass->count && pass->sources[end] >= 0) { end++; }
     return end;
 }
 
-static uint64_t sums_bytes(const search *s, const spade_part *part, int first, int last)
+static uint64_t sums_bytes(const search *s, const spade_trace_pass *pass, int first, int last)
 {
     uint64_t bytes = 0;
     for (int i = first; i < last; i++) {
-        if (part->sources[i] < 0) { bytes += spade_hessian_bytes(s->model, part->layers[i], part->precision); }
+        if (pass->sources[i] < 0) { bytes += spade_hessian_bytes(s->model, pass->layers[i], pass->precision); }
     }
     return bytes;
 }
 
-static uint64_t largest_solve(const search *s, const spade_part *part, int first, int last)
+static uint64_t largest_solve(const search *s, const spade_trace_pass *pass, int first, int last)
 {
     uint64_t largest = 0;
     for (int i = first; i < last; i++) {
-        uint64_t bytes = spade_layer_tasks_bytes(s->context, s->network, part, i);
+        uint64_t bytes = spade_trace_solve_bytes(s->context, s->network, pass, i);
         if (bytes > largest) { largest = bytes; }
     }
     return largest;
 }
 
-static uint64_t largest_update(const search *s, const spade_part *part, int first, int last)
+static uint64_t largest_update(const search *s, const spade_trace_pass *pass, int first, int last)
 {
     uint64_t largest = 0;
     int64_t dims[4];
-    spade_batch_shape(part->sample->batch, dims);
+    spade_batch_shape(pass->batch->variants, dims);
     for (int i = first; i < last; i++) {
-        uint64_t bytes = spade_hessian_workspace_bytes(s->model, part->layers[i], dims[0], part->precision);
+        uint64_t bytes = spade_hessian_workspace_bytes(s->model, pass->layers[i], dims[0], pass->precision);
         if (bytes > largest) { largest = bytes; }
     }
     return largest;
 }
 
-/* The groups from `first` on, not beyond `limit` layers, whose accumulators and largest solve fit the budget; at least
- * one. Returns the layers. */
-static int pass_size(const search *s, const spade_part *part, int first, int limit)
+/* The families from `first` on, of at most `limit` layers, whose accumulators and largest solve fit the budget; at least
+ * one family. Returns the number of layers. */
+static int pass_size(const search *s, const spade_trace_pass *pass, int first, int limit)
 {
-    uint64_t left = spade_budget_left(s->context);
-    int n = group_end(part, first) - first;
-    while (first + n < part->count) {
-        int more = group_end(part, first + n) - first;
-        uint64_t bytes = sums_bytes(s, part, first, first + more) + largest_solve(s, part, first, first + more);
-        if (more > limit || bytes > left) { break; }
-        n = more;
+    uint64_t available = spade_budget_left(s->context);
+    int n = family_end(pass, first) - first;
+    while (first + n < pass->count) {
+        int extended = family_end(pass, first + n) - first;
+        uint64_t bytes = sums_bytes(s, pass, first, first + extended) + largest_solve(s, pass, first, first + extended);
+        if (extended > limit || bytes > available) { break; }
+        n = extended;
     }
     return n;
 }
 
-/* Not even one group fits: say what would do for all of them, one at a time. */
-static spade_status explain_budget(const search *s, const spade_part *part, int first)
+/* Not even one family fits: report the budget that would do for all of them, one at a time. */
+static spade_status explain_budget(const search *s, const spade_trace_pass *pass, int first)
 {
-    int end = group_end(part, first);
-    uint64_t pass = 0, need = 0;
-    SPADE_TRY(spade_hessian_need(s->context, s->model, part->sample->batch, part->layers + first, end - first,
-                                 part->precision, &pass));
-    uint64_t fixed = pass - sums_bytes(s, part, first, end) - largest_update(s, part, first, end);
-    for (int i = 0; i < part->count; i = end) {
-        end = group_end(part, i);
-        uint64_t update = fixed + largest_update(s, part, i, end), solve = largest_solve(s, part, i, end);
-        uint64_t bytes = sums_bytes(s, part, i, end) + (update > solve ? update : solve);
+    int end = family_end(pass, first);
+    uint64_t pass_bytes = 0, need = 0;
+    SPADE_TRY(spade_hessian_need(s->context, s->model, pass->batch->variants, pass->layers + first, end - first,
+                                 pass->precision, &pass_bytes));
+    uint64_t fixed = pass_bytes - sums_bytes(s, pass, first, end) - largest_update(s, pass, first, end);
+    for (int i = 0; i < pass->count; i = end) {
+        end = family_end(pass, i);
+        uint64_t update = fixed + largest_update(s, pass, i, end), solve = largest_solve(s, pass, i, end);
+        uint64_t bytes = sums_bytes(s, pass, i, end) + (update > solve ? update : solve);
         if (bytes > need) { need = bytes; }
     }
     char budget[32];
@@ -92,107 +94,117 @@ static spade_status explain_budget(const search *s, const spade_part *part, int 
     return spade_fail(
         s->context, SPADE_ERROR_MEMORY,
         "the memory budget of %s does not hold the trace, not even layer by layer (%s); --memory %.0fM would",
-        spade_format_bytes(s->context->budget, budget), s->network->layers[part->layers[first]].name, megabytes);
+        spade_format_bytes(s->context->budget, budget), s->network->layers[pass->layers[first]].name, megabytes);
 }
 
-/* ---- progress: of the search as a whole. Each layer of each request takes a pass over the variants, about as much
- * again for its Hessian, and its solve; what requests share is theirs in equal parts. */
+/* ---- progress: of the search as a whole. Each layer of each job takes a pass over the variants, about as much again for
+ * its Hessian, and its solve; what jobs share is counted for each of them. */
 
-static void add_work(const search *s, const spade_sample *sample, const spade_trace_job *r, int layer, double *pass,
-                     double *solving)
+typedef struct work {
+    double pass, solve; /* operations */
+} work;
+
+static void add_work(const search *s, const spade_trace_batch *batch, const spade_trace_job *job, int layer, work *sum)
 {
     spade_layer_info info;
     int64_t dims[4];
     spade_model_layer(s->model, layer, &info);
-    spade_batch_shape(sample->batch, dims);
-    *pass += (double)dims[0] * info.operations;
-    *solving += spade_layer_tasks_work(s->network, r, layer);
+    spade_batch_shape(batch->variants, dims);
+    sum->pass += (double)dims[0] * info.operations;
+    sum->solve += spade_trace_solve_work(s->network, job, layer);
 }
 
-static void part_work(const search *s, const spade_part *part, double *pass, double *solving)
+static void add_pass_work(const search *s, const spade_trace_pass *pass, work *sum)
 {
-    for (int i = 0; i < part->sample->count; i++) {
-        const spade_trace_job *r = &part->sample->requests[i];
-        for (int slot = 0; slot < part->count; slot++) {
-            if (spade_trace_job_takes(r, part, slot)) {
-                add_work(s, part->sample, r, part->layers[slot], pass, solving);
-            }
+    for (int j = 0; j < pass->batch->job_count; j++) {
+        const spade_trace_job *job = &pass->batch->jobs[j];
+        for (int i = 0; i < pass->count; i++) {
+            if (spade_trace_job_takes(job, pass, i)) { add_work(s, pass->batch, job, pass->layers[i], sum); }
         }
     }
 }
 
 static void count_work(search *s)
 {
-    for (int i = 0; i < s->count; i++) {
-        for (int r = 0; r < s->samples[i].count; r++) {
-            const spade_trace_job *request = &s->samples[i].requests[r];
+    work sum = {0};
+    for (int b = 0; b < s->count; b++) {
+        for (int j = 0; j < s->batches[b].job_count; j++) {
+            const spade_trace_job *job = &s->batches[b].jobs[j];
             for (int l = 0; l < s->network->layer_count; l++) {
-                if (request->wanted[l]) { add_work(s, &s->samples[i], request, l, &s->work_total, &s->work_total); }
+                if (job->pending[l]) { add_work(s, &s->batches[b], job, l, &sum); }
             }
         }
     }
+    s->work_total = sum.pass + sum.solve;
 }
 
-/* What comes next is so much of the work. */
-static void begin_work(const search *s, double work)
+/* What is reported from now on is so much of the work. */
+static void begin_work(const search *s, double operations)
 {
-    double end = s->work_done + work;
+    double end = s->work_done + operations;
     spade_progress_begin_span(s->context, "trace", s->work_done / s->work_total, end / s->work_total);
 }
 
 /* ---- passes */
 
-static spade_status accumulate(search *s, spade_part *part)
+static spade_status accumulate(search *s, spade_trace_pass *pass)
 {
-    double pass = 0, solving = 0;
-    part_work(s, part, &pass, &solving);
-    begin_work(s, pass);
-    SPADE_TRY(spade_hessian_accumulate(s->context, s->model, part->sample->batch, part->layers, part->count,
-                                       part->precision, &part->hessians));
-    s->work_done += pass;
-    for (int i = 0; i < part->sample->count; i++) {
-        part->sample->requests[i].trace->seconds[0] += part->hessians->forward_seconds;
-        part->sample->requests[i].trace->seconds[1] += part->hessians->update_seconds;
+    work sum = {0};
+    add_pass_work(s, pass, &sum);
+    begin_work(s, sum.pass);
+    SPADE_TRY(spade_hessian_accumulate(s->context, s->model, pass->batch->variants, pass->layers, pass->count,
+                                       pass->precision, &pass->hessians));
+    s->work_done += sum.pass;
+    for (int j = 0; j < pass->batch->job_count; j++) {
+        pass->batch->jobs[j].trace->seconds[0] += pass->hessians->forward_seconds;
+        pass->batch->jobs[j].trace->seconds[1] += pass->hessians->update_seconds;
     }
     return SPADE_OK;
 }
 
-/* Solve what the parts hold, and release it. */
-static spade_status solve(search *s, spade_part *parts, int count)
+static void release_hessians(spade_trace_pass *passes, int count)
 {
-    double start = spade_now(), pass = 0, solving = 0;
-    for (int p = 0; p < count; p++) { part_work(s, &parts[p], &pass, &solving); }
-    begin_work(s, solving);
-    spade_status status = spade_layer_tasks_solve(s->context, s->network, parts, count);
-    s->work_done += solving;
     for (int p = 0; p < count; p++) {
-        spade_hessians_give(parts[p].hessians);
-        parts[p].hessians = NULL;
-        for (int i = 0; i < parts[p].sample->count; i++) {
-            parts[p].sample->requests[i].trace->seconds[2] += spade_now() - start;
-        }
+        spade_hessians_release(passes[p].hessians);
+        passes[p].hessians = NULL;
+    }
+}
+
+/* Solve the layers of the passes, and release their Hessians. */
+static spade_status solve(search *s, spade_trace_pass *passes, int count)
+{
+    double start = spade_now();
+    work sum = {0};
+    for (int p = 0; p < count; p++) { add_pass_work(s, &passes[p], &sum); }
+    begin_work(s, sum.solve);
+    spade_status status = spade_trace_solve(s->context, s->network, passes, count);
+    s->work_done += sum.solve;
+    release_hessians(passes, count);
+    double seconds = spade_now() - start;
+    for (int p = 0; p < count; p++) {
+        for (int j = 0; j < passes[p].batch->job_count; j++) { passes[p].batch->jobs[j].trace->seconds[2] += seconds; }
     }
     return status;
 }
 
-/* The layers of one sample, in as many passes as it takes. */
-static spade_status run_sample(search *s, const spade_part *whole)
+/* The layers of `whole`, in as many passes as the budget asks for. */
+static spade_status run_in_passes(search *s, const spade_trace_pass *whole)
 {
     int limit = whole->count;
     for (int first = 0, n = 0; first < whole->count; first += n) {
-        spade_part part = *whole;
-        spade_status status = SPADE_ERROR_MEMORY;
-        part.layers += first;
-        part.sources += first;
-        /* the estimate leaves out the network's own plan: halve until everything fits, which is known before any work
-         */
+        const int family = family_end(whole, first) - first;
+        spade_trace_pass pass = *whole;
+        spade_status status;
+        pass.layers += first;
+        pass.sources += first;
+        /* pass_size leaves out the network's own plan: halve until everything fits, which is known before any work */
         for (;; limit = n / 2) {
-            part.count = n = pass_size(s, whole, first, limit);
-            status = accumulate(s, &part);
-            if (status != SPADE_ERROR_MEMORY || n == group_end(whole, first) - first) { break; }
+            pass.count = n = pass_size(s, whole, first, limit);
+            status = accumulate(s, &pass);
+            if (status != SPADE_ERROR_MEMORY || n == family) { break; }
         }
-        if (status == SPADE_OK) { status = solve(s, &part, 1); }
-        if (status == SPADE_ERROR_MEMORY && n == group_end(whole, first) - first && s->context->budget != UINT64_MAX) {
+        if (status == SPADE_OK) { status = solve(s, &pass, 1); }
+        if (status == SPADE_ERROR_MEMORY && n == family && s->context->budget != UINT64_MAX) {
             return explain_budget(s, whole, first);
         }
         SPADE_TRY(status);
@@ -200,99 +212,98 @@ static spade_status run_sample(search *s, const spade_part *whole)
     return SPADE_OK;
 }
 
-/* How many of the parts fit together, each with all its layers; at least one. */
-static spade_status together(const search *s, const spade_part *parts, int count, int *n)
+/* How many of the passes, which are of different batches, fit side by side with all their layers; at least one. */
+static spade_status count_joint_passes(const search *s, const spade_trace_pass *passes, int count, int *n)
 {
     const bool on_host = s->context->device->backend->host_memory;
-    const uint64_t most = on_host ? MAX_TOGETHER : MAX_TOGETHER_ON_DEVICE;
-    uint64_t left = spade_budget_left(s->context), sums = 0, largest = 0;
+    const uint64_t max_sums = on_host ? MAX_JOINT_BYTES : MAX_JOINT_BYTES_ON_DEVICE;
+    const uint64_t available = spade_budget_left(s->context);
+    uint64_t sums = 0, solve_bytes = 0;
     *n = 1;
-    if (count < 2 || !parts[0].count) { return SPADE_OK; }
-    for (int i = 0; i < count && parts[i].count; i++) {
-        uint64_t own = sums_bytes(s, &parts[i], 0, parts[i].count), pass, before = sums;
-        uint64_t solving = largest_solve(s, &parts[i], 0, parts[i].count);
-        spade_status status = spade_hessian_need(s->context, s->model, parts[i].sample->batch, parts[i].layers,
-                                                 parts[i].count, parts[i].precision, &pass);
-        if (status == SPADE_ERROR_MEMORY) { break; } /* the device itself is too small: layers will come in passes */
+    if (count < 2 || !passes[0].count) { return SPADE_OK; }
+    for (int i = 0; i < count && passes[i].count; i++) {
+        const spade_trace_pass *pass = &passes[i];
+        uint64_t pass_bytes, sums_before = sums, largest = largest_solve(s, pass, 0, pass->count);
+        spade_status status = spade_hessian_need(s->context, s->model, pass->batch->variants, pass->layers, pass->count,
+                                                 pass->precision, &pass_bytes);
+        if (status == SPADE_ERROR_MEMORY) { break; } /* the device is too small for all layers in one pass */
         SPADE_TRY(status);
-        sums += own;
-        largest = solving > largest ? solving : largest;
-        if (sums > most || before + pass > left || sums + largest > left) { break; }
+        sums += sums_bytes(s, pass, 0, pass->count);
+        solve_bytes = largest > solve_bytes ? largest : solve_bytes;
+        if (sums > max_sums || sums_before + pass_bytes > available || sums + solve_bytes > available) { break; }
         *n = i + 1;
     }
     return SPADE_OK;
 }
 
-static spade_status run_together(search *s, spade_part *parts, int n)
+static spade_status run_joint(search *s, spade_trace_pass *passes, int n)
 {
     spade_status status = SPADE_OK;
-    for (int i = 0; i < n && status == SPADE_OK; i++) { status = accumulate(s, &parts[i]); }
-    if (status == SPADE_OK) { status = solve(s, parts, n); }
-    for (int i = 0; i < n; i++) {
-        spade_hessians_give(parts[i].hessians);
-        parts[i].hessians = NULL;
-    }
+    for (int i = 0; i < n && status == SPADE_OK; i++) { status = accumulate(s, &passes[i]); }
+    if (status == SPADE_OK) { status = solve(s, passes, n); }
+    release_hessians(passes, n);
     return status;
 }
 
-/* One list of layers of every sample. */
-static spade_status run_lists(search *s, spade_part *parts)
+/* One pass of every batch. */
+static spade_status run_passes(search *s, spade_trace_pass *passes)
 {
     for (int first = 0, n = 0; first < s->count; first += n) {
-        SPADE_TRY(together(s, parts + first, s->count - first, &n));
-        spade_status status = n > 1 ? run_together(s, parts + first, n) : SPADE_ERROR_MEMORY;
+        SPADE_TRY(count_joint_passes(s, passes + first, s->count - first, &n));
+        spade_status status = n > 1 ? run_joint(s, passes + first, n) : SPADE_ERROR_MEMORY;
         if (status != SPADE_ERROR_MEMORY) {
             SPADE_TRY(status);
             continue;
         }
-        /* alone; also where a device, whose memory is not known before, does not hold them side by side */
-        for (int i = first; i < first + n; i++) { SPADE_TRY(run_sample(s, &parts[i])); }
+        /* one by one; also where a device turns out to have too little memory for them side by side */
+        for (int i = first; i < first + n; i++) { SPADE_TRY(run_in_passes(s, &passes[i])); }
     }
     return SPADE_OK;
 }
 
+/* Until no job has a pending layer. */
 static spade_status run_search(search *s)
 {
-    size_t all = (size_t)s->network->layer_count + 1;
-    spade_part *parts = calloc((size_t)s->count + 1, sizeof *parts);
+    size_t layer_count = (size_t)s->network->layer_count + 1;
+    spade_trace_pass *passes = calloc((size_t)s->count + 1, sizeof *passes);
     spade_status status = SPADE_OK;
-    if (!parts) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %d samples", s->count); }
+    if (!passes) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of %d batches", s->count); }
     for (int i = 0; i < s->count; i++) {
-        parts[i].sample = &s->samples[i];
-        parts[i].layers = calloc(all, sizeof *parts[i].layers);
-        parts[i].sources = calloc(all, sizeof *parts[i].sources);
-        if (!parts[i].layers || !parts[i].sources) {
+        passes[i].batch = &s->batches[i];
+        passes[i].layers = calloc(layer_count, sizeof *passes[i].layers);
+        passes[i].sources = calloc(layer_count, sizeof *passes[i].sources);
+        if (!passes[i].layers || !passes[i].sources) {
             SPADE_GOTO(spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of layers"));
         }
     }
     for (bool more = true; more;) {
         more = false;
         for (int i = 0; i < s->count; i++) {
-            SPADE_GOTO(spade_sample_list(s->context, s->network, &parts[i]));
-            more = more || parts[i].count;
+            SPADE_GOTO(spade_trace_pass_fill(s->context, s->network, &passes[i]));
+            more = more || passes[i].count;
         }
-        SPADE_GOTO(run_lists(s, parts));
+        SPADE_GOTO(run_passes(s, passes));
     }
 done:
     for (int i = 0; i < s->count; i++) {
-        free(parts[i].layers);
-        free(parts[i].sources);
+        free(passes[i].layers);
+        free(passes[i].sources);
     }
-    free(parts);
+    free(passes);
     return status;
 }
 
-/* ---- samples and requests */
+/* ---- batches and jobs */
 
-static void close_samples(search *s)
+static void close_batches(search *s)
 {
-    for (int i = 0; s->samples && i < s->count; i++) {
-        for (int r = 0; s->samples[i].requests && r < s->samples[i].count; r++) {
-            spade_trace_job_close(&s->samples[i].requests[r]);
+    for (int b = 0; s->batches && b < s->count; b++) {
+        for (int j = 0; s->batches[b].jobs && j < s->batches[b].job_count; j++) {
+            spade_trace_job_close(&s->batches[b].jobs[j]);
         }
-        free(s->samples[i].requests);
+        free(s->batches[b].jobs);
     }
-    free(s->samples);
+    free(s->batches);
 }
 
 spade_status spade_trace_search(spade_context *context, const spade_batch *const *batches, int batch_count,
@@ -301,29 +312,29 @@ spade_status spade_trace_search(spade_context *context, const spade_batch *const
     search s = {.context = context, .model = traces[0]->base.model, .count = batch_count};
     spade_status status = SPADE_OK;
     s.network = &s.model->network;
-    s.samples = calloc((size_t)batch_count + 1, sizeof *s.samples);
-    if (!s.samples) {
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d samples", batch_count);
+    s.batches = calloc((size_t)batch_count + 1, sizeof *s.batches);
+    if (!s.batches) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d batches", batch_count);
     }
-    for (int i = 0; i < batch_count; i++) {
-        spade_sample *sample = &s.samples[i];
-        sample->batch = batches[i];
-        sample->requests = calloc((size_t)option_count + 1, sizeof *sample->requests);
-        if (!sample->requests) {
-            SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d requests", option_count));
+    for (int b = 0; b < batch_count; b++) {
+        spade_trace_batch *batch = &s.batches[b];
+        batch->variants = batches[b];
+        batch->jobs = calloc((size_t)option_count + 1, sizeof *batch->jobs);
+        if (!batch->jobs) {
+            SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d traces", option_count));
         }
         for (int o = 0; o < option_count; o++) {
-            spade_trace *trace = traces[i * option_count + o];
-            sample->count++;
-            SPADE_GOTO(spade_trace_job_open(context, batches[i], &options[o], trace, &sample->requests[o]));
+            spade_trace *trace = traces[b * option_count + o];
+            batch->job_count++; /* first: what a failed open leaves is closed, too */
+            SPADE_GOTO(spade_trace_job_open(context, batches[b], &options[o], trace, &batch->jobs[o]));
         }
     }
     count_work(&s);
     SPADE_GOTO(run_search(&s));
     spade_progress_begin_span(context, "trace", 1, 1);
-    spade_report_progress(context, "trace", 1, 1); /* also where a checkpoint had everything */
+    spade_report_progress(context, "trace", 1, 1); /* even where the checkpoint had every layer */
 done:
     spade_progress_begin_span(context, NULL, 0, 0);
-    close_samples(&s);
+    close_batches(&s);
     return status;
 }

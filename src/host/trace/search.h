@@ -1,9 +1,10 @@
 /*
- * search.h - the search for traces: from batches to sparse weights, shared by request.c, units.c and find.c.
+ * search.h - the search for traces: from batches of variants to sparse weights. Shared by search.c, trace_job.c and
+ * layer_tasks.c.
  *
- * A request is one trace to find: a sample (batch) with its options. All requests of a sample share its Hessians. A
- * pass has one part for each sample in it: layers with their Hessians. A unit is a layer of a part with one way to
- * solve it, for all requests that ask for that: one factor, a solution for each sparsity.
+ * A job is one trace to find: a batch with one set of options. All jobs of a batch share its Hessians. A pass runs a
+ * batch once through the network, for the Hessians of some layers. A layer task is a layer of a pass with one method to
+ * solve it, for all jobs that ask for that: one factor, and a solution for each sparsity.
  */
 #ifndef SPADE_TRACE_SEARCH_H
 #define SPADE_TRACE_SEARCH_H
@@ -15,54 +16,52 @@ typedef struct spade_trace_job {
     const spade_trace_options *options;
     spade_trace *trace;
     spade_checkpoint checkpoint;
-    spade_layer_options *choices; /* [layers] */
-    bool *wanted;                 /* [layers] to be solved yet */
-    int *sources;                 /* [layers]: the layer whose sums this one's are a part of, -1: none. A trace of its
-                                    own would decide that from all its layers, and last bits depend on it. */
+    spade_layer_options *layers; /* [layers] */
+    bool *pending;               /* [layers]: still to be solved */
+    int *sources; /* [layers]: the layer whose Hessian holds this one's as a block, -1: none. Decided once, from
+                                    all layers of the trace, as the last bits of a Hessian depend on it. */
 } spade_trace_job;
 
-typedef struct spade_sample {
-    const spade_batch *batch;
-    spade_trace_job *requests;
-    int count;
-} spade_sample;
+typedef struct spade_trace_batch {
+    const spade_batch *variants;
+    spade_trace_job *jobs;
+    int job_count;
+} spade_trace_batch;
 
-typedef struct spade_part {
-    spade_sample *sample;
-    int *layers;  /* those of the pass, with the sources of their sums before them */
-    int *sources; /* as in the request */
+typedef struct spade_trace_pass {
+    spade_trace_batch *batch;
+    int *layers;  /* with the sources of their Hessians before them */
+    int *sources; /* of each of `layers`, as in spade_trace_job */
     int count;
     spade_precision precision;
     spade_hessians *hessians;
-} spade_part;
+} spade_trace_pass;
 
-/* ---- request.c */
-/* Opens the checkpoint too, and takes from it what is there. */
-spade_status spade_trace_job_open(spade_context *context, const spade_batch *batch, const spade_trace_options *options,
-                                  spade_trace *trace, spade_trace_job *out);
-void spade_trace_job_close(spade_trace_job *request);
-/* Is a layer of the part to be solved for the request, from these sums? */
-bool spade_trace_job_takes(const spade_trace_job *request, const spade_part *part, int slot);
+/* ---- trace_job.c */
+/* Also opens the checkpoint, and takes from it the layers that are there. */
+spade_status spade_trace_job_open(spade_context *context, const spade_batch *variants,
+                                  const spade_trace_options *options, spade_trace *trace, spade_trace_job *out);
+void spade_trace_job_close(spade_trace_job *job);
+/* Whether the i-th layer of the pass is to be solved for the job, with the Hessian that the pass makes of it. */
+bool spade_trace_job_takes(const spade_trace_job *job, const spade_trace_pass *pass, int i);
 /* Where the solution of a layer belongs: device memory for the fast solver, the host's for the others. */
-spade_status spade_trace_job_target(const spade_trace_job *request, int layer, float **out);
-/* The layer, solved, to the checkpoint. */
-void spade_trace_job_save(const spade_trace_job *request, int layer);
-/* For each of the layers: the layer, in this list, whose sums its own are a part of, -1. */
-void spade_find_sources(const spade_network *network, const int *layers, int count, int *sources);
+spade_status spade_trace_job_target(const spade_trace_job *job, int layer, float **out);
+/* Write the layer, which is solved, to the checkpoint. */
+void spade_trace_job_save(const spade_trace_job *job, int layer);
 /*
- * The next layers of a sample into the part (layers, sources: room for all): those that are wanted, and the sources of
- * their sums. Precision: that of the first request that is not done. count 0: all is done.
+ * Fill the pass (layers, sources: room for all) with what the batch's jobs need next: pending layers, and the sources of
+ * their Hessians. The precision is that of the first job that is not done. count 0: all jobs are done.
  */
-spade_status spade_sample_list(spade_context *context, const spade_network *network, spade_part *part);
+spade_status spade_trace_pass_fill(spade_context *context, const spade_network *network, spade_trace_pass *pass);
 
-/* ---- units.c */
-/* Solve what the parts hold, for every request that takes it. */
-spade_status spade_layer_tasks_solve(spade_context *context, const spade_network *network, const spade_part *parts,
-                                     int count);
-/* Bytes that a layer needs while it is solved: the most that any request asks for. */
-uint64_t spade_layer_tasks_bytes(const spade_context *context, const spade_network *network, const spade_part *part,
-                                 int slot);
-/* Multiply-adds that a layer of a request takes, where nothing of it is shared. */
-double spade_layer_tasks_work(const spade_network *network, const spade_trace_job *request, int layer);
+/* ---- layer_tasks.c */
+/* Solve the layers of the passes, for every job that takes them. */
+spade_status spade_trace_solve(spade_context *context, const spade_network *network, const spade_trace_pass *passes,
+                               int count);
+/* Bytes that the i-th layer of the pass needs while it is solved: of the job that needs most. */
+uint64_t spade_trace_solve_bytes(const spade_context *context, const spade_network *network,
+                                 const spade_trace_pass *pass, int i);
+/* Multiply-adds that solving a layer takes for a job that shares nothing. */
+double spade_trace_solve_work(const spade_network *network, const spade_trace_job *job, int layer);
 
 #endif

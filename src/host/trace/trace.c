@@ -1,5 +1,5 @@
 /* trace.c - the trace as an object: its own weights over the network's, and what is known of each layer. */
-#include "trace/trace_stage.h"
+#include "trace/trace.h"
 
 void spade_trace_options_init(spade_trace_options *options)
 {

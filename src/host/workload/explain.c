@@ -63,26 +63,6 @@ static spade_status check_inputs(explain_job *job, const spade_inputs *inputs)
     return SPADE_OK;
 }
 
-/* mkdir -p */
-static spade_status make_output(spade_context *context, const char *path)
-{
-    char *copy = strdup(path);
-    if (!copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-    for (char *at = copy + 1; *copy && *at; at++) {
-        if (*at != '/') { continue; }
-        *at = 0;
-        mkdir(copy, 0777); /* what this does not make, the last mkdir complains about */
-        *at = '/';
-    }
-    struct stat info;
-    spade_status status = SPADE_OK;
-    if (mkdir(copy, 0777) != 0 && (errno != EEXIST || stat(copy, &info) != 0 || !S_ISDIR(info.st_mode))) {
-        status = spade_fail(context, SPADE_ERROR_IO, "%s: cannot make the folder: %s", path, strerror(errno));
-    }
-    free(copy);
-    return status;
-}
-
 /* A method that the network cannot take is refused now, not after the first trace. */
 static spade_status open_methods(explain_job *job)
 {
@@ -171,7 +151,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, 3, job.preprocess.height,
                                     job.preprocess.width, &inputs));
     SPADE_GOTO(check_inputs(&job, &inputs));
-    SPADE_GOTO(make_output(context, request->output));
+    SPADE_GOTO(spade_make_folders(context, request->output, "cannot make the folder"));
     SPADE_GOTO(html_report_open(&job.run, &job.report));
     status = explain_groups(&job, &inputs);
     if (outcome->done) { /* also when the job broke off: what was done is worth keeping */

@@ -10,9 +10,9 @@
 #define SPADE_CPU_H
 
 #include <oneapi/dnnl/dnnl.h>
+#include <omp.h>
 
 #include "backend/dispatch.h"
-#include "base/team.h"
 
 typedef struct spade_cpu_device {
     spade_device base; /* first: a spade_device is cast to this */

@@ -15,8 +15,8 @@ struct spade_captured_graph {
 /* What a device knows about the graph that is being captured. */
 struct spade_cuda_capture {
     bool active;
-    spade_status status; /* the first failure, with its message */
-    char message[sizeof((spade_context *)0)->message];
+    spade_status status; /* the first failure */
+    spade_error error;   /* its message */
 };
 
 spade_status spade_cuda_capture_open(spade_cuda_device *cuda)
@@ -47,7 +47,7 @@ spade_status spade_cuda_latch_error(const spade_cuda_device *cuda, spade_status 
     struct spade_cuda_capture *record = cuda->record;
     if (status == SPADE_OK || !spade_cuda_capturing(cuda) || record->status != SPADE_OK) { return status; }
     record->status = status;
-    snprintf(record->message, sizeof record->message, "%s", spade_message(cuda->base.context));
+    spade_error_save(cuda->base.context, &record->error);
     return status;
 }
 
@@ -92,7 +92,7 @@ spade_status spade_cuda_capture_end(spade_device *device, spade_captured_graph *
     cuda->record->active = false;
     spade_status status = cuda->record->status;
     if (status != SPADE_OK) {
-        spade_fail(context, status, "%s", cuda->record->message);
+        spade_error_restore(context, &cuda->record->error);
     } else {
         status = spade_cuda_status(cuda, result, "cudaStreamEndCapture");
     }

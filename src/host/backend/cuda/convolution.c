@@ -147,7 +147,7 @@ static bool choose_fastest(const spade_dnn_search *s, const char *key, int *choi
         float milliseconds;
         if (time_candidate(s, &s->found[i], &milliseconds) != SPADE_OK) {
             spade_log(context, SPADE_LOG_WARNING, "%s is not timed: %s", key, spade_message(context));
-            context->message[0] = '\0';
+            spade_error_clear(context);
             return false;
         }
         if (milliseconds < best) { best = milliseconds, *choice = i; }

@@ -135,7 +135,7 @@ static void copy_others(char *text, const char *subject, FILE *to)
 static void warn(spade_context *context)
 {
     spade_log(context, SPADE_LOG_WARNING, "timed choices are not kept: %s", spade_message(context));
-    context->message[0] = '\0';
+    spade_error_clear(context);
 }
 
 void spade_dnn_choice_write(const spade_cuda_device *device, const char *key, const spade_dnn_choice *choice)

@@ -1,0 +1,37 @@
+/*
+ * trace.h - the trace's inside, shared by the files of this stage.
+ */
+#ifndef SPADE_TRACE_INTERNAL_H
+#define SPADE_TRACE_INTERNAL_H
+
+#include "engine/engine.h"
+#include "engine/model.h"
+#include "engine/weight_override.h"
+#include "solve/solver.h"
+#include "spade/trace.h"
+
+struct spade_trace {
+    spade_weight_override base; /* first: the engine reads a trace as its weight override */
+    spade_trace_layer *layers;
+    double seconds[3];
+};
+
+/* As spade_trace_weights(), with a status. */
+spade_status spade_trace_read(const spade_trace *trace, int layer, const float **out);
+
+/* What the options and their rules say of one layer. Like the method it has no gaps. */
+typedef struct spade_layer_options {
+    double sparsity; /* 0: the layer stays dense; n:m: 1 - n/m */
+    spade_layer_method method;
+} spade_layer_options;
+
+/* ---- layer_options.c: of every layer [layers]. Globs and values are checked here. */
+spade_status spade_trace_layer_options(spade_context *context, const spade_model *model,
+                                       const spade_trace_options *options, spade_layer_options *layers);
+
+/* ---- search.c: Hessians and sparse weights of the layers with a sparsity above 0, in as many passes as the budget asks
+ * for. traces [batch_count * option_count] exist already, without any change. */
+spade_status spade_trace_search(spade_context *context, const spade_batch *const *batches, int batch_count,
+                                const spade_trace_options *options, int option_count, spade_trace *const *traces);
+
+#endif
