@@ -254,12 +254,62 @@ static double hard_swish_derivative(double x, double alpha, double beta)
     return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
 }
 
+static double error_function(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return erf(x);
+}
+static double error_function_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return 2 / sqrt(acos(-1)) * exp(-x * x);
+}
+
+static double hyperbolic_tangent(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return (exp(2 * x) - 1) / (exp(2 * x) + 1);
+}
+static double hyperbolic_tangent_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return 4 / ((exp(x) + exp(-x)) * (exp(x) + exp(-x)));
+}
+
+static double gelu(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x * erfc(-x / sqrt(2)) / 2;
+}
+static double gelu_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return erfc(-x / sqrt(2)) / 2 + x * exp(-x * x / 2) / sqrt(2 * acos(-1));
+}
+
+/* x times the logistic function of 2 sqrt(2 / pi) (x + 0.044715 x^3): the same as with tanh. */
+static double gelu_tanh(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x / (1 + exp(-2 * sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+}
+static double gelu_tanh_derivative(double x, double alpha, double beta)
+{
+    double s = 1 / (1 + exp(-2 * sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+    (void)alpha, (void)beta;
+    return s + x * s * (1 - s) * 2 * sqrt(2 / acos(-1)) * (1 + 3 * 0.044715 * x * x);
+}
+
 const reference_function reference_functions[SPADE_FUNCTION_COUNT] = {
     [SPADE_RELU] = {relu, relu_derivative, 0, 0},
     [SPADE_CLIP] = {clip, clip_derivative, -1.5f, 2},
     [SPADE_SIGMOID] = {sigmoid, sigmoid_derivative, 0, 0},
     [SPADE_HARD_SIGMOID] = {hard_sigmoid, hard_sigmoid_derivative, 1.0f / 6, 0.5f},
     [SPADE_HARD_SWISH] = {hard_swish, hard_swish_derivative, 0, 0},
+    [SPADE_ERF] = {error_function, error_function_derivative, 0, 0},
+    [SPADE_TANH] = {hyperbolic_tangent, hyperbolic_tangent_derivative, 0, 0},
+    [SPADE_GELU] = {gelu, gelu_derivative, 0, 0},
+    [SPADE_GELU_TANH] = {gelu_tanh, gelu_tanh_derivative, 0, 0},
 };
 
 static void run_pointwise(const spade_op_desc *d, const reference_args *args, double *out)

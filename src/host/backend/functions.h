@@ -37,7 +37,11 @@
     ROW(SPADE_CLIP, "clip", spade_clip, spade_clip_derivative, SIMD)                                                   \
     ROW(SPADE_SIGMOID, "sigmoid", spade_sigmoid, spade_sigmoid_derivative, SCALAR)                                     \
     ROW(SPADE_HARD_SIGMOID, "hard sigmoid", spade_hard_sigmoid, spade_hard_sigmoid_derivative, SIMD)                   \
-    ROW(SPADE_HARD_SWISH, "hard swish", spade_hard_swish, spade_hard_swish_derivative, SIMD)
+    ROW(SPADE_HARD_SWISH, "hard swish", spade_hard_swish, spade_hard_swish_derivative, SIMD)                           \
+    ROW(SPADE_ERF, "erf", spade_erf, spade_erf_derivative, SCALAR)                                                     \
+    ROW(SPADE_TANH, "tanh", spade_tanh, spade_tanh_derivative, SCALAR)                                                 \
+    ROW(SPADE_GELU, "GELU", spade_gelu, spade_gelu_derivative, SCALAR)                                                 \
+    ROW(SPADE_GELU_TANH, "GELU (tanh)", spade_gelu_tanh, spade_gelu_tanh_derivative, SCALAR)
 
 typedef enum spade_function {
 #define SPADE_FUNCTION_ENUMERATOR(function, name, f, derivative, loop) function,
@@ -102,6 +106,63 @@ static SPADE_FN float spade_hard_swish_derivative(float dy, float x, float alpha
 {
     (void)alpha, (void)beta;
     return x < -3 ? 0 : x <= 3 ? SPADE_MUL(dy, SPADE_ADD(x / 3.0f, 0.5f)) : dy;
+}
+
+/* The error function; f' = 2 / sqrt(pi) e^(-x^2). */
+static SPADE_FN float spade_erf(float x, float alpha, float beta)
+{
+    (void)alpha, (void)beta;
+    return erff(x);
+}
+static SPADE_FN float spade_erf_derivative(float dy, float x, float alpha, float beta)
+{
+    (void)alpha, (void)beta;
+    return SPADE_MUL(dy, SPADE_MUL(1.12837917f, expf(SPADE_MUL(-x, x))));
+}
+
+static SPADE_FN float spade_tanh(float x, float alpha, float beta)
+{
+    (void)alpha, (void)beta;
+    return tanhf(x);
+}
+static SPADE_FN float spade_tanh_derivative(float dy, float x, float alpha, float beta)
+{
+    const float y = spade_tanh(x, alpha, beta);
+    return SPADE_MUL(dy, SPADE_ADD(1.0f, SPADE_MUL(-y, y)));
+}
+
+/* x Phi(x), Phi the normal distribution (Hendrycks and Gimpel 2016): x (1 + erf(x / sqrt 2)) / 2; f' = Phi(x) + x phi(x). */
+static SPADE_FN float spade_gelu(float x, float alpha, float beta)
+{
+    (void)alpha, (void)beta;
+    return SPADE_MUL(SPADE_MUL(0.5f, x), SPADE_ADD(1.0f, erff(SPADE_MUL(x, 0.707106781f))));
+}
+static SPADE_FN float spade_gelu_derivative(float dy, float x, float alpha, float beta)
+{
+    const float below = SPADE_MUL(0.5f, SPADE_ADD(1.0f, erff(SPADE_MUL(x, 0.707106781f))));
+    const float density = SPADE_MUL(0.398942280f, expf(SPADE_MUL(SPADE_MUL(-0.5f, x), x)));
+    (void)alpha, (void)beta;
+    return SPADE_MUL(dy, SPADE_ADD(below, SPADE_MUL(x, density)));
+}
+
+/* Its approximation (the same paper): x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3). */
+static SPADE_FN float spade_gelu_tanh_of(float x)
+{
+    const float cube = SPADE_MUL(SPADE_MUL(x, x), x);
+    return tanhf(SPADE_MUL(0.797884561f, SPADE_ADD(x, SPADE_MUL(0.044715f, cube))));
+}
+static SPADE_FN float spade_gelu_tanh(float x, float alpha, float beta)
+{
+    (void)alpha, (void)beta;
+    return SPADE_MUL(SPADE_MUL(0.5f, x), SPADE_ADD(1.0f, spade_gelu_tanh_of(x)));
+}
+static SPADE_FN float spade_gelu_tanh_derivative(float dy, float x, float alpha, float beta)
+{
+    const float t = spade_gelu_tanh_of(x), left = SPADE_MUL(0.5f, SPADE_ADD(1.0f, t));
+    const float inner = SPADE_MUL(0.797884561f, SPADE_ADD(1.0f, SPADE_MUL(0.134145f, SPADE_MUL(x, x)))); /* u' */
+    const float slope = SPADE_MUL(SPADE_ADD(1.0f, SPADE_MUL(-t, t)), inner);
+    (void)alpha, (void)beta;
+    return SPADE_MUL(dy, SPADE_ADD(left, SPADE_MUL(SPADE_MUL(0.5f, x), slope)));
 }
 
 #endif

@@ -22,10 +22,12 @@ static const struct {
     const char *alpha, *beta;
     float standard_alpha, standard_beta;
 } functions[] = {
+    {"Erf", SPADE_ERF, NULL, NULL, 0, 0},
     {"HardSigmoid", SPADE_HARD_SIGMOID, "alpha", "beta", 0.2f, 0.5f},
     {"HardSwish", SPADE_HARD_SWISH, NULL, NULL, 0, 0},
     {"Relu", SPADE_RELU, NULL, NULL, 0, 0},
     {"Sigmoid", SPADE_SIGMOID, NULL, NULL, 0, 0},
+    {"Tanh", SPADE_TANH, NULL, NULL, 0, 0},
 };
 
 static spade_status read_number(spade_import *import, const onnx_node *node, const char *attribute, float standard,
@@ -45,6 +47,18 @@ static spade_status lower_function(spade_import *import, int onnx_node_index)
     SPADE_TRY(read_number(import, node, functions[i].alpha, functions[i].standard_alpha, &alpha));
     SPADE_TRY(read_number(import, node, functions[i].beta, functions[i].standard_beta, &beta));
     return emit_function(import, node, functions[i].function, alpha, beta);
+}
+
+/* Exact, or the approximation by tanh. */
+static spade_status lower_gelu(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    const char *approximate;
+    SPADE_TRY(
+        spade_import_attribute(import, onnx_get_string(import->context, node, "approximate", "none", &approximate)));
+    if (strcmp(approximate, "none") == 0) { return emit_function(import, node, SPADE_GELU, 0, 0); }
+    if (strcmp(approximate, "tanh") == 0) { return emit_function(import, node, SPADE_GELU_TANH, 0, 0); }
+    return spade_import_fail(import, node, SPADE_ERROR_INPUT, "approximate is \"%.40s\"", approximate);
 }
 
 /* A bound of Clip: an attribute before opset 11, an optional scalar input since. */
@@ -138,6 +152,14 @@ static spade_status lower_binary(spade_import *import, int onnx_node_index)
     return spade_emit(import, node, &result, values, 2, &y);
 }
 
-const spade_onnx_operator spade_pointwise_operators[] = {
-    {"Add", lower_binary}, {"Clip", lower_clip},     {"HardSigmoid", lower_function}, {"HardSwish", lower_function},
-    {"Mul", lower_binary}, {"Relu", lower_function}, {"Sigmoid", lower_function},     {0}};
+const spade_onnx_operator spade_pointwise_operators[] = {{"Add", lower_binary},
+                                                         {"Clip", lower_clip},
+                                                         {"Erf", lower_function},
+                                                         {"Gelu", lower_gelu},
+                                                         {"HardSigmoid", lower_function},
+                                                         {"HardSwish", lower_function},
+                                                         {"Mul", lower_binary},
+                                                         {"Relu", lower_function},
+                                                         {"Sigmoid", lower_function},
+                                                         {"Tanh", lower_function},
+                                                         {0}};
