@@ -13,7 +13,6 @@
 
 /* Multiply-adds of a row in the works between two reports of progress: about a second. */
 static const double WORK_A_REPORT = 1e11;
-enum { CHOICE_BYTES = sizeof(double) + 1 }; /* of one group's loss, while counts are chosen */
 
 /* Memory on the device, and where the host sees it. */
 typedef struct array {
@@ -68,6 +67,12 @@ double spade_solve_exact_work(const spade_problem *problem)
 }
 
 /* ---- memory */
+
+/* Of the losses of so many groups while counts are chosen among them: a copy to work on, a mark each. */
+static uint64_t choice_bytes(uint64_t entries)
+{
+    return (entries + SPADE_SELECT_MORE) * sizeof(double) + entries;
+}
 
 static spade_status open_array(spade_context *context, size_t bytes, const char *what, array *out)
 {
@@ -125,7 +130,7 @@ static spade_status open_workspace(pool *l)
     spade_context *context = l->call->context;
     const spade_backend *backend = context->device->backend;
     const spade_problem *p = l->members[0].problem;
-    uint64_t choice = (uint64_t)l->entries * CHOICE_BYTES, left = spade_budget_left(context);
+    uint64_t choice = choice_bytes((uint64_t)l->entries), left = spade_budget_left(context);
     int64_t most = backend->solver->exact_max_rows(context->device), lanes = l->rows < most ? l->rows : most;
     if (l->rows == 1 && most > 1) { lanes = 2; } /* threads may share a row, which takes a second matrix */
     size_t one = backend->solver->exact_bytes(context->device, p->columns, l->members[0].group, 1);
@@ -296,7 +301,7 @@ uint64_t spade_solve_exact_bytes(const spade_context *context, const spade_probl
     uint64_t each = (uint64_t)(2 * p->columns * p->columns + 2 * p->rows * p->columns) * sizeof(double) +
                     entries * (sizeof(int32_t) + sizeof(double));
     uint64_t inverse = n * inverse_bytes(device, p->columns);
-    uint64_t order = device->backend->solver->exact_bytes(device, p->columns, group, 1) + n * entries * CHOICE_BYTES;
+    uint64_t order = device->backend->solver->exact_bytes(device, p->columns, group, 1) + choice_bytes(n * entries);
     return copies * n * each + (order > inverse ? order : inverse);
 }
 
