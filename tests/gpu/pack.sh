@@ -56,7 +56,7 @@ if grep -rlF "$PWD" "$pack"; then
 fi
 # Two of the libraries are large and pack well.
 tar -C "$pack" -cJf "$pack/lib.tar.xz" lib
-rm -rf "$pack/lib"
+rm -rf "${pack:?}/lib"
 
 size=$(du -sm "$pack" | cut -f 1)
 echo "$pack: $size MiB"
