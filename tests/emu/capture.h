@@ -31,8 +31,8 @@ struct CUstream_st {
  * that is put on the capture's streams until cudaStreamEndCapture, and so does that one, without a graph.
  */
 cudaError_t capture_refuse(cudaStream_t stream);
-/* The same for calls that a thread must not make while it captures, on whatever stream: cudaStreamCaptureModeThreadLocal
- * calls them potentially unsafe. To take, free or wait for memory is. */
+/* The same for calls that a thread must not make while it captures, on whatever stream (what CUDA calls potentially
+ * unsafe: to take memory, to free it, to wait). */
 cudaError_t capture_refuse_any(void);
 /* An event is recorded on a stream that is captured; a stream waits for an event that was recorded on one. */
 cudaError_t capture_record(cudaStream_t stream, capture_place *event);

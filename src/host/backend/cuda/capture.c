@@ -1,11 +1,13 @@
 /*
  * capture.c - CUDA graphs captured from the device's stream.
  *
- * A thread that captures must not wait for the device, nor take or free memory, on whatever stream: the capture would be
- * void, and every later call in it would fail. So waits and allocations are refused before CUDA is called, and memory
- * that is freed meanwhile is kept until the capture ends. The first failure during a capture, ours or a library's, is
- * what `capture_end` returns: by then the libraries only say that the capture is void. Graphs and what the driver keeps
- * for them on the device are not counted against the budget; they are some kilobytes a kernel.
+ * A thread that captures must not wait for the device, nor take or free memory, on whatever stream: the capture would
+ * be void, and every later call in it would fail. So waits and allocations are refused before CUDA is called, and
+ * memory that is freed meanwhile is kept until the capture ends. The first failure during a capture, ours or a
+ * library's, is what `capture_end` returns: by then the libraries only say that the capture is void.
+ *
+ * Graphs and what the driver keeps for them on the device are not counted against the budget; they are some kilobytes a
+ * kernel.
  */
 #include "backend/cuda/cuda.h"
 
