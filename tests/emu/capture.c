@@ -44,6 +44,7 @@ static void release_graph(cudaGraph_t graph)
 
 static cudaError_t advance(cudaStream_t stream)
 {
+    if (standin_fails("capture")) { stream->capture->invalid = true; } /* by something that a library did inside */
     if (stream->capture->invalid) { return cudaErrorStreamCaptureInvalidated; }
     stream->place.after[stream->index]++;
     return cudaSuccess;
@@ -79,7 +80,7 @@ cudaError_t capture_refuse(cudaStream_t stream)
 {
     if (!stream->capture) { return cudaSuccess; }
     stream->capture->invalid = true;
-    return cudaErrorStreamCaptureUnsupported;
+    return standin_note(cudaErrorStreamCaptureUnsupported);
 }
 
 cudaError_t capture_refuse_any(void)
@@ -103,7 +104,7 @@ cudaError_t capture_record(cudaStream_t stream, capture_place *event)
     *event = (capture_place){0};
     if (!stream->capture) { return cudaSuccess; }
     *event = stream->place;
-    return stream->capture->invalid ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+    return standin_note(stream->capture->invalid ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
 }
 
 cudaError_t capture_wait(cudaStream_t stream, const capture_place *event)
@@ -111,14 +112,14 @@ cudaError_t capture_wait(cudaStream_t stream, const capture_place *event)
     if (!event->capture && !stream->capture) { return cudaSuccess; }
     if (!event->capture) { /* of work that is not in the capture */
         stream->capture->invalid = true;
-        return cudaErrorStreamCaptureIsolation;
+        return standin_note(cudaErrorStreamCaptureIsolation);
     }
-    if (!capturing || capturing->number != event->capture) { return cudaErrorCapturedEvent; }
+    if (!capturing || capturing->number != event->capture) { return standin_note(cudaErrorCapturedEvent); }
     if (!stream->capture) { join(capturing, stream); }
     for (int i = 0; i < capturing->count; i++) {
         if (event->after[i] > stream->place.after[i]) { stream->place.after[i] = event->after[i]; }
     }
-    return advance(stream);
+    return standin_note(advance(stream));
 }
 
 /* ---- begin and end */
@@ -149,12 +150,13 @@ static bool is_joined(const capture *c)
     return true;
 }
 
+/* Must be called for a capture that is void too: the stream is one again that work is done on. */
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
     standin_stream(stream, "cudaStreamEndCapture");
     *graph = NULL;
     capture *c = stream->capture;
-    if (!c || c->streams[0] != stream) { return cudaErrorStreamCaptureUnmatched; }
+    if (!c || c->streams[0] != stream) { return standin_note(cudaErrorStreamCaptureUnmatched); }
     cudaError_t result = standin_state();
     if (result == cudaSuccess && !is_joined(c)) { result = cudaErrorStreamCaptureUnjoined; }
     if (result == cudaSuccess && (c->invalid || standin_fails("cudaStreamEndCapture"))) {
@@ -168,7 +170,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     }
     capturing = NULL;
     free(c);
-    return result;
+    return (cudaError_t)standin_note((int)result);
 }
 
 /* ---- graphs */
@@ -178,6 +180,7 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, cudaGraph_t gra
     standin_require(graph && flags == 0, "cudaGraphInstantiateWithFlags", "a graph, no flags");
     *exec = NULL;
     if (standin_state() != cudaSuccess) { return standin_state(); }
+    if (capture_refuse_any() != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     if (standin_fails("cudaGraphInstantiateWithFlags")) { return standin_note(cudaErrorMemoryAllocation); }
     *exec = calloc(1, sizeof **exec);
     standin_require(*exec, "cudaGraphInstantiateWithFlags", "memory of the host");
@@ -196,6 +199,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
     standin_require(exec, "cudaGraphExecDestroy", "an executable graph");
+    if (capture_refuse_any() != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     release_graph(exec->graph);
     free(exec);
     return cudaSuccess;

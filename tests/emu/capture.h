@@ -26,9 +26,13 @@ struct CUstream_st {
     capture_place place;
 };
 
-/* Is this stream captured? Then a call that must not be made there ends the capture: its error is the caller's. */
+/*
+ * Is this stream captured? Then a call that must not be made there makes the capture void: the call fails, so does all
+ * that is put on the capture's streams until cudaStreamEndCapture, and so does that one, without a graph.
+ */
 cudaError_t capture_refuse(cudaStream_t stream);
-/* The same for calls that no capture of this thread allows, whatever they are on. */
+/* The same for calls that a thread must not make while it captures, on whatever stream (what CUDA calls potentially
+ * unsafe: to take memory, to free it, to wait). */
 cudaError_t capture_refuse_any(void);
 /* An event is recorded on a stream that is captured; a stream waits for an event that was recorded on one. */
 cudaError_t capture_record(cudaStream_t stream, capture_place *event);

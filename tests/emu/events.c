@@ -53,7 +53,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     standin_require(event->recorded, "cudaEventSynchronize", "a recorded event");
-    if (event->place.capture) { return cudaErrorCapturedEvent; }
+    if (event->place.capture) { return standin_note(cudaErrorCapturedEvent); }
     cudaError_t refused = capture_refuse_any();
     if (refused != cudaSuccess) { return refused; }
     if (standin_state() == cudaSuccess) { pinned_finish(event->stream, event->copies); }

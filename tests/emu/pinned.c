@@ -140,6 +140,7 @@ cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned flags)
 /* Waits for the device, as the real one does. */
 cudaError_t cudaFreeHost(void *pointer)
 {
+    if (capture_refuse_any() != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     for (block **b = &blocks; *b; b = &(*b)->next) {
         block *found = *b;
         if (found->memory != pointer) { continue; }

@@ -8,6 +8,7 @@
 enum { FAIL_NAMES = 64 };
 
 typedef struct block {
+    cudaMemPool_t pool; /* it was taken from */
     char *pointer;
     size_t bytes;
     struct block *next;
@@ -22,7 +23,8 @@ static struct {
     block *blocks;
     size_t used;
     struct CUstream_st *streams;
-    cudaError_t lost, last; /* last: what cudaGetLastError has to tell */
+    cudaError_t lost; /* why nothing can go on, or cudaSuccess */
+    cudaError_t last; /* of the runtime's calls that failed, the latest that cudaGetLastError has not told */
     struct {
         char name[64];
         long calls;
@@ -122,6 +124,9 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorLaunchFailure: return "unspecified launch failure";
     case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureUnmatched: return "capture was not ended in the same stream as it began";
+    case cudaErrorStreamCaptureIsolation: return "dependency created on uncaptured work in another stream";
+    case cudaErrorCapturedEvent: return "operation not permitted on an event last recorded in a capturing stream";
     case cudaErrorStreamCaptureUnjoined: return "capturing stream has unjoined work";
     default: return "an error";
     }
@@ -134,7 +139,7 @@ int standin_state(void)
 
 int standin_note(int error)
 {
-    device.last = (cudaError_t)error;
+    if (error != cudaSuccess) { device.last = (cudaError_t)error; }
     return error;
 }
 
@@ -154,14 +159,14 @@ int standin_last_error(void)
 cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = 0;
-    if (standin_fails("cudaGetDeviceCount")) { return cudaErrorInsufficientDriver; }
+    if (standin_fails("cudaGetDeviceCount")) { return standin_note(cudaErrorInsufficientDriver); }
     *count = 1;
     return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int index)
 {
-    if (index != 0) { return cudaErrorInvalidDevice; }
+    if (index != 0) { return standin_note(cudaErrorInvalidDevice); }
     *properties = (struct cudaDeviceProp){.name = "stand-in", .major = 9, .multiProcessorCount = 2};
     properties->totalGlobalMem = standin_memory();
     return cudaSuccess;
@@ -169,21 +174,21 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int index
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int index)
 {
-    if (index != 0) { return cudaErrorInvalidDevice; }
+    if (index != 0) { return standin_note(cudaErrorInvalidDevice); }
     switch (attribute) {
     case cudaDevAttrMultiProcessorCount: *value = 2; break;
     case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
     case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
     case cudaDevAttrCooperativeLaunch: *value = 1; break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 227 << 10; break;
-    default: return cudaErrorInvalidValue;
+    default: return standin_note(cudaErrorInvalidValue);
     }
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int index)
 {
-    return index == 0 ? touch() : cudaErrorInvalidDevice;
+    return index == 0 ? touch() : (cudaError_t)standin_note(cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaRuntimeGetVersion(int *version)
@@ -223,8 +228,12 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr att
     return touch();
 }
 
+/* The real one waits for blocks that were never freed, for as long as the process runs: that is a leak. */
 cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool)
 {
+    for (const block *b = device.blocks; b; b = b->next) {
+        if (b->pool == pool) { die("cudaMemPoolDestroy", "pool", "memory from it was not freed"); }
+    }
     free(pool);
     return touch();
 }
@@ -235,7 +244,7 @@ cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t 
     standin_require(pool && bytes > 0, "cudaMallocFromPoolAsync", "a pool, and a size above 0");
     *pointer = NULL;
     if (touch() != cudaSuccess) { return device.lost; }
-    if (capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
+    if (capture_refuse_any() != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     if (standin_fails("cudaMallocFromPoolAsync") || bytes > standin_memory() - device.used) {
         return standin_note(cudaErrorMemoryAllocation);
     }
@@ -243,17 +252,18 @@ cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t 
     char *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!b || !memory) { die("cudaMallocFromPoolAsync", "host", "out of memory"); }
     memset(memory, 0xCB, bytes); /* nobody may count on zeros */
-    *b = (block){.pointer = memory, .bytes = bytes, .next = device.blocks};
+    *b = (block){.pool = pool, .pointer = memory, .bytes = bytes, .next = device.blocks};
     device.blocks = b;
     device.used += bytes;
     *pointer = memory;
     return cudaSuccess;
 }
 
+/* Memory that no graph allocated must not be freed by a thread that captures, on whatever stream. */
 cudaError_t cudaFreeAsync(void *pointer, cudaStream_t stream)
 {
     standin_stream(stream, "cudaFreeAsync");
-    if (capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
+    if (capture_refuse_any() != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     for (block **b = &device.blocks; *b; b = &(*b)->next) {
         block *found = *b;
         if (found->pointer != pointer) { continue; }
@@ -304,11 +314,11 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     check_copy(&c);
     if (touch() != cudaSuccess) { return device.lost; }
     const void *host = kind == cudaMemcpyHostToDevice ? from : kind == cudaMemcpyDeviceToHost ? to : NULL;
-    if (!host || !bytes) { return (cudaError_t)standin_submit(stream, run_copy, NULL, &c, sizeof c); }
+    if (!host || !bytes) { return standin_note(standin_submit(stream, run_copy, NULL, &c, sizeof c)); }
     bool pinned = pinned_holds(host, bytes);
     if (!pinned && capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     if (!pinned || standin_captures(stream)) {
-        return (cudaError_t)standin_submit(stream, run_copy, NULL, &c, sizeof c);
+        return standin_note(standin_submit(stream, run_copy, NULL, &c, sizeof c));
     }
     pinned_copy(to, from, bytes, kind, stream);
     return cudaSuccess;
@@ -333,7 +343,7 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
     standin_stream(stream, "cudaMemsetAsync");
     standin_device(to, bytes, "cudaMemsetAsync", "to");
     if (touch() != cudaSuccess) { return device.lost; }
-    return (cudaError_t)standin_submit(stream, run_filling, NULL, &f, sizeof f);
+    return standin_note(standin_submit(stream, run_filling, NULL, &f, sizeof f));
 }
 
 /* ---- streams */
@@ -351,7 +361,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     standin_stream(stream, "cudaStreamSynchronize");
-    if (capture_refuse(stream) != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
+    if (capture_refuse_any() != cudaSuccess) { return cudaErrorStreamCaptureUnsupported; }
     if (touch() == cudaSuccess) { pinned_finish(stream, pinned_now()); }
     return device.lost;
 }
@@ -365,5 +375,5 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
         free(stream);
         return touch();
     }
-    return cudaErrorInvalidResourceHandle;
+    return standin_note(cudaErrorInvalidResourceHandle);
 }

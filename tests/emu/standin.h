@@ -37,7 +37,7 @@ bool standin_captures(const void *stream);
 /*
  * Failures on purpose, from the environment, read at every call: SPADE_STANDIN_FAIL=NAME[:N] lets the N-th call (from
  * 1; default 1) of that name since the process began fail, NAME one of the calls or kinds that the stand-ins pass here
- * ("cudaMallocFromPoolAsync", "potrf", "engine", "lost"). Each stand-in returns what the library would.
+ * ("cudaMallocFromPoolAsync", "potrf", "engine", "capture", "lost"). Each stand-in returns what the library would.
  */
 bool standin_fails(const char *name);
 /* A call on the device by another library than the runtime: is the device lost (SPADE_STANDIN_FAIL=lost[:N] counts it)?
@@ -45,7 +45,11 @@ bool standin_fails(const char *name);
 bool standin_lost(void);
 /* cudaSuccess, or why the device is lost: no error that cudaGetLastError has to tell. */
 int standin_state(void);
-/* An error of a call that is not the device's loss, for cudaGetLastError to tell once. Returns it. */
+/*
+ * What a call of the runtime returns that is not the device's loss: an error stays for cudaGetLastError to tell once,
+ * which the next kernel's launch asks, whatever went well since. The other libraries have a runtime of their own, whose
+ * errors it does not tell. Returns its argument.
+ */
 int standin_note(int error);
 /* cudaGetLastError, for kernels. */
 int standin_last_error(void);

@@ -1,47 +1,46 @@
 #!/usr/bin/env bash
 # Makes one folder that proves the CUDA backend on a machine with a GPU and nothing else: driver, CUDA and cuDNN (or the
-# Python packages that bring them), Python with PyTorch for the peer. Nothing is built there.
+# Python packages that bring them), Python with PyTorch for the peer. Nothing is built there, and nothing in the folder
+# knows where it was made: the tests and programs find each other and their data from the folder that run.sh runs in.
 #   tests/gpu/pack.sh [FOLDER]        default: build-gpu/pack; at most 64 MiB
 #   FOLDER/run.sh [RESULTS]           there: tests, checks of the kernels, benchmarks; results under RESULTS
 # Builds in build-gpu/ (CUDA toolkit and cuDNN needed). tests/gpu/pack.sh --emulated packs the emulated backend in place of
 # CUDA's, to try the scripts on a machine without a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cuda=ON plugin=spade-cuda.so
+cuda=ON backend=spade_cuda plugin=spade-cuda.so
 if [ "${1:-}" = --emulated ]; then
-    cuda=OFF plugin=tests/emu/spade-cuda-emulated.so
+    cuda=OFF backend=spade_cuda_emulated plugin=tests/emu/spade-cuda-emulated.so
     shift
 fi
 pack=$(realpath -m "${1:-build-gpu/pack}")
-# Every test that goes through the devices, but for those that need the stand-ins (they fail on purpose) or other programs.
+# Every test that goes through the devices.
 tests=()
-for source in tests/{ops,unit,golden}/test_*_devices.c; do
-    name=$(basename "$source" .c)
-    case $name in
-        test_cuda_failures_devices | test_solve_failures_devices | test_preprocess_devices | test_resize_devices) ;;
-        *) tests+=("$(basename "$(dirname "$source")")_$name") ;;
-    esac
+for source in tests/*/test_*_devices.c; do
+    tests+=("$(basename "$(dirname "$source")")_$(basename "$source" .c)")
 done
+benchmarks=(stages pictures peak)
 
 scripts/setup.sh --packages-only libcmocka-dev g++ xz-utils
-# Paths in the tests are relative to the folder they run in.
+# No path of this machine: names of sources (assertions, messages) are relative to the tree, libraries of the tree are
+# found from the program, all others in the folder that the program runs in.
+sources=-ffile-prefix-map=$PWD/=
 cmake -S . -B build-gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON -DSPADE_CUDA=$cuda \
+    -DCMAKE_C_FLAGS="$sources" -DCMAKE_CXX_FLAGS="$sources" -DCMAKE_CUDA_FLAGS="-Xcompiler=$sources" \
+    -DCMAKE_BUILD_RPATH_USE_ORIGIN=ON -DSPADE_BUILD_DIR=build \
     -DSPADE_TEST_DATA=tests/golden/data -DSPADE_TEST_SOURCE=. -DSPADE_TEST_COMMAND=build/spade >/dev/null
-ninja -C build-gpu >/dev/null
+ninja -C build-gpu spade spade-decode spade_shared $backend "${benchmarks[@]/#/bench_}" "${tests[@]}" >/dev/null
 
 rm -rf "$pack"
-mkdir -p "$pack"/{build/bench,build/tests,tests/golden,examples,lib}
+mkdir -p "$pack"/{build/bench,build/tests,tests/golden,lib}
 install -s build-gpu/spade build-gpu/spade-decode "$pack/build/"
 install -s "build-gpu/$plugin" "$pack/build/"
-install -s build-gpu/bench/bench_{stages,pictures,peak} "$pack/build/bench/"
+for benchmark in "${benchmarks[@]}"; do install -s "build-gpu/bench/bench_$benchmark" "$pack/build/bench/"; done
 install -s build-gpu/libspade.so.0 "$pack/lib/"
-for test in "${tests[@]}"; do
-    install -s "build-gpu/tests/$test" "$pack/build/tests/"
-done
+for test in "${tests[@]}"; do install -s "build-gpu/tests/$test" "$pack/build/tests/"; done
 cp -r tests/golden/data "$pack/tests/golden/"
-cp -r bench "$pack/"
+cp -r bench examples "$pack/"
 rm -rf "$pack/bench/"{out,results,*.c,support} "$pack"/bench/__pycache__ "$pack"/bench/*/__pycache__
-cp examples/photo.jpg "$pack/examples/"
 cp tests/gpu/run.sh "$pack/"
 echo "$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo ' with changes')" >"$pack/COMMIT"
 
@@ -51,9 +50,13 @@ for program in "$pack"/build/spade "$pack"/build/spade-decode "$pack"/build/benc
 done | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|libspade|libcuda|libcudart|libcublas|libcublasLt|libcusolver|libcusparse|libnvJitLink|libnvjitlink|libcudnn[a-z_]*)\.so' |
     while read -r library; do install -s "$library" "$pack/lib/$(basename "$library")"; done
-# Two of them are large and pack well.
+if grep -rlF "$PWD" "$pack"; then
+    echo "pack.sh: these files name $PWD" >&2
+    exit 1
+fi
+# Two of the libraries are large and pack well.
 tar -C "$pack" -cJf "$pack/lib.tar.xz" lib
-rm -rf "$pack/lib"
+rm -rf "${pack:?}/lib"
 
 size=$(du -sm "$pack" | cut -f 1)
 echo "$pack: $size MiB"

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# Runs on a machine with a GPU what tests/gpu/pack.sh packed: op tests and golden tests on the CUDA backend, the memory
-# checker on the kernels where the machine allows it, benchmarks beside the peers. In about eight minutes.
-#   run.sh [RESULTS]       default: results
-# Exit 0: all tests passed. RESULTS gets summary.txt, a log of each test, the benchmark's tables.
+# Runs on a machine with a GPU what tests/gpu/pack.sh packed: every test that goes through the devices on the CUDA
+# backend, several at a time; the memory checker on the kernels where the machine allows it; benchmarks beside the peers
+# where Python has PyTorch. In about eight minutes, half a minute of them for the tests.
+#   run.sh [--no-bench] [RESULTS]       RESULTS: default results
+# RESULTS gets a log of each step, the benchmark's tables and summary.txt, which ends with a table of all steps;
+# RESULTS.tar.gz is all of that in at most 16 MiB. No step keeps the others from running. Exit 0: none failed.
 set -uo pipefail
-cd "$(dirname "$0")"
-results=$(realpath -m "${1:-results}")
+bench=yes
+if [ "${1:-}" = --no-bench ]; then
+    bench=no
+    shift
+fi
+results=$(realpath -m "${1:-"$(dirname "$0")/results"}")
+cd "$(dirname "$0")" || exit 1
+rm -rf "$results"
 mkdir -p "$results"
 [ -d lib ] || tar -xJf lib.tar.xz
 
@@ -24,6 +32,10 @@ done
 export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 SPADE_CUDA_LIBRARY=$(ls "$PWD"/build/spade-cuda*.so) # or the emulated one
 export SPADE_CUDA_LIBRARY SPADE_TEST_DEVICE=cuda OMP_WAIT_POLICY=passive
+jobs=$(nproc)
+if [ "$jobs" -gt 7 ]; then jobs=7; fi
+limit=240 # seconds of a test
+case $SPADE_CUDA_LIBRARY in *emulated*) limit=1800 ;; esac
 
 summary=$results/summary.txt
 {
@@ -34,29 +46,77 @@ summary=$results/summary.txt
     build/spade version
 } 2>&1 | tee "$summary"
 
-failed=0
-# NAME COMMAND...: its output into RESULTS/NAME.log, one line into the summary
-check() {
-    local name=$1 start=$SECONDS verdict=passed
-    shift
-    timeout 240 "$@" >"$results/$name.log" 2>&1 || verdict="FAILED ($?)"
-    [ "$verdict" = passed ] || failed=$((failed + 1))
-    if grep -q '^skipped: device cuda' "$results/$name.log"; then verdict="FAILED (no CUDA device)" failed=$((failed + 1)); fi
-    echo "$verdict $name, $((SECONDS - start)) s" | tee -a "$summary"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+verdicts=$scratch/verdicts
+mkdir "$verdicts"
+
+# NAME VERDICT SECONDS: one row of the table
+note() {
+    printf '%-22s %8s  %s\n' "$2" "$3" "$1" | tee "$verdicts/$1"
 }
 
-for test in build/tests/*; do check "$(basename "$test")" "$test"; done
+# NAME SECONDS COMMAND...: its output into RESULTS/NAME.log; fails as well where there was no device to test
+check() {
+    local name=$1 seconds=$2 start=$EPOCHREALTIME verdict=passed skipped status=0
+    shift 2
+    timeout "$seconds" "$@" >"$results/$name.log" 2>&1 || status=$?
+    skipped=$(grep -cE '^skipped:|^\[  SKIPPED \] [a-z_]+$' "$results/$name.log")
+    if [ "$skipped" -gt 0 ]; then verdict="passed, $skipped skipped"; fi
+    if grep -q '^skipped: device cuda' "$results/$name.log"; then verdict="FAILED: no device"; fi
+    if [ $status -ne 0 ]; then verdict="FAILED: exit $status"; fi
+    if [ $status -eq 124 ]; then verdict="FAILED: $seconds s over"; fi
+    note "$name" "$verdict" "$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $start }")"
+}
+
+running=0
+for test in build/tests/*; do
+    if [ $running -eq "$jobs" ]; then
+        wait -n
+        running=$((running - 1))
+    fi
+    check "$(basename "$test")" $limit "$test" &
+    running=$((running + 1))
+done
+wait
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 if [ -n "$sanitizer" ] && "$sanitizer" --error-exitcode 9 build/spade devices >/dev/null 2>&1; then
-    SPADE_TEST_CASES=4 check sanitizer "$sanitizer" --error-exitcode 9 build/tests/ops_test_ops_devices
+    SPADE_TEST_CASES=4 check sanitizer 240 "$sanitizer" --error-exitcode 9 build/tests/ops_test_ops_devices
 else
-    echo "compute-sanitizer does not run here: skipped" | tee -a "$summary"
+    note sanitizer "does not run here" -
 fi
 
 # The tables are added to bench/results by run.py; they belong to the repository's folder of that name.
-"$python" bench/run.py gpu --device cuda --repeat 3 --peer-repeat 1 >"$results/bench.log" 2>&1 ||
-    echo "FAILED benchmark (bench.log)" | tee -a "$summary"
-cp bench/results/*.md "$results/" 2>/dev/null
-echo "$failed failed" | tee -a "$summary"
+if [ $bench = no ]; then
+    note benchmark "not asked for" -
+elif ! "$python" -c "import torch" 2>/dev/null; then
+    note benchmark "no PyTorch here" -
+else
+    check benchmark 900 "$python" bench/run.py gpu --device cuda --repeat 3 --peer-repeat 1
+    cp bench/results/*.md "$results/" 2>/dev/null
+fi
+
+failed=$(cat "$verdicts"/* | grep -c '^FAILED')
+{
+    echo
+    printf '%-22s %8s  %s\n' verdict seconds step
+    cat "$verdicts"/* | sort -k 1,1 -s
+    echo "$failed of $(find "$verdicts" -type f | wc -l) failed, all in $SECONDS s"
+} | tee -a "$summary"
+
+# One archive that a machine with a limit on files hands back: the largest logs lose all but their ends where it must be.
+archive=$results.tar.gz most=$((16 << 20)) kept=$((64 << 10))
+copy=$scratch/$(basename "$results")
+cp -r "$results" "$copy"
+tar -C "$scratch" -czf "$archive" "$(basename "$copy")"
+while [ "$(stat -c %s "$archive")" -ge $most ]; do
+    largest=$(find "$copy" -type f -size +${kept}c -printf '%s %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
+    [ -n "$largest" ] || break
+    { echo "(cut by run.sh: the last $kept bytes)"; tail -c $((kept - 100)) "$largest"; } >"$scratch/end"
+    mv "$scratch/end" "$largest"
+    echo "$archive has only the end of $(basename "$largest")" | tee -a "$summary" "$copy/summary.txt"
+    tar -C "$scratch" -czf "$archive" "$(basename "$copy")"
+done
+echo "$archive: $(($(stat -c %s "$archive") >> 10)) KiB"
 [ "$failed" -eq 0 ]

@@ -399,12 +399,40 @@ static void test_misuse(void **state)
         assert_null(captured);
         if (!strstr(spade_message(context), misuses[i].says)) { fail_msg("%s", spade_message(context)); }
     }
-    void *freed;
-    ok(context, backend->alloc(context->device, 4096, "a test", &freed));
-    ok(context, backend->capture_begin(context->device));
-    backend->free(context->device, freed, 4096); /* not part of it */
+    ok(context, run_chain(&c)); /* the device goes on after the last of them */
+    spade_captured_graph *recorded = record_chain(&c);
+    ok(context, backend->graph_launch(context->device, recorded));
+    free(results_of(&c, &bytes));
+    backend->graph_destroy(context->device, recorded);
+    close_chain(&c);
+    assert_int_equal(context->used, context->device->own_bytes);
+    spade_context_destroy(context);
+}
+
+/* Memory may be freed while a chain is recorded: it is no part of the graph, and free when the recording has ended. */
+static void test_memory_freed_meanwhile(void **state)
+{
+    enum { BLOCKS = 100, BYTES = 4096 };
+    (void)state;
+    spade_context *context = open_recorder();
+    if (!context) { return; }
+    const spade_backend *backend = context->device->backend;
+    random_stream random = {.key = 99};
+    spade_captured_graph *captured;
+    void *blocks[BLOCKS];
+    chain c;
+    size_t bytes;
+    open_chain(context, &random, &c);
+    fill_inputs(&c, 1);
     ok(context, run_chain(&c));
+    for (int i = 0; i < BLOCKS; i++) { ok(context, backend->alloc(context->device, BYTES, "a test", &blocks[i])); }
+    uint64_t used = context->used;
+    ok(context, backend->capture_begin(context->device));
+    for (int i = 0; i < BLOCKS / 2; i++) { backend->free(context->device, blocks[i], BYTES); }
+    ok(context, run_chain(&c));
+    for (int i = BLOCKS / 2; i < BLOCKS; i++) { backend->free(context->device, blocks[i], BYTES); }
     ok(context, backend->capture_end(context->device, &captured));
+    assert_int_equal(context->used, used - BLOCKS * BYTES);
     ok(context, backend->graph_launch(context->device, captured));
     ok(context, backend->graph_launch(context->device, captured));
     free(results_of(&c, &bytes));
@@ -449,6 +477,7 @@ static void fail_in_child(const char *fail, spade_status expected, const char *s
     assert_int_equal(setenv("SPADE_STANDIN_FAIL", fail, 1), 0);
     assert_int_equal(record_linear(context, l.op, &args), expected);
     if (!strstr(spade_message(context), says)) { fail_msg("%s: %s", fail, spade_message(context)); }
+    ok(context, backend->axpby(context->device, 12, 1, l.memory[A], 0, l.memory[OUT])); /* a kernel: nothing is left */
     ok(context, record_linear(context, l.op, &args));
     ok(context, backend->synchronize(context->device));
     for (int which = 0; which < BUFFERS; which++) { backend->free(context->device, l.memory[which], l.bytes[which]); }
@@ -464,6 +493,7 @@ static void test_failures(void **state)
         const char *says;
     } failures[] = {{"cudaStreamBeginCapture", SPADE_ERROR_INTERNAL, "cudaStreamBeginCapture"},
                     {"cublasSgemm:2", SPADE_ERROR_DEVICE, "cublasSgemm"},
+                    {"capture", SPADE_ERROR_DEVICE, "cublasSgemm"},
                     {"cudaStreamEndCapture", SPADE_ERROR_INTERNAL, "cudaStreamEndCapture"},
                     {"cudaGraphInstantiateWithFlags", SPADE_ERROR_MEMORY, "cudaGraphInstantiateWithFlags"},
                     {"cudaGraphUpload", SPADE_ERROR_MEMORY, "cudaGraphUpload"},
@@ -491,10 +521,12 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failures), /* first: its calls are counted from the beginning */
+        /* first: its calls are counted from the beginning */
+        cmocka_unit_test(test_failures),
         cmocka_unit_test(test_chains),
         cmocka_unit_test(test_hessians),
         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_memory_freed_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 #include "backend/cpu/solver/exact_kernels.h"
 #include "support/device.h"
 #include "support/random_problem.h"
+#include "solve/schedule.h"
 #include "spade/solve.h"
 
 enum { SOLUTIONS = 4 };
@@ -370,23 +371,32 @@ static void test_a_pool_chooses_together(void **state)
     spade_context_destroy(context);
 }
 
+/* The least budget that holds each of these problems alone: with one row at a time in the works. */
+static uint64_t least_memory(const spade_context *context, const spade_problem *problems, int count)
+{
+    uint64_t most = 0;
+    for (int i = 0; i < count; i++) {
+        uint64_t bytes = spade_solve_exact_bytes(context, &problems[i], 1);
+        if (bytes > most) { most = bytes; }
+    }
+    return most;
+}
+
 static void test_threads_and_memory_change_no_bit(void **state)
 {
     (void)state;
     enum { PROBLEMS = 5, RUNS = 4 };
-    static const int64_t large[PROBLEMS][3] = {{5, 450, 9}, {1, 702, 9}, {3, 300, 1}, {1, 400, 1}, {7, 75, 25}};
-    static const int64_t small[PROBLEMS][3] = {{5, 180, 9}, {1, 279, 9}, {3, 100, 1}, {1, 130, 1}, {7, 75, 25}};
-    const int64_t(*sizes)[3] = test_is_emulated() ? small : large;
+    static const int64_t sizes[PROBLEMS][3] = {{5, 450, 9}, {1, 702, 9}, {3, 300, 1}, {1, 400, 1}, {7, 75, 25}};
     const int threads[RUNS] = {1, 2, 3, 3};
-    const uint64_t memory[RUNS] = {0, 0, 0, UINT64_C(18) << 20};
     spade_problem all[RUNS][PROBLEMS];
     for (int run = 0; run < RUNS; run++) {
-        spade_context *context = make_context(threads[run], memory[run], NULL, NULL);
+        spade_context *context = make_context(threads[run], 0, NULL, NULL);
         uint64_t used = context->used;
         source s = {.key = 15};
         for (int i = 0; i < PROBLEMS; i++) {
             all[run][i] = make_problem(&s, sizes[i][0], sizes[i][1], sizes[i][2], (spade_group)(i % 2 * 2), 0);
         }
+        if (run == RUNS - 1) { test_set_budget(context, least_memory(context, all[run], PROBLEMS)); }
         solve(context, all[run], PROBLEMS);
         assert_int_equal(context->used, used);
         spade_context_destroy(context);

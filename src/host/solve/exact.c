@@ -13,7 +13,6 @@
 
 /* Multiply-adds of each row being worked on between two reports of progress: about a second. */
 static const double WORK_PER_REPORT = 1e11;
-enum { CHOICE_BYTES = sizeof(double) + 1 }; /* for each group of each row, while counts are chosen */
 
 /* Memory on the device, with a copy on the host where the host does not see the device's. */
 typedef struct mirrored_array {
@@ -70,6 +69,12 @@ double spade_solve_exact_work(const spade_problem *problem)
 
 /* ---- memory */
 
+/* Of the losses of so many groups while counts are chosen among them: a copy to work on, a mark each. */
+static uint64_t choice_bytes(uint64_t entries)
+{
+    return (entries + SPADE_SELECT_MORE) * sizeof(double) + entries;
+}
+
 static spade_status open_array(spade_context *context, size_t bytes, const char *what, mirrored_array *out)
 {
     const spade_backend *backend = context->device->backend;
@@ -125,7 +130,7 @@ static spade_status open_workspace(exact_layer *layer)
     spade_context *context = layer->call->context;
     const spade_backend *backend = context->device->backend;
     const spade_problem *p = layer->problems[0].problem;
-    uint64_t choice = (uint64_t)layer->entries * CHOICE_BYTES, available = spade_budget_left(context);
+    uint64_t choice = choice_bytes((uint64_t)layer->entries), available = spade_budget_left(context);
     int64_t max_rows = backend->solver->exact_max_rows(context->device),
             rows = layer->rows < max_rows ? layer->rows : max_rows;
     if (layer->rows == 1 && max_rows > 1) { rows = 2; } /* threads may share a row, which takes a second matrix */
@@ -303,7 +308,7 @@ uint64_t spade_solve_exact_bytes(const spade_context *context, const spade_probl
     uint64_t each = (uint64_t)(2 * p->columns * p->columns + 2 * p->rows * p->columns) * sizeof(double) +
                     entries * (sizeof(int32_t) + sizeof(double));
     uint64_t inverse = n * inverse_bytes(device, p->columns);
-    uint64_t order = device->backend->solver->exact_bytes(device, p->columns, group, 1) + n * entries * CHOICE_BYTES;
+    uint64_t order = device->backend->solver->exact_bytes(device, p->columns, group, 1) + choice_bytes(n * entries);
     return copies * n * each + (order > inverse ? order : inverse);
 }
 

@@ -8,8 +8,8 @@ static void describe(int index, spade_device_info *out)
     *out = (spade_device_info){0};
     snprintf(out->name, sizeof out->name, "cuda:%d", index);
     cudaError_t result = cudaGetDeviceProperties(&properties, index);
+    spade_cuda_ignore_error(result);
     if (result != cudaSuccess) {
-        (void)cudaGetLastError();
         snprintf(out->description, sizeof out->description, "a CUDA device");
         snprintf(out->note, sizeof out->note, "%s", cudaGetErrorString(result));
         return;
@@ -26,7 +26,9 @@ static void describe(int index, spade_device_info *out)
 static int cuda_devices(spade_device_info *devices, int capacity)
 {
     int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess) { return 0; }
+    cudaError_t result = cudaGetDeviceCount(&count);
+    spade_cuda_ignore_error(result);
+    if (result != cudaSuccess) { return 0; }
     for (int i = 0; i < count && i < capacity; i++) { describe(i, &devices[i]); }
     return count;
 }
@@ -46,6 +48,7 @@ static void cuda_close(spade_device *device)
     spade_cuda_capture_close(cuda);
     if (cuda->pool) { (void)cudaMemPoolDestroy(cuda->pool); }
     if (cuda->stream) { (void)cudaStreamDestroy(cuda->stream); }
+    (void)cudaGetLastError(); /* the next launch may be on a device that another context opens */
     free(cuda);
 }
 
@@ -107,6 +110,7 @@ static spade_status cuda_open(spade_context *context, int index, spade_device **
     int count = 0;
     *out = NULL;
     cudaError_t result = cudaGetDeviceCount(&count);
+    spade_cuda_ignore_error(result);
     if (result != cudaSuccess) {
         return spade_fail(context, SPADE_ERROR_DEVICE, "device cuda:%d: %s", index, cudaGetErrorString(result));
     }

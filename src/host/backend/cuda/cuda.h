@@ -39,8 +39,6 @@ typedef struct spade_cuda_device {
     void *blas_workspace;                 /* cuBLAS's; `blas_bytes` of it */
     size_t blas_bytes;
     struct spade_cuda_capture *record; /* capture.c; owned */
-    cudaStream_t free_stream;          /* where memory is freed while a graph is captured, behind `before` */
-    cudaEvent_t before;
 } spade_cuda_device;
 
 enum { SPADE_CUDA_ALIGNMENT = 256 /* of the pieces of a workspace */ };
@@ -55,6 +53,9 @@ spade_status spade_cuda_status(const spade_cuda_device *device, cudaError_t resu
 spade_status spade_cuda_blas_status(const spade_cuda_device *device, cublasStatus_t result, const char *call);
 spade_status spade_cuda_solver_status(const spade_cuda_device *device, cusolverStatus_t result, const char *call);
 spade_status spade_cuda_dnn_status(const spade_cuda_device *device, cudnnStatus_t result, const char *call);
+/* A failure of the runtime that nobody has to be told: the runtime itself would tell it after the next kernel's launch,
+ * as that launch's. A device that is lost says so at every call. */
+void spade_cuda_ignore_error(cudaError_t result);
 /* A launcher's result; `kernel` names it. */
 spade_status spade_cuda_launched(const spade_cuda_device *device, int result, const char *kernel);
 #define SPADE_CUDA_TRY(device, call) SPADE_TRY(spade_cuda_status((device), (call), #call))
@@ -86,6 +87,8 @@ void spade_cuda_capture_close(spade_cuda_device *cuda);
 bool spade_cuda_capturing(const spade_cuda_device *cuda); /* is one being made? */
 /* The first failure while one is made is what its end gives. Hands the status on. */
 spade_status spade_cuda_latch_error(const spade_cuda_device *cuda, spade_status status);
+/* While one is made, memory is freed when it has ended: true where one is, and it now has this pointer. */
+bool spade_cuda_defer_free(spade_cuda_device *cuda, void *pointer);
 /* While one is made: a failure that says what cannot be in it. */
 spade_status spade_cuda_refuse_capture(const spade_cuda_device *cuda, const char *what);
 spade_status spade_cuda_capture_begin(spade_device *device);

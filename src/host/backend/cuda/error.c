@@ -23,10 +23,15 @@ static int name_length(const char *call)
     return (int)strcspn(call, "( ");
 }
 
+void spade_cuda_ignore_error(cudaError_t result)
+{
+    if (result != cudaSuccess) { (void)cudaGetLastError(); }
+}
+
 spade_status spade_cuda_status(const spade_cuda_device *device, cudaError_t result, const char *call)
 {
     if (result == cudaSuccess) { return SPADE_OK; }
-    (void)cudaGetLastError(); /* it is told here; the next launch would tell it again. A lost device stays lost */
+    spade_cuda_ignore_error(result); /* it is told here, once */
     spade_status status = result == cudaErrorMemoryAllocation ? SPADE_ERROR_MEMORY
                           : is_lost(result)                   ? SPADE_ERROR_DEVICE
                                                               : SPADE_ERROR_INTERNAL;

@@ -7,10 +7,9 @@ static spade_status fail_alloc(const spade_cuda_device *device, size_t bytes, co
 {
     size_t left = 0, all = 0;
     char need[32], there[32];
-    if (cudaMemGetInfo(&left, &all) != cudaSuccess) {
-        (void)cudaGetLastError();
-        left = 0;
-    }
+    cudaError_t result = cudaMemGetInfo(&left, &all);
+    spade_cuda_ignore_error(result);
+    if (result != cudaSuccess) { left = 0; }
     return spade_fail(device->base.context, SPADE_ERROR_MEMORY,
                       "cuda:%d: out of memory: %s needs %s, the device has %s left; --memory bounds what is used",
                       device->index, what, spade_format_bytes(bytes, need), spade_format_bytes(left, there));
@@ -25,7 +24,7 @@ spade_status spade_cuda_alloc(spade_device *device, size_t bytes, const char *wh
     cudaError_t result;
     do {
         result = cudaMallocFromPoolAsync(out, bytes ? bytes : 1, cuda->pool, cuda->stream);
-        if (result != cudaSuccess) { (void)cudaGetLastError(); } /* else the next launch would tell it */
+        spade_cuda_ignore_error(result); /* another try may do, or it is told below */
     } while (result == cudaErrorMemoryAllocation && spade_lru_evict(device->context));
     if (result == cudaSuccess) { return SPADE_OK; }
     *out = NULL;
@@ -38,8 +37,9 @@ void spade_cuda_free(spade_device *device, void *pointer, size_t bytes)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     if (!pointer) { return; }
-    cudaStream_t stream = spade_cuda_capturing(cuda) ? cuda->free_stream : cuda->stream;
-    (void)cudaFreeAsync(pointer, stream); /* a lost device is reported by the next call */
+    if (!spade_cuda_defer_free(cuda, pointer)) {
+        spade_cuda_ignore_error(cudaFreeAsync(pointer, cuda->stream)); /* a lost device is reported by the next call */
+    }
     spade_release(device->context, bytes);
 }
 

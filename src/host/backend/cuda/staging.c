@@ -131,8 +131,7 @@ spade_status spade_cuda_download(spade_device *device, void *to_host, const void
     if (status == SPADE_OK) {
         spade_cuda_results_deliver(cuda);
     } else { /* nothing is to be on its way any more, neither to the pieces nor to whose results they are */
-        (void)cudaStreamSynchronize(cuda->stream);
-        (void)cudaGetLastError();
+        spade_cuda_ignore_error(cudaStreamSynchronize(cuda->stream));
         spade_cuda_results_drop(cuda);
     }
     for (int i = 0; i < PIECES; i++) { s->busy[i] = false; } /* the stream has come past all of them */

@@ -47,7 +47,7 @@ static bool find_file(bool make, char path[MAX_PATH])
 static void print_subject(const spade_cuda_device *device, const char *key, char *out, size_t size)
 {
     struct cudaDeviceProp properties = {0};
-    if (cudaGetDeviceProperties(&properties, device->index) != cudaSuccess) { (void)cudaGetLastError(); }
+    spade_cuda_ignore_error(cudaGetDeviceProperties(&properties, device->index));
     properties.name[strcspn(properties.name, "\t\n")] = '\0';
     snprintf(out, size, "%s\t%zu\t%s", properties.name, cudnnGetVersion(), key);
 }
