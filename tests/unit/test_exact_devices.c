@@ -14,7 +14,7 @@
 #include "backend/cpu/solver/exact_kernels.h"
 #include "support/device.h"
 #include "support/random_problem.h"
-#include "solve/schedule.h"
+#include "solve/solver.h"
 #include "spade/solve.h"
 
 enum { SOLUTIONS = 4 };

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-static const spade_pattern *const patterns[] = {NULL};
+/* The first that matches is taken. */
+static const spade_pattern *const patterns[] = {&spade_pattern_gelu, NULL};
 
 /* ---- for those who match */
 

@@ -41,6 +41,9 @@ int spade_pattern_which_number(const spade_import *import, int node, double numb
 /* Do two inputs have the same name, so the same value? */
 bool spade_pattern_same(const spade_import *import, int node, int input, int other_node, int other_input);
 
+/* ---- the patterns, a file each */
+extern const spade_pattern spade_pattern_gelu;
+
 /* ---- for import.c */
 typedef struct spade_pattern_matches {
     spade_pattern_match *items;
