@@ -148,9 +148,38 @@ static void test_twice(void **state)
     unload(&l);
 }
 
+/* What is a part of a pattern is supported, as `spade info` says; the same operator elsewhere is not. */
+static void test_operators(void **state)
+{
+    (void)state;
+    static const char *const gelu = "d Div x root2\ne Erf d\ns Add e one\np Mul x s\nz Mul p half\n";
+    char both[256];
+    snprintf(both, sizeof both, "%sq Div z other\n", gelu);
+    for (int alone = 0; alone < 2; alone++) {
+        spade_context *context;
+        spade_operator_info *operators;
+        int count, divisions = 0;
+        wire network = begin();
+        put_lines(&network, alone ? both : gelu);
+        assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+        assert_int_equal(
+            spade_model_operators(context, test_save("pattern.onnx", model_of(network)), &operators, &count), SPADE_OK);
+        for (int i = 0; i < count; i++) {
+            bool division = strcmp(operators[i].name, "Div") == 0;
+            divisions += division;
+            assert_int_equal(operators[i].supported, !(division && alone));
+            if (division) { assert_string_equal(operators[i].first_node, alone ? "q" : "d"); }
+        }
+        assert_int_equal(divisions, 1);
+        spade_operators_free(operators, count);
+        spade_context_destroy(context);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu), cmocka_unit_test(test_gelu_tanh),
-                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_twice)};
+                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_twice),
+                                       cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,7 +159,8 @@ static char *operator_name(const onnx_node *node)
 
 /* Count one node; *out has room for every node. False: out of memory. `kinds` maps names (owned by the entries) to
  * entries. */
-static bool count_operator(const onnx_node *node, spade_name_map *kinds, spade_operator_info *out, int *count)
+static bool count_operator(const onnx_node *node, bool supported, spade_name_map *kinds, spade_operator_info *out,
+                           int *count)
 {
     char *name = operator_name(node);
     if (!name) { return false; }
@@ -167,10 +168,14 @@ static bool count_operator(const onnx_node *node, spade_name_map *kinds, spade_o
     if (index >= 0) {
         free(name);
         out[index].count++;
-        return true;
+        if (supported || !out[index].supported) { return true; }
+        free((char *)(uintptr_t)out[index].first_node); /* the first that is not supported is what has to be told */
+        out[index].supported = false;
+        out[index].first_node = strdup(spade_onnx_label(node));
+        return out[index].first_node != NULL;
     }
     index = (*count)++;
-    out[index] = (spade_operator_info){name, 1, spade_operator_is_supported(node), strdup(spade_onnx_label(node))};
+    out[index] = (spade_operator_info){name, 1, supported, strdup(spade_onnx_label(node))};
     return out[index].first_node && spade_name_map_put(kinds, name, index);
 }
 
@@ -182,8 +187,12 @@ spade_status spade_model_operators(spade_context *context, const char *path, spa
     *count = 0;
     SPADE_TRY(onnx_load(context, path, false, &onnx));
     spade_operator_info *operators = calloc((size_t)onnx->node_count + 1, sizeof *operators);
-    bool ok = operators != NULL;
-    for (int i = 0; ok && i < onnx->node_count; i++) { ok = count_operator(&onnx->nodes[i], &kinds, operators, count); }
+    bool *supported = calloc((size_t)onnx->node_count + 1, sizeof *supported), ok = operators && supported;
+    if (ok) { spade_operators_supported(context, onnx, supported); }
+    for (int i = 0; ok && i < onnx->node_count; i++) {
+        ok = count_operator(&onnx->nodes[i], supported[i], &kinds, operators, count);
+    }
+    free(supported);
     spade_name_map_clear(&kinds);
     onnx_free(onnx);
     if (!ok) {

@@ -426,11 +426,6 @@ static const spade_onnx_operator *find_operator(const onnx_node *node)
     return NULL;
 }
 
-bool spade_operator_is_supported(const onnx_node *node)
-{
-    return find_operator(node) != NULL;
-}
-
 static spade_status lower_node(spade_import *import, int index)
 {
     const onnx_node *node = &import->onnx->nodes[index];
@@ -444,14 +439,54 @@ static spade_status lower_node(spade_import *import, int index)
     return operator->lower(import, index);
 }
 
-static spade_status lower_nodes(spade_import *import, const int *order, const bool *live,
-                                const spade_pattern_matches *matches)
+/* ---- the whole graph */
+
+/* In which order the ONNX nodes are lowered, and which are not. */
+typedef struct node_order {
+    int *nodes; /* [ONNX nodes] topological order */
+    bool *live; /* the output depends on it */
+    spade_pattern_matches matches;
+} node_order;
+
+static void clear_order(node_order *order)
+{
+    spade_patterns_clear(&order->matches);
+    free(order->nodes);
+    free(order->live);
+}
+
+/* Names are bound before; *order is to be cleared also after a failure. */
+static spade_status find_order(spade_import *import, node_order *order)
+{
+    const onnx_model *onnx = import->onnx;
+    size_t n = (size_t)onnx->node_count + 1;
+    int *stack = calloc(n, sizeof *stack);
+    spade_status status = SPADE_OK;
+    *order = (node_order){.nodes = calloc(n, sizeof *order->nodes), .live = calloc(n, sizeof *order->live)};
+    if (!order->nodes || !order->live || !stack) {
+        status = spade_import_memory(import);
+        goto done;
+    }
+    if (onnx->output_count != 1) {
+        SPADE_GOTO(spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
+                              "%s: the graph has %d outputs, only one is supported", onnx->path, onnx->output_count));
+    }
+    SPADE_GOTO(sort_nodes(import, order->nodes));
+    int producer = spade_name_map_get(&import->producers, onnx->outputs[0].name);
+    if (producer >= 0) { mark_live(import, producer, order->live, stack); }
+    SPADE_GOTO(spade_patterns_find(import, order->nodes, order->live, &order->matches));
+done:
+    free(stack);
+    return status;
+}
+
+static spade_status lower_nodes(spade_import *import, const node_order *order)
 {
     for (int i = 0; i < import->onnx->node_count; i++) {
-        int node = order[i], match = matches->at[node];
-        if (!live[node] || matches->taken[node]) { continue; }
-        SPADE_TRY(match >= 0 ? matches->items[match].pattern->emit(import, &matches->items[match])
-                             : lower_node(import, node));
+        int node = order->nodes[i], match = order->matches.at[node];
+        if (!order->live[node] || order->matches.taken[node]) { continue; }
+        const spade_pattern_match *found = match >= 0 ? &order->matches.items[match] : NULL;
+        SPADE_TRY(found ? found->pattern->emit(import, found) : lower_node(import, node));
     }
     return SPADE_OK;
 }
@@ -459,31 +494,17 @@ static spade_status lower_nodes(spade_import *import, const int *order, const bo
 static spade_status lower_graph(spade_import *import)
 {
     const onnx_model *onnx = import->onnx;
-    size_t n = (size_t)onnx->node_count + 1;
-    int *order = calloc(n, sizeof *order), *stack = calloc(n, sizeof *stack);
-    bool *live = calloc(n, sizeof *live);
-    spade_pattern_matches matches = {0};
+    node_order order = {0};
     spade_status status = SPADE_OK;
-    if (!order || !stack || !live) {
-        status = spade_import_memory(import);
-        goto done;
-    }
     if (onnx->opset < SPADE_MIN_OPSET) {
-        SPADE_GOTO(spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
-                              "%s: opset %lld is not supported, only %d and later", onnx->path, (long long)onnx->opset,
-                              SPADE_MIN_OPSET));
+        return spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
+                          "%s: opset %lld is not supported, only %d and later", onnx->path, (long long)onnx->opset,
+                          SPADE_MIN_OPSET);
     }
-    SPADE_GOTO(bind_inputs(import));
-    SPADE_GOTO(check_names(import));
-    if (onnx->output_count != 1) {
-        SPADE_GOTO(spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
-                              "%s: the graph has %d outputs, only one is supported", onnx->path, onnx->output_count));
-    }
-    SPADE_GOTO(sort_nodes(import, order));
-    int producer = spade_name_map_get(&import->producers, onnx->outputs[0].name);
-    if (producer >= 0) { mark_live(import, producer, live, stack); }
-    SPADE_GOTO(spade_patterns_find(import, order, live, &matches));
-    SPADE_GOTO(lower_nodes(import, order, live, &matches));
+    SPADE_TRY(bind_inputs(import));
+    SPADE_TRY(check_names(import));
+    SPADE_GOTO(find_order(import, &order));
+    SPADE_GOTO(lower_nodes(import, &order));
     SPADE_GOTO(take_output(import, &onnx->outputs[0]));
     bool first = true; /* the first convolution sees the picture itself and stays dense */
     for (int i = 0; i < import->network->layer_count; i++) {
@@ -492,11 +513,28 @@ static spade_status lower_graph(spade_import *import)
         first = first && !layer->convolution;
     }
 done:
-    spade_patterns_clear(&matches);
-    free(order);
-    free(stack);
-    free(live);
+    clear_order(&order);
     return status;
+}
+
+/* ---- from the outside */
+
+static spade_status open_import(spade_import *import)
+{
+    const onnx_model *onnx = import->onnx;
+    size_t names = (size_t)onnx->initializer_count + (size_t)onnx->node_count + 2;
+    import->operands = calloc(names, sizeof *import->operands);
+    import->made = calloc((size_t)onnx->node_count + 1, sizeof *import->made);
+    return import->operands && import->made ? SPADE_OK : spade_import_memory(import);
+}
+
+static void close_import(spade_import *import)
+{
+    for (int i = 0; import->made && i < import->made_count; i++) { free((void *)(uintptr_t)import->made[i].bytes); }
+    free(import->made);
+    free(import->operands);
+    spade_name_map_clear(&import->names);
+    spade_name_map_clear(&import->producers);
 }
 
 spade_status spade_network_import(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
@@ -504,22 +542,33 @@ spade_status spade_network_import(spade_context *context, const onnx_model *onnx
 {
     *out = (spade_network){.context = context, .input = -1, .output = -1};
     spade_import import = {.context = context, .onnx = onnx, .options = options, .network = out};
-    size_t names = (size_t)onnx->initializer_count + (size_t)onnx->node_count + 2;
-    spade_status status = SPADE_OK;
-    import.operands = calloc(names, sizeof *import.operands);
-    import.made = calloc((size_t)onnx->node_count + 1, sizeof *import.made);
-    if (!import.operands || !import.made) {
-        status = spade_import_memory(&import);
-        goto done;
-    }
-    SPADE_GOTO(lower_graph(&import));
-    SPADE_GOTO(spade_network_layout(context, out));
-done:
-    for (int i = 0; import.made && i < import.made_count; i++) { free((void *)(uintptr_t)import.made[i].bytes); }
-    free(import.made);
-    free(import.operands);
-    spade_name_map_clear(&import.names);
-    spade_name_map_clear(&import.producers);
+    spade_status status = open_import(&import);
+    if (status == SPADE_OK) { status = lower_graph(&import); }
+    if (status == SPADE_OK) { status = spade_network_layout(context, out); }
+    close_import(&import);
     if (status != SPADE_OK) { spade_network_clear(out); }
     return status;
+}
+
+void spade_operators_supported(spade_context *context, const onnx_model *onnx, bool *supported)
+{
+    spade_network scratch = {.context = context, .input = -1, .output = -1};
+    spade_import import = {.context = context, .onnx = onnx, .network = &scratch};
+    node_order order = {0};
+    spade_error error;
+    spade_error_save(context, &error); /* whoever loads the model is told what is wrong with it */
+    for (int i = 0; i < onnx->node_count; i++) { supported[i] = find_operator(&onnx->nodes[i]) != NULL; }
+    if (open_import(&import) == SPADE_OK) {
+        (void)bind_inputs(&import); /* of a file that leaves the size open, the initializers */
+        (void)check_names(&import);
+        if (find_order(&import, &order) == SPADE_OK) {
+            for (int i = 0; i < onnx->node_count; i++) {
+                supported[i] = supported[i] || order.matches.taken[i] || order.matches.at[i] >= 0;
+            }
+        }
+    }
+    clear_order(&order);
+    close_import(&import);
+    spade_network_clear(&scratch);
+    spade_error_restore(context, &error);
 }

@@ -32,6 +32,9 @@ typedef struct spade_operand {
 spade_status spade_network_import(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
                                   spade_network *out);
 
+/* supported [ONNX nodes]: is the node's operator one that is lowered, or the node a part of a pattern? */
+void spade_operators_supported(spade_context *context, const onnx_model *onnx, bool *supported);
+
 /* ---- inside of the import */
 typedef struct spade_import {
     spade_context *context;
@@ -47,8 +50,6 @@ typedef struct spade_import {
         *made; /* [made_count <= nodes] tensors of Constant nodes given as numbers; allocated once, never moves */
     int made_count;
 } spade_import;
-
-bool spade_operator_is_supported(const onnx_node *node);
 
 /* The node's name, or where it has none its first output's: what messages call it. */
 const char *spade_onnx_label(const onnx_node *node);
