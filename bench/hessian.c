@@ -111,7 +111,9 @@ static result run_spade(spade_context *context, const spade_model *model, const 
     spade_usage(context, usage);
     r.update = usage[SPADE_STAGE_HESSIAN].seconds;
     r.memory = usage[SPADE_STAGE_HESSIAN].memory;
-    for (int64_t g = 0; h && g < p->layer.groups; g++) { spade_hessian_get(hessians, 0, g, h + g * k * k); }
+    for (int64_t g = 0; h && g < p->layer.groups; g++) {
+        bench_check(context, spade_hessian_get(hessians, 0, g, h + g * k * k));
+    }
     spade_hessians_destroy(hessians);
     spade_batch_destroy(batch);
     return r;

@@ -124,7 +124,7 @@ static void check_cases(spade_context *context, spade_context *solver, const spa
     golden_ok(context, spade_hessian_accumulate(context, model, batch, &layer, 1, SPADE_FP64, &hessians));
     golden_ok(context, spade_trace_create_empty(context, model, &dense));
     double *h = malloc((size_t)(info.columns * info.columns) * sizeof *h);
-    spade_hessian_get(hessians, 0, 0, h);
+    assert_int_equal(spade_hessian_get(hessians, 0, 0, h), SPADE_OK);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         void *there = read_numbers(cases[c].kind, info.name, "counts_50", "<i4", (size_t)info.rows * sizeof(int32_t));
         if (!there) { continue; }

@@ -92,7 +92,9 @@ static void check_network(spade_context *cpu, spade_context *device, const char 
         golden_ok(cpu, spade_hessian_accumulate(cpu, model, batch, &l, 1, SPADE_FP64, &hessians));
         int64_t size = info.columns * info.columns;
         double *h = malloc((size_t)(info.groups * size) * sizeof *h);
-        for (int64_t g = 0; g < info.groups; g++) { spade_hessian_get(hessians, 0, g, h + g * size); }
+        for (int64_t g = 0; g < info.groups; g++) {
+            assert_int_equal(spade_hessian_get(hessians, 0, g, h + g * size), SPADE_OK);
+        }
         check_layer(cpu, device, &info, h, spade_trace_weights(dense, l));
         free(h);
         spade_hessians_destroy(hessians);

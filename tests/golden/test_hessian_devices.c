@@ -42,7 +42,7 @@ static void check_full(spade_context *context, const char *network, const char *
     double *h = malloc((size_t)(k * k) * sizeof *h);
     for (int64_t g = 0; g < golden.dims[0]; g++) {
         const float *expected = golden.data + g * k * k;
-        spade_hessian_get(hessians, i, g, h);
+        assert_int_equal(spade_hessian_get(hessians, i, g, h), SPADE_OK);
         for (int64_t r = 0; r < k; r++) {
             for (int64_t c = 0; c < k; c++) {
                 double h_rr = expected[r * k + r], h_cc = expected[c * k + c];

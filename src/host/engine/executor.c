@@ -118,11 +118,19 @@ static spade_status add_packing(void *user, spade_op *op, const spade_packing *p
 }
 
 spade_status spade_executor_bytes(spade_context *context, const spade_network *network,
-                                  const spade_plan_request *request, uint64_t *out)
+                                  const spade_plan_request *request, size_t scratch, uint64_t *out)
 {
+    const wanted w = {request, false};
+    spade_executor *kept = (spade_executor *)spade_cache_acquire(context, network, &executor_kind, is_wanted, &w);
+    if (kept) { /* it will be used again, and planning anew takes long */
+        uint64_t bytes = spade_plan_bytes(kept->plan) + spade_packed_weights_bytes(kept->weights);
+        *out = bytes + (scratch > kept->scratch_bytes ? scratch : kept->scratch_bytes);
+        spade_cache_release(&kept->entry, bytes + kept->scratch_bytes);
+        return SPADE_OK;
+    }
     spade_plan *plan;
     SPADE_TRY(spade_plan_make(context, network, request, &plan));
-    packing_bytes p = {plan, spade_plan_bytes(plan)};
+    packing_bytes p = {plan, spade_plan_bytes(plan) + scratch};
     spade_status status = spade_plan_packings(plan, add_packing, &p);
     *out = p.bytes;
     spade_plan_destroy(plan);

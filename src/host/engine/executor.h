@@ -32,10 +32,10 @@ spade_status spade_executor_acquire(spade_context *context, const spade_network 
 spade_status spade_executor_scratch(spade_executor *executor, size_t bytes, const char *what);
 void spade_executor_release(spade_executor *executor); /* NULL is fine */
 
-/* Bytes that an executor takes on the device, with packed weights but without the network's parameters and scratch.
- * Nothing is taken for it. */
+/* Bytes that an executor of the dense network takes on the device, with packed weights and so much scratch, but without the
+ * network's parameters. No device memory is taken to find out. */
 spade_status spade_executor_bytes(spade_context *context, const spade_network *network,
-                                  const spade_plan_request *request, uint64_t *out);
+                                  const spade_plan_request *request, size_t scratch, uint64_t *out);
 
 /* The forward pass, captured where that is possible: from the plan's input to its output. */
 spade_status spade_executor_forward(spade_executor *executor);

@@ -1,7 +1,7 @@
 /*
- * form.c - a layer's input as patches, the form that sums their Hessian, and which layers share one.
+ * form.c - the description of a layer's Hessian, the form (algorithm) that sums it, and which layers share one.
  *
- * The form is the one of least cost by the backend's model for a whole micro-batch: a function of shapes only, so that
+ * The form is the one of minimum cost in the backend's model for a whole micro-batch: a function of shapes only, so that
  * neither the budget nor the number of threads changes a result.
  */
 #include "hessian/hessians.h"
@@ -10,30 +10,30 @@ static spade_hessian_desc describe(const spade_network *network, int layer, int6
 {
     const spade_layer *l = &network->layers[layer];
     const spade_node *node = &network->nodes[l->node];
-    spade_hessian_desc patches = {.precision = precision,
-                                  .x = spade_value_shape(&network->values[node->inputs[0]], n),
-                                  .linear = !l->convolution,
-                                  .groups = 1};
+    spade_hessian_desc desc = {.precision = precision,
+                               .x = spade_value_shape(&network->values[node->inputs[0]], n),
+                               .linear = !l->convolution,
+                               .groups = 1};
     if (l->convolution) {
         const spade_shape *output = &network->values[node->outputs[0]].shape;
-        patches.window = node->convolution.window;
-        patches.groups = l->groups;
-        patches.out_height = output->dims[2];
-        patches.out_width = output->dims[3];
+        desc.window = node->convolution.window;
+        desc.groups = l->groups;
+        desc.out_height = output->dims[2];
+        desc.out_width = output->dims[3];
     }
-    return patches;
+    return desc;
 }
 
-static spade_hessian_form choose_form(spade_device *device, spade_hessian_desc patches)
+static spade_hessian_form choose_form(spade_device *device, spade_hessian_desc desc)
 {
     spade_hessian_form best = SPADE_HESSIAN_UNFOLD;
-    double least = -1;
+    double min_cost = -1;
     for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
-        patches.form = (spade_hessian_form)form;
-        double cost = device->backend->hessian->cost(device, &patches);
-        if (cost >= 0 && (least < 0 || cost < least)) {
-            least = cost;
-            best = patches.form;
+        desc.form = (spade_hessian_form)form;
+        double cost = device->backend->hessian->cost(device, &desc);
+        if (cost >= 0 && (min_cost < 0 || cost < min_cost)) {
+            min_cost = cost;
+            best = desc.form;
         }
     }
     return best;
@@ -42,11 +42,11 @@ static spade_hessian_form choose_form(spade_device *device, spade_hessian_desc p
 spade_hessian_desc spade_hessian_describe(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     spade_device *device = model->context->device;
-    spade_hessian_desc patches = describe(&model->network, layer, device->backend->hessian->micro_batch, precision);
-    spade_hessian_form form = choose_form(device, patches);
-    patches = describe(&model->network, layer, n, precision);
-    patches.form = form;
-    return patches;
+    spade_hessian_desc desc = describe(&model->network, layer, device->backend->hessian->micro_batch, precision);
+    spade_hessian_form form = choose_form(device, desc);
+    desc = describe(&model->network, layer, n, precision);
+    desc.form = form;
+    return desc;
 }
 
 const char *spade_hessian_form_text(spade_hessian_form form)
@@ -101,7 +101,7 @@ int spade_hessian_source(const spade_network *network, const int *layers, int co
     int64_t same_tap;
     int source = i;
     *tap = -1;
-    for (int j = 0; j < count; j++) { /* a larger kernel around it? */
+    for (int j = 0; j < count; j++) { /* a larger kernel that has it as one of its positions */
         int64_t at;
         if (j != i && covers(network, layers[j], layers[i], &at) && at >= 0) {
             source = j;
@@ -109,7 +109,7 @@ int spade_hessian_source(const spade_network *network, const int *layers, int co
             break;
         }
     }
-    for (int j = 0; j < source; j++) { /* the first of those that are the same */
+    for (int j = 0; j < source; j++) { /* of several with the same sums, the first */
         if (covers(network, layers[j], layers[source], &same_tap) && same_tap < 0) { return j; }
     }
     return source;

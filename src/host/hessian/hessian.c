@@ -2,18 +2,17 @@
  * hessian.c - the Hessians of several layers in one pass of the batch through the dense network. Variants run in
  * micro-batches of a fixed size, in order; the last one, where it is smaller, has its own plan.
  */
-#include <math.h>
-
 #include "augment/batch.h"
+#include "engine/device_parameters.h"
 #include "hessian/hessians.h"
 
-/* What one pass works with; made and released as a whole. */
+/* What one pass works with. */
 typedef struct pass {
     spade_context *context;
     const spade_model *model;
     spade_hessians *hessians;
     spade_executor *executor, *last_executor; /* last_executor: NULL where the micro-batches divide the batch */
-    spade_executor *running;                  /* one of them; its scratch is the working memory of the updates */
+    spade_executor *running;                  /* the one of this micro-batch */
     bool *wanted;
     int *slot;    /* layer -> accumulator, -1 */
     double scale; /* 2 / n */
@@ -21,71 +20,71 @@ typedef struct pass {
 
 static int64_t micro_batch(const spade_context *context, int64_t n)
 {
-    int64_t most = context->device->backend->hessian->micro_batch;
-    return n < most ? n : most;
+    int64_t max_images = context->device->backend->hessian->micro_batch;
+    return n < max_images ? n : max_images;
 }
 
-/* ---- rows that wait */
+/* ---- queued rows: a layer with few positions a variant is updated with the rows of several micro-batches at once */
 
-enum { WAITING_ROWS = 1024 };
+enum { MAX_QUEUED_ROWS = 1024 };
 
-/* How many rows of this layer's input wait for an update: whole micro-batches; 0: none do. */
-static int64_t waiting_rows(const spade_hessian_desc *patches, int64_t columns)
+/* Rows of this layer's input that are queued before an update, in whole micro-batches; 0: every micro-batch is an
+ * update. */
+static int64_t queue_capacity(const spade_hessian_desc *desc, int64_t columns)
 {
-    int64_t rows = spade_shape_size(&patches->x) / columns;
-    return patches->form == SPADE_HESSIAN_RANK_K && patches->groups == 1 && 2 * rows <= WAITING_ROWS
-               ? WAITING_ROWS / rows * rows
+    int64_t rows = spade_shape_size(&desc->x) / columns;
+    return desc->form == SPADE_HESSIAN_RANK_K && desc->groups == 1 && 2 * rows <= MAX_QUEUED_ROWS
+               ? MAX_QUEUED_ROWS / rows * rows
                : 0;
 }
 
-/* Bytes of the rows that wait, and of those that arrive. */
-static size_t waiting_bytes(const spade_hessian_desc *patches, int64_t columns)
+/* Bytes of the queue, and of the rows of one micro-batch on their way to it. */
+static size_t queue_bytes(const spade_hessian_desc *desc, int64_t columns)
 {
-    int64_t capacity = waiting_rows(patches, columns);
-    return capacity ? (size_t)(capacity * columns + spade_shape_size(&patches->x)) * sizeof(float) : 0;
+    int64_t capacity = queue_capacity(desc, columns);
+    return capacity ? (size_t)(capacity * columns + spade_shape_size(&desc->x)) * sizeof(float) : 0;
 }
 
-/* Add what waits. */
-static spade_status add_rows(spade_device *device, spade_accumulator *a, double scale, void *workspace)
+/* Update the Hessian with the queued rows. */
+static spade_status flush_rows(spade_device *device, spade_accumulator *a, double scale, void *workspace)
 {
     if (!a->row_count) { return SPADE_OK; }
-    spade_hessian_desc patches = a->patches;
-    patches.linear = true;
-    patches.x = (spade_shape){.rank = 2, .dims = {a->row_count, a->columns}};
+    spade_hessian_desc desc = a->desc;
+    desc.linear = true;
+    desc.x = (spade_shape){.rank = 2, .dims = {a->row_count, a->columns}};
     a->row_count = 0;
-    return device->backend->hessian->update(device, &patches, a->rows, scale, a->h, workspace);
+    return device->backend->hessian->update(device, &desc, a->rows, scale, a->h, workspace);
 }
 
 /* ---- sizes */
 
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
-    spade_hessian_desc patches =
+    spade_hessian_desc desc =
         spade_hessian_describe(model, layer, model->context->device->backend->hessian->micro_batch, precision);
     int64_t columns = model->network.layers[layer].columns;
-    return model->context->device->backend->hessian->bytes(model->context->device, &patches) +
-           waiting_bytes(&patches, columns);
+    return model->context->device->backend->hessian->bytes(model->context->device, &desc) + queue_bytes(&desc, columns);
 }
 
-/* One update of n images, and of rows that waited for it. */
+/* Working memory of an update with n images, or with a full queue of rows. */
 static size_t update_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     const spade_backend *backend = model->context->device->backend;
-    spade_hessian_desc patches = spade_hessian_describe(model, layer, n, precision);
-    size_t bytes = backend->hessian->workspace_bytes(model->context->device, &patches);
-    int64_t columns = model->network.layers[layer].columns, rows = waiting_rows(&patches, columns);
+    spade_hessian_desc desc = spade_hessian_describe(model, layer, n, precision);
+    size_t bytes = backend->hessian->workspace_bytes(model->context->device, &desc);
+    int64_t columns = model->network.layers[layer].columns, rows = queue_capacity(&desc, columns);
     if (!rows) { return bytes; }
-    patches.linear = true;
-    patches.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
-    size_t waiting = backend->hessian->workspace_bytes(model->context->device, &patches);
-    return waiting > bytes ? waiting : bytes;
+    desc.linear = true;
+    desc.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
+    size_t queued = backend->hessian->workspace_bytes(model->context->device, &desc);
+    return queued > bytes ? queued : bytes;
 }
 
 size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
 {
     int64_t full = micro_batch(model->context, n);
     size_t bytes = update_bytes(model, layer, full, precision);
-    /* the last micro-batch may be smaller and yet take more: its pieces are cut otherwise */
+    /* a smaller last micro-batch can take more, as it is cut into other pieces */
     size_t last = n % full ? update_bytes(model, layer, n % full, precision) : 0;
     return last > bytes ? last : bytes;
 }
@@ -101,15 +100,15 @@ static spade_status make_accumulator(spade_context *context, const spade_model *
     const spade_backend *backend = context->device->backend;
     *out = (spade_accumulator){.layer = layers[i], .columns = l->columns};
     out->source = spade_hessian_source(&model->network, layers, count, i, &out->tap);
-    out->patches = spade_hessian_describe(model, layers[i], backend->hessian->micro_batch, precision);
+    out->desc = spade_hessian_describe(model, layers[i], backend->hessian->micro_batch, precision);
     if (out->source != i) { return SPADE_OK; }
-    const size_t bytes = backend->hessian->bytes(context->device, &out->patches);
+    const size_t bytes = backend->hessian->bytes(context->device, &out->desc);
     spade_status status = backend->alloc(context->device, bytes, "Hessian", &out->h);
     out->bytes = status == SPADE_OK ? bytes : 0;
-    out->capacity = waiting_rows(&out->patches, out->columns);
+    out->capacity = queue_capacity(&out->desc, out->columns);
     if (status == SPADE_OK && out->capacity) {
-        out->image_rows = spade_shape_size(&out->patches.x) / out->columns / backend->hessian->micro_batch;
-        status = backend->alloc(context->device, waiting_bytes(&out->patches, out->columns), "inputs of a layer",
+        out->image_rows = spade_shape_size(&out->desc.x) / out->columns / backend->hessian->micro_batch;
+        status = backend->alloc(context->device, queue_bytes(&out->desc, out->columns), "inputs of a layer",
                                 (void **)&out->rows);
         out->arrived = status == SPADE_OK ? out->rows + out->capacity * out->columns : NULL;
     }
@@ -121,7 +120,7 @@ static uint64_t hessians_bytes(const spade_hessians *hessians)
     uint64_t bytes = 0;
     for (int i = 0; i < hessians->count; i++) {
         const spade_accumulator *a = &hessians->accumulators[i];
-        bytes += a->bytes + (a->rows ? waiting_bytes(&a->patches, a->columns) : 0);
+        bytes += a->bytes + (a->rows ? queue_bytes(&a->desc, a->columns) : 0);
     }
     return bytes;
 }
@@ -134,7 +133,7 @@ static void destroy_item(spade_cache_entry *item)
     for (int i = 0; i < hessians->count; i++) {
         spade_accumulator *a = &hessians->accumulators[i];
         if (a->h) { device->backend->free(device, a->h, a->bytes); }
-        if (a->rows) { device->backend->free(device, a->rows, waiting_bytes(&a->patches, a->columns)); }
+        if (a->rows) { device->backend->free(device, a->rows, queue_bytes(&a->desc, a->columns)); }
     }
     free(hessians->accumulators);
     free(hessians);
@@ -187,7 +186,7 @@ static spade_status create_hessians(spade_context *context, const spade_model *m
     return SPADE_OK;
 }
 
-/* Of an earlier image, or new; not empty yet. */
+/* Those of an earlier image, or new ones; not zero yet. */
 static spade_status open_hessians(spade_context *context, const spade_model *model, const layer_list *list,
                                   spade_hessians **out)
 {
@@ -195,7 +194,7 @@ static spade_status open_hessians(spade_context *context, const spade_model *mod
     return *out ? SPADE_OK : create_hessians(context, model, list, out);
 }
 
-/* Empty sums. */
+/* All sums are zero. */
 static spade_status clear_hessians(spade_device *device, spade_hessians *h)
 {
     h->forward_seconds = h->update_seconds = 0;
@@ -234,28 +233,45 @@ static spade_status open_lists(pass *p, const int *layers, int count)
     return SPADE_OK;
 }
 
+/* The passes of the network over whole micro-batches of n variants, and over the rest (batch 0: there is none). */
+static void plan_requests(const spade_context *context, int64_t n, spade_plan_request *full, spade_plan_request *rest)
+{
+    *full = spade_forward_request(micro_batch(context, n));
+    full->layer_inputs = true;
+    *rest = *full;
+    rest->batch = n % full->batch;
+}
+
+/* Working memory of the updates of all layers that have sums of their own. */
+static size_t largest_workspace(const spade_model *model, const layer_list *list, int64_t n)
+{
+    size_t largest = 0;
+    for (int i = 0; i < list->count; i++) {
+        int64_t tap;
+        if (spade_hessian_source(&model->network, list->layers, list->count, i, &tap) != i) { continue; }
+        size_t bytes = spade_hessian_workspace_bytes(model, list->layers[i], n, list->precision);
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
+}
+
 /* Everything that takes memory, so that a budget that is too small is known before any work. */
 static spade_status open_pass(pass *p, const int64_t dims[4], const layer_list *list)
 {
     spade_context *context = p->context;
     const spade_network *network = &p->model->network;
-    int64_t full = micro_batch(context, dims[0]), rest = dims[0] % full;
-    size_t workspace = 0;
+    spade_plan_request full, rest;
+    plan_requests(context, dims[0], &full, &rest);
     SPADE_TRY(open_lists(p, list->layers, list->count));
     SPADE_TRY(open_hessians(context, p->model, list, &p->hessians));
-    spade_plan_request request = spade_forward_request(full);
-    request.layer_inputs = true;
-    SPADE_TRY(spade_executor_acquire(context, network, &request, NULL, &p->executor));
-    request.batch = rest;
-    if (rest) { SPADE_TRY(spade_executor_acquire(context, network, &request, NULL, &p->last_executor)); }
+    SPADE_TRY(spade_executor_acquire(context, network, &full, NULL, &p->executor));
+    if (rest.batch) { SPADE_TRY(spade_executor_acquire(context, network, &rest, NULL, &p->last_executor)); }
     for (int i = 0; i < list->count; i++) {
-        if (p->hessians->accumulators[i].source != i) { continue; }
-        p->wanted[list->layers[i]] = true;
-        size_t bytes = spade_hessian_workspace_bytes(p->model, list->layers[i], dims[0], list->precision);
-        workspace = bytes > workspace ? bytes : workspace;
+        if (p->hessians->accumulators[i].source == i) { p->wanted[list->layers[i]] = true; }
     }
     p->scale = 2.0 / (double)dims[0];
-    return spade_executor_scratch(p->executor, workspace, "working memory of a Hessian");
+    return spade_executor_scratch(p->executor, largest_workspace(p->model, list, dims[0]),
+                                  "working memory of a Hessian");
 }
 
 /* An update that began at `start` has finished. */
@@ -276,15 +292,15 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
     if (a->capacity) {
         status = device->backend->copy(device, a->arrived, x, (size_t)spade_shape_size(shape) * sizeof *x);
     } else {
-        spade_hessian_desc patches = a->patches;
-        patches.x = *shape;
-        status = device->backend->hessian->update(device, &patches, x, p->scale, a->h, p->executor->scratch);
+        spade_hessian_desc desc = a->desc;
+        desc.x = *shape;
+        status = device->backend->hessian->update(device, &desc, x, p->scale, a->h, p->executor->scratch);
     }
     count_update(p, start);
     return status;
 }
 
-/* What arrived with a micro-batch of n waits for its update, and makes room for the next. */
+/* The rows of a micro-batch of n variants go from `arrived` to the queue, so that the next one can write there. */
 static spade_status queue_rows(pass *p, int64_t n)
 {
     spade_device *device = p->context->device;
@@ -292,7 +308,7 @@ static spade_status queue_rows(pass *p, int64_t n)
     for (int i = 0; i < p->hessians->count; i++) {
         spade_accumulator *a = &p->hessians->accumulators[i];
         if (!a->capacity) { continue; }
-        if (a->row_count == a->capacity) { SPADE_TRY(add_rows(device, a, p->scale, p->executor->scratch)); }
+        if (a->row_count == a->capacity) { SPADE_TRY(flush_rows(device, a, p->scale, p->executor->scratch)); }
         SPADE_TRY(device->backend->copy(device, a->rows + a->row_count * a->columns, a->arrived,
                                         (size_t)(n * a->image_rows * a->columns) * sizeof(float)));
         a->row_count += n * a->image_rows;
@@ -307,7 +323,7 @@ static spade_status run_micro_batch(void *user)
     return spade_run_forward(p->running->plan, p->running->weights, NULL, NULL, tap, p, p->wanted);
 }
 
-/* Whole micro-batches are the same work again and again: on the executor's memory, the accumulators, with one scale. */
+/* Whole micro-batches repeat the same work, on the memory of the executor and of the accumulators, with the same scale. */
 static spade_status repeat_micro_batch(pass *p)
 {
     uint64_t work[2] = {p->executor->generation};
@@ -336,11 +352,11 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
         first += count;
         spade_report_progress(p->context, "hessian", (double)first, (double)n);
     }
-    double waiting = spade_stage_clock(p->context);
+    double flush_start = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
-        SPADE_TRY(add_rows(device, &p->hessians->accumulators[i], p->scale, p->executor->scratch));
+        SPADE_TRY(flush_rows(device, &p->hessians->accumulators[i], p->scale, p->executor->scratch));
     }
-    count_update(p, waiting);
+    count_update(p, flush_start);
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
     spade_stage_done(p->context, SPADE_STAGE_FORWARD, p->hessians->forward_seconds - augment);
     return SPADE_OK;
@@ -386,29 +402,24 @@ spade_status spade_hessian_accumulate(spade_context *context, const spade_model 
     return status;
 }
 
-spade_status spade_hessian_need(spade_context *context, const spade_model *model, const spade_batch *batch,
-                                const int *layers, int count, spade_precision precision, uint64_t *bytes)
+spade_status spade_hessian_pass_bytes(spade_context *context, const spade_model *model, const spade_batch *batch,
+                                      const int *layers, int count, spade_precision precision, uint64_t *bytes)
 {
-    pass p = {.context = context, .model = model};
-    int64_t dims[4];
-    spade_batch_shape(batch, dims);
+    const spade_network *network = &model->network;
     const layer_list list = {layers, count, precision};
-    const uint64_t budget = context->budget, peak = context->peak, stage_peak = context->stage_peak;
-    const uint64_t in_use = spade_bytes_in_use(context);
-    context->budget = UINT64_MAX;
-    spade_status status = open_pass(&p, dims, &list);
-    *bytes = spade_bytes_in_use(context) - in_use;
-    close_pass(&p);
-    if (status == SPADE_OK) {
-        spade_hessians_release(p.hessians);
-    } else {
-        spade_hessians_destroy(p.hessians);
+    spade_plan_request full, rest;
+    uint64_t full_bytes = 0, rest_bytes = 0;
+    int64_t dims[4], tap;
+    spade_batch_shape(batch, dims);
+    plan_requests(context, dims[0], &full, &rest);
+    SPADE_TRY(spade_executor_bytes(context, network, &full, largest_workspace(model, &list, dims[0]), &full_bytes));
+    if (rest.batch) { SPADE_TRY(spade_executor_bytes(context, network, &rest, 0, &rest_bytes)); }
+    *bytes = full_bytes + rest_bytes + spade_device_parameters_bytes(context, network);
+    for (int i = 0; i < count; i++) {
+        bool is_source = spade_hessian_source(network, layers, count, i, &tap) == i;
+        if (is_source) { *bytes += spade_hessian_bytes(model, layers[i], precision); }
     }
-    context->budget = budget;
-    context->peak = peak;
-    context->stage_peak = stage_peak;
-    while (context->used > budget && spade_lru_evict(context)) {} /* what was made without a budget */
-    return status;
+    return SPADE_OK;
 }
 
 /* ---- reading */
@@ -417,39 +428,36 @@ spade_status spade_hessian_read(const spade_hessians *hessians, int i, int64_t g
 {
     spade_device *device = hessians->item.context->device;
     const spade_accumulator *a = &hessians->accumulators[i], *source = &hessians->accumulators[a->source];
-    return device->backend->hessian->read(device, &source->patches, source->h, group, a->tap, out);
+    return device->backend->hessian->read(device, &source->desc, source->h, group, a->tap, out);
 }
 
-/* The upper triangle of one H on the host. Without memory for it on the device, or lost on the way: NaN, which the
- * solver refuses. */
-static void read_upper(const spade_hessians *hessians, int i, int64_t group, double *out)
+/* The upper triangle of one H on the host. */
+static spade_status read_upper(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
     spade_context *context = hessians->item.context;
     const spade_backend *backend = context->device->backend;
     int64_t k = hessians->accumulators[i].columns;
     size_t bytes = (size_t)(k * k) * sizeof(double);
     void *device = NULL;
-    spade_status status = SPADE_OK;
-    if (backend->host_memory) {
-        SPADE_GOTO(spade_hessian_read(hessians, i, group, out));
-        return;
-    }
+    spade_status status;
+    if (backend->host_memory) { return spade_hessian_read(hessians, i, group, out); }
     SPADE_GOTO(backend->alloc(context->device, bytes, "a Hessian", &device));
     SPADE_GOTO(spade_hessian_read(hessians, i, group, device));
     SPADE_GOTO(backend->download(context->device, out, device, bytes));
     SPADE_GOTO(backend->synchronize(context->device));
 done:
     if (device) { backend->free(context->device, device, bytes); }
-    for (int64_t j = 0; status != SPADE_OK && j < k * k; j++) { out[j] = NAN; }
+    return status;
 }
 
-void spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out)
+spade_status spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
     int64_t k = hessians->accumulators[i].columns;
-    read_upper(hessians, i, group, out);
+    SPADE_TRY(read_upper(hessians, i, group, out));
     for (int64_t r = 0; r < k; r++) {
         for (int64_t c = 0; c < r; c++) { out[r * k + c] = out[c * k + r]; }
     }
+    return SPADE_OK;
 }
 
 spade_status spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out)
@@ -458,14 +466,16 @@ spade_status spade_hessian_diagonal(const spade_hessians *hessians, int i, int64
     int64_t k = hessians->accumulators[i].columns;
     size_t bytes = (size_t)(k * k) * sizeof(double);
     double *h = NULL;
-    SPADE_TRY(spade_alloc(context, bytes, "a Hessian", (void **)&h));
-    read_upper(hessians, i, group, h);
+    spade_status status;
+    SPADE_GOTO(spade_alloc(context, bytes, "a Hessian", (void **)&h));
+    SPADE_GOTO(read_upper(hessians, i, group, h));
     for (int64_t r = 0; r < k; r++) { out[r] = h[r * (k + 1)]; }
+done:
     spade_free_bytes(context, h, bytes);
-    return SPADE_OK;
+    return status;
 }
 
 const char *spade_hessian_form_name(const spade_hessians *hessians, int i)
 {
-    return spade_hessian_form_text(hessians->accumulators[hessians->accumulators[i].source].patches.form);
+    return spade_hessian_form_text(hessians->accumulators[hessians->accumulators[i].source].desc.form);
 }

@@ -133,7 +133,7 @@ static spade_status bind_task(spade_layer_task *task, const assignment *assigned
     const spade_accumulator *accumulators = assigned->pass->hessians->accumulators;
     const spade_accumulator *accumulator = &accumulators[assigned->index];
     const spade_accumulator *source = &accumulators[accumulator->source];
-    task->hessian = &source->patches;
+    task->hessian = &source->desc;
     task->accumulator = source->h;
     task->position = accumulator->tap;
     task->device_dense = parameters->weights[task->layer].data;

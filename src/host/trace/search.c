@@ -80,8 +80,8 @@ static spade_status explain_budget(const search *s, const spade_trace_pass *pass
 {
     int end = family_end(pass, first);
     uint64_t pass_bytes = 0, need = 0;
-    SPADE_TRY(spade_hessian_need(s->context, s->model, pass->batch->variants, pass->layers + first, end - first,
-                                 pass->precision, &pass_bytes));
+    SPADE_TRY(spade_hessian_pass_bytes(s->context, s->model, pass->batch->variants, pass->layers + first, end - first,
+                                       pass->precision, &pass_bytes));
     uint64_t fixed = pass_bytes - sums_bytes(s, pass, first, end) - largest_update(s, pass, first, end);
     for (int i = 0; i < pass->count; i = end) {
         end = family_end(pass, i);
@@ -224,8 +224,8 @@ static spade_status count_joint_passes(const search *s, const spade_trace_pass *
     for (int i = 0; i < count && passes[i].count; i++) {
         const spade_trace_pass *pass = &passes[i];
         uint64_t pass_bytes, sums_before = sums, largest = largest_solve(s, pass, 0, pass->count);
-        spade_status status = spade_hessian_need(s->context, s->model, pass->batch->variants, pass->layers, pass->count,
-                                                 pass->precision, &pass_bytes);
+        spade_status status = spade_hessian_pass_bytes(s->context, s->model, pass->batch->variants, pass->layers,
+                                                       pass->count, pass->precision, &pass_bytes);
         if (status == SPADE_ERROR_MEMORY) { break; } /* the device is too small for all layers in one pass */
         SPADE_TRY(status);
         sums += sums_bytes(s, pass, 0, pass->count);
