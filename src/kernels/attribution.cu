@@ -102,15 +102,15 @@ int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel, 
 {
     const spade_points_kernel &k = *kernel;
     const dim3 grid(spade_blocks((k.size + 1) / 2), (unsigned)k.count);
-    return SPADE_LAUNCH_APART(points, grid, SPADE_THREADS, stream, k, x, out);
+    return SPADE_LAUNCH_INDEPENDENT(points, grid, SPADE_THREADS, stream, k, x, out);
 }
 
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
 {
     const unsigned images = (unsigned)args->batch;
     if (!args->softmax) {
-        return SPADE_LAUNCH_APART(seed_logits, images, SPADE_THREADS, stream, args->outputs, args->z, args->targets,
-                                  args->seed, args->values);
+        return SPADE_LAUNCH_INDEPENDENT(seed_logits, images, SPADE_THREADS, stream, args->outputs, args->z,
+                                        args->targets, args->seed, args->values);
     }
     return SPADE_LAUNCH(seed_softmax, images, SPADE_THREADS, 0, stream, args->outputs, args->z, args->targets,
                         args->seed, args->values);
@@ -121,16 +121,16 @@ int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_we
 {
     const spade_weights_kernel &k = *weights;
     if (size % 4 == 0 && reinterpret_cast<uintptr_t>(gradients) % 16 == 0) {
-        return SPADE_LAUNCH_APART(sum_gradients<4>, spade_blocks(size / 4), SPADE_THREADS, stream, size, k, gradients,
-                                  add, sum);
+        return SPADE_LAUNCH_INDEPENDENT(sum_gradients<4>, spade_blocks(size / 4), SPADE_THREADS, stream, size, k,
+                                        gradients, add, sum);
     }
-    return SPADE_LAUNCH_APART(sum_gradients<1>, spade_blocks(size), SPADE_THREADS, stream, size, k, gradients, add,
-                              sum);
+    return SPADE_LAUNCH_INDEPENDENT(sum_gradients<1>, spade_blocks(size), SPADE_THREADS, stream, size, k, gradients,
+                                    add, sum);
 }
 
 int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum, const float *x, double divisor,
                             bool absolute, float *map)
 {
-    return SPADE_LAUNCH_APART(finish_map, spade_blocks(size), SPADE_THREADS, stream, size, sum, x, divisor, absolute,
-                              map);
+    return SPADE_LAUNCH_INDEPENDENT(finish_map, spade_blocks(size), SPADE_THREADS, stream, size, sum, x, divisor,
+                                    absolute, map);
 }

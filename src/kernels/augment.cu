@@ -251,11 +251,11 @@ int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel
     const unsigned count = (unsigned)k.count;
     float *mean = static_cast<float *>(workspace), *tables = mean + k.count;
     const dim3 lines(spade_blocks(k.width + k.height), count), all(spade_blocks(k.width * k.height), count);
-    int error = SPADE_LAUNCH_APART(filters, lines, SPADE_THREADS, stream, k, tables);
+    int error = SPADE_LAUNCH_INDEPENDENT(filters, lines, SPADE_THREADS, stream, k, tables);
     if (error) { return error; }
-    error = SPADE_LAUNCH_APART(pixels, all, SPADE_THREADS, stream, k, tables, picture, out);
+    error = SPADE_LAUNCH_INDEPENDENT(pixels, all, SPADE_THREADS, stream, k, tables, picture, out);
     if (error || !any_contrast(k)) { return error; }
     error = SPADE_LAUNCH(means, count, SPADE_THREADS, 0, stream, k, out, mean);
     if (error) { return error; }
-    return SPADE_LAUNCH_APART(colours, all, SPADE_THREADS, stream, k, mean, out);
+    return SPADE_LAUNCH_INDEPENDENT(colours, all, SPADE_THREADS, stream, k, mean, out);
 }

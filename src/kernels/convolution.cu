@@ -89,12 +89,12 @@ __device__ Index index_of(const place<Index> &p, Index channels, Index height, I
 }
 
 template <typename Index, typename Element>
-__global__ void stage(spade_padded_kernel k, int64_t n, const float *x, Element *out)
+__global__ void copy_padded(spade_padded_kernel k, int64_t n, const float *x, Element *out)
 {
     SPADE_EACH(i, n)
     {
         place<Index> p =
-            place_of<Index>((Index)i, (Index)k.channels, (Index)k.full_height, (Index)k.full_width, k.staged_last);
+            place_of<Index>((Index)i, (Index)k.channels, (Index)k.full_height, (Index)k.full_width, k.padded_last);
         int64_t h = (int64_t)p.h - k.top, w = (int64_t)p.w - k.left;
         bool inside = h >= 0 && h < k.height && w >= 0 && w < k.width;
         p.h = (Index)h;
@@ -106,7 +106,7 @@ __global__ void stage(spade_padded_kernel k, int64_t n, const float *x, Element 
 }
 
 template <typename Index, typename Element>
-__global__ void unstage(spade_padded_kernel k, int64_t n, const Element *x, const float *bias, bool relu, float *y)
+__global__ void copy_back(spade_padded_kernel k, int64_t n, const Element *x, const float *bias, bool relu, float *y)
 {
     SPADE_EACH(i, n)
     {
@@ -115,7 +115,7 @@ __global__ void unstage(spade_padded_kernel k, int64_t n, const Element *x, cons
         p.h += (Index)k.top;
         p.w += (Index)k.left;
         float value =
-            load(x + index_of<Index>(p, (Index)k.channels, (Index)k.full_height, (Index)k.full_width, k.staged_last));
+            load(x + index_of<Index>(p, (Index)k.channels, (Index)k.full_height, (Index)k.full_width, k.padded_last));
         y[i] = finish(value + shift, relu);
     }
 }
@@ -141,24 +141,26 @@ bool fits_32(int64_t n)
 }
 
 template <typename Element>
-int launch_stage(spade_stream stream, const spade_padded_kernel &k, int64_t n, const float *x, Element *out)
+int launch_copy_padded(spade_stream stream, const spade_padded_kernel &k, int64_t n, const float *x, Element *out)
 {
     if (fits_32(n)) {
-        return SPADE_LAUNCH_APART((stage<uint32_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x, out);
+        return SPADE_LAUNCH_INDEPENDENT((copy_padded<uint32_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n,
+                                        x, out);
     }
-    return SPADE_LAUNCH_APART((stage<int64_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x, out);
+    return SPADE_LAUNCH_INDEPENDENT((copy_padded<int64_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x,
+                                    out);
 }
 
 template <typename Element>
-int launch_unstage(spade_stream stream, const spade_padded_kernel &k, int64_t n, const Element *x, const float *bias,
-                   bool relu, float *y)
+int launch_copy_back(spade_stream stream, const spade_padded_kernel &k, int64_t n, const Element *x, const float *bias,
+                     bool relu, float *y)
 {
     if (fits_32(k.batch * k.channels * k.full_height * k.full_width)) {
-        return SPADE_LAUNCH_APART((unstage<uint32_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x, bias,
-                                  relu, y);
+        return SPADE_LAUNCH_INDEPENDENT((copy_back<uint32_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x,
+                                        bias, relu, y);
     }
-    return SPADE_LAUNCH_APART((unstage<int64_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x, bias, relu,
-                              y);
+    return SPADE_LAUNCH_INDEPENDENT((copy_back<int64_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, x,
+                                    bias, relu, y);
 }
 
 template <typename Element>
@@ -166,28 +168,28 @@ int launch_pack(spade_stream stream, const spade_packing_kernel &k, int64_t n, c
                 Element *packed)
 {
     if (fits_32(n)) {
-        return SPADE_LAUNCH_APART((pack<uint32_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, weights,
-                                  scale, packed);
+        return SPADE_LAUNCH_INDEPENDENT((pack<uint32_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n,
+                                        weights, scale, packed);
     }
-    return SPADE_LAUNCH_APART((pack<int64_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, weights, scale,
-                              packed);
+    return SPADE_LAUNCH_INDEPENDENT((pack<int64_t, Element>), spade_blocks(n), SPADE_THREADS, stream, k, n, weights,
+                                    scale, packed);
 }
 
 } // namespace
 
-int spade_launch_stage(spade_stream stream, spade_padded_kernel k, const float *x, void *staged)
+int spade_launch_copy_padded(spade_stream stream, spade_padded_kernel k, const float *x, void *padded)
 {
     int64_t n = k.batch * k.channels * k.full_height * k.full_width;
-    if (k.half) { return launch_stage(stream, k, n, x, static_cast<uint16_t *>(staged)); }
-    return launch_stage(stream, k, n, x, static_cast<float *>(staged));
+    if (k.half) { return launch_copy_padded(stream, k, n, x, static_cast<uint16_t *>(padded)); }
+    return launch_copy_padded(stream, k, n, x, static_cast<float *>(padded));
 }
 
-int spade_launch_unstage(spade_stream stream, spade_padded_kernel k, const void *staged, const float *bias, bool relu,
-                         float *y)
+int spade_launch_copy_back(spade_stream stream, spade_padded_kernel k, const void *padded, const float *bias, bool relu,
+                           float *y)
 {
     int64_t n = k.batch * k.channels * k.height * k.width;
-    if (k.half) { return launch_unstage(stream, k, n, static_cast<const uint16_t *>(staged), bias, relu, y); }
-    return launch_unstage(stream, k, n, static_cast<const float *>(staged), bias, relu, y);
+    if (k.half) { return launch_copy_back(stream, k, n, static_cast<const uint16_t *>(padded), bias, relu, y); }
+    return launch_copy_back(stream, k, n, static_cast<const float *>(padded), bias, relu, y);
 }
 
 int spade_launch_convolution_pack(spade_stream stream, spade_packing_kernel k, const float *weights, const float *scale,

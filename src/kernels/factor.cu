@@ -132,12 +132,12 @@ int spade_launch_damp(spade_stream stream, const spade_damp_batch *batch)
 
 int spade_launch_reverse(spade_stream stream, int64_t n, double *a)
 {
-    return SPADE_LAUNCH_APART(reverse, spade_blocks(n / 2), SPADE_THREADS, stream, n, a);
+    return SPADE_LAUNCH_INDEPENDENT(reverse, spade_blocks(n / 2), SPADE_THREADS, stream, n, a);
 }
 
 int spade_launch_mirror(spade_stream stream, int64_t k, double *a)
 {
-    return SPADE_LAUNCH_APART(mirror, spade_blocks(k * k), SPADE_THREADS, stream, k, a);
+    return SPADE_LAUNCH_INDEPENDENT(mirror, spade_blocks(k * k), SPADE_THREADS, stream, k, a);
 }
 
 int spade_launch_check_factor(spade_stream stream, int64_t k, const double *v, const int *info, int *failed)

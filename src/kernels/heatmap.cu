@@ -105,5 +105,5 @@ __global__ void heatmap(const __grid_constant__ spade_heatmap_args k)
 int spade_launch_heatmap(spade_stream stream, const spade_heatmap_args *args)
 {
     const int64_t pixels = args->height * args->factor * args->width * args->factor;
-    return SPADE_LAUNCH_APART(heatmap, spade_blocks(pixels), SPADE_THREADS, stream, *args);
+    return SPADE_LAUNCH_INDEPENDENT(heatmap, spade_blocks(pixels), SPADE_THREADS, stream, *args);
 }

@@ -17,19 +17,19 @@ __device__ __forceinline__ int64_t spade_divide(int64_t index, int64_t by, int64
     return quotient;
 }
 
-/* Where element `index` of a space lies in its operands number `first` and `second`. */
-__device__ __forceinline__ void spade_locate(const spade_tensor_iterator_kernel &space, int64_t index, int first,
+/* Where element `index` of an iterator lies in its operands number `first` and `second`. */
+__device__ __forceinline__ void spade_locate(const spade_tensor_iterator_kernel &iterator, int64_t index, int first,
                                              int64_t *at_first, int second, int64_t *at_second)
 {
     *at_first = *at_second = 0;
-    for (int axis = space.rank - 1; axis > 0; axis--) {
+    for (int axis = iterator.rank - 1; axis > 0; axis--) {
         int64_t coordinate;
-        index = spade_divide(index, space.dims[axis], &coordinate);
-        *at_first += coordinate * space.strides[first][axis];
-        *at_second += coordinate * space.strides[second][axis];
+        index = spade_divide(index, iterator.dims[axis], &coordinate);
+        *at_first += coordinate * iterator.strides[first][axis];
+        *at_second += coordinate * iterator.strides[second][axis];
     }
-    *at_first += index * space.strides[first][0];
-    *at_second += index * space.strides[second][0];
+    *at_first += index * iterator.strides[first][0];
+    *at_second += index * iterator.strides[second][0];
 }
 
 /* 1 or 4 neighbouring floats; 4: at a multiple of 16 bytes. */

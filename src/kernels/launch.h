@@ -38,7 +38,7 @@ int spade_launch_pointwise(spade_stream stream, const spade_pointwise_kernel *st
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y);
 
 /* ---- axes: reduce.cu, index.cuh */
-/* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is repeated); rank >= 1. */
+/* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is broadcast); rank >= 1. */
 typedef struct spade_tensor_iterator_kernel {
     int rank;
     int64_t dims[SPADE_MAX_RANK];
@@ -48,7 +48,7 @@ typedef struct spade_tensor_iterator_kernel {
 /* y = (sum over `summed` of a) / divisor; operands: 0 a, 1 y. Terms are cut into `pieces` of `piece` each. */
 typedef struct spade_reduction_kernel {
     spade_tensor_iterator_kernel kept, summed;
-    int64_t outputs, terms; /* elements of both spaces */
+    int64_t outputs, terms; /* elements of both */
     int64_t piece, pieces;  /* pieces: 1 to 65535 */
     double divisor;
     bool along; /* the fastest axis of the memory is summed */
@@ -154,19 +154,19 @@ int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum
 
 /* ---- convolution.cu */
 /*
- * A tensor [batch, channels, height, width] of floats beside a staged one [batch, channels, full_height, full_width]
- * in which it lies from (top, left) on; each row-major or channels-last, the staged one of floats or of bfloat16.
+ * A tensor [batch, channels, height, width] of floats beside a padded copy [batch, channels, full_height, full_width]
+ * in which it lies from (top, left) on; each row-major or channels-last, the padded copy of floats or of bfloat16.
  */
 typedef struct spade_padded_kernel {
     int64_t batch, channels, height, width;
     int64_t top, left, full_height, full_width;
-    bool last, staged_last, half;
+    bool last, padded_last, half;
 } spade_padded_kernel;
-/* The whole staged tensor: x, zeros around it. */
-int spade_launch_stage(spade_stream stream, spade_padded_kernel k, const float *x, void *staged);
-/* y = x's part of the staged tensor + bias[channel], then relu; bias may be NULL. */
-int spade_launch_unstage(spade_stream stream, spade_padded_kernel k, const void *staged, const float *bias, bool relu,
-                         float *y);
+/* The whole padded copy: x, zeros around it. */
+int spade_launch_copy_padded(spade_stream stream, spade_padded_kernel k, const float *x, void *padded);
+/* y = x's part of the padded copy + bias[channel], then relu; bias may be NULL. */
+int spade_launch_copy_back(spade_stream stream, spade_padded_kernel k, const void *padded, const float *bias, bool relu,
+                           float *y);
 /* Weights [rows, inputs, taps] times scale [rows] (may be NULL), packed in that order or as [rows, taps, inputs]. */
 typedef struct spade_packing_kernel {
     int64_t rows, inputs, taps;
@@ -190,13 +190,13 @@ int spade_launch_gather(spade_stream stream, spade_patch_kernel patches, bool fp
 /* h [groups, k, k] += alpha * sum of products [chunks][groups, k, k], upper triangles; chunks in their order. */
 int spade_launch_add_products(spade_stream stream, int64_t groups, int64_t k, int64_t chunks, const float *products,
                               double alpha, double *h);
-/* h [k, k], columns (tap, channel), upper triangle -> out, columns (channel, tap), upper triangle; of taps first ..
- * first+taps-1 only. */
-int spade_launch_read_unfolded(spade_stream stream, int64_t k, int channels, int first, int taps, const double *h,
+/* h [k, k], columns (offset, channel), upper triangle -> out, columns (channel, offset), upper triangle; of offsets first ..
+ * first+offsets-1 only. */
+int spade_launch_read_unfolded(spade_stream stream, int64_t k, int channels, int first, int offsets, const double *h,
                                double *out);
 
 /* ---- lags.cu, sums.cu: Hessians from lags; backend/autocorrelation.h says what these are. */
-enum { SPADE_KERNEL_LAG_PARTS = 29, SPADE_KERNEL_LAG_CELLS = 30, SPADE_KERNEL_EDGES = 4 };
+enum { SPADE_KERNEL_LAG_PARTS = 29, SPADE_KERNEL_LAG_CELLS = 30, SPADE_KERNEL_BORDER_PARTS = 4 };
 /* One axis of backend/autocorrelation.h's geometry; where its parts lie; their first lag [parts + 1]. */
 typedef struct spade_lag_axis_kernel {
     int size, kernel, pad, output, cut[2], parts, cells;
@@ -231,38 +231,39 @@ int spade_launch_spectral_tables(spade_stream stream, spade_spectral_kernel tran
 int spade_launch_add_spectral(spade_stream stream, const spade_autocorrelation_kernel *lags, bool fp64,
                               const void *cosine, const void *sine, double alpha, double *accumulator);
 /* Parts of the image that have one size. */
-typedef struct spade_edges_kernel {
+typedef struct spade_border_kernel {
     int parts, size[2], reach[2];
-    int start[SPADE_KERNEL_EDGES][2];
-    int64_t middle[SPADE_KERNEL_EDGES]; /* lag (0, 0) of each */
-    int images, chunk, chunks;          /* chunk * chunks >= images */
-} spade_edges_kernel;
+    int start[SPADE_KERNEL_BORDER_PARTS][2];
+    int64_t middle[SPADE_KERNEL_BORDER_PARTS]; /* lag (0, 0) of each */
+    int images, chunk, chunks;                 /* chunk * chunks >= images */
+} spade_border_kernel;
 /* x [images, H, W, all channels] -> out [part][group][chunks * chunk images][size0][size1][half lags][C]: each pixel
  * and the pixels at its lags, zero outside the part and behind the last image. */
-int spade_launch_gather_edges(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_edges_kernel edges,
-                              bool fp64, const float *x, void *out);
+int spade_launch_gather_borders(spade_stream stream, const spade_autocorrelation_kernel *lags,
+                                spade_border_kernel borders, bool fp64, const float *x, void *out);
 /* products [part][group][chunk][C][half lags][C], chunks in their order. */
-int spade_launch_add_edges(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_edges_kernel edges,
-                           bool fp64, const void *products, double alpha, double *accumulator);
-/* H of one group from the lags: out [k, k], upper triangle, columns (channel, tap); taps first .. first+taps-1 only. */
+int spade_launch_add_borders(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_border_kernel borders,
+                             bool fp64, const void *products, double alpha, double *accumulator);
+/* H of one group from the lags: out [k, k], upper triangle, columns (channel, offset); offsets first .. first+offsets-1 only. */
 int spade_launch_read_lags(spade_stream stream, const spade_autocorrelation_kernel *lags, const double *accumulator,
-                           int group, int first, int taps, double *out);
+                           int group, int first, int offsets, double *out);
 int spade_launch_widen(spade_stream stream, int64_t n, const float *x, double *y);
 
 /* Sums over pixels of products of a channel with itself, float64. */
 typedef enum spade_sums_kernel {
-    SPADE_SUMS_CELLS, /* the squares of every cell -> the cells of an accumulator of lags */
-    SPADE_SUMS_LAGS,  /* all lags of every part, one channel a group -> an accumulator of lags */
-    SPADE_SUMS_TAPS   /* products of all pairs of kernel positions, one channel a group -> [channels][k, k], upper */
+    SPADE_SUMS_CELLS,       /* the squares of every cell -> the cells of an accumulator of lags */
+    SPADE_SUMS_LAGS,        /* all lags of every part, one channel a group -> an accumulator of lags */
+    SPADE_SUMS_OFFSET_PAIRS /* products of all pairs of kernel positions, one channel a group -> [channels][k, k], upper */
 } spade_sums_kernel;
-/* partial: scratch, `images` times spade_sums_entries() times all channels. lags: unused for taps. */
+/* partial: scratch, `images` times spade_sums_entries() times all channels. lags: unused for offset pairs. */
 int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_kernel patches,
                       const spade_autocorrelation_kernel *lags, int images, double alpha, double *partial,
                       double *accumulator);
 int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches,
                            const spade_autocorrelation_kernel *lags);
 
-/* ---- factor.cu, sweep.cu, exact.cu: the solvers, float64. `failed`: 1 where a matrix is not positive definite or a
+/* ---- factor.cu, sweep.cu, exact_eliminate.cu, exact_refit.cu: the solvers, float64. `failed`: 1 where a matrix is not
+ * positive definite or a
  * number is not finite, else 0. */
 enum { SPADE_SOLVE_BATCH = 64 }; /* most problems of one launch */
 
@@ -355,13 +356,14 @@ typedef struct spade_exact_batch {
     int64_t columns, group;
     spade_exact_kernel problems[SPADE_SOLVE_BATCH];
 } spade_exact_batch;
-/* Bytes of working memory of one row in the works. */
-size_t spade_exact_lane_bytes(int64_t columns, int64_t group);
-size_t spade_refit_lane_bytes(int64_t columns);
-/* lanes: rows in the works at once, each with its own part of the workspace. */
-int spade_launch_eliminate(spade_stream stream, const spade_exact_batch *batch /* host */, int64_t lanes,
+/* Bytes of working memory of one row. */
+size_t spade_exact_row_bytes(int64_t columns, int64_t group);
+size_t spade_refit_row_bytes(int64_t columns);
+/* max_rows: rows worked on at once, each with its own part of the workspace. */
+int spade_launch_eliminate(spade_stream stream, const spade_exact_batch *batch /* host */, int64_t max_rows,
                            void *workspace);
-int spade_launch_refit(spade_stream stream, const spade_exact_batch *batch /* host */, int64_t lanes, void *workspace);
+int spade_launch_refit(spade_stream stream, const spade_exact_batch *batch /* host */, int64_t max_rows,
+                       void *workspace);
 
 #ifdef __cplusplus
 }

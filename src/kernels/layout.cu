@@ -60,12 +60,12 @@ __global__ void transpose_few_columns(int64_t images, int64_t rows, int64_t colu
 int spade_launch_transpose(spade_stream stream, int64_t images, int64_t rows, int64_t columns, const float *x, float *y)
 {
     if (rows <= NARROW) {
-        return SPADE_LAUNCH_APART(transpose_few_rows, spade_blocks(images * columns), SPADE_THREADS, stream, images,
-                                  rows, columns, x, y);
+        return SPADE_LAUNCH_INDEPENDENT(transpose_few_rows, spade_blocks(images * columns), SPADE_THREADS, stream,
+                                        images, rows, columns, x, y);
     }
     if (columns <= NARROW) {
-        return SPADE_LAUNCH_APART(transpose_few_columns, spade_blocks(images * rows), SPADE_THREADS, stream, images,
-                                  rows, columns, x, y);
+        return SPADE_LAUNCH_INDEPENDENT(transpose_few_columns, spade_blocks(images * rows), SPADE_THREADS, stream,
+                                        images, rows, columns, x, y);
     }
     int64_t down = (rows + TILE - 1) / TILE, across = (columns + TILE - 1) / TILE, tiles = images * down * across;
     unsigned blocks = tiles < MAX_TILES ? (unsigned)tiles : (unsigned)MAX_TILES;

@@ -31,6 +31,7 @@ bool quads(int64_t n, const void *x, const void *y)
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y)
 {
     return quads(n, x, y)
-               ? SPADE_LAUNCH_APART(axpby<4>, spade_blocks(n / 4), SPADE_THREADS, stream, n / 4, alpha, x, beta, y)
-               : SPADE_LAUNCH_APART(axpby<1>, spade_blocks(n), SPADE_THREADS, stream, n, alpha, x, beta, y);
+               ? SPADE_LAUNCH_INDEPENDENT(axpby<4>, spade_blocks(n / 4), SPADE_THREADS, stream, n / 4, alpha, x, beta,
+                                          y)
+               : SPADE_LAUNCH_INDEPENDENT(axpby<1>, spade_blocks(n), SPADE_THREADS, stream, n, alpha, x, beta, y);
 }

@@ -117,15 +117,15 @@ template <int Width> int launch(spade_stream stream, const spade_pointwise_kerne
 {
     const unsigned blocks = spade_blocks(n);
     switch (c.count) {
-    case 1: return SPADE_LAUNCH_APART((pointwise<Width, 1>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 2: return SPADE_LAUNCH_APART((pointwise<Width, 2>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 3: return SPADE_LAUNCH_APART((pointwise<Width, 3>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 4: return SPADE_LAUNCH_APART((pointwise<Width, 4>), blocks, SPADE_THREADS, stream, c, n, y);
-    case 5: return SPADE_LAUNCH_APART((pointwise<Width, 5>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 1: return SPADE_LAUNCH_INDEPENDENT((pointwise<Width, 1>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 2: return SPADE_LAUNCH_INDEPENDENT((pointwise<Width, 2>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 3: return SPADE_LAUNCH_INDEPENDENT((pointwise<Width, 3>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 4: return SPADE_LAUNCH_INDEPENDENT((pointwise<Width, 4>), blocks, SPADE_THREADS, stream, c, n, y);
+    case 5: return SPADE_LAUNCH_INDEPENDENT((pointwise<Width, 5>), blocks, SPADE_THREADS, stream, c, n, y);
     default: break;
     }
     static_assert(SPADE_POINTWISE_STEPS == 6, "a kernel for each number of steps");
-    return SPADE_LAUNCH_APART((pointwise<Width, 6>), blocks, SPADE_THREADS, stream, c, n, y);
+    return SPADE_LAUNCH_INDEPENDENT((pointwise<Width, 6>), blocks, SPADE_THREADS, stream, c, n, y);
 }
 
 } // namespace

@@ -195,18 +195,19 @@ int launch_pool(spade_stream stream, const spade_pool_kernel &k, const float *x,
 {
     int64_t n = k.n * k.channels * k.out[0] * k.out[1];
     return quads(k, x, y)
-               ? SPADE_LAUNCH_APART((pool<4, Saved>), spade_blocks(n / 4), SPADE_THREADS, stream, k, n / 4, x, saved, y)
-               : SPADE_LAUNCH_APART((pool<1, Saved>), spade_blocks(n), SPADE_THREADS, stream, k, n, x, saved, y);
+               ? SPADE_LAUNCH_INDEPENDENT((pool<4, Saved>), spade_blocks(n / 4), SPADE_THREADS, stream, k, n / 4, x,
+                                          saved, y)
+               : SPADE_LAUNCH_INDEPENDENT((pool<1, Saved>), spade_blocks(n), SPADE_THREADS, stream, k, n, x, saved, y);
 }
 
 template <typename Saved>
 int launch_backward(spade_stream stream, const spade_pool_kernel &k, const float *dy, const Saved *saved, float *dx)
 {
     int64_t n = k.n * k.channels * k.in[0] * k.in[1];
-    return quads(k, dx, dy) ? SPADE_LAUNCH_APART((pool_backward<4, Saved>), spade_blocks(n / 4), SPADE_THREADS, stream,
-                                                 k, n / 4, dy, saved, dx)
-                            : SPADE_LAUNCH_APART((pool_backward<1, Saved>), spade_blocks(n), SPADE_THREADS, stream, k,
-                                                 n, dy, saved, dx);
+    return quads(k, dx, dy) ? SPADE_LAUNCH_INDEPENDENT((pool_backward<4, Saved>), spade_blocks(n / 4), SPADE_THREADS,
+                                                       stream, k, n / 4, dy, saved, dx)
+                            : SPADE_LAUNCH_INDEPENDENT((pool_backward<1, Saved>), spade_blocks(n), SPADE_THREADS,
+                                                       stream, k, n, dy, saved, dx);
 }
 
 /* Positions of a window are numbered in one byte where they fit beside the mark of none. */
@@ -239,5 +240,5 @@ int spade_launch_pool_backward(spade_stream stream, const spade_pool_kernel *ker
 int spade_launch_spread_mean(spade_stream stream, const spade_pool_kernel *kernel, const float *dy, float *dx)
 {
     int64_t n = kernel->n * kernel->channels * kernel->in[0] * kernel->in[1];
-    return SPADE_LAUNCH_APART(spread, spade_blocks(n), SPADE_THREADS, stream, *kernel, n, dy, dx);
+    return SPADE_LAUNCH_INDEPENDENT(spread, spade_blocks(n), SPADE_THREADS, stream, *kernel, n, dy, dx);
 }

@@ -4,8 +4,8 @@
  *
  * Kernels are started by the macros below only, so that one file serves both:
  *   SPADE_LAUNCH          a kernel whose threads meet (barriers, shuffles, shared memory)
- *   SPADE_LAUNCH_APART    one whose threads never meet: the emulation then runs them as plain loops
- *   SPADE_LAUNCH_TOGETHER a cooperative one, whose blocks meet too: spade_grid_sync()
+ *   SPADE_LAUNCH_INDEPENDENT    one whose threads never meet: the emulation then runs them as plain loops
+ *   SPADE_LAUNCH_COOPERATIVE a cooperative one, whose blocks meet too: spade_grid_sync()
  * Each ends in the error of the launch, 0 for none. SPADE_DYNAMIC_SHARED(type, name) names a block's dynamic shared memory.
  */
 #ifndef SPADE_PORTABLE_CUH
@@ -23,21 +23,22 @@
 
 #define SPADE_LAUNCH(kernel, grid, block, shared, stream, ...)                                                         \
     (kernel<<<(grid), (block), (shared), (cudaStream_t)(stream)>>>(__VA_ARGS__), (int)cudaGetLastError())
-#define SPADE_LAUNCH_APART(kernel, grid, block, stream, ...) SPADE_LAUNCH(kernel, grid, block, 0, stream, __VA_ARGS__)
+#define SPADE_LAUNCH_INDEPENDENT(kernel, grid, block, stream, ...)                                                     \
+    SPADE_LAUNCH(kernel, grid, block, 0, stream, __VA_ARGS__)
 #define SPADE_DYNAMIC_SHARED(type, name)                                                                               \
     extern __shared__ __align__(16) unsigned char spade_dynamic_shared[];                                              \
     type *name = reinterpret_cast<type *>(spade_dynamic_shared)
 
 template <typename... Parameters, typename... Arguments>
-static inline int spade_launch_together(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
-                                        spade_stream stream, Arguments... arguments)
+static inline int spade_launch_cooperative(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared,
+                                           spade_stream stream, Arguments... arguments)
 {
     void *list[] = {const_cast<void *>(static_cast<const void *>(&arguments))...};
     return (int)cudaLaunchCooperativeKernel(reinterpret_cast<const void *>(kernel), grid, block, list, shared,
                                             (cudaStream_t)stream);
 }
-#define SPADE_LAUNCH_TOGETHER(kernel, grid, block, shared, stream, ...)                                                \
-    spade_launch_together(kernel, grid, block, shared, stream, __VA_ARGS__)
+#define SPADE_LAUNCH_COOPERATIVE(kernel, grid, block, shared, stream, ...)                                             \
+    spade_launch_cooperative(kernel, grid, block, shared, stream, __VA_ARGS__)
 static __device__ __forceinline__ void spade_grid_sync()
 {
     cooperative_groups::this_grid().sync();

@@ -90,12 +90,12 @@ int spade_launch_sum(spade_stream stream, const spade_reduction_kernel *reductio
 {
     const spade_reduction_kernel &r = *reduction;
     if (r.terms <= SHORT) {
-        return SPADE_LAUNCH_APART(sum_short, spade_blocks(r.outputs), SPADE_THREADS, stream, r, a, y);
+        return SPADE_LAUNCH_INDEPENDENT(sum_short, spade_blocks(r.outputs), SPADE_THREADS, stream, r, a, y);
     }
     const int64_t results = r.along ? WARPS : LANES;
     const dim3 grid((unsigned)((r.outputs + results - 1) / results), (unsigned)r.pieces), block(LANES, WARPS);
     double *to = r.pieces > 1 ? partial : nullptr;
     int error = SPADE_LAUNCH(sum, grid, block, 0, stream, r, a, to, y);
     if (error || r.pieces == 1) { return error; }
-    return SPADE_LAUNCH_APART(combine, spade_blocks(r.outputs), SPADE_THREADS, stream, r, to, y);
+    return SPADE_LAUNCH_INDEPENDENT(combine, spade_blocks(r.outputs), SPADE_THREADS, stream, r, to, y);
 }

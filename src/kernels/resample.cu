@@ -144,19 +144,19 @@ int spade_launch_resample(spade_stream stream, const spade_resample_kernel *kern
     uint8_t *middle = static_cast<uint8_t *>(workspace);
     if (pixels) { /* else the window lies beside the picture, and all of it is black */
         middle += (axis_words(k, 0) + axis_words(k, 1)) * (int64_t)sizeof *tables;
-        int error = SPADE_LAUNCH_APART(filters, spade_blocks(lines), SPADE_THREADS, stream, k, tables);
+        int error = SPADE_LAUNCH_INDEPENDENT(filters, spade_blocks(lines), SPADE_THREADS, stream, k, tables);
         if (error) { return error; }
-        error = SPADE_LAUNCH_APART(rows, spade_blocks(pixels), SPADE_THREADS, stream, k, tables, picture, middle);
+        error = SPADE_LAUNCH_INDEPENDENT(rows, spade_blocks(pixels), SPADE_THREADS, stream, k, tables, picture, middle);
         if (error) { return error; }
     }
-    return SPADE_LAUNCH_APART(columns, spade_blocks(k.size[0] * k.size[1]), SPADE_THREADS, stream, k, tables, middle,
-                              rgb, normalised);
+    return SPADE_LAUNCH_INDEPENDENT(columns, spade_blocks(k.size[0] * k.size[1]), SPADE_THREADS, stream, k, tables,
+                                    middle, rgb, normalised);
 }
 
 int spade_launch_picture_floats(spade_stream stream, int64_t n, const uint8_t *picture, float *out)
 {
     if (n % 4 == 0 && reinterpret_cast<uintptr_t>(picture) % 4 == 0 && reinterpret_cast<uintptr_t>(out) % 16 == 0) {
-        return SPADE_LAUNCH_APART(picture_floats<4>, spade_blocks(n / 4), SPADE_THREADS, stream, n, picture, out);
+        return SPADE_LAUNCH_INDEPENDENT(picture_floats<4>, spade_blocks(n / 4), SPADE_THREADS, stream, n, picture, out);
     }
-    return SPADE_LAUNCH_APART(picture_floats<1>, spade_blocks(n), SPADE_THREADS, stream, n, picture, out);
+    return SPADE_LAUNCH_INDEPENDENT(picture_floats<1>, spade_blocks(n), SPADE_THREADS, stream, n, picture, out);
 }

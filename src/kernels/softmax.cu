@@ -126,14 +126,15 @@ unsigned warp_blocks(const spade_lines_kernel &l)
 
 int spade_launch_softmax(spade_stream stream, spade_lines_kernel l, const float *x, float *y)
 {
-    return by_warps(l) ? SPADE_LAUNCH(softmax_warps, warp_blocks(l), dim3(LANES, WARPS), 0, stream, l, x, y)
-                       : SPADE_LAUNCH_APART(softmax_threads, spade_blocks(l.count), SPADE_THREADS, stream, l, x, y);
+    return by_warps(l)
+               ? SPADE_LAUNCH(softmax_warps, warp_blocks(l), dim3(LANES, WARPS), 0, stream, l, x, y)
+               : SPADE_LAUNCH_INDEPENDENT(softmax_threads, spade_blocks(l.count), SPADE_THREADS, stream, l, x, y);
 }
 
 int spade_launch_softmax_backward(spade_stream stream, spade_lines_kernel l, const float *y, const float *dy, float *dx)
 {
     return by_warps(l)
                ? SPADE_LAUNCH(softmax_backward_warps, warp_blocks(l), dim3(LANES, WARPS), 0, stream, l, y, dy, dx)
-               : SPADE_LAUNCH_APART(softmax_backward_threads, spade_blocks(l.count), SPADE_THREADS, stream, l, y, dy,
-                                    dx);
+               : SPADE_LAUNCH_INDEPENDENT(softmax_backward_threads, spade_blocks(l.count), SPADE_THREADS, stream, l, y,
+                                          dy, dx);
 }

@@ -108,8 +108,8 @@ __global__ void add_spectral(int groups, int channels, int64_t count, int half, 
 
 /* Threads as in patches.cu's gather: 64 of them per pixel, which stride over its half lags and channels. */
 template <typename T>
-__global__ void gather_edges(const __grid_constant__ spade_edges_kernel e, int groups, int channels, int height,
-                             int width, const float *x, T *out)
+__global__ void gather_borders(const __grid_constant__ spade_border_kernel e, int groups, int channels, int height,
+                               int width, const float *x, T *out)
 {
     int row = half_lags(e.reach[0], e.reach[1]) * channels, area = e.size[0] * e.size[1];
     int64_t padded = (int64_t)e.chunk * e.chunks, all = (int64_t)groups * channels;
@@ -133,8 +133,8 @@ __global__ void gather_edges(const __grid_constant__ spade_edges_kernel e, int g
 
 /* A block per part, group, half lag and channel c; threads stride over the channels d >= c. */
 template <typename T>
-__global__ void add_edges(const __grid_constant__ spade_edges_kernel e, int groups, int channels, int64_t count,
-                          const T *products, double alpha, double *accumulator)
+__global__ void add_borders(const __grid_constant__ spade_border_kernel e, int groups, int channels, int64_t count,
+                            const T *products, double alpha, double *accumulator)
 {
     int half = half_lags(e.reach[0], e.reach[1]);
     int64_t pairs = pair_count(channels), size = (int64_t)channels * half * channels;
@@ -169,18 +169,18 @@ __device__ void window_of(const spade_lag_axis_kernel &a, int d, int *begin, int
     *end = high > *begin ? high : *begin;
 }
 
-/* A thread per channel and tap: the cells inside the tap's window. */
+/* A thread per channel and offset: the cells inside the offset's window. */
 __global__ void read_diagonal(const __grid_constant__ spade_autocorrelation_kernel lags, const double *accumulator,
-                              int group, int first, int taps, double *out)
+                              int group, int first, int offsets, double *out)
 {
-    int64_t n = (int64_t)lags.channels * taps, all = (int64_t)lags.groups * lags.channels;
+    int64_t n = (int64_t)lags.channels * offsets, all = (int64_t)lags.groups * lags.channels;
     const double *cells = accumulator + lags.groups * lags.count * pair_count(lags.channels);
     SPADE_EACH(i, n)
     {
-        int c = group * lags.channels + (int)(i / taps), tap = first + (int)(i % taps), begin[2], end[2];
+        int c = group * lags.channels + (int)(i / offsets), offset = first + (int)(i % offsets), begin[2], end[2];
         double sum = 0;
-        window_of(lags.axis[0], tap / lags.axis[1].kernel, &begin[0], &end[0]);
-        window_of(lags.axis[1], tap % lags.axis[1].kernel, &begin[1], &end[1]);
+        window_of(lags.axis[0], offset / lags.axis[1].kernel, &begin[0], &end[0]);
+        window_of(lags.axis[1], offset % lags.axis[1].kernel, &begin[1], &end[1]);
         for (int y = 0; y < lags.axis[0].cells; y++) {
             int row = lags.axis[0].cell_start[y];
             for (int x = 0; row >= begin[0] && row < end[0] && x < lags.axis[1].cells; x++) {
@@ -237,15 +237,15 @@ __device__ double read_pair(const spade_autocorrelation_kernel &lags, const doub
  * never read, and so are its row and column.
  */
 __global__ void read_lags(const __grid_constant__ spade_autocorrelation_kernel lags, const double *accumulator,
-                          int group, int first, int taps, double *out)
+                          int group, int first, int offsets, double *out)
 {
-    int64_t n = (int64_t)lags.channels * taps, pairs = pair_count(lags.channels);
+    int64_t n = (int64_t)lags.channels * offsets, pairs = pair_count(lags.channels);
     const double *numbers = accumulator + (int64_t)group * lags.count * pairs;
     for (int64_t r = blockIdx.x; r < n; r += gridDim.x) {
-        int c = (int)(r / taps), t = (int)(r % taps), wide = lags.channels - c;
-        for (int64_t j = threadIdx.x; j < (int64_t)wide * taps; j += blockDim.x) {
+        int c = (int)(r / offsets), t = (int)(r % offsets), wide = lags.channels - c;
+        for (int64_t j = threadIdx.x; j < (int64_t)wide * offsets; j += blockDim.x) {
             int d = c + (int)(j % wide), u = (int)(j / wide);
-            int64_t s = (int64_t)d * taps + u;
+            int64_t s = (int64_t)d * offsets + u;
             if (s <= r) { continue; }
             bool dead = out[r * (n + 1)] == 0 || out[s * (n + 1)] == 0;
             out[r * n + s] =
@@ -263,16 +263,16 @@ int spade_launch_spectral_tables(spade_stream stream, spade_spectral_kernel tran
     int64_t size = 2 * frequencies * transform.size[0] + 4 * (int64_t)transform.length[1] * transform.size[1] +
                    2 * half_lags(transform.reach[0], transform.reach[1]) * frequencies * transform.length[1];
     if (fp64) {
-        return SPADE_LAUNCH_APART(tables<double>, spade_blocks(size), SPADE_THREADS, stream, transform, (double *)rows,
-                                  (double *)columns, (double *)fold);
+        return SPADE_LAUNCH_INDEPENDENT(tables<double>, spade_blocks(size), SPADE_THREADS, stream, transform,
+                                        (double *)rows, (double *)columns, (double *)fold);
     }
-    return SPADE_LAUNCH_APART(tables<float>, spade_blocks(size), SPADE_THREADS, stream, transform, (float *)rows,
-                              (float *)columns, (float *)fold);
+    return SPADE_LAUNCH_INDEPENDENT(tables<float>, spade_blocks(size), SPADE_THREADS, stream, transform, (float *)rows,
+                                    (float *)columns, (float *)fold);
 }
 
 int spade_launch_widen(spade_stream stream, int64_t n, const float *x, double *y)
 {
-    return SPADE_LAUNCH_APART(widen, spade_blocks(n), SPADE_THREADS, stream, n, x, y);
+    return SPADE_LAUNCH_INDEPENDENT(widen, spade_blocks(n), SPADE_THREADS, stream, n, x, y);
 }
 
 int spade_launch_add_spectral(spade_stream stream, const spade_autocorrelation_kernel *lags, bool fp64,
@@ -284,50 +284,51 @@ int spade_launch_add_spectral(spade_stream stream, const spade_autocorrelation_k
     int half = half_lags(reach[0], reach[1]);
     unsigned blocks = blocks_of((int64_t)half * lags->groups * lags->channels);
     if (fp64) {
-        return SPADE_LAUNCH_APART(add_spectral<double>, blocks, SPADE_THREADS, stream, lags->groups, lags->channels,
-                                  lags->count, half, (int64_t)half - 1, (const double *)cosine, (const double *)sine,
-                                  alpha, accumulator);
+        return SPADE_LAUNCH_INDEPENDENT(add_spectral<double>, blocks, SPADE_THREADS, stream, lags->groups,
+                                        lags->channels, lags->count, half, (int64_t)half - 1, (const double *)cosine,
+                                        (const double *)sine, alpha, accumulator);
     }
-    return SPADE_LAUNCH_APART(add_spectral<float>, blocks, SPADE_THREADS, stream, lags->groups, lags->channels,
-                              lags->count, half, (int64_t)half - 1, (const float *)cosine, (const float *)sine, alpha,
-                              accumulator);
+    return SPADE_LAUNCH_INDEPENDENT(add_spectral<float>, blocks, SPADE_THREADS, stream, lags->groups, lags->channels,
+                                    lags->count, half, (int64_t)half - 1, (const float *)cosine, (const float *)sine,
+                                    alpha, accumulator);
 }
 
-int spade_launch_gather_edges(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_edges_kernel edges,
-                              bool fp64, const float *x, void *out)
+int spade_launch_gather_borders(spade_stream stream, const spade_autocorrelation_kernel *lags,
+                                spade_border_kernel borders, bool fp64, const float *x, void *out)
 {
-    int64_t pixels = (int64_t)edges.parts * lags->groups * edges.chunk * edges.chunks * edges.size[0] * edges.size[1];
+    int64_t pixels =
+        (int64_t)borders.parts * lags->groups * borders.chunk * borders.chunks * borders.size[0] * borders.size[1];
     unsigned blocks = blocks_of((pixels + POSITIONS - 1) / POSITIONS);
     dim3 threads(COLUMNS, POSITIONS);
     int height = lags->axis[0].size, width = lags->axis[1].size;
     if (fp64) {
-        return SPADE_LAUNCH_APART(gather_edges<double>, blocks, threads, stream, edges, lags->groups, lags->channels,
-                                  height, width, x, (double *)out);
+        return SPADE_LAUNCH_INDEPENDENT(gather_borders<double>, blocks, threads, stream, borders, lags->groups,
+                                        lags->channels, height, width, x, (double *)out);
     }
-    return SPADE_LAUNCH_APART(gather_edges<float>, blocks, threads, stream, edges, lags->groups, lags->channels, height,
-                              width, x, (float *)out);
+    return SPADE_LAUNCH_INDEPENDENT(gather_borders<float>, blocks, threads, stream, borders, lags->groups,
+                                    lags->channels, height, width, x, (float *)out);
 }
 
-int spade_launch_add_edges(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_edges_kernel edges,
-                           bool fp64, const void *products, double alpha, double *accumulator)
+int spade_launch_add_borders(spade_stream stream, const spade_autocorrelation_kernel *lags, spade_border_kernel borders,
+                             bool fp64, const void *products, double alpha, double *accumulator)
 {
-    unsigned blocks =
-        blocks_of((int64_t)edges.parts * lags->groups * half_lags(edges.reach[0], edges.reach[1]) * lags->channels);
+    unsigned blocks = blocks_of((int64_t)borders.parts * lags->groups * half_lags(borders.reach[0], borders.reach[1]) *
+                                lags->channels);
     if (fp64) {
-        return SPADE_LAUNCH_APART(add_edges<double>, blocks, SPADE_THREADS, stream, edges, lags->groups, lags->channels,
-                                  lags->count, (const double *)products, alpha, accumulator);
+        return SPADE_LAUNCH_INDEPENDENT(add_borders<double>, blocks, SPADE_THREADS, stream, borders, lags->groups,
+                                        lags->channels, lags->count, (const double *)products, alpha, accumulator);
     }
-    return SPADE_LAUNCH_APART(add_edges<float>, blocks, SPADE_THREADS, stream, edges, lags->groups, lags->channels,
-                              lags->count, (const float *)products, alpha, accumulator);
+    return SPADE_LAUNCH_INDEPENDENT(add_borders<float>, blocks, SPADE_THREADS, stream, borders, lags->groups,
+                                    lags->channels, lags->count, (const float *)products, alpha, accumulator);
 }
 
 int spade_launch_read_lags(spade_stream stream, const spade_autocorrelation_kernel *lags, const double *accumulator,
-                           int group, int first, int taps, double *out)
+                           int group, int first, int offsets, double *out)
 {
-    int64_t n = (int64_t)lags->channels * taps;
-    int result = SPADE_LAUNCH_APART(read_diagonal, spade_blocks(n), SPADE_THREADS, stream, *lags, accumulator, group,
-                                    first, taps, out);
+    int64_t n = (int64_t)lags->channels * offsets;
+    int result = SPADE_LAUNCH_INDEPENDENT(read_diagonal, spade_blocks(n), SPADE_THREADS, stream, *lags, accumulator,
+                                          group, first, offsets, out);
     if (result) { return result; }
-    return SPADE_LAUNCH_APART(read_lags, blocks_of(n), SPADE_THREADS, stream, *lags, accumulator, group, first, taps,
-                              out);
+    return SPADE_LAUNCH_INDEPENDENT(read_lags, blocks_of(n), SPADE_THREADS, stream, *lags, accumulator, group, first,
+                                    offsets, out);
 }

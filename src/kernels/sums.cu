@@ -1,5 +1,5 @@
 /*
- * sums.cu - sums over rectangles of pixels of x_c(q) x_c(q + D): squares of cells, lags and pairs of taps of one
+ * sums.cu - sums over rectangles of pixels of x_c(q) x_c(q + D): squares of cells, lags and pairs of offsets of one
  * channel with itself. Products and sums are float64.
  */
 #include "kernels/portable.cuh"
@@ -95,7 +95,7 @@ __device__ bool lag_rectangle(const problem &p, int entry, rectangle *r)
     return true;
 }
 
-/* entry -> tap i and tap j >= i: entries count the upper triangle by columns */
+/* entry -> offset i and offset j >= i: entries count the upper triangle by columns */
 __device__ void pair_of(int entry, int *i, int *j)
 {
     *j = 0;
@@ -103,7 +103,7 @@ __device__ void pair_of(int entry, int *i, int *j)
     *i = entry - *j * (*j + 1) / 2;
 }
 
-/* Output positions at which both taps lie inside the image. */
+/* Output positions at which both offsets lie inside the image. */
 __device__ rectangle tap_rectangle(const problem &p, int entry)
 {
     const spade_patch_kernel &q = p.patches;
@@ -134,7 +134,7 @@ __global__ void sum_products(const __grid_constant__ problem p, double *partial)
     rectangle r = {0, 0, 0, 0, {1, 1}, 0};
     if (p.sums == SPADE_SUMS_CELLS) {
         r = cell(p, entry);
-    } else if (p.sums == SPADE_SUMS_TAPS) {
+    } else if (p.sums == SPADE_SUMS_OFFSET_PAIRS) {
         r = tap_rectangle(p, entry);
     } else if (!lag_rectangle(p, entry, &r)) {
         return; /* all threads of the block */
@@ -211,10 +211,10 @@ template <int REACH> __global__ void sum_whole_lags(const __grid_constant__ prob
     }
 }
 
-/* All pairs of taps of a kernel EDGE x EDGE. */
+/* All pairs of offsets of a kernel EDGE x EDGE. */
 template <int EDGE> __global__ void sum_tap_pairs(const __grid_constant__ problem p, double *partial)
 {
-    constexpr int TAPS = EDGE * EDGE, PAIRS = TAPS * (TAPS + 1) / 2;
+    constexpr int OFFSET_PAIRS = EDGE * EDGE, PAIRS = OFFSET_PAIRS * (OFFSET_PAIRS + 1) / 2;
     const spade_patch_kernel &q = p.patches;
     int all = q.groups * q.channels, c = blockIdx.x * CHANNELS + threadIdx.x, area = q.output[0] * q.output[1];
     for (int image = blockIdx.z; image < p.images; image += gridDim.z) {
@@ -222,17 +222,17 @@ template <int EDGE> __global__ void sum_tap_pairs(const __grid_constant__ proble
         double sums[PAIRS] = {};
         for (int at = threadIdx.y; c < all && at < area; at += SLICES) {
             int top = at / q.output[1] * q.stride[0] - q.pad[0], left = at % q.output[1] * q.stride[1] - q.pad[1];
-            double taps[TAPS];
+            double offsets[OFFSET_PAIRS];
             UNROLL
-            for (int i = 0; i < TAPS; i++) {
+            for (int i = 0; i < OFFSET_PAIRS; i++) {
                 int row = top + i / EDGE * q.dilation[0], column = left + i % EDGE * q.dilation[1];
                 bool inside = row >= 0 && row < q.size[0] && column >= 0 && column < q.size[1];
-                taps[i] = inside ? (double)x[row * q.stride_h + column * q.stride_w] : 0;
+                offsets[i] = inside ? (double)x[row * q.stride_h + column * q.stride_w] : 0;
             }
             UNROLL
-            for (int j = 0; j < TAPS; j++) {
+            for (int j = 0; j < OFFSET_PAIRS; j++) {
                 UNROLL
-                for (int i = 0; i <= j; i++) { sums[j * (j + 1) / 2 + i] += taps[i] * taps[j]; }
+                for (int i = 0; i <= j; i++) { sums[j * (j + 1) / 2 + i] += offsets[i] * offsets[j]; }
             }
         }
         add_slices<PAIRS>(sums, 0, c < all, partial + (int64_t)image * p.entries * all + c, all);
@@ -243,16 +243,16 @@ template <int EDGE> __global__ void sum_tap_pairs(const __grid_constant__ proble
 __global__ void add_partials(const __grid_constant__ problem p, double alpha, const double *partial,
                              double *accumulator)
 {
-    int all = p.patches.groups * p.patches.channels, taps = p.patches.kernel[0] * p.patches.kernel[1];
+    int all = p.patches.groups * p.patches.channels, offsets = p.patches.kernel[0] * p.patches.kernel[1];
     int64_t size = (int64_t)p.entries * all;
     SPADE_EACH(at, size)
     {
         int entry = (int)(at / all), source = entry, c = (int)(at % all);
         double *to = accumulator + at;
-        if (p.sums == SPADE_SUMS_TAPS) {
+        if (p.sums == SPADE_SUMS_OFFSET_PAIRS) {
             int i, j;
             pair_of(entry, &i, &j);
-            to = accumulator + ((int64_t)c * taps + i) * taps + j;
+            to = accumulator + ((int64_t)c * offsets + i) * offsets + j;
         } else if (p.sums == SPADE_SUMS_LAGS) {
             lag l = lag_of(p, entry);
             int last = (2 * l.reach[0] - 1) * (2 * l.reach[1] - 1) - 1, own = (int)(entry - l.first);
@@ -275,11 +275,11 @@ __global__ void add_partials(const __grid_constant__ problem p, double alpha, co
 int64_t spade_sums_entries(spade_sums_kernel sums, const spade_patch_kernel *patches,
                            const spade_autocorrelation_kernel *lags)
 {
-    int taps = patches->kernel[0] * patches->kernel[1];
+    int offsets = patches->kernel[0] * patches->kernel[1];
     switch (sums) {
     case SPADE_SUMS_CELLS: return (int64_t)lags->axis[0].cells * lags->axis[1].cells;
     case SPADE_SUMS_LAGS: return lags->count;
-    default: return (int64_t)taps * (taps + 1) / 2;
+    default: return (int64_t)offsets * (offsets + 1) / 2;
     }
 }
 
@@ -292,7 +292,7 @@ static int launch_common(spade_stream stream, const problem &p, dim3 grid, doubl
     bool whole = p.sums == SPADE_SUMS_LAGS && q.size[0] >= edge && q.size[1] >= edge;
     grid.y = 1;
     *first = 0;
-    if (p.sums == SPADE_SUMS_TAPS && edge == 3) {
+    if (p.sums == SPADE_SUMS_OFFSET_PAIRS && edge == 3) {
         *first = p.entries;
         return SPADE_LAUNCH(sum_tap_pairs<3>, grid, threads, 0, stream, p, partial);
     }
@@ -321,6 +321,6 @@ int spade_launch_sums(spade_stream stream, spade_sums_kernel sums, spade_patch_k
         result = SPADE_LAUNCH(sum_products, grid, dim3(CHANNELS, SLICES), 0, stream, p, partial);
     }
     if (result) { return result; }
-    return SPADE_LAUNCH_APART(add_partials, spade_blocks((int64_t)p.entries * all), SPADE_THREADS, stream, p, alpha,
-                              (const double *)partial, accumulator);
+    return SPADE_LAUNCH_INDEPENDENT(add_partials, spade_blocks((int64_t)p.entries * all), SPADE_THREADS, stream, p,
+                                    alpha, (const double *)partial, accumulator);
 }

@@ -448,7 +448,7 @@ int spade_launch_sweep_gather(spade_stream stream, const spade_sweep_batch *batc
     int result = SPADE_LAUNCH(gather, grid, SPADE_TILE_THREADS, 0, stream, *batch, index);
     if (result || parts <= 1) { return result; }
     dim3 sums(spade_blocks(panel * rows), (unsigned)batch->n);
-    return SPADE_LAUNCH_APART(add_parts, sums, SPADE_THREADS, stream, *batch, index);
+    return SPADE_LAUNCH_INDEPENDENT(add_parts, sums, SPADE_THREADS, stream, *batch, index);
 }
 
 int spade_launch_sweep_panel(spade_stream stream, const spade_sweep_batch *batch, int64_t index)

@@ -133,7 +133,7 @@ static found search_one(spade_network_precision precision, const spade_op_desc *
     spade_dnn_search_begin(&search, &device, desc);
     if (spade_dnn_search_run(&search, 1) != SPADE_OK) { fail_msg("%s", context.message); }
     found f = {.candidate = search.found[0]};
-    if (f.candidate.way.product) { /* no engine */
+    if (f.candidate.variant.product) { /* no engine */
         assert_int_equal(precision, SPADE_NETWORK_FP32);
         spade_dnn_search_end(&search);
         return f;
@@ -143,7 +143,7 @@ static found search_one(spade_network_precision precision, const spade_op_desc *
         if (has(&f, never[i])) { fail_msg("%s: engine %d", text, (int)f.candidate.engine); }
     }
     if (precision == SPADE_NETWORK_FP32) { assert_false(has(&f, CUDNN_NUMERICAL_NOTE_TENSOR_CORE)); }
-    if (precision != SPADE_NETWORK_BF16) { assert_false(f.candidate.way.half); }
+    if (precision != SPADE_NETWORK_BF16) { assert_false(f.candidate.variant.half); }
     spade_dnn_search_end(&search);
     return f;
 }
@@ -186,12 +186,12 @@ static void test_layers(void **state)
                 found f = search_one((spade_network_precision)precision, &desc);
                 printf("%-62s %s engine %2d%s%s%s, workspace %.1f MB\n", spade_op_describe(&desc, text, sizeof text),
                        spade_dnn_precision_name((spade_network_precision)precision), (int)f.candidate.engine,
-                       f.candidate.way.fused ? ", fused" : "", f.candidate.way.half ? ", bfloat16" : "",
+                       f.candidate.variant.fused ? ", fused" : "", f.candidate.variant.half ? ", bfloat16" : "",
                        has(&f, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) ? ", tensor cores" : "",
                        (double)f.candidate.scratch_bytes / 1e6);
                 /* Lower precisions are for the tensor cores. */
                 assert_true((precision > 0) == has(&f, CUDNN_NUMERICAL_NOTE_TENSOR_CORE));
-                assert_true(f.candidate.way.half == (precision == SPADE_NETWORK_BF16));
+                assert_true(f.candidate.variant.half == (precision == SPADE_NETWORK_BF16));
             }
         }
     }

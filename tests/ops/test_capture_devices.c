@@ -255,7 +255,7 @@ enum { IMAGES = 3, SIDE = 6, CHANNELS = 8 };
 
 static spade_hessian_desc patches_of(spade_hessian_form form, spade_precision precision)
 {
-    bool depthwise = form == SPADE_HESSIAN_DEPTHWISE || form == SPADE_HESSIAN_TAPS, one = form == SPADE_HESSIAN_RANK_K;
+    bool depthwise = form == SPADE_HESSIAN_DEPTHWISE || form == SPADE_HESSIAN_OFFSET_PAIRS, one = form == SPADE_HESSIAN_RANK_K;
     int64_t kernel = one ? 1 : 3, pad = one ? 0 : 1;
     return (spade_hessian_desc){.form = form,
                                 .precision = precision,

@@ -26,7 +26,7 @@ static void fill(double *numbers, int count, uint32_t *counter)
     for (int i = 0; i < count; i++) { numbers[i] = next(counter); }
 }
 
-static void check_product(const spade_microkernels *lanes, int64_t n, int count, uint32_t *counter)
+static void check_product(const spade_microkernels *kernels, int64_t n, int count, uint32_t *counter)
 {
     double a[LONGEST * LANES], b[LONGEST * LD], c[STRIP * LD], before[STRIP * LD];
     double sign = next(counter) < 0 ? -1 : 1;
@@ -34,7 +34,7 @@ static void check_product(const spade_microkernels *lanes, int64_t n, int count,
     fill(b, LONGEST * LD, counter);
     fill(c, STRIP * LD, counter);
     memcpy(before, c, sizeof c);
-    lanes->product(n, a, b, LD, count, sign, c, LD);
+    kernels->product(n, a, b, LD, count, sign, c, LD);
     for (int i = 0; i < STRIP; i++) {
         for (int l = 0; l < LD; l++) {
             long double expected = before[i * LD + l];
@@ -47,7 +47,7 @@ static void check_product(const spade_microkernels *lanes, int64_t n, int count,
     }
 }
 
-static void check_single(const spade_microkernels *lanes, int64_t n, int count, uint32_t *counter)
+static void check_single(const spade_microkernels *kernels, int64_t n, int count, uint32_t *counter)
 {
     float a[LONGEST * 2 * LANES], b[LONGEST * LD];
     double c[2][STRIP * LANES], before[2][STRIP * LANES];
@@ -55,7 +55,7 @@ static void check_single(const spade_microkernels *lanes, int64_t n, int count, 
     for (int i = 0; i < LONGEST * LD; i++) { b[i] = (float)next(counter); }
     fill(c[0], 2 * STRIP * LANES, counter);
     memcpy(before, c, sizeof c);
-    lanes->product_single(n, a, b, LD, count, c[0], c[1]);
+    kernels->product_single(n, a, b, LD, count, c[0], c[1]);
     for (int i = 0; i < STRIP; i++) {
         for (int l = 0; l < 2 * LANES; l++) {
             int at = i * LANES + l % LANES, group = l / LANES;
@@ -73,17 +73,17 @@ static void test_products(void **state)
     (void)state;
     uint32_t counter = 0;
     for (int level = 0; level < LEVELS; level++) {
-        const spade_microkernels *lanes = spade_cpu_lanes_of(level);
-        for (int t = 0; lanes && t < 120; t++) {
+        const spade_microkernels *kernels = spade_cpu_microkernels_of(level);
+        for (int t = 0; kernels && t < 120; t++) {
             int64_t n = t < LONGEST ? t : LONGEST;
-            check_product(lanes, n, 1 + t % STRIP, &counter);
-            check_single(lanes, n, 1 + t % STRIP, &counter);
+            check_product(kernels, n, 1 + t % STRIP, &counter);
+            check_single(kernels, n, 1 + t % STRIP, &counter);
         }
     }
 }
 
 /* T X = X T by its own definition: multiply back. */
-static void check_triangle(const spade_microkernels *lanes, int count, bool upper, uint32_t *counter)
+static void check_triangle(const spade_microkernels *kernels, int count, bool upper, uint32_t *counter)
 {
     double t[STRIP * LD], reciprocal[STRIP], x[STRIP * LANES], g[STRIP * LANES];
     fill(t, STRIP * LD, counter);
@@ -93,7 +93,7 @@ static void check_triangle(const spade_microkernels *lanes, int count, bool uppe
         t[j * LD + j] += 4;
         reciprocal[j] = 1 / t[j * LD + j];
     }
-    (upper ? lanes->forward : lanes->backward)(count, t, LD, reciprocal, x);
+    (upper ? kernels->forward : kernels->backward)(count, t, LD, reciprocal, x);
     for (int j = 0; j < STRIP; j++) {
         for (int l = 0; l < LANES; l++) {
             double sum = 0;
@@ -104,7 +104,7 @@ static void check_triangle(const spade_microkernels *lanes, int count, bool uppe
     }
 }
 
-static void check_prune(const spade_microkernels *lanes, int count, uint32_t *counter)
+static void check_prune(const spade_microkernels *kernels, int count, uint32_t *counter)
 {
     double v[STRIP * LD], diagonal[STRIP], reciprocal[STRIP], left[STRIP * LANES], w[STRIP * LANES];
     double removed[STRIP * LANES] = {0}, sums[LANES] = {0}, before[STRIP * LANES];
@@ -118,7 +118,7 @@ static void check_prune(const spade_microkernels *lanes, int count, uint32_t *co
         reciprocal[j] = 1 / diagonal[j];
     }
     for (int i = 0; i < STRIP * LANES; i++) { mask[i] = next(counter) < 0; }
-    lanes->prune(count, v, LD, diagonal, reciprocal, left, mask, w, removed, sums);
+    kernels->prune(count, v, LD, diagonal, reciprocal, left, mask, w, removed, sums);
     for (int l = 0; l < LANES; l++) {
         double sum = 0;
         for (int j = 0; j < count; j++) {
@@ -139,11 +139,11 @@ static void test_loops(void **state)
     (void)state;
     uint32_t counter = 0;
     for (int level = 0; level < LEVELS; level++) {
-        const spade_microkernels *lanes = spade_cpu_lanes_of(level);
-        for (int t = 0; lanes && t < 40; t++) {
-            check_triangle(lanes, 1 + t % STRIP, true, &counter);
-            check_triangle(lanes, 1 + t % STRIP, false, &counter);
-            check_prune(lanes, 1 + t % STRIP, &counter);
+        const spade_microkernels *kernels = spade_cpu_microkernels_of(level);
+        for (int t = 0; kernels && t < 40; t++) {
+            check_triangle(kernels, 1 + t % STRIP, true, &counter);
+            check_triangle(kernels, 1 + t % STRIP, false, &counter);
+            check_prune(kernels, 1 + t % STRIP, &counter);
         }
     }
 }
@@ -153,21 +153,21 @@ static void test_copies(void **state)
     (void)state;
     uint32_t counter = 0;
     for (int level = 0; level < LEVELS; level++) {
-        const spade_microkernels *lanes = spade_cpu_lanes_of(level);
+        const spade_microkernels *kernels = spade_cpu_microkernels_of(level);
         double from[STRIP * LD], to[STRIP * LD], before[STRIP * LD];
         float narrow[STRIP * LD];
         fill(from, STRIP * LD, &counter);
         fill(to, STRIP * LD, &counter);
-        if (!lanes) { continue; }
+        if (!kernels) { continue; }
         memcpy(before, to, sizeof to);
-        lanes->transpose(from, LD, to, LD);
+        kernels->transpose(from, LD, to, LD);
         for (int i = 0; i < STRIP * LD; i++) {
             bool inside = i % LD < STRIP;
             assert_true(to[i] == (inside ? from[i % LD * LD + i / LD] : before[i]));
         }
         for (int n = 0; n < 60; n++) {
             memset(narrow, 0, sizeof narrow);
-            lanes->narrow(n, from, narrow);
+            kernels->narrow(n, from, narrow);
             for (int i = 0; i < STRIP * LD; i++) { assert_true(narrow[i] == (i < n ? (float)from[i] : 0)); }
         }
     }
@@ -177,5 +177,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_loops),
                                        cmocka_unit_test(test_copies)};
-    return cmocka_run_group_tests_name("lanes", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }

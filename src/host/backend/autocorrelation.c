@@ -11,10 +11,10 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-bool spade_autocorrelation_apply(const spade_hessian_desc *patches)
+bool spade_autocorrelation_apply(const spade_hessian_desc *desc)
 {
-    const spade_window *w = &patches->window;
-    return !patches->linear && patches->x.layout == SPADE_CHANNELS_LAST && w->kernel[0] * w->kernel[1] > 1 &&
+    const spade_window *w = &desc->window;
+    return !desc->linear && desc->x.layout == SPADE_CHANNELS_LAST && w->kernel[0] * w->kernel[1] > 1 &&
            w->kernel[0] <= SPADE_LAG_MAX_KERNEL && w->kernel[1] <= SPADE_LAG_MAX_KERNEL &&
            w->stride[0] * w->stride[1] * w->dilation[0] * w->dilation[1] == 1;
 }
@@ -71,14 +71,14 @@ static void resolve_axis(spade_lag_axis *axis, int64_t pad_end)
     find_cells(axis);
 }
 
-spade_autocorrelation spade_autocorrelation_of(const spade_hessian_desc *patches)
+spade_autocorrelation spade_autocorrelation_of(const spade_hessian_desc *desc)
 {
-    const spade_window *w = &patches->window;
-    spade_autocorrelation lags = {.groups = patches->groups, .channels = patches->x.dims[1] / patches->groups};
-    const int64_t output[2] = {patches->out_height, patches->out_width};
+    const spade_window *w = &desc->window;
+    spade_autocorrelation lags = {.groups = desc->groups, .channels = desc->x.dims[1] / desc->groups};
+    const int64_t output[2] = {desc->out_height, desc->out_width};
     for (int a = 0; a < 2; a++) {
         lags.axis[a] = (spade_lag_axis){
-            .size = patches->x.dims[2 + a], .kernel = w->kernel[a], .pad = w->pad[a], .output = output[a]};
+            .size = desc->x.dims[2 + a], .kernel = w->kernel[a], .pad = w->pad[a], .output = output[a]};
         resolve_axis(&lags.axis[a], w->pad[2 + a]);
     }
     lags.count = lags.axis[0].first_lag[lags.axis[0].parts] * lags.axis[1].first_lag[lags.axis[1].parts];

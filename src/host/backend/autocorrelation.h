@@ -14,8 +14,8 @@
  * The diagonal, whose exact zeros mark dead inputs, is no difference of sums: squares are summed in cells of rows and
  * columns between which no offset's window begins or ends.
  */
-#ifndef SPADE_BACKEND_LAGS_H
-#define SPADE_BACKEND_LAGS_H
+#ifndef SPADE_AUTOCORRELATION_H
+#define SPADE_AUTOCORRELATION_H
 
 #include "backend/backend.h"
 
@@ -43,8 +43,8 @@ typedef struct spade_lag_part {
 
 /* Whether the lag forms can describe this convolution: stride and dilation 1, a kernel larger than 1x1, channels last.
  */
-bool spade_autocorrelation_apply(const spade_hessian_desc *patches);
-spade_autocorrelation spade_autocorrelation_of(const spade_hessian_desc *patches);
+bool spade_autocorrelation_apply(const spade_hessian_desc *desc);
+spade_autocorrelation spade_autocorrelation_of(const spade_hessian_desc *desc);
 static inline int64_t spade_autocorrelation_parts(const spade_autocorrelation *lags)
 {
     return lags->axis[0].parts * lags->axis[1].parts;

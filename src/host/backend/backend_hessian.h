@@ -8,12 +8,12 @@
 
 /* How the Hessian of a layer is summed up. All give the same sums; see hessian/form.c for the choice. */
 typedef enum spade_hessian_form {
-    SPADE_HESSIAN_UNFOLD,    /* patches gathered ("im2col"), times their transpose: any layer */
-    SPADE_HESSIAN_RANK_K,    /* the same where the input is that matrix already: 1x1 convolutions, linear layers */
-    SPADE_HESSIAN_SPECTRAL,  /* products of spectra, stride 1 and kernels larger than 1x1 */
-    SPADE_HESSIAN_SHIFT,     /* products of the image with itself shifted, likewise */
-    SPADE_HESSIAN_DEPTHWISE, /* the same for one channel a group */
-    SPADE_HESSIAN_TAPS,      /* one channel a group, any stride: products of all pairs of taps */
+    SPADE_HESSIAN_UNFOLD,       /* patches gathered ("im2col"), times their transpose: any layer */
+    SPADE_HESSIAN_RANK_K,       /* the same where the input is that matrix already: 1x1 convolutions, linear layers */
+    SPADE_HESSIAN_SPECTRAL,     /* products of spectra, stride 1 and kernels larger than 1x1 */
+    SPADE_HESSIAN_SHIFT,        /* products of the image with itself shifted, likewise */
+    SPADE_HESSIAN_DEPTHWISE,    /* the same for one channel a group */
+    SPADE_HESSIAN_OFFSET_PAIRS, /* one channel a group, any stride: products of all pairs of taps */
     SPADE_HESSIAN_FORM_COUNT
 } spade_hessian_form;
 

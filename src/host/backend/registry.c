@@ -1,13 +1,9 @@
-/* registry.c - which backends this build has, opening a device by its name, and the context that owns it. */
+/* registry.c - which backends this build has, opening a device by its name. */
 #include <cyaml/cyaml.h>
 #include <jansson.h>
-#include <omp.h>
 #include <zlib.h>
 
 #include "backend/plugin.h"
-
-enum { MAX_THREADS = 1024 };
-static const uint64_t MAX_EVICTABLE = (uint64_t)1 << 30; /* on the host */
 
 int spade_devices(spade_device_info *devices, int capacity)
 {
@@ -66,61 +62,6 @@ spade_status spade_device_open(spade_context *context, const char *name, spade_d
     if (index >= 0) { return open_cuda(context, index, out); }
     return spade_fail(context, SPADE_ERROR_ARGUMENT,
                       "there is no device named \"%s\"; known are auto, cpu, cuda, cuda:N", name);
-}
-
-/* ---- context */
-
-void spade_context_options_init(spade_context_options *options)
-{
-    *options = (spade_context_options){.device = "auto"};
-}
-
-spade_status spade_context_create(const spade_context_options *options, spade_context **out)
-{
-    spade_context_options defaults;
-    if (!options) {
-        spade_context_options_init(&defaults);
-        options = &defaults;
-    }
-    spade_context *context = calloc(1, sizeof *context);
-    *out = context;
-    if (!context) { return SPADE_ERROR_MEMORY; }
-    context->budget = options->memory ? options->memory : UINT64_MAX;
-    context->log = options->log;
-    context->progress = options->progress;
-    context->user = options->user;
-    if (options->threads < 0 || options->threads > MAX_THREADS) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "threads: %d is not in 0..%d", options->threads,
-                          (int)MAX_THREADS);
-    }
-    if ((unsigned)options->precision > SPADE_NETWORK_BF16) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no precision of number %d", (int)options->precision);
-    }
-    context->precision = options->precision;
-    context->profile = options->profile;
-    int available = omp_get_max_threads();
-    context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
-    spade_status status = spade_device_open(context, options->device, &context->device);
-    /* half of a device of its own: what it is short of is given back, but its libraries cannot ask for that */
-    uint64_t own = status == SPADE_OK ? context->device->memory : 0;
-    context->max_evictable = own ? own / 2 : MAX_EVICTABLE;
-    return status;
-}
-
-void spade_context_destroy(spade_context *context)
-{
-    if (!context) { return; }
-    if (context->device) { context->device->backend->close(context->device); }
-    spade_block_cache_destroy(context);
-    free(context);
-}
-
-double spade_stage_clock(spade_context *context)
-{
-    if (context->profile) { /* a failure stays: the device's next call has it */
-        (void)context->device->backend->synchronize(context->device);
-    }
-    return spade_now();
 }
 
 /* ---- versions */

@@ -50,19 +50,19 @@ spade_tensor_iterator spade_tensor_iterator_make(const spade_shape *whole, const
     return s;
 }
 
-int64_t spade_tensor_iterator_size(const spade_tensor_iterator *space, int rank)
+int64_t spade_tensor_iterator_size(const spade_tensor_iterator *iterator, int rank)
 {
     int64_t n = 1;
-    for (int i = 0; i < rank; i++) { n *= space->dims[i]; }
+    for (int i = 0; i < rank; i++) { n *= iterator->dims[i]; }
     return n;
 }
 
-int64_t spade_tensor_iterator_locate(const spade_tensor_iterator *space, int rank, int k, int64_t index)
+int64_t spade_tensor_iterator_locate(const spade_tensor_iterator *iterator, int rank, int k, int64_t index)
 {
     int64_t offset = 0;
     for (int i = rank - 1; i >= 0; i--) {
-        offset += index % space->dims[i] * space->strides[k][i];
-        index /= space->dims[i];
+        offset += index % iterator->dims[i] * iterator->strides[k][i];
+        index /= iterator->dims[i];
     }
     return offset;
 }

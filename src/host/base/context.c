@@ -1,4 +1,4 @@
-/* context.c - messages, log, progress, threads, usage. A context is created and destroyed in backend/registry.c, as that
+/* context.c - messages, log, progress, threads, usage. A context is created and destroyed in backend/context.c, as that
  * opens its device. */
 #include <omp.h>
 #include <stdarg.h>

@@ -181,7 +181,7 @@ inline void leave(unsigned &arrived, unsigned expected, uint64_t &generation)
 inline block &here()
 {
     grid &g = state();
-    if (g.apart) { die("threads meet in a kernel that was started by SPADE_LAUNCH_APART"); }
+    if (g.apart) { die("threads meet in a kernel that was started by SPADE_LAUNCH_INDEPENDENT"); }
     return *g.current->home;
 }
 inline warp &this_warp()
@@ -544,9 +544,9 @@ using std::isnan;
 
 #define SPADE_LAUNCH(kernel, grid, block, shared, stream, ...)                                                         \
     emulation::launch(false, kernel, grid, block, shared, stream, __VA_ARGS__)
-#define SPADE_LAUNCH_APART(kernel, grid, block, stream, ...)                                                           \
+#define SPADE_LAUNCH_INDEPENDENT(kernel, grid, block, stream, ...)                                                     \
     emulation::launch_apart(kernel, grid, block, stream, __VA_ARGS__)
-#define SPADE_LAUNCH_TOGETHER(kernel, grid, block, shared, stream, ...)                                                \
+#define SPADE_LAUNCH_COOPERATIVE(kernel, grid, block, shared, stream, ...)                                             \
     emulation::launch(true, kernel, grid, block, shared, stream, __VA_ARGS__)
 #define SPADE_DYNAMIC_SHARED(type, name)                                                                               \
     type *name = reinterpret_cast<type *>((reinterpret_cast<uintptr_t>(emulation::here().shared.data()) + 15) / 16 * 16)

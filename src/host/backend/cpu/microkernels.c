@@ -436,7 +436,7 @@ static void prune_plain(int count, const double *v, int64_t ldv, const double *d
     prune(count, v, ldv, diagonal, reciprocal, left, mask, w, removed, sums);
 }
 
-const spade_microkernels *spade_cpu_lanes_of(int level)
+const spade_microkernels *spade_cpu_microkernels_of(int level)
 {
 #if defined(__x86_64__)
     static const spade_microkernels avx512 = {product_avx512, product_single_avx512, forward_avx512,   backward_avx512,
@@ -451,9 +451,9 @@ const spade_microkernels *spade_cpu_lanes_of(int level)
     return level == 0 ? &plain : NULL;
 }
 
-const spade_microkernels *spade_cpu_lanes(void)
+const spade_microkernels *spade_cpu_microkernels(void)
 {
-    const spade_microkernels *best = spade_cpu_lanes_of(2);
-    if (!best) { best = spade_cpu_lanes_of(1); }
-    return best ? best : spade_cpu_lanes_of(0);
+    const spade_microkernels *best = spade_cpu_microkernels_of(2);
+    if (!best) { best = spade_cpu_microkernels_of(1); }
+    return best ? best : spade_cpu_microkernels_of(0);
 }

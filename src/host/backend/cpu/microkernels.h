@@ -10,8 +10,8 @@
  * All functions compute the same sums in the same order on every processor with the same instructions; `count` is at
  * most SPADE_STRIP.
  */
-#ifndef SPADE_CPU_LANES_H
-#define SPADE_CPU_LANES_H
+#ifndef SPADE_CPU_MICROKERNELS_H
+#define SPADE_CPU_MICROKERNELS_H
 
 #include <stdint.h>
 
@@ -44,9 +44,9 @@ typedef struct spade_microkernels {
 } spade_microkernels;
 
 /* The best that this processor has. */
-const spade_microkernels *spade_cpu_lanes(void);
+const spade_microkernels *spade_cpu_microkernels(void);
 /* 2: AVX-512, 1: AVX2 with FMA, 0: plain C; NULL where the processor has not got it. */
-const spade_microkernels *spade_cpu_lanes_of(int level);
+const spade_microkernels *spade_cpu_microkernels_of(int level);
 
 /* Groups of SPADE_LANES rows. */
 static inline int64_t spade_lane_groups(int64_t rows)

@@ -21,7 +21,7 @@ static spade_variant_kernel variant_of(const spade_variant *v)
     return k;
 }
 
-static void most_taps(const spade_preprocess *p, const spade_variant *variants, int64_t count, int64_t taps[2])
+static void max_taps(const spade_preprocess *p, const spade_variant *variants, int64_t count, int64_t taps[2])
 {
     taps[0] = taps[1] = 0;
     for (int64_t i = 0; i < count; i++) {
@@ -44,14 +44,14 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
     spade_status status = SPADE_OK;
     (void)height; /* crops lie inside: the caller has checked */
     if (count < 1) { return SPADE_OK; }
-    const int64_t most = (count + groups - 1) / groups; /* groups of about the same size */
+    const int64_t group = (count + groups - 1) / groups; /* groups of about the same size */
     k.channels_last = layout == SPADE_CHANNELS_LAST;
     for (int c = 0; c < 3; c++) { k.mean[c] = (float)p->mean[c], k.std[c] = (float)p->std[c]; }
-    most_taps(p, variants, count, k.taps);
-    size_t bytes = spade_kernel_augment_bytes(p->height, p->width, k.taps, most);
+    max_taps(p, variants, count, k.taps);
+    size_t bytes = spade_kernel_augment_bytes(p->height, p->width, k.taps, group);
     SPADE_TRY(spade_cuda_alloc(device, bytes, "the augmentation's filters", &workspace));
-    for (int64_t first = 0; first < count; first += most) {
-        k.count = (int)(count - first < most ? count - first : most);
+    for (int64_t first = 0; first < count; first += group) {
+        k.count = (int)(count - first < group ? count - first : group);
         for (int i = 0; i < k.count; i++) { k.variants[i] = variant_of(&variants[first + i]); }
         float *to = out + first * 3 * p->height * p->width;
         SPADE_GOTO(spade_cuda_launched(cuda, spade_launch_augment(cuda->stream, &k, picture, workspace, to),

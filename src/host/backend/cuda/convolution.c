@@ -2,7 +2,7 @@
  * convolution.c - convolution and its backward-data: a cuDNN graph or a product by cuBLAS, and what these leave out in
  * own kernels (kernels/convolution.cu).
  *
- * Planned on the first candidate of the search (dnn_search.c), or on a timed one (dnn.h). A planned convolution is kept
+ * Planned on the first candidate of the search (dnn/search.c), or on a timed one (dnn.h). A planned convolution is kept
  * by the device: to plan the same again costs nothing.
  *
  * Packed weights: [weights in the graph's layout and type][zeros, one per output channel: the bias where there is
@@ -26,7 +26,7 @@ struct spade_cuda_convolution {
     spade_cuda_convolution *next;
     char key[512];
     spade_dnn_candidate chosen;
-    bool stage_in, stage_out;   /* tensors pass through the workspace */
+    bool copy_in, copy_out;     /* tensors pass through the workspace */
     size_t in_bytes, out_bytes; /* there */
     size_t in_offset, out_offset, scratch_offset, workspace_bytes;
     size_t bias_offset, packed_bytes;
@@ -53,20 +53,20 @@ static void lay_out(const spade_op_desc *desc, spade_cuda_convolution *c)
 {
     bool backward = is_backward(desc);
     const spade_shape *in = backward ? &desc->y : &desc->a, *out = backward ? &desc->a : &desc->y;
-    spade_shape x = spade_dnn_input_shape(desc, &c->chosen.way);
-    size_t element = c->chosen.way.half ? sizeof(uint16_t) : sizeof(float), used = 0;
+    spade_shape x = spade_dnn_input_shape(desc, &c->chosen.variant);
+    size_t element = c->chosen.variant.half ? sizeof(uint16_t) : sizeof(float), used = 0;
     size_t weights =
         (size_t)(desc->y.dims[1] * (desc->a.dims[1] / desc->groups) * desc->window.kernel[0] * desc->window.kernel[1]);
     c->in_bytes = (size_t)spade_shape_size(backward ? &desc->y : &x) * element;
     c->out_bytes = (size_t)spade_shape_size(backward ? &x : &desc->y) * element;
-    c->stage_in = c->chosen.way.half || (in->layout != c->chosen.way.layout && !same_bytes(in)) ||
-                  (c->chosen.way.padded && !backward);
-    c->stage_out = c->chosen.way.half || (out->layout != c->chosen.way.layout && !same_bytes(out)) ||
-                   (c->chosen.way.padded && backward);
+    c->copy_in = c->chosen.variant.half || (in->layout != c->chosen.variant.layout && !same_bytes(in)) ||
+                 (c->chosen.variant.padded && !backward);
+    c->copy_out = c->chosen.variant.half || (out->layout != c->chosen.variant.layout && !same_bytes(out)) ||
+                  (c->chosen.variant.padded && backward);
     c->in_offset = used;
-    if (c->stage_in) { (void)spade_cuda_take(NULL, &used, c->in_bytes); }
+    if (c->copy_in) { (void)spade_cuda_take(NULL, &used, c->in_bytes); }
     c->out_offset = used;
-    if (c->stage_out) { (void)spade_cuda_take(NULL, &used, c->out_bytes); }
+    if (c->copy_out) { (void)spade_cuda_take(NULL, &used, c->out_bytes); }
     c->scratch_offset = used;
     (void)spade_cuda_take(NULL, &used, c->chosen.scratch_bytes);
     c->workspace_bytes = used;
@@ -184,7 +184,7 @@ static spade_status choose(spade_dnn_search *s, const char *key, int *choice)
         spade_dnn_search_restart(s);
     }
     if (!spade_dnn_tunes()) { return spade_dnn_search_run(s, 1); }
-    SPADE_TRY(spade_dnn_search_run(s, SPADE_DNN_MOST_TIMED));
+    SPADE_TRY(spade_dnn_search_run(s, SPADE_DNN_MAX_TIMED));
     if (choose_fastest(s, key, choice)) {
         kept = (spade_dnn_choice){*choice, s->found[*choice].engine};
         spade_dnn_choice_write(s->device, key, &kept);
@@ -213,12 +213,12 @@ static spade_status make(spade_cuda_device *device, const spade_op_desc *desc, c
     spade_dnn_search_end(&s);
     snprintf(c->key, sizeof c->key, "%s", key);
     char name[32] = "a product by cuBLAS";
-    if (!c->chosen.way.product) { snprintf(name, sizeof name, "cuDNN's engine %" PRId64, c->chosen.engine); }
+    if (!c->chosen.variant.product) { snprintf(name, sizeof name, "cuDNN's engine %" PRId64, c->chosen.engine); }
     spade_log(device->base.context, SPADE_LOG_DEBUG, "%s: %s, %s%s%s%s, workspace %s",
               spade_op_describe(desc, text, sizeof text), name,
-              c->chosen.way.layout == SPADE_CHANNELS_LAST ? "channels last" : "row-major",
-              c->chosen.way.half ? " in bfloat16" : "", c->chosen.way.fused ? ", fused" : "",
-              c->chosen.way.padded ? ", padded" : "", spade_format_bytes(c->chosen.scratch_bytes, bytes));
+              c->chosen.variant.layout == SPADE_CHANNELS_LAST ? "channels last" : "row-major",
+              c->chosen.variant.half ? " in bfloat16" : "", c->chosen.variant.fused ? ", fused" : "",
+              c->chosen.variant.padded ? ", padded" : "", spade_format_bytes(c->chosen.scratch_bytes, bytes));
     *out = c;
     return SPADE_OK;
 }
@@ -262,8 +262,8 @@ static spade_status pack(spade_op *op, const float *weights, const float *row_sc
     spade_packing_kernel kernel = {.rows = d->y.dims[1],
                                    .inputs = d->a.dims[1] / d->groups,
                                    .taps = d->window.kernel[0] * d->window.kernel[1],
-                                   .last = c->chosen.way.layout == SPADE_CHANNELS_LAST,
-                                   .half = c->chosen.way.half};
+                                   .last = c->chosen.variant.layout == SPADE_CHANNELS_LAST,
+                                   .half = c->chosen.variant.half};
     size_t row_bytes = (size_t)kernel.rows * sizeof(float), bytes = row_bytes * (size_t)(kernel.inputs * kernel.taps);
     if (!is_backward(d)) { SPADE_TRY(spade_cuda_zero(device, (char *)packed + c->bias_offset, row_bytes)); }
     bool in_order = !kernel.last || kernel.taps == 1 || kernel.inputs == 1;
@@ -274,7 +274,7 @@ static spade_status pack(spade_op *op, const float *weights, const float *row_sc
 
 /* ---- run */
 
-static spade_padded_kernel staged(const spade_op_desc *desc, const spade_dnn_way *way, bool is_x)
+static spade_padded_kernel padded_kernel(const spade_op_desc *desc, const spade_dnn_variant *variant, bool is_x)
 {
     const spade_shape *shape = is_x ? &desc->a : &desc->y;
     const int64_t *dims = shape->dims;
@@ -285,10 +285,10 @@ static spade_padded_kernel staged(const spade_op_desc *desc, const spade_dnn_way
                              .full_height = dims[2],
                              .full_width = dims[3],
                              .last = shape->layout == SPADE_CHANNELS_LAST,
-                             .staged_last = way->layout == SPADE_CHANNELS_LAST,
-                             .half = way->half};
-    if (is_x && way->padded) {
-        spade_shape full = spade_dnn_input_shape(desc, way);
+                             .padded_last = variant->layout == SPADE_CHANNELS_LAST,
+                             .half = variant->half};
+    if (is_x && variant->padded) {
+        spade_shape full = spade_dnn_input_shape(desc, variant);
         k.top = desc->window.pad[0];
         k.left = desc->window.pad[1];
         k.full_height = full.dims[2];
@@ -302,7 +302,7 @@ static cudnnStatus_t execute_plan(const spade_cuda_device *device, const spade_c
                                   const void *const *pointers, const void *scratch)
 {
     static const int64_t names[] = {SPADE_DNN_IN, SPADE_DNN_WEIGHTS, SPADE_DNN_OUT, SPADE_DNN_BIAS};
-    int64_t count = c->chosen.way.fused ? 4 : 3;
+    int64_t count = c->chosen.variant.fused ? 4 : 3;
     cudnnBackendDescriptor_t variant_pack;
     cudnnStatus_t result = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &variant_pack);
     if (result != CUDNN_STATUS_SUCCESS) { return result; }
@@ -336,28 +336,28 @@ static spade_status run(spade_op *op, const spade_op_args *args)
     const spade_cuda_device *cuda = spade_cuda_of(op->device);
     const spade_cuda_convolution *c = convolution_of(op);
     const spade_op_desc *d = &op->desc;
-    bool backward = is_backward(d), relu = d->relu && !backward && !c->chosen.way.fused;
-    const float *input = backward ? args->dy : args->a, *bias = backward || c->chosen.way.fused ? NULL : args->bias;
+    bool backward = is_backward(d), relu = d->relu && !backward && !c->chosen.variant.fused;
+    const float *input = backward ? args->dy : args->a, *bias = backward || c->chosen.variant.fused ? NULL : args->bias;
     char *workspace = args->workspace;
-    const void *from = c->stage_in ? workspace + c->in_offset : (const void *)input;
-    void *to = c->stage_out ? workspace + c->out_offset : (void *)args->out;
+    const void *from = c->copy_in ? workspace + c->in_offset : (const void *)input;
+    void *to = c->copy_out ? workspace + c->out_offset : (void *)args->out;
     const void *zeros = (const char *)args->packed + c->bias_offset;
     const void *pointers[] = {from, args->packed, to, args->bias ? args->bias : zeros};
-    if (c->stage_in) {
-        SPADE_CUDA_LAUNCH(cuda, spade_launch_stage(cuda->stream, staged(d, &c->chosen.way, !backward), input,
-                                                   workspace + c->in_offset));
+    if (c->copy_in) {
+        SPADE_CUDA_LAUNCH(cuda, spade_launch_copy_padded(cuda->stream, padded_kernel(d, &c->chosen.variant, !backward),
+                                                         input, workspace + c->in_offset));
     }
-    if (c->chosen.way.product) {
+    if (c->chosen.variant.product) {
         int64_t pixels = d->a.dims[0] * d->a.dims[2] * d->a.dims[3];
         SPADE_TRY(spade_cuda_linear_product(op, pixels, d->y.dims[1], d->a.dims[1], backward, from, args->packed, to));
     } else {
         SPADE_TRY(execute(op, pointers, c->chosen.scratch_bytes ? workspace + c->scratch_offset : NULL));
     }
-    if (c->stage_out) {
-        SPADE_CUDA_LAUNCH(
-            cuda, spade_launch_unstage(cuda->stream, staged(d, &c->chosen.way, backward), to, bias, relu, args->out));
+    if (c->copy_out) {
+        SPADE_CUDA_LAUNCH(cuda, spade_launch_copy_back(cuda->stream, padded_kernel(d, &c->chosen.variant, backward), to,
+                                                       bias, relu, args->out));
     } else if (bias || relu) {
-        int64_t inner = c->chosen.way.layout == SPADE_CHANNELS_LAST ? 1 : d->y.dims[2] * d->y.dims[3];
+        int64_t inner = c->chosen.variant.layout == SPADE_CHANNELS_LAST ? 1 : d->y.dims[2] * d->y.dims[3];
         SPADE_TRY(spade_cuda_bias_relu(cuda, spade_shape_size(&d->y), d->y.dims[1], inner, bias, relu, args->out));
     }
     return SPADE_OK;

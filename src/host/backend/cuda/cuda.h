@@ -176,14 +176,14 @@ static inline cublasMath_t spade_cuda_math_mode(const spade_cuda_device *device)
 }
 
 /* ---- solve.c, sweep.c, exact.c: the solvers */
-enum { SPADE_CUDA_LANES = 8, SPADE_CUDA_COUNTS = 4096 };
+enum { SPADE_CUDA_SIDE_STREAMS = 8, SPADE_CUDA_COUNTS = 4096 };
 typedef struct spade_cuda_solve {
     int64_t *counts; /* device [SPADE_CUDA_COUNTS]: of rows of the exact solver */
-    int *info;       /* device [SPADE_CUDA_LANES], behind it: cuSOLVER's, of inverses */
+    int *info;       /* device [SPADE_CUDA_SIDE_STREAMS], behind it: cuSOLVER's, of inverses */
     /* streams that factors run on side by side, each with its handle; joined with the device's own by events */
-    cudaStream_t lanes[SPADE_CUDA_LANES];
-    cusolverDnHandle_t solvers[SPADE_CUDA_LANES];
-    cudaEvent_t begun, done[SPADE_CUDA_LANES];
+    cudaStream_t side_streams[SPADE_CUDA_SIDE_STREAMS];
+    cusolverDnHandle_t solvers[SPADE_CUDA_SIDE_STREAMS];
+    cudaEvent_t begun, done[SPADE_CUDA_SIDE_STREAMS];
 } spade_cuda_solve;
 spade_status spade_cuda_solve_open(spade_cuda_device *cuda);
 void spade_cuda_solve_close(spade_cuda_device *cuda);

@@ -2,12 +2,12 @@
 #include "backend/cuda/cuda.h"
 #include "backend/tensor_iterator.h"
 
-static spade_tensor_iterator_kernel kernel_space(const spade_tensor_iterator *space)
+static spade_tensor_iterator_kernel kernel_of(const spade_tensor_iterator *iterator)
 {
-    spade_tensor_iterator_kernel k = {.rank = space->rank};
-    for (int i = 0; i < space->rank; i++) {
-        k.dims[i] = space->dims[i];
-        for (int operand = 0; operand < 2; operand++) { k.strides[operand][i] = space->strides[operand][i]; }
+    spade_tensor_iterator_kernel k = {.rank = iterator->rank};
+    for (int i = 0; i < iterator->rank; i++) {
+        k.dims[i] = iterator->dims[i];
+        for (int operand = 0; operand < 2; operand++) { k.strides[operand][i] = iterator->strides[operand][i]; }
     }
     return k;
 }
@@ -17,7 +17,7 @@ enum { MANY = 4096 /* results fill a GPU */, PIECE = 2048 /* terms */, MAX_PIECE
 spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor)
 {
     const spade_reduction r = spade_reduction_make(a, y);
-    spade_reduction_kernel k = {.kept = kernel_space(&r.kept), .summed = kernel_space(&r.summed), .divisor = divisor};
+    spade_reduction_kernel k = {.kept = kernel_of(&r.kept), .summed = kernel_of(&r.summed), .divisor = divisor};
     int64_t kept = r.kept.strides[0][r.kept.rank - 1], summed = r.summed.strides[0][r.summed.rank - 1];
     k.outputs = spade_tensor_iterator_size(&r.kept, r.kept.rank);
     k.terms = spade_tensor_iterator_size(&r.summed, r.summed.rank);

@@ -138,13 +138,13 @@ static pair_terms terms_of(const spade_autocorrelation *lags, const int64_t d[2]
 typedef struct reading {
     const spade_autocorrelation *lags;
     double *accumulator;
-    int64_t group, taps, first_tap;
-    pair_terms *terms; /* [taps, taps] */
-    double *diagonal;  /* [channels, taps] */
+    int64_t group, offsets, first_tap;
+    pair_terms *terms; /* [offsets, offsets] */
+    double *diagonal;  /* [channels, offsets] */
     bool dead;         /* the diagonal has zeros */
 } reading;
 
-/* Row (c, t) of H, the columns of one block of channels: [channels of the block, taps]. */
+/* Row (c, t) of H, the columns of one block of channels: [channels of the block, offsets]. */
 static void read_block(const reading *r, int64_t c, int64_t t, int64_t column, double *out)
 {
     const spade_autocorrelation *lags = r->lags;
@@ -152,13 +152,13 @@ static void read_block(const reading *r, int64_t c, int64_t t, int64_t column, d
     int64_t count = smaller(lags->channels - column * block, block);
     const double *row = spade_autocorrelation_tile(lags, r->accumulator, r->group, c / block, column, 0);
     row += c % block * block;
-    for (int64_t u = 0; u < r->taps; u++) {
-        const pair_terms *terms = &r->terms[t * r->taps + u];
+    for (int64_t u = 0; u < r->offsets; u++) {
+        const pair_terms *terms = &r->terms[t * r->offsets + u];
         double sum[SPADE_LAG_BLOCK] = {0};
         for (int i = 0; i < terms->count; i++) {
             for (int64_t d = 0; d < block; d++) { sum[d] += terms->sign[i] * row[terms->offset[i] + d]; }
         }
-        for (int64_t d = 0; d < count; d++) { out[d * r->taps + u] = sum[d]; }
+        for (int64_t d = 0; d < count; d++) { out[d * r->offsets + u] = sum[d]; }
     }
 }
 
@@ -166,13 +166,13 @@ static void read_block(const reading *r, int64_t c, int64_t t, int64_t column, d
  * row and column. */
 static void read_channel(const reading *r, int64_t c, double *out)
 {
-    int64_t taps = r->taps, k = r->lags->channels * taps, block = spade_autocorrelation_block(r->lags);
+    int64_t offsets = r->offsets, k = r->lags->channels * offsets, block = spade_autocorrelation_block(r->lags);
     for (int64_t column = c / block; column < spade_autocorrelation_blocks(r->lags); column++) {
-        for (int64_t t = 0; t < taps; t++) {
-            read_block(r, c, t, column, out + (c * taps + t) * k + column * block * taps);
+        for (int64_t t = 0; t < offsets; t++) {
+            read_block(r, c, t, column, out + (c * offsets + t) * k + column * block * offsets);
         }
     }
-    for (int64_t row = c * taps; row < (c + 1) * taps; row++) {
+    for (int64_t row = c * offsets; row < (c + 1) * offsets; row++) {
         for (int64_t j = row; r->dead && j < k; j++) {
             if (r->diagonal[row] == 0 || r->diagonal[j] == 0) { out[row * k + j] = 0; }
         }
@@ -188,32 +188,32 @@ static void tap_of(const reading *r, int64_t t, int64_t d[2])
 
 static void prepare_reading(reading *r, const double *cells)
 {
-    for (int64_t t = 0; t < r->taps; t++) {
+    for (int64_t t = 0; t < r->offsets; t++) {
         int64_t d[2], e[2];
         tap_of(r, t, d);
-        for (int64_t u = 0; u < r->taps; u++) {
+        for (int64_t u = 0; u < r->offsets; u++) {
             tap_of(r, u, e);
-            r->terms[t * r->taps + u] = terms_of(r->lags, d, e);
+            r->terms[t * r->offsets + u] = terms_of(r->lags, d, e);
         }
         for (int64_t c = 0; c < r->lags->channels; c++) {
             double value = diagonal(r->lags, cells, r->group * r->lags->channels + c, d);
-            r->diagonal[c * r->taps + t] = value;
+            r->diagonal[c * r->offsets + t] = value;
             r->dead = r->dead || value == 0;
         }
     }
 }
 
 spade_status spade_autocorrelation_read(const spade_device *device, const spade_autocorrelation *lags,
-                                        const double *accumulator, int64_t group, int64_t tap, double *out)
+                                        const double *accumulator, int64_t group, int64_t offset, double *out)
 {
-    int64_t all = lags->axis[0].kernel * lags->axis[1].kernel, taps = tap < 0 ? all : 1;
+    int64_t all = lags->axis[0].kernel * lags->axis[1].kernel, offsets = offset < 0 ? all : 1;
     reading r = {.lags = lags,
                  .accumulator = (double *)(uintptr_t)accumulator, /* is only read */
                  .group = group,
-                 .taps = taps,
-                 .first_tap = tap < 0 ? 0 : tap,
-                 .terms = malloc((size_t)(taps * taps) * sizeof *r.terms),
-                 .diagonal = malloc((size_t)(lags->channels * taps) * sizeof *r.diagonal)};
+                 .offsets = offsets,
+                 .first_tap = offset < 0 ? 0 : offset,
+                 .terms = malloc((size_t)(offsets * offsets) * sizeof *r.terms),
+                 .diagonal = malloc((size_t)(lags->channels * offsets) * sizeof *r.diagonal)};
     spade_status status = SPADE_OK;
     if (!r.terms || !r.diagonal) {
         status = spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: terms of a Hessian");

@@ -47,10 +47,10 @@ void spade_autocorrelation_add_cells(const spade_autocorrelation *lags, const do
                                      double alpha, double *accumulator);
 
 /*
- * H of one group -> out, upper triangle, columns in the weight's order (channel, row, column). tap >= 0: only that
+ * H of one group -> out, upper triangle, columns in the weight's order (channel, row, column). offset >= 0: only that
  * kernel position, [channels, channels].
  */
 spade_status spade_autocorrelation_read(const spade_device *device, const spade_autocorrelation *lags,
-                                        const double *accumulator, int64_t group, int64_t tap, double *out);
+                                        const double *accumulator, int64_t group, int64_t offset, double *out);
 
 #endif

@@ -1,15 +1,15 @@
 /*
  * depthwise.c - one input channel a group: K is 9 or 25, a product per channel would be all overhead. Sums of a
  * few neighbouring channels run side by side, in float64 whatever the precision.
- *   depthwise   stride 1: the lags of every channel with itself (hessian_lags.h), 13 products a pixel for a 3x3 kernel
- *   taps        any stride and dilation: the products of all pairs of taps, 45 a position
+ *   depthwise   stride 1: the lags of every channel with itself (autocorrelation.h), 13 products a pixel for a 3x3 kernel
+ *   offsets        any stride and dilation: the products of all pairs of offsets, 45 a position
  */
 #include "backend/cpu/hessian/forms.h"
 #include "backend/cpu/hessian/autocorrelation.h"
 
 enum {
-    SIDE = 16,     /* channels side by side */
-    MAX_TAPS = 49, /* 7 x 7 */
+    SIDE = 16,        /* channels side by side */
+    MAX_OFFSETS = 49, /* 7 x 7 */
     MAX_LAGS = (2 * SPADE_LAG_MAX_KERNEL - 1) * (2 * SPADE_LAG_MAX_KERNEL - 1)
 };
 typedef double channel_sums[SIDE];
@@ -21,13 +21,13 @@ static inline __attribute__((always_inline)) void add_products(const float *rest
     for (int c = 0; c < SIDE; c++) { sums[c] += (double)a[c] * (double)b[c]; }
 }
 
-static inline __attribute__((always_inline)) void sum_taps(const float (*taps)[SIDE], const bool *inside, int64_t k,
+static inline __attribute__((always_inline)) void sum_taps(const float (*offsets)[SIDE], const bool *inside, int64_t k,
                                                            channel_sums *sums)
 {
     for (int64_t i = 0; i < k; i++) {
         if (!inside[i]) { continue; }
         for (int64_t j = 0; j <= i; j++) {
-            if (inside[j]) { add_products(taps[i], taps[j], sums[i * (i + 1) / 2 + j]); }
+            if (inside[j]) { add_products(offsets[i], offsets[j], sums[i * (i + 1) / 2 + j]); }
         }
     }
 }
@@ -42,13 +42,13 @@ static inline __attribute__((always_inline)) void sum_run(const float *a, const 
 }
 
 typedef struct kernels {
-    void (*taps)(const float (*taps)[SIDE], const bool *inside, int64_t k, channel_sums *sums);
+    void (*offsets)(const float (*offsets)[SIDE], const bool *inside, int64_t k, channel_sums *sums);
     void (*run)(const float *a, const float *b, int64_t count, int64_t stride, double *restrict sums);
 } kernels;
 
-static void taps_plain(const float (*taps)[SIDE], const bool *inside, int64_t k, channel_sums *sums)
+static void taps_plain(const float (*offsets)[SIDE], const bool *inside, int64_t k, channel_sums *sums)
 {
-    sum_taps(taps, inside, k, sums);
+    sum_taps(offsets, inside, k, sums);
 }
 static void run_plain(const float *a, const float *b, int64_t count, int64_t stride, double *restrict sums)
 {
@@ -56,19 +56,19 @@ static void run_plain(const float *a, const float *b, int64_t count, int64_t str
 }
 #if defined(__x86_64__)
 __attribute__((target("avx512f,prefer-vector-width=512"))) static void
-taps_avx512(const float (*taps)[SIDE], const bool *inside, int64_t k, channel_sums *sums)
+taps_avx512(const float (*offsets)[SIDE], const bool *inside, int64_t k, channel_sums *sums)
 {
-    sum_taps(taps, inside, k, sums);
+    sum_taps(offsets, inside, k, sums);
 }
 __attribute__((target("avx512f,prefer-vector-width=512"))) static void
 run_avx512(const float *a, const float *b, int64_t count, int64_t stride, double *restrict sums)
 {
     sum_run(a, b, count, stride, sums);
 }
-__attribute__((target("avx2"))) static void taps_avx2(const float (*taps)[SIDE], const bool *inside, int64_t k,
+__attribute__((target("avx2"))) static void taps_avx2(const float (*offsets)[SIDE], const bool *inside, int64_t k,
                                                       channel_sums *sums)
 {
-    sum_taps(taps, inside, k, sums);
+    sum_taps(offsets, inside, k, sums);
 }
 __attribute__((target("avx2"))) static void run_avx2(const float *a, const float *b, int64_t count, int64_t stride,
                                                      double *restrict sums)
@@ -86,17 +86,17 @@ static kernels choose_kernels(void)
     return (kernels){taps_plain, run_plain};
 }
 
-/* ---- taps */
+/* ---- offsets */
 
-bool spade_taps_apply(const spade_hessian_desc *patches)
+bool spade_offset_pairs_apply(const spade_hessian_desc *desc)
 {
-    return !patches->linear && patches->groups > 1 && patches->groups == patches->x.dims[1] &&
-           patches->window.kernel[0] * patches->window.kernel[1] <= MAX_TAPS;
+    return !desc->linear && desc->groups > 1 && desc->groups == desc->x.dims[1] &&
+           desc->window.kernel[0] * desc->window.kernel[1] <= MAX_OFFSETS;
 }
 
-double spade_taps_cost(const spade_hessian_desc *patches)
+double spade_offset_pairs_cost(const spade_hessian_desc *desc)
 {
-    spade_positions p = spade_positions_of(patches, NULL);
+    spade_positions p = spade_positions_of(desc, NULL);
     double pairs = (double)(p.columns * (p.columns + 1)) / 2;
     return pairs * (double)(p.count * p.channels) / 2.5;
 }
@@ -106,28 +106,28 @@ static size_t taps_bytes_per_thread(int64_t columns)
     return (size_t)(columns * (columns + 1) / 2) * sizeof(channel_sums);
 }
 
-size_t spade_taps_workspace_bytes(const spade_device *device, const spade_hessian_desc *patches)
+size_t spade_offset_pairs_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc)
 {
-    return (size_t)spade_cpu_threads(device) * taps_bytes_per_thread(spade_positions_of(patches, NULL).columns);
+    return (size_t)spade_cpu_threads(device) * taps_bytes_per_thread(spade_positions_of(desc, NULL).columns);
 }
 
-/* The taps of channels first .. first+count-1 at one output position; channels past the last stay zero. */
-static void load_taps(const spade_positions *p, int64_t position, int64_t first, int64_t count, float (*taps)[SIDE],
+/* The offsets of channels first .. first+count-1 at one output position; channels past the last stay zero. */
+static void load_taps(const spade_positions *p, int64_t position, int64_t first, int64_t count, float (*offsets)[SIDE],
                       bool *inside)
 {
-    const spade_window *w = &p->patches->window;
+    const spade_window *w = &p->desc->window;
     spade_corner corner = spade_corner_of(p, position);
     const float *image = corner.image + first * p->stride_c;
-    for (int64_t tap = 0; tap < p->columns; tap++) {
-        int64_t y = corner.top + tap / w->kernel[1] * w->dilation[0];
-        int64_t x = corner.left + tap % w->kernel[1] * w->dilation[1];
-        inside[tap] = y >= 0 && y < p->height && x >= 0 && x < p->width;
-        if (!inside[tap]) { continue; }
+    for (int64_t offset = 0; offset < p->columns; offset++) {
+        int64_t y = corner.top + offset / w->kernel[1] * w->dilation[0];
+        int64_t x = corner.left + offset % w->kernel[1] * w->dilation[1];
+        inside[offset] = y >= 0 && y < p->height && x >= 0 && x < p->width;
+        if (!inside[offset]) { continue; }
         const float *source = image + y * p->stride_h + x * p->stride_w;
         if (p->stride_c == 1 && count == SIDE) {
-            memcpy(taps[tap], source, sizeof taps[tap]);
+            memcpy(offsets[offset], source, sizeof offsets[offset]);
         } else {
-            for (int64_t c = 0; c < count; c++) { taps[tap][c] = source[c * p->stride_c]; }
+            for (int64_t c = 0; c < count; c++) { offsets[offset][c] = source[c * p->stride_c]; }
         }
     }
 }
@@ -136,12 +136,12 @@ static void update_channels(const spade_positions *p, int64_t first, const kerne
                             channel_sums *sums, double *h)
 {
     int64_t k = p->columns, left = p->channels - first, count = left < SIDE ? left : SIDE;
-    float taps[MAX_TAPS][SIDE] = {{0}};
-    bool inside[MAX_TAPS];
+    float offsets[MAX_OFFSETS][SIDE] = {{0}};
+    bool inside[MAX_OFFSETS];
     memset(sums, 0, taps_bytes_per_thread(k));
     for (int64_t position = 0; position < p->count; position++) {
-        load_taps(p, position, first, count, taps, inside);
-        inner->taps((const float(*)[SIDE])taps, inside, k, sums);
+        load_taps(p, position, first, count, offsets, inside);
+        inner->offsets((const float(*)[SIDE])offsets, inside, k, sums);
     }
     for (int64_t c = 0; c < count; c++) {
         for (int64_t i = 0; i < k; i++) {
@@ -152,10 +152,10 @@ static void update_channels(const spade_positions *p, int64_t first, const kerne
     }
 }
 
-void spade_taps_update(const spade_device *device, const spade_hessian_desc *patches, const float *x, double alpha,
-                       double *accumulator, void *workspace)
+void spade_offset_pairs_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
+                               double *accumulator, void *workspace)
 {
-    spade_positions p = spade_positions_of(patches, x);
+    spade_positions p = spade_positions_of(desc, x);
     kernels inner = choose_kernels();
     size_t own = taps_bytes_per_thread(p.columns);
 #pragma omp parallel for schedule(dynamic) num_threads(spade_cpu_threads(device))
@@ -167,16 +167,16 @@ void spade_taps_update(const spade_device *device, const spade_hessian_desc *pat
 
 /* ---- lags */
 
-bool spade_depthwise_applies(const spade_hessian_desc *patches)
+bool spade_depthwise_applies(const spade_hessian_desc *desc)
 {
-    return spade_autocorrelation_apply(patches) && patches->groups == patches->x.dims[1] && patches->x.dims[1] >= SIDE;
+    return spade_autocorrelation_apply(desc) && desc->groups == desc->x.dims[1] && desc->x.dims[1] >= SIDE;
 }
 
-double spade_depthwise_cost(const spade_hessian_desc *patches)
+double spade_depthwise_cost(const spade_hessian_desc *desc)
 {
-    const spade_window *w = &patches->window;
+    const spade_window *w = &desc->window;
     double lags = (double)((2 * w->kernel[0] - 1) * (2 * w->kernel[1] - 1) + 1) / 2;
-    return lags * (double)spade_shape_size(&patches->x) / 4;
+    return lags * (double)spade_shape_size(&desc->x) / 4;
 }
 
 /* Sums of one task's channels, [lags of all parts]; squares of one image. */
@@ -185,11 +185,11 @@ static size_t depthwise_bytes_per_thread(const spade_autocorrelation *lags)
     return (size_t)lags->count * sizeof(channel_sums);
 }
 
-size_t spade_depthwise_workspace_bytes(const spade_device *device, const spade_hessian_desc *patches)
+size_t spade_depthwise_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc)
 {
-    spade_autocorrelation lags = spade_autocorrelation_of(patches);
+    spade_autocorrelation lags = spade_autocorrelation_of(desc);
     return (size_t)spade_cpu_threads(device) * depthwise_bytes_per_thread(&lags) +
-           (size_t)(patches->x.dims[0] * spade_autocorrelation_cells(&lags)) * sizeof(double);
+           (size_t)(desc->x.dims[0] * spade_autocorrelation_cells(&lags)) * sizeof(double);
 }
 
 /* The lags of one part with Dy > 0, or Dy = 0 and Dx >= 0, of one image and SIDE channels. The others are the same. */
@@ -243,12 +243,12 @@ static void update_lags(const spade_autocorrelation *lags, const float *x, int64
     add_channels(lags, from, first - from, (const channel_sums *)sums, alpha, accumulator);
 }
 
-void spade_depthwise_update(const spade_device *device, const spade_hessian_desc *patches, const float *x, double alpha,
+void spade_depthwise_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                             double *accumulator, void *workspace)
 {
-    spade_autocorrelation lags = spade_autocorrelation_of(patches);
+    spade_autocorrelation lags = spade_autocorrelation_of(desc);
     kernels inner = choose_kernels();
-    int64_t images = patches->x.dims[0], size = lags.axis[0].size * lags.axis[1].size * lags.groups;
+    int64_t images = desc->x.dims[0], size = lags.axis[0].size * lags.axis[1].size * lags.groups;
     size_t own = depthwise_bytes_per_thread(&lags);
     double *cells = (double *)(void *)((char *)workspace + (size_t)spade_cpu_threads(device) * own);
 #pragma omp parallel num_threads(spade_cpu_threads(device))

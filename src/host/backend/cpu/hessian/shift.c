@@ -1,5 +1,5 @@
 /*
- * shift.c - the shift form: every lag (hessian_lags.h) as one long product. The images of a part stand in one
+ * shift.c - the shift form: every lag (autocorrelation.h) as one long product. The images of a part stand in one
  * padded matrix [positions, channels] with `reach - 1` columns of zeros behind every row and `reach - 1` rows of zeros
  * behind every image. Then lag (Dy, Dx) pairs row q of the matrix with row q + Dy * width + Dx, whatever q: no window
  * wraps around into anything but zeros. For few channels on large images, where transforms cost more than the products.
@@ -37,10 +37,10 @@ static void set_part(shift *s, int64_t index)
     s->width = s->part.size[1] + s->part.reach[1] - 1;
 }
 
-static shift resolve(const spade_device *device, const spade_hessian_desc *patches)
+static shift resolve(const spade_device *device, const spade_hessian_desc *desc)
 {
-    shift s = {.device = device, .lags = spade_autocorrelation_of(patches), .images = patches->x.dims[0]};
-    s.fp64 = patches->precision == SPADE_FP64;
+    shift s = {.device = device, .lags = spade_autocorrelation_of(desc), .images = desc->x.dims[0]};
+    s.fp64 = desc->precision == SPADE_FP64;
     s.element = s.fp64 ? sizeof(double) : sizeof(float);
     s.all = s.lags.groups * s.lags.channels;
     s.tiles = (s.lags.channels + SPADE_LAG_BLOCK - 1) / SPADE_LAG_BLOCK;
@@ -58,24 +58,24 @@ static size_t product_bytes(const shift *s)
     return (size_t)spade_cpu_threads(s->device) * SPADE_LAG_BLOCK * SPADE_LAG_BLOCK * s->element;
 }
 
-size_t spade_shift_workspace_bytes(const spade_device *device, const spade_hessian_desc *patches)
+size_t spade_shift_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc)
 {
-    shift s = resolve(device, patches);
+    shift s = resolve(device, desc);
     return padded_bytes(&s) + product_bytes(&s) +
            (size_t)(s.images * spade_autocorrelation_cells(&s.lags)) * sizeof(double) + 2 * SPADE_CPU_ALIGNMENT;
 }
 
-bool spade_shift_applies(const spade_hessian_desc *patches)
+bool spade_shift_applies(const spade_hessian_desc *desc)
 {
-    return spade_autocorrelation_apply(patches) && patches->x.dims[1] > patches->groups;
+    return spade_autocorrelation_apply(desc) && desc->x.dims[1] > desc->groups;
 }
 
-double spade_shift_cost(const spade_hessian_desc *patches)
+double spade_shift_cost(const spade_hessian_desc *desc)
 {
-    spade_autocorrelation lags = spade_autocorrelation_of(patches);
+    spade_autocorrelation lags = spade_autocorrelation_of(desc);
     double width = (double)(lags.channels < spade_autocorrelation_block(&lags) ? lags.channels
                                                                                : spade_autocorrelation_block(&lags)),
-           images = (double)patches->x.dims[0];
+           images = (double)desc->x.dims[0];
     double pairs = (double)(lags.groups * spade_autocorrelation_tiles(&lags)) * width * width,
            c = (double)(lags.groups * lags.channels), cost = 0;
     for (int64_t i = 0; i < spade_autocorrelation_parts(&lags); i++) {
@@ -166,10 +166,10 @@ static void run_part(const shift *s)
     }
 }
 
-void spade_shift_update(const spade_device *device, const spade_hessian_desc *patches, const float *x, double alpha,
+void spade_shift_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                         double *accumulator, void *workspace)
 {
-    shift s = resolve(device, patches);
+    shift s = resolve(device, desc);
     int64_t image = s.lags.axis[0].size * s.lags.axis[1].size * s.all;
     s.x = x;
     s.alpha = alpha;

@@ -1,5 +1,5 @@
 /*
- * spectral.c - the spectral form: lags (hessian_lags.h) from products of spectra.
+ * spectral.c - the spectral form: lags (autocorrelation.h) from products of spectra.
  *
  * With X(f) the Fourier transform of the image, zero-padded to F = size + reach - 1 along each axis, so that no lag
  * wraps around,   R(D) = 1/(F F') sum over f of conj(X_c(f)) X_c'(f) e^(i f D).   One C x C product a frequency, about
@@ -129,10 +129,10 @@ static size_t lay_out(spectral *s, char *base)
     return used;
 }
 
-static spectral resolve(const spade_device *device, const spade_hessian_desc *patches)
+static spectral resolve(const spade_device *device, const spade_hessian_desc *desc)
 {
-    spectral s = {.device = device, .lags = spade_autocorrelation_of(patches), .images = patches->x.dims[0]};
-    s.fp64 = patches->precision == SPADE_FP64;
+    spectral s = {.device = device, .lags = spade_autocorrelation_of(desc), .images = desc->x.dims[0]};
+    s.fp64 = desc->precision == SPADE_FP64;
     s.element = s.fp64 ? sizeof(double) : sizeof(float);
     s.all = s.lags.groups * s.lags.channels;
     s.group_blocks =
@@ -346,15 +346,15 @@ static void run_squares(const spectral *s)
     spade_autocorrelation_add_cells(&s->lags, s->cells, s->images, s->alpha, s->accumulator);
 }
 
-bool spade_spectral_applies(const spade_hessian_desc *patches)
+bool spade_spectral_applies(const spade_hessian_desc *desc)
 {
-    return spade_autocorrelation_apply(patches) && patches->x.dims[1] > patches->groups;
+    return spade_autocorrelation_apply(desc) && desc->x.dims[1] > desc->groups;
 }
 
-double spade_spectral_cost(const spade_hessian_desc *patches)
+double spade_spectral_cost(const spade_hessian_desc *desc)
 {
-    spade_autocorrelation lags = spade_autocorrelation_of(patches);
-    double cost = 0, images = (double)patches->x.dims[0], all = (double)(lags.groups * lags.channels);
+    spade_autocorrelation lags = spade_autocorrelation_of(desc);
+    double cost = 0, images = (double)desc->x.dims[0], all = (double)(lags.groups * lags.channels);
     double pairs = (double)(lags.groups * spade_autocorrelation_tiles(&lags) * spade_autocorrelation_block(&lags) *
                             spade_autocorrelation_block(&lags));
     for (int64_t i = 0; i < spade_autocorrelation_parts(&lags); i++) {
@@ -374,16 +374,16 @@ double spade_spectral_cost(const spade_hessian_desc *patches)
     return cost;
 }
 
-size_t spade_spectral_workspace_bytes(const spade_device *device, const spade_hessian_desc *patches)
+size_t spade_spectral_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc)
 {
-    spectral s = resolve(device, patches);
+    spectral s = resolve(device, desc);
     return lay_out(&s, NULL);
 }
 
-void spade_spectral_update(const spade_device *device, const spade_hessian_desc *patches, const float *x, double alpha,
+void spade_spectral_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                            double *accumulator, void *workspace)
 {
-    spectral s = resolve(device, patches);
+    spectral s = resolve(device, desc);
     lay_out(&s, workspace);
     s.x = x;
     s.alpha = alpha;

@@ -33,12 +33,12 @@ typedef struct unfold {
     float *products;            /* float32: [chunks][groups, K, K], or with one chunk at a time a tile of each thread */
 } unfold;
 
-static unfold resolve(const spade_device *device, const spade_hessian_desc *patches, const float *x)
+static unfold resolve(const spade_device *device, const spade_hessian_desc *desc, const float *x)
 {
-    unfold u = {.device = device, .positions = spade_positions_of(patches, x)};
+    unfold u = {.device = device, .positions = spade_positions_of(desc, x)};
     int64_t k = u.positions.columns;
-    u.fp64 = patches->precision == SPADE_FP64;
-    u.plain = spade_hessian_desc_is_rows(patches) && !u.fp64;
+    u.fp64 = desc->precision == SPADE_FP64;
+    u.plain = spade_hessian_desc_is_rows(desc) && !u.fp64;
     u.element = u.fp64 ? sizeof(double) : sizeof(float);
     u.row = u.positions.groups * k;
     u.tiles = k > TILE ? (k + TILE - 1) / TILE : k > TILE / 2 ? 2 : 1;
@@ -52,9 +52,9 @@ static unfold resolve(const spade_device *device, const spade_hessian_desc *patc
     return u;
 }
 
-int64_t spade_unfold_size(const spade_hessian_desc *patches)
+int64_t spade_unfold_size(const spade_hessian_desc *desc)
 {
-    spade_positions p = spade_positions_of(patches, NULL);
+    spade_positions p = spade_positions_of(desc, NULL);
     return p.groups * p.columns * p.columns;
 }
 
@@ -70,17 +70,17 @@ static int64_t product_numbers(const unfold *u)
     return u->chunks > 1 ? u->chunks * u->positions.groups * k * k : spade_cpu_threads(u->device) * u->edge * u->edge;
 }
 
-size_t spade_unfold_workspace_bytes(const spade_device *device, const spade_hessian_desc *patches)
+size_t spade_unfold_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc)
 {
-    unfold u = resolve(device, patches, NULL);
+    unfold u = resolve(device, desc, NULL);
     return gathered_bytes(&u) + (size_t)product_numbers(&u) * sizeof(float);
 }
 
-double spade_unfold_cost(const spade_hessian_desc *patches)
+double spade_unfold_cost(const spade_hessian_desc *desc)
 {
-    spade_positions p = spade_positions_of(patches, NULL);
+    spade_positions p = spade_positions_of(desc, NULL);
     double row = (double)(p.groups * p.columns), products = row * (double)p.columns * (double)p.count;
-    double gather = spade_hessian_desc_is_rows(patches) ? 0 : row * (double)p.count;
+    double gather = spade_hessian_desc_is_rows(desc) ? 0 : row * (double)p.count;
     /* half of H at up to 130 operations a nanosecond, narrow products are slower; copies at 4 numbers a nanosecond */
     double k = (double)p.columns, rate = 130 * k / (k + 64) * (k < 32 ? k / 32 : 1);
     return products / rate + gather / 4;
@@ -110,11 +110,11 @@ static char *put(const unfold *u, char *to, const float *source, int64_t count)
 static void gather(const unfold *u, int64_t position, char *row)
 {
     const spade_positions *p = &u->positions;
-    if (p->patches->linear) {
+    if (p->desc->linear) {
         put(u, row, p->x + position * p->stride_n, p->channels);
         return;
     }
-    const spade_window *w = &p->patches->window;
+    const spade_window *w = &p->desc->window;
     spade_corner corner = spade_corner_of(p, position);
     for (int64_t g = 0; g < p->groups; g++) {
         const float *group = corner.image + g * p->group_channels * p->stride_c;
@@ -224,10 +224,10 @@ static void run_chunks(const unfold *u, int64_t first, int64_t count)
     }
 }
 
-void spade_unfold_update(const spade_device *device, const spade_hessian_desc *patches, const float *x, double alpha,
+void spade_unfold_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                          double *accumulator, void *workspace)
 {
-    unfold u = resolve(device, patches, x);
+    unfold u = resolve(device, desc, x);
     u.alpha = alpha;
     u.h = accumulator;
     u.gathered = workspace;
@@ -250,21 +250,22 @@ void spade_unfold_update(const spade_device *device, const spade_hessian_desc *p
 
 /* ---- reading: (row, column, channel) -> (channel, row, column) */
 
-void spade_unfold_read(const spade_device *device, const spade_hessian_desc *patches, const double *accumulator,
-                       int64_t group, int64_t tap, double *out)
+void spade_unfold_read(const spade_device *device, const spade_hessian_desc *desc, const double *accumulator,
+                       int64_t group, int64_t offset, double *out)
 {
-    spade_positions p = spade_positions_of(patches, NULL);
-    int64_t k = p.columns, channels = p.group_channels, taps = tap < 0 ? k / channels : 1, first = tap < 0 ? 0 : tap;
+    spade_positions p = spade_positions_of(desc, NULL);
+    int64_t k = p.columns, channels = p.group_channels, offsets = offset < 0 ? k / channels : 1,
+            first = offset < 0 ? 0 : offset;
     const double *h = accumulator + group * k * k;
 #pragma omp parallel for schedule(dynamic, 4) num_threads(spade_cpu_threads(device))
     for (int64_t c = 0; c < channels; c++) {
-        for (int64_t t = 0; t < taps; t++) {
+        for (int64_t t = 0; t < offsets; t++) {
             int64_t i = (first + t) * channels + c;
-            double *row = out + (c * taps + t) * channels * taps;
-            for (int64_t u = 0; u < taps; u++) {
+            double *row = out + (c * offsets + t) * channels * offsets;
+            for (int64_t u = 0; u < offsets; u++) {
                 for (int64_t d = c; d < channels; d++) {
                     int64_t j = (first + u) * channels + d;
-                    row[d * taps + u] = i > j ? h[i * k + j] : h[j * k + i];
+                    row[d * offsets + u] = i > j ? h[i * k + j] : h[j * k + i];
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 #include "backend/cpu/solver/solver.h"
 
-static void condition(spade_damp_args *args)
+static void damp(spade_damp_args *args)
 {
     int64_t k = args->k;
     double trace = 0;
@@ -21,6 +21,6 @@ static void condition(spade_damp_args *args)
 spade_status spade_cpu_damp(spade_device *device, spade_damp_args *problems, int n)
 {
     (void)device; /* a walk along diagonals: not worth a second thread */
-    for (int i = 0; i < n; i++) { condition(&problems[i]); }
+    for (int i = 0; i < n; i++) { damp(&problems[i]); }
     return SPADE_OK;
 }

@@ -166,9 +166,9 @@ static bool refit_dropped(const spade_exact_args *a, const double *w, double *q,
     return true;
 }
 
-static bool refit_row(const spade_exact_args *a, int64_t row, void *workspace, int team)
+static bool refit_row(const spade_exact_args *a, int64_t row, void *workspace, int num_threads)
 {
-    (void)team;
+    (void)num_threads;
     int64_t k = a->columns, half = smaller_half(k);
     double *scratch = workspace, *q = a->q + row * k;
     int32_t *list = (int32_t *)(scratch + half * half + half);
@@ -182,7 +182,7 @@ static bool refit_row(const spade_exact_args *a, int64_t row, void *workspace, i
 /* ---- rows of several problems as one list */
 
 typedef struct row_list {
-    bool (*run)(const spade_exact_args *args, int64_t row, void *workspace, int team);
+    bool (*run)(const spade_exact_args *args, int64_t row, void *workspace, int num_threads);
     spade_exact_args *problems;
     int n;
     int64_t *starts; /* [n + 1] number of each problem's first row in the list */
@@ -190,7 +190,7 @@ typedef struct row_list {
     size_t bytes; /* of one row's working memory */
 } row_list;
 
-static void run_row(const row_list *list, int64_t job, int thread, int team)
+static void run_row(const row_list *list, int64_t job, int thread, int num_threads)
 {
     int low = 0, high = list->n - 1;
     while (low < high) {
@@ -203,7 +203,7 @@ static void run_row(const row_list *list, int64_t job, int thread, int team)
     }
     spade_exact_args *args = &list->problems[low];
     void *workspace = list->workspace + (size_t)thread * list->bytes;
-    if (!list->run(args, job - list->starts[low], workspace, team)) {
+    if (!list->run(args, job - list->starts[low], workspace, num_threads)) {
         __atomic_store_n((int *)&args->status, (int)SPADE_ERROR_NUMERICAL, __ATOMIC_RELAXED);
     }
 }
@@ -211,7 +211,7 @@ static void run_row(const row_list *list, int64_t job, int thread, int team)
 /*
  * `lanes` rows at once. What is left over at the end, where it is few rows: one after the other, by all threads.
  */
-static spade_status run_rows(spade_device *device, row_list *list, size_t bytes, bool teams)
+static spade_status run_rows(spade_device *device, row_list *list, size_t bytes, bool share)
 {
     int threads = spade_cpu_threads(device);
     size_t together = 0;
@@ -222,16 +222,16 @@ static spade_status run_rows(spade_device *device, row_list *list, size_t bytes,
     for (int p = 0; p < list->n; p++) {
         const spade_exact_args *a = &list->problems[p];
         size_t own = spade_cpu_exact_bytes(device, a->columns, a->group, 1),
-               team = spade_cpu_exact_row_bytes(a->columns, a->group, threads);
+               num_threads = spade_cpu_exact_row_bytes(a->columns, a->group, threads);
         list->bytes = own > list->bytes ? own : list->bytes;
-        together = team > together ? team : together;
+        together = num_threads > together ? num_threads : together;
         list->starts[p + 1] = list->starts[p] + a->rows;
         list->problems[p].status = SPADE_OK;
     }
     size_t fitting = list->bytes ? bytes / list->bytes : 1;
     int lanes = fitting < (size_t)threads ? (int)fitting : threads;
     int64_t rows = list->starts[list->n], rest = rows % lanes, shared = 0;
-    if (teams && together <= bytes && 2 * rest <= threads) { shared = rest; }
+    if (share && together <= bytes && 2 * rest <= threads) { shared = rest; }
     int before = spade_set_num_threads(1);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(lanes)
     for (int64_t job = 0; job < rows - shared; job++) { run_row(list, job, omp_get_thread_num(), 1); }

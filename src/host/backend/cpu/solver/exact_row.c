@@ -15,7 +15,7 @@
  * exact_kernels.h) and column g * b + a of the matrix. The row's own matrix holds column >= row only, in bands of BAND
  * rows that begin at the band's first column. It is compacted in place: an element moves up and to the left, and is
  * written only after what was there has been read, as blocks go from left to right, in a block tiles from top to
- * bottom. A team writes to a second matrix instead.
+ * bottom. Several threads write to a second matrix instead.
  */
 #include <math.h>
 
@@ -25,11 +25,11 @@ enum {
     LANES = SPADE_EXACT_LANES,
     TILE_ROWS = SPADE_EXACT_TILE_ROWS,
     TILE = SPADE_EXACT_TILE_COLUMNS,
-    BAND = 8 * TILE,       /* rows of the matrix that are stored with one stride */
-    BLOCK = 24 * TILE,     /* columns whose factors stay in the second-level cache */
-    DEPTH = 96,            /* columns of a panel */
-    DEPTH_ELEMENTS = 64,   /* where the factors of a panel are read once for every column, not every group */
-    TEAM_NUMBERS = 1 << 15 /* least work of a step that a team shares */
+    BAND = 8 * TILE,         /* rows of the matrix that are stored with one stride */
+    BLOCK = 24 * TILE,       /* columns whose factors stay in the second-level cache */
+    DEPTH = 96,              /* columns of a panel */
+    DEPTH_ELEMENTS = 64,     /* where the factors of a panel are read once for every column, not every group */
+    SHARED_NUMBERS = 1 << 15 /* min work of a step that several threads share */
 };
 
 /* A symmetric matrix: full, or the upper half in bands. */
@@ -41,18 +41,18 @@ typedef struct matrix {
 
 typedef struct elimination {
     const spade_exact_kernels *kernels;
-    int team;
+    int num_threads;
     int64_t group, depth;   /* b; columns of a panel at most */
     int64_t groups, stride; /* candidates, rounded up to LANES */
     const double *shared;   /* H^-1 [k, k] */
     int64_t k;
-    matrix own, spare;     /* spare: of a team */
+    matrix own, spare;     /* spare: of several threads */
     bool begun;            /* own holds the matrix; before that, shared does */
     double *w, *d, *loss;  /* [b, stride], [b (b + 1) / 2, stride], [stride] */
     double *u;             /* [depth, b, stride] */
     double *packed;        /* U of the columns that stay: [columns / 8, depth, 8] */
     double *x, *pivot, *z; /* [depth, b], [b, b], [b] */
-    double *scratch;       /* [team, b (b + 1) * LANES] */
+    double *scratch;       /* [num_threads, b (b + 1) * LANES] */
     int32_t *ids;          /* candidates' numbers in the caller's row */
     int32_t *columns;      /* of the matrix that stay, filled up to TILE */
     int32_t *gone, *kept;  /* candidates that this panel eliminates, and the others */
@@ -85,16 +85,17 @@ static void *take(char *memory, size_t *used, int64_t count, size_t size)
 }
 
 /* Places of all arrays; memory NULL: only their size. */
-static size_t lay_out(elimination *e, int64_t columns, int64_t group, int team, char *memory)
+static size_t lay_out(elimination *e, int64_t columns, int64_t group, int num_threads, char *memory)
 {
     int64_t groups = columns / group, stride = round_up(groups, LANES), depth = panel_depth(group);
     int64_t padded = round_up(columns, TILE), ld = padded + LANES; /* rows are not a power of two apart */
     size_t used = 0, number = sizeof(double);
     e->group = group;
     e->depth = depth;
-    e->team = team;
+    e->num_threads = num_threads;
     e->own = (matrix){take(memory, &used, matrix_numbers(columns, ld), number), ld, true};
-    e->spare = team > 1 ? (matrix){take(memory, &used, matrix_numbers(columns, ld), number), ld, true} : (matrix){0};
+    e->spare =
+        num_threads > 1 ? (matrix){take(memory, &used, matrix_numbers(columns, ld), number), ld, true} : (matrix){0};
     e->w = take(memory, &used, group * stride, number);
     e->d = take(memory, &used, group * (group + 1) / 2 * stride, number);
     e->loss = take(memory, &used, stride, number);
@@ -103,7 +104,7 @@ static size_t lay_out(elimination *e, int64_t columns, int64_t group, int team, 
     e->x = take(memory, &used, depth * group, number);
     e->pivot = take(memory, &used, group * group, number);
     e->z = take(memory, &used, group, number);
-    e->scratch = take(memory, &used, team * group * (group + 1) * LANES, number);
+    e->scratch = take(memory, &used, num_threads * group * (group + 1) * LANES, number);
     e->ids = take(memory, &used, groups, sizeof(int32_t));
     e->columns = take(memory, &used, padded, sizeof(int32_t));
     e->gone = take(memory, &used, depth / group, sizeof(int32_t));
@@ -111,10 +112,10 @@ static size_t lay_out(elimination *e, int64_t columns, int64_t group, int team, 
     return used;
 }
 
-size_t spade_cpu_exact_row_bytes(int64_t columns, int64_t group, int team)
+size_t spade_cpu_exact_row_bytes(int64_t columns, int64_t group, int num_threads)
 {
     elimination e;
-    return lay_out(&e, columns, group, team, NULL);
+    return lay_out(&e, columns, group, num_threads, NULL);
 }
 
 /* Element (i, j), j >= i, is at row(i)[j]. */
@@ -247,13 +248,13 @@ static void advance_candidates(elimination *e, int64_t pivot, int64_t depth, dou
     spade_exact_products products = {.size = size, .depth = depth, .count = b, .u = e->u, .x = e->x, .h = h};
     spade_exact_step step = {
         .group = b, .stride = stride, .h = h, .w = e->w, .d = e->d, .loss = e->loss, .pivot = e->pivot, .z = e->z};
-    if (e->team == 1 || size * depth * b < TEAM_NUMBERS) {
+    if (e->num_threads == 1 || size * depth * b < SHARED_NUMBERS) {
         if (depth) { e->kernels->subtract_products(&products, 0, size); }
         e->kernels->advance(&step, 0, stride, e->scratch);
         return;
     }
-    int64_t part = round_up((stride + e->team - 1) / e->team, LANES);
-#pragma omp parallel for num_threads(e->team) schedule(static, 1)
+    int64_t part = round_up((stride + e->num_threads - 1) / e->num_threads, LANES);
+#pragma omp parallel for num_threads(e->num_threads) schedule(static, 1)
     for (int64_t first = 0; first < stride; first += part) {
         int64_t last = first + part < stride ? first + part : stride;
         for (int64_t a = 0; depth && a < b; a++) {
@@ -352,19 +353,19 @@ static void update_block(const elimination *e, const matrix *old, const matrix *
 /* The new matrix of the columns that stay: A - U U^T. */
 static void update_matrix(elimination *e, int64_t columns, int64_t depth)
 {
-    matrix old = current_matrix(e), new = e->team > 1 && e->begun ? e->spare : e->own;
+    matrix old = current_matrix(e), new = e->num_threads > 1 && e->begun ? e->spare : e->own;
     for (int64_t from = 0; from < columns; from += BLOCK) {
         int64_t to = from + BLOCK < columns ? from + BLOCK : columns;
-        if (e->team == 1) {
+        if (e->num_threads == 1) {
             update_block(e, &old, &new, 0, to, from, to, depth);
             continue;
         }
-#pragma omp parallel for num_threads(e->team) schedule(dynamic, 1)
+#pragma omp parallel for num_threads(e->num_threads) schedule(dynamic, 1)
         for (int64_t first = 0; first < to; first += BAND) {
             update_block(e, &old, &new, first, first + BAND < to ? first + BAND : to, from, to, depth);
         }
     }
-    if (e->team > 1 && e->begun) { e->spare = e->own; }
+    if (e->num_threads > 1 && e->begun) { e->spare = e->own; }
     e->own = new;
     e->begun = true;
 }
@@ -389,13 +390,13 @@ static void compact_candidates(elimination *e, int64_t count)
     fill_lanes(e);
 }
 
-bool spade_cpu_exact_row(const spade_exact_args *args, int64_t row, void *workspace, int team)
+bool spade_cpu_exact_row(const spade_exact_args *args, int64_t row, void *workspace, int num_threads)
 {
     elimination e = {.kernels = spade_cpu_exact_kernels(), .shared = args->inverse, .k = args->columns};
     int64_t groups = args->columns / args->group, done = 0;
     int32_t *order = args->order + row * groups;
     double *losses = args->losses + row * groups;
-    lay_out(&e, args->columns, args->group, team, workspace);
+    lay_out(&e, args->columns, args->group, num_threads, workspace);
     e.groups = groups;
     e.stride = round_up(groups, LANES);
     load_candidates(&e, args->w + row * args->columns);

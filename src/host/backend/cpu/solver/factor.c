@@ -10,7 +10,7 @@
  * Every step is a task on whole tiles; the dependences order the updates of a tile, so the result does not depend on
  * the number of threads (LAPACK's own threads do change the last bits). Only the upper triangle is read.
  *
- * The solve leaves V_in also as a pack (lanes.h), which every product with it reads. Packs of SLOTS steps have places
+ * The solve leaves V_in also as a pack (microkernels.h), which every product with it reads. Packs of SLOTS steps have places
  * of their own, so that steps begin before those behind them have ended.
  */
 #include <lapacke.h>
@@ -25,7 +25,7 @@ enum {
 };
 
 typedef struct matrix {
-    const spade_microkernels *lanes;
+    const spade_microkernels *kernels;
     double *data; /* [k, k] */
     int64_t k, tiles;
     /* workspace; the step n uses slot n % SLOTS of what only several tiles need */
@@ -91,7 +91,7 @@ static void load_group(const matrix *m, const double *from, int width, double *p
     int whole = width / SPADE_STRIP * SPADE_STRIP;
     for (int r = 0; r < SPADE_LANES; r += SPADE_STRIP) {
         for (int c = 0; c < whole; c += SPADE_STRIP) {
-            m->lanes->transpose(from + r * m->k + c, m->k, pack + c * SPADE_LANES + r, SPADE_LANES);
+            m->kernels->transpose(from + r * m->k + c, m->k, pack + c * SPADE_LANES + r, SPADE_LANES);
         }
     }
     for (int r = 0; r < SPADE_LANES; r++) {
@@ -104,7 +104,7 @@ static void store_group(const matrix *m, double *to, int width, const double *pa
     int whole = width / SPADE_STRIP * SPADE_STRIP;
     for (int r = 0; r < SPADE_LANES; r += SPADE_STRIP) {
         for (int c = 0; c < whole; c += SPADE_STRIP) {
-            m->lanes->transpose(pack + c * SPADE_LANES + r, SPADE_LANES, to + r * m->k + c, m->k);
+            m->kernels->transpose(pack + c * SPADE_LANES + r, SPADE_LANES, to + r * m->k + c, m->k);
         }
     }
     for (int r = 0; r < SPADE_LANES; r++) {
@@ -123,9 +123,9 @@ static void solve_tile(const matrix *m, int64_t i, int64_t n)
         for (int first = (width - 1) / SPADE_STRIP * SPADE_STRIP; first >= 0; first -= SPADE_STRIP) {
             int last = first + SPADE_STRIP < width ? first + SPADE_STRIP : width;
             double *x = pack + first * SPADE_LANES;
-            m->lanes->product(width - last, pack + last * SPADE_LANES, t + last * TILE + first, TILE, last - first,
-                              -1.0, x, SPADE_LANES);
-            m->lanes->backward(last - first, t + first * (TILE + 1), TILE, reciprocal + first, x);
+            m->kernels->product(width - last, pack + last * SPADE_LANES, t + last * TILE + first, TILE, last - first,
+                                -1.0, x, SPADE_LANES);
+            m->kernels->backward(last - first, t + first * (TILE + 1), TILE, reciprocal + first, x);
         }
         store_group(m, tile + r * m->k, width, pack);
     }
@@ -144,8 +144,8 @@ static void update_tile(const matrix *m, int64_t i, int64_t j, int64_t n, int st
             for (int64_t step = n; step > n - steps; step--) {
                 int64_t inner = tile_size(m, step), group_size = inner * SPADE_LANES;
                 const double *strip = pack_of(m, i, step) + r / SPADE_LANES * group_size + r % SPADE_LANES;
-                m->lanes->product(inner, pack_of(m, j, step) + c * group_size, strip, SPADE_LANES, SPADE_STRIP, -1.0,
-                                  tile + r * m->k + c * SPADE_LANES, m->k);
+                m->kernels->product(inner, pack_of(m, j, step) + c * group_size, strip, SPADE_LANES, SPADE_STRIP, -1.0,
+                                    tile + r * m->k + c * SPADE_LANES, m->k);
             }
         }
     }
@@ -217,7 +217,7 @@ spade_status spade_cpu_factor(spade_device *device, spade_factor_args *problems,
     matrix *matrices = malloc((size_t)n * sizeof *matrices + 1);
     if (!matrices) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d factors", n); }
     for (int p = 0; p < n; p++) {
-        matrices[p] = (matrix){.lanes = spade_cpu_lanes(),
+        matrices[p] = (matrix){.kernels = spade_cpu_microkernels(),
                                .data = problems[p].hessian,
                                .k = problems[p].k,
                                .tiles = (problems[p].k + TILE - 1) / TILE};

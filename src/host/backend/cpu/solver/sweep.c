@@ -10,7 +10,7 @@
  * pruned: with A the columns left of B, likewise W_B + (D_A V_AB) V_BB^-1,     score = (that * V_jj)^2. D_A V_AB is a
  * matrix product.
  *
- * Columns come in panels of about PANEL, rows in groups of SPADE_LANES (lanes.h): D, W, the sums `left` and the scores
+ * Columns come in panels of about PANEL, rows in groups of SPADE_LANES (microkernels.h): D, W, the sums `left` and the scores
  * lie in packs [groups][columns][LANES]. Two kinds of tasks:
  *   gather(p, c)  sums of panel p over all columns left of panel p - 1, for one chunk of rows: nearly all of the work
  *   panel(p)      the sums over panel p - 1, then block by block: scores, selection over all rows, pruning
@@ -35,7 +35,7 @@ enum {
 /* Working memory of one sweep; the panel p uses half p % 2 of `left` and `weights`. */
 typedef struct sweep {
     const spade_sweep_args *args;
-    const spade_microkernels *lanes;
+    const spade_microkernels *kernels;
     int64_t rows, columns, block, panel, panels, groups, chunks;
     bool is_single;  /* gathers in float32 */
     int64_t ld;      /* of copies of V's columns of a panel: an odd number of cache lines */
@@ -144,7 +144,7 @@ static void add_products(const sweep *s, int64_t n, const double *a, const doubl
     if (n <= 0) { return; }
     for (int64_t strips = (width + STRIP - 1) / STRIP; strips > 0; strips--) { /* of nearly equal width */
         int64_t count = (width + strips - 1) / strips;
-        s->lanes->product(n, a, b, ldb, (int)count, sign, out, LANES);
+        s->kernels->product(n, a, b, ldb, (int)count, sign, out, LANES);
         b += count;
         out += count * LANES;
         width -= count;
@@ -218,7 +218,7 @@ static void gather_single(const sweep *s, int64_t panel, int64_t chunk, int64_t 
     const double *v = s->args->v + from * s->columns + column;
     for (int64_t p = 0; p < n; p++) {
         prefetch_row(v, s->columns, p, n, width);
-        s->lanes->narrow(width, v + p * s->columns, depth + p * s->ld);
+        s->kernels->narrow(width, v + p * s->columns, depth + p * s->ld);
     }
     for (int64_t g = first; g < last; g += 2) { /* a chunk begins with an even group */
         const float *removed = s->single + (g / 2 * s->columns + from) * 2 * LANES;
@@ -226,8 +226,8 @@ static void gather_single(const sweep *s, int64_t panel, int64_t chunk, int64_t 
         double *other = g + 1 < s->groups ? in_panel(s, s->left, panel, g + 1, column) : NULL;
         for (int64_t j = 0; j < width; j += STRIP) {
             int count = (int)(width - j < STRIP ? width - j : STRIP);
-            s->lanes->product_single(n, removed, depth + j, s->ld, count, one + j * LANES,
-                                     other ? other + j * LANES : s->nowhere);
+            s->kernels->product_single(n, removed, depth + j, s->ld, count, one + j * LANES,
+                                       other ? other + j * LANES : s->nowhere);
         }
     }
 }
@@ -237,7 +237,7 @@ static void make_single(const sweep *s, int64_t panel)
 {
     for (int64_t g = 0; g < s->groups; g++) {
         for (int64_t j = panel * s->panel; j < panel_end(s, panel); j++) {
-            s->lanes->narrow(LANES, removed_of(s, g, j), s->single + ((g / 2 * s->columns + j) * 2 + g % 2) * LANES);
+            s->kernels->narrow(LANES, removed_of(s, g, j), s->single + ((g / 2 * s->columns + j) * 2 + g % 2) * LANES);
         }
     }
 }
@@ -307,9 +307,9 @@ static void score_block(const sweep *s, const cursor *c, int64_t group, int64_t 
     for (int64_t part = from; part < to; part += STRIP) {
         int64_t count = to - part < STRIP ? to - part : STRIP;
         add_products(s, part - from, x, v_at(c, from, part), c->ld, count, -1.0, x + (part - from) * LANES);
-        s->lanes->forward((int)count, v_at(c, part, part), c->ld, s->reciprocal + part, x + (part - from) * LANES);
+        s->kernels->forward((int)count, v_at(c, part, part), c->ld, s->reciprocal + part, x + (part - from) * LANES);
     }
-    s->lanes->score(width, in_panel(s, s->weights, c->panel, group, from), s->diagonal + from, x);
+    s->kernels->score(width, in_panel(s, s->weights, c->panel, group, from), s->diagonal + from, x);
     for (int64_t j = 0; j < width; j++) {
         for (int64_t r = rows; r < LANES; r++) { x[j * LANES + r] = INFINITY; } /* no such rows */
     }
@@ -321,10 +321,10 @@ static void prune_block(const sweep *s, const cursor *c, int64_t group, int64_t 
     for (int64_t part = from; part < to; part += STRIP) {
         int64_t count = to - part < STRIP ? to - part : STRIP;
         if (part > from) { add_removed(s, c, group, from, part, part, part + count); }
-        s->lanes->prune((int)count, v_at(c, part, part), c->ld, s->diagonal + part, s->reciprocal + part,
-                        in_panel(s, s->left, c->panel, group, part), mask + (part - from) * LANES,
-                        in_panel(s, s->weights, c->panel, group, part), removed_of(s, group, part),
-                        s->errors + group * LANES);
+        s->kernels->prune((int)count, v_at(c, part, part), c->ld, s->diagonal + part, s->reciprocal + part,
+                          in_panel(s, s->left, c->panel, group, part), mask + (part - from) * LANES,
+                          in_panel(s, s->weights, c->panel, group, part), removed_of(s, group, part),
+                          s->errors + group * LANES);
     }
 }
 
@@ -436,7 +436,7 @@ spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, i
     for (int i = 0; i < n; i++) {
         sweeps[i] = dimensions(problems[i].rows, problems[i].columns, problems[i].block, problems[i].precision);
         sweeps[i].args = &problems[i];
-        sweeps[i].lanes = spade_cpu_lanes();
+        sweeps[i].kernels = spade_cpu_microkernels();
         lay_out(&sweeps[i], problems[i].workspace);
     }
 #pragma omp parallel num_threads(spade_cpu_threads(device))

@@ -71,7 +71,7 @@ static bool parse_line(char *line, spade_dnn_choice *out)
     *candidate = '\0';
     out->candidate = atoi(candidate + 1);
     out->engine = atoll(engine + 1);
-    return out->candidate >= 0 && out->candidate < SPADE_DNN_MOST_TIMED;
+    return out->candidate >= 0 && out->candidate < SPADE_DNN_MAX_TIMED;
 }
 
 /* The file's text with a NUL behind it, for the caller to free; NULL: there is none, or none of this format. */

@@ -28,12 +28,12 @@ static cudnnStatus_t set_descriptor(cudnnBackendDescriptor_t descriptor, cudnnBa
 }
 
 /* dims [N, C, H, W], or [outputs, inputs, kh, kw] of weights, packed in the layout. */
-static cudnnStatus_t add_tensor(spade_dnn_graph *graph, const spade_dnn_way *way, const int64_t dims[4], int64_t name,
-                                bool half, cudnnBackendDescriptor_t *out)
+static cudnnStatus_t add_tensor(spade_dnn_graph *graph, const spade_dnn_variant *variant, const int64_t dims[4],
+                                int64_t name, bool half, cudnnBackendDescriptor_t *out)
 {
     int64_t plane = dims[2] * dims[3], image = dims[1] * plane, alignment = 16;
     int64_t strides[4] = {image, plane, dims[3], 1};
-    if (way->layout == SPADE_CHANNELS_LAST) {
+    if (variant->layout == SPADE_CHANNELS_LAST) {
         strides[1] = 1;
         strides[2] = dims[3] * dims[1];
         strides[3] = dims[1];
@@ -113,11 +113,11 @@ static cudnnStatus_t add_pointwise(spade_dnn_graph *graph, cudnnBackendDescripto
     return cudnnBackendFinalize(*out);
 }
 
-spade_shape spade_dnn_input_shape(const spade_op_desc *desc, const spade_dnn_way *way)
+spade_shape spade_dnn_input_shape(const spade_op_desc *desc, const spade_dnn_variant *variant)
 {
     spade_shape shape = desc->a;
-    shape.layout = way->layout;
-    if (way->padded) {
+    shape.layout = variant->layout;
+    if (variant->padded) {
         shape.dims[2] += desc->window.pad[0] + desc->window.pad[2];
         shape.dims[3] += desc->window.pad[1] + desc->window.pad[3];
     }
@@ -125,41 +125,41 @@ spade_shape spade_dnn_input_shape(const spade_op_desc *desc, const spade_dnn_way
 }
 
 /* The operations of a graph, in their order; returns how many through *count. */
-static cudnnStatus_t add_operations(spade_dnn_graph *graph, const spade_op_desc *desc, const spade_dnn_way *way,
+static cudnnStatus_t add_operations(spade_dnn_graph *graph, const spade_op_desc *desc, const spade_dnn_variant *variant,
                                     cudnnBackendDescriptor_t operations[3], int64_t *count)
 {
-    bool backward = desc->kind == SPADE_OP_CONVOLUTION_BACKWARD, relu = way->fused && desc->relu;
-    spade_shape x = spade_dnn_input_shape(desc, way);
+    bool backward = desc->kind == SPADE_OP_CONVOLUTION_BACKWARD, relu = variant->fused && desc->relu;
+    spade_shape x = spade_dnn_input_shape(desc, variant);
     const int64_t *in_dims = backward ? desc->y.dims : x.dims, *out_dims = backward ? x.dims : desc->y.dims;
     int64_t weight_dims[4] = {desc->y.dims[1], desc->a.dims[1] / desc->groups, desc->window.kernel[0],
                               desc->window.kernel[1]};
     int64_t bias_dims[4] = {1, desc->y.dims[1], 1, 1};
     cudnnBackendDescriptor_t in, weights, sum, window, bias, biased, out;
-    DNN_TRY(add_tensor(graph, way, in_dims, SPADE_DNN_IN, way->half, &in));
-    DNN_TRY(add_tensor(graph, way, weight_dims, SPADE_DNN_WEIGHTS, way->half, &weights));
-    DNN_TRY(add_tensor(graph, way, out_dims, SPADE_DNN_OUT, way->half, &out));
-    DNN_TRY(add_window(graph, &desc->window, way->padded, &window));
+    DNN_TRY(add_tensor(graph, variant, in_dims, SPADE_DNN_IN, variant->half, &in));
+    DNN_TRY(add_tensor(graph, variant, weight_dims, SPADE_DNN_WEIGHTS, variant->half, &weights));
+    DNN_TRY(add_tensor(graph, variant, out_dims, SPADE_DNN_OUT, variant->half, &out));
+    DNN_TRY(add_window(graph, &desc->window, variant->padded, &window));
     *count = 1;
-    if (!way->fused) {
+    if (!variant->fused) {
         return add_convolution(graph, backward, window, (cudnnBackendDescriptor_t[]){in, weights, out}, operations);
     }
-    DNN_TRY(add_tensor(graph, way, out_dims, SPADE_DNN_SUM, false, &sum));
-    DNN_TRY(add_tensor(graph, way, bias_dims, SPADE_DNN_BIAS, false, &bias));
+    DNN_TRY(add_tensor(graph, variant, out_dims, SPADE_DNN_SUM, false, &sum));
+    DNN_TRY(add_tensor(graph, variant, bias_dims, SPADE_DNN_BIAS, false, &bias));
     DNN_TRY(add_convolution(graph, false, window, (cudnnBackendDescriptor_t[]){in, weights, sum}, operations));
     *count = 2;
     if (!relu) { return add_pointwise(graph, sum, bias, out, operations + 1); }
-    DNN_TRY(add_tensor(graph, way, out_dims, SPADE_DNN_BIASED, false, &biased));
+    DNN_TRY(add_tensor(graph, variant, out_dims, SPADE_DNN_BIASED, false, &biased));
     DNN_TRY(add_pointwise(graph, sum, bias, biased, operations + 1));
     *count = 3;
     return add_pointwise(graph, biased, NULL, out, operations + 2);
 }
 
-static cudnnStatus_t build(cudnnHandle_t handle, const spade_op_desc *desc, const spade_dnn_way *way,
+static cudnnStatus_t build(cudnnHandle_t handle, const spade_op_desc *desc, const spade_dnn_variant *variant,
                            spade_dnn_graph *graph)
 {
     cudnnBackendDescriptor_t operations[3];
     int64_t count;
-    DNN_TRY(add_operations(graph, desc, way, operations, &count));
+    DNN_TRY(add_operations(graph, desc, variant, operations, &count));
     DNN_TRY(add_part(graph, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &graph->graph));
     DNN_TRY(spade_dnn_set(graph->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle));
     DNN_TRY(
@@ -167,11 +167,11 @@ static cudnnStatus_t build(cudnnHandle_t handle, const spade_op_desc *desc, cons
     return cudnnBackendFinalize(graph->graph);
 }
 
-cudnnStatus_t spade_dnn_graph_create(cudnnHandle_t handle, const spade_op_desc *desc, const spade_dnn_way *way,
+cudnnStatus_t spade_dnn_graph_create(cudnnHandle_t handle, const spade_op_desc *desc, const spade_dnn_variant *variant,
                                      spade_dnn_graph *out)
 {
     *out = (spade_dnn_graph){0};
-    cudnnStatus_t result = build(handle, desc, way, out);
+    cudnnStatus_t result = build(handle, desc, variant, out);
     if (result != CUDNN_STATUS_SUCCESS) { spade_dnn_graph_destroy(out); }
     return result;
 }

@@ -1,6 +1,6 @@
 /*
- * hessian.h - the forms of the Hessian on a GPU, one file each; hessian.c hands a call to the one that the patches
- * name.
+ * hessian.h - the forms of the Hessian on a GPU, one file each; hessian.c hands a call to the one that the description
+ * names.
  *
  * SPADE_HESSIAN_SHIFT is not offered: a lag is one product a pixel there, 13 for a 3x3 kernel, where the spectral form
  * takes some 3 to 5, all of them large matrix products on a GPU, too.
@@ -23,20 +23,35 @@
 /* Products [m, k] x [k, n]; small ones fill a tile of 32 as badly as cuBLAS's do. */
 double spade_cuda_product_cost(double m, double n, double k, double batch);
 
-spade_patch_kernel spade_cuda_patch_kernel(const spade_hessian_desc *patches, const float *x);
+spade_patch_kernel spade_cuda_patch_kernel(const spade_hessian_desc *desc, const float *x);
 spade_autocorrelation_kernel spade_cuda_lags_kernel(const spade_autocorrelation *lags);
 
-/* ---- hessian_unfold.c: UNFOLD, RANK_K. Accumulator [groups, K, K], upper triangles, columns (row, column, channel) */
-double spade_cuda_unfold_cost(const spade_hessian_desc *patches);
-size_t spade_cuda_unfold_workspace_bytes(const spade_hessian_desc *patches);
-spade_status spade_cuda_unfold_update(const spade_cuda_device *cuda, const spade_hessian_desc *patches, const float *x,
+/* ---- unfold.c: UNFOLD, RANK_K. Accumulator [groups, K, K], upper triangles, columns (row, column, channel) */
+double spade_cuda_unfold_cost(const spade_hessian_desc *desc);
+size_t spade_cuda_unfold_workspace_bytes(const spade_hessian_desc *desc);
+spade_status spade_cuda_unfold_update(const spade_cuda_device *cuda, const spade_hessian_desc *desc, const float *x,
                                       double alpha, double *accumulator, void *workspace);
 
-/* ---- hessian_spectral.c: SPECTRAL. Accumulator: lags (kernels/launch.h) */
-bool spade_cuda_spectral_applies(const spade_hessian_desc *patches);
-double spade_cuda_spectral_cost(const spade_hessian_desc *patches);
-size_t spade_cuda_spectral_workspace_bytes(const spade_hessian_desc *patches);
-spade_status spade_cuda_spectral_update(const spade_cuda_device *cuda, const spade_hessian_desc *patches,
-                                        const float *x, double alpha, double *accumulator, void *workspace);
+/* H of one group; offset -1: of all kernel offsets. */
+spade_status spade_cuda_unfold_read(const spade_cuda_device *cuda, const spade_hessian_desc *desc,
+                                    const void *accumulator, int64_t group, int64_t offset, double *out);
+
+/* ---- spectral.c: SPECTRAL. Accumulator: lags (kernels/launch.h) */
+bool spade_cuda_spectral_applies(const spade_hessian_desc *desc);
+double spade_cuda_spectral_cost(const spade_hessian_desc *desc);
+size_t spade_cuda_spectral_workspace_bytes(const spade_hessian_desc *desc);
+spade_status spade_cuda_spectral_update(const spade_cuda_device *cuda, const spade_hessian_desc *desc, const float *x,
+                                        double alpha, double *accumulator, void *workspace);
+
+/* Reads every accumulator of lags, those of sums.c too. */
+spade_status spade_cuda_autocorrelation_read(const spade_cuda_device *cuda, const spade_hessian_desc *desc,
+                                             const void *accumulator, int64_t group, int64_t offset, double *out);
+
+/* ---- sums.c: DEPTHWISE (accumulator: lags), OFFSET_PAIRS (accumulator: as unfold.c's, read by it) */
+bool spade_cuda_sums_apply(const spade_hessian_desc *desc);
+double spade_cuda_sums_cost(const spade_hessian_desc *desc);
+size_t spade_cuda_sums_workspace_bytes(const spade_hessian_desc *desc);
+spade_status spade_cuda_sums_update(const spade_cuda_device *cuda, const spade_hessian_desc *desc, const float *x,
+                                    double alpha, double *accumulator, void *workspace);
 
 #endif

@@ -23,10 +23,10 @@
 enum {
     BAND_BYTES = 128 << 20, /* of a band's products, or of its transforms of BAND_IMAGES images */
     BAND_IMAGES = 64,
-    EDGE_BYTES = 64 << 20,
-    EDGE_IMAGES = 64,      /* of a product of border pixels */
-    EDGE_IMAGES_SMALL = 8, /* the same where a group has at most EDGE_SMALL channels, and the products are many */
-    EDGE_SMALL = 128,
+    BORDER_BYTES = 64 << 20,
+    BORDER_IMAGES = 64,      /* of a product of border pixels */
+    BORDER_IMAGES_SMALL = 8, /* the same where a group has at most BORDER_SMALL channels, and the products are many */
+    BORDER_SMALL = 128,
     MAX_PARTS = SPADE_KERNEL_LAG_PARTS * SPADE_KERNEL_LAG_PARTS
 };
 
@@ -46,12 +46,12 @@ typedef struct spectral {
     /* workspace */
     double *cells;
     void *row_table, *column_table, *fold_table;
-    void *wide;              /* float64: x */
-    void *along_y;           /* [image][band][real, imaginary][W][all] */
-    void *spectra;           /* [real, imaginary][image][band][F'][all] */
-    void *products[2];       /* even, odd: [band][F'][group][C, C] */
-    void *folded[2];         /* [half lags][group][C, C] */
-    void *edges, *edge_sums; /* in the place of all from along_y on */
+    void *wide;                /* float64: x */
+    void *along_y;             /* [image][band][real, imaginary][W][all] */
+    void *spectra;             /* [real, imaginary][image][band][F'][all] */
+    void *products[2];         /* even, odd: [band][F'][group][C, C] */
+    void *folded[2];           /* [half lags][group][C, C] */
+    void *borders, *edge_sums; /* in the place of all from along_y on */
 } spectral;
 
 /* ---- sizes */
@@ -61,12 +61,12 @@ static int64_t clamp(int64_t n, int64_t most)
     return n < 1 ? 1 : n > most ? most : n;
 }
 
-static spectral describe(const spade_hessian_desc *patches)
+static spectral describe(const spade_hessian_desc *desc)
 {
-    spectral s = {.lags = spade_autocorrelation_of(patches), .images = patches->x.dims[0]};
+    spectral s = {.lags = spade_autocorrelation_of(desc), .images = desc->x.dims[0]};
     spade_lag_part whole = spade_autocorrelation_part(&s.lags, 0);
     s.lags_kernel = spade_cuda_lags_kernel(&s.lags);
-    s.fp64 = patches->precision == SPADE_FP64;
+    s.fp64 = desc->precision == SPADE_FP64;
     s.element = s.fp64 ? sizeof(double) : sizeof(float);
     s.all = s.lags.groups * s.lags.channels;
     s.square = s.all * s.lags.channels;
@@ -92,10 +92,10 @@ typedef struct edge_list {
     bool done[MAX_PARTS];
 } edge_list;
 
-static bool next_edges(const spectral *s, edge_list *list, spade_edges_kernel *out)
+static bool next_edges(const spectral *s, edge_list *list, spade_border_kernel *out)
 {
-    spade_edges_kernel e = {0};
-    for (int64_t i = 1; i < spade_autocorrelation_parts(&s->lags) && e.parts < SPADE_KERNEL_EDGES; i++) {
+    spade_border_kernel e = {0};
+    for (int64_t i = 1; i < spade_autocorrelation_parts(&s->lags) && e.parts < SPADE_KERNEL_BORDER_PARTS; i++) {
         spade_lag_part part = spade_autocorrelation_part(&s->lags, i);
         bool same = part.size[0] == e.size[0] && part.size[1] == e.size[1];
         if (list->done[i] || (e.parts > 0 && !same)) { continue; }
@@ -111,24 +111,24 @@ static bool next_edges(const spectral *s, edge_list *list, spade_edges_kernel *o
     return e.parts > 0;
 }
 
-static int64_t edge_lags(const spade_edges_kernel *e)
+static int64_t edge_lags(const spade_border_kernel *e)
 {
     return ((2 * (int64_t)e->reach[0] - 1) * (2 * e->reach[1] - 1) + 1) / 2;
 }
 
 /* Images of a product and products side by side, for as many images as fit. -> images that are handled at once */
-static int64_t cut_edges(const spectral *s, spade_edges_kernel *e)
+static int64_t cut_edges(const spectral *s, spade_border_kernel *e)
 {
-    int64_t chunk = s->lags.channels > EDGE_SMALL ? EDGE_IMAGES : EDGE_IMAGES_SMALL;
+    int64_t chunk = s->lags.channels > BORDER_SMALL ? BORDER_IMAGES : BORDER_IMAGES_SMALL;
     int64_t image = (int64_t)e->size[0] * e->size[1] * e->parts * edge_lags(e) * s->all * (int64_t)s->element;
-    int64_t chunks = image > 0 ? EDGE_BYTES / (image * chunk) : 1;
+    int64_t chunks = image > 0 ? BORDER_BYTES / (image * chunk) : 1;
     e->chunk = (int)clamp(chunk, s->images);
     e->chunks = (int)clamp(chunks, (s->images + e->chunk - 1) / e->chunk);
     return (int64_t)e->chunk * e->chunks;
 }
 
 /* Pixels, and their sums. */
-static void edge_bytes(const spectral *s, const spade_edges_kernel *e, size_t *pixels, size_t *sums)
+static void edge_bytes(const spectral *s, const spade_border_kernel *e, size_t *pixels, size_t *sums)
 {
     int64_t lags = e->parts * edge_lags(e);
     *pixels = (size_t)((int64_t)e->chunk * e->chunks * e->size[0] * e->size[1] * lags * s->all) * s->element;
@@ -155,28 +155,28 @@ static size_t lay_out(spectral *s, void *base)
         s->folded[i] = spade_cuda_take(base, &used, (size_t)(s->half * s->square) * element);
     }
     edge_list list = {0};
-    for (spade_edges_kernel e; next_edges(s, &list, &e);) {
+    for (spade_border_kernel e; next_edges(s, &list, &e);) {
         size_t own_pixels, own_sums;
         cut_edges(s, &e);
         edge_bytes(s, &e, &own_pixels, &own_sums);
         if (own_pixels > pixels) { pixels = own_pixels; }
         if (own_sums > sums) { sums = own_sums; }
     }
-    s->edges = spade_cuda_take(base, &common, pixels);
+    s->borders = spade_cuda_take(base, &common, pixels);
     s->edge_sums = spade_cuda_take(base, &common, sums);
     return used > common ? used : common;
 }
 
-size_t spade_cuda_spectral_workspace_bytes(const spade_hessian_desc *patches)
+size_t spade_cuda_spectral_workspace_bytes(const spade_hessian_desc *desc)
 {
-    spectral s = describe(patches);
+    spectral s = describe(desc);
     return lay_out(&s, NULL);
 }
 
-bool spade_cuda_spectral_applies(const spade_hessian_desc *patches)
+bool spade_cuda_spectral_applies(const spade_hessian_desc *desc)
 {
-    if (!spade_autocorrelation_apply(patches) || patches->x.dims[1] <= patches->groups) { return false; }
-    spectral s = describe(patches);
+    if (!spade_autocorrelation_apply(desc) || desc->x.dims[1] <= desc->groups) { return false; }
+    spectral s = describe(desc);
     return s.square <= INT_MAX && s.band * s.columns * s.all * 2 <= INT_MAX && s.pixels * s.all <= INT_MAX;
 }
 
@@ -186,7 +186,7 @@ static double edge_cost(const spectral *s)
 {
     double cost = 0, c = (double)s->lags.channels, groups = (double)s->lags.groups, images = (double)s->images;
     edge_list list = {0};
-    for (spade_edges_kernel e; next_edges(s, &list, &e);) {
+    for (spade_border_kernel e; next_edges(s, &list, &e);) {
         double lags = (double)edge_lags(&e), area = (double)e.size[0] * e.size[1];
         double steps = images / (double)cut_edges(s, &e) + 1;
         cost += spade_cuda_product_cost(c, lags * c, area * images, groups * e.parts);
@@ -196,9 +196,9 @@ static double edge_cost(const spectral *s)
     return cost;
 }
 
-double spade_cuda_spectral_cost(const spade_hessian_desc *patches)
+double spade_cuda_spectral_cost(const spade_hessian_desc *desc)
 {
-    spectral s = describe(patches);
+    spectral s = describe(desc);
     double images = (double)s.images, c = (double)s.lags.channels, groups = (double)s.lags.groups, all = (double)s.all;
     double height = (double)s.lags.axis[0].size, width = (double)s.lags.axis[1].size, rows = (double)s.rows;
     double frequencies = rows * (double)s.columns, panels = (double)spade_cuda_gram_panels(s.lags.channels);
@@ -332,14 +332,14 @@ static spade_status add_whole(const spectral *s)
 }
 
 /* One size of parts, images first and on, as many as e holds. */
-static spade_status add_edges(const spectral *s, spade_edges_kernel e, int64_t first)
+static spade_status add_borders(const spectral *s, spade_border_kernel e, int64_t first)
 {
     const spade_cuda_device *cuda = s->cuda;
     int64_t left = s->images - first, most = (int64_t)e.chunk * e.chunks, c = s->lags.channels, lags = edge_lags(&e);
     e.images = (int)(left < most ? left : most);
     e.chunks = (e.images + e.chunk - 1) / e.chunk;
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_gather_edges(cuda->stream, &s->lags_kernel, e, s->fp64,
-                                                      s->x + first * s->pixels * s->all, s->edges));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_gather_borders(cuda->stream, &s->lags_kernel, e, s->fp64,
+                                                        s->x + first * s->pixels * s->all, s->borders));
     int64_t pixels = (int64_t)e.chunk * e.size[0] * e.size[1];
     spade_cuda_product p = {.fp64 = s->fp64,
                             .transpose_a = true,
@@ -348,39 +348,50 @@ static spade_status add_edges(const spectral *s, spade_edges_kernel e, int64_t f
                             .k = pixels,
                             .batch = e.parts * s->lags.groups * e.chunks,
                             .alpha = 1,
-                            .a = s->edges,
+                            .a = s->borders,
                             .lda = lags * c,
                             .stride_a = pixels * lags * c,
-                            .b = s->edges,
+                            .b = s->borders,
                             .ldb = lags * c,
                             .stride_b = pixels * lags * c,
                             .c = s->edge_sums,
                             .ldc = lags * c,
                             .stride_c = c * lags * c};
     SPADE_TRY(spade_cuda_multiply(cuda, &p));
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_add_edges(cuda->stream, &s->lags_kernel, e, s->fp64, s->edge_sums, s->alpha,
-                                                   s->accumulator));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_add_borders(cuda->stream, &s->lags_kernel, e, s->fp64, s->edge_sums, s->alpha,
+                                                     s->accumulator));
     return SPADE_OK;
 }
 
-spade_status spade_cuda_spectral_update(const spade_cuda_device *cuda, const spade_hessian_desc *patches,
-                                        const float *x, double alpha, double *accumulator, void *workspace)
+spade_status spade_cuda_spectral_update(const spade_cuda_device *cuda, const spade_hessian_desc *desc, const float *x,
+                                        double alpha, double *accumulator, void *workspace)
 {
-    spectral s = describe(patches);
+    spectral s = describe(desc);
     lay_out(&s, workspace);
     s.cuda = cuda;
     s.x = x;
     s.alpha = alpha;
     s.accumulator = accumulator;
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_sums(cuda->stream, SPADE_SUMS_CELLS, spade_cuda_patch_kernel(patches, x),
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_sums(cuda->stream, SPADE_SUMS_CELLS, spade_cuda_patch_kernel(desc, x),
                                               &s.lags_kernel, (int)s.images, alpha, s.cells, accumulator));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_spectral_tables(cuda->stream, s.transform, s.fp64, s.row_table, s.column_table,
                                                          s.fold_table));
     SPADE_TRY(add_whole(&s));
     edge_list list = {0};
-    for (spade_edges_kernel e; next_edges(&s, &list, &e);) {
+    for (spade_border_kernel e; next_edges(&s, &list, &e);) {
         int64_t step = cut_edges(&s, &e);
-        for (int64_t first = 0; first < s.images; first += step) { SPADE_TRY(add_edges(&s, e, first)); }
+        for (int64_t first = 0; first < s.images; first += step) { SPADE_TRY(add_borders(&s, e, first)); }
     }
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_autocorrelation_read(const spade_cuda_device *cuda, const spade_hessian_desc *desc,
+                                             const void *accumulator, int64_t group, int64_t offset, double *out)
+{
+    const int64_t offsets = desc->window.kernel[0] * desc->window.kernel[1];
+    const spade_autocorrelation geometry = spade_autocorrelation_of(desc);
+    const spade_autocorrelation_kernel lags = spade_cuda_lags_kernel(&geometry);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_read_lags(cuda->stream, &lags, accumulator, (int)group,
+                                                   offset < 0 ? 0 : (int)offset, offset < 0 ? (int)offsets : 1, out));
     return SPADE_OK;
 }

@@ -33,12 +33,12 @@ static int64_t at_least_one(int64_t n)
     return n < 1 ? 1 : n;
 }
 
-static unfold resolve(const spade_hessian_desc *patches, const float *x, void *workspace, size_t *bytes)
+static unfold resolve(const spade_hessian_desc *desc, const float *x, void *workspace, size_t *bytes)
 {
-    unfold u = {.positions = spade_positions_of(patches, x)};
+    unfold u = {.positions = spade_positions_of(desc, x)};
     int64_t k = u.positions.columns, count = u.positions.count;
-    u.fp64 = patches->precision == SPADE_FP64;
-    u.plain = spade_hessian_desc_is_rows(patches) && !u.fp64;
+    u.fp64 = desc->precision == SPADE_FP64;
+    u.plain = spade_hessian_desc_is_rows(desc) && !u.fp64;
     u.element = u.fp64 ? sizeof(double) : sizeof(float);
     u.row = u.positions.groups * k;
     u.chunk = k > SMALL ? CHUNK : SMALL_CHUNK;
@@ -56,17 +56,17 @@ static unfold resolve(const spade_hessian_desc *patches, const float *x, void *w
     return u;
 }
 
-size_t spade_cuda_unfold_workspace_bytes(const spade_hessian_desc *patches)
+size_t spade_cuda_unfold_workspace_bytes(const spade_hessian_desc *desc)
 {
     size_t bytes;
-    (void)resolve(patches, NULL, NULL, &bytes);
+    (void)resolve(desc, NULL, NULL, &bytes);
     return bytes;
 }
 
-double spade_cuda_unfold_cost(const spade_hessian_desc *patches)
+double spade_cuda_unfold_cost(const spade_hessian_desc *desc)
 {
     size_t bytes;
-    unfold u = resolve(patches, NULL, NULL, &bytes);
+    unfold u = resolve(desc, NULL, NULL, &bytes);
     double k = (double)u.positions.columns, count = (double)u.positions.count, groups = (double)u.positions.groups;
     double panels = (double)spade_cuda_gram_panels(u.positions.columns), steps = 1, numbers = count * (double)u.row;
     if (u.chunk > 0) { steps = count / (double)(u.chunk * u.chunks) + 1; }
@@ -101,14 +101,14 @@ static spade_status multiply(const unfold *u, const void *p, int64_t first, int6
     return SPADE_OK;
 }
 
-static spade_status run_step(const unfold *u, const spade_hessian_desc *patches, int64_t first, int64_t count)
+static spade_status run_step(const unfold *u, const spade_hessian_desc *desc, int64_t first, int64_t count)
 {
     const spade_positions *p = &u->positions;
     int64_t full = count / u->chunk, rest = count % u->chunk;
     const void *matrix = p->x + first * u->row;
     if (!u->plain) {
         matrix = u->gathered;
-        SPADE_CUDA_LAUNCH(u->cuda, spade_launch_gather(u->cuda->stream, spade_cuda_patch_kernel(patches, p->x), u->fp64,
+        SPADE_CUDA_LAUNCH(u->cuda, spade_launch_gather(u->cuda->stream, spade_cuda_patch_kernel(desc, p->x), u->fp64,
                                                        first, count, u->gathered));
     }
     if (u->fp64) { /* all at once: they are added to the accumulator */
@@ -123,17 +123,29 @@ static spade_status run_step(const unfold *u, const spade_hessian_desc *patches,
     return SPADE_OK;
 }
 
-spade_status spade_cuda_unfold_update(const spade_cuda_device *cuda, const spade_hessian_desc *patches, const float *x,
+spade_status spade_cuda_unfold_update(const spade_cuda_device *cuda, const spade_hessian_desc *desc, const float *x,
                                       double alpha, double *accumulator, void *workspace)
 {
     size_t bytes;
-    unfold u = resolve(patches, x, workspace, &bytes);
+    unfold u = resolve(desc, x, workspace, &bytes);
     u.cuda = cuda;
     u.alpha = alpha;
     u.h = accumulator;
     int64_t step = u.chunk * u.chunks, all = u.positions.count;
     for (int64_t first = 0; first < all; first += step) {
-        SPADE_TRY(run_step(&u, patches, first, all - first < step ? all - first : step));
+        SPADE_TRY(run_step(&u, desc, first, all - first < step ? all - first : step));
     }
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_unfold_read(const spade_cuda_device *cuda, const spade_hessian_desc *desc,
+                                    const void *accumulator, int64_t group, int64_t offset, double *out)
+{
+    const spade_positions p = spade_positions_of(desc, NULL);
+    const int64_t offsets = p.columns / p.group_channels;
+    const double *h = (const double *)accumulator + group * p.columns * p.columns;
+    SPADE_CUDA_LAUNCH(cuda,
+                      spade_launch_read_unfolded(cuda->stream, p.columns, (int)p.group_channels,
+                                                 offset < 0 ? 0 : (int)offset, offset < 0 ? (int)offsets : 1, h, out));
     return SPADE_OK;
 }

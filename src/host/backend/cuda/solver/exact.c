@@ -1,33 +1,35 @@
-/* exact.c - the exact solver's rows: elimination orders, weights (kernels/exact.cu, refit.cu). */
+/* exact.c - the exact solver's rows: elimination orders, weights (kernels/exact_eliminate.cu, exact_refit.cu). */
 #include "backend/cuda/solver/solver.h"
 
-enum { LANES_A_PROCESSOR = 2 }; /* rows in the works on a multiprocessor: one's barriers beside another's arithmetic */
+enum {
+    ROWS_A_PROCESSOR = 2
+}; /* rows worked on at once on a multiprocessor: one's barriers beside another's arithmetic */
 
 typedef struct row_kernel {
-    int (*launch)(spade_stream stream, const spade_exact_batch *batch, int64_t lanes, void *workspace);
-    size_t (*lane_bytes)(int64_t columns, int64_t group);
+    int (*launch)(spade_stream stream, const spade_exact_batch *batch, int64_t max_rows, void *workspace);
+    size_t (*row_bytes)(int64_t columns, int64_t group);
     bool counts; /* it reads them */
 } row_kernel;
 
 static size_t refit_bytes(int64_t columns, int64_t group)
 {
     (void)group;
-    return spade_refit_lane_bytes(columns);
+    return spade_refit_row_bytes(columns);
 }
 
-static const row_kernel elimination = {spade_launch_eliminate, spade_exact_lane_bytes, false};
+static const row_kernel elimination = {spade_launch_eliminate, spade_exact_row_bytes, false};
 static const row_kernel refitting = {spade_launch_refit, refit_bytes, true};
 
 int64_t spade_cuda_exact_max_rows(spade_device *device)
 {
-    return (int64_t)spade_cuda_of(device)->processors * LANES_A_PROCESSOR;
+    return (int64_t)spade_cuda_of(device)->processors * ROWS_A_PROCESSOR;
 }
 
 size_t spade_cuda_exact_bytes(spade_device *device, int64_t columns, int64_t group, int64_t rows)
 {
-    int64_t lanes = spade_cuda_exact_max_rows(device);
-    size_t order = spade_exact_lane_bytes(columns, group), refit = spade_refit_lane_bytes(columns);
-    return (order > refit ? order : refit) * (size_t)(rows < lanes ? rows : lanes);
+    int64_t max_rows = spade_cuda_exact_max_rows(device);
+    size_t order = spade_exact_row_bytes(columns, group), refit = spade_refit_row_bytes(columns);
+    return (order > refit ? order : refit) * (size_t)(rows < max_rows ? rows : max_rows);
 }
 
 /* A batch that is being filled, and the counts of its rows. */
@@ -45,11 +47,11 @@ static spade_status run_batch(filling *f)
 {
     spade_cuda_device *cuda = f->cuda;
     if (!f->batch.n) { return SPADE_OK; }
-    int64_t lanes = (int64_t)(f->bytes / f->kernel->lane_bytes(f->batch.columns, f->batch.group));
+    int64_t max_rows = (int64_t)(f->bytes / f->kernel->row_bytes(f->batch.columns, f->batch.group));
     if (f->kernel->counts) {
         SPADE_TRY(spade_cuda_upload(&cuda->base, cuda->solve->counts, f->counts, (size_t)f->rows * sizeof *f->counts));
     }
-    SPADE_CUDA_LAUNCH(cuda, f->kernel->launch(cuda->stream, &f->batch, lanes, f->workspace));
+    SPADE_CUDA_LAUNCH(cuda, f->kernel->launch(cuda->stream, &f->batch, max_rows, f->workspace));
     f->batch.n = 0;
     f->rows = 0;
     return SPADE_OK;

@@ -15,11 +15,11 @@ void spade_cuda_solve_close(spade_cuda_device *cuda)
 {
     spade_cuda_solve *solve = cuda->solve;
     if (!solve) { return; }
-    for (int i = 0; i < SPADE_CUDA_LANES; i++) {
-        if (solve->lanes[i]) { (void)cudaStreamSynchronize(solve->lanes[i]); }
+    for (int i = 0; i < SPADE_CUDA_SIDE_STREAMS; i++) {
+        if (solve->side_streams[i]) { (void)cudaStreamSynchronize(solve->side_streams[i]); }
         if (solve->solvers[i]) { (void)cusolverDnDestroy(solve->solvers[i]); }
         if (solve->done[i]) { (void)cudaEventDestroy(solve->done[i]); }
-        if (solve->lanes[i]) { (void)cudaStreamDestroy(solve->lanes[i]); }
+        if (solve->side_streams[i]) { (void)cudaStreamDestroy(solve->side_streams[i]); }
     }
     if (solve->begun) { (void)cudaEventDestroy(solve->begun); }
     if (solve->counts) { (void)cudaFreeAsync(solve->counts, cuda->stream); }
@@ -28,24 +28,24 @@ void spade_cuda_solve_close(spade_cuda_device *cuda)
     cuda->solve = NULL;
 }
 
-static spade_status make_lane(spade_cuda_device *cuda, int i)
+static spade_status make_side_stream(spade_cuda_device *cuda, int i)
 {
     spade_cuda_solve *solve = cuda->solve;
-    SPADE_CUDA_TRY(cuda, cudaStreamCreateWithFlags(&solve->lanes[i], cudaStreamNonBlocking));
+    SPADE_CUDA_TRY(cuda, cudaStreamCreateWithFlags(&solve->side_streams[i], cudaStreamNonBlocking));
     SPADE_CUDA_TRY(cuda, cudaEventCreateWithFlags(&solve->done[i], cudaEventDisableTiming));
     SPADE_CUDA_SOLVER(cuda, cusolverDnCreate(&solve->solvers[i]));
-    SPADE_CUDA_SOLVER(cuda, cusolverDnSetStream(solve->solvers[i], solve->lanes[i]));
+    SPADE_CUDA_SOLVER(cuda, cusolverDnSetStream(solve->solvers[i], solve->side_streams[i]));
     return SPADE_OK;
 }
 
 static spade_status make_solve(spade_cuda_device *cuda)
 {
-    size_t bytes = SPADE_CUDA_COUNTS * sizeof(int64_t) + SPADE_CUDA_LANES * sizeof(int); /* fixed: not counted */
+    size_t bytes = SPADE_CUDA_COUNTS * sizeof(int64_t) + SPADE_CUDA_SIDE_STREAMS * sizeof(int); /* fixed: not counted */
     SPADE_TRY(spade_cuda_results_open(cuda));
     SPADE_CUDA_TRY(cuda, cudaMallocFromPoolAsync((void **)&cuda->solve->counts, bytes, cuda->pool, cuda->stream));
     cuda->solve->info = (int *)(cuda->solve->counts + SPADE_CUDA_COUNTS);
     SPADE_CUDA_TRY(cuda, cudaEventCreateWithFlags(&cuda->solve->begun, cudaEventDisableTiming));
-    for (int i = 0; i < SPADE_CUDA_LANES; i++) { SPADE_TRY(make_lane(cuda, i)); }
+    for (int i = 0; i < SPADE_CUDA_SIDE_STREAMS; i++) { SPADE_TRY(make_side_stream(cuda, i)); }
     return SPADE_OK;
 }
 
@@ -62,40 +62,40 @@ spade_status spade_cuda_solve_open(spade_cuda_device *cuda)
     return status;
 }
 
-/* The lanes wait for what the device's stream has in the works; the stream for the lanes. */
-static spade_status fork_lanes(spade_cuda_device *cuda)
+/* The side streams wait for what is enqueued on the device's stream; then that one for them. */
+static spade_status fork_side_streams(spade_cuda_device *cuda)
 {
     spade_cuda_solve *solve = cuda->solve;
     SPADE_CUDA_TRY(cuda, cudaEventRecord(solve->begun, cuda->stream));
-    for (int i = 0; i < SPADE_CUDA_LANES; i++) {
-        SPADE_CUDA_TRY(cuda, cudaStreamWaitEvent(solve->lanes[i], solve->begun, 0));
+    for (int i = 0; i < SPADE_CUDA_SIDE_STREAMS; i++) {
+        SPADE_CUDA_TRY(cuda, cudaStreamWaitEvent(solve->side_streams[i], solve->begun, 0));
     }
     return SPADE_OK;
 }
 
-static spade_status join_lanes(spade_cuda_device *cuda)
+static spade_status join_side_streams(spade_cuda_device *cuda)
 {
     spade_cuda_solve *solve = cuda->solve;
-    for (int i = 0; i < SPADE_CUDA_LANES; i++) {
-        SPADE_CUDA_TRY(cuda, cudaEventRecord(solve->done[i], solve->lanes[i]));
+    for (int i = 0; i < SPADE_CUDA_SIDE_STREAMS; i++) {
+        SPADE_CUDA_TRY(cuda, cudaEventRecord(solve->done[i], solve->side_streams[i]));
         SPADE_CUDA_TRY(cuda, cudaStreamWaitEvent(cuda->stream, solve->done[i], 0));
     }
     return SPADE_OK;
 }
 
-/* ---- conditioning */
+/* ---- dead inputs and damping */
 
-static void deliver_condition(void *args, const spade_result_kernel *result)
+static void deliver_damp(void *args, const spade_result_kernel *result)
 {
     ((spade_damp_args *)args)->status = result->failed ? SPADE_ERROR_NUMERICAL : SPADE_OK;
 }
 
-static spade_status condition_part(spade_cuda_device *cuda, void *args, int n, void *user)
+static spade_status damp_part(spade_cuda_device *cuda, void *args, int n, void *user)
 {
     spade_damp_args *problems = args;
     (void)user;
     spade_result_kernel *results;
-    SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_condition, &results));
+    SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_damp, &results));
     for (int first = 0; first < n; first += SPADE_SOLVE_BATCH) {
         spade_damp_batch batch = {.n = n - first < SPADE_SOLVE_BATCH ? n - first : SPADE_SOLVE_BATCH};
         for (int i = 0; i < batch.n; i++) {
@@ -110,7 +110,7 @@ static spade_status condition_part(spade_cuda_device *cuda, void *args, int n, v
 
 spade_status spade_cuda_damp(spade_device *device, spade_damp_args *problems, int n)
 {
-    return spade_cuda_in_parts(spade_cuda_of(device), problems, sizeof *problems, n, condition_part, NULL);
+    return spade_cuda_in_parts(spade_cuda_of(device), problems, sizeof *problems, n, damp_part, NULL);
 }
 
 /* ---- factors */
@@ -131,14 +131,14 @@ size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k)
     return k <= SPADE_FACTOR_SMALL ? 0 : potrf_bytes(spade_cuda_of(device), k);
 }
 
-static spade_status factor_large(spade_cuda_device *cuda, int lane, const spade_factor_args *p,
+static spade_status factor_large(spade_cuda_device *cuda, int index, const spade_factor_args *p,
                                  spade_result_kernel *result)
 {
     spade_cuda_solve *solve = cuda->solve;
-    cudaStream_t stream = solve->lanes[lane];
+    cudaStream_t stream = solve->side_streams[index];
     int k = (int)p->k, count = (int)(potrf_bytes(cuda, p->k) / sizeof(double));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
-    SPADE_CUDA_SOLVER(cuda, cusolverDnDpotrf(solve->solvers[lane], CUBLAS_FILL_MODE_UPPER, k, p->hessian, k,
+    SPADE_CUDA_SOLVER(cuda, cusolverDnDpotrf(solve->solvers[index], CUBLAS_FILL_MODE_UPPER, k, p->hessian, k,
                                              p->workspace, count, &result->info));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_check_factor(stream, p->k, p->hessian, &result->info, &result->failed));
@@ -183,14 +183,14 @@ static spade_status factor_part(spade_cuda_device *cuda, void *args, int n, void
     int large = 0;
     bool any = has_large(problems, n);
     SPADE_TRY(spade_cuda_results_take(cuda, problems, sizeof *problems, n, deliver_factor, &results));
-    spade_status status = any ? fork_lanes(cuda) : SPADE_OK;
+    spade_status status = any ? fork_side_streams(cuda) : SPADE_OK;
     for (int i = 0; i < n && status == SPADE_OK; i++) {
         problems[i].status = SPADE_OK;
         if (problems[i].k <= SPADE_FACTOR_SMALL) { continue; }
-        status = factor_large(cuda, large++ % SPADE_CUDA_LANES, &problems[i], results + i);
+        status = factor_large(cuda, large++ % SPADE_CUDA_SIDE_STREAMS, &problems[i], results + i);
     }
     if (status == SPADE_OK) { status = factor_small(cuda, problems, n, results); }
-    spade_status joined = any ? join_lanes(cuda) : SPADE_OK; /* also after a failure: memory is freed in order */
+    spade_status joined = any ? join_side_streams(cuda) : SPADE_OK; /* also after a failure: memory is freed in order */
     return status == SPADE_OK ? joined : status;
 }
 
@@ -229,13 +229,13 @@ size_t spade_cuda_inverse_workspace_bytes(spade_device *device, int64_t k)
     return (size_t)potri_count(spade_cuda_of(device), k) * sizeof(double);
 }
 
-static spade_status invert(spade_cuda_device *cuda, int lane, const spade_factor_args *p, int *info)
+static spade_status invert(spade_cuda_device *cuda, int index, const spade_factor_args *p, int *info)
 {
     spade_cuda_solve *solve = cuda->solve;
-    cudaStream_t stream = solve->lanes[lane];
+    cudaStream_t stream = solve->side_streams[index];
     int k = (int)p->k, count = potri_count(cuda, p->k);
     SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
-    SPADE_CUDA_SOLVER(cuda, cusolverDnDpotri(solve->solvers[lane], CUBLAS_FILL_MODE_UPPER, k, p->hessian, k,
+    SPADE_CUDA_SOLVER(cuda, cusolverDnDpotri(solve->solvers[index], CUBLAS_FILL_MODE_UPPER, k, p->hessian, k,
                                              p->workspace, count, info));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_reverse(stream, p->k * p->k, p->hessian));
     SPADE_CUDA_LAUNCH(cuda, spade_launch_mirror(stream, p->k, p->hessian));
@@ -250,12 +250,12 @@ spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problem
     SPADE_TRY(check_size(cuda, problems, n));
     SPADE_TRY(spade_cuda_refuse_capture(cuda, "an inverse"));
     SPADE_TRY(spade_cuda_solve_open(cuda));
-    SPADE_TRY(fork_lanes(cuda));
+    SPADE_TRY(fork_side_streams(cuda));
     for (int i = 0; i < n && status == SPADE_OK; i++) {
-        int lane = i % SPADE_CUDA_LANES;
-        status = invert(cuda, lane, &problems[i], cuda->solve->info + lane);
+        int index = i % SPADE_CUDA_SIDE_STREAMS;
+        status = invert(cuda, index, &problems[i], cuda->solve->info + index);
     }
-    spade_status joined = join_lanes(cuda);
+    spade_status joined = join_side_streams(cuda);
     return status == SPADE_OK ? joined : status;
 }
 

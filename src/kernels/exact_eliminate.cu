@@ -1,10 +1,10 @@
 /*
- * exact.cu - exact OBC: the order in which a row loses its groups. backend/cpu/solver/exact_row.c has the method: a pivoted
+ * exact_eliminate.cu - exact OBC: the order in which a row loses its groups. backend/cpu/solver/exact_row.c has the method: a pivoted
  * block Cholesky factorisation of the shared inverse A = H^-1, whose pivots the row's weights choose; left-looking
  * within a panel of DEPTH columns, one product of half the matrix after it.
  *
- * Division of work: one block of 256 threads a row; blocks take rows in turns, as many at once as there are lanes of
- * working memory. Within a step threads stride over (position in the group, group), so that neighbours read
+ * Division of work: one block of 256 threads a row; blocks take rows in turns, as many at once as there is
+ * working memory for. Within a step threads stride over (position in the group, group), so that neighbours read
  * neighbouring groups; the product is cut into tiles of 64 x 64, one after the other.
  *
  * Storage: of a group's b columns, position a of candidate g is [a][g] in w, D and U. The row's own matrix is an upper
@@ -420,15 +420,15 @@ __global__ __launch_bounds__(THREADS) void eliminate(const __grid_constant__ spa
 
 } // namespace
 
-size_t spade_exact_lane_bytes(int64_t columns, int64_t group)
+size_t spade_exact_row_bytes(int64_t columns, int64_t group)
 {
     return lay_out(columns, group).bytes;
 }
 
-int spade_launch_eliminate(spade_stream stream, const spade_exact_batch *batch, int64_t lanes, void *workspace)
+int spade_launch_eliminate(spade_stream stream, const spade_exact_batch *batch, int64_t max_rows, void *workspace)
 {
     int64_t rows = spade_batch_rows(batch);
-    int64_t blocks = rows < lanes ? rows : lanes;
+    int64_t blocks = rows < max_rows ? rows : max_rows;
     return SPADE_LAUNCH(eliminate, (unsigned)blocks, THREADS, 0, stream, *batch, lay_out(batch->columns, batch->group),
                         rows, (char *)workspace);
 }

@@ -1,5 +1,5 @@
 /*
- * refit.cu - exact solver: the weights of least loss on what a row keeps. S the columns that stay, D those that are
+ * exact_refit.cu - exact solver: the weights of least loss on what a row keeps. S the columns that stay, D those that are
  * dropped: w_S + H_SS^-1 H_SD w_D where few are kept, w_S - A_SD A_DD^-1 w_D, A = H^-1, where few are dropped: a linear
  * system of at most half the columns, by Cholesky.
  *
@@ -252,15 +252,15 @@ __global__ __launch_bounds__(THREADS) void refit(const __grid_constant__ spade_e
 
 } // namespace
 
-size_t spade_refit_lane_bytes(int64_t columns)
+size_t spade_refit_row_bytes(int64_t columns)
 {
     return lay_out(columns).bytes;
 }
 
-int spade_launch_refit(spade_stream stream, const spade_exact_batch *batch, int64_t lanes, void *workspace)
+int spade_launch_refit(spade_stream stream, const spade_exact_batch *batch, int64_t max_rows, void *workspace)
 {
     int64_t rows = spade_batch_rows(batch);
-    int64_t blocks = rows < lanes ? rows : lanes;
+    int64_t blocks = rows < max_rows ? rows : max_rows;
     return SPADE_LAUNCH(refit, (unsigned)blocks, THREADS, 0, stream, *batch, lay_out(batch->columns), rows,
                         (char *)workspace);
 }
