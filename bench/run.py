@@ -7,8 +7,8 @@ import time
 
 import harness
 
-TABLES = ("trace", "stages", "hessian", "growth", "exact", "budget", "gpu")
-APART = ("budget", "gpu")  # minutes, or another machine: not in --all
+TABLES = ("trace", "stages", "hessian", "growth", "exact", "budget", "gpu", "against")
+APART = ("budget", "gpu", "against")  # minutes, another machine, or another build: not in --all
 
 
 def parse():
@@ -21,12 +21,15 @@ def parse():
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--repeat", type=int, default=3, help="runs of spade; tables have the median")
     parser.add_argument("--peer-repeat", type=int, default=2, help="runs of the PyTorch peer")
+    parser.add_argument("--old", metavar="BUILD", help="against: the build folder of the other commit, with its benchmarks")
     parser.add_argument("--no-peer", action="store_true", help="stages without the peer")
     parser.add_argument("--no-record", action="store_true", help="show the tables, write no results")
     options = parser.parse_args()
     unknown = [name for name in options.tables if name not in TABLES]
     if unknown:
         parser.error(f"unknown table {unknown[0]}: it is one of {', '.join(TABLES)}")
+    if "against" in options.tables and not options.old:
+        parser.error("against: give the other build's folder with --old")
     options.tables = [name for name in TABLES if name not in APART] if options.all else options.tables or ["trace"]
     options.load, options.peaks, options.peers, options.versions = os.getloadavg()[0], {}, {}, set()
     return options
