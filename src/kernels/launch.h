@@ -66,6 +66,16 @@ int spade_launch_softmax(spade_stream stream, spade_lines_kernel lines, const fl
 int spade_launch_softmax_backward(spade_stream stream, spade_lines_kernel lines, const float *y, const float *dy,
                                   float *dx);
 
+/* ---- layer_norm.cu: each row of x [count, length] by its own mean and variance */
+typedef struct spade_layer_norm_kernel {
+    int64_t count, length;
+    double epsilon;
+    const float *x, *scale, *shift; /* scale, shift: [length] or NULL */
+} spade_layer_norm_kernel;
+int spade_launch_layer_norm(spade_stream stream, const spade_layer_norm_kernel *kernel /* host */, float *y);
+int spade_launch_layer_norm_backward(spade_stream stream, const spade_layer_norm_kernel *kernel /* host */,
+                                     const float *dy, float *dx);
+
 /* ---- layout.cu: for each image, y [columns, rows] = transpose of x [rows, columns] */
 int spade_launch_transpose(spade_stream stream, int64_t images, int64_t rows, int64_t columns, const float *x,
                            float *y);

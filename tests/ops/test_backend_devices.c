@@ -184,6 +184,8 @@ static const spade_op_desc impossible[] = {
      .steps = {{.kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_FUNCTION_COUNT}}},
     {.kind = SPADE_OP_REDUCE_SUM, .a = {1, {4}, 0}, .y = {2, {1, 4}, 0}},
     {.kind = SPADE_OP_SOFTMAX, .a = {2, {8, 5}, 0}, .y = {2, {8, 5}, 0}, .axis = 2},
+    {.kind = SPADE_OP_LAYER_NORM, .a = {2, {8, 5}, 0}, .y = {2, {8, 5}, 0}, .axis = 2},
+    {.kind = SPADE_OP_LAYER_NORM, .a = {2, {8, 5}, 0}, .y = {2, {8, 5}, 0}, .axis = 1, .epsilon = -1},
     {.kind = SPADE_OP_POINTWISE, .a = {2, {8, 0}, 0}, .y = {2, {8, 0}, 0}, .step_count = 1},
     {.kind = SPADE_OP_POINTWISE,
      .a = {2, {8, 5}, SPADE_CHANNELS_LAST},

@@ -45,6 +45,16 @@ static const spade_window dilated = {{3, 2}, {1, 2}, {2, 3}, {1, 0, 1, 1}};
             {.kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_RELU}                                                 \
         }                                                                                                              \
     }
+#define NORM(kind_, rank_, axis_, dims_)                                                                               \
+    {                                                                                                                  \
+        .kind = (kind_), .a = {rank_, dims_, 0}, .y = {rank_, dims_, 0}, .axis = (axis_), .epsilon = 1e-5f             \
+    }
+#define NORMS(kind_)                                                                                                   \
+    NORM(kind_, 2, 1, DIMS(5, 1)), NORM(kind_, 2, 1, DIMS(9, 31)), NORM(kind_, 2, 1, DIMS(8, 32)),                     \
+        NORM(kind_, 2, 1, DIMS(7, 33)), NORM(kind_, 3, 2, DIMS(2, 197, 768)), NORM(kind_, 2, 1, DIMS(3, 1000)),        \
+        NORM(kind_, 2, 1, DIMS(3, 2048)), NORM(kind_, 2, 1, DIMS(3, 2049)), NORM(kind_, 4, 1, DIMS(2, 12, 20, 20)),    \
+        NORM(kind_, 2, 1, DIMS(70000, 2)), NORM(kind_, 1, 0, DIMS(40)),                                                \
+        NORM(kind_, 8, 6, DIMS(2, 1, 2, 1, 2, 3, 5, 7))
 #define POOLS(kind_, layout_x, layout_y)                                                                               \
     {.kind = (kind_),                                                                                                  \
      .a = {4, {2, 8, 25, 21}, (layout_x)},                                                                             \
@@ -145,6 +155,9 @@ static const spade_op_desc shapes[] = {
     {.kind = SPADE_OP_SOFTMAX_BACKWARD, .a = {3, {5, 21, 65}, 0}, .y = {3, {5, 21, 65}, 0}, .axis = 2},
     {.kind = SPADE_OP_SOFTMAX_BACKWARD, .a = {4, {2, 70, 3, 5}, LAST}, .y = {4, {2, 70, 3, 5}, LAST}, .axis = 1},
     {.kind = SPADE_OP_SOFTMAX_BACKWARD, .a = {4, {2, 70, 3, 5}, LAST}, .y = {4, {2, 70, 3, 5}, LAST}, .axis = 2},
+    /* rows of a warp, that lanes share evenly or not; several rows a warp; of a block; one row of an image; 4 axes */
+    NORMS(SPADE_OP_LAYER_NORM),
+    NORMS(SPADE_OP_LAYER_NORM_BACKWARD),
     POOLS(SPADE_OP_POOL, LAST, LAST),
     POOLS(SPADE_OP_POOL, ROWS, ROWS),
     POOLS(SPADE_OP_POOL, ROWS, LAST),

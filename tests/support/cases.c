@@ -149,6 +149,17 @@ static spade_op_desc draw_same(random_stream *r, spade_op_kind kind)
     return d;
 }
 
+/* Over the last axis or several; rows from one element to thousands. */
+static spade_op_desc draw_layer_norm(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 9), .epsilon = random_bool(r) ? 1e-5f : 1e-2f};
+    d.a.layout = SPADE_ROW_MAJOR;
+    d.a.dims[d.a.rank - 1] = random_int(r, 0, 3) ? random_int(r, 1, 100) : random_int(r, 1, 3000);
+    d.y = d.a;
+    d.axis = random_bool(r) ? d.a.rank - 1 : (int)random_int(r, 0, d.a.rank - 1);
+    return d;
+}
+
 /* An operand that broadcasts to `whole`: some axes 1, leading axes dropped, either layout where the rank stays 4. */
 static spade_shape draw_operand(random_stream *r, const spade_shape *whole)
 {
@@ -224,6 +235,8 @@ const case_kind case_kinds[] = {
     {"reduce sum", SPADE_OP_REDUCE_SUM, draw_reduction, 1e-5, 1e-5},
     {"softmax", SPADE_OP_SOFTMAX, draw_same, 1e-7, 2e-6},
     {"softmax backward", SPADE_OP_SOFTMAX_BACKWARD, draw_same, 1e-5, 1e-6},
+    {"layer norm", SPADE_OP_LAYER_NORM, draw_layer_norm, 1e-6, 1e-6},
+    {"layer norm backward", SPADE_OP_LAYER_NORM_BACKWARD, draw_layer_norm, 1e-6, 1e-6},
     {"pool", SPADE_OP_POOL, draw_pool, 1e-6, 1e-6},
     {"pool backward", SPADE_OP_POOL_BACKWARD, draw_pool, 2e-6, 1e-6},
     {"convert layout", SPADE_OP_CONVERT_LAYOUT, draw_same, 0, 0},
@@ -263,8 +276,23 @@ static float *draw_arguments(random_stream *r, int64_t n)
     return x;
 }
 
+/* args.operands: how many, and what shapes. */
+static int operand_count(const spade_op_desc *d)
+{
+    return d->kind == SPADE_OP_LAYER_NORM || d->kind == SPADE_OP_LAYER_NORM_BACKWARD ? 2 : d->step_count;
+}
+
+static spade_shape operand_shape(const spade_op_desc *d, int k)
+{
+    if (d->kind == SPADE_OP_POINTWISE) { return d->steps[k].operand; }
+    return (spade_shape){.rank = 1, .dims = {reference_row_length(d)}};
+}
+
 static void draw_operands(random_stream *r, const spade_op_desc *d, case_data *out)
 {
+    for (int k = 0; d->kind != SPADE_OP_POINTWISE && k < operand_count(d); k++) { /* scale and shift, or not */
+        if (random_bool(r)) { out->operands[k] = draw_array(r, reference_row_length(d), 2); }
+    }
     for (int s = 0; s < d->step_count; s++) {
         int64_t n = spade_shape_size(&d->steps[s].operand);
         switch (d->steps[s].kind) {
@@ -424,8 +452,9 @@ static spade_status run_over(spade_device *device, const spade_op_desc *desc, co
     SPADE_GOTO(put(&all, &vector, data->bias, (void **)&args.bias));
     SPADE_GOTO(put(&all, &desc->y, data->y, (void **)&args.y));
     SPADE_GOTO(put(&all, &desc->y, data->dy, (void **)&args.dy));
-    for (int s = 0; s < desc->step_count; s++) {
-        SPADE_GOTO(put(&all, &desc->steps[s].operand, data->operands[s], (void **)&args.operands[s]));
+    for (int k = 0; k < operand_count(desc); k++) {
+        const spade_shape operand = operand_shape(desc, k);
+        SPADE_GOTO(put(&all, &operand, data->operands[k], (void **)&args.operands[k]));
     }
     SPADE_GOTO(put(&all, result, out, &unwritten));
     const void *shared = over > 0 ? args.operands[over - 1] : args.a;

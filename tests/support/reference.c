@@ -6,7 +6,8 @@
 bool reference_is_backward(const spade_op_desc *d)
 {
     return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD ||
-           d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_POOL_BACKWARD;
+           d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_LAYER_NORM_BACKWARD ||
+           d->kind == SPADE_OP_POOL_BACKWARD;
 }
 
 int64_t reference_size(const spade_op_desc *d)
@@ -366,6 +367,49 @@ static void run_softmax(const spade_op_desc *d, const reference_args *args, doub
     }
 }
 
+int64_t reference_row_length(const spade_op_desc *d)
+{
+    int64_t length = 1;
+    for (int i = d->axis; i < d->a.rank; i++) { length *= d->a.dims[i]; }
+    return length;
+}
+
+/* z = (x - mean) / sqrt(variance + epsilon) of one row. */
+static void normalise(int64_t n, double epsilon, const float *x, double *z, double *deviation)
+{
+    double mean = 0, variance = 0;
+    for (int64_t i = 0; i < n; i++) { mean += x[i] / (double)n; }
+    for (int64_t i = 0; i < n; i++) { variance += (x[i] - mean) * (x[i] - mean) / (double)n; }
+    *deviation = sqrt(variance + epsilon);
+    for (int64_t i = 0; i < n; i++) { z[i] = (x[i] - mean) / *deviation; }
+}
+
+/* Backward: from dz = dy * scale by the matrix d z[j] / d x[i] = ((i == j) - 1/n - z[i] z[j] / n) / deviation. */
+static void run_layer_norm(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const int64_t n = reference_row_length(d);
+    const float *scale = args->operands[0], *shift = args->operands[1];
+    for (int64_t row = 0; row < spade_shape_size(&d->a) / n; row++) {
+        double *z = out + row * n, deviation;
+        normalise(n, d->epsilon, args->a + row * n, z, &deviation);
+        if (d->kind == SPADE_OP_LAYER_NORM) {
+            for (int64_t i = 0; i < n; i++) { z[i] = z[i] * (scale ? scale[i] : 1) + (shift ? shift[i] : 0); }
+            continue;
+        }
+        const float *dy = args->dy + row * n;
+        double sum = 0, product = 0;
+        for (int64_t j = 0; j < n; j++) {
+            const double dz = dy[j] * (scale ? (double)scale[j] : 1);
+            sum += dz;
+            product += dz * z[j];
+        }
+        for (int64_t i = 0; i < n; i++) {
+            const double dz = dy[i] * (scale ? (double)scale[i] : 1);
+            z[i] = (dz - sum / (double)n - z[i] * product / (double)n) / deviation;
+        }
+    }
+}
+
 void reference_run(const spade_op_desc *d, const reference_args *args, double *out)
 {
     memset(out, 0, (size_t)reference_size(d) * sizeof *out);
@@ -381,6 +425,8 @@ void reference_run(const spade_op_desc *d, const reference_args *args, double *o
     case SPADE_OP_REDUCE_SUM: run_reduce_sum(d, args, out); break;
     case SPADE_OP_SOFTMAX:
     case SPADE_OP_SOFTMAX_BACKWARD: run_softmax(d, args, out); break;
+    case SPADE_OP_LAYER_NORM:
+    case SPADE_OP_LAYER_NORM_BACKWARD: run_layer_norm(d, args, out); break;
     case SPADE_OP_CONVERT_LAYOUT: run_convert(d, args, out); break;
     default: memset(out, 0xff, (size_t)reference_size(d) * sizeof *out); break; /* NaN */
     }

@@ -26,6 +26,8 @@ typedef struct reference_function {
 } reference_function;
 extern const reference_function reference_functions[SPADE_FUNCTION_COUNT];
 
+/* LAYER_NORM*: elements of the axes that are normalised over, so of a row. */
+int64_t reference_row_length(const spade_op_desc *desc);
 /* Elements of the operation's result: of a for the backward kinds that give dx, else of y. */
 int64_t reference_size(const spade_op_desc *desc);
 bool reference_is_backward(const spade_op_desc *desc);

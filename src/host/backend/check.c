@@ -39,6 +39,10 @@ static bool fits_softmax(const spade_op_desc *d)
 {
     return fits_same(d) && d->axis >= 0 && d->axis < d->a.rank;
 }
+static bool fits_layer_norm(const spade_op_desc *d)
+{
+    return fits_softmax(d) && d->a.layout == SPADE_ROW_MAJOR && d->epsilon >= 0;
+}
 
 /* Output positions along one axis: padded input over stride, rounded down, or up to one more where `up`. */
 static bool fits_window(const spade_op_desc *d, int axis, bool up)
@@ -132,6 +136,8 @@ static const struct {
     [SPADE_OP_REDUCE_SUM] = {"reduce sum", fits_reduce},
     [SPADE_OP_SOFTMAX] = {"softmax", fits_softmax},
     [SPADE_OP_SOFTMAX_BACKWARD] = {"softmax backward", fits_softmax},
+    [SPADE_OP_LAYER_NORM] = {"layer norm", fits_layer_norm},
+    [SPADE_OP_LAYER_NORM_BACKWARD] = {"layer norm backward", fits_layer_norm},
     [SPADE_OP_POOL] = {"pool", fits_pool},
     [SPADE_OP_POOL_BACKWARD] = {"pool backward", fits_pool},
     [SPADE_OP_CONVERT_LAYOUT] = {"convert layout", fits_convert},

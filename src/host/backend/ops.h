@@ -41,9 +41,11 @@ typedef enum spade_op_kind {
     SPADE_OP_REDUCE_SUM,       /* y = sum of a over the axes where y has 1: backward of broadcasting */
     SPADE_OP_SOFTMAX,          /* y = softmax(x) along axis */
     SPADE_OP_SOFTMAX_BACKWARD, /* dx = y * (dy - sum(y * dy)) */
-    SPADE_OP_POOL,             /* max or average; max writes `saved` (argument of the maximum) where it is given */
-    SPADE_OP_POOL_BACKWARD,    /* max reads `saved` */
-    SPADE_OP_CONVERT_LAYOUT,   /* y = x in y's layout */
+    SPADE_OP_LAYER_NORM, /* over the axes from `axis` on: y = (x - mean) / sqrt(variance + epsilon) * scale + shift */
+    SPADE_OP_LAYER_NORM_BACKWARD, /* dx, from x: mean and variance are computed again. operands as of the forward op */
+    SPADE_OP_POOL,                /* max or average; max writes `saved` (argument of the maximum) where it is given */
+    SPADE_OP_POOL_BACKWARD,       /* max reads `saved` */
+    SPADE_OP_CONVERT_LAYOUT,      /* y = x in y's layout */
     SPADE_OP_KIND_COUNT
 } spade_op_kind;
 
@@ -89,7 +91,8 @@ typedef struct spade_op_desc {
     bool pool_max;                 /* POOL*: max, else average */
     bool count_padding;            /* POOL*, average: padding counts in the divisor */
     bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
-    int axis;                      /* SOFTMAX* */
+    int axis;                      /* SOFTMAX*; LAYER_NORM*: the first of the axes that are normalised over */
+    float epsilon;                 /* LAYER_NORM* */
     int step_count;                /* POINTWISE: 1 to SPADE_POINTWISE_STEPS */
     spade_pointwise_step steps[SPADE_POINTWISE_STEPS];
 } spade_op_desc;
@@ -105,7 +108,8 @@ typedef struct spade_op_args {
     void *saved;        /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
     void *workspace;    /* workspace_bytes(op) */
     float *out;         /* y, or dx */
-    const float *operands[SPADE_POINTWISE_STEPS]; /* POINTWISE: of each step that has one */
+    /* POINTWISE: of each step that has one. LAYER_NORM*: scale, shift: [elements of the axes normalised over] or NULL */
+    const float *operands[SPADE_POINTWISE_STEPS];
 } spade_op_args;
 
 /* ---- attribution maps */

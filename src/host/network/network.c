@@ -10,6 +10,7 @@ static const spade_node_class *const classes[SPADE_NODE_KIND_COUNT] = {
     [SPADE_NODE_BATCH_NORM] = &spade_class_batch_norm,
     [SPADE_NODE_FUNCTION] = &spade_class_function,
     [SPADE_NODE_SOFTMAX] = &spade_class_softmax,
+    [SPADE_NODE_LAYER_NORM] = &spade_class_layer_norm,
     [SPADE_NODE_MAX_POOL] = &spade_class_max_pool,
     [SPADE_NODE_AVERAGE_POOL] = &spade_class_average_pool,
     [SPADE_NODE_ADD] = &spade_class_add,

@@ -22,6 +22,7 @@ typedef enum spade_node_kind {
     SPADE_NODE_BATCH_NORM,  /* y = x * scale[c] + shift[c] */
     SPADE_NODE_FUNCTION,    /* y = f(x), element by element: relu, clip, sigmoid, ... */
     SPADE_NODE_SOFTMAX,
+    SPADE_NODE_LAYER_NORM, /* over the last axes: y = (x - mean) / sqrt(variance + epsilon) * scale + shift */
     SPADE_NODE_MAX_POOL,
     SPADE_NODE_AVERAGE_POOL, /* global: the window is the image */
     SPADE_NODE_ADD,          /* of two values; one may be a constant */
@@ -54,7 +55,8 @@ typedef struct spade_node {
     int *outputs; /* [output_count] values; owned */
     int output_count;
     int layer; /* CONVOLUTION, LINEAR: index into layers; else -1 */
-    /* Layers: Gemm's alpha for each row (not in the layer's weights; none: 1), bias. BATCH_NORM: scale, shift. */
+    /* Layers: Gemm's alpha for each row (not in the layer's weights; none: 1), bias. BATCH_NORM: scale, shift.
+     * LAYER_NORM: scale, shift of each element normalised over, or none. */
     spade_parameter parameters[SPADE_PARAMETER_COUNT];
     union { /* by kind */
         struct {
@@ -72,6 +74,10 @@ typedef struct spade_node {
         struct {
             int axis;
         } softmax;
+        struct {
+            int axis; /* the first of the axes that are normalised over; the batch is not among them */
+            float epsilon;
+        } layer_norm;
     };
 } spade_node;
 

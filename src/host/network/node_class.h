@@ -117,7 +117,7 @@ static inline bool spade_node_is_alias(const spade_node *node)
 
 /* nodes/ */
 extern const spade_node_class spade_class_convolution, spade_class_linear, spade_class_matmul, spade_class_batch_norm,
-    spade_class_function, spade_class_add, spade_class_mul, spade_class_softmax, spade_class_max_pool,
-    spade_class_average_pool, spade_class_reshape, spade_class_convert_layout;
+    spade_class_function, spade_class_add, spade_class_mul, spade_class_softmax, spade_class_layer_norm,
+    spade_class_max_pool, spade_class_average_pool, spade_class_reshape, spade_class_convert_layout;
 
 #endif

@@ -45,8 +45,8 @@ spade_status spade_cpu_axpby(spade_device *device, int64_t n, float alpha, const
 
 /* ---- operations on tensors, each in its own file */
 extern const spade_op_entry spade_cpu_convolution_op, spade_cpu_linear_op, spade_cpu_matmul_op, spade_cpu_pointwise_op,
-    spade_cpu_reduce_sum_op, spade_cpu_softmax_op, spade_cpu_softmax_backward_op, spade_cpu_pool_op,
-    spade_cpu_convert_layout_op;
+    spade_cpu_reduce_sum_op, spade_cpu_softmax_op, spade_cpu_softmax_backward_op, spade_cpu_layer_norm_op,
+    spade_cpu_layer_norm_backward_op, spade_cpu_pool_op, spade_cpu_convert_layout_op;
 /* global_pool.c: the average of a whole image */
 spade_status spade_cpu_global_average_run(spade_op *op, const spade_op_args *args);
 /* layout.c */

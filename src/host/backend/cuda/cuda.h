@@ -118,7 +118,8 @@ void spade_cuda_results_drop(spade_cuda_device *cuda);
 /* ---- operations on tensors, each in its own file */
 extern const spade_op_entry spade_cuda_convolution_op, spade_cuda_linear_op, spade_cuda_matmul_op,
     spade_cuda_pointwise_op, spade_cuda_reduce_sum_op, spade_cuda_softmax_op, spade_cuda_softmax_backward_op,
-    spade_cuda_pool_op, spade_cuda_pool_backward_op, spade_cuda_convert_layout_op;
+    spade_cuda_layer_norm_op, spade_cuda_layer_norm_backward_op, spade_cuda_pool_op, spade_cuda_pool_backward_op,
+    spade_cuda_convert_layout_op;
 
 /* ---- hessian/, solver/: sub-tables */
 extern const spade_backend_hessian spade_cuda_hessian;

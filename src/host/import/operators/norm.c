@@ -1,6 +1,6 @@
 /*
  * norm.c - BatchNormalization: y = gamma * (x - mean) / sqrt(var + eps) + beta, as scale and shift of each channel, computed in
- * double.
+ * double. LayerNormalization: the same with the mean and variance of each row of x, which are computed as the network runs.
  */
 #include <math.h>
 
@@ -58,4 +58,99 @@ done:
     return status;
 }
 
-const spade_onnx_operator spade_norm_operators[] = {{"BatchNormalization", lower_batch_norm}, {0}};
+/* ---- LayerNormalization */
+
+/* A constant, broadcast to the axes of x from `axis` on, as a parameter of so many elements. */
+static spade_status copy_broadcast(spade_import *import, const onnx_node *node, const onnx_tensor *tensor,
+                                   const spade_shape *x, int axis, spade_parameter *out)
+{
+    const int leading = tensor->rank - (x->rank - axis); /* axes of the tensor before those; -1: it has one less */
+    int64_t size = 1, strides[SPADE_MAX_RANK], stride = 1;
+    SPADE_TRY(spade_require_float(import, node, tensor));
+    for (int i = 0; i < leading; i++) {
+        if (tensor->dims[i] != 1) {
+            return spade_import_fail(import, node, SPADE_ERROR_INPUT,
+                                     "\"%.100s\" has more axes than are normalised over", tensor->name);
+        }
+    }
+    for (int i = x->rank - 1; i >= axis; i--) {
+        const int own = i - axis + leading;
+        const int64_t n = own < 0 ? 1 : tensor->dims[own];
+        if (n != 1 && n != x->dims[i]) {
+            return spade_import_fail(import, node, SPADE_ERROR_INPUT,
+                                     "\"%.100s\" has %lld elements along an axis of %lld", tensor->name, (long long)n,
+                                     (long long)x->dims[i]);
+        }
+        strides[i] = n == 1 ? 0 : stride;
+        stride *= n;
+        size *= x->dims[i];
+    }
+    void *memory;
+    spade_status status = spade_alloc(import->context, (size_t)size * sizeof(float), "the network's weights", &memory);
+    if (status != SPADE_OK) { return spade_fail_in(import->context, status, "%.200s", import->onnx->path); }
+    *out = (spade_parameter){memory, size};
+    for (int64_t to = 0; to < size; to++) {
+        int64_t from = 0, rest = to;
+        for (int i = x->rank - 1; i >= axis; i--) {
+            from += rest % x->dims[i] * strides[i];
+            rest /= x->dims[i];
+        }
+        out->data[to] = onnx_tensor_float(tensor, from);
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_emit_layer_norm(spade_import *import, const onnx_node *from, int input, const spade_layer_norm *norm)
+{
+    const spade_value *value = &import->network->values[input];
+    const spade_shape x = value->shape;
+    spade_node result = {.kind = SPADE_NODE_LAYER_NORM, .layer = -1, .layer_norm.epsilon = norm->epsilon};
+    const int64_t axis = norm->axis < 0 ? norm->axis + x.rank : norm->axis;
+    spade_status status;
+    if (axis < 0 || axis >= x.rank) {
+        return spade_import_fail(import, from, SPADE_ERROR_INPUT, "its axis is out of range");
+    }
+    if (axis <= value->batch_axis) {
+        return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED,
+                                 "a normalisation over the images of a batch is not supported");
+    }
+    if (!(norm->epsilon >= 0)) {
+        return spade_import_fail(import, from, SPADE_ERROR_INPUT, "its epsilon is %g", (double)norm->epsilon);
+    }
+    result.layer_norm.axis = (int)axis;
+    if (norm->scale) {
+        SPADE_GOTO(copy_broadcast(import, from, norm->scale, &x, (int)axis, &result.parameters[SPADE_SCALE]));
+    }
+    if (norm->shift) {
+        SPADE_GOTO(copy_broadcast(import, from, norm->shift, &x, (int)axis, &result.parameters[SPADE_SHIFT]));
+    }
+    return spade_emit(import, from, &result, &input, 1, &x);
+done:
+    spade_node_release(import->context, &result);
+    return status;
+}
+
+/* Its further outputs, mean and 1 / deviation, are not computed: who reads one is refused by its name. */
+static spade_status lower_layer_norm(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_layer_norm norm = {0};
+    int input;
+    int64_t precision; /* of mean and variance; ours are float64 */
+    SPADE_TRY(spade_activation_get(import, node, 0, &input));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", -1, &norm.axis)));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_float(import->context, node, "epsilon", 1e-5f, &norm.epsilon)));
+    SPADE_TRY(
+        spade_import_attribute(import, onnx_get_int(import->context, node, "stash_type", ONNX_FLOAT, &precision)));
+    if (precision != ONNX_FLOAT && precision != ONNX_DOUBLE) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "stash_type %lld is not supported",
+                                 (long long)precision);
+    }
+    /* PyTorch 1.13 leaves the scale out where there is none, though it has to be there. */
+    if (spade_has_input(node, 1)) { SPADE_TRY(spade_constant_get(import, node, 1, &norm.scale)); }
+    if (spade_has_input(node, 2)) { SPADE_TRY(spade_constant_get(import, node, 2, &norm.shift)); }
+    return spade_emit_layer_norm(import, node, input, &norm);
+}
+
+const spade_onnx_operator spade_norm_operators[] = {
+    {"BatchNormalization", lower_batch_norm}, {"LayerNormalization", lower_layer_norm}, {0}};

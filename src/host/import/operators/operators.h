@@ -15,4 +15,13 @@ typedef struct spade_onnx_operator {
 extern const spade_onnx_operator spade_convolution_operators[], spade_linear_operators[], spade_norm_operators[],
     spade_pointwise_operators[], spade_pool_operators[], spade_shape_operators[], spade_softmax_operators[];
 
+/* norm.c: a LAYER_NORM node in place of this ONNX node, also for subgraphs that compute one (patterns/). */
+typedef struct spade_layer_norm {
+    int64_t axis; /* the first of the axes normalised over; below 0: counted from behind the last */
+    float epsilon;
+    const onnx_tensor *scale, *shift; /* broadcast to the axes normalised over; NULL: none */
+} spade_layer_norm;
+spade_status spade_emit_layer_norm(spade_import *import, const onnx_node *from, int input,
+                                   const spade_layer_norm *norm);
+
 #endif

@@ -4,7 +4,8 @@
 #include <math.h>
 
 /* The first that matches is taken. */
-static const spade_pattern *const patterns[] = {&spade_pattern_gelu, NULL};
+static const spade_pattern *const patterns[] = {&spade_pattern_gelu, &spade_pattern_layer_norm_shift,
+                                                &spade_pattern_layer_norm_scale, &spade_pattern_layer_norm, NULL};
 
 /* ---- for those who match */
 

@@ -43,6 +43,8 @@ bool spade_pattern_same(const spade_import *import, int node, int input, int oth
 
 /* ---- the patterns, a file each */
 extern const spade_pattern spade_pattern_gelu;
+/* ends in the sum with a shift, in the product with a scale, in the quotient */
+extern const spade_pattern spade_pattern_layer_norm_shift, spade_pattern_layer_norm_scale, spade_pattern_layer_norm;
 
 /* ---- for import.c */
 typedef struct spade_pattern_matches {

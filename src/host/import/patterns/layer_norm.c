@@ -1,0 +1,141 @@
+/*
+ * layer_norm.c - layer normalisation as it was written before opset 17:
+ *
+ *   mean = ReduceMean(x), c = Sub(x, mean), variance = ReduceMean(Pow(c, 2) or Mul(c, c)),
+ *   Div(c, Sqrt(Add(variance, epsilon))), then, each where the file has it, Mul by a constant and Add of a constant
+ *
+ * Both means are over the same axes, the last ones, counted from the end: how many axes x has is not known yet. Constants
+ * that reach beyond these axes are no scale and shift of it.
+ */
+#include "import/operators/operators.h"
+#include "import/patterns/patterns.h"
+
+/* What a subgraph consists of. */
+typedef struct chain {
+    int axes;   /* how many of the last axes are normalised over */
+    int centre; /* Sub: its input 0 is x */
+    float epsilon;
+    const onnx_tensor *scale, *shift; /* NULL: none */
+} chain;
+
+/* How many axes a mean over the last axes, kept as 1, is over; 0: it is another mean. */
+static int count_axes(const spade_import *import, int node)
+{
+    const onnx_node *mean = &import->onnx->nodes[node];
+    const onnx_attribute *attribute = onnx_find_attribute(mean, "axes"), *keep = onnx_find_attribute(mean, "keepdims");
+    const onnx_tensor *tensor = spade_pattern_constant(import, node, 1); /* from opset 18 on */
+    const bool in_attribute = attribute && attribute->kind == ONNX_ATTR_INTS;
+    const bool in_input = tensor && tensor->type == ONNX_INT64 && tensor->bytes;
+    const int64_t count = in_attribute ? attribute->count : in_input ? tensor->count : 0;
+    unsigned seen = 0;
+    if (count < 1 || count > SPADE_MAX_RANK || (keep && keep->i != 1)) { return 0; }
+    for (int i = 0; i < count; i++) {
+        const int64_t axis = in_attribute ? attribute->ints[i] : onnx_tensor_int(tensor, i);
+        if (axis < -count || axis >= 0) { return 0; }
+        seen |= 1u << -axis;
+    }
+    return seen == (2u << count) - 2 ? (int)count : 0; /* bits 1 to count */
+}
+
+/* A Pow by 2, or a Mul of something by itself; -1: neither. */
+static int find_square(const spade_import *import, int mean, spade_pattern_match *match)
+{
+    const int power = spade_pattern_node(import, mean, 0, "Pow", match);
+    if (power >= 0) { return spade_pattern_number(import, power, 1, 2) ? power : -1; }
+    const int product = spade_pattern_node(import, mean, 0, "Mul", match);
+    return product >= 0 && spade_pattern_same(import, product, 0, product, 1) ? product : -1;
+}
+
+/* Sqrt(Add(variance, epsilon)), the divisor; *variance: a ReduceMean. */
+static bool read_deviation(const spade_import *import, int div, spade_pattern_match *match, chain *out, int *variance)
+{
+    const int root = spade_pattern_node(import, div, 1, "Sqrt", match);
+    const int sum = root < 0 ? -1 : spade_pattern_node(import, root, 0, "Add", match);
+    for (int input = 0; sum >= 0 && input < 2; input++) {
+        const onnx_tensor *epsilon = spade_pattern_constant(import, sum, input);
+        if (!epsilon || epsilon->type != ONNX_FLOAT || epsilon->count != 1 || !epsilon->bytes) { continue; }
+        out->epsilon = onnx_tensor_float(epsilon, 0);
+        *variance = spade_pattern_node(import, sum, 1 - input, "ReduceMean", match);
+        return out->epsilon >= 0 && *variance >= 0;
+    }
+    return false;
+}
+
+/* The quotient: everything but scale and shift. */
+static bool read_quotient(const spade_import *import, int div, spade_pattern_match *match, chain *out)
+{
+    int variance;
+    out->centre = spade_pattern_node(import, div, 0, "Sub", match);
+    if (out->centre < 0 || !read_deviation(import, div, match, out, &variance)) { return false; }
+    const int square = find_square(import, variance, match);
+    if (square < 0 || spade_pattern_node(import, square, 0, "Sub", match) != out->centre) { return false; }
+    const int mean = spade_pattern_node(import, out->centre, 1, "ReduceMean", match);
+    if (mean < 0 || !spade_pattern_same(import, out->centre, 0, mean, 0)) { return false; }
+    out->axes = count_axes(import, mean);
+    return out->axes > 0 && count_axes(import, variance) == out->axes;
+}
+
+/* Which input of a product or sum is a constant of one number for each element normalised over, or fewer: 0, 1; -1: none. */
+static int find_parameter(const spade_import *import, int node, const onnx_tensor **out)
+{
+    for (int input = 0; input < 2; input++) {
+        *out = spade_pattern_constant(import, node, input);
+        if (*out && (*out)->type == ONNX_FLOAT) { return input; }
+    }
+    *out = NULL;
+    return -1;
+}
+
+static bool reaches_beyond(const onnx_tensor *tensor, int axes)
+{
+    for (int i = 0; tensor && i < tensor->rank - axes; i++) {
+        if (tensor->dims[i] != 1) { return true; }
+    }
+    return false;
+}
+
+/* The chain that ends at the match's last node. */
+static bool read_chain(const spade_import *import, spade_pattern_match *match, chain *out)
+{
+    int node = match->nodes[0];
+    *out = (chain){0};
+    if (strcmp(import->onnx->nodes[node].op_type, "Add") == 0) {
+        const int shift = find_parameter(import, node, &out->shift);
+        if (shift < 0) { return false; }
+        const int product = spade_pattern_node(import, node, 1 - shift, "Mul", match);
+        node = product >= 0 ? product : spade_pattern_node(import, node, 1 - shift, "Div", match);
+    }
+    if (node >= 0 && strcmp(import->onnx->nodes[node].op_type, "Mul") == 0) {
+        const int scale = find_parameter(import, node, &out->scale);
+        if (scale < 0) { return false; }
+        node = spade_pattern_node(import, node, 1 - scale, "Div", match);
+    }
+    return node >= 0 && read_quotient(import, node, match, out) && !reaches_beyond(out->scale, out->axes) &&
+           !reaches_beyond(out->shift, out->axes);
+}
+
+static bool match_chain(const spade_import *import, spade_pattern_match *match)
+{
+    chain found;
+    if (!read_chain(import, match, &found)) { return false; }
+    match->input_node = found.centre;
+    match->input = 0;
+    return true;
+}
+
+static spade_status emit_chain(spade_import *import, const spade_pattern_match *match)
+{
+    spade_pattern_match again = {.nodes = {match->nodes[0]}, .count = 1};
+    chain found;
+    int input;
+    if (!read_chain(import, &again, &found)) {
+        return spade_fail(import->context, SPADE_ERROR_INTERNAL, "a layer normalisation is not there any more");
+    }
+    SPADE_TRY(spade_activation_get(import, &import->onnx->nodes[match->input_node], match->input, &input));
+    const spade_layer_norm norm = {-found.axes, found.epsilon, found.scale, found.shift};
+    return spade_emit_layer_norm(import, &import->onnx->nodes[match->nodes[0]], input, &norm);
+}
+
+const spade_pattern spade_pattern_layer_norm_shift = {"layer normalisation", "Add", match_chain, emit_chain};
+const spade_pattern spade_pattern_layer_norm_scale = {"layer normalisation", "Mul", match_chain, emit_chain};
+const spade_pattern spade_pattern_layer_norm = {"layer normalisation", "Div", match_chain, emit_chain};
