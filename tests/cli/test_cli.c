@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "support/command.h"
+#include "spade/attribution.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"
@@ -31,6 +32,7 @@ static void test_help(void **state)
         snprintf(line, sizeof line, "%s --help", commands[i]);
         expect(0, commands[i], NULL, line);
     }
+    for (int i = 0; i < spade_method_count(); i++) { expect(0, spade_method_at(i)->name, NULL, "explain --help"); }
 }
 
 static void test_usage_errors(void **state)
