@@ -54,7 +54,8 @@ typedef struct attribution_layer {
     ROW(saliency)                \
     ROW(input_x_gradient)        \
     ROW(integrated_gradients)    \
-    ROW(smoothgrad)
+    ROW(smoothgrad)              \
+    ROW(guided_backprop)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
