@@ -95,6 +95,7 @@ static const golden_method resnet_methods[] = {
     {"input_x_gradient", "input_x_gradient"},
     {"integrated_gradients_50", "integrated_gradients"},
     {"guided_backprop", "guided_backprop"},
+    {"deconvolution", "deconvolution"},
 };
 enum {
     RESNET_METHODS = sizeof resnet_methods / sizeof *resnet_methods,

@@ -67,7 +67,7 @@ static void test_maps_by_hand(void **state)
     static const struct {
         const char *method;
         bool positive_inputs; /* relevance goes back only there */
-    } methods[] = {{"guided_backprop", true}};
+    } methods[] = {{"guided_backprop", true}, {"deconvolution", false}};
     spade_context *context = open_context();
     float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
     random_numbers(1, CLASSES * SIZE, weights);
@@ -99,6 +99,8 @@ static void test_no_rule(void **state)
     } methods[] = {
         {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" "
                             "(elementwise function)"},
+        {"deconvolution",
+         "deconvolution: the deconvolutional network has no rule for node \"the function\" (elementwise function)"},
     };
     spade_context *context = open_context();
     float weights[CLASSES * SIZE], x[SIZE], map[SIZE];

@@ -55,7 +55,8 @@ typedef struct attribution_layer {
     ROW(input_x_gradient)        \
     ROW(integrated_gradients)    \
     ROW(smoothgrad)              \
-    ROW(guided_backprop)
+    ROW(guided_backprop)         \
+    ROW(deconvolution)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
