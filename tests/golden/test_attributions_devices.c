@@ -96,6 +96,8 @@ static const golden_method resnet_methods[] = {
     {"integrated_gradients_50", "integrated_gradients"},
     {"guided_backprop", "guided_backprop"},
     {"deconvolution", "deconvolution"},
+    {"gradcam_layer4", "gradcam:layer=layer4:upsample=none"},
+    {"gradcam_layer4", "gradcam:upsample=none"}, /* the same layer by default */
 };
 enum {
     RESNET_METHODS = sizeof resnet_methods / sizeof *resnet_methods,

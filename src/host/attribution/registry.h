@@ -56,7 +56,8 @@ typedef struct attribution_layer {
     ROW(integrated_gradients)    \
     ROW(smoothgrad)              \
     ROW(guided_backprop)         \
-    ROW(deconvolution)
+    ROW(deconvolution)           \
+    ROW(gradcam)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
