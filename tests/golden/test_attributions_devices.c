@@ -98,6 +98,7 @@ static const golden_method resnet_methods[] = {
     {"deconvolution", "deconvolution"},
     {"gradcam_layer4", "gradcam:layer=layer4:upsample=none"},
     {"gradcam_layer4", "gradcam:upsample=none"}, /* the same layer by default */
+    {"guided_gradcam_layer4", "guided_gradcam:layer=layer4"},
 };
 enum {
     RESNET_METHODS = sizeof resnet_methods / sizeof *resnet_methods,

@@ -103,6 +103,25 @@ static void test_sizes(void **state)
     close_fixture(&f);
 }
 
+/* The product of both methods' maps: an 8x8 map's pixel counts for 8x8 pixels. */
+static void test_guided(void **state)
+{
+    (void)state;
+    fixture f = open_fixture();
+    float *small = maps_of(&f, "gradcam:upsample=none", 1, SMALL, SMALL);
+    float *guided = maps_of(&f, "guided_backprop", 3, SIDE, SIDE);
+    float *product = maps_of(&f, "guided_gradcam", 3, SIDE, SIDE);
+    for (int i = 0; i < CLASSES * SIZE; i++) {
+        const int class_index = i / SIZE, y = i % PIXELS / SIDE, x = i % SIDE;
+        const float weight = small[class_index * SMALL * SMALL + y / 8 * SMALL + x / 8];
+        assert_true(product[i] == weight * guided[i]);
+    }
+    free(small);
+    free(guided);
+    free(product);
+    close_fixture(&f);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -111,6 +130,7 @@ static void test_refused(void **state)
     } cases[] = {
         {"gradcam:layer=layer9", "gradcam: 'layer9' is no layer or module; close to it: layer1, layer2"},
         {"gradcam:layer=fc", "gradcam: layer fc: its value is [1, 10]"},
+        {"guided_gradcam:layer=fc", "guided_gradcam: layer fc: its value is [1, 10]"},
         {"gradcam:layer=layer4:3", "gradcam: layer layer4:3: all its channels are meant"},
     };
     fixture f = open_fixture();
@@ -133,6 +153,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_guided),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

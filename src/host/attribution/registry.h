@@ -57,7 +57,8 @@ typedef struct attribution_layer {
     ROW(smoothgrad)              \
     ROW(guided_backprop)         \
     ROW(deconvolution)           \
-    ROW(gradcam)
+    ROW(gradcam)                 \
+    ROW(guided_gradcam)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
