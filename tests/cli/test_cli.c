@@ -4,7 +4,9 @@
 
 #include <jansson.h>
 
+#include "base/base.h"
 #include "support/command.h"
+#include "spade/spade.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"
@@ -31,6 +33,7 @@ static void test_help(void **state)
         snprintf(line, sizeof line, "%s --help", commands[i]);
         expect(0, commands[i], NULL, line);
     }
+    for (int i = 0; i < spade_method_count(); i++) { expect(0, spade_method_at(i)->name, NULL, "explain --help"); }
 }
 
 static void test_usage_errors(void **state)
@@ -179,6 +182,59 @@ static void test_method_options(void **state)
     assert_non_null(strstr(report, "smoothgrad 2 (samples=3:sigma=0.2)"));
     free(report);
     folder_remove(folder);
+}
+
+/* Shape of an array [C, H, W]. */
+static void expect_shape(const char *path, int64_t channels, int64_t height, int64_t width)
+{
+    spade_context context = {.threads = 1, .budget = UINT64_MAX};
+    spade_array array = {0};
+    if (spade_array_load(&context, path, 0, &array) != SPADE_OK) { fail_msg("%s", context.message); }
+    assert_int_equal(array.rank, 3);
+    assert_true(array.dims[0] == channels && array.dims[1] == height && array.dims[2] == width);
+    spade_array_clear(&array);
+}
+
+/* Maps of a layer: arrays as large as the layer, pictures and scores as large as the input. */
+static void test_layer_maps(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[512];
+    static const char *const pictures[] = {"dense_gradcam.png", "trace_gradcam.png", "trace_gradcam_2.png",
+                                           "trace_guided_gradcam.png"};
+    command_result result = command_run("explain " MODEL " " PICTURE " -o %s/out --resize 0 --variants 8"
+                                        " --mask " SPADE_TEST_DATA "/images/scene00_object.png"
+                                        " --method gradcam:layer=layer4:upsample=none,gradcam,guided_gradcam",
+                                        folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    for (size_t k = 0; k < sizeof pictures / sizeof *pictures; k++) {
+        size_t size = 0;
+        snprintf(path, sizeof path, "%s/out/scene00/%s", folder, pictures[k]);
+        uint8_t *png = (uint8_t *)file_read(path, &size);
+        assert_true(png && size > 24);
+        assert_true(png[18] == 1 && png[19] == 0 && png[22] == 1 && png[23] == 0); /* 64x64, enlarged to 256 */
+        free(png);
+    }
+    snprintf(path, sizeof path, "%s/out/scene00/trace_gradcam.npy", folder);
+    expect_shape(path, 1, 8, 8);
+    snprintf(path, sizeof path, "%s/out/scene00/dense_gradcam_2.npy", folder);
+    expect_shape(path, 1, 64, 64);
+    snprintf(path, sizeof path, "%s/out/scene00/trace_guided_gradcam.npy", folder);
+    expect_shape(path, 3, 64, 64);
+    snprintf(path, sizeof path, "%s/out", folder);
+    json_t *results = results_of(path);
+    const json_t *input = json_array_get(json_object_get(results, "inputs"), 0), *maps = json_object_get(input, "maps");
+    assert_int_equal(json_array_size(maps), 3);
+    const json_t *small = json_array_get(maps, 0);
+    assert_string_equal(json_string_value(json_object_get(small, "options")), "layer=layer4:upsample=none");
+    char *text = json_dumps(small, 0);
+    if (!strstr(text, "roc_auc")) { fail_msg("%s", text); }
+    free(text);
+    json_decref(results);
+    folder_remove(folder);
+    expect(2, NULL, "gradcam: 'layer9' is no layer or module; close to it: layer1, layer2, layer3, layer4",
+           "explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --resize 0 --method gradcam:layer=layer9");
 }
 
 /* ROC AUC against a mask, labels, several kinds of inputs in one run, and the same picture under a name that needs
@@ -345,10 +401,15 @@ static void test_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),           cmocka_unit_test(test_usage_errors),
-        cmocka_unit_test(test_info),           cmocka_unit_test(test_explain),
-        cmocka_unit_test(test_method_options), cmocka_unit_test(test_masks_and_names),
-        cmocka_unit_test(test_reproducible),   cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_usage_errors),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_method_options),
+        cmocka_unit_test(test_layer_maps),
+        cmocka_unit_test(test_masks_and_names),
+        cmocka_unit_test(test_reproducible),
+        cmocka_unit_test(test_trace),
         cmocka_unit_test(test_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,30 +36,40 @@ static spade_trace *fast_50(spade_context *context, const spade_model *model)
     return trace;
 }
 
+/* arrays/FOLDER/FILE.npy: [SCENES, shape of a map], or whatever is said of each scene. */
+static spade_array load(spade_context *context, const char *folder, const char *file)
+{
+    char path[512];
+    spade_array array = {0};
+    snprintf(path, sizeof path, "%s/arrays/%s/%s.npy", SPADE_TEST_DATA, folder, file);
+    golden_ok(context, spade_array_load(context, path, 0, &array));
+    return array;
+}
+
+/* method: its name, with options where they are not the defaults. */
 static void check_method(spade_context *context, const spade_model *model, const spade_trace *trace, const char *folder,
                          const char *file, const char *method)
 {
-    spade_array inputs = {0}, should = {0}, deltas = {0};
-    char delta_file[64];
-    snprintf(delta_file, sizeof delta_file, "%s_delta", file);
+    spade_array inputs = {0}, deltas = {0}, should = load(context, folder, file);
+    spade_attribution *attribution;
+    int64_t shape[3];
     assert_true(golden_array(context, NULL, NULL, "inputs", &inputs));
-    char path[512];
-    snprintf(path, sizeof path, "%s/arrays/%s/%s.npy", SPADE_TEST_DATA, folder, file);
-    golden_ok(context, spade_array_load(context, path, 0, &should));
-    bool with_delta = (spade_method_find(method)->flags & SPADE_METHOD_COMPLETENESS) != 0;
+    golden_ok(context, spade_attribution_create(context, method, &attribution));
+    golden_ok(context, spade_attribution_map_shape(context, model, attribution, shape));
+    const bool with_delta = (spade_attribution_method(attribution)->flags & SPADE_METHOD_COMPLETENESS) != 0;
     if (with_delta) {
-        snprintf(path, sizeof path, "%s/arrays/%s/%s.npy", SPADE_TEST_DATA, folder, delta_file);
-        golden_ok(context, spade_array_load(context, path, 0, &deltas));
+        char delta_file[64];
+        snprintf(delta_file, sizeof delta_file, "%s_delta", file);
+        deltas = load(context, folder, delta_file);
     }
-    int64_t size = spade_array_size(&should) / SCENES;
+    const int64_t size = shape[0] * shape[1] * shape[2], input_size = spade_array_size(&inputs) / inputs.dims[0];
+    assert_int_equal(spade_array_size(&should), size * SCENES);
     float *map = malloc(sizeof *map * (size_t)size);
     assert_non_null(map);
-    spade_attribution *attribution;
-    golden_ok(context, spade_attribution_create(context, method, &attribution));
     for (int k = 0; k < SCENES; k++) {
         spade_map_note note = {0};
-        golden_ok(context, spade_attribute(context, model, trace, attribution, inputs.data + k * size, &labels[k], 1,
-                                           map, &note));
+        golden_ok(context, spade_attribute(context, model, trace, attribution, inputs.data + k * input_size, &labels[k],
+                                           1, map, &note));
         double error = relative_error(map, should.data + k * size, size);
         print_message("%s %s scene %d: relative error %.2e\n", folder, file, k, error);
         assert_true(error < 1e-3);
@@ -76,14 +86,34 @@ static void check_method(spade_context *context, const spade_model *model, const
     spade_array_clear(&deltas);
 }
 
-static void check_network(const char *network, const char *folder, bool sparse)
+/* What Captum computed: arrays/FOLDER/FILE.npy. */
+typedef struct golden_method { /* the ones for any network first */
+    const char *file, *method;
+} golden_method;
+static const golden_method resnet_methods[] = {
+    {"saliency", "saliency"},
+    {"input_x_gradient", "input_x_gradient"},
+    {"integrated_gradients_50", "integrated_gradients"},
+    {"guided_backprop", "guided_backprop"},
+    {"deconvolution", "deconvolution"},
+    {"gradcam_layer4", "gradcam:layer=layer4:upsample=none"},
+    {"gradcam_layer4", "gradcam:upsample=none"}, /* the same layer by default */
+    {"guided_gradcam_layer4", "guided_gradcam:layer=layer4"},
+};
+enum {
+    RESNET_METHODS = sizeof resnet_methods / sizeof *resnet_methods,
+    ANY_METHODS = 3 /* of them, for any network */
+};
+
+/* The first `count` of them. */
+static void check_network(const char *network, const char *folder, bool sparse, int count)
 {
     spade_context *context = golden_context(0, 0);
     spade_model *model = golden_model(context, network);
     spade_trace *trace = sparse ? fast_50(context, model) : NULL;
-    check_method(context, model, trace, folder, "saliency", "saliency");
-    check_method(context, model, trace, folder, "input_x_gradient", "input_x_gradient");
-    check_method(context, model, trace, folder, "integrated_gradients_50", "integrated_gradients");
+    for (int i = 0; i < count; i++) {
+        check_method(context, model, trace, folder, resnet_methods[i].file, resnet_methods[i].method);
+    }
     spade_trace_destroy(trace);
     spade_model_destroy(model);
     spade_context_destroy(context);
@@ -92,19 +122,19 @@ static void check_network(const char *network, const char *folder, bool sparse)
 static void test_resnet(void **state)
 {
     (void)state;
-    check_network("resnet", "resnet", false);
+    check_network("resnet", "resnet", false, RESNET_METHODS);
 }
 
 static void test_mobilenet(void **state)
 {
     (void)state;
-    check_network("mobilenet", "mobilenet", false);
+    check_network("mobilenet", "mobilenet", false, ANY_METHODS);
 }
 
 static void test_resnet_sparse(void **state)
 {
     (void)state;
-    check_network("resnet", "resnet_sparse50", true);
+    check_network("resnet", "resnet_sparse50", true, RESNET_METHODS);
 }
 
 int main(void)

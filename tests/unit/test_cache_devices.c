@@ -399,6 +399,49 @@ static void test_repeated_work_is_recorded(void **state)
     close_fixture(f);
 }
 
+/* Methods whose walks back differ have executors and recordings of their own: in turn, they are recorded once each and
+ * replayed from then on, with the bits that they gave alone. */
+static void test_methods_keep_their_recordings(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"saliency", "guided_backprop", "deconvolution", "gradcam:layer=first",
+                                        "gradcam:layer=second"};
+    enum { METHODS = sizeof texts / sizeof *texts, ROUNDS = 4 };
+    static float first[METHODS][SIZE], map[SIZE];
+    const int64_t target = 1;
+    fixture *f = open_fixture(0);
+    spade_device *device = f->context->device;
+    spade_attribution *methods[METHODS];
+    counted = device->backend;
+    spade_backend table = *counted;
+    if (counted->capture_begin) {
+        table.capture_end = count_end;
+        table.graph_launch = count_replay;
+    }
+    for (int m = 0; m < METHODS; m++) {
+        assert_int_equal(spade_attribution_create(f->context, texts[m], &methods[m]), SPADE_OK);
+    }
+    device->backend = &table;
+    for (int round = 0; round < ROUNDS; round++) {
+        memset(&counts, 0, sizeof counts);
+        for (int m = 0; m < METHODS; m++) {
+            float *to = round ? map : first[m];
+            memset(to, 0, sizeof map);
+            if (spade_attribute(f->context, f->model, NULL, methods[m], f->variants[0], &target, 1, to, NULL) !=
+                SPADE_OK) {
+                fail_msg("%s: %s", texts[m], spade_message(f->context));
+            }
+            assert_memory_equal(to, first[m], sizeof map);
+        }
+        if (!counted->capture_begin) { continue; }
+        assert_int_equal(counts.recorded, round == 1 ? METHODS : 0);
+        assert_int_equal(counts.replayed, round == 0 ? 0 : METHODS);
+    }
+    device->backend = counted;
+    for (int m = 0; m < METHODS; m++) { spade_attribution_destroy(methods[m]); }
+    close_fixture(f);
+}
+
 static spade_status refuse_begin(spade_device *device)
 {
     counts.recorded++;
@@ -710,6 +753,7 @@ int main(void)
         cmocka_unit_test(test_another_context),
         cmocka_unit_test(test_the_budget_comes_first),
         cmocka_unit_test(test_repeated_work_is_recorded),
+        cmocka_unit_test(test_methods_keep_their_recordings),
         cmocka_unit_test(test_refused_recordings),
         cmocka_unit_test(test_micro_batches_are_recorded),
         cmocka_unit_test(test_a_device_that_is_too_small),

@@ -4,10 +4,9 @@
 #include "attribution/registry.h"
 
 static const attribution_method *const methods[] = {
-    &attribution_saliency,
-    &attribution_input_x_gradient,
-    &attribution_integrated_gradients,
-    &attribution_smoothgrad,
+#define ATTRIBUTION_ROW(name) &attribution_##name,
+    ATTRIBUTION_METHODS(ATTRIBUTION_ROW)
+#undef ATTRIBUTION_ROW
 };
 enum { METHOD_COUNT = sizeof methods / sizeof *methods };
 

@@ -48,8 +48,21 @@ typedef struct attribution_layer {
     int64_t index; /* 0 without one */
 } attribution_layer;
 
-extern const attribution_method attribution_saliency, attribution_input_x_gradient, attribution_integrated_gradients,
-    attribution_smoothgrad;
+/* THE list of methods, in the order in which they are shown: attribution_NAME is the row in NAME.c. */
+/* clang-format off */
+#define ATTRIBUTION_METHODS(ROW) \
+    ROW(saliency)                \
+    ROW(input_x_gradient)        \
+    ROW(integrated_gradients)    \
+    ROW(smoothgrad)              \
+    ROW(guided_backprop)         \
+    ROW(deconvolution)           \
+    ROW(gradcam)                 \
+    ROW(guided_gradcam)
+/* clang-format on */
+#define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
+ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
+#undef ATTRIBUTION_DECLARATION
 
 /* The options that every method has. */
 typedef struct attribution_common {

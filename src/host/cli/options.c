@@ -4,6 +4,7 @@
 
 #include "base/number.h"
 #include "cli/cli.h"
+#include "spade/attribution.h"
 
 /* SETTING_LIST: values between commas. METHOD_LIST: the same, but a comma in quotes belongs to a value. */
 typedef enum option_kind { FLAG, TEXT, COUNT, MEMORY, SETTING, SETTING_LIST, METHOD_LIST } option_kind;
@@ -43,8 +44,7 @@ static const option table[] = {
     {"layers", 0, OPTIONS_TRACE, SETTING_LIST, 0, "layers", "GLOB[,...]", "prune only these layers"},
     {"skip", 0, OPTIONS_TRACE, SETTING_LIST, 0, "skip", "GLOB[,...]", "leave these layers dense"},
     {"method", 0, OPTIONS_MAPS, METHOD_LIST, 0, "methods", "M[,...]",
-     "saliency, input_x_gradient, integrated_gradients, smoothgrad (saliency);\n"
-     "                             with options of its own: smoothgrad:samples=25:sigma=0.1"},
+     "with options of their own: smoothgrad:samples=25:sigma=0.1 (saliency);"},
     {"class", 0, OPTIONS_MAPS, SETTING_LIST, 0, "classes", "N[,...]",
      "classes to explain, or top: the dense network's (top)"},
     {"output", 0, OPTIONS_MAPS, SETTING, 0, "output", "F", "what is explained: logits or softmax (logits)"},
@@ -285,6 +285,25 @@ void cli_options_clear(cli_options *options)
     spade_settings_clear(&options->settings);
 }
 
+enum { HELP_COLUMN = 29, HELP_WIDTH = 110 };
+
+/* The names of the methods, broken into lines that begin where all help does. */
+static void print_methods(FILE *file)
+{
+    int column = HELP_COLUMN;
+    fprintf(file, "%*s", HELP_COLUMN, "");
+    for (int i = 0; i < spade_method_count(); i++) {
+        const char *name = spade_method_at(i)->name, *end = i + 1 < spade_method_count() ? ", " : "\n";
+        int length = (int)(strlen(name) + strlen(end));
+        if (column + length > HELP_WIDTH) {
+            fprintf(file, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        fprintf(file, "%s%s", name, end);
+        column += length;
+    }
+}
+
 void cli_print_help(const cli_command *command, FILE *file)
 {
     fprintf(file, "usage: spade %s\n\n%s\n", command->usage, command->summary);
@@ -301,5 +320,6 @@ void cli_print_help(const cli_command *command, FILE *file)
                  entry->name ? "--" : "", entry->name ? entry->name : "", entry->argument ? " " : "",
                  entry->argument ? entry->argument : "");
         fprintf(file, "  %-26s %s\n", left, entry->help);
+        if (entry->kind == METHOD_LIST) { print_methods(file); }
     }
 }

@@ -158,8 +158,9 @@ spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node 
     SPADE_GOTO(spade_check_shape(import, from, shape));
     status = SPADE_ERROR_MEMORY;
     node->name = strdup(spade_onnx_label(from));
+    node->path = spade_node_path(from->name);
     value.name = strdup(from->outputs[0]);
-    if (!node->name || !value.name) { goto done; }
+    if (!node->name || !node->path || !value.name) { goto done; }
     int output = spade_network_add_value(network, &value);
     if (output < 0) { goto done; }
     value.name = NULL;

@@ -99,6 +99,13 @@ spade_status spade_window_read(spade_import *import, const onnx_node *node, cons
 bool spade_broadcast(const spade_shape *a, const spade_shape *b, spade_shape *out);
 
 /* ---- layer_names.c */
+/*
+ * Where a node stands among the modules of the network that was exported, by the path that its name is:
+ * "/encoder/layers/layer_0/mlp/mlp.0/MatMul" -> "encoder.layers.layer_0.mlp.0": the operator is dropped, segments are
+ * joined with dots, and a segment that begins with its predecessor and a dot replaces it. Empty where the name is no
+ * path. malloc'ed, NULL: out of memory.
+ */
+char *spade_node_path(const char *node_name);
 /* Name of a layer (malloc'ed): spec: by its weight, or by its node's path where an exporter renamed the weight. NULL:
  * out of memory. */
 char *spade_layer_name(const spade_network *network, const onnx_node *node, const char *weight, int64_t rows,

@@ -1,4 +1,4 @@
-/* layer_names.c - how a layer is called. Source: spec, section 1. */
+/* layer_names.c - how a layer is called, and the module that a node stands in. Source: spec, section 1. */
 #include "import/import.h"
 
 /* Names that an exporter made up: "onnx::MatMul_657", "/fc/Constant_output_0", "193". */
@@ -13,12 +13,7 @@ static void cut_suffix(char *name, const char *suffix)
     if (length > tail && strcmp(name + length - tail, suffix) == 0) { name[length - tail] = '\0'; }
 }
 
-/*
- * "/encoder/layers/layer_0/mlp/mlp.0/MatMul" -> "encoder.layers.layer_0.mlp.0": the operator is dropped, segments are
- * joined with dots, and a segment that begins with its predecessor and a dot replaces it. Empty where the name is no
- * path. malloc'ed, NULL: out of memory.
- */
-static char *path_name(const char *node_name)
+char *spade_node_path(const char *node_name)
 {
     char *name = calloc(strlen(node_name) + 1, 1), *copy = strdup(node_name);
     const char *before = NULL;
@@ -87,7 +82,7 @@ static char *make_unique(const spade_network *network, char *name, const char *p
 char *spade_layer_name(const spade_network *network, const onnx_node *node, const char *weight, int64_t rows,
                        int64_t columns)
 {
-    char *path = path_name(node->name), *name = NULL;
+    char *path = spade_node_path(node->name), *name = NULL;
     if (!path) { return NULL; }
     if (!is_made_up(weight)) {
         name = strdup(weight);

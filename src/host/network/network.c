@@ -134,6 +134,7 @@ void spade_node_release(spade_context *context, spade_node *node)
         spade_free_bytes(context, node->parameters[p].data, (size_t)node->parameters[p].count * sizeof(float));
     }
     free(node->name);
+    free(node->path);
     free(node->inputs);
     free(node->outputs);
     *node = (spade_node){.layer = -1};

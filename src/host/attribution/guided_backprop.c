@@ -1,0 +1,19 @@
+/* guided_backprop.c - the gradient with ReLUs that let only positive evidence through: one backward pass. */
+#include "attribution/gradient_driver.h"
+
+static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)options;
+    (void)notes;
+    const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
+    return attribution_backward(job, &spade_rules_guided, &input, maps, NULL);
+}
+
+const attribution_method attribution_guided_backprop = {
+    .info = {.name = "guided_backprop",
+             .title = "Guided backpropagation",
+             .definition = "dF/dx, where each ReLU hands back max(r, 0) if its input is positive, else 0",
+             .source = "Springenberg et al. 2015, Striving for simplicity: the all convolutional net",
+             .flags = SPADE_METHOD_SIGNED},
+    .run = run,
+};

@@ -1,0 +1,73 @@
+/* guided_gradcam.c - fine detail where a layer sees evidence: Grad-CAM's map, enlarged, times guided backpropagation. */
+#include "attribution/class_activation.h"
+#include "attribution/gradient_driver.h"
+#include "attribution/layer_value.h"
+
+typedef struct guided_options {
+    attribution_layer layer;
+} guided_options;
+
+static spade_status check(const attribution_job *job, const void *options)
+{
+    int value;
+    return attribution_feature_maps(job, &((const guided_options *)options)->layer, &value);
+}
+
+static double passes(const attribution_job *job, const void *options)
+{
+    (void)job, (void)options;
+    return 2;
+}
+
+/* map [C, H, W] times the small map [height, width], whose nearest pixel counts. */
+static void multiply(const attribution_job *job, const float *small, int64_t height, int64_t width, float *map)
+{
+    for (int64_t c = 0; c < job->channels; c++) {
+        for (int64_t y = 0; y < job->height; y++) {
+            const float *row = small + y * height / job->height * width;
+            for (int64_t x = 0; x < job->width; x++) { *map++ *= row[x * width / job->width]; }
+        }
+    }
+}
+
+static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)notes;
+    const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
+    spade_status status = SPADE_OK;
+    int value;
+    void *small;
+    SPADE_TRY(attribution_feature_maps(job, &((const guided_options *)options)->layer, &value));
+    const spade_shape *features = &job->model->network.values[value].shape;
+    const int64_t height = features->dims[2], width = features->dims[3], pixels = height * width;
+    const size_t bytes = sizeof(float) * (size_t)(job->n * pixels);
+    SPADE_TRY(spade_alloc(job->context, bytes, "maps of a layer", &small));
+    SPADE_GOTO(attribution_class_activation(job, value, small));
+    SPADE_GOTO(attribution_backward(job, &spade_rules_guided, &input, maps, NULL));
+    for (int i = 0; i < job->n; i++) {
+        multiply(job, (const float *)small + i * pixels, height, width, maps + i * job->size);
+    }
+done:
+    spade_free_bytes(job->context, small, bytes);
+    return status;
+}
+
+static const spade_option_info options[] = {
+    ATTRIBUTION_FEATURE_MAPS_OPTION,
+};
+static const size_t option_offsets[] = {offsetof(guided_options, layer)};
+
+const attribution_method attribution_guided_gradcam = {
+    .info = {.name = "guided_gradcam",
+             .title = "Guided Grad-CAM",
+             .definition = "Grad-CAM's map, its nearest pixel, times guided backpropagation",
+             .source = "Selvaraju et al. 2017, Grad-CAM: visual explanations from deep networks",
+             .flags = SPADE_METHOD_SIGNED,
+             .options = options,
+             .option_count = sizeof options / sizeof *options},
+    .options_bytes = sizeof(guided_options),
+    .option_offsets = option_offsets,
+    .check = check,
+    .passes = passes,
+    .run = run,
+};

@@ -1,0 +1,200 @@
+/* layer_value.c - values by the names of layers and modules. */
+#include "attribution/layer_value.h"
+
+#include "network/node_class.h"
+
+/* ---- names */
+
+/* Is `name` the module itself, or does it lie under it? */
+static bool lies_under(const char *name, const char *module)
+{
+    const size_t length = strlen(module);
+    return name && strncmp(name, module, length) == 0 && (name[length] == '\0' || name[length] == '.');
+}
+
+static const char *layer_name(const spade_network *network, const spade_node *node)
+{
+    return node->layer >= 0 ? network->layers[node->layer].name : NULL;
+}
+
+/* Element by element, or the same in another layout. */
+static bool keeps_pixels(const spade_node *node)
+{
+    return spade_node_is_pointwise(node) || node->kind == SPADE_NODE_CONVERT_LAYOUT;
+}
+
+/* ---- modules that are known by their layers only */
+
+/*
+ * From a layer's node on: the last value that pointwise nodes make of its output. What another layer or a pooling has
+ * made of it is none of the module's: such values are `foreign`, and so is what reads them (a residual sum behind the
+ * next block).
+ */
+static spade_status follow_pointwise(const attribution_job *job, int layer_node, int *value)
+{
+    enum { APART, OWN, FOREIGN };
+    const spade_network *network = &job->model->network;
+    char *side = calloc((size_t)network->value_count + 1, sizeof *side);
+    if (!side) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    *value = network->nodes[layer_node].outputs[0];
+    side[*value] = OWN;
+    for (int n = layer_node + 1; n < network->node_count; n++) {
+        const spade_node *node = &network->nodes[n];
+        char reads = APART;
+        for (int k = 0; k < node->input_count; k++) {
+            const char input = side[node->inputs[k]];
+            reads = input > reads ? input : reads;
+        }
+        if (reads == OWN && !keeps_pixels(node)) { reads = FOREIGN; }
+        for (int o = 0; o < node->output_count; o++) { side[node->outputs[o]] = reads; }
+        if (reads == OWN && spade_node_is_pointwise(node)) { *value = node->outputs[0]; }
+    }
+    free(side);
+    return SPADE_OK;
+}
+
+/* ---- a name that is none: close ones */
+
+enum { MAX_NAME = 120, CLOSE_NAMES = 5 };
+
+typedef struct close_name {
+    const char *text;
+    int length, distance;
+} close_name;
+
+/* Levenshtein's: insertions, deletions and replacements from one name to the other. Both at most MAX_NAME long. */
+static int edit_distance(const char *a, int a_length, const char *b, int b_length)
+{
+    int row[MAX_NAME + 1];
+    for (int j = 0; j <= b_length; j++) { row[j] = j; }
+    for (int i = 1; i <= a_length; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= b_length; j++) {
+            const int replaced = diagonal + (a[i - 1] != b[j - 1]);
+            const int shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replaced < shorter ? replaced : shorter;
+        }
+    }
+    return row[b_length];
+}
+
+/* Keep the name among the closest ones, which stand in ascending order, if it is one of them and not there yet. */
+static void offer(close_name *closest, int *count, close_name candidate)
+{
+    int at = *count;
+    for (int i = 0; i < *count; i++) {
+        if (closest[i].length == candidate.length && memcmp(closest[i].text, candidate.text, candidate.length) == 0) {
+            return;
+        }
+    }
+    while (at > 0 && closest[at - 1].distance > candidate.distance) { at--; }
+    if (at == CLOSE_NAMES) { return; }
+    *count += *count < CLOSE_NAMES;
+    memmove(closest + at + 1, closest + at, sizeof *closest * (size_t)(*count - 1 - at));
+    closest[at] = candidate;
+}
+
+/* The name, and the modules that it lies in. */
+static void offer_all(close_name *closest, int *count, const char *wanted, const char *name)
+{
+    const int wanted_length = (int)strnlen(wanted, MAX_NAME);
+    for (const char *end = name; end && *end; end += *end == '.') {
+        end += strcspn(end, ".");
+        const int length = (int)(end - name);
+        if (length > MAX_NAME) { return; }
+        offer(closest, count, (close_name){name, length, edit_distance(name, length, wanted, wanted_length)});
+    }
+}
+
+static spade_status fail_unknown(const attribution_job *job, const char *name)
+{
+    const spade_network *network = &job->model->network;
+    close_name closest[CLOSE_NAMES];
+    int count = 0;
+    char list[CLOSE_NAMES * (MAX_NAME + 2) + 1] = "";
+    size_t used = 0;
+    for (int n = 0; n < network->node_count; n++) {
+        offer_all(closest, &count, name, layer_name(network, &network->nodes[n]));
+        offer_all(closest, &count, name, network->nodes[n].path);
+    }
+    for (int i = 0; i < count; i++) {
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s", i ? ", " : "", closest[i].length,
+                                 closest[i].text);
+    }
+    return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "'%.200s' is no layer or module%s%s", name,
+                      count ? "; close to it: " : "", list);
+}
+
+/* ---- values */
+
+spade_status attribution_layer_value(const attribution_job *job, const char *name, int *value)
+{
+    const spade_network *network = &job->model->network;
+    int by_path = -1, by_layer = -1, layer = -1; /* the last nodes that match; the layer of exactly this name */
+    for (int n = 0; n < network->node_count; n++) {
+        const spade_node *node = &network->nodes[n];
+        const char *own_name = layer_name(network, node);
+        if (lies_under(node->path, name)) { by_path = n; }
+        if (lies_under(own_name, name)) { by_layer = n; }
+        if (own_name && strcmp(own_name, name) == 0) { layer = n; }
+    }
+    if (by_path < 0 && by_layer < 0) { return fail_unknown(job, name); }
+    if (by_path < 0 && layer < 0) { return follow_pointwise(job, by_layer, value); }
+    *value = network->nodes[by_layer > by_path ? by_layer : by_path].outputs[0];
+    return SPADE_OK;
+}
+
+static bool has_extent(const spade_shape *shape)
+{
+    return shape->rank == 4 && shape->dims[2] * shape->dims[3] > 1;
+}
+
+/* What convolutions and poolings write, and what normalisations and pointwise nodes make of that. Other values of rank 4
+ * (attention's heads) are no pictures. */
+static spade_status last_feature_maps(const attribution_job *job, int *value)
+{
+    const spade_network *network = &job->model->network;
+    bool *is_picture = calloc((size_t)network->value_count + 1, sizeof *is_picture);
+    if (!is_picture) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    *value = -1;
+    for (int n = 0; n < network->node_count; n++) {
+        const spade_node *node = &network->nodes[n];
+        bool picture = node->kind == SPADE_NODE_CONVOLUTION || node->kind == SPADE_NODE_MAX_POOL ||
+                       node->kind == SPADE_NODE_AVERAGE_POOL;
+        for (int k = 0; keeps_pixels(node) && k < node->input_count; k++) {
+            picture = picture || is_picture[node->inputs[k]];
+        }
+        is_picture[node->outputs[0]] = picture;
+        if (node->kind == SPADE_NODE_CONVERT_LAYOUT) { continue; }
+        if (picture && has_extent(&network->values[node->outputs[0]].shape)) { *value = node->outputs[0]; }
+    }
+    free(is_picture);
+    if (*value >= 0) { return SPADE_OK; }
+    return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
+                      "the network has no layer with height and width: its values are vectors");
+}
+
+static spade_status fail_shape(const attribution_job *job, const char *name, const spade_shape *shape)
+{
+    char dims[SPADE_MAX_RANK * 24] = "";
+    size_t used = 0;
+    for (int i = 0; i < shape->rank; i++) {
+        used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%lld", i ? ", " : "", (long long)shape->dims[i]);
+    }
+    return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
+                      "layer %.200s: its value is [%s], one [1, channels, height, width] is needed", name, dims);
+}
+
+spade_status attribution_feature_maps(const attribution_job *job, const attribution_layer *layer, int *value)
+{
+    if (layer->has_index) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "layer %.200s:%lld: all its channels are meant, not one",
+                          layer->name, (long long)layer->index);
+    }
+    if (!layer->name) { return last_feature_maps(job, value); }
+    SPADE_TRY(attribution_layer_value(job, layer->name, value));
+    const spade_shape *shape = &job->model->network.values[*value].shape;
+    return has_extent(shape) ? SPADE_OK : fail_shape(job, layer->name, shape);
+}

@@ -1,0 +1,133 @@
+/* test_relu_rules_devices.c - methods that change what a ReLU hands back, where a map can be told by hand: behind one
+ * function of the input stands one product; and functions that they have no rule for. Runs on every device
+ * (SPADE_TEST_DEVICE). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/device.h"
+#include "support/model.h"
+#include "spade/spade.h"
+
+enum { CHANNELS = 2, SIDE = 3, SIZE = CHANNELS * SIDE * SIDE, CLASSES = 3 };
+static const float upper = 0.5f; /* of the function with two bounds */
+
+/* x -> f -> flatten -> fc, whose weights are `weights` */
+static wire one_function(const char *name, bool bounds, float low, const float *weights)
+{
+    static const int64_t dims[2] = {CLASSES, SIZE};
+    wire network = graph_of(CHANNELS, SIDE, SIDE, CLASSES);
+    if (bounds) {
+        put_tensor(&network, tensor_of("low", 0, NULL, &low));
+        put_tensor(&network, tensor_of("high", 0, NULL, &upper));
+    }
+    put_node(&network, node_of("the function", name, bounds ? "x low high" : "x", "a"));
+    put_node(&network, node_of("flatten", "Flatten", "a", "b"));
+    put_tensor(&network, tensor_of("fc.weight", 2, dims, weights));
+    put_node(&network, with_int(node_of("fc", "Gemm", "b fc.weight", "y"), "transB", 1));
+    return model_of(network);
+}
+
+static void random_numbers(uint32_t seed, int n, float *out)
+{
+    for (int i = 0; i < n; i++) { out[i] = pseudo_random(seed, (uint32_t)i); }
+}
+
+/* The map of class 1; the message where there is none. */
+static spade_status map_of(spade_context *context, const char *model_path, const char *method, const float *x,
+                           float *map)
+{
+    const int64_t target = 1;
+    spade_model *model;
+    spade_attribution *attribution;
+    assert_int_equal(spade_model_load(context, model_path, NULL, &model), SPADE_OK);
+    assert_int_equal(spade_attribution_create(context, method, &attribution), SPADE_OK);
+    spade_status status = spade_attribute(context, model, NULL, attribution, x, &target, 1, map, NULL);
+    spade_attribution_destroy(attribution);
+    spade_model_destroy(model);
+    return status;
+}
+
+static spade_context *open_context(void)
+{
+    spade_context_options options;
+    spade_context *context;
+    spade_context_options_init(&options);
+    options.device = test_device();
+    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    return context;
+}
+
+static void test_maps_by_hand(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        bool positive_inputs; /* relevance goes back only there */
+    } methods[] = {{"guided_backprop", true}, {"deconvolution", false}};
+    spade_context *context = open_context();
+    float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
+    random_numbers(1, CLASSES * SIZE, weights);
+    random_numbers(2, SIZE, x);
+    for (int bounds = 0; bounds < 2; bounds++) {
+        const char *path = test_save("relu_rules.onnx", one_function(bounds ? "Clip" : "Relu", bounds, 0, weights));
+        for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+            if (map_of(context, path, methods[m].method, x, map) != SPADE_OK) {
+                fail_msg("%s", spade_message(context));
+            }
+            for (int i = 0; i < SIZE; i++) {
+                const float relevance = weights[SIZE + i];
+                const bool inside = x[i] > 0 && (!bounds || x[i] <= upper);
+                const bool passes = relevance > 0 && (inside || !methods[m].positive_inputs);
+                assert_true(map[i] == (passes ? relevance : 0));
+            }
+        }
+    }
+    spade_context_destroy(context);
+}
+
+/* A function that is no ReLU is named, and no map is made. */
+static void test_no_rule(void **state)
+{
+    (void)state;
+    static const char *const functions[] = {"Sigmoid", "HardSwish", "Clip"}; /* the last from -1 */
+    static const struct {
+        const char *method, *says;
+    } methods[] = {
+        {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" "
+                            "(elementwise function)"},
+        {"deconvolution",
+         "deconvolution: the deconvolutional network has no rule for node \"the function\" (elementwise function)"},
+    };
+    spade_context *context = open_context();
+    float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
+    random_numbers(1, CLASSES * SIZE, weights);
+    random_numbers(2, SIZE, x);
+    for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
+        const bool bounds = strcmp(functions[f], "Clip") == 0;
+        const char *path = test_save("relu_rules.onnx", one_function(functions[f], bounds, -1, weights));
+        for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+            assert_int_equal(map_of(context, path, methods[m].method, x, map), SPADE_ERROR_UNSUPPORTED);
+            assert_string_equal(spade_message(context), methods[m].says);
+        }
+    }
+    /* so is the hard swish of a MobileNet */
+    float picture[3 * 64 * 64], large[3 * 64 * 64];
+    random_numbers(3, 3 * 64 * 64, picture);
+    for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+        assert_int_equal(
+            map_of(context, SPADE_TEST_DATA "/models/scene_mobilenet.onnx", methods[m].method, picture, large),
+            SPADE_ERROR_UNSUPPORTED);
+        assert_non_null(strstr(spade_message(context), "has no rule for node \"/features/features."));
+    }
+    spade_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_maps_by_hand), cmocka_unit_test(test_no_rule)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
