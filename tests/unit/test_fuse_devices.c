@@ -15,6 +15,7 @@
 #include "engine/model.h"
 #include "engine/plan.h"
 #include "support/model.h"
+#include "support/reference.h"
 
 enum { C = 4, H = 3, W = 5, PIXELS = C * H * W, IMAGES = 2, GRAPHS = 120, NODES = 16 };
 
@@ -297,20 +298,17 @@ static wire random_network(uint32_t seed)
     return model_of(b.network);
 }
 
-static float clip(float x, float low, float high)
-{
-    return x < low ? low : x > high ? high : x;
-}
-
+/* In the numbers of the functions' own definition: it is not they that are tested here. */
 static float function_of(const spade_node *node, float x)
 {
     switch (node->pointwise.function) {
-    case SPADE_RELU: return x < 0 ? 0 : x;
-    case SPADE_CLIP: return clip(x, node->pointwise.alpha, node->pointwise.beta);
-    case SPADE_SIGMOID: return 1 / (1 + expf(-x));
-    case SPADE_HARD_SIGMOID: return clip(node->pointwise.alpha * x + node->pointwise.beta, 0, 1);
-    default: return x * clip(x + 3, 0, 6) / 6;
+#define VALUE(function, name, f, derivative, loop)                                                                     \
+    case function: return f(x, node->pointwise.alpha, node->pointwise.beta);
+        SPADE_FUNCTIONS(VALUE)
+#undef VALUE
+    case SPADE_FUNCTION_COUNT: break;
     }
+    return NAN;
 }
 
 /* Element i of [C, H, W] of a value that may be [C, 1, 1]. */
@@ -358,14 +356,7 @@ static bool run_nodes(const spade_network *network, float (*values)[PIXELS])
 
 static double derivative_of(const spade_node *node, float x)
 {
-    float inner = node->pointwise.alpha * x + node->pointwise.beta;
-    switch (node->pointwise.function) {
-    case SPADE_RELU: return x > 0;
-    case SPADE_CLIP: return x >= node->pointwise.alpha && x <= node->pointwise.beta;
-    case SPADE_SIGMOID: return 1 / ((1 + exp(-(double)x)) * (1 + exp((double)x)));
-    case SPADE_HARD_SIGMOID: return inner > 0 && inner < 1 ? node->pointwise.alpha : 0;
-    default: return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
-    }
+    return reference_functions[node->pointwise.function].derivative(x, node->pointwise.alpha, node->pointwise.beta);
 }
 
 /* d(element i of the node's output) / d(element i of input k), broadcast elements by themselves. */

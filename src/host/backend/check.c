@@ -127,20 +127,9 @@ static const struct {
     const char *name;
     bool (*fits)(const spade_op_desc *desc);
 } kinds[SPADE_OP_KIND_COUNT] = {
-    [SPADE_OP_CONVOLUTION] = {"convolution", fits_convolution},
-    [SPADE_OP_CONVOLUTION_BACKWARD] = {"convolution backward", fits_convolution},
-    [SPADE_OP_LINEAR] = {"linear", fits_linear},
-    [SPADE_OP_LINEAR_BACKWARD] = {"linear backward", fits_linear},
-    [SPADE_OP_MATMUL] = {"matmul", fits_matmul},
-    [SPADE_OP_POINTWISE] = {"pointwise", fits_pointwise},
-    [SPADE_OP_REDUCE_SUM] = {"reduce sum", fits_reduce},
-    [SPADE_OP_SOFTMAX] = {"softmax", fits_softmax},
-    [SPADE_OP_SOFTMAX_BACKWARD] = {"softmax backward", fits_softmax},
-    [SPADE_OP_LAYER_NORM] = {"layer norm", fits_layer_norm},
-    [SPADE_OP_LAYER_NORM_BACKWARD] = {"layer norm backward", fits_layer_norm},
-    [SPADE_OP_POOL] = {"pool", fits_pool},
-    [SPADE_OP_POOL_BACKWARD] = {"pool backward", fits_pool},
-    [SPADE_OP_CONVERT_LAYOUT] = {"convert layout", fits_convert},
+#define CHECK(kind, name, entry, fits) [kind] = {name, fits},
+    SPADE_OPS(CHECK)
+#undef CHECK
 };
 
 const char *spade_function_name(spade_function function)

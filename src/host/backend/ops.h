@@ -31,22 +31,47 @@ typedef struct spade_shape {
 
 int64_t spade_shape_size(const spade_shape *shape); /* elements */
 
+/*
+ * THE list of operations. The enum, their names, the check of their shapes (check.c) and each backend's table come from it.
+ *   ROW(kind, name, entry, fits): a backend computes it by its spade_BACKEND_ENTRY_op; fits: do the shapes belong together
+ *
+ *   CONVOLUTION            y = conv(x, w) [* folded scale] + bias, then relu if asked. needs packed weights
+ *   CONVOLUTION_BACKWARD   dx = conv^T(dy, w). needs packed weights
+ *   LINEAR                 y [M, R] = x [M, K] w^T + bias; M = all leading dims. needs packed weights
+ *   LINEAR_BACKWARD        dx [M, K] = dy [M, R] w. needs packed weights
+ *   MATMUL                 y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags
+ *   POINTWISE              everything elementwise: y = the steps, one after another, from x on
+ *   REDUCE_SUM             y = sum of a over the axes where y has 1: backward of broadcasting
+ *   SOFTMAX                y = softmax(x) along axis
+ *   SOFTMAX_BACKWARD       dx = y * (dy - sum(y * dy))
+ *   LAYER_NORM             over the axes from `axis` on: y = (x - mean) / sqrt(variance + epsilon) * scale + shift
+ *   LAYER_NORM_BACKWARD    dx, from x: mean and variance are computed again. operands as of the forward op
+ *   POOL                   max or average; max writes `saved` (argument of the maximum) where it is given
+ *   POOL_BACKWARD          max reads `saved`
+ *   CONVERT_LAYOUT         y = x in y's layout
+ */
+// clang-format off
+#define SPADE_OPS(ROW)                                                                                                 \
+    ROW(SPADE_OP_CONVOLUTION, "convolution", convolution, fits_convolution)                                            \
+    ROW(SPADE_OP_CONVOLUTION_BACKWARD, "convolution backward", convolution, fits_convolution)                          \
+    ROW(SPADE_OP_LINEAR, "linear", linear, fits_linear)                                                                \
+    ROW(SPADE_OP_LINEAR_BACKWARD, "linear backward", linear, fits_linear)                                              \
+    ROW(SPADE_OP_MATMUL, "matmul", matmul, fits_matmul)                                                                \
+    ROW(SPADE_OP_POINTWISE, "pointwise", pointwise, fits_pointwise)                                                    \
+    ROW(SPADE_OP_REDUCE_SUM, "reduce sum", reduce_sum, fits_reduce)                                                    \
+    ROW(SPADE_OP_SOFTMAX, "softmax", softmax, fits_softmax)                                                            \
+    ROW(SPADE_OP_SOFTMAX_BACKWARD, "softmax backward", softmax_backward, fits_softmax)                                 \
+    ROW(SPADE_OP_LAYER_NORM, "layer norm", layer_norm, fits_layer_norm)                                                \
+    ROW(SPADE_OP_LAYER_NORM_BACKWARD, "layer norm backward", layer_norm_backward, fits_layer_norm)                     \
+    ROW(SPADE_OP_POOL, "pool", pool, fits_pool)                                                                        \
+    ROW(SPADE_OP_POOL_BACKWARD, "pool backward", pool_backward, fits_pool)                                             \
+    ROW(SPADE_OP_CONVERT_LAYOUT, "convert layout", convert_layout, fits_convert)
+// clang-format on
 typedef enum spade_op_kind {
-    SPADE_OP_CONVOLUTION, /* y = conv(x, w) [* folded scale] + bias, then relu if asked. needs packed weights */
-    SPADE_OP_CONVOLUTION_BACKWARD, /* dx = conv^T(dy, w). needs packed weights */
-    SPADE_OP_LINEAR,               /* y [M, R] = x [M, K] w^T + bias; M = all leading dims. needs packed weights */
-    SPADE_OP_LINEAR_BACKWARD,      /* dx [M, K] = dy [M, R] w. needs packed weights */
-    SPADE_OP_MATMUL,           /* y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags */
-    SPADE_OP_POINTWISE,        /* everything elementwise: y = the steps, one after another, from x on */
-    SPADE_OP_REDUCE_SUM,       /* y = sum of a over the axes where y has 1: backward of broadcasting */
-    SPADE_OP_SOFTMAX,          /* y = softmax(x) along axis */
-    SPADE_OP_SOFTMAX_BACKWARD, /* dx = y * (dy - sum(y * dy)) */
-    SPADE_OP_LAYER_NORM, /* over the axes from `axis` on: y = (x - mean) / sqrt(variance + epsilon) * scale + shift */
-    SPADE_OP_LAYER_NORM_BACKWARD, /* dx, from x: mean and variance are computed again. operands as of the forward op */
-    SPADE_OP_POOL,                /* max or average; max writes `saved` (argument of the maximum) where it is given */
-    SPADE_OP_POOL_BACKWARD,       /* max reads `saved` */
-    SPADE_OP_CONVERT_LAYOUT,      /* y = x in y's layout */
-    SPADE_OP_KIND_COUNT
+#define SPADE_OP_ENUMERATOR(kind, name, entry, fits) kind,
+    SPADE_OPS(SPADE_OP_ENUMERATOR)
+#undef SPADE_OP_ENUMERATOR
+        SPADE_OP_KIND_COUNT
 } spade_op_kind;
 
 /*

@@ -410,8 +410,9 @@ static spade_status take_output(spade_import *import, const onnx_value *output)
 /* ---- lowering */
 
 static const spade_onnx_operator *const families[] = {
-    spade_convolution_operators, spade_linear_operators, spade_norm_operators,    spade_pointwise_operators,
-    spade_pool_operators,        spade_shape_operators,  spade_softmax_operators,
+#define TABLE(name) spade_##name##_operators,
+    SPADE_OPERATOR_FAMILIES(TABLE)
+#undef TABLE
 };
 
 /* NULL: not supported. */

@@ -4,19 +4,9 @@
 #include "network/node_class.h"
 
 static const spade_node_class *const classes[SPADE_NODE_KIND_COUNT] = {
-    [SPADE_NODE_CONVOLUTION] = &spade_class_convolution,
-    [SPADE_NODE_LINEAR] = &spade_class_linear,
-    [SPADE_NODE_MATMUL] = &spade_class_matmul,
-    [SPADE_NODE_BATCH_NORM] = &spade_class_batch_norm,
-    [SPADE_NODE_FUNCTION] = &spade_class_function,
-    [SPADE_NODE_SOFTMAX] = &spade_class_softmax,
-    [SPADE_NODE_LAYER_NORM] = &spade_class_layer_norm,
-    [SPADE_NODE_MAX_POOL] = &spade_class_max_pool,
-    [SPADE_NODE_AVERAGE_POOL] = &spade_class_average_pool,
-    [SPADE_NODE_ADD] = &spade_class_add,
-    [SPADE_NODE_MUL] = &spade_class_mul,
-    [SPADE_NODE_RESHAPE] = &spade_class_reshape,
-    [SPADE_NODE_CONVERT_LAYOUT] = &spade_class_convert_layout,
+#define CLASS(kind, class) [kind] = &spade_class_##class,
+    SPADE_NODE_KINDS(CLASS)
+#undef CLASS
 };
 
 const spade_node_class *spade_node_class_of(const spade_node *node)

@@ -15,21 +15,43 @@
  */
 enum { SPADE_MICRO_BATCH = 8 };
 
+/*
+ * THE list of kinds of nodes. The enum, the declarations of their classes (node_class.h) and the table of them come from it.
+ *   ROW(kind, class): spade_class_CLASS, in nodes/
+ *
+ *   CONVOLUTION      layer
+ *   LINEAR           layer: Gemm or MatMul with a constant weight
+ *   MATMUL           of two activations
+ *   BATCH_NORM       y = x * scale[c] + shift[c]
+ *   FUNCTION         y = f(x), element by element: relu, clip, sigmoid, ...
+ *   SOFTMAX          along an axis
+ *   LAYER_NORM       over the last axes: y = (x - mean) / sqrt(variance + epsilon) * scale + shift
+ *   MAX_POOL, AVERAGE_POOL    global: the window is the image
+ *   ADD, MUL         of two values; one may be a constant
+ *   RESHAPE          Flatten, Reshape: the same memory, row-major
+ *   CONVERT_LAYOUT   between row-major and channels last
+ */
+// clang-format off
+#define SPADE_NODE_KINDS(ROW)                              \
+    ROW(SPADE_NODE_CONVOLUTION, convolution)               \
+    ROW(SPADE_NODE_LINEAR, linear)                         \
+    ROW(SPADE_NODE_MATMUL, matmul)                         \
+    ROW(SPADE_NODE_BATCH_NORM, batch_norm)                 \
+    ROW(SPADE_NODE_FUNCTION, function)                     \
+    ROW(SPADE_NODE_SOFTMAX, softmax)                       \
+    ROW(SPADE_NODE_LAYER_NORM, layer_norm)                 \
+    ROW(SPADE_NODE_MAX_POOL, max_pool)                     \
+    ROW(SPADE_NODE_AVERAGE_POOL, average_pool)             \
+    ROW(SPADE_NODE_ADD, add)                               \
+    ROW(SPADE_NODE_MUL, mul)                               \
+    ROW(SPADE_NODE_RESHAPE, reshape)                       \
+    ROW(SPADE_NODE_CONVERT_LAYOUT, convert_layout)
+// clang-format on
 typedef enum spade_node_kind {
-    SPADE_NODE_CONVOLUTION, /* layer */
-    SPADE_NODE_LINEAR,      /* layer: Gemm or MatMul with a constant weight */
-    SPADE_NODE_MATMUL,      /* of two activations */
-    SPADE_NODE_BATCH_NORM,  /* y = x * scale[c] + shift[c] */
-    SPADE_NODE_FUNCTION,    /* y = f(x), element by element: relu, clip, sigmoid, ... */
-    SPADE_NODE_SOFTMAX,
-    SPADE_NODE_LAYER_NORM, /* over the last axes: y = (x - mean) / sqrt(variance + epsilon) * scale + shift */
-    SPADE_NODE_MAX_POOL,
-    SPADE_NODE_AVERAGE_POOL, /* global: the window is the image */
-    SPADE_NODE_ADD,          /* of two values; one may be a constant */
-    SPADE_NODE_MUL,
-    SPADE_NODE_RESHAPE, /* Flatten, Reshape: the same memory, row-major */
-    SPADE_NODE_CONVERT_LAYOUT,
-    SPADE_NODE_KIND_COUNT
+#define SPADE_NODE_ENUMERATOR(kind, class) kind,
+    SPADE_NODE_KINDS(SPADE_NODE_ENUMERATOR)
+#undef SPADE_NODE_ENUMERATOR
+        SPADE_NODE_KIND_COUNT
 } spade_node_kind;
 
 typedef struct spade_value {

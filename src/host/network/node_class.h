@@ -1,6 +1,6 @@
 /*
  * node_class.h - all that layout, fusion, plans, forward pass and gradient know of a kind of node: one class a kind, in
- * nodes/, one file a family. A new kind is a value of spade_node_kind, a class, and a row in network.c.
+ * nodes/, one file a family. A new kind is a row of SPADE_NODE_KINDS (network.h) and a class.
  *
  * A class describes; the engine plans and runs. Pointwise kinds (every element of the result depends on one element of each
  * input) describe themselves as steps, so that the engine can run neighbours in one operation. The others name a backend
@@ -116,8 +116,8 @@ static inline bool spade_node_is_alias(const spade_node *node)
 }
 
 /* nodes/ */
-extern const spade_node_class spade_class_convolution, spade_class_linear, spade_class_matmul, spade_class_batch_norm,
-    spade_class_function, spade_class_add, spade_class_mul, spade_class_softmax, spade_class_layer_norm,
-    spade_class_max_pool, spade_class_average_pool, spade_class_reshape, spade_class_convert_layout;
+#define SPADE_NODE_CLASS(kind, class) extern const spade_node_class spade_class_##class;
+SPADE_NODE_KINDS(SPADE_NODE_CLASS)
+#undef SPADE_NODE_CLASS
 
 #endif

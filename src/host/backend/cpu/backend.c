@@ -104,20 +104,9 @@ static void cpu_libraries(char *buffer, size_t size)
 }
 
 static const spade_op_entry *const cpu_ops[SPADE_OP_KIND_COUNT] = {
-    [SPADE_OP_CONVOLUTION] = &spade_cpu_convolution_op,
-    [SPADE_OP_CONVOLUTION_BACKWARD] = &spade_cpu_convolution_op,
-    [SPADE_OP_LINEAR] = &spade_cpu_linear_op,
-    [SPADE_OP_LINEAR_BACKWARD] = &spade_cpu_linear_op,
-    [SPADE_OP_MATMUL] = &spade_cpu_matmul_op,
-    [SPADE_OP_POINTWISE] = &spade_cpu_pointwise_op,
-    [SPADE_OP_REDUCE_SUM] = &spade_cpu_reduce_sum_op,
-    [SPADE_OP_SOFTMAX] = &spade_cpu_softmax_op,
-    [SPADE_OP_SOFTMAX_BACKWARD] = &spade_cpu_softmax_backward_op,
-    [SPADE_OP_LAYER_NORM] = &spade_cpu_layer_norm_op,
-    [SPADE_OP_LAYER_NORM_BACKWARD] = &spade_cpu_layer_norm_backward_op,
-    [SPADE_OP_POOL] = &spade_cpu_pool_op,
-    [SPADE_OP_POOL_BACKWARD] = &spade_cpu_pool_op,
-    [SPADE_OP_CONVERT_LAYOUT] = &spade_cpu_convert_layout_op,
+#define ENTRY(kind, name, entry, fits) [kind] = &spade_cpu_##entry##_op,
+    SPADE_OPS(ENTRY)
+#undef ENTRY
 };
 
 static const spade_backend_picture cpu_picture = {

@@ -44,9 +44,9 @@ spade_status spade_cpu_zero(spade_device *device, void *to, size_t bytes);
 spade_status spade_cpu_axpby(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y);
 
 /* ---- operations on tensors, each in its own file */
-extern const spade_op_entry spade_cpu_convolution_op, spade_cpu_linear_op, spade_cpu_matmul_op, spade_cpu_pointwise_op,
-    spade_cpu_reduce_sum_op, spade_cpu_softmax_op, spade_cpu_softmax_backward_op, spade_cpu_layer_norm_op,
-    spade_cpu_layer_norm_backward_op, spade_cpu_pool_op, spade_cpu_convert_layout_op;
+#define SPADE_CPU_ENTRY(kind, name, entry, fits) extern const spade_op_entry spade_cpu_##entry##_op;
+SPADE_OPS(SPADE_CPU_ENTRY)
+#undef SPADE_CPU_ENTRY
 /* global_pool.c: the average of a whole image */
 spade_status spade_cpu_global_average_run(spade_op *op, const spade_op_args *args);
 /* layout.c */

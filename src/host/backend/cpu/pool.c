@@ -136,3 +136,6 @@ static spade_status run(spade_op *base, const spade_op_args *args)
 
 const spade_op_entry spade_cpu_pool_op = {
     .state_bytes = sizeof(spade_cpu_dnnl_op), .plan = plan, .destroy = spade_cpu_dnnl_destroy, .run = run};
+
+const spade_op_entry spade_cpu_pool_backward_op = {
+    .state_bytes = sizeof(spade_cpu_dnnl_op), .plan = plan, .destroy = spade_cpu_dnnl_destroy, .run = run};

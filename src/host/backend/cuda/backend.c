@@ -164,20 +164,9 @@ static spade_status cuda_run(spade_op *op, const spade_op_args *args)
 }
 
 static const spade_op_entry *const cuda_ops[SPADE_OP_KIND_COUNT] = {
-    [SPADE_OP_CONVOLUTION] = &spade_cuda_convolution_op,
-    [SPADE_OP_CONVOLUTION_BACKWARD] = &spade_cuda_convolution_op,
-    [SPADE_OP_LINEAR] = &spade_cuda_linear_op,
-    [SPADE_OP_LINEAR_BACKWARD] = &spade_cuda_linear_op,
-    [SPADE_OP_MATMUL] = &spade_cuda_matmul_op,
-    [SPADE_OP_POINTWISE] = &spade_cuda_pointwise_op,
-    [SPADE_OP_REDUCE_SUM] = &spade_cuda_reduce_sum_op,
-    [SPADE_OP_SOFTMAX] = &spade_cuda_softmax_op,
-    [SPADE_OP_SOFTMAX_BACKWARD] = &spade_cuda_softmax_backward_op,
-    [SPADE_OP_LAYER_NORM] = &spade_cuda_layer_norm_op,
-    [SPADE_OP_LAYER_NORM_BACKWARD] = &spade_cuda_layer_norm_backward_op,
-    [SPADE_OP_POOL] = &spade_cuda_pool_op,
-    [SPADE_OP_POOL_BACKWARD] = &spade_cuda_pool_backward_op,
-    [SPADE_OP_CONVERT_LAYOUT] = &spade_cuda_convert_layout_op,
+#define ENTRY(kind, name, entry, fits) [kind] = &spade_cuda_##entry##_op,
+    SPADE_OPS(ENTRY)
+#undef ENTRY
 };
 
 static const spade_backend_picture cuda_picture = {

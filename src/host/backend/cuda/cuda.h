@@ -116,10 +116,9 @@ void spade_cuda_results_deliver(spade_cuda_device *cuda);
 void spade_cuda_results_drop(spade_cuda_device *cuda);
 
 /* ---- operations on tensors, each in its own file */
-extern const spade_op_entry spade_cuda_convolution_op, spade_cuda_linear_op, spade_cuda_matmul_op,
-    spade_cuda_pointwise_op, spade_cuda_reduce_sum_op, spade_cuda_softmax_op, spade_cuda_softmax_backward_op,
-    spade_cuda_layer_norm_op, spade_cuda_layer_norm_backward_op, spade_cuda_pool_op, spade_cuda_pool_backward_op,
-    spade_cuda_convert_layout_op;
+#define SPADE_CUDA_ENTRY(kind, name, entry, fits) extern const spade_op_entry spade_cuda_##entry##_op;
+SPADE_OPS(SPADE_CUDA_ENTRY)
+#undef SPADE_CUDA_ENTRY
 
 /* ---- hessian/, solver/: sub-tables */
 extern const spade_backend_hessian spade_cuda_hessian;

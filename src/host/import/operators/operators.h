@@ -1,6 +1,6 @@
 /*
  * operators.h - from an ONNX operator to nodes: one file a family, each with a table that ends with {0}. A new operator is a
- * row there; a new family is a file and a line in import.c's list.
+ * row there; a new family is a file and a row of SPADE_OPERATOR_FAMILIES.
  */
 #ifndef SPADE_IMPORT_OPERATORS_H
 #define SPADE_IMPORT_OPERATORS_H
@@ -12,8 +12,11 @@ typedef struct spade_onnx_operator {
     spade_status (*lower)(spade_import *import, int onnx_node);
 } spade_onnx_operator;
 
-extern const spade_onnx_operator spade_convolution_operators[], spade_linear_operators[], spade_norm_operators[],
-    spade_pointwise_operators[], spade_pool_operators[], spade_shape_operators[], spade_softmax_operators[];
+#define SPADE_OPERATOR_FAMILIES(ROW)                                                                                   \
+    ROW(convolution) ROW(linear) ROW(norm) ROW(pointwise) ROW(pool) ROW(shape) ROW(softmax)
+#define SPADE_OPERATOR_FAMILY(name) extern const spade_onnx_operator spade_##name##_operators[];
+SPADE_OPERATOR_FAMILIES(SPADE_OPERATOR_FAMILY)
+#undef SPADE_OPERATOR_FAMILY
 
 /* norm.c: a LAYER_NORM node in place of this ONNX node, also for subgraphs that compute one (patterns/). */
 typedef struct spade_layer_norm {

@@ -3,9 +3,11 @@
 
 #include <math.h>
 
-/* The first that matches is taken. */
-static const spade_pattern *const patterns[] = {&spade_pattern_gelu, &spade_pattern_layer_norm_shift,
-                                                &spade_pattern_layer_norm_scale, &spade_pattern_layer_norm, NULL};
+static const spade_pattern *const patterns[] = {
+#define ADDRESS(name) &spade_pattern_##name,
+    SPADE_PATTERNS(ADDRESS)
+#undef ADDRESS
+        NULL};
 
 /* ---- for those who match */
 

@@ -3,7 +3,8 @@
  *
  * Patterns are tried before anything is lowered, at every ONNX node that the output depends on, last nodes first. A match
  * takes its nodes out of the graph; at its last node it is lowered in their place. What its nodes compute must be read by
- * the match alone, but for the last node's output: patterns.c sees to that. A new pattern is a file and a line in patterns.c.
+ * the match alone, but for the last node's output: patterns.c sees to that. A new pattern is a file and a row
+ * of SPADE_PATTERNS.
  */
 #ifndef SPADE_IMPORT_PATTERNS_H
 #define SPADE_IMPORT_PATTERNS_H
@@ -41,10 +42,12 @@ int spade_pattern_which_number(const spade_import *import, int node, double numb
 /* Do two inputs have the same name, so the same value? */
 bool spade_pattern_same(const spade_import *import, int node, int input, int other_node, int other_input);
 
-/* ---- the patterns, a file each */
-extern const spade_pattern spade_pattern_gelu;
-/* ends in the sum with a shift, in the product with a scale, in the quotient */
-extern const spade_pattern spade_pattern_layer_norm_shift, spade_pattern_layer_norm_scale, spade_pattern_layer_norm;
+/* ---- the patterns, a file each; the first that matches is taken */
+/* A layer norm ends in the sum with a shift, in the product with a scale, or in the quotient. */
+#define SPADE_PATTERNS(ROW) ROW(gelu) ROW(layer_norm_shift) ROW(layer_norm_scale) ROW(layer_norm)
+#define SPADE_PATTERN(name) extern const spade_pattern spade_pattern_##name;
+SPADE_PATTERNS(SPADE_PATTERN)
+#undef SPADE_PATTERN
 
 /* ---- for import.c */
 typedef struct spade_pattern_matches {
