@@ -55,8 +55,8 @@ typedef struct spade_trace_options {
     spade_group group;    /* SPADE_GROUP_KERNEL, of the exact solver */
     /*
      * Folder, made if it is not there, that solved layers are written to as soon as they are done (each beside its name
-     * first, then renamed), and taken from at the start where they are the same request: the same network, variants and
-     * options of that layer, solved by the same version. The pass over the variants is then for the other layers only.
+     * first, then renamed), and taken from at the start where everything that a layer depends on is the same: network, variants, options of that
+     * layer, version. The pass over the variants is then for the other layers only.
      * Any number of samples and options may share a folder, in one call or one after the other; what nobody asks for
      * any more stays until the folder is removed. NULL: none.
      */
@@ -101,8 +101,8 @@ typedef struct spade_trace_layer {
 } spade_trace_layer;
 SPADE_API void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info);
 /* Seconds spent by the host: [0] augmentation and forward passes, [1] Hessians, [2] solve. On a GPU, where Hessians are
- * replayed with the passes, they are in [0]. Of traces that were found together: [0]
- * and [1] of the sample, [2] of all that were solved at once. */
+ * part of captured passes, they are in [0]. Of traces that were found together: [0] and [1] are those of the batch, [2]
+ * of all that were solved at once. */
 SPADE_API void spade_trace_seconds(const spade_trace *trace, double seconds[3]);
 
 /* The same graph with the trace's weights, as a self-contained .onnx; renamed into place when complete. */

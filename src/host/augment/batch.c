@@ -117,7 +117,7 @@ static spade_status check_range(spade_context *context, const spade_batch *batch
                       (long long)count, (long long)batch->dims[0]);
 }
 
-/* Ready variants -> device memory. Channels last: turned on the host on the way. */
+/* Ready variants -> device memory. Channels last: transposed on the host on the way. */
 static spade_status upload_ready(spade_context *context, const spade_batch *batch, int64_t first, int64_t count,
                                  spade_layout layout, float *out)
 {
@@ -125,21 +125,21 @@ static spade_status upload_ready(spade_context *context, const spade_batch *batc
     int64_t channels = batch->dims[1], pixels = batch->dims[2] * batch->dims[3], size = channels * pixels;
     size_t bytes = (size_t)(count * size) * sizeof(float);
     const float *from = batch->ready + first * size;
-    void *turned = NULL;
+    void *transposed = NULL;
     spade_status status;
     if (layout == SPADE_CHANNELS_LAST && channels > 1) {
-        SPADE_TRY(spade_alloc(context, bytes, "variants", &turned));
-        float *to = turned;
+        SPADE_TRY(spade_alloc(context, bytes, "variants", &transposed));
+        float *to = transposed;
         for (int64_t i = 0; i < count; i++) {
             for (int64_t p = 0; p < pixels; p++) {
                 for (int64_t c = 0; c < channels; c++) { *to++ = from[i * size + c * pixels + p]; }
             }
         }
-        from = turned;
+        from = transposed;
     }
     SPADE_GOTO(backend->upload(context->device, out, from, bytes));
 done:
-    spade_free_bytes(context, turned, bytes);
+    spade_free_bytes(context, transposed, bytes);
     return status;
 }
 

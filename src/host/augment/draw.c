@@ -33,19 +33,17 @@ void spade_augment_options_init(spade_augment_options *options)
                                        .erase_aspect = {0.3, 3.3}};
 }
 
-static spade_status check_value(spade_context *context, const char *name, double value, double least, double most)
+static spade_status check_value(spade_context *context, const char *name, double value, double min, double max)
 {
-    if (value >= least && value <= most) { return SPADE_OK; } /* NaN fails */
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %s is %g, must be %g to %g", name, value, least,
-                      most);
+    if (value >= min && value <= max) { return SPADE_OK; } /* NaN fails */
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %s is %g, must be %g to %g", name, value, min, max);
 }
 
-static spade_status check_range(spade_context *context, const char *name, const double range[2], double least,
-                                double most)
+static spade_status check_range(spade_context *context, const char *name, const double range[2], double min, double max)
 {
-    if (range[0] >= least && range[0] <= range[1] && range[1] <= most) { return SPADE_OK; }
+    if (range[0] >= min && range[0] <= range[1] && range[1] <= max) { return SPADE_OK; }
     return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %s is %g to %g, must be a range within %g to %g",
-                      name, range[0], range[1], least, most);
+                      name, range[0], range[1], min, max);
 }
 
 spade_status spade_augment_check_options(spade_context *context, const spade_augment_options *o)

@@ -52,9 +52,9 @@ spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace,
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
                           network->layer_count);
     }
-    float *own;
-    SPADE_TRY(spade_weight_override_write_host(&trace->base, layer, &own));
-    memcpy(own, weights, layer_bytes(&network->layers[layer]));
+    float *copy;
+    SPADE_TRY(spade_weight_override_write_host(&trace->base, layer, &copy));
+    memcpy(copy, weights, layer_bytes(&network->layers[layer]));
     trace->layers[layer].zeros = spade_count_zeros(weights, trace->layers[layer].weights);
     return SPADE_OK;
 }
