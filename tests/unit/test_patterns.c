@@ -137,6 +137,31 @@ static void test_near_misses(void **state)
     unload(&l);
 }
 
+/* Numbers as Constant nodes give them; an operator of the same name from another set is none of the pattern's. */
+static void test_constants_and_domains(void **state)
+{
+    (void)state;
+    for (int foreign = 0; foreign < 2; foreign++) {
+        spade_context *context;
+        spade_model *model = NULL;
+        wire network = graph_of(CHANNELS, SIDE, SIDE, PIXELS);
+        put_node(&network, with_float(node_of("c0", "Constant", "", "root2"), "value_float", 1.41421354f));
+        put_node(&network, with_float(node_of("c1", "Constant", "", "one"), "value_float", 1));
+        put_node(&network, with_float(node_of("c2", "Constant", "", "half"), "value_float", 0.5f));
+        put_node(&network, node_of("d", "Div", "x root2", "d"));
+        wire erf = node_of("e", "Erf", "d", "e");
+        if (foreign) { wire_text(&erf, 7, "com.example"); } /* NodeProto.domain */
+        put_node(&network, erf);
+        put_lines(&network, "s Add e one\np Mul x s\nz Mul p half\n");
+        assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+        spade_status status = spade_model_load(context, test_save("pattern.onnx", model_of(network)), NULL, &model);
+        assert_int_equal(status, foreign ? SPADE_ERROR_UNSUPPORTED : SPADE_OK);
+        if (model) { assert_int_equal(model->network.node_count, 2); }
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+}
+
 /* Two in a row: each is found, the inner one too. */
 static void test_twice(void **state)
 {
@@ -179,7 +204,7 @@ static void test_operators(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu), cmocka_unit_test(test_gelu_tanh),
-                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_twice),
+                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_constants_and_domains), cmocka_unit_test(test_twice),
                                        cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,10 +17,19 @@ static int producer_of(const spade_import *import, int node, int input)
     return spade_has_input(reader, input) ? spade_name_map_get(&import->producers, reader->inputs[input]) : -1;
 }
 
+/* Of ONNX's own operators, not another set's operator of the same name. */
+static bool is_standard(const onnx_node *node)
+{
+    return !node->domain || !node->domain[0] || strcmp(node->domain, "ai.onnx") == 0;
+}
+
 int spade_pattern_node(const spade_import *import, int node, int input, const char *op_type, spade_pattern_match *match)
 {
     int producer = producer_of(import, node, input);
-    if (producer < 0 || strcmp(import->onnx->nodes[producer].op_type, op_type) != 0) { return -1; }
+    if (producer < 0 || strcmp(import->onnx->nodes[producer].op_type, op_type) != 0 ||
+        !is_standard(&import->onnx->nodes[producer])) {
+        return -1;
+    }
     for (int i = 0; i < match->count; i++) {
         if (match->nodes[i] == producer) { return producer; }
     }
@@ -43,11 +52,28 @@ const onnx_tensor *spade_pattern_constant(const spade_import *import, int node, 
     return value && value->kind == ONNX_ATTR_TENSOR ? value->tensor : NULL;
 }
 
+/* A Constant node's number that is given as such instead of a tensor. */
+static const onnx_attribute *constant_float(const spade_import *import, int node, int input)
+{
+    int producer = producer_of(import, node, input);
+    if (producer < 0 || strcmp(import->onnx->nodes[producer].op_type, "Constant") != 0) { return NULL; }
+    const onnx_attribute *value = onnx_find_attribute(&import->onnx->nodes[producer], "value_float");
+    return value && value->kind == ONNX_ATTR_FLOAT ? value : NULL;
+}
+
 bool spade_pattern_number(const spade_import *import, int node, int input, double number)
 {
     const onnx_tensor *tensor = spade_pattern_constant(import, node, input);
-    if (!tensor || tensor->type != ONNX_FLOAT || tensor->count != 1 || !tensor->bytes) { return false; }
-    return fabs((double)onnx_tensor_float(tensor, 0) - number) <= 1e-6 * fabs(number);
+    const onnx_attribute *scalar = tensor ? NULL : constant_float(import, node, input);
+    double found;
+    if (scalar) {
+        found = (double)scalar->f;
+    } else if (tensor && tensor->type == ONNX_FLOAT && tensor->count == 1 && tensor->bytes) {
+        found = (double)onnx_tensor_float(tensor, 0);
+    } else {
+        return false;
+    }
+    return fabs(found - number) <= 1e-6 * fabs(number);
 }
 
 int spade_pattern_which_number(const spade_import *import, int node, double number)
@@ -102,7 +128,7 @@ static bool find_match(const spade_import *import, const int *uses, const spade_
                        spade_pattern_match *out)
 {
     const onnx_node *last = &import->onnx->nodes[node];
-    if (last->domain && last->domain[0] && strcmp(last->domain, "ai.onnx") != 0) { return false; }
+    if (!is_standard(last)) { return false; }
     for (size_t p = 0; patterns[p]; p++) {
         *out = (spade_pattern_match){.pattern = patterns[p], .nodes = {node}, .count = 1};
         if (strcmp(last->op_type, patterns[p]->last) == 0 && patterns[p]->match(import, out) &&
