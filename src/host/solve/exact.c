@@ -165,7 +165,7 @@ static spade_status open_layer(exact_layer *layer)
         layer->entries += p->rows * problem->groups;
         SPADE_TRY(open_problem(context, problem));
     }
-    layer->counts = calloc((size_t)layer->rows, sizeof *layer->counts);
+    layer->counts = calloc((size_t)layer->rows + 1, sizeof *layer->counts);
     if (!layer->counts) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's rows"); }
     SPADE_TRY(
         open_array(context, (size_t)layer->entries * sizeof(int32_t), "the order of a layer's groups", &layer->order));
@@ -364,7 +364,10 @@ static spade_status run_rows(const exact_layer *layer, row_operation operation,
     int64_t first = 0, max_rows = device->backend->solver->exact_max_rows(device);
     double start = spade_stage_clock(call->context);
     spade_status status = SPADE_OK;
-    if (!args || !owners) { SPADE_GOTO(spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of rows")); }
+    if (!args || !owners) {
+        status = spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of rows");
+        goto done;
+    }
     while (index < layer->n) {
         double work, max_work = WORK_PER_REPORT * (double)max_rows;
         int ranges = next_ranges(layer, work_of, max_work, max_rows, &index, &first, args, owners, &work);
