@@ -54,11 +54,11 @@ typedef struct spade_trace_options {
     int keep, of;         /* n:m (solve.h); of = 0: unstructured. Layers whose sparsity is 0 stay dense. */
     spade_group group;    /* SPADE_GROUP_KERNEL, of the exact solver */
     /*
-     * Folder, made if it is not there, that solved layers are written to as soon as they are done (each beside its name
-     * first, then renamed), and taken from at the start where everything that a layer depends on is the same: network, variants, options of that
-     * layer, version. The pass over the variants is then for the other layers only.
-     * Any number of samples and options may share a folder, in one call or one after the other; what nobody asks for
-     * any more stays until the folder is removed. NULL: none.
+     * Folder, made if it is not there, that each layer is written to as soon as it is solved (beside its name first, then
+     * renamed). A layer is taken from there at the start if all it depends on is the same: network, variants, its
+     * options, the version. The pass over the variants is then for the other layers only. Any number of samples and
+     * options may share a folder, in one call or one after the other; files stay until the folder is removed.
+     * NULL: none.
      */
     const char *checkpoint;
 } spade_trace_options;

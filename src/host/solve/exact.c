@@ -32,7 +32,7 @@ typedef struct exact_problem {
 typedef struct exact_layer {
     spade_solver_call *call;
     exact_problem *problems;
-    int n;
+    int n, solution_count;        /* solutions: of each problem */
     int64_t rows, entries;        /* of all problems; an entry is a group of a row */
     mirrored_array order, losses; /* [entries] */
     int64_t *counts;              /* [rows] */
@@ -165,7 +165,7 @@ static spade_status open_layer(exact_layer *layer)
         layer->entries += p->rows * problem->groups;
         SPADE_TRY(open_problem(context, problem));
     }
-    layer->counts = calloc((size_t)layer->rows, sizeof *layer->counts);
+    layer->counts = calloc((size_t)layer->rows + 1, sizeof *layer->counts);
     if (!layer->counts) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: counts of a layer's rows"); }
     SPADE_TRY(
         open_array(context, (size_t)layer->entries * sizeof(int32_t), "the order of a layer's groups", &layer->order));
@@ -364,7 +364,10 @@ static spade_status run_rows(const exact_layer *layer, row_operation operation,
     int64_t first = 0, max_rows = device->backend->solver->exact_max_rows(device);
     double start = spade_stage_clock(call->context);
     spade_status status = SPADE_OK;
-    if (!args || !owners) { SPADE_GOTO(spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of rows")); }
+    if (!args || !owners) {
+        status = spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of rows");
+        goto done;
+    }
     while (index < layer->n) {
         double work, max_work = WORK_PER_REPORT * (double)max_rows;
         int ranges = next_ranges(layer, work_of, max_work, max_rows, &index, &first, args, owners, &work);
@@ -472,7 +475,6 @@ static void store_order(const exact_layer *layer)
 static spade_status run_layer(exact_layer *layer)
 {
     spade_context *context = layer->call->context;
-    int solutions = layer->problems[0].problem->solution_count;
     SPADE_TRY(open_layer(layer));
     for (int i = 0; i < layer->n; i++) { SPADE_TRY(load_problem(layer->call, &layer->problems[i])); }
     SPADE_TRY(damp_layer(layer));
@@ -485,7 +487,7 @@ static spade_status run_layer(exact_layer *layer)
     SPADE_TRY(download(context, &layer->order));
     SPADE_TRY(download(context, &layer->losses));
     store_order(layer);
-    for (int s = 0; s < solutions && !has_failed(layer); s++) { SPADE_TRY(solve_solution(layer, s)); }
+    for (int s = 0; s < layer->solution_count && !has_failed(layer); s++) { SPADE_TRY(solve_solution(layer, s)); }
     return SPADE_OK;
 }
 
@@ -507,7 +509,9 @@ static spade_status gather_layer(spade_solver_call *call, int first, exact_layer
 {
     const spade_problem *p = call->problems[first].problem;
     const int end = p->layer_id > 0 ? call->count : first + 1;
-    *out = (exact_layer){.call = call, .problems = calloc((size_t)(end - first), sizeof *out->problems)};
+    *out = (exact_layer){.call = call,
+                         .problems = calloc((size_t)(end - first), sizeof *out->problems),
+                         .solution_count = p->solution_count};
     if (!out->problems) {
         return spade_fail(call->context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", end - first);
     }

@@ -27,7 +27,8 @@ _Static_assert(sizeof(spade_layer_method) == 6 * sizeof(int) + 3 * sizeof(int64_
 
 static inline bool spade_layer_method_equal(const spade_layer_method *a, const spade_layer_method *b)
 {
-    return memcmp(a, b, sizeof *a) == 0;
+    const void *left = a, *right = b;
+    return memcmp(left, right, sizeof *a) == 0;
 }
 static inline uint64_t spade_layer_method_hash(const spade_layer_method *method, uint64_t seed)
 {
