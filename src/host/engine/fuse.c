@@ -127,9 +127,10 @@ static void emit_step(const spade_network *network, const link *links, int n, sp
     while (links[step->node].previous >= 0) { step->node = links[step->node].previous; }
     for (int m = step->node; m >= 0; m = links[m].next) {
         const spade_node *node = &network->nodes[m];
-        spade_node_step steps[SPADE_NODE_MAX_STEPS];
+        spade_node_step steps[SPADE_NODE_MAX_STEPS] = {0};
         int running = links[m].previous >= 0 ? input_of(node, network->nodes[links[m].previous].outputs[0]) : 0;
-        append(&step->sequence, m, steps, spade_node_class_of(node)->steps(node, running, steps));
+        int count = spade_node_class_of(node)->steps(node, running, steps);
+        append(&step->sequence, m, steps, count);
         step->fused[step->fused_count++] = m;
     }
 }

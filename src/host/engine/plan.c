@@ -85,7 +85,7 @@ static spade_status add_buffer(spade_plan *plan, size_t bytes, int first, int la
 
 static spade_status shape_bytes(const spade_plan *plan, const spade_shape *shape, size_t *out)
 {
-    int64_t size;
+    int64_t size = 0;
     if (!spade_mul_dims(shape->dims, shape->rank, &size) || !spade_mul_size((size_t)size, sizeof(float), out) ||
         *out > SIZE_MAX / 4) {
         return spade_fail(plan->context, SPADE_ERROR_MEMORY, "activations of %lld images exceed the address space",
@@ -96,7 +96,7 @@ static spade_status shape_bytes(const spade_plan *plan, const spade_shape *shape
 
 static spade_status add_shape_buffer(spade_plan *plan, const spade_shape *shape, int first, int last, int *out)
 {
-    size_t bytes;
+    size_t bytes = 0;
     SPADE_TRY(shape_bytes(plan, shape, &bytes));
     return add_buffer(plan, bytes, first, last, out);
 }

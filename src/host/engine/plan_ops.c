@@ -69,7 +69,11 @@ spade_shape spade_plan_share_shape(const spade_plan *plan, const spade_node *nod
 {
     const spade_node_class *class = spade_node_class_of(node);
     const spade_node_shapes shapes = spade_plan_shapes(plan, node);
-    if (class->gradient_shape) { return class->gradient_shape(&shapes, input); }
+    if (class->gradient_shape) {
+        spade_shape shape;
+        class->gradient_shape(&shapes, input, &shape);
+        return shape;
+    }
     return class->steps ? spade_output_shape(&shapes) : spade_input_shape(&shapes, input);
 }
 

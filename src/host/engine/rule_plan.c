@@ -52,8 +52,9 @@ spade_status spade_rule_share_by_gradient(spade_rule_plan *plan, int input)
     const spade_node_class *class = spade_node_class_of(node);
     if (class->gradient_keeps) { spade_rule_keep(plan, class->gradient_keeps(node)); }
     if (class->gradient_steps) {
-        spade_node_step steps[SPADE_NODE_MAX_STEPS];
-        return spade_rule_share_by_steps(plan, input, steps, class->gradient_steps(node, input, steps));
+        spade_node_step steps[SPADE_NODE_MAX_STEPS] = {0};
+        int count = class->gradient_steps(node, input, steps);
+        return spade_rule_share_by_steps(plan, input, steps, count);
     }
     back_of(plan)->inputs[input].form = class->gradient ? SPADE_SHARE_BY_OP : SPADE_SHARE_IS_DY;
     return SPADE_OK;

@@ -462,10 +462,11 @@ static spade_status find_order(spade_import *import, node_order *order)
 {
     const onnx_model *onnx = import->onnx;
     size_t n = (size_t)onnx->node_count + 1;
-    int *stack = calloc(n, sizeof *stack);
+    int *nodes = calloc(n, sizeof *nodes), *stack = calloc(n, sizeof *stack);
+    bool *live = calloc(n, sizeof *live);
+    spade_pattern_matches matches = {0};
     spade_status status = SPADE_OK;
-    *order = (node_order){.nodes = calloc(n, sizeof *order->nodes), .live = calloc(n, sizeof *order->live)};
-    if (!order->nodes || !order->live || !stack) {
+    if (!nodes || !live || !stack) {
         status = spade_import_memory(import);
         goto done;
     }
@@ -473,12 +474,13 @@ static spade_status find_order(spade_import *import, node_order *order)
         SPADE_GOTO(spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
                               "%s: the graph has %d outputs, only one is supported", onnx->path, onnx->output_count));
     }
-    SPADE_GOTO(sort_nodes(import, order->nodes));
+    SPADE_GOTO(sort_nodes(import, nodes));
     int producer = spade_name_map_get(&import->producers, onnx->outputs[0].name);
-    if (producer >= 0) { mark_live(import, producer, order->live, stack); }
-    SPADE_GOTO(spade_patterns_find(import, order->nodes, order->live, &order->matches));
+    if (producer >= 0) { mark_live(import, producer, live, stack); }
+    SPADE_GOTO(spade_patterns_find(import, nodes, live, &matches));
 done:
     free(stack);
+    *order = (node_order){nodes, live, matches};
     return status;
 }
 

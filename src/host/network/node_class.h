@@ -100,7 +100,7 @@ typedef struct spade_node_class {
     void (*bind)(const spade_node_data *data, spade_op_args *args);
     void (*bind_gradient)(const spade_node_data *data, int input, const float *dy, spade_op_args *args);
     /* Shape that the gradient of an input is written in; NULL: the output's for pointwise kinds, else the input's. */
-    spade_shape (*gradient_shape)(const spade_node_shapes *shapes, int input);
+    void (*gradient_shape)(const spade_node_shapes *shapes, int input, spade_shape *out);
 } spade_node_class;
 
 const spade_node_class *spade_node_class_of(const spade_node *node);

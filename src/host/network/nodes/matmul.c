@@ -16,13 +16,12 @@ static void forward(const spade_node_shapes *s, spade_op_desc *out)
 }
 
 /* The input's matrices, as many as the output has. */
-static spade_shape gradient_shape(const spade_node_shapes *s, int input)
+static void gradient_shape(const spade_node_shapes *s, int input, spade_shape *out)
 {
     const spade_shape own = spade_input_shape(s, input);
-    spade_shape full = spade_output_shape(s);
-    full.dims[full.rank - 2] = own.dims[own.rank - 2];
-    full.dims[full.rank - 1] = own.dims[own.rank - 1];
-    return full;
+    *out = spade_output_shape(s);
+    out->dims[out->rank - 2] = own.dims[own.rank - 2];
+    out->dims[out->rank - 1] = own.dims[own.rank - 1];
 }
 
 static void gradient(const spade_node_shapes *s, int input, spade_op_desc *out)
@@ -31,9 +30,9 @@ static void gradient(const spade_node_shapes *s, int input, spade_op_desc *out)
     *out = (spade_op_desc){.kind = SPADE_OP_MATMUL,
                            .a = input == 0 ? dy : other,
                            .b = input == 0 ? other : dy,
-                           .y = gradient_shape(s, input),
                            .transpose_a = input == 1,
                            .transpose_b = input == 0};
+    gradient_shape(s, input, &out->y);
 }
 
 static void bind(const spade_node_data *data, spade_op_args *args)
