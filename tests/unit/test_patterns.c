@@ -203,8 +203,8 @@ static void test_operators(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu), cmocka_unit_test(test_gelu_tanh),
-                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_constants_and_domains), cmocka_unit_test(test_twice),
-                                       cmocka_unit_test(test_operators)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu),        cmocka_unit_test(test_gelu_tanh),
+                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_constants_and_domains),
+                                       cmocka_unit_test(test_twice),       cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

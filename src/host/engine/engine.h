@@ -19,7 +19,7 @@ typedef struct spade_rules spade_rules; /* rule.h */
 typedef struct spade_plan_request {
     int64_t batch;            /* images */
     const spade_rules *rules; /* how relevance goes back after a forward pass; NULL: forward only */
-    /* Values that stay whole until the next pass, and with rules their relevance too (NaN-free: what arrived there). */
+    /* Values that can be read after the pass, and with rules their relevance too. */
     const int *taps;
     int tap_count;
     int stop;          /* with rules: the value at which the walk back ends; SPADE_TO_INPUT: the network's input */
@@ -72,7 +72,7 @@ spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, 
                                spade_layer_observer observer, void *user, const bool *wanted);
 
 /* ---- backward.c: after spade_run_forward with the same plan, which has rules: from spade_plan_output_relevance to
- * spade_plan_relevance. Enqueued only. */
+ * spade_plan_relevance. The work is given to the device, nobody waits for it. */
 spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights);
 
 #endif

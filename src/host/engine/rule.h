@@ -1,5 +1,7 @@
 /*
- * rule.h - how relevance (gradient, multiplier, relevance: whatever a method hands back) goes through a node.
+ * rule.h - how relevance goes back through a node. Relevance: what a method carries from the output towards the input, one
+ * number for each number of a value: the gradient, DeepLift's multipliers, LRP's relevance. The relevance that one node hands to
+ * one of its inputs is that input's share.
  *
  * What a rule needs, it says while the plan is made: values of the forward pass, operations of its own with a view of the
  * layer's weights, scratch. Nothing is found out in the middle of a walk. A method of attribution is then a choice of rules

@@ -79,7 +79,7 @@ static spade_layout wanted_layout(const spade_network *network, const spade_node
 {
     switch (spade_node_class_of(node)->layout) {
     case SPADE_LAYOUT_CHANNELS_LAST: return SPADE_CHANNELS_LAST;
-    case SPADE_LAYOUT_IMAGES_LAST:
+    case SPADE_LAYOUT_IMAGES_CHANNELS_LAST:
         return network->values[node->outputs[0]].shape.rank == 4 ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR;
     case SPADE_LAYOUT_FOLLOWS_INPUTS:
         for (int i = 0; i < node->input_count; i++) {

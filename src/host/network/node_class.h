@@ -14,16 +14,16 @@
 /* The layout in which a node reads its inputs and writes its output. */
 typedef enum spade_layout_rule {
     SPADE_LAYOUT_ROW_MAJOR,
-    SPADE_LAYOUT_CHANNELS_LAST,  /* rank 4 */
-    SPADE_LAYOUT_IMAGES_LAST,    /* channels last where the values have rank 4, else row-major */
-    SPADE_LAYOUT_FOLLOWS_INPUTS, /* channels last as soon as one input is */
+    SPADE_LAYOUT_CHANNELS_LAST,        /* rank 4 */
+    SPADE_LAYOUT_IMAGES_CHANNELS_LAST, /* channels last where the values have rank 4, else row-major */
+    SPADE_LAYOUT_FOLLOWS_INPUTS,       /* channels last as soon as one input is */
 } spade_layout_rule;
 
 /* Values of the forward pass that are to be there when relevance goes back through the node. */
 typedef enum spade_keep {
     SPADE_KEEP_INPUT_0 = 1,
     SPADE_KEEP_INPUT_1 = 2,
-    SPADE_KEEP_INPUTS = 0xff, /* all; bit k is input k, the last bit stands for all from 7 on */
+    SPADE_KEEP_INPUTS = 0xff, /* all; bit k is input k, and bit 7 stands for every input from number 7 on */
     SPADE_KEEP_OUTPUT = 0x100,
     SPADE_KEEP_SAVED = 0x200 /* what the operation itself notes for its backward (arguments of maxima) */
 } spade_keep;

@@ -19,6 +19,6 @@ static int gradient_steps(const spade_node *node, int input, spade_node_step *ou
 }
 
 const spade_node_class spade_class_batch_norm = {.name = "batch normalisation",
-                                                 .layout = SPADE_LAYOUT_IMAGES_LAST,
+                                                 .layout = SPADE_LAYOUT_IMAGES_CHANNELS_LAST,
                                                  .steps = steps,
                                                  .gradient_steps = gradient_steps};
