@@ -167,7 +167,9 @@ static void test_no_feature_maps(void **state)
     put_node(&network, node_of("flatten", "Flatten", "x", "a"));
     put_node(&network, with_int(node_of("head", "Gemm", "a head.weight", "y"), "transB", 1));
     fixture f = open_model(test_save("layer_value_flat.onnx", model_of(network)));
-    expect_refused(&f, NULL, "the network has no layer with height and width: its values are vectors");
+    expect_refused(&f, NULL,
+                   "no convolution or pooling of the network has a result with height and width; give a layer that "
+                   "has: layer=NAME");
     close_model(&f);
 }
 

@@ -26,6 +26,10 @@ static wire begin(void)
     put_number(&network, "scale", 0.797884583f);
     put_number(&network, "cubic", 0.044715f);
     put_number(&network, "other", 0.6f);
+    static const int64_t axes[3] = {1, 1, 1}, exponent = 3;
+    static const float half = 0.5f;
+    put_tensor(&network, tensor_of("deep", 3, axes, &half));
+    put_tensor(&network, tensor_int64("cubed", 1, &exponent));
     return network;
 }
 
@@ -107,6 +111,9 @@ static void test_gelu_tanh(void **state)
     expect_function("a Mul x x\nb Mul x a\nc Mul cubic b\nd Add c x\ne Mul scale d\nt Tanh e\ns Add one t\n"
                     "p Mul half s\nz Mul p x\n",
                     SPADE_GELU_TANH);
+    expect_function("b Pow x cubed\nc Mul b cubic\nd Add x c\ne Mul d scale\nt Tanh e\ns Add t one\n"
+                    "p Mul s half\nz Mul x p\n",
+                    SPADE_GELU_TANH);
     expect_function("b Pow x three\nc Mul b cubic\nd Add x c\ne Mul d scale\nt Tanh e\ns Add t one\n"
                     "p Mul s half\nz Mul x p\n",
                     SPADE_GELU_TANH);
@@ -123,6 +130,7 @@ static void test_near_misses(void **state)
         "d Div x root2\ne Erf d\ns Add e one\np Mul x s\nz Mul p other\n",
         "r Relu x\nd Div x root2\ne Erf d\ns Add e one\np Mul r s\nz Mul p half\n",
         "d Div x root2\ne Erf d\ns Add e one\np Mul x s\nz Mul p half\nw Add z e\n",
+        "d Div x root2\ne Erf d\ns Add e one\np Mul x s\nz Mul p deep\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         loaded l = load(lines[i]);

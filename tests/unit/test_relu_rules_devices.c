@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -93,25 +94,27 @@ static void test_maps_by_hand(void **state)
 static void test_no_rule(void **state)
 {
     (void)state;
-    static const char *const functions[] = {"Sigmoid", "HardSwish", "Clip"}; /* the last from -1 */
+    static const struct {
+        const char *operator, * name;
+    } functions[] = {{"Sigmoid", "sigmoid"}, {"HardSwish", "hard swish"}, {"Clip", "clip"}}; /* the last from -1 */
     static const struct {
         const char *method, *says;
     } methods[] = {
-        {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" "
-                            "(elementwise function)"},
-        {"deconvolution",
-         "deconvolution: the deconvolutional network has no rule for node \"the function\" (elementwise function)"},
+        {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" (%s)"},
+        {"deconvolution", "deconvolution: the deconvolutional network has no rule for node \"the function\" (%s)"},
     };
     spade_context *context = open_context();
     float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
     random_numbers(1, CLASSES * SIZE, weights);
     random_numbers(2, SIZE, x);
     for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
-        const bool bounds = strcmp(functions[f], "Clip") == 0;
-        const char *path = test_save("relu_rules.onnx", one_function(functions[f], bounds, -1, weights));
+        const bool bounds = strcmp(functions[f].operator, "Clip") == 0;
+        const char *path = test_save("relu_rules.onnx", one_function(functions[f].operator, bounds, -1, weights));
         for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
             assert_int_equal(map_of(context, path, methods[m].method, x, map), SPADE_ERROR_UNSUPPORTED);
-            assert_string_equal(spade_message(context), methods[m].says);
+            char says[160];
+            snprintf(says, sizeof says, methods[m].says, functions[f].name);
+            assert_string_equal(spade_message(context), says);
         }
     }
     /* so is the hard swish of a MobileNet */

@@ -173,7 +173,8 @@ static spade_status last_feature_maps(const attribution_job *job, int *value)
     free(is_picture);
     if (*value >= 0) { return SPADE_OK; }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
-                      "the network has no layer with height and width: its values are vectors");
+                      "no convolution or pooling of the network has a result with height and width; give a layer that "
+                      "has: layer=NAME");
 }
 
 static spade_status fail_shape(const attribution_job *job, const char *name, const spade_shape *shape)

@@ -11,7 +11,6 @@ spade_status spade_op_check(spade_context *context, const spade_op_desc *desc);
 /* "convolution", "softmax backward", ...; "?" for a number that is no kind. */
 const char *spade_op_kind_name(spade_op_kind kind);
 /* "relu", "hard sigmoid", ...; "?" for a number that is no function. */
-const char *spade_function_name(spade_function function);
 /* "convolution [8, 64, 56, 56] -> [8, 64, 56, 56]" into buffer (at least 256 bytes); returns buffer. */
 char *spade_op_describe(const spade_op_desc *desc, char *buffer, size_t size);
 /* Average pooling (or its backward) whose window is the whole image, without padding. */

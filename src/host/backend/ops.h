@@ -29,7 +29,8 @@ typedef struct spade_shape {
     spade_layout layout;
 } spade_shape;
 
-int64_t spade_shape_size(const spade_shape *shape); /* elements */
+int64_t spade_shape_size(const spade_shape *shape);       /* elements */
+const char *spade_function_name(spade_function function); /* "hard swish" */
 
 /*
  * THE list of operations. The enum, their names, the check of their shapes (check.c) and each backend's table come from it.

@@ -127,8 +127,10 @@ static spade_status ask_node(spade_plan *plan, int n)
     if (!wanted) { return SPADE_OK; }
     back->rule = plan->rules.choose(plan->network, node, plan->rules.options);
     if (!back->rule) {
+        const char *what = node->kind == SPADE_NODE_FUNCTION ? spade_function_name(node->pointwise.function)
+                                                             : spade_node_kind_name(node->kind);
         return spade_fail(plan->context, SPADE_ERROR_UNSUPPORTED, "%s has no rule for node \"%.200s\" (%s)",
-                          plan->rules.name, node->name, spade_node_kind_name(node->kind));
+                          plan->rules.name, node->name, what);
     }
     spade_status status = back->rule->plan(&asked, node, plan->rules.options);
     return status == SPADE_OK ? status : spade_fail_in(plan->context, status, "node \"%.200s\"", node->name);

@@ -53,7 +53,9 @@ static bool read_deviation(const spade_import *import, int div, spade_pattern_ma
     const int sum = root < 0 ? -1 : spade_pattern_node(import, root, 0, "Add", match);
     for (int input = 0; sum >= 0 && input < 2; input++) {
         const onnx_tensor *epsilon = spade_pattern_constant(import, sum, input);
-        if (!epsilon || epsilon->type != ONNX_FLOAT || epsilon->count != 1 || !epsilon->bytes) { continue; }
+        if (!epsilon || epsilon->type != ONNX_FLOAT || epsilon->count != 1 || epsilon->rank > 1 || !epsilon->bytes) {
+            continue;
+        }
         out->epsilon = onnx_tensor_float(epsilon, 0);
         *variance = spade_pattern_node(import, sum, 1 - input, "ReduceMean", match);
         return out->epsilon >= 0 && *variance >= 0;
@@ -132,6 +134,11 @@ static spade_status emit_chain(spade_import *import, const spade_pattern_match *
         return spade_fail(import->context, SPADE_ERROR_INTERNAL, "a layer normalisation is not there any more");
     }
     SPADE_TRY(spade_activation_get(import, &import->onnx->nodes[match->input_node], match->input, &input));
+    const int rank = import->network->values[input].shape.rank;
+    if ((found.scale && found.scale->rank > rank) || (found.shift && found.shift->rank > rank)) {
+        return spade_import_fail(import, &import->onnx->nodes[match->nodes[0]], SPADE_ERROR_UNSUPPORTED,
+                                 "its constant has more axes than its input");
+    }
     const spade_layer_norm norm = {-found.axes, found.epsilon, found.scale, found.shift};
     return spade_emit_layer_norm(import, &import->onnx->nodes[match->nodes[0]], input, &norm);
 }

@@ -47,8 +47,9 @@ const onnx_tensor *spade_pattern_constant(const spade_import *import, int node, 
         int operand = spade_name_map_get(&import->names, reader->inputs[input]);
         return operand >= 0 ? import->operands[operand].tensor : NULL;
     }
-    if (strcmp(import->onnx->nodes[producer].op_type, "Constant") != 0) { return NULL; }
-    const onnx_attribute *value = onnx_find_attribute(&import->onnx->nodes[producer], "value");
+    const onnx_node *constant = &import->onnx->nodes[producer];
+    if (strcmp(constant->op_type, "Constant") != 0 || !is_standard(constant)) { return NULL; }
+    const onnx_attribute *value = onnx_find_attribute(constant, "value");
     return value && value->kind == ONNX_ATTR_TENSOR ? value->tensor : NULL;
 }
 
@@ -56,8 +57,10 @@ const onnx_tensor *spade_pattern_constant(const spade_import *import, int node, 
 static const onnx_attribute *constant_float(const spade_import *import, int node, int input)
 {
     int producer = producer_of(import, node, input);
-    if (producer < 0 || strcmp(import->onnx->nodes[producer].op_type, "Constant") != 0) { return NULL; }
-    const onnx_attribute *value = onnx_find_attribute(&import->onnx->nodes[producer], "value_float");
+    if (producer < 0) { return NULL; }
+    const onnx_node *constant = &import->onnx->nodes[producer];
+    if (strcmp(constant->op_type, "Constant") != 0 || !is_standard(constant)) { return NULL; }
+    const onnx_attribute *value = onnx_find_attribute(constant, "value_float");
     return value && value->kind == ONNX_ATTR_FLOAT ? value : NULL;
 }
 
@@ -68,8 +71,13 @@ bool spade_pattern_number(const spade_import *import, int node, int input, doubl
     double found;
     if (scalar) {
         found = (double)scalar->f;
-    } else if (tensor && tensor->type == ONNX_FLOAT && tensor->count == 1 && tensor->bytes) {
+    } else if (!tensor || tensor->count != 1 || tensor->rank > 1 ||
+               !tensor->bytes) { /* more axes would be the result's */
+        return false;
+    } else if (tensor->type == ONNX_FLOAT) {
         found = (double)onnx_tensor_float(tensor, 0);
+    } else if (tensor->type == ONNX_INT64) { /* an exponent may be one */
+        found = (double)onnx_tensor_int(tensor, 0);
     } else {
         return false;
     }
