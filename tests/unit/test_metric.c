@@ -1,4 +1,5 @@
-/* test_metric.c - ROC AUC on cases with known answers, ties, and against counting pairs. */
+/* test_metric.c - the table of metrics and their texts; ROC AUC on cases with known answers, ties, and against counting
+ * pairs. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,8 +7,7 @@
 
 #include <cmocka.h>
 
-#include "base/base.h"
-#include "spade/metric.h"
+#include "metric/registry.h"
 
 static double auc_of(const float *scores, const uint8_t *mask, int64_t n)
 {
@@ -71,9 +71,119 @@ static void test_refused(void **state)
     assert_int_equal(spade_roc_auc(&context, scores, good, 0, &out), SPADE_ERROR_INPUT);
 }
 
+/* ---- the table */
+static void test_table(void **state)
+{
+    (void)state;
+    assert_true(spade_metric_count() >= 1);
+    for (int i = 0; i < spade_metric_count(); i++) {
+        const spade_metric_info *info = spade_metric_at(i);
+        assert_ptr_equal(spade_metric_find(info->name), info);
+        assert_true(info->title && info->definition && info->reading && info->source);
+        assert_true(info->version >= 1 && info->option_count <= SPADE_MAX_OPTIONS);
+    }
+    assert_null(spade_metric_at(spade_metric_count()));
+    assert_null(spade_metric_at(-1));
+    assert_null(spade_metric_find("roc"));
+    assert_int_equal(spade_metric_find("roc_auc")->better, SPADE_METRIC_HIGHER);
+}
+
+/* A metric whose value is its option. */
+typedef struct sample_options {
+    double share;
+} sample_options;
+
+static spade_status run_sample(spade_context *context, const void *options, const spade_metric_inputs *inputs,
+                               double *out)
+{
+    (void)context;
+    *out = ((const sample_options *)options)->share + inputs->scores[0];
+    return SPADE_OK;
+}
+
+static const spade_option_info sample_infos[] = {
+    {.name = "share", .type = SPADE_OPTION_REAL, .min = 0, .max = 1, .default_value = "0.25"}};
+static const size_t sample_offsets[] = {offsetof(sample_options, share)};
+static const metric_class sample_metric = {
+    .info = {.name = "sample", .title = "Sample", .options = sample_infos, .option_count = 1},
+    .options_bytes = sizeof(sample_options),
+    .option_offsets = sample_offsets,
+    .run = run_sample};
+
+static void test_texts(void **state)
+{
+    (void)state;
+    spade_context context = {.budget = UINT64_MAX};
+    spade_metric *metric;
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {"roc", "unknown metric 'roc' (there are roc_auc"},
+        {"", "unknown metric ''"},
+        {"roc_auc:share=1", "roc_auc: no option 'share' (there are none)"},
+        {"roc_auc:", "roc_auc: no option ''"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        spade_status status = spade_metric_create(&context, bad[i].text, &metric);
+        if (status != SPADE_ERROR_ARGUMENT || metric || !strstr(context.message, bad[i].says)) {
+            fail_msg("%s: status %d, '%s'", bad[i].text, status, context.message);
+        }
+    }
+    assert_int_equal(metric_create(&context, &sample_metric, ":share=1.5", &metric), SPADE_ERROR_ARGUMENT);
+    assert_string_equal(context.message, "sample: share: 1.5 is not from 0 to 1");
+
+    const float scores[1] = {2};
+    double value = 0;
+    spade_metric_inputs inputs;
+    spade_metric_inputs_init(&inputs);
+    inputs.scores = scores;
+    inputs.height = inputs.width = 1;
+    assert_int_equal(metric_create(&context, &sample_metric, "", &metric), SPADE_OK);
+    assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_OK); /* it needs no mask */
+    assert_true(value == 2.25);
+    assert_int_equal(spade_metric_set(&context, metric, "share", "0.5"), SPADE_OK);
+    assert_int_equal(spade_metric_set(&context, metric, "share", "x"), SPADE_ERROR_ARGUMENT);
+    assert_string_equal(context.message, "sample: share: 'x' is not a number (write 0.5)");
+    assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_OK);
+    assert_true(value == 2.5);
+    spade_metric_destroy(metric);
+    spade_metric_destroy(NULL);
+}
+
+static void test_measure(void **state)
+{
+    (void)state;
+    spade_context context = {.budget = UINT64_MAX};
+    spade_metric *metric;
+    spade_metric_inputs inputs;
+    const float scores[6] = {0.1f, 0.4f, 0.35f, 0.8f, -1, 2};
+    const uint8_t mask[6] = {0, 0, 1, 1, 0, 0};
+    double value = -1;
+    assert_int_equal(spade_metric_create(&context, "roc_auc", &metric), SPADE_OK);
+    assert_string_equal(spade_metric_describe(metric)->title, "ROC AUC");
+    spade_metric_inputs_init(&inputs);
+    assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(context.message, "a picture of 0x0"));
+    inputs.height = 2;
+    inputs.width = 3;
+    assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_ERROR_ARGUMENT);
+    assert_string_equal(context.message, "ROC AUC needs a map");
+    inputs.scores = scores;
+    assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_ERROR_ARGUMENT);
+    assert_string_equal(context.message, "ROC AUC needs a mask");
+    inputs.mask = mask;
+    assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_OK);
+    assert_true(value == auc_of(scores, mask, 6));
+    inputs.size = 0; /* not set up */
+    assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(context.message, "spade_metric_inputs_init"));
+    spade_metric_destroy(metric);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_known), cmocka_unit_test(test_against_pairs),
-                                       cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),         cmocka_unit_test(test_texts),
+                                       cmocka_unit_test(test_measure),       cmocka_unit_test(test_known),
+                                       cmocka_unit_test(test_against_pairs), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,7 +99,7 @@ json_t *results_json(const explained_run *run, json_t *explained, json_t *failed
     json_object_set_new(all, "seed", json_integer((json_int_t)run->settings->seed));
     if (run->batch) { json_object_set_new(all, "batch", spade_json_text(run->batch)); }
     json_object_set_new(all, "metrics",
-                        json_pack("{s:{s:i, s:s}}", "roc_auc", "version", SPADE_ROC_AUC_VERSION, "map",
+                        json_pack("{s:{s:i, s:s}}", "roc_auc", "version", spade_metric_find("roc_auc")->version, "map",
                                   spade_reduce_name(SPADE_REDUCE_ABS_MAX)));
     json_object_set(all, "inputs", explained);
     json_object_set(all, "failed", failed);
