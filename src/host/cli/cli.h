@@ -7,15 +7,15 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
 
-/* Which options a command takes. */
+/* Which options a command takes: groups of settings (config/keys.h), and what is of the command line alone. */
 enum {
-    OPTIONS_COMMON = 1,  /* --json, --quiet, --verbose, --help */
-    OPTIONS_RUN = 2,     /* --device, --threads, --memory, --seed, --config */
-    OPTIONS_PICTURE = 4, /* --resize, --crop, --mean, --std */
-    OPTIONS_TRACE = 8,   /* --variants, --sparsity, ... */
-    OPTIONS_MAPS = 16,   /* --method, --class, ... */
-    OPTIONS_OUTPUT = 32, /* -o */
-    OPTIONS_SIZE = 64    /* --crop alone: the size of a dynamic input */
+    OPTIONS_RUN = SPADE_KEYS_RUN,         /* --seed, --precision; --device, --threads, --memory, --config */
+    OPTIONS_PICTURE = SPADE_KEYS_PICTURE, /* --resize, --crop, --mean, --std */
+    OPTIONS_SIZE = SPADE_KEYS_SIZE,       /* --crop alone: the size of a dynamic input */
+    OPTIONS_TRACE = SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE, /* --variants, --sparsity, ...; --batch */
+    OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --mask, --labels, ... */
+    OPTIONS_COMMON = 1 << 16,                               /* --json, --quiet, --verbose, --help */
+    OPTIONS_OUTPUT = 1 << 17                                /* -o */
 };
 
 typedef struct cli_options cli_options;
