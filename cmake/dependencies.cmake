@@ -28,12 +28,14 @@ pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 # Headers only.
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h)
-if(NOT STB_INCLUDE_DIR OR NOT RANDOM123_INCLUDE_DIR)
-  message(FATAL_ERROR "stb or Random123 was not found: install libstb-dev and librandom123-dev")
+find_path(XXHASH_INCLUDE_DIR xxhash.h)
+if(NOT STB_INCLUDE_DIR OR NOT RANDOM123_INCLUDE_DIR OR NOT XXHASH_INCLUDE_DIR)
+  message(FATAL_ERROR "stb, Random123 or xxHash was not found: install libstb-dev, librandom123-dev and libxxhash-dev")
 endif()
 
 add_library(spade_dependencies INTERFACE)
-target_include_directories(spade_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE_DIR} ${RANDOM123_INCLUDE_DIR})
+target_include_directories(spade_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE_DIR} ${RANDOM123_INCLUDE_DIR}
+  ${XXHASH_INCLUDE_DIR})
 # OpenBLAS before LAPACKE: it holds LAPACK as well, and so LAPACKE's calls end there whatever liblapack.so.3 is on the system.
 target_link_libraries(spade_dependencies INTERFACE OpenMP::OpenMP_C ${DNNL_LIBRARY} PkgConfig::OPENBLAS PkgConfig::LAPACKE
   PkgConfig::JANSSON PkgConfig::YAML ZLIB::ZLIB m ${CMAKE_DL_LIBS})

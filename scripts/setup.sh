@@ -11,6 +11,7 @@ packages=(
     libstb-dev                                       # stb_image: decoding pictures
     librandom123-dev                                 # Philox: random numbers
     libyaml-dev libjansson-dev zlib1g-dev            # configuration, results, PNG
+    libxxhash-dev                                    # xxHash: fingerprints of files
 )
 build=yes
 for argument in "$@"; do

@@ -175,6 +175,11 @@ spade_status spade_output_open(spade_context *context, const char *path, spade_o
 spade_status spade_output_commit(spade_context *context,
                                  spade_output *out); /* flush, fsync, rename; aborts on failure */
 void spade_output_abort(spade_output *out);          /* safe after commit or a failed open */
+/* Remove the temporary files that killed processes left in the folder; those that are written at this moment stay. */
+void spade_sweep_temporaries(const char *folder);
+/* Keep other processes of spade from writing results to the folder until *out is closed. SPADE_ERROR_IO: one does. A
+ * file system without locks counts as nobody. */
+spade_status spade_lock_folder(spade_context *context, const char *path, int *out);
 /* One whole buffer. */
 spade_status spade_write_file(spade_context *context, const char *path, const void *bytes, size_t size);
 /* mkdir -p; `action` says in the message what could not be done: "cannot make the folder". */

@@ -1,7 +1,10 @@
 /* file.c - mapped input files; output files that appear under their final name only when complete. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,18 +45,86 @@ void spade_unmap(spade_mapping *mapping)
     *mapping = (spade_mapping){0};
 }
 
+/* ---- temporary files: NAME.spade-XXXXXXXX beside NAME, locked (flock) by the process that writes it, so that those of
+ * killed processes can be told from those that are still written. Where locks do not work, none is removed. */
+enum { TEMPORARY_DIGITS = 8 };
+static const char temporary_mark[] = ".spade-";
+
+static bool is_temporary(const char *name)
+{
+    const size_t length = strlen(name), tail = sizeof temporary_mark - 1 + TEMPORARY_DIGITS;
+    if (length <= tail) { return false; }
+    const char *mark = name + length - tail;
+    return memcmp(mark, temporary_mark, sizeof temporary_mark - 1) == 0 &&
+           strspn(mark + sizeof temporary_mark - 1, "0123456789abcdef") == TEMPORARY_DIGITS;
+}
+
+/* A new file that this process has locked; its name is written behind the final one in `name`. -1: see errno. */
+static int create_temporary(char *name, size_t capacity, size_t length)
+{
+    enum { ATTEMPTS = 100 };
+    for (int i = 0; i < ATTEMPTS; i++) {
+        uint32_t number;
+        struct stat info;
+        if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number) { return -1; }
+        snprintf(name + length, capacity - length, "%s%0*x", temporary_mark, TEMPORARY_DIGITS, number);
+        int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0) {
+            if (errno == EEXIST) { continue; }
+            return -1;
+        }
+        /* Between open and flock the file looks abandoned, and another process may have removed it. */
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+            if (fstat(fd, &info) != 0 || info.st_nlink > 0) { return fd; }
+        }
+        close(fd);
+    }
+    errno = EEXIST;
+    return -1;
+}
+
+void spade_sweep_temporaries(const char *folder)
+{
+    DIR *entries = opendir(folder);
+    if (!entries) { return; }
+    for (const struct dirent *entry; (entry = readdir(entries));) {
+        struct stat info;
+        if (!is_temporary(entry->d_name)) { continue; }
+        int fd = openat(dirfd(entries), entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0) { continue; }
+        if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            (void)unlinkat(dirfd(entries), entry->d_name, 0);
+        }
+        close(fd);
+    }
+    closedir(entries);
+}
+
+spade_status spade_lock_folder(spade_context *context, const char *path, int *out)
+{
+    *out = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*out < 0) { return spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, strerror(errno)); }
+    if (flock(*out, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) { return SPADE_OK; }
+    close(*out);
+    *out = -1;
+    return spade_fail(context, SPADE_ERROR_IO,
+                      "%s: another spade is writing there; wait for it, or give another folder", path);
+}
+
 spade_status spade_output_open(spade_context *context, const char *path, spade_output *out)
 {
     *out = (spade_output){0};
-    size_t length = strlen(path) + 16;
+    const size_t length = strlen(path), capacity = length + sizeof temporary_mark + TEMPORARY_DIGITS;
     out->path = strdup(path);
-    out->temporary = malloc(length);
+    out->temporary = malloc(capacity);
     if (!out->path || !out->temporary) {
+        free(out->temporary);
+        out->temporary = NULL; /* there is no such file yet */
         spade_output_abort(out);
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
     }
-    snprintf(out->temporary, length, "%s.XXXXXX", path);
-    int fd = mkostemp(out->temporary, O_CLOEXEC);
+    memcpy(out->temporary, path, length);
+    int fd = create_temporary(out->temporary, capacity, length);
     if (fd < 0) {
         spade_status status = spade_fail(context, SPADE_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
         free(out->temporary);
@@ -61,9 +132,6 @@ spade_status spade_output_open(spade_context *context, const char *path, spade_o
         spade_output_abort(out);
         return status;
     }
-    mode_t mask = umask(0);
-    umask(mask);
-    (void)fchmod(fd, 0666 & ~mask);
     out->file = fdopen(fd, "wb");
     if (!out->file) {
         close(fd);
@@ -76,10 +144,11 @@ spade_status spade_output_open(spade_context *context, const char *path, spade_o
 spade_status spade_output_commit(spade_context *context, spade_output *out)
 {
     bool ok = fflush(out->file) == 0 && !ferror(out->file) && fsync(fileno(out->file)) == 0;
+    /* Before the file is closed: closing it gives the lock up, and it must not look abandoned under this name. */
+    if (ok) { ok = rename(out->temporary, out->path) == 0; }
     int error = errno;
     if (fclose(out->file) != 0 && ok) { ok = false, error = errno; }
     out->file = NULL;
-    if (ok && rename(out->temporary, out->path) != 0) { ok = false, error = errno; }
     if (!ok) {
         spade_status status = spade_fail(context, SPADE_ERROR_IO, "%s: cannot write: %s", out->path, strerror(error));
         spade_output_abort(out);

@@ -5,7 +5,7 @@
 #include "base/base.h"
 #include "workload/workload.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3 };
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3, EXIT_STOPPED = 4 };
 
 /* Which options a command takes: groups of settings (config/keys.h), and what is of the command line alone. */
 enum {
@@ -37,7 +37,7 @@ struct cli_options {
     const char *device, *config, *output, *batch, *mask, *labels;
     int64_t threads, in_flight; /* 0: not given */
     uint64_t memory;
-    bool json, quiet, verbose, help, no_dense, no_trace;
+    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart;
     spade_settings settings;
 };
 
@@ -64,6 +64,12 @@ void cli_progress_note(void *user, const char *line);
 void cli_progress_log(void *user, spade_log_level level, const char *line);
 /* Take the bar away, so that something else can be printed. */
 void cli_progress_clear(cli_progress *progress);
+
+/* ---- stop.c: SIGINT and SIGTERM */
+/* From now on the first of them is remembered, and the work stops after the input at hand; the second one ends the
+ * process at once. */
+void cli_stop_on_signals(void);
+bool cli_stopped(void *user); /* spade_workload_events.stop */
 
 /* ---- run.c: what every command that works does */
 /* A context as the options ask for; NULL after the error was printed, *code says how to exit. */

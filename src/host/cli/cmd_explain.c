@@ -4,7 +4,6 @@
 typedef struct explain_printer {
     cli_progress progress; /* first: the progress functions get this struct's address too */
     const cli_options *options;
-    int changed; /* traces whose class differs */
 } explain_printer;
 
 static void print_network(const json_t *network)
@@ -42,7 +41,6 @@ static void on_result(void *user, const json_t *result)
 {
     explain_printer *printer = user;
     bool changed = json_is_true(json_object_get(result, "class_changed"));
-    printer->changed += changed;
     cli_progress_clear(&printer->progress);
     if (printer->options->json) {
         cli_print_json(result);
@@ -74,11 +72,21 @@ static void print_end(const explain_printer *printer, const spade_workload_outco
     const cli_options *options = printer->options;
     if (options->quiet || options->json) { return; }
     printf("%d input%s explained", outcome->done, outcome->done == 1 ? "" : "s");
+    if (outcome->kept) { printf(" (%d before)", outcome->kept); }
     if (outcome->failed) { printf(", %d failed", outcome->failed); }
-    if (printer->changed) { printf(", the trace decides differently for %d", printer->changed); }
+    if (outcome->changed) { printf(", the trace decides differently for %d", outcome->changed); }
+    if (outcome->stopped) { fputs(", stopped; the same command goes on", stdout); }
     fputs(": ", stdout);
     cli_print_text(options->output, 0);
-    puts("/report.html");
+    puts(options->no_report ? "/results.json" : "/report.html");
+}
+
+/* How a run that came to its end exits. */
+static int exit_code(const spade_workload_outcome *outcome)
+{
+    if (outcome->stopped) { return EXIT_STOPPED; }
+    if (!outcome->done) { return EXIT_FAILED; } /* each failure was named */
+    return outcome->failed ? EXIT_SOME_FAILED : EXIT_DONE;
 }
 
 int cmd_explain(cli_options *options)
@@ -97,22 +105,24 @@ int cmd_explain(cli_options *options)
                                      .output = options->output,
                                      .dense = !options->no_dense,
                                      .trace = !options->no_trace,
+                                     .restart = options->restart,
+                                     .report = !options->no_report,
                                      .in_flight = (int)options->in_flight,
                                      .settings = &options->settings};
     spade_workload_events events = {.user = &printer,
                                     .phase = cli_progress_phase,
                                     .note = cli_progress_note,
                                     .failed = on_failed,
-                                    .result = on_result};
+                                    .result = on_result,
+                                    .stop = cli_stopped};
+    cli_stop_on_signals();
     spade_status status = spade_explain(context, &request, &events, &outcome);
     cli_progress_clear(&printer.progress);
     if (status != SPADE_OK) {
         code = cli_failure(options, status, spade_message(context));
-    } else if (outcome.done) {
-        print_end(&printer, &outcome);
-        code = outcome.failed ? EXIT_SOME_FAILED : EXIT_DONE;
     } else {
-        code = EXIT_FAILED; /* each failure was named */
+        if (outcome.done) { print_end(&printer, &outcome); }
+        code = exit_code(&outcome);
     }
     spade_context_destroy(context);
     return code;

@@ -26,7 +26,9 @@ static void print_overview(FILE *file)
     fputs("usage: spade COMMAND [options]\n\nspade explains image classifiers through sparse traces.\n\ncommands:\n",
           file);
     for (int i = 0; i < COMMAND_COUNT; i++) { fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary); }
-    fputs("\nspade COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 bad usage, 3 some inputs failed.\n",
+    fputs("\nspade COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 bad usage, 3 some inputs failed, 4 "
+          "stopped by\n"
+          "a signal.\n",
           file);
 }
 

@@ -254,3 +254,16 @@ spade_status spade_model_forward(spade_context *context, const spade_model *mode
     }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%.200s", model->path);
 }
+
+spade_status spade_model_fingerprint(const spade_model *model, char out[SPADE_FINGERPRINT_SIZE])
+{
+    const onnx_model *onnx = model->onnx;
+    const int count = onnx->external_count + 1;
+    spade_mapping *pieces = malloc(sizeof *pieces * (size_t)count);
+    if (!pieces) { return spade_fail(model->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    pieces[0] = onnx->file;
+    for (int i = 1; i < count; i++) { pieces[i] = onnx->external[i - 1]; }
+    spade_fingerprint(pieces, count, out);
+    free(pieces);
+    return SPADE_OK;
+}

@@ -2,6 +2,7 @@
 #ifndef SPADE_ENGINE_MODEL_H
 #define SPADE_ENGINE_MODEL_H
 
+#include "base/fingerprint.h"
 #include "network/network.h"
 #include "onnx/onnx.h"
 
@@ -12,5 +13,8 @@ struct spade_model {
     spade_network network;
     char **class_names; /* [classes] or NULL */
 };
+
+/* Of the model's file and, behind it, of its external data. SPADE_ERROR_MEMORY. */
+spade_status spade_model_fingerprint(const spade_model *model, char out[SPADE_FINGERPRINT_SIZE]);
 
 #endif

@@ -124,15 +124,19 @@ static spade_status open_picture_file(spade_context *context, const char *path, 
     return status;
 }
 
-/* posix_spawn with fds as standard input, output and error; default signals. Returns an errno. */
+/* posix_spawn with fds as standard input, output and error; default signals, but those that ask a run to stop go to
+ * this process alone: it may still want the pictures. Returns an errno. */
 static int spawn_helper(const char *program, int in, int out, int error, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t none, defaults;
+    sigset_t blocked, defaults;
     char *const arguments[] = {(char *)"spade-decode", NULL};
     char *const environment[] = {(char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0", NULL};
-    sigemptyset(&none);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGHUP);
     sigemptyset(&defaults);
     sigaddset(&defaults, SIGPIPE);
     sigaddset(&defaults, SIGXCPU);
@@ -144,7 +148,7 @@ static int spawn_helper(const char *program, int in, int out, int error, pid_t *
         return result;
     }
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigmask(&attributes, &blocked);
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     if ((result = posix_spawn_file_actions_adddup2(&actions, in, 0)) == 0 &&
         (result = posix_spawn_file_actions_adddup2(&actions, out, 1)) == 0 &&

@@ -23,13 +23,50 @@ void html_write_method(FILE *file, const spade_method_choice *method)
     fputc(')', file);
 }
 
-static void write_image(FILE *file, const uint8_t *png, size_t size, const char *text)
+/* A path as an address: everything but letters, digits and -_.~/ escaped (RFC 3986). */
+static void write_address(FILE *file, const char *path)
 {
+    for (const unsigned char *at = (const unsigned char *)path; *at; at++) {
+        bool plain = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9');
+        if (plain || strchr("-_.~/", *at)) {
+            fputc(*at, file);
+        } else {
+            fprintf(file, "%%%02X", *at);
+        }
+    }
+}
+
+void html_write_link_image(FILE *file, const char *up, const char *relative, const char *text)
+{
+    fputs("<img loading=\"lazy\" alt=\"", file);
+    spade_html_text(file, text);
+    fprintf(file, "\" src=\"%s", up);
+    write_address(file, relative);
+    fputs("\">", file);
+}
+
+spade_status html_write_image(FILE *file, const html_report *report, const char *relative, const char *text)
+{
+    enum { MAX_PNG = 1 << 30 };
+    char *path;
+    spade_mapping png;
+    if (!report->embedded) {
+        html_write_link_image(file, "../", relative, text);
+        return SPADE_OK;
+    }
+    if (asprintf(&path, "%s/%s", report->run->folder, relative) < 0) {
+        return spade_fail(report->run->context, SPADE_ERROR_MEMORY, "%s: out of memory", relative);
+    }
+    spade_status status = spade_map_file(report->run->context, path, MAX_PNG, &png);
+    free(path);
+    SPADE_TRY(status);
     fputs("<img alt=\"", file);
     spade_html_text(file, text);
     fputs("\" src=\"data:image/png;base64,", file);
-    spade_base64(file, png, size);
+    spade_base64(file, png.data, png.size);
     fputs("\">", file);
+    spade_unmap(&png);
+    return SPADE_OK;
 }
 
 static void write_auc(FILE *file, double value, bool best)
@@ -38,24 +75,27 @@ static void write_auc(FILE *file, double value, bool best)
     fprintf(file, "<span class=\"auc%s\">ROC AUC %.3f%s</span>", best ? " best" : "", value, best ? " &#9733;" : "");
 }
 
-static void write_map(FILE *file, const explained_run *run, const explained_pair *pair, int network)
+static spade_status write_map(FILE *file, const html_report *report, const explained_pair *pair, int network)
 {
     const explained_map *map = &pair->maps[network];
     const explained_map *other = &pair->maps[1 - network];
-    if (!map->present) { return; }
+    if (!map->present) { return SPADE_OK; }
     bool both = isfinite(map->roc_auc) && isfinite(other->roc_auc);
     bool best = both && html_compare_auc(other->roc_auc, map->roc_auc) > 0;
     char text[160];
-    snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace", run->methods[pair->method].label);
+    snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace",
+             report->run->methods[pair->method].label);
     fputs("<figure>", file);
-    write_image(file, map->png, map->png_size, text);
+    SPADE_TRY(html_write_image(file, report, map->heatmap, text));
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
     write_auc(file, map->roc_auc, best);
     fputs("</figcaption></figure>", file);
+    return SPADE_OK;
 }
 
-static void write_pairs(FILE *file, const explained_run *run, const explained_input *explained)
+static spade_status write_pairs(FILE *file, const html_report *report, const explained_input *explained)
 {
+    const explained_run *run = report->run;
     char buffer[32];
     fputs("<div class=\"maps\">", file);
     for (int i = 0; i < explained->pair_count; i++) {
@@ -65,11 +105,12 @@ static void write_pairs(FILE *file, const explained_run *run, const explained_in
         fputs(" <span class=\"soft\">for ", file);
         spade_html_text(file, class_name(run->names, pair->target, buffer));
         fputs("</span></h3><div class=\"pair\">", file);
-        write_map(file, run, pair, DENSE);
-        write_map(file, run, pair, TRACE);
+        SPADE_TRY(write_map(file, report, pair, DENSE));
+        SPADE_TRY(write_map(file, report, pair, TRACE));
         fputs("</div></section>", file);
     }
     fputs("</div>", file);
+    return SPADE_OK;
 }
 
 /* ---- class scores */
@@ -158,15 +199,16 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
     fputs(". Read its maps with care.</p>", file);
 }
 
-void html_write_card(FILE *file, const explained_run *run, const explained_input *explained)
+spade_status html_write_card(FILE *file, const html_report *report, const explained_input *explained)
 {
-    fputs("<article class=\"card\">", file);
-    write_head(file, run, explained);
+    fprintf(file, "<article class=\"card\" id=\"i%lld\">", (long long)report->added);
+    write_head(file, report->run, explained);
     fputs("<div class=\"body\"><div><h3>Input</h3><figure>", file);
-    write_image(file, explained->png, explained->png_size, "what the network sees");
+    SPADE_TRY(html_write_image(file, report, explained->picture, "what the network sees"));
     fputs("</figure>", file);
-    write_scores(file, run, explained);
+    write_scores(file, report->run, explained);
     fputs("</div>", file);
-    write_pairs(file, run, explained);
+    SPADE_TRY(write_pairs(file, report, explained));
     fputs("</div></article>\n", file);
+    return SPADE_OK;
 }

@@ -1,60 +1,201 @@
 /*
- * html.c - report.html: one file that opens anywhere. Cards are written to a temporary file as inputs are done; the
- * page, whose head sums them up, is put together at the end.
+ * html.c - report.html: one file that opens anywhere, or an index and pages. Cards are written to a temporary file as
+ * records come; a page is put together when it is full, and what sums all of them up at the end.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "report/html.h"
-#include "report/style.h"
 #include "report/text.h"
 
-spade_status html_report_open(const explained_run *run, html_report **out)
+/* Pictures in one file: base64 makes them a third larger, and browsers get slow with tens of megabytes. */
+static const uint64_t max_embedded_bytes = (uint64_t)12 << 20;
+enum { INDEX_PICTURES = 8, MAX_CHANGED_ROWS = 200 };
+
+static spade_status fail_temporary(const html_report *report)
+{
+    return spade_fail(report->run->context, SPADE_ERROR_IO, "%s/report.html: cannot write a temporary file: %s",
+                      report->run->folder, strerror(errno));
+}
+
+static spade_status fail_memory(const explained_run *run)
+{
+    return spade_fail(run->context, SPADE_ERROR_MEMORY, "%s/report.html: out of memory", run->folder);
+}
+
+spade_status html_report_open(const explained_run *run, int64_t inputs, uint64_t picture_bytes, html_report **out)
 {
     *out = NULL;
-    html_report *page = calloc(1, sizeof *page);
-    if (!page) { return spade_fail(run->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    page->run = run;
-    page->tallies = calloc((size_t)run->method_count + 1, sizeof *page->tallies);
-    page->cards = tmpfile();
-    page->failures = tmpfile();
-    if (!page->tallies) {
-        html_report_close(page);
-        return spade_fail(run->context, SPADE_ERROR_MEMORY, "out of memory");
+    html_report *report = calloc(1, sizeof *report);
+    if (!report) { return fail_memory(run); }
+    report->run = run;
+    report->inputs = inputs;
+    report->embedded = inputs <= HTML_INPUTS_PER_PAGE && picture_bytes <= max_embedded_bytes;
+    report->pages = (inputs + HTML_INPUTS_PER_PAGE - 1) / HTML_INPUTS_PER_PAGE;
+    report->tallies = calloc((size_t)run->method_count + 1, sizeof *report->tallies);
+    FILE **files[] = {&report->cards, &report->rows, &report->changed_rows, &report->failures};
+    spade_status status = report->tallies ? SPADE_OK : fail_memory(run);
+    for (size_t i = 0; i < sizeof files / sizeof *files && status == SPADE_OK; i++) {
+        *files[i] = tmpfile();
+        if (!*files[i]) { status = fail_temporary(report); }
     }
-    if (!page->cards || !page->failures) {
-        html_report_close(page);
-        return spade_fail(run->context, SPADE_ERROR_IO, "cannot make a temporary file: %s", strerror(errno));
+    if (status != SPADE_OK) {
+        html_report_close(report);
+        return status;
     }
-    *out = page;
+    *out = report;
     return SPADE_OK;
 }
 
-void html_report_close(html_report *page)
+void html_report_close(html_report *report)
 {
-    if (!page) { return; }
-    if (page->cards) { fclose(page->cards); }
-    if (page->failures) { fclose(page->failures); }
-    free(page->tallies);
-    free(page);
+    if (!report) { return; }
+    FILE *files[] = {report->cards, report->rows, report->changed_rows, report->failures};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i]) { fclose(files[i]); }
+    }
+    free(report->first_name);
+    free(report->tallies);
+    free(report);
 }
 
-spade_status html_report_add(html_report *page, const explained_input *explained)
+/* ---- pages: FOLDER/report/page_0001.html */
+
+static spade_status page_path(const html_report *report, int64_t page, char **out)
 {
-    page->inputs++;
+    if (asprintf(out, "%s/report/page_%04lld.html", report->run->folder, (long long)page) >= 0) { return SPADE_OK; }
+    return fail_memory(report->run);
+}
+
+static void write_navigation(FILE *file, const html_report *report, int64_t page)
+{
+    fputs("<nav class=\"pages\"><span>", file);
+    if (page > 1) {
+        fprintf(file, "<a href=\"page_%04lld.html\">&larr; page %lld</a>", (long long)page - 1, (long long)page - 1);
+    }
+    fprintf(file, "</span><span><a href=\"../report.html\">All pages</a> &middot; page %lld of %lld</span><span>",
+            (long long)page, (long long)report->pages);
+    if (page < report->pages) {
+        fprintf(file, "<a href=\"page_%04lld.html\">page %lld &rarr;</a>", (long long)page + 1, (long long)page + 1);
+    }
+    fputs("</span></nav>\n", file);
+}
+
+static spade_status write_page_body(FILE *file, html_report *report, int64_t page)
+{
+    char title[64];
+    snprintf(title, sizeof title, "spade, page %lld: ", (long long)page);
+    html_write_begin(file, report, title);
+    write_navigation(file, report, page);
+    SPADE_TRY(html_write_legend(file, report));
+    html_append(file, report->cards);
+    write_navigation(file, report, page);
+    html_write_end(file);
+    return SPADE_OK;
+}
+
+static spade_status write_file(html_report *report, const char *path,
+                               spade_status (*write)(FILE *file, html_report *report, int64_t page), int64_t page)
+{
+    spade_output out;
+    SPADE_TRY(spade_output_open(report->run->context, path, &out));
+    spade_status status = write(out.file, report, page);
+    if (status != SPADE_OK) {
+        spade_output_abort(&out);
+        return status;
+    }
+    return spade_output_commit(report->run->context, &out);
+}
+
+/* The page's row in the index: how far it reaches. */
+static void write_row(html_report *report, const char *last_name, int64_t page)
+{
+    int64_t first = (page - 1) * HTML_INPUTS_PER_PAGE + 1;
+    fprintf(report->rows, "</td><td><a href=\"report/page_%04lld.html\">%lld to %lld</a><br><span class=\"soft\">",
+            (long long)page, (long long)first, (long long)report->added);
+    spade_html_text(report->rows, report->first_name);
+    fputs(" &hellip; ", report->rows);
+    spade_html_text(report->rows, last_name);
+    fputs("</span></td>", report->rows);
+    if (report->compared) { fprintf(report->rows, "<td class=\"n\">%lld</td>", (long long)report->page_changed); }
+    fputs("</tr>\n", report->rows);
+}
+
+static spade_status end_page(html_report *report, const char *last_name)
+{
+    char *path;
+    int64_t page = report->page + 1;
+    SPADE_TRY(page_path(report, page, &path));
+    spade_status status = write_file(report, path, write_page_body, page);
+    free(path);
+    SPADE_TRY(status);
+    write_row(report, last_name, page);
+    free(report->first_name);
+    report->first_name = NULL;
+    report->page = page;
+    report->page_changed = 0;
+    rewind(report->cards);
+    return ftruncate(fileno(report->cards), 0) == 0 ? SPADE_OK : fail_temporary(report);
+}
+
+static spade_status begin_page(html_report *report, const explained_input *explained)
+{
+    char *folder;
+    report->first_name = strdup(explained->name);
+    if (!report->first_name) { return fail_memory(report->run); }
+    fputs("<tr><td class=\"strip\">", report->rows);
+    if (report->page) { return SPADE_OK; }
+    if (asprintf(&folder, "%s/report", report->run->folder) < 0) { return fail_memory(report->run); }
+    spade_status status = spade_make_folders(report->run->context, folder, "cannot make the folder");
+    spade_sweep_temporaries(folder);
+    free(folder);
+    return status;
+}
+
+/* Remove the pages behind the last one, and with the last page the folder; where there is something else in it, it stays. */
+static void remove_pages(const char *report_folder, int64_t last)
+{
+    char *folder;
+    if (asprintf(&folder, "%s/report", report_folder) < 0) { return; }
+    DIR *entries = opendir(folder);
+    for (const struct dirent *entry; entries && (entry = readdir(entries));) {
+        int page, end = 0;
+        if (sscanf(entry->d_name, "page_%d.html%n", &page, &end) == 1 && end && !entry->d_name[end] && page > last) {
+            (void)unlinkat(dirfd(entries), entry->d_name, 0);
+        }
+    }
+    if (entries) { closedir(entries); }
+    if (!last) { (void)rmdir(folder); }
+    free(folder);
+}
+
+void html_report_remove(const char *folder)
+{
+    char *path;
+    if (asprintf(&path, "%s/report.html", folder) < 0) { return; }
+    (void)unlink(path);
+    free(path);
+    remove_pages(folder, 0);
+}
+
+/* ---- records */
+
+static void count(html_report *report, const explained_input *explained)
+{
     if (explained->ran[TRACE]) {
-        page->compared++;
-        page->changed += explained->top[DENSE] != explained->top[TRACE];
+        bool changed = explained->top[DENSE] != explained->top[TRACE];
+        report->compared++;
+        report->changed += changed;
+        report->page_changed += changed;
     }
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
         double dense = pair->maps[DENSE].roc_auc, trace = pair->maps[TRACE].roc_auc;
-        bool is_signed = (explained_method(page->run, pair->method)->flags & SPADE_METHOD_SIGNED) != 0;
-        page->is_signed |= is_signed;
-        page->is_unsigned |= !is_signed;
         if (!isfinite(dense) || !isfinite(trace)) { continue; }
-        method_tally *tally = &page->tallies[pair->method];
+        method_tally *tally = &report->tallies[pair->method];
         int order = html_compare_auc(dense, trace);
         tally->maps++;
         tally->wins += order > 0;
@@ -63,171 +204,106 @@ spade_status html_report_add(html_report *page, const explained_input *explained
         tally->sum[DENSE] += dense;
         tally->sum[TRACE] += trace;
     }
-    html_write_card(page->cards, page->run, explained);
-    if (ferror(page->cards)) {
-        return spade_fail(page->run->context, SPADE_ERROR_IO, "report.html: cannot write a temporary file");
+}
+
+/* A changed class is what a reader of thousands of inputs looks for first. */
+static void write_changed_row(html_report *report, const explained_input *explained)
+{
+    char dense[32], trace[32];
+    const bool changed = explained->ran[TRACE] && explained->top[DENSE] != explained->top[TRACE];
+    if (!changed || report->changed > MAX_CHANGED_ROWS) { return; }
+    fprintf(report->changed_rows, "<tr><td><a href=\"report/page_%04lld.html#i%lld\">", (long long)report->page + 1,
+            (long long)report->added);
+    spade_html_text(report->changed_rows, explained->name);
+    fputs("</a></td><td>", report->changed_rows);
+    spade_html_text(report->changed_rows, class_name(report->run->names, explained->top[DENSE], dense));
+    fputs("</td><td>", report->changed_rows);
+    spade_html_text(report->changed_rows, class_name(report->run->names, explained->top[TRACE], trace));
+    fputs("</td></tr>\n", report->changed_rows);
+}
+
+static spade_status add_to_pages(html_report *report, const explained_input *explained)
+{
+    int64_t place = report->added % HTML_INPUTS_PER_PAGE; /* in the page */
+    if (place == 0) { SPADE_TRY(begin_page(report, explained)); }
+    report->added++;
+    SPADE_TRY(html_write_card(report->cards, report, explained));
+    write_changed_row(report, explained);
+    if (place < INDEX_PICTURES) {
+        fprintf(report->rows, "<a href=\"report/page_%04lld.html#i%lld\">", (long long)report->page + 1,
+                (long long)report->added);
+        html_write_link_image(report->rows, "", explained->picture, explained->name);
+        fputs("</a>", report->rows);
     }
+    if (place + 1 < HTML_INPUTS_PER_PAGE && report->added < report->inputs) { return SPADE_OK; }
+    return end_page(report, explained->name);
+}
+
+spade_status html_report_add(html_report *report, const explained_input *explained)
+{
+    count(report, explained);
+    if (report->embedded) {
+        report->added++;
+        SPADE_TRY(html_write_card(report->cards, report, explained));
+    } else {
+        SPADE_TRY(add_to_pages(report, explained));
+    }
+    return ferror(report->cards) || ferror(report->rows) ? fail_temporary(report) : SPADE_OK;
+}
+
+void html_report_add_failure(html_report *report, const char *message)
+{
+    if (report->failed++ >= HTML_MAX_FAILURES) { return; }
+    fputs("<li>", report->failures);
+    spade_html_text(report->failures, message);
+    fputs("</li>", report->failures);
+}
+
+/* ---- report.html */
+
+static void write_index(FILE *file, html_report *report)
+{
+    fputs("<section class=\"card\"><h3>Inputs</h3><div class=\"scroll\"><table><tr><th></th><th>inputs</th>", file);
+    if (report->compared) { fputs("<th class=\"n\">decided differently by the trace</th>", file); }
+    fputs("</tr>\n", file);
+    html_append(file, report->rows);
+    fputs("</table></div></section>\n", file);
+    if (!report->changed) { return; }
+    fputs("<section class=\"card\"><h3>Inputs that the trace decides differently</h3><p class=\"soft\">Read their maps "
+          "with care.</p><div class=\"scroll\"><table><tr><th>input</th><th>dense network</th><th>trace</th></tr>\n",
+          file);
+    html_append(file, report->changed_rows);
+    fputs("</table></div>", file);
+    if (report->changed > MAX_CHANGED_ROWS) {
+        fprintf(file, "<p class=\"soft below\">and %lld more: <code>class_changed</code> in results.json</p>",
+                (long long)(report->changed - MAX_CHANGED_ROWS));
+    }
+    fputs("</section>\n", file);
+}
+
+static spade_status write_report(FILE *file, html_report *report, int64_t page)
+{
+    (void)page;
+    html_write_begin(file, report, "spade: ");
+    html_write_summary(file, report);
+    if (report->embedded) {
+        SPADE_TRY(html_write_legend(file, report));
+        html_append(file, report->cards);
+    } else {
+        write_index(file, report);
+    }
+    html_write_failures(file, report);
+    html_write_configuration(file, report);
+    html_write_end(file);
     return SPADE_OK;
 }
 
-void html_report_add_failure(html_report *page, const char *message)
+spade_status html_report_save(html_report *report)
 {
-    page->failed++;
-    fputs("<li>", page->failures);
-    spade_html_text(page->failures, message);
-    fputs("</li>", page->failures);
-}
-
-/* ---- the page around the cards */
-static void write_tally(FILE *file, const html_report *page)
-{
-    bool any = false;
-    for (int m = 0; m < page->run->method_count; m++) { any |= page->tallies[m].maps > 0; }
-    if (!any) { return; }
-    fputs("<div class=\"scroll\"><table><tr><th>ROC AUC</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
-          "<th class=\"n\">better &middot; same &middot; worse</th></tr>",
-          file);
-    for (int m = 0; m < page->run->method_count; m++) {
-        const method_tally *tally = &page->tallies[m];
-        if (!tally->maps) { continue; }
-        double dense = tally->sum[DENSE] / tally->maps, trace = tally->sum[TRACE] / tally->maps;
-        int order = html_compare_auc(dense, trace);
-        fputs("<tr><td>", file);
-        html_write_method(file, &page->run->methods[m]);
-        fprintf(file,
-                "</td><td class=\"n\">%s%.3f%s</td><td class=\"n\">%s%.3f%s</td>"
-                "<td class=\"n\">%d &middot; %d &middot; %d</td></tr>",
-                order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "", order > 0 ? "<b>" : "", trace,
-                order > 0 ? "</b>" : "", tally->wins, tally->ties, tally->losses);
-    }
-    fputs("</table></div><p class=\"soft below\">Means of the maps that have a mask; in how many of them the trace "
-          "lies better, the "
-          "same or worse on the mask than the dense network. 1 is perfect, 0.5 is chance.</p>",
-          file);
-}
-
-static void write_summary(FILE *file, const html_report *page)
-{
-    fputs("<header class=\"card\"><h1>", file);
-    const char *slash = strrchr(page->run->model, '/');
-    spade_html_text(file, slash ? slash + 1 : page->run->model);
-    fprintf(file, "</h1><p class=\"soft\">%d input%s explained by spade %s</p>", page->inputs,
-            page->inputs == 1 ? "" : "s", spade_version());
-    if (page->compared) {
-        fprintf(file, "<p>The trace keeps the network's class in <b>%d of %d</b>.</p>", page->compared - page->changed,
-                page->compared);
-    }
-    write_tally(file, page);
-    fputs("</header>\n", file);
-}
-
-/* The colour bar, drawn by the same code as the heatmaps: a ramp over dark grey. */
-static spade_status write_colour_bar(FILE *file, const html_report *page, bool is_signed)
-{
-    enum {
-        WIDTH = 256,
-        HEIGHT = 256
-    }; /* large enough that the heatmap is not enlarged; the style sheet makes it a bar */
-    uint8_t grey[WIDTH * HEIGHT * 3];
-    float ramp[WIDTH * HEIGHT];
-    spade_picture background = {.height = HEIGHT, .width = WIDTH, .rgb = grey}, bar = {0};
-    uint8_t *png = NULL;
-    size_t size = 0;
-    memset(grey, 40, sizeof grey);
-    for (int i = 0; i < WIDTH * HEIGHT; i++) {
-        double t = (double)(i % WIDTH) / (WIDTH - 1);
-        ramp[i] = (float)(is_signed ? 2 * t - 1 : t);
-    }
-    SPADE_TRY(spade_heatmap(page->run->context, &background, ramp, 1, is_signed, &bar));
-    spade_status status = spade_png_encode(page->run->context, bar.rgb, bar.height, bar.width, 3, &png, &size);
-    spade_picture_clear(&bar);
-    if (status != SPADE_OK) { return status; }
-    fputs("<img alt=\"colour bar\" src=\"data:image/png;base64,", file);
-    spade_base64(file, png, size);
-    fputs("\">", file);
-    free(png);
-    return SPADE_OK;
-}
-
-static spade_status write_legend(FILE *file, const html_report *page)
-{
-    fputs("<section class=\"card\"><h3>How to read the colours</h3><div class=\"legend\">", file);
-    if (page->is_unsigned) {
-        fputs("<div><div>How much a pixel matters</div>", file);
-        SPADE_TRY(write_colour_bar(file, page, false));
-        fputs("<div class=\"ends\"><span>nothing</span><span>most</span></div></div>", file);
-    }
-    if (page->is_signed) {
-        fputs("<div><div>For or against the class</div>", file);
-        SPADE_TRY(write_colour_bar(file, page, true));
-        fputs("<div class=\"ends\"><span>against</span><span>nothing</span><span>for</span></div></div>", file);
-    }
-    fputs("</div><p class=\"soft below\">Dense and trace share one scale, so their colours can be compared. "
-          "The trace is the network with only the weights that keep its behaviour around this one input; the others "
-          "are zero.</p></section>\n",
-          file);
-    return SPADE_OK;
-}
-
-static void write_configuration(FILE *file, const html_report *page)
-{
-    json_t *configuration = spade_settings_json(page->run->settings);
-    char *text = configuration ? json_dumps(configuration, JSON_INDENT(2)) : NULL;
-    fputs("<section class=\"card\"><h3>Configuration</h3><p class=\"soft\">Model: ", file);
-    spade_html_text(file, page->run->model);
-    fputs("</p><details><summary>All settings</summary><pre>", file);
-    for (char *line = text, *next; line && *line;
-         line = next) { /* line by line: a line end is not a control character here */
-        next = strchr(line, '\n');
-        if (next) { *next++ = 0; }
-        spade_html_text(file, line);
-        fputc('\n', file);
-        if (!next) { break; }
-    }
-    fputs("</pre></details></section>\n", file);
-    free(text);
-    json_decref(configuration);
-}
-
-static void append(FILE *to, FILE *from)
-{
-    char buffer[65536];
-    size_t count;
-    rewind(from);
-    while ((count = fread(buffer, 1, sizeof buffer, from)) > 0) { fwrite(buffer, 1, count, to); }
-}
-
-static spade_status write_page(FILE *file, html_report *page)
-{
-    fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-          "<title>spade: ",
-          file);
-    const char *slash = strrchr(page->run->model, '/');
-    spade_html_text(file, slash ? slash + 1 : page->run->model);
-    fputs("</title><style>" REPORT_STYLE "</style></head><body><main>\n", file);
-    write_summary(file, page);
-    SPADE_TRY(write_legend(file, page));
-    append(file, page->cards);
-    if (page->failed) {
-        fprintf(file, "<section class=\"card\"><h3>%d input%s could not be explained</h3><ul>", page->failed,
-                page->failed == 1 ? "" : "s");
-        append(file, page->failures);
-        fputs("</ul></section>\n", file);
-    }
-    write_configuration(file, page);
-    fputs("</main></body></html>\n", file);
-    return SPADE_OK;
-}
-
-spade_status html_report_save(html_report *page, const char *path)
-{
-    spade_output out;
-    SPADE_TRY(spade_output_open(page->run->context, path, &out));
-    spade_status status = write_page(out.file, page);
-    if (status != SPADE_OK) {
-        spade_output_abort(&out);
-        return status;
-    }
-    return spade_output_commit(page->run->context, &out);
+    char *path;
+    if (asprintf(&path, "%s/report.html", report->run->folder) < 0) { return fail_memory(report->run); }
+    spade_status status = write_file(report, path, write_report, 0);
+    free(path);
+    if (status == SPADE_OK) { remove_pages(report->run->folder, report->page); }
+    return status;
 }

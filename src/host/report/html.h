@@ -1,28 +1,55 @@
-/* html.h - inside of the HTML report: html.c writes the page, card.c the card of one input. */
+/* html.h - inside of the HTML report: html.c keeps the files, html_parts.c writes what stands around the cards, card.c the
+ * card of one input. */
 #ifndef SPADE_REPORT_HTML_H
 #define SPADE_REPORT_HTML_H
 
 #include "report/report.h"
 
+enum { HTML_MAX_FAILURES = 1000 }; /* that are written out */
+
 /* How dense and trace compare, per method: over maps with a ROC AUC for both. */
 typedef struct method_tally {
-    int maps, wins, ties, losses; /* of the trace */
+    int64_t maps, wins, ties, losses; /* of the trace */
     double sum[NETWORKS];
 } method_tally;
 
 struct html_report {
     const explained_run *run;
-    FILE *cards;    /* anonymous temporary file with the cards so far */
-    FILE *failures; /* likewise, list items */
-    int inputs, failed, compared, changed;
-    bool is_signed, is_unsigned; /* kinds of maps seen: what the legend has to explain */
-    method_tally *tallies;       /* [methods of the run] */
+    bool embedded;         /* one file, the pictures in it; else an index, and pages that show pictures beside them */
+    int64_t inputs, pages; /* in all, as announced */
+    int64_t added, page;   /* records so far; pages written so far */
+    FILE *cards;           /* anonymous temporary file with the cards of the page at hand */
+    FILE *rows;            /* likewise, the pages in the index */
+    FILE *changed_rows;    /* likewise, inputs that the trace decides differently, in the index */
+    FILE *failures;        /* likewise, list items */
+    int64_t failed, compared, changed;
+    int64_t page_changed;  /* of the page at hand */
+    char *first_name;      /* of the page at hand */
+    method_tally *tallies; /* [methods of the run] */
 };
 
+/* ---- html_parts.c */
+/* title: what stands in the browser's tab before the model's name. */
+void html_write_begin(FILE *file, const html_report *report, const char *title);
+void html_write_end(FILE *file);
+/* What is explained and how dense and trace compare in all. */
+void html_write_summary(FILE *file, const html_report *report);
+/* What the colours mean. */
+spade_status html_write_legend(FILE *file, const html_report *report);
+void html_write_failures(FILE *file, const html_report *report);
+void html_write_configuration(FILE *file, const html_report *report);
+/* All that was written to `from` so far. */
+void html_append(FILE *to, FILE *from);
+
+/* ---- card.c */
 /* The sign of trace - dense, of the values as they are printed: two that print the same are the same. */
 int html_compare_auc(double dense, double trace);
 /* A method for reading: "integrated gradients", "smoothgrad 2 (samples=25)". */
 void html_write_method(FILE *file, const spade_method_choice *method);
-void html_write_card(FILE *file, const explained_run *run, const explained_input *explained);
+/* A picture of the output folder: in the file, or a link to it. `relative`: as records have it. */
+spade_status html_write_image(FILE *file, const html_report *report, const char *relative, const char *text);
+/* A link to it; up: "../" in a page. */
+void html_write_link_image(FILE *file, const char *up, const char *relative, const char *text);
+spade_status html_write_card(FILE *file, const html_report *report, const explained_input *explained);
 
 #endif

@@ -1,4 +1,4 @@
-/* json.c - records as JSON: results.json. */
+/* json.c - records as JSON, and back: lines of results.jsonl, and results.json, which is put together from them. */
 #include <math.h>
 
 #include "base/base.h"
@@ -71,6 +71,8 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
     json_object_set_new(object, "file", spade_json_text(explained->file));
     if (explained->index >= 0) { json_object_set_new(object, "index", json_integer(explained->index)); }
     json_object_set_new(object, "name", spade_json_text(explained->name));
+    json_object_set_new(object, "xxh128", json_string(explained->content));
+    if (*explained->mask) { json_object_set_new(object, "mask_xxh128", json_string(explained->mask)); }
     json_object_set_new(object, "picture", spade_json_text(explained->picture));
     json_object_set_new(object, "dense", network_json(run, explained, DENSE));
     json_object_set_new(object, "trace", network_json(run, explained, TRACE));
@@ -90,7 +92,101 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
     return object;
 }
 
-json_t *results_json(const explained_run *run, json_t *explained, json_t *failed)
+/* ---- and back */
+
+static double real_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static int64_t integer_at(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+/* A copy of a text; NULL where there is none, or no memory. */
+static char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? strdup(text) : NULL;
+}
+
+static bool parse_network(const json_t *record, int network, explained_input *out)
+{
+    const json_t *object = json_object_get(record, network == DENSE ? "dense" : "trace");
+    const json_t *logits = json_object_get(object, "logits"), *scores = json_object_get(object, "scores");
+    if (!json_is_object(object)) { return true; }
+    out->ran[network] = true;
+    out->top[network] = integer_at(object, "class");
+    if (out->top[network] < 0 || out->top[network] >= out->outputs || json_array_size(logits) != (size_t)out->outputs ||
+        json_array_size(scores) != (size_t)out->outputs) {
+        return false;
+    }
+    for (int64_t i = 0; i < out->outputs; i++) {
+        out->logits[network * out->outputs + i] = json_number_value(json_array_get(logits, (size_t)i));
+        out->scores[network * out->outputs + i] = json_number_value(json_array_get(scores, (size_t)i));
+    }
+    return true;
+}
+
+static void parse_map(const json_t *object, explained_map *out)
+{
+    *out = (explained_map){.present = json_is_object(object),
+                           .delta = real_at(object, "completeness_delta"),
+                           .roc_auc = real_at(object, "roc_auc"),
+                           .array = text_at(object, "map"),
+                           .heatmap = text_at(object, "overlay")};
+    out->present = out->present && out->array && out->heatmap;
+}
+
+/* A record's maps stand in the order of the run's methods, class by class. */
+static bool parse_pairs(const explained_run *run, const json_t *maps, explained_input *out)
+{
+    const size_t count = json_array_size(maps);
+    if (!count || count % (size_t)run->method_count != 0) { return false; }
+    const size_t classes = count / (size_t)run->method_count;
+    out->pairs = calloc(count, sizeof *out->pairs);
+    if (!out->pairs) { return false; }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *object = json_array_get(maps, i);
+        explained_pair *pair = &out->pairs[out->pair_count++];
+        pair->method = (int)(i / classes);
+        pair->reduce = (explained_method(run, pair->method)->flags & SPADE_METHOD_SIGNED) ? SPADE_REDUCE_SUM
+                                                                                          : SPADE_REDUCE_ABS_MAX;
+        pair->target = integer_at(object, "class");
+        pair->scale = real_at(object, "overlay_scale");
+        parse_map(json_object_get(object, "dense"), &pair->maps[DENSE]);
+        parse_map(json_object_get(object, "trace"), &pair->maps[TRACE]);
+    }
+    return true;
+}
+
+spade_status explained_parse(const explained_run *run, const json_t *record, explained_input *out)
+{
+    const json_t *sparsity = json_object_get(record, "sparsity"), *index = json_object_get(record, "index");
+    const int64_t outputs = run->outputs;
+    *out = (explained_input){.file = json_string_value(json_object_get(record, "file")),
+                             .name = json_string_value(json_object_get(record, "name")),
+                             .index = index ? json_integer_value(index) : -1,
+                             .outputs = outputs,
+                             .picture = text_at(record, "picture"),
+                             .zeros = integer_at(sparsity, "zeros"),
+                             .weights = integer_at(sparsity, "weights")};
+    out->logits = calloc((size_t)outputs * NETWORKS, sizeof *out->logits);
+    out->scores = calloc((size_t)outputs * NETWORKS, sizeof *out->scores);
+    if (out->file && out->name && out->picture && out->logits && out->scores && parse_network(record, DENSE, out) &&
+        parse_network(record, TRACE, out) && parse_pairs(run, json_object_get(record, "maps"), out)) {
+        return SPADE_OK;
+    }
+    explained_input_clear(out);
+    return spade_fail(run->context, SPADE_ERROR_INPUT, "%s/results.jsonl: a line is no record of this run",
+                      run->folder);
+}
+
+/* ---- results.json */
+
+json_t *run_json(const explained_run *run)
 {
     json_t *all = json_object();
     json_object_set_new(all, "version", json_string(spade_version()));
@@ -101,7 +197,63 @@ json_t *results_json(const explained_run *run, json_t *explained, json_t *failed
     json_object_set_new(all, "metrics",
                         json_pack("{s:{s:i, s:s}}", "roc_auc", "version", spade_metric_find("roc_auc")->version, "map",
                                   spade_reduce_name(SPADE_REDUCE_ABS_MAX)));
-    json_object_set(all, "inputs", explained);
-    json_object_set(all, "failed", failed);
     return all;
+}
+
+/* Text of a value, every line but the first moved in by `indent` spaces. */
+static bool write_indented(FILE *file, const json_t *value, int indent)
+{
+    char *text = json_dumps(value, JSON_INDENT(1));
+    for (const char *at = text; at && *at; at++) {
+        fputc(*at, file);
+        if (*at == '\n') { fprintf(file, "%*s", indent, ""); }
+    }
+    free(text);
+    return text != NULL;
+}
+
+/* The text is what json_dumps(JSON_INDENT(1)) makes of one object with the header's members and the two lists. */
+spade_status results_json_open(spade_context *context, const char *path, const char *header, results_json_writer *out)
+{
+    *out = (results_json_writer){.context = context};
+    json_t *object = json_loads(header, 0, NULL);
+    char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
+    json_decref(object);
+    if (!text) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    spade_status status = spade_output_open(context, path, &out->output);
+    if (status == SPADE_OK) { fwrite(text, 1, strlen(text) - strlen("\n}"), out->output.file); }
+    free(text);
+    return status;
+}
+
+static void end_list(results_json_writer *writer)
+{
+    if (writer->list) { fputs(writer->count ? "\n ]" : "]", writer->output.file); }
+}
+
+void results_json_list(results_json_writer *writer, const char *name)
+{
+    end_list(writer);
+    fprintf(writer->output.file, ",\n \"%s\": [", name);
+    writer->list = true;
+    writer->count = 0;
+}
+
+spade_status results_json_add(results_json_writer *writer, const json_t *record)
+{
+    fputs(writer->count++ ? ",\n  " : "\n  ", writer->output.file);
+    if (write_indented(writer->output.file, record, 2)) { return SPADE_OK; }
+    return spade_fail(writer->context, SPADE_ERROR_MEMORY, "%s: out of memory", writer->output.path);
+}
+
+spade_status results_json_commit(results_json_writer *writer)
+{
+    end_list(writer);
+    fputs("\n}", writer->output.file);
+    return spade_output_commit(writer->context, &writer->output);
+}
+
+void results_json_abort(results_json_writer *writer)
+{
+    spade_output_abort(&writer->output);
 }

@@ -8,13 +8,11 @@ void explained_input_clear(explained_input *explained)
             explained_map *map = &explained->pairs[i].maps[network];
             free(map->array);
             free(map->heatmap);
-            free(map->png);
         }
     }
     free(explained->pairs);
     free(explained->logits);
     free(explained->scores);
     free(explained->picture);
-    free(explained->png);
     *explained = (explained_input){0};
 }

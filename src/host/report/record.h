@@ -4,6 +4,7 @@
 #ifndef SPADE_REPORT_RECORD_H
 #define SPADE_REPORT_RECORD_H
 
+#include "base/fingerprint.h"
 #include "config/settings.h"
 
 /* Which network: an index into the pairs below. */
@@ -14,8 +15,6 @@ typedef struct explained_map {
     bool present;
     double delta, roc_auc; /* NaN: none */
     char *array, *heatmap; /* files, relative to the output folder */
-    uint8_t *png;          /* the heatmap again, for the report */
-    size_t png_size;
 } explained_map;
 
 /* The maps of one method and class, dense and trace beside each other. */
@@ -28,17 +27,16 @@ typedef struct explained_pair {
 } explained_pair;
 
 typedef struct explained_input {
-    const char *file, *name; /* borrowed from the list of inputs; name: of its folder in the output */
+    const char *file, *name; /* borrowed; name: of its folder in the output */
     int64_t index;           /* entry of a .npy file; -1: a picture */
-    int64_t outputs;         /* classes of the network */
+    char content[SPADE_FINGERPRINT_SIZE], mask[SPADE_FINGERPRINT_SIZE]; /* fingerprints; mask "": there is none */
+    int64_t outputs;                                                    /* classes of the network */
     double *logits, *scores; /* [NETWORKS][outputs]: logits and their softmax */
     bool ran[NETWORKS];      /* the network's forward pass was done */
     int64_t top[NETWORKS];   /* class of the highest logit */
     explained_pair *pairs;   /* method by method, class by class */
     int pair_count;
-    char *picture; /* input.png, relative */
-    uint8_t *png;
-    size_t png_size;
+    char *picture;           /* input.png, relative */
     int64_t zeros, weights;  /* over the trace's layers */
     double trace_seconds[3]; /* augmentation and forward, Hessians, solve */
     double map_seconds[NETWORKS];
@@ -59,12 +57,14 @@ const char *class_name(const class_names *names, int64_t index, char *buffer);
 /* What all inputs of a run have in common. Everything is borrowed. */
 typedef struct explained_run {
     spade_context *context;
-    const char *model; /* path */
-    const char *batch; /* path of the given variants, or NULL */
+    const char *folder; /* where results go */
+    const char *model;  /* path */
+    const char *batch;  /* path of the given variants, or NULL */
     const spade_settings *settings;
     const class_names *names;
     const spade_method_choice *methods;
     int method_count;
+    int64_t outputs; /* classes of the network */
 } explained_run;
 
 /* What a method of the run is. */

@@ -34,6 +34,9 @@
     ".bar .t{background:var(--trace)}.bar span:last-child{text-align:right;white-space:nowrap}"                        \
     ".key{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:5px}"                             \
     ".key.d{background:var(--dense)}.key.t{background:var(--trace)}.key+*{margin-right:14px}"                          \
+    ".pages{display:grid;grid-template-columns:1fr auto 1fr;gap:12px;margin:16px 0}.pages>:last-child{text-align:"     \
+    "right}a{color:var(--trace)}.strip img{height:44px;width:auto;border-radius:5px;margin:0 4px 0 0;vertical-align:"  \
+    "top}.strip{white-space:nowrap}"                                                                                   \
     ".legend{display:grid;grid-template-columns:1fr 1fr;gap:16px 24px}"                                                \
     ".legend img{display:block;width:100%;height:16px;border-radius:4px;margin:4px 0}"                                 \
     ".ends{display:flex;justify-content:space-between;font-size:.8rem;color:var(--soft)}details{margin-top:12px}"      \

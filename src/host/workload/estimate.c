@@ -3,7 +3,7 @@
  * at that rate: rough (a factor of two), but known before the first input is through.
  */
 #include "base/base.h"
-#include "workload/explain.h"
+#include "workload/pipeline.h"
 
 enum { TIMED_IMAGES = 8 };
 
@@ -24,41 +24,38 @@ static void count_solver(const spade_model *model, int64_t variants, bool exact,
     }
 }
 
-spade_status estimate_time(explain_job *job, const float *input, time_estimate *out)
+spade_status estimate_time(const workload_plan *plan, const float *input, time_estimate *out)
 {
-    const spade_settings *settings = job->request->settings;
-    spade_context *context = job->context;
+    spade_context *context = plan->context;
     spade_status status = SPADE_OK;
-    size_t size = 3 * (size_t)(job->preprocess.height * job->preprocess.width);
+    size_t size = 3 * (size_t)(plan->preprocess->height * plan->preprocess->width);
     size_t bytes = sizeof(float) * TIMED_IMAGES * size;
     float *output = NULL;
     void *memory = NULL;
     double operations = 0, hessian, solve, seconds = 0;
     SPADE_TRY(spade_alloc(context, bytes, "a timed forward pass", &memory));
-    output = malloc(sizeof *output * TIMED_IMAGES * (size_t)job->outputs);
+    output = malloc(sizeof *output * TIMED_IMAGES * (size_t)spade_model_classes(plan->model));
     if (!output) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
     for (size_t i = 0; i < TIMED_IMAGES; i++) { memcpy((float *)memory + i * size, input, sizeof *input * size); }
     for (int round = 0; round < 2; round++) { /* the first one plans and warms up */
         double start = spade_now();
-        SPADE_GOTO(spade_model_forward(context, job->model, NULL, memory, TIMED_IMAGES, output));
+        SPADE_GOTO(spade_model_forward(context, plan->model, NULL, memory, TIMED_IMAGES, output));
         seconds = (spade_now() - start) / TIMED_IMAGES;
     }
-    for (int i = 0; i < spade_model_layer_count(job->model); i++) {
+    for (int i = 0; i < spade_model_layer_count(plan->model); i++) {
         spade_layer_info layer;
-        spade_model_layer(job->model, i, &layer);
+        spade_model_layer(plan->model, i, &layer);
         operations += layer.operations;
     }
-    int64_t variants = job->batch.data ? job->batch.dims[0] : settings->augment.variants;
-    count_solver(job->model, variants, settings->trace.solver == SPADE_SOLVER_EXACT, &hessian, &solve);
+    int64_t variants = plan->batch ? plan->batch->dims[0] : plan->augment->variants;
     double rate = operations > 0 && seconds > 0 ? operations / seconds : 1e10;
-    out->trace = job->request->trace ? seconds * (double)variants + hessian / rate + solve / (rate / 4) : 0;
-
-    double passes = 0;
-    for (int i = 0; i < job->method_count; i++) {
-        passes += spade_attribution_passes(job->model, job->methods[i].attribution);
+    *out = (time_estimate){.maps = 3 * seconds * plan->passes};
+    for (int i = 0; i < plan->trace_count; i++) {
+        count_solver(plan->model, variants, plan->traces[i].solver == SPADE_SOLVER_EXACT, &hessian, &solve);
+        /* The pass over the variants and its Hessians serve all traces of an input. */
+        if (i == 0) { out->traces = seconds * (double)variants + hessian / rate; }
+        out->traces += solve / (rate / 4);
     }
-    passes *= settings->top_class ? 1 : settings->class_count;
-    out->maps = 3 * seconds * passes * (job->request->dense + job->request->trace);
 done:
     free(output);
     spade_free_bytes(context, memory, bytes);

@@ -29,9 +29,9 @@ static spade_status check_request(spade_context *context, const spade_explain_re
     if (!request->dense && !request->trace) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "--no-dense and --no-trace leave nothing to do");
     }
-    if (request->in_flight > EXPLAIN_MAX_IN_FLIGHT) {
+    if (request->in_flight > WORKLOAD_MAX_IN_FLIGHT) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "--in-flight %d: at most %d", request->in_flight,
-                          EXPLAIN_MAX_IN_FLIGHT);
+                          WORKLOAD_MAX_IN_FLIGHT);
     }
     struct stat info;
     if (request->mask && stat(request->mask, &info) != 0) {
@@ -40,8 +40,9 @@ static spade_status check_request(spade_context *context, const spade_explain_re
     return SPADE_OK;
 }
 
-static spade_status check_inputs(explain_job *job, const spade_inputs *inputs)
+static spade_status check_inputs(explain_job *job)
 {
+    const spade_inputs *inputs = &job->inputs;
     const spade_explain_request *request = job->request;
     const spade_settings *settings = request->settings;
     struct stat info;
@@ -87,12 +88,14 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(open_methods(job));
     job->outputs = spade_model_classes(job->model);
     job->run = (explained_run){.context = context,
+                               .folder = request->output,
                                .model = request->model,
                                .batch = request->batch,
                                .settings = request->settings,
                                .names = &job->names,
                                .methods = job->methods,
-                               .method_count = job->method_count};
+                               .method_count = job->method_count,
+                               .outputs = job->outputs};
     if (request->batch) {
         spade_model_input(job->model, &channels, &height, &width);
         SPADE_TRY(spade_array_load(context, request->batch, 0, &job->batch));
@@ -103,69 +106,110 @@ static spade_status job_open(explain_job *job)
 
 static void job_close(explain_job *job)
 {
+    spade_inputs_clear(&job->inputs);
     spade_array_clear(&job->batch);
     class_names_clear(&job->names);
     spade_method_choices_destroy(job->methods, job->method_count);
     spade_model_destroy(job->model);
 }
 
-/* ---- results.json, report.html */
-static spade_status save_results(const explain_job *job)
+/* ---- the loop's consumer: a record of every input */
+
+static spade_status record(void *user, const workload_item *item, void *state)
 {
-    spade_context *context = job->context;
-    spade_status status = SPADE_OK;
-    char *path = NULL, *text = NULL;
-    json_t *all = results_json(&job->run, job->results, job->failed);
-    text = json_dumps(all, JSON_INDENT(1));
-    if (!text || asprintf(&path, "%s/results.json", job->request->output) < 0) {
-        path = NULL;
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s/results.json: out of memory", job->request->output));
+    explain_job *job = user;
+    json_t *json = explained_json(&job->run, state);
+    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->file); }
+    spade_status status = spade_results_add(&job->results, item->input->position, json);
+    if (status == SPADE_OK) {
+        job->outcome->done++;
+        if (job->events && job->events->result) { job->events->result(job->events->user, json); }
     }
-    SPADE_GOTO(spade_write_file(context, path, text, strlen(text)));
-    free(path);
-    if (asprintf(&path, "%s/report.html", job->request->output) < 0) {
-        path = NULL;
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s/report.html: out of memory", job->request->output));
-    }
-    SPADE_GOTO(html_report_save(job->report, path));
-done:
-    json_decref(all);
-    free(text);
-    free(path);
+    json_decref(json);
     return status;
+}
+
+static spade_status failed(void *user, const spade_input *input, const char *message)
+{
+    explain_job *job = user;
+    json_t *json = json_object();
+    json_object_set_new(json, "file", spade_json_text(input->file));
+    if (input->index >= 0) { json_object_set_new(json, "index", json_integer(input->index)); }
+    json_object_set_new(json, "name", spade_json_text(input->name));
+    json_object_set_new(json, "error", spade_json_text(message));
+    job->outcome->failed++;
+    if (job->events && job->events->failed) { job->events->failed(job->events->user, message); }
+    spade_status status = spade_results_add(&job->results, input->position, json);
+    json_decref(json);
+    return status;
+}
+
+static void clear(void *state)
+{
+    explained_input_clear(state);
+}
+
+/* Passes of all maps of an input. */
+static double count_passes(const explain_job *job)
+{
+    const spade_explain_request *request = job->request;
+    double passes = 0;
+    for (int i = 0; i < job->method_count; i++) {
+        passes += spade_attribution_passes(job->model, job->methods[i].attribution);
+    }
+    return passes * (request->settings->top_class ? 1 : request->settings->class_count) *
+           (request->dense + request->trace);
+}
+
+static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)
+{
+    const spade_explain_request *request = job->request;
+    const workload_plan plan = {.context = job->context,
+                                .model = job->model,
+                                .preprocess = &job->preprocess,
+                                .mask = request->mask,
+                                .augment = &request->settings->augment,
+                                .batch = job->batch.data ? &job->batch : NULL,
+                                .traces = &request->settings->trace,
+                                .trace_count = request->trace ? 1 : 0,
+                                .passes = count_passes(job),
+                                .in_flight = request->in_flight,
+                                .events = job->events};
+    const workload_consumer consumer = {.user = job,
+                                        .state_bytes = sizeof(explained_input),
+                                        .dense = explain_dense,
+                                        .process = explain_process,
+                                        .record = record,
+                                        .failed = failed,
+                                        .clear = clear};
+    return workload_run(&plan, inputs, &consumer, &job->outcome->stopped);
 }
 
 spade_status spade_explain(spade_context *context, const spade_explain_request *request,
                            const spade_workload_events *events, spade_workload_outcome *outcome)
 {
-    explain_job job = {.context = context, .request = request, .events = events, .map_share = 0.5, .outcome = outcome};
+    explain_job job = {.context = context, .request = request, .events = events, .outcome = outcome};
+    spade_inputs remaining = {0};
     spade_status status = SPADE_OK;
-    spade_inputs inputs = {0};
     *outcome = (spade_workload_outcome){0};
-    job.results = json_array();
-    job.failed = json_array();
-    if (!job.results || !job.failed) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
-
+    job.results.lock = job.results.journal.file = -1;
     SPADE_GOTO(check_request(context, request));
     SPADE_GOTO(job_open(&job));
     SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, 3, job.preprocess.height,
-                                    job.preprocess.width, &inputs));
-    SPADE_GOTO(check_inputs(&job, &inputs));
-    SPADE_GOTO(spade_make_folders(context, request->output, "cannot make the folder"));
-    SPADE_GOTO(html_report_open(&job.run, &job.report));
-    status = explain_groups(&job, &inputs);
+                                    job.preprocess.width, &job.inputs));
+    SPADE_GOTO(check_inputs(&job));
+    SPADE_GOTO(explain_resume(&job, &remaining));
+    status = explain_inputs(&job, &remaining);
     if (outcome->done) { /* also when the job broke off: what was done is worth keeping */
-        char *message = status == SPADE_OK ? NULL : strdup(spade_message(context));
-        spade_status saved = save_results(&job);
-        if (message) { spade_fail(context, status, "%s", message); }
+        spade_error error;
+        spade_error_save(context, &error);
+        spade_status saved = explain_write_reports(&job);
+        if (status != SPADE_OK) { spade_error_restore(context, &error); }
         if (status == SPADE_OK) { status = saved; }
-        free(message);
     }
 done:
-    html_report_close(job.report);
-    spade_inputs_clear(&inputs);
-    json_decref(job.results);
-    json_decref(job.failed);
+    free(remaining.items); /* what they hold is the job's */
+    spade_results_close(&job.results);
     job_close(&job);
     return status;
 }

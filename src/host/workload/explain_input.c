@@ -39,13 +39,6 @@ static spade_status run_forward(explain_job *job, const spade_trace *trace, cons
 }
 
 /* ---- trace */
-spade_status explain_variants(explain_job *job, const spade_image_item *item, spade_batch **out)
-{
-    const spade_augment_options *augment = &job->request->settings->augment;
-    const int64_t *dims = job->batch.dims;
-    if (!job->batch.data) { return spade_image_item_batch(job->context, item, &job->preprocess, augment, out); }
-    return spade_batch_from_array(job->context, job->batch.data, dims[0], dims[1], dims[2], dims[3], out);
-}
 
 /* Zeros and seconds. Traces that are found together take their time together: then this one's own solving time is the
  * sum over its layers. */
@@ -73,34 +66,40 @@ static spade_status make_folder(spade_context *context, const char *path)
 
 /* ---- the steps */
 
-spade_status explain_dense(explain_job *job, const spade_image_item *item, const spade_input *input,
-                           explained_input *out)
+spade_status explain_dense(void *user, const workload_item *item, void *state)
 {
+    explain_job *job = user;
+    explained_input *out = state;
+    const spade_input *input = item->input;
     *out = (explained_input){.file = input->file, .name = input->name, .index = input->index, .outputs = job->outputs};
+    memcpy(out->content, item->image->fingerprint.content, sizeof out->content);
+    memcpy(out->mask, item->image->fingerprint.mask, sizeof out->mask);
     out->logits = calloc((size_t)job->outputs * NETWORKS, sizeof *out->logits);
     out->scores = calloc((size_t)job->outputs * NETWORKS, sizeof *out->scores);
     if (!out->logits || !out->scores) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    return run_forward(job, NULL, item->input, DENSE, out);
+    return run_forward(job, NULL, item->image->input, DENSE, out);
 }
 
-spade_status explain_maps(explain_job *job, const spade_image_item *item, const spade_trace *trace, bool shared,
-                          double from, double to, explained_input *out)
+spade_status explain_process(void *user, const workload_item *item, void *state)
 {
+    explain_job *job = user;
+    explained_input *out = state;
     spade_context *context = job->context;
     spade_status status = SPADE_OK;
     char *folder = NULL;
-    if (trace) {
-        describe_trace(job, trace, shared, out);
-        SPADE_GOTO(run_forward(job, trace, item->input, TRACE, out));
+    if (item->traces) {
+        describe_trace(job, item->traces[0], item->in_group, out);
+        SPADE_GOTO(run_forward(job, item->traces[0], item->image->input, TRACE, out));
     }
     SPADE_GOTO(explain_join(context, job->request->output, out->name, &folder));
     SPADE_GOTO(make_folder(context, folder));
+    spade_sweep_temporaries(folder);
     if (asprintf(&out->picture, "%s/input.png", out->name) < 0) {
         out->picture = NULL;
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"));
     }
-    SPADE_GOTO(explain_save_picture(job, &item->preview, out->picture, &out->png, &out->png_size));
-    SPADE_GOTO(explain_methods(job, item, trace, from, to, out));
+    SPADE_GOTO(explain_save_picture(job, &item->image->preview, out->picture));
+    SPADE_GOTO(explain_methods(job, item, out));
 done:
     free(folder);
     return status;

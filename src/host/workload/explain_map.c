@@ -29,14 +29,16 @@ spade_status explain_join(spade_context *context, const char *folder, const char
     return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", folder);
 }
 
-spade_status explain_save_picture(explain_job *job, const spade_picture *picture, const char *relative, uint8_t **png,
-                                  size_t *size)
+spade_status explain_save_picture(explain_job *job, const spade_picture *picture, const char *relative)
 {
+    uint8_t *png;
+    size_t size;
     char *path = NULL;
-    SPADE_TRY(spade_png_encode(job->context, picture->rgb, picture->height, picture->width, 3, png, size));
-    SPADE_TRY(explain_join(job->context, job->request->output, relative, &path));
-    spade_status status = spade_write_file(job->context, path, *png, *size);
+    SPADE_TRY(spade_png_encode(job->context, picture->rgb, picture->height, picture->width, 3, &png, &size));
+    spade_status status = explain_join(job->context, job->request->output, relative, &path);
+    if (status == SPADE_OK) { status = spade_write_file(job->context, path, png, size); }
     free(path);
+    free(png);
     return status;
 }
 
@@ -89,7 +91,7 @@ static spade_status draw_map(explain_job *job, const spade_image_item *item, con
     spade_picture heatmap = {0};
     SPADE_TRY(save_map(job, out->array, map, m->shape));
     SPADE_TRY(spade_heatmap(job->context, &item->preview, reduced, pair->scale, m->is_signed, &heatmap));
-    spade_status status = explain_save_picture(job, &heatmap, out->heatmap, &out->png, &out->png_size);
+    spade_status status = explain_save_picture(job, &heatmap, out->heatmap);
     spade_picture_clear(&heatmap);
     if (status == SPADE_OK && item->mask) { /* the heatmap is drawn: its memory serves for the scores */
         reduce(m, map, SPADE_REDUCE_ABS_MAX, reduced);
@@ -167,13 +169,13 @@ done:
     return status;
 }
 
-spade_status explain_methods(explain_job *job, const spade_image_item *item, const spade_trace *trace, double from,
-                             double to, explained_input *out)
+spade_status explain_methods(explain_job *job, const workload_item *item, explained_input *out)
 {
     const spade_settings *settings = job->request->settings;
     const int64_t *classes = settings->top_class ? &out->top[DENSE] : settings->classes;
     const int n = settings->top_class ? 1 : settings->class_count;
-    const double step = (to - from) / job->method_count;
+    const spade_trace *trace = item->traces ? item->traces[0] : NULL;
+    const double step = (item->to - item->from) / job->method_count;
     out->pairs = calloc((size_t)n * (size_t)job->method_count, sizeof *out->pairs);
     if (!out->pairs) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     out->pair_count = n * job->method_count;
@@ -192,8 +194,8 @@ spade_status explain_methods(explain_job *job, const spade_image_item *item, con
                 pairs[i].maps[network].delta = pairs[i].maps[network].roc_auc = NAN;
             }
         }
-        SPADE_TRY(
-            run_method(job, item, trace, &m, classes, n, from + step * method, from + step * (method + 1), out, pairs));
+        SPADE_TRY(run_method(job, item->image, trace, &m, classes, n, item->from + step * method,
+                             item->from + step * (method + 1), out, pairs));
     }
     return SPADE_OK;
 }

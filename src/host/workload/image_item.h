@@ -7,8 +7,15 @@
 #ifndef SPADE_WORKLOAD_IMAGE_ITEM_H
 #define SPADE_WORKLOAD_IMAGE_ITEM_H
 
+#include "base/fingerprint.h"
 #include "picture/decode.h"
 #include "workload/inputs.h"
+
+/* What an input was when it was read, so that a later run can tell whether it still is. */
+typedef struct spade_input_fingerprint {
+    char content[SPADE_FINGERPRINT_SIZE]; /* of the picture's file, or of an array's entry, float32 [C, H, W] */
+    char mask[SPADE_FINGERPRINT_SIZE];    /* of its mask's file; "": there is no mask */
+} spade_input_fingerprint;
 
 typedef struct spade_image_item {
     spade_picture original; /* as decoded; empty for arrays */
@@ -17,6 +24,7 @@ typedef struct spade_image_item {
     size_t input_bytes;
     size_t charged; /* bytes of the pictures, which count against the budget as well */
     uint8_t *mask;  /* [height, width] of 0/1, or NULL */
+    spade_input_fingerprint fingerprint;
 } spade_image_item;
 
 /* The picture is taken over, also when this fails. */
@@ -66,6 +74,8 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
  */
 spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_image_item *items,
                                spade_status *statuses, char **messages);
+/* Of an input as it is now, without decoding anything. SPADE_ERROR_INPUT: it cannot be read. */
+spade_status spade_reader_fingerprint(spade_reader *reader, const spade_input *input, spade_input_fingerprint *out);
 void spade_reader_close(spade_reader *reader);
 
 #endif

@@ -65,9 +65,12 @@ static spade_status add(spade_context *context, spade_inputs *list, const char *
     char stem[MAX_NAME * 2];
     int used = snprintf(stem, sizeof stem, "%.*s", length < MAX_NAME ? length : MAX_NAME, base);
     if (index >= 0) { snprintf(stem + used, sizeof stem - (size_t)used, "_%04lld", (long long)index); }
-    spade_input *item = &list->items[list->count++];
-    *item = (spade_input){
-        .file = strdup(file), .stem = strdup(stem), .index = index, .error = error ? strdup(error) : NULL};
+    spade_input *item = &list->items[list->count];
+    *item = (spade_input){.file = strdup(file),
+                          .stem = strdup(stem),
+                          .index = index,
+                          .position = list->count++,
+                          .error = error ? strdup(error) : NULL};
     if (!item->file || !item->stem || (error && !item->error)) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
     }
@@ -134,7 +137,11 @@ static char *safe_name(const char *stem)
     for (char *at = clean; *at; at++) {
         if ((unsigned char)*at < 0x20 || *at == 0x7f || *at == '/' || *at == '\\') { *at = '_'; }
     }
-    bool reserved = !*clean || *clean == '.' || strcmp(clean, "results.json") == 0 || strcmp(clean, "report.html") == 0;
+    static const char *const others[] = {"results.jsonl", "results.json", "results.csv", "report.html", "report"};
+    bool reserved = !*clean || *clean == '.';
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        reserved = reserved || strcmp(clean, others[i]) == 0;
+    }
     char *name = NULL;
     if (asprintf(&name, "%s%s", reserved ? "_" : "", clean) < 0) { name = NULL; }
     free(clean);

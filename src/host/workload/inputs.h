@@ -9,6 +9,7 @@ typedef struct spade_input {
     char *stem;    /* file name without suffix, FILE_0000 for an entry of an array: what a mask is named after */
     char *name;    /* of its folder in the output: the stem made safe, unique in the list */
     int64_t index; /* entry of a .npy file, -1: a picture */
+    int position;  /* in the list that was collected */
     char *error;   /* why it cannot be used (a folder without pictures, ...), or NULL */
 } spade_input;
 

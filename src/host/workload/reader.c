@@ -120,6 +120,46 @@ static spade_status check_file(spade_reader *reader, int file)
     return spade_fail(reader->context, files->statuses[file], "%s", message);
 }
 
+/* The entry of an array that an input is, [3, height, width]; the reader's. */
+static spade_status find_entry(spade_reader *reader, const spade_input *input, const float **out)
+{
+    const int64_t size = 3 * reader->preprocess->height * reader->preprocess->width;
+    SPADE_TRY(open_array(reader, input->file));
+    if (input->index >= reader->array.dims[0]) {
+        return spade_fail(reader->context, SPADE_ERROR_INPUT, "%s: changed while it was read", input->file);
+    }
+    *out = reader->array.data + input->index * size;
+    return SPADE_OK;
+}
+
+/* mask: its file, or NULL */
+static spade_status make_fingerprint(spade_reader *reader, const spade_input *input, const char *mask,
+                                     spade_input_fingerprint *out)
+{
+    spade_context *context = reader->context;
+    *out = (spade_input_fingerprint){.content = ""};
+    if (input->index >= 0) {
+        const float *entry;
+        SPADE_TRY(find_entry(reader, input, &entry));
+        const size_t size = 3 * (size_t)(reader->preprocess->height * reader->preprocess->width);
+        const spade_mapping piece = {(const uint8_t *)entry, sizeof *entry * size};
+        spade_fingerprint(&piece, 1, out->content);
+    } else {
+        SPADE_TRY(spade_fingerprint_file(context, input->file, out->content));
+    }
+    return mask ? spade_fingerprint_file(context, mask, out->mask) : SPADE_OK;
+}
+
+spade_status spade_reader_fingerprint(spade_reader *reader, const spade_input *input, spade_input_fingerprint *out)
+{
+    char *mask = NULL;
+    if (input->error) { return spade_fail(reader->context, SPADE_ERROR_INPUT, "%s", input->error); }
+    if (reader->mask) { SPADE_TRY(find_mask(reader->context, reader->mask, input, &mask)); }
+    spade_status status = make_fingerprint(reader, input, mask, out);
+    free(mask);
+    return status;
+}
+
 static spade_status make_item(spade_reader *reader, int i, spade_image_item *item)
 {
     spade_context *context = reader->context;
@@ -132,13 +172,11 @@ static spade_status make_item(spade_reader *reader, int i, spade_image_item *ite
         SPADE_TRY(check_file(reader, picture));
         SPADE_TRY(spade_image_item_from_picture(context, preprocess, input, &files->pictures[picture], item));
     } else {
-        SPADE_TRY(open_array(reader, input->file));
-        if (input->index >= reader->array.dims[0]) {
-            return spade_fail(context, SPADE_ERROR_INPUT, "%s: changed while it was read", input->file);
-        }
-        const float *tensor = reader->array.data + input->index * 3 * preprocess->height * preprocess->width;
+        const float *tensor;
+        SPADE_TRY(find_entry(reader, input, &tensor));
         SPADE_TRY(spade_image_item_from_tensor(context, preprocess, tensor, item));
     }
+    SPADE_TRY(make_fingerprint(reader, input, mask < 0 ? NULL : files->paths[mask], &item->fingerprint));
     if (mask < 0) { return SPADE_OK; }
     SPADE_TRY(check_file(reader, mask));
     return spade_image_item_set_mask(context, preprocess, files->paths[mask], &files->pictures[mask], item);

@@ -16,6 +16,8 @@ typedef struct spade_workload_events {
     void (*failed)(void *user, const char *message);
     /* An input is done: the object that results.json gets. Borrowed. */
     void (*result)(void *user, const json_t *result);
+    /* Should the job stop? It is asked between inputs: the one at hand is finished first. */
+    bool (*stop)(void *user);
 } spade_workload_events;
 
 void spade_workload_phase(const spade_workload_events *events, const char *label, double from, double to);
@@ -24,6 +26,9 @@ void spade_workload_note(const spade_workload_events *events, const char *format
 
 typedef struct spade_workload_outcome {
     int done, failed; /* inputs */
+    int kept;         /* of those done, the ones whose results were in the output folder already */
+    int changed;      /* of those done, the ones that the trace decides differently */
+    bool stopped;     /* events->stop said so before the last input */
 } spade_workload_outcome;
 
 /* ---- explain */
@@ -36,6 +41,9 @@ typedef struct spade_explain_request {
     const char *labels; /* class names, one a line, or NULL */
     const char *output; /* folder, made if it is not there */
     bool dense, trace;  /* maps of which networks */
+    bool restart;       /* results that are in the output folder are removed; else those of the same request are kept,
+                           and those of another one are refused */
+    bool report;        /* write report.html */
     int in_flight;      /* inputs whose traces are found together, 64 at most; 0: as many as pay on the device. Results
                            do not depend on it. */
     const spade_settings *settings;

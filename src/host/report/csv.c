@@ -1,0 +1,84 @@
+/* csv.c - records as a table: results.csv. */
+#include <math.h>
+
+#include "base/base.h"
+#include "report/report.h"
+#include "report/text.h"
+
+/* In quotes where the text holds what ends a cell; control characters, and bytes that are no UTF-8, are '?'. */
+static void write_text(FILE *file, const char *text)
+{
+    char *clean = spade_utf8(text);
+    const bool quoted = clean && strpbrk(clean, ",\"\r\n");
+    if (quoted) { fputc('"', file); }
+    for (const char *at = clean; at && *at; at++) {
+        const unsigned char c = (unsigned char)*at;
+        if (c == '"') { fputc('"', file); }
+        fputc(c < 0x20 || c == 0x7f ? '?' : c, file);
+    }
+    if (quoted) { fputc('"', file); }
+    free(clean);
+}
+
+static void write_number(FILE *file, double value)
+{
+    fputc(',', file);
+    if (isfinite(value)) { fprintf(file, "%.9g", value); }
+}
+
+spade_status results_csv_open(const explained_run *run, const char *path, results_csv_writer *out)
+{
+    *out = (results_csv_writer){.run = run};
+    SPADE_TRY(spade_output_open(run->context, path, &out->output));
+    fputs("file,index,name,network,method,options,class,class_name,logit,score,roc_auc,completeness_delta,map\n",
+          out->output.file);
+    return SPADE_OK;
+}
+
+static void write_row(results_csv_writer *writer, const explained_input *explained, const explained_pair *pair,
+                      int network)
+{
+    const explained_run *run = writer->run;
+    const explained_map *map = &pair->maps[network];
+    const int64_t at = network * explained->outputs + pair->target;
+    FILE *file = writer->output.file;
+    char buffer[32];
+    write_text(file, explained->file);
+    if (explained->index >= 0) {
+        fprintf(file, ",%lld,", (long long)explained->index);
+    } else {
+        fputs(",,", file);
+    }
+    write_text(file, explained->name);
+    fprintf(file, ",%s,%s,", network == DENSE ? "dense" : "trace", explained_method(run, pair->method)->name);
+    if (run->methods[pair->method].options) { write_text(file, run->methods[pair->method].options); }
+    fprintf(file, ",%lld,", (long long)pair->target);
+    write_text(file, class_name(run->names, pair->target, buffer));
+    write_number(file, explained->logits[at]);
+    write_number(file, explained->scores[at]);
+    write_number(file, map->roc_auc);
+    write_number(file, map->delta);
+    fputc(',', file);
+    write_text(file, map->array);
+    fputc('\n', file);
+}
+
+void results_csv_add(results_csv_writer *writer, const explained_input *explained)
+{
+    for (int i = 0; i < explained->pair_count; i++) {
+        const explained_pair *pair = &explained->pairs[i];
+        for (int network = 0; network < NETWORKS; network++) {
+            if (pair->maps[network].present) { write_row(writer, explained, pair, network); }
+        }
+    }
+}
+
+spade_status results_csv_commit(results_csv_writer *writer)
+{
+    return spade_output_commit(writer->run->context, &writer->output);
+}
+
+void results_csv_abort(results_csv_writer *writer)
+{
+    spade_output_abort(&writer->output);
+}

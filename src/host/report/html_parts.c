@@ -1,0 +1,176 @@
+/* html_parts.c - what stands around the cards: head, summary, legend, failures, configuration. */
+#include <math.h>
+
+#include "base/base.h"
+#include "report/html.h"
+#include "report/style.h"
+#include "report/text.h"
+
+static const char *model_name(const html_report *page)
+{
+    const char *slash = strrchr(page->run->model, '/');
+    return slash ? slash + 1 : page->run->model;
+}
+
+void html_append(FILE *to, FILE *from)
+{
+    char buffer[65536];
+    size_t count;
+    rewind(from);
+    while ((count = fread(buffer, 1, sizeof buffer, from)) > 0) { fwrite(buffer, 1, count, to); }
+    fseek(from, 0, SEEK_END);
+}
+
+void html_write_begin(FILE *file, const html_report *page, const char *title)
+{
+    fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+          "<title>",
+          file);
+    spade_html_text(file, title);
+    spade_html_text(file, model_name(page));
+    fputs("</title><style>" REPORT_STYLE "</style></head><body><main>\n", file);
+}
+
+void html_write_end(FILE *file)
+{
+    fputs("</main></body></html>\n", file);
+}
+
+/* ---- the summary */
+static void write_tally(FILE *file, const html_report *page)
+{
+    bool any = false;
+    for (int m = 0; m < page->run->method_count; m++) { any |= page->tallies[m].maps > 0; }
+    if (!any) { return; }
+    fputs("<div class=\"scroll\"><table><tr><th>ROC AUC</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
+          "<th class=\"n\">better &middot; same &middot; worse</th></tr>",
+          file);
+    for (int m = 0; m < page->run->method_count; m++) {
+        const method_tally *tally = &page->tallies[m];
+        if (!tally->maps) { continue; }
+        double dense = tally->sum[DENSE] / (double)tally->maps, trace = tally->sum[TRACE] / (double)tally->maps;
+        int order = html_compare_auc(dense, trace);
+        fputs("<tr><td>", file);
+        html_write_method(file, &page->run->methods[m]);
+        fprintf(file,
+                "</td><td class=\"n\">%s%.3f%s</td><td class=\"n\">%s%.3f%s</td>"
+                "<td class=\"n\">%lld &middot; %lld &middot; %lld</td></tr>",
+                order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "", order > 0 ? "<b>" : "", trace,
+                order > 0 ? "</b>" : "", (long long)tally->wins, (long long)tally->ties, (long long)tally->losses);
+    }
+    fputs("</table></div><p class=\"soft below\">Means of the maps that have a mask; in how many of them the trace "
+          "lies better, the "
+          "same or worse on the mask than the dense network. 1 is perfect, 0.5 is chance.</p>",
+          file);
+}
+
+void html_write_summary(FILE *file, const html_report *page)
+{
+    fputs("<header class=\"card\"><h1>", file);
+    spade_html_text(file, model_name(page));
+    fprintf(file, "</h1><p class=\"soft\">%lld input%s explained by spade %s</p>", (long long)page->added,
+            page->added == 1 ? "" : "s", spade_version());
+    if (page->compared) {
+        fprintf(file, "<p>The trace keeps the network's class in <b>%lld of %lld</b>.</p>",
+                (long long)(page->compared - page->changed), (long long)page->compared);
+    }
+    write_tally(file, page);
+    fputs("</header>\n", file);
+}
+
+/* ---- the legend */
+
+/* The colour bar, drawn by the same code as the heatmaps: a ramp over dark grey. */
+static spade_status write_colour_bar(FILE *file, const html_report *page, bool is_signed)
+{
+    enum {
+        WIDTH = 256,
+        HEIGHT = 256
+    }; /* large enough that the heatmap is not enlarged; the style sheet makes it a bar */
+    uint8_t grey[WIDTH * HEIGHT * 3];
+    float ramp[WIDTH * HEIGHT];
+    spade_picture background = {.height = HEIGHT, .width = WIDTH, .rgb = grey}, bar = {0};
+    uint8_t *png = NULL;
+    size_t size = 0;
+    memset(grey, 40, sizeof grey);
+    for (int i = 0; i < WIDTH * HEIGHT; i++) {
+        double t = (double)(i % WIDTH) / (WIDTH - 1);
+        ramp[i] = (float)(is_signed ? 2 * t - 1 : t);
+    }
+    SPADE_TRY(spade_heatmap(page->run->context, &background, ramp, 1, is_signed, &bar));
+    spade_status status = spade_png_encode(page->run->context, bar.rgb, bar.height, bar.width, 3, &png, &size);
+    spade_picture_clear(&bar);
+    if (status != SPADE_OK) { return status; }
+    fputs("<img alt=\"colour bar\" src=\"data:image/png;base64,", file);
+    spade_base64(file, png, size);
+    fputs("\">", file);
+    free(png);
+    return SPADE_OK;
+}
+
+/* Which kinds of maps the methods make. */
+static bool has_maps(const html_report *page, bool is_signed)
+{
+    for (int m = 0; m < page->run->method_count; m++) {
+        bool signed_method = (explained_method(page->run, m)->flags & SPADE_METHOD_SIGNED) != 0;
+        if (signed_method == is_signed) { return true; }
+    }
+    return false;
+}
+
+spade_status html_write_legend(FILE *file, const html_report *page)
+{
+    fputs("<section class=\"card\"><h3>How to read the colours</h3><div class=\"legend\">", file);
+    if (has_maps(page, false)) {
+        fputs("<div><div>How much a pixel matters</div>", file);
+        SPADE_TRY(write_colour_bar(file, page, false));
+        fputs("<div class=\"ends\"><span>nothing</span><span>most</span></div></div>", file);
+    }
+    if (has_maps(page, true)) {
+        fputs("<div><div>For or against the class</div>", file);
+        SPADE_TRY(write_colour_bar(file, page, true));
+        fputs("<div class=\"ends\"><span>against</span><span>nothing</span><span>for</span></div></div>", file);
+    }
+    fputs("</div><p class=\"soft below\">Dense and trace share one scale, so their colours can be compared. "
+          "The trace is the network with only the weights that keep its behaviour around this one input; the others "
+          "are zero.</p></section>\n",
+          file);
+    return SPADE_OK;
+}
+
+/* ---- the end of the page */
+
+void html_write_failures(FILE *file, const html_report *page)
+{
+    if (!page->failed) { return; }
+    fprintf(file, "<section class=\"card\"><h3>%lld input%s could not be explained</h3><ul>", (long long)page->failed,
+            page->failed == 1 ? "" : "s");
+    html_append(file, page->failures);
+    fputs("</ul>", file);
+    if (page->failed > HTML_MAX_FAILURES) {
+        fprintf(file, "<p class=\"soft\">and %lld more, in results.json</p>",
+                (long long)(page->failed - HTML_MAX_FAILURES));
+    }
+    fputs("</section>\n", file);
+}
+
+void html_write_configuration(FILE *file, const html_report *page)
+{
+    json_t *configuration = spade_settings_json(page->run->settings);
+    char *text = configuration ? json_dumps(configuration, JSON_INDENT(2)) : NULL;
+    fputs("<section class=\"card\"><h3>Configuration</h3><p class=\"soft\">Model: ", file);
+    spade_html_text(file, page->run->model);
+    fputs("</p><details><summary>All settings</summary><pre>", file);
+    for (char *line = text, *next; line && *line;
+         line = next) { /* line by line: a line end is not a control character here */
+        next = strchr(line, '\n');
+        if (next) { *next++ = 0; }
+        spade_html_text(file, line);
+        fputc('\n', file);
+        if (!next) { break; }
+    }
+    fputs("</pre></details></section>\n", file);
+    free(text);
+    json_decref(configuration);
+}

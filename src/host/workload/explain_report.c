@@ -1,0 +1,146 @@
+/* explain_report.c - from the records in results.jsonl to results.json, results.csv and report.html, one by one. */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "workload/explain.h"
+
+typedef struct report_writers {
+    explain_job *job;
+    results_json_writer json;
+    results_csv_writer csv;
+    html_report *html; /* NULL: not wanted */
+} report_writers;
+
+/* ---- how large a report would be */
+
+static uint64_t file_size(const explain_job *job, const char *relative)
+{
+    struct stat info;
+    char *path;
+    if (!relative || asprintf(&path, "%s/%s", job->request->output, relative) < 0) { return 0; }
+    uint64_t size = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
+    free(path);
+    return size;
+}
+
+static uint64_t picture_size(const explain_job *job, const explained_input *explained)
+{
+    uint64_t size = file_size(job, explained->picture);
+    for (int i = 0; i < explained->pair_count; i++) {
+        for (int network = 0; network < NETWORKS; network++) {
+            size += file_size(job, explained->pairs[i].maps[network].heatmap);
+        }
+    }
+    return size;
+}
+
+/* ---- the records */
+
+typedef spade_status (*record_visitor)(void *user, const json_t *json, const explained_input *record);
+
+/* The records of the inputs that were explained, in their order. */
+static spade_status visit_records(explain_job *job, record_visitor visit, void *user)
+{
+    for (int i = 0; i < job->inputs.count; i++) {
+        explained_input record;
+        json_t *json;
+        if (job->results.failed[i]) { continue; }
+        SPADE_TRY(spade_results_get(&job->results, i, &json));
+        if (!json) { continue; }
+        spade_status status = explained_parse(&job->run, json, &record);
+        if (status == SPADE_OK) {
+            status = visit(user, json, &record);
+            explained_input_clear(&record);
+        }
+        json_decref(json);
+        SPADE_TRY(status);
+    }
+    return SPADE_OK;
+}
+
+typedef struct total {
+    explain_job *job;
+    uint64_t bytes;
+} total;
+
+static spade_status add_size(void *user, const json_t *json, const explained_input *record)
+{
+    total *all = user;
+    (void)json;
+    all->bytes += picture_size(all->job, record);
+    return SPADE_OK;
+}
+
+static spade_status write_record(void *user, const json_t *json, const explained_input *record)
+{
+    report_writers *writers = user;
+    writers->job->outcome->changed += record->ran[TRACE] && record->top[DENSE] != record->top[TRACE];
+    SPADE_TRY(results_json_add(&writers->json, json));
+    results_csv_add(&writers->csv, record);
+    return writers->html ? html_report_add(writers->html, record) : SPADE_OK;
+}
+
+static spade_status write_failures(report_writers *writers)
+{
+    const spade_results *results = &writers->job->results;
+    for (int i = 0; i < results->inputs->count; i++) {
+        json_t *json;
+        if (!results->failed[i]) { continue; }
+        SPADE_TRY(spade_results_get(results, i, &json));
+        const char *message = json_string_value(json_object_get(json, "error"));
+        spade_status status = results_json_add(&writers->json, json);
+        if (writers->html && message) { html_report_add_failure(writers->html, message); }
+        json_decref(json);
+        SPADE_TRY(status);
+    }
+    return SPADE_OK;
+}
+
+/* ---- the files */
+
+static spade_status open_writers(explain_job *job, report_writers *writers)
+{
+    spade_context *context = job->context;
+    const char *folder = job->request->output;
+    char *json = NULL, *csv = NULL;
+    spade_status status;
+    SPADE_GOTO(explain_join(context, folder, "results.json", &json));
+    SPADE_GOTO(explain_join(context, folder, "results.csv", &csv));
+    SPADE_GOTO(results_json_open(context, json, job->results.header, &writers->json));
+    SPADE_GOTO(results_csv_open(&job->run, csv, &writers->csv));
+    if (job->request->report) {
+        total size = {.job = job};
+        if (job->outcome->done <= HTML_INPUTS_PER_PAGE) { SPADE_GOTO(visit_records(job, add_size, &size)); }
+        SPADE_GOTO(html_report_open(&job->run, job->outcome->done, size.bytes, &writers->html));
+    }
+done:
+    free(json);
+    free(csv);
+    return status;
+}
+
+spade_status explain_write_reports(explain_job *job)
+{
+    report_writers writers = {.job = job};
+    spade_status status;
+    SPADE_GOTO(spade_results_finish(&job->results));
+    SPADE_GOTO(open_writers(job, &writers));
+    results_json_list(&writers.json, "inputs");
+    SPADE_GOTO(visit_records(job, write_record, &writers));
+    results_json_list(&writers.json, "failed");
+    SPADE_GOTO(write_failures(&writers));
+    SPADE_GOTO(results_json_commit(&writers.json));
+    SPADE_GOTO(results_csv_commit(&writers.csv));
+    if (writers.html) {
+        SPADE_GOTO(html_report_save(writers.html));
+    } else {
+        html_report_remove(job->request->output); /* of an earlier run, that had fewer results */
+    }
+done:
+    results_json_abort(&writers.json);
+    results_csv_abort(&writers.csv);
+    html_report_close(writers.html);
+    return status;
+}

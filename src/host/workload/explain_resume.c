@@ -1,0 +1,107 @@
+/* explain_resume.c - what a folder of results was made with, and which of them still hold. */
+#include "backend/backend.h"
+#include "engine/model.h"
+#include "report/text.h"
+#include "workload/explain.h"
+
+/* ---- the request, as far as results depend on it */
+
+static spade_status add_fingerprint(spade_context *context, json_t *all, const char *key, const char *path)
+{
+    char fingerprint[SPADE_FINGERPRINT_SIZE];
+    if (!path) { return SPADE_OK; }
+    SPADE_TRY(spade_fingerprint_file(context, path, fingerprint));
+    json_object_set_new(all, key, json_string(fingerprint));
+    return SPADE_OK;
+}
+
+spade_status explain_header(const explain_job *job, json_t **out)
+{
+    const spade_explain_request *request = job->request;
+    spade_context *context = job->context;
+    char fingerprint[SPADE_FINGERPRINT_SIZE];
+    spade_status status = SPADE_OK;
+    json_t *files = json_object(), *networks = json_array(), *header = run_json(&job->run);
+    *out = NULL;
+    SPADE_GOTO(spade_model_fingerprint(job->model, fingerprint));
+    json_object_set_new(files, "model", json_string(fingerprint));
+    SPADE_GOTO(add_fingerprint(context, files, "batch", request->batch));
+    SPADE_GOTO(add_fingerprint(context, files, "labels", request->labels));
+    if (request->dense) { json_array_append_new(networks, json_string(explain_prefixes[DENSE])); }
+    if (request->trace) { json_array_append_new(networks, json_string(explain_prefixes[TRACE])); }
+    if (json_object_set(header, "networks", networks) != 0 || json_object_set(header, "xxh128", files) != 0 ||
+        json_object_set_new(header, "backend", json_string(context->device->backend->name)) != 0) {
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"));
+    }
+    *out = json_incref(header);
+done:
+    json_decref(header);
+    json_decref(networks);
+    json_decref(files);
+    return status;
+}
+
+/* ---- the records that still hold */
+
+typedef struct resume {
+    explain_job *job;
+    spade_reader reader;
+    const char *changed; /* the first input that is no more what it was; NULL: none */
+    int changed_count;
+} resume;
+
+static bool has_text(const json_t *record, const char *key, const char *text)
+{
+    const char *there = json_string_value(json_object_get(record, key));
+    return strcmp(there ? there : "", text) == 0;
+}
+
+static bool keep(void *user, int position, const json_t *record)
+{
+    resume *r = user;
+    const spade_input *input = &r->job->inputs.items[position];
+    spade_input_fingerprint now;
+    if (!spade_results_has_files(&r->job->results, record)) { return false; }
+    bool same = spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK &&
+                has_text(record, "xxh128", now.content) && has_text(record, "mask_xxh128", now.mask);
+    if (same) { return true; }
+    if (!r->changed_count++) { r->changed = input->file; }
+    return false;
+}
+
+static spade_status list_remaining(const explain_job *job, spade_inputs *remaining)
+{
+    remaining->items = malloc(sizeof *remaining->items * (size_t)(job->inputs.count + 1));
+    if (!remaining->items) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 0; i < job->inputs.count; i++) {
+        if (job->results.offsets[i] < 0) { remaining->items[remaining->count++] = job->inputs.items[i]; }
+    }
+    return SPADE_OK;
+}
+
+spade_status explain_resume(explain_job *job, spade_inputs *remaining)
+{
+    const spade_explain_request *request = job->request;
+    resume r = {.job = job};
+    json_t *header;
+    *remaining = (spade_inputs){0};
+    r.reader = (spade_reader){.context = job->context, .preprocess = &job->preprocess, .mask = request->mask};
+    SPADE_TRY(explain_header(job, &header));
+    spade_status status = spade_results_open(job->context, request->output, header, &job->inputs, request->restart,
+                                             keep, &r, &job->results);
+    json_decref(header);
+    spade_reader_close(&r.reader);
+    SPADE_TRY(status);
+    if (request->restart) { html_report_remove(request->output); }
+    SPADE_TRY(list_remaining(job, remaining));
+    job->outcome->done = job->outcome->kept = job->inputs.count - remaining->count;
+    if (r.changed_count) {
+        spade_workload_note(job->events, "%s%s changed since %s explained: again", r.changed,
+                            r.changed_count > 1 ? " and others" : "", r.changed_count > 1 ? "they were" : "it was");
+    }
+    if (job->outcome->kept) {
+        spade_workload_note(job->events, "%d of %d inputs are explained already in %s", job->outcome->kept,
+                            job->inputs.count, request->output);
+    }
+    return SPADE_OK;
+}

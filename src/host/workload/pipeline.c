@@ -1,0 +1,325 @@
+/*
+ * pipeline.c - see pipeline.h. The traces of a group are found in one call: on a device that waits more than it computes,
+ * several take little longer than one. While the group at hand is worked on, helpers decode the pictures of the next.
+ */
+#include "workload/pipeline.h"
+
+#include "backend/backend.h"
+
+enum { DEVICE_GROUP = 4, MAX_GROUP = WORKLOAD_MAX_IN_FLIGHT };
+
+/* An input of a group. */
+typedef struct member {
+    const spade_input *input;
+    spade_image_item image;
+    spade_trace **traces; /* [trace_count], among those of the pipeline; NULL: not found yet */
+    void *state;          /* the consumer's */
+    bool failed;          /* why is in message: malloc'ed, NULL when out of memory */
+    char *message;
+} member;
+
+typedef struct pipeline {
+    const workload_plan *plan;
+    const spade_inputs *inputs;
+    const workload_consumer *consumer;
+    spade_reader reader;
+    char *states;         /* [max_group][state_bytes] */
+    spade_trace **traces; /* [max_group][trace_count] */
+    int max_group;        /* inputs in a group */
+    int singly_until;     /* inputs before this one are retried singly, each a group of its own */
+    double map_share;     /* of an input's time; the rest is its traces' */
+    bool announced;
+} pipeline;
+
+/* Inputs that are worked on together. */
+typedef struct group {
+    pipeline *all;
+    member *members;
+    int first, count;
+    int emitted;   /* inputs whose records or failures are written */
+    bool emitting; /* one is being written: what fails now cannot be retried */
+} group;
+
+/*
+ * What a group holds at once, beside what one input takes, may be a quarter of the budget: the rest is better spent on
+ * larger passes. The pictures' own sizes are not known yet; where they are too large, the group falls apart.
+ */
+static int choose_group(const workload_plan *plan)
+{
+    spade_context *context = plan->context;
+    int n = plan->in_flight, count = spade_model_layer_count(plan->model);
+    uint64_t bytes = sizeof(float) * 3 * (uint64_t)(plan->preprocess->height * plan->preprocess->width);
+    if (n == 0) { n = context->device->backend->host_memory ? 1 : DEVICE_GROUP; }
+    for (int i = 0; plan->trace_count && i < count; i++) {
+        spade_layer_info layer;
+        spade_model_layer(plan->model, i, &layer);
+        bytes += layer.prunable ? sizeof(float) * (uint64_t)(layer.rows * layer.columns * plan->trace_count) : 0;
+    }
+    while (n > 1 && (uint64_t)(n - 1) * bytes > spade_budget_left(context) / 4) { n--; }
+    return n;
+}
+
+/* Inputs in the group that begins with this one. */
+static int group_size(const pipeline *all, int first)
+{
+    int remaining = all->inputs->count - first, n = first < all->singly_until ? 1 : all->max_group;
+    return n < remaining ? n : remaining;
+}
+
+/* ---- the estimate of the time */
+
+static void format_seconds(double seconds, char *buffer, size_t size)
+{
+    if (seconds < 90) {
+        snprintf(buffer, size, "%.0f s", seconds < 1 ? 1 : seconds);
+    } else if (seconds < 5400) {
+        snprintf(buffer, size, "%.0f min", seconds / 60);
+    } else {
+        snprintf(buffer, size, "%.1f h", seconds / 3600);
+    }
+}
+
+static spade_status announce(pipeline *all, const spade_image_item *image, int inputs)
+{
+    time_estimate estimate;
+    char time[32];
+    SPADE_TRY(estimate_time(all->plan, image->input, &estimate));
+    double total = estimate.traces + estimate.maps;
+    all->map_share = total > 0 ? estimate.maps / total : 0.5;
+    format_seconds(total * inputs, time, sizeof time);
+    spade_workload_note(all->plan->events, "%d input%s, about %s", inputs, inputs == 1 ? "" : "s", time);
+    all->announced = true;
+    return SPADE_OK;
+}
+
+/* ---- whose failure it is */
+
+/* Loading fails for one input; what comes after it fails for one input only where the input is to blame. */
+static bool blames_input(spade_status status)
+{
+    return status == SPADE_ERROR_INPUT || status == SPADE_ERROR_NUMERICAL;
+}
+
+/* How a step ended for one member: SPADE_OK also where it failed for reasons of this input alone, which is then noted
+ * in the member. Anything else ends the group. */
+static spade_status classify(const group *g, member *m, spade_status status)
+{
+    spade_context *context = g->all->plan->context;
+    if (blames_input(status)) {
+        m->failed = true;
+        m->message = strdup(spade_message(context));
+        return SPADE_OK;
+    }
+    if (status == SPADE_OK || status == SPADE_ERROR_ARGUMENT) { return status; }
+    return spade_fail_in(context, status, "%s", m->input->file);
+}
+
+/* ---- members */
+
+static void clear_member(const pipeline *all, member *m)
+{
+    for (int i = 0; m->traces && i < all->plan->trace_count; i++) { spade_trace_destroy(m->traces[i]); }
+    m->traces = NULL;
+    all->consumer->clear(m->state);
+    memset(m->state, 0, all->consumer->state_bytes);
+    spade_image_item_clear(all->plan->context, &m->image);
+    free(m->message);
+    m->message = NULL;
+}
+
+static workload_item describe_member(const group *g, const member *m)
+{
+    return (workload_item){.input = m->input, .image = &m->image, .in_group = g->count > 1};
+}
+
+static const member *first_alive(const group *g)
+{
+    for (int i = 0; i < g->count; i++) {
+        if (!g->members[i].failed) { return &g->members[i]; }
+    }
+    return NULL;
+}
+
+/* ---- steps of a group */
+
+static spade_status load_members(group *g)
+{
+    pipeline *all = g->all;
+    spade_context *context = all->plan->context;
+    spade_image_item images[MAX_GROUP];
+    spade_status statuses[MAX_GROUP], status = SPADE_OK;
+    char *messages[MAX_GROUP];
+    const spade_input *inputs = all->inputs->items + g->first;
+    SPADE_TRY(spade_reader_load(&all->reader, inputs, g->count, images, statuses, messages));
+    for (int i = 0; i < g->count; i++) {
+        member *m = &g->members[i];
+        m->image = images[i];
+        m->failed = statuses[i] != SPADE_OK;
+        m->message = messages[i];
+        if (statuses[i] == SPADE_ERROR_MEMORY && g->count > 1) { /* alone it may fit */
+            status = spade_fail(context, SPADE_ERROR_MEMORY, "%s", messages[i] ? messages[i] : "out of memory");
+        }
+    }
+    return status;
+}
+
+/* Begin to decode the pictures of the next group. */
+static spade_status prefetch(group *g)
+{
+    pipeline *all = g->all;
+    int next = g->first + g->count;
+    if (next == all->inputs->count) { return SPADE_OK; }
+    return spade_reader_prefetch(&all->reader, all->inputs->items + next, group_size(all, next));
+}
+
+static spade_status run_dense(group *g)
+{
+    const workload_consumer *consumer = g->all->consumer;
+    for (int i = 0; i < g->count; i++) {
+        member *m = &g->members[i];
+        if (m->failed) { continue; }
+        const workload_item item = describe_member(g, m);
+        SPADE_TRY(classify(g, m, consumer->dense(consumer->user, &item, m->state)));
+    }
+    return SPADE_OK;
+}
+
+static spade_status make_variants(const workload_plan *plan, const spade_image_item *image, spade_batch **out)
+{
+    if (!plan->batch) { return spade_image_item_batch(plan->context, image, plan->preprocess, plan->augment, out); }
+    const int64_t *dims = plan->batch->dims;
+    return spade_batch_from_array(plan->context, plan->batch->data, dims[0], dims[1], dims[2], dims[3], out);
+}
+
+static spade_status create_traces(group *g)
+{
+    pipeline *all = g->all;
+    const workload_plan *plan = all->plan;
+    const int trace_count = plan->trace_count;
+    spade_batch *batches[MAX_GROUP] = {NULL};
+    member *owners[MAX_GROUP];
+    int n = 0;
+    spade_status status = SPADE_OK;
+    for (int i = 0; i < g->count; i++) {
+        member *m = &g->members[i];
+        if (m->failed) { continue; }
+        SPADE_GOTO(classify(g, m, make_variants(plan, &m->image, &batches[n])));
+        if (!m->failed) { owners[n++] = m; }
+    }
+    if (!n) { goto done; }
+    status = spade_trace_create_many(plan->context, plan->model, (const spade_batch *const *)batches, n, plan->traces,
+                                     trace_count, all->traces);
+    for (int i = 0; status == SPADE_OK && i < n; i++) {
+        owners[i]->traces = all->traces + (size_t)i * (size_t)trace_count;
+    }
+    if (n == 1) {
+        status = classify(g, owners[0], status);
+    } else if (status != SPADE_OK && status != SPADE_ERROR_ARGUMENT) {
+        spade_fail_in(plan->context, status, "%s and %d more", owners[0]->input->file, n - 1);
+    }
+done:
+    for (int i = 0; i < g->count; i++) { spade_batch_destroy(batches[i]); }
+    return status;
+}
+
+/* The consumer's work with one member and its record, or its failure. from..to: its share of the job. */
+static spade_status emit(group *g, member *m, double from, double to)
+{
+    const workload_consumer *consumer = g->all->consumer;
+    workload_item item = describe_member(g, m);
+    item.traces = m->traces;
+    item.from = from;
+    item.to = to;
+    if (!m->failed) { SPADE_TRY(classify(g, m, consumer->process(consumer->user, &item, m->state))); }
+    g->emitting = true;
+    if (m->failed) {
+        char *named = NULL;
+        const char *text = m->message ? m->message : "out of memory";
+        if (!strstr(text, m->input->file) && asprintf(&named, "%s: %s", m->input->file, text) < 0) { named = NULL; }
+        spade_status status = consumer->failed(consumer->user, m->input, named ? named : text);
+        free(named);
+        SPADE_TRY(status);
+    } else {
+        SPADE_TRY(consumer->record(consumer->user, &item, m->state));
+    }
+    g->emitting = false;
+    g->emitted++;
+    return SPADE_OK;
+}
+
+static spade_status run_group(group *g)
+{
+    pipeline *all = g->all;
+    const workload_plan *plan = all->plan;
+    spade_status status;
+    double share = 1.0 / all->inputs->count, from = share * g->first, to = from + share * g->count;
+    SPADE_GOTO(load_members(g));
+    const member *alive = first_alive(g);
+    if (alive && !all->announced) {
+        SPADE_GOTO(announce(all, &alive->image, all->inputs->count - (int)(alive->input - all->inputs->items)));
+    }
+    SPADE_GOTO(prefetch(g));
+    SPADE_GOTO(run_dense(g));
+    double maps = to - (to - from) * (plan->trace_count ? all->map_share : 1);
+    if (plan->trace_count && first_alive(g)) {
+        spade_workload_phase(plan->events, "trace", from, maps);
+        SPADE_GOTO(create_traces(g));
+    }
+    double step = (to - maps) / g->count;
+    for (int i = 0; i < g->count; i++) {
+        SPADE_GOTO(emit(g, &g->members[i], maps + step * i, maps + step * (i + 1)));
+        clear_member(all, &g->members[i]);
+    }
+done:
+    for (int i = 0; i < g->count; i++) { clear_member(all, &g->members[i]); }
+    return status;
+}
+
+static void begin_group(pipeline *all, int first, member *members, group *out)
+{
+    *out = (group){.all = all, .members = members, .first = first, .count = group_size(all, first)};
+    for (int i = 0; i < out->count; i++) {
+        members[i] = (member){.input = &all->inputs->items[first + i],
+                              .state = all->states + (size_t)i * all->consumer->state_bytes};
+    }
+}
+
+static spade_status run_groups(pipeline *all, bool *stopped)
+{
+    const workload_plan *plan = all->plan;
+    const spade_workload_events *events = plan->events;
+    member members[MAX_GROUP];
+    for (int first = 0; first < all->inputs->count;) {
+        group g;
+        if (events && events->stop && events->stop(events->user)) {
+            *stopped = true;
+            return SPADE_OK;
+        }
+        begin_group(all, first, members, &g);
+        spade_status status = run_group(&g);
+        first += g.emitted;
+        if (status == SPADE_OK) { continue; }
+        if (g.count == 1 || g.emitting || (status != SPADE_ERROR_MEMORY && !blames_input(status))) { return status; }
+        spade_log(plan->context, SPADE_LOG_INFO, "one by one: %s", spade_message(plan->context));
+        all->singly_until = g.first + g.count;
+        if (status == SPADE_ERROR_MEMORY) { all->max_group = 1; }
+    }
+    return SPADE_OK;
+}
+
+spade_status workload_run(const workload_plan *plan, const spade_inputs *inputs, const workload_consumer *consumer,
+                          bool *stopped)
+{
+    pipeline all = {.plan = plan, .inputs = inputs, .consumer = consumer, .map_share = 0.5};
+    *stopped = false;
+    all.max_group = choose_group(plan);
+    all.reader = (spade_reader){.context = plan->context, .preprocess = plan->preprocess, .mask = plan->mask};
+    all.states = calloc((size_t)all.max_group, consumer->state_bytes);
+    all.traces = calloc((size_t)all.max_group * (size_t)plan->trace_count + 1, sizeof(spade_trace *));
+    spade_status status = all.states && all.traces ? run_groups(&all, stopped)
+                                                   : spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory");
+    spade_reader_close(&all.reader);
+    free(all.states);
+    free(all.traces);
+    return status;
+}

@@ -1,0 +1,404 @@
+/* results.c - see results.h. */
+#include "workload/results.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/name_map.h"
+#include "report/text.h"
+
+static spade_status fail_memory(const spade_results *results)
+{
+    return spade_fail(results->context, SPADE_ERROR_MEMORY, "%s: out of memory", results->folder);
+}
+
+static const char *record_name(const json_t *record)
+{
+    const char *name = json_string_value(json_object_get(record, "name"));
+    return name ? name : "";
+}
+
+/* ---- the files of a record */
+
+/* NAME/FILE: what the file is called in its folder; NULL: the text names no file of this input. */
+static const char *file_in_folder(const char *text, const char *name)
+{
+    const size_t length = strlen(name);
+    if (!length || strncmp(text, name, length) != 0 || text[length] != '/') { return NULL; }
+    const char *file = text + length + 1;
+    return *file && *file != '.' && !strchr(file, '/') ? file : NULL;
+}
+
+/* Call visit with the path of every file that the record names, in it or in what it holds. False: visit said so. */
+static bool visit_files(const spade_results *results, const json_t *value, const char *name,
+                        bool (*visit)(const char *path))
+{
+    size_t index;
+    json_t *item;
+    const char *key;
+    if (json_is_array(value)) {
+        json_array_foreach(value, index, item)
+        {
+            if (!visit_files(results, item, name, visit)) { return false; }
+        }
+    } else if (json_is_object(value)) {
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+        {
+            if (!visit_files(results, item, name, visit)) { return false; }
+        }
+    } else if (json_is_string(value) && file_in_folder(json_string_value(value), name)) {
+        char *path;
+        if (asprintf(&path, "%s/%s", results->folder, json_string_value(value)) < 0) { return false; }
+        bool go_on = visit(path);
+        free(path);
+        return go_on;
+    }
+    return true;
+}
+
+static bool is_there(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static bool remove_file(const char *path)
+{
+    (void)unlink(path);
+    return true;
+}
+
+bool spade_results_has_files(const spade_results *results, const json_t *record)
+{
+    return visit_files(results, record, record_name(record), is_there);
+}
+
+/* A record that was read from a file, or NULL: what is not one is worth nothing. */
+static json_t *parse_record(const char *line)
+{
+    json_t *record = json_loads(line, 0, NULL);
+    const char *name = json_string_value(json_object_get(record, "name"));
+    if (name && json_is_string(json_object_get(record, "file")) && !strchr(name, '/') && *name != '.') {
+        return record;
+    }
+    json_decref(record);
+    return NULL;
+}
+
+/* ---- what was there before */
+
+/* Remove the files that the records name, and the journal. */
+static spade_status remove_all(spade_results *results)
+{
+    int64_t offset = 0;
+    char *line;
+    for (bool first = true; offset < results->journal.size; first = false) {
+        SPADE_TRY(spade_journal_read(results->context, &results->journal, offset, &line, &offset));
+        json_t *record = first ? NULL : parse_record(line);
+        free(line);
+        if (!record) { continue; }
+        char *folder;
+        visit_files(results, record, record_name(record), remove_file);
+        if (asprintf(&folder, "%s/%s", results->folder, record_name(record)) >= 0) {
+            (void)rmdir(folder); /* stays where something else is in it */
+            free(folder);
+        }
+        json_decref(record);
+    }
+    /* The journal last: as long as it is there, a run that is killed here can be repeated. */
+    static const char *const files[] = {"results.json", "results.csv", "results.jsonl"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s", results->folder, files[i]) < 0) { return fail_memory(results); }
+        bool removed = unlink(path) == 0 || errno == ENOENT;
+        spade_status status =
+            removed ? SPADE_OK
+                    : spade_fail(results->context, SPADE_ERROR_IO, "%s: cannot be removed: %s", path, strerror(errno));
+        free(path);
+        SPADE_TRY(status);
+    }
+    spade_journal_close(&results->journal);
+    return SPADE_OK;
+}
+
+/* Where two configurations differ first, for a message: "configuration.sparsity: 0.5, now 0.9". */
+static bool find_difference(const json_t *old, const json_t *now, const char *path, char *out, size_t size)
+{
+    enum { SHOWN = 60 };
+    const size_t format = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12);
+    const char *key;
+    json_t *value;
+    if (json_equal(old, now)) { return false; }
+    if (json_is_object(old) && json_is_object(now)) {
+        const json_t *both[] = {old, now};
+        for (int i = 0; i < 2; i++) {
+            json_object_foreach((json_t *)(uintptr_t)both[i], key, value)
+            {
+                char inner[256];
+                bool is_path = !*path && (strcmp(key, "model") == 0 || strcmp(key, "batch") == 0);
+                snprintf(inner, sizeof inner, "%s%s%s", path, *path ? "." : "", key);
+                if (!is_path &&
+                    find_difference(json_object_get(old, key), json_object_get(now, key), inner, out, size)) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+    char *texts[] = {old ? json_dumps(old, format) : NULL, now ? json_dumps(now, format) : NULL};
+    snprintf(out, size, "%s: %.*s, now %.*s", path, SHOWN, texts[0] ? texts[0] : "none", SHOWN,
+             texts[1] ? texts[1] : "none");
+    free(texts[0]);
+    free(texts[1]);
+    return true;
+}
+
+/* The journal's first line against this run's. *different: in what; "" where they agree. */
+static spade_status compare_headers(const spade_results *results, const json_t *header, int64_t *next, char *different,
+                                    size_t size)
+{
+    char *line;
+    *different = 0;
+    SPADE_TRY(spade_journal_read(results->context, &results->journal, 0, &line, next));
+    json_t *old = json_loads(line, 0, NULL);
+    free(line);
+    if (!json_is_object(old)) {
+        json_decref(old);
+        return spade_fail(results->context, SPADE_ERROR_INPUT,
+                          "%s: its first line is no configuration; remove the file, or give another folder",
+                          results->path);
+    }
+    find_difference(old, header, "", different, size);
+    json_decref(old);
+    return SPADE_OK;
+}
+
+static bool same_input(const json_t *record, const spade_input *input)
+{
+    const json_t *index = json_object_get(record, "index");
+    json_t *file = spade_json_text(input->file);
+    bool same =
+        json_equal(file, json_object_get(record, "file")) && (index ? json_integer_value(index) : -1) == input->index;
+    json_decref(file);
+    return same;
+}
+
+static spade_status add_other(spade_results *results, int64_t offset)
+{
+    const int n = results->other_count;
+    if ((n & (n - 1)) == 0) { /* room for the next power of two */
+        int64_t *others = realloc(results->others, sizeof *others * 2 * (size_t)(n + 1));
+        if (!others) { return fail_memory(results); }
+        results->others = others;
+    }
+    results->others[results->other_count++] = offset;
+    return SPADE_OK;
+}
+
+/* Which records of before are wanted. */
+typedef struct record_filter {
+    spade_results_keep keep;
+    void *user;
+} record_filter;
+
+static void note_line(spade_results *results, int position, int64_t offset, bool failed)
+{
+    results->in_order = results->in_order && position > results->last_position;
+    results->last_position = position;
+    results->offsets[position] = offset;
+    results->failed[position] = failed;
+}
+
+/* One line of the journal: the record of an input of this run, of another one, or nothing that is of use. */
+static spade_status index_record(spade_results *results, const spade_name_map *names, const record_filter *filter,
+                                 const json_t *record, int64_t offset)
+{
+    if (!record || json_object_get(record, "error")) {
+        results->in_order = false;
+        return SPADE_OK;
+    }
+    int position = spade_name_map_get(names, record_name(record));
+    if (position < 0) {
+        results->in_order = false;
+        return add_other(results, offset);
+    }
+    const spade_input *input = &results->inputs->items[position];
+    if (!same_input(record, input)) {
+        return spade_fail(
+            results->context, SPADE_ERROR_ARGUMENT,
+            "%s/%s holds the results of %s, and %s would get this name; give another folder, or --restart "
+            "to remove all results there",
+            results->folder, input->name, json_string_value(json_object_get(record, "file")), input->file);
+    }
+    if (filter->keep(filter->user, position, record)) {
+        note_line(results, position, offset, false);
+    } else {
+        results->in_order = false;
+    }
+    return SPADE_OK;
+}
+
+static spade_status index_records(spade_results *results, const record_filter *filter, int64_t offset)
+{
+    spade_context *context = results->context;
+    spade_name_map names = {0};
+    spade_status status = SPADE_OK;
+    for (int i = 0; i < results->inputs->count; i++) {
+        if (!spade_name_map_put(&names, results->inputs->items[i].name, i)) { SPADE_GOTO(fail_memory(results)); }
+    }
+    while (offset < results->journal.size) {
+        char *line;
+        int64_t start = offset;
+        SPADE_GOTO(spade_journal_read(context, &results->journal, start, &line, &offset));
+        json_t *record = parse_record(line);
+        free(line);
+        status = index_record(results, &names, filter, record, start);
+        json_decref(record);
+        if (status != SPADE_OK) { goto done; }
+    }
+done:
+    spade_name_map_clear(&names);
+    return status;
+}
+
+static bool keep_all(void *user, int position, const json_t *record)
+{
+    (void)user;
+    (void)position;
+    (void)record;
+    return true;
+}
+
+static bool has_records(const spade_results *results)
+{
+    for (int i = 0; i < results->inputs->count; i++) {
+        if (results->offsets[i] >= 0) { return true; }
+    }
+    return results->other_count > 0;
+}
+
+static spade_status open_journal(spade_results *results, const json_t *header, bool restart,
+                                 const record_filter *filter)
+{
+    char different[400];
+    bool found;
+    int64_t next;
+    SPADE_TRY(spade_journal_open(results->context, results->path, &results->journal, &found));
+    if (!found) { return SPADE_OK; }
+    if (restart) { return remove_all(results); }
+    if (results->journal.size == 0) { return remove_all(results); } /* not even the first line */
+    SPADE_TRY(compare_headers(results, header, &next, different, sizeof different));
+    const record_filter any = {keep_all, NULL};
+    SPADE_TRY(index_records(results, *different ? &any : filter, next));
+    if (!*different) { return SPADE_OK; }
+    if (has_records(results)) {
+        return spade_fail(results->context, SPADE_ERROR_ARGUMENT,
+                          "%s holds results of another configuration (%s); give another folder, or --restart to remove "
+                          "them",
+                          results->folder, different);
+    }
+    return remove_all(results);
+}
+
+spade_status spade_results_open(spade_context *context, const char *folder, const json_t *header,
+                                const spade_inputs *inputs, bool restart, spade_results_keep keep, void *user,
+                                spade_results *out)
+{
+    const record_filter filter = {keep, user};
+    spade_status status = SPADE_OK;
+    *out = (spade_results){.context = context, .folder = folder, .inputs = inputs, .lock = -1};
+    out->journal.file = -1;
+    out->in_order = true;
+    out->last_position = -1;
+    SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder"));
+    out->header = json_dumps(header, JSON_COMPACT);
+    out->offsets = malloc(sizeof *out->offsets * (size_t)(inputs->count + 1));
+    out->failed = calloc((size_t)inputs->count + 1, sizeof *out->failed);
+    if (asprintf(&out->path, "%s/results.jsonl", folder) < 0) { out->path = NULL; }
+    if (!out->header || !out->offsets || !out->failed || !out->path) { SPADE_GOTO(fail_memory(out)); }
+    for (int i = 0; i < inputs->count; i++) { out->offsets[i] = -1; }
+    SPADE_GOTO(spade_lock_folder(context, folder, &out->lock));
+    spade_sweep_temporaries(folder);
+    SPADE_GOTO(open_journal(out, header, restart, &filter));
+done:
+    if (status != SPADE_OK) { spade_results_close(out); }
+    return status;
+}
+
+/* ---- records */
+
+spade_status spade_results_get(const spade_results *results, int position, json_t **record)
+{
+    char *line;
+    int64_t next;
+    *record = NULL;
+    if (results->offsets[position] < 0) { return SPADE_OK; }
+    SPADE_TRY(spade_journal_read(results->context, &results->journal, results->offsets[position], &line, &next));
+    *record = json_loads(line, 0, NULL);
+    free(line);
+    if (*record) { return SPADE_OK; }
+    return spade_fail(results->context, SPADE_ERROR_IO, "%s: changed while it was read", results->path);
+}
+
+spade_status spade_results_add(spade_results *results, int position, const json_t *record)
+{
+    if (results->journal.file < 0) {
+        SPADE_TRY(spade_journal_create(results->context, results->path, results->header, &results->journal));
+    }
+    char *line = json_dumps(record, JSON_COMPACT);
+    if (!line) { return fail_memory(results); }
+    int64_t offset;
+    spade_status status = spade_journal_append(results->context, &results->journal, line, &offset);
+    free(line);
+    if (status == SPADE_OK) { note_line(results, position, offset, json_object_get(record, "error") != NULL); }
+    return status;
+}
+
+/* ---- the end */
+
+static spade_status copy_line(const spade_results *results, int64_t offset, FILE *file)
+{
+    char *line;
+    int64_t next;
+    SPADE_TRY(spade_journal_read(results->context, &results->journal, offset, &line, &next));
+    fputs(line, file);
+    fputc('\n', file);
+    free(line);
+    return SPADE_OK;
+}
+
+static spade_status copy_lines(const spade_results *results, FILE *file)
+{
+    SPADE_TRY(copy_line(results, 0, file));
+    for (int i = 0; i < results->other_count; i++) { SPADE_TRY(copy_line(results, results->others[i], file)); }
+    for (int i = 0; i < results->inputs->count; i++) {
+        if (results->offsets[i] >= 0) { SPADE_TRY(copy_line(results, results->offsets[i], file)); }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_results_finish(spade_results *results)
+{
+    spade_output file;
+    if (results->in_order || results->journal.file < 0) { return SPADE_OK; }
+    SPADE_TRY(spade_output_open(results->context, results->path, &file));
+    spade_status status = copy_lines(results, file.file);
+    if (status != SPADE_OK) {
+        spade_output_abort(&file);
+        return status;
+    }
+    return spade_output_commit(results->context, &file);
+}
+
+void spade_results_close(spade_results *results)
+{
+    spade_journal_close(&results->journal);
+    if (results->lock >= 0) { close(results->lock); }
+    free(results->header);
+    free(results->path);
+    free(results->offsets);
+    free(results->failed);
+    free(results->others);
+    *results = (spade_results){.lock = -1};
+    results->journal.file = -1;
+}
