@@ -284,7 +284,7 @@ static void test_refused(void **state)
         {"methods: [{smoothgrad: {samples: {a: b}}}]\n", "methods: a value is wanted, not a MAPPING"},
         {"methods: [{smoothgrad: 5}]\n", "methods: a mapping of options is wanted, not a value"},
         {"methods: [{smoothgrad: {sigma: 1, sigma: 2}}]\n", "'sigma' is given twice"},
-        {"methods: [{smoothgrad: {samples: 5}, saliency: {}}]\n", "an entry holds one method, not 2"},
+        {"methods: [{smoothgrad: {samples: 5}, saliency: {}}]\n", "an entry holds one name, not 2"},
         {"methods: [[saliency]]\n", "methods: a value is wanted, not a list"},
         {"methods: {smoothgrad: {samples: 5}}\n", "methods: a value or a list is wanted, not a MAPPING"},
         {"methods: [{gradcam: {layer: \"a:b'\\\"\"}}]\n", "methods: gradcam: layer holds both kinds of quotes"},

@@ -192,6 +192,7 @@ static void random_values(random_stream *random, const spade_key *key, value_tex
     case SPADE_KEY_METHODS:
         for (int i = 0; i < count; i++) { put(texts, methods[random_int(random, 0, 3)]); }
         break;
+    case SPADE_KEY_METRICS: put(texts, "roc_auc"); break;
     case SPADE_KEY_CLASSES:
         for (int i = 0; i < count; i++) { put_number(texts, (double)random_int(random, 10 * i, 10 * i + 9)); }
         break;

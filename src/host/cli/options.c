@@ -24,7 +24,7 @@ static const option table[] = {
     {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), "PATH", "where results go (needed)"},
     {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,3,H,W] in their place"},
     {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), "PATH",
-     "ground truth for ROC AUC: a picture, or a folder with NAME.png or NAME_mask.png"},
+     "what maps should point at, for metrics: a picture, or a folder with NAME.png or NAME_mask.png"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
     {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), "N",
      "inputs whose traces are found together (1, on a GPU 4); results do not depend on it"},
@@ -99,12 +99,12 @@ static bool find_letter(const cli_command *command, char letter, found_option *o
     return out->plain;
 }
 
-/* The comma that ends the value, or the end of the text. In a method's text a comma in quotes belongs to a value. */
+/* The comma that ends the value, or the end of the text. In a text with options a comma in quotes belongs to a value. */
 static char *find_value_end(char *value, const spade_key *key)
 {
     char quote = 0;
     for (; *value; value++) {
-        if (key->type == SPADE_KEY_METHODS && (*value == '"' || *value == '\'')) {
+        if (spade_key_takes_options(key) && (*value == '"' || *value == '\'')) {
             quote = !quote ? *value : quote == *value ? (char)0 : quote;
         }
         if (*value == ',' && !quote) { break; }

@@ -210,6 +210,13 @@ static const spade_key table[] = {
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_METHODS,
      MEMBER(methods)},
+    {.name = "metrics",
+     .option = "metric",
+     .argument = "M[,...]",
+     .help = "how good maps are, likewise; 'spade methods' lists them, too",
+     .groups = SPADE_KEYS_MAPS,
+     .type = SPADE_KEY_METRICS,
+     MEMBER(metrics)},
     {.name = "classes",
      .option = "class",
      .argument = "N[,...]",
@@ -277,6 +284,7 @@ bool spade_key_takes_list(const spade_key *key)
     switch (key->type) {
     case SPADE_KEY_GLOBS:
     case SPADE_KEY_METHODS:
+    case SPADE_KEY_METRICS:
     case SPADE_KEY_CLASSES:
     case SPADE_KEY_RULES: return true;
     case SPADE_KEY_REAL: return key->count > 1;
@@ -287,6 +295,11 @@ bool spade_key_takes_list(const spade_key *key)
     case SPADE_KEY_METHOD_OPTION: break;
     }
     return false;
+}
+
+bool spade_key_takes_options(const spade_key *key)
+{
+    return key->type == SPADE_KEY_METHODS || key->type == SPADE_KEY_METRICS;
 }
 
 /* ---- options of methods */

@@ -20,6 +20,7 @@ typedef enum spade_key_type {
     SPADE_KEY_FOLDER,        /* char *, owned; NULL: none */
     SPADE_KEY_GLOBS,         /* spade_names: patterns of layers' names */
     SPADE_KEY_METHODS,       /* spade_names: texts of methods */
+    SPADE_KEY_METRICS,       /* spade_names: texts of metrics */
     SPADE_KEY_CLASSES,       /* several members of spade_settings */
     SPADE_KEY_METHOD_OPTION, /* spade_method_option: short form of the options of this name that methods have */
     SPADE_KEY_RULES          /* the list of what is different for some layers */
@@ -63,6 +64,8 @@ const spade_key *spade_key_find(const char *name, size_t length);
 /* What a configuration file may hold: a value, a list, or either. */
 bool spade_key_takes_value(const spade_key *key);
 bool spade_key_takes_list(const spade_key *key);
+/* Its values are texts with options, which may hold commas in quotes: NAME[:OPTION=VALUE]... */
+bool spade_key_takes_options(const spade_key *key);
 /* METHOD_OPTION: the first option of this name that a method has; its help, type and default are the setting's. */
 const spade_option_info *spade_key_method_option(const spade_key *key);
 /* INTEGER, REAL: the row's bounds. METHOD_OPTION: what at least one method takes. */

@@ -3,27 +3,18 @@
 
 static const char *const default_method = "saliency";
 
+static spade_status check(spade_context *context, const char *text)
+{
+    spade_attribution *attribution;
+    SPADE_TRY(spade_attribution_create(context, text, &attribution));
+    spade_attribution_destroy(attribution);
+    return SPADE_OK;
+}
+
 spade_status spade_settings_set_methods(spade_context *context, spade_settings *settings, char *const *values,
                                         int count)
 {
-    spade_names methods = {0};
-    spade_status status = SPADE_OK;
-    if (!count) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_ARGUMENT, "no method is given")); }
-    for (int i = 0; i < count; i++) {
-        spade_attribution *attribution;
-        if (spade_names_contain(&methods, values[i])) { continue; }
-        SPADE_GOTO(spade_attribution_create(context, values[i], &attribution)); /* only to see whether it can be */
-        spade_attribution_destroy(attribution);
-        if (!spade_names_add(&methods, values[i])) {
-            SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"));
-        }
-    }
-    spade_names_clear(&settings->methods);
-    settings->methods = methods;
-    return SPADE_OK;
-done:
-    spade_names_clear(&methods);
-    return status;
+    return spade_choices_set(context, "method", check, values, count, &settings->methods);
 }
 
 static int method_count(const spade_settings *settings)
@@ -68,20 +59,13 @@ static spade_status open_choice(spade_context *context, const spade_settings *se
                                 int index)
 {
     spade_method_choice *choice = &choices[index];
-    const char *text = method_text(settings, index), *options = strchr(text, ':');
+    const char *text = method_text(settings, index);
     int number = 1;
     SPADE_TRY(spade_attribution_create(context, text, &choice->attribution));
     SPADE_TRY(set_defaults(context, settings, choice->attribution));
     const spade_method_info *method = spade_attribution_method(choice->attribution);
     for (int i = 0; i < index; i++) { number += spade_attribution_method(choices[i].attribution) == method; }
-    int length = number == 1 ? asprintf(&choice->label, "%s", method->name)
-                             : asprintf(&choice->label, "%s_%d", method->name, number);
-    if (length < 0) { choice->label = NULL; }
-    if (options) { choice->options = strdup(options + 1); }
-    if (!choice->label || (options && !choice->options)) {
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory");
-    }
-    return SPADE_OK;
+    return spade_choice_describe(context, text, method->name, number, &choice->options, &choice->label);
 }
 
 spade_status spade_settings_methods(spade_context *context, const spade_settings *settings, spade_method_choice **out,

@@ -41,6 +41,7 @@ void spade_settings_clear(spade_settings *settings)
     spade_names_clear(&settings->include);
     spade_names_clear(&settings->skip);
     spade_names_clear(&settings->methods);
+    spade_names_clear(&settings->metrics);
     free(settings->checkpoint);
     settings->checkpoint = NULL;
 }
@@ -120,6 +121,7 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
     case SPADE_KEY_FOLDER: return set_folder(context, member(settings, key), values, count);
     case SPADE_KEY_GLOBS: return set_globs(context, member(settings, key), values, count);
     case SPADE_KEY_METHODS: return spade_settings_set_methods(context, settings, values, count);
+    case SPADE_KEY_METRICS: return spade_settings_set_metrics(context, settings, values, count);
     case SPADE_KEY_CLASSES: return set_classes(context, settings, values, count);
     case SPADE_KEY_METHOD_OPTION: return set_method_option(context, member(settings, key), key, values, count);
     case SPADE_KEY_RULES: break; /* its entries are those of other keys */
@@ -185,6 +187,7 @@ json_t *spade_setting_json(const spade_settings *settings, const spade_key *key)
     case SPADE_KEY_FOLDER: return *(char *const *)value ? json_string(*(char *const *)value) : NULL;
     case SPADE_KEY_GLOBS: return spade_names_json(value);
     case SPADE_KEY_METHODS: return spade_settings_methods_json(settings);
+    case SPADE_KEY_METRICS: return spade_settings_metrics_json(settings);
     case SPADE_KEY_CLASSES: return classes_json(settings);
     case SPADE_KEY_METHOD_OPTION: return method_option_json(key, value);
     case SPADE_KEY_RULES: return spade_settings_rules_json(settings);

@@ -43,6 +43,7 @@ typedef struct spade_settings {
     char *checkpoint; /* folder, owned; NULL: none */
     /* maps */
     spade_names methods; /* texts as spade_attribution_create() takes them, each once; none: saliency */
+    spade_names metrics; /* texts as spade_metric_create() takes them, each once; none: roc_auc */
     bool top_class;      /* the dense network's top class, else `classes` */
     int64_t classes[SPADE_MAX_CLASSES];
     int class_count;
@@ -96,6 +97,30 @@ typedef struct spade_method_choice {
 spade_status spade_settings_methods(spade_context *context, const spade_settings *settings, spade_method_choice **out,
                                     int *count);
 void spade_method_choices_destroy(spade_method_choice *choices, int count); /* NULL is fine */
+
+/* ---- metrics.c */
+spade_status spade_settings_set_metrics(spade_context *context, spade_settings *settings, char *const *values,
+                                        int count);
+json_t *spade_settings_metrics_json(const spade_settings *settings);
+/* A metric of the settings, with its options. */
+typedef struct spade_metric_choice {
+    spade_metric *metric;
+    char *options; /* as they were written behind the metric's name, "tolerance=2"; NULL: none */
+    char *label;   /* in results: the metric's name, and NAME_2, NAME_3 where it is asked for again */
+} spade_metric_choice;
+spade_status spade_settings_metrics(spade_context *context, const spade_settings *settings, spade_metric_choice **out,
+                                    int *count);
+void spade_metric_choices_destroy(spade_metric_choice *choices, int count); /* NULL is fine */
+
+/* ---- choices.c: lists of texts, NAME[:OPTION=VALUE]..., of methods or of metrics */
+/* Can what the text names be made? */
+typedef spade_status (*spade_choice_check)(spade_context *context, const char *text);
+/* Replace the list by these texts, each once. kind: "method", for messages. A failure changes nothing. */
+spade_status spade_choices_set(spade_context *context, const char *kind, spade_choice_check check, char *const *values,
+                               int count, spade_names *list);
+/* What stands behind the name, or NULL; and the name, from its second time on (number 2) with the number. */
+spade_status spade_choice_describe(spade_context *context, const char *text, const char *name, int number,
+                                   char **options, char **label);
 
 /* ---- defaults.c: for people */
 /* The default as it is written on the command line, "0.485,0.456,0.406", or what happens without a value. */

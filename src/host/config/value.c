@@ -138,6 +138,7 @@ spade_status spade_key_parse(spade_context *context, const spade_key *key, char 
     case SPADE_KEY_FOLDER:
     case SPADE_KEY_GLOBS:
     case SPADE_KEY_METHODS:
+    case SPADE_KEY_METRICS:
     case SPADE_KEY_CLASSES:
     case SPADE_KEY_METHOD_OPTION:
     case SPADE_KEY_RULES: break;
@@ -155,6 +156,7 @@ json_t *spade_key_json(const spade_key *key, const void *value)
     case SPADE_KEY_FOLDER:
     case SPADE_KEY_GLOBS:
     case SPADE_KEY_METHODS:
+    case SPADE_KEY_METRICS:
     case SPADE_KEY_CLASSES:
     case SPADE_KEY_METHOD_OPTION:
     case SPADE_KEY_RULES: return json_null();

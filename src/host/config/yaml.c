@@ -118,62 +118,62 @@ static spade_status add_entry(reading *file, const spade_key *key, const char *p
     return SPADE_OK;
 }
 
-/* ---- methods: {smoothgrad: {samples: 25, sigma: 0.1}} is the text smoothgrad:samples=25:sigma=0.1 */
+/* ---- methods and metrics: {smoothgrad: {samples: 25, sigma: 0.1}} is the text smoothgrad:samples=25:sigma=0.1 */
 
-/* A value as a method's text has it: in quotes where a colon, a comma or a quote would end it or mean something. What
+/* A value as the text has it: in quotes where a colon, a comma or a quote would end it or mean something. What
  * follows the last colon of a value and is a number (the channel of a layer) stays behind the quotes. */
-static spade_status write_option(reading *file, FILE *to, const char *method, const yaml_node_t *option,
-                                 const yaml_node_t *node)
+static spade_status write_option(reading *file, FILE *to, const char *key, const char *method,
+                                 const yaml_node_t *option, const yaml_node_t *node)
 {
     const char *name, *value;
-    SPADE_TRY(take_text(file, option, "methods", &name));
-    SPADE_TRY(take_text(file, node, "methods", &value));
+    SPADE_TRY(take_text(file, option, key, &name));
+    SPADE_TRY(take_text(file, node, key, &value));
     const char *last = strrchr(value, ':'), *tail = value + strlen(value);
     if (last && last[1] && last[1 + strspn(last + 1, "0123456789")] == 0) { tail = last; }
     const int length = (int)(tail - value);
     const bool plain = (int)strcspn(value, ":,\"'") >= length, both = strchr(value, '"') && strchr(value, '\'');
     if (both) {
-        return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: methods: %s: %s holds both kinds of quotes (line %d)",
-                          file->path, method, name, line_of(node));
+        return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: %s: %s holds both kinds of quotes (line %d)",
+                          file->path, key, method, name, line_of(node));
     }
     const char *quote = plain ? "" : strchr(value, '"') ? "'" : "\"";
     fprintf(to, ":%s=%s%.*s%s%s", name, quote, length, value, quote, tail);
     return SPADE_OK;
 }
 
-static spade_status write_method(reading *file, FILE *to, const yaml_node_t *mapping)
+static spade_status write_method(reading *file, FILE *to, const char *key, const yaml_node_t *mapping)
 {
     const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
     const char *method;
     if (pair_count(mapping) != 1) {
         return spade_fail(file->context, SPADE_ERROR_INPUT,
-                          "%s: methods: an entry holds one method, not %d: {smoothgrad: {samples: 25}} (line %d)",
-                          file->path, pair_count(mapping), line_of(mapping));
+                          "%s: %s: an entry holds one name, not %d: {smoothgrad: {samples: 25}} (line %d)", file->path,
+                          key, pair_count(mapping), line_of(mapping));
     }
-    SPADE_TRY(take_text(file, node_at(file, pair->key), "methods", &method));
+    SPADE_TRY(take_text(file, node_at(file, pair->key), key, &method));
     const yaml_node_t *options = node_at(file, pair->value);
     fputs(method, to);
     if (options->type == YAML_SCALAR_NODE && !options->data.scalar.length) { return SPADE_OK; } /* - saliency: */
-    if (options->type != YAML_MAPPING_NODE) { return fail_form(file, options, "methods", "a mapping of options"); }
-    SPADE_TRY(check_keys(file, options, "methods"));
+    if (options->type != YAML_MAPPING_NODE) { return fail_form(file, options, key, "a mapping of options"); }
+    SPADE_TRY(check_keys(file, options, key));
     for (int i = 0; i < pair_count(options); i++) {
         const yaml_node_pair_t *option = &options->data.mapping.pairs.start[i];
-        SPADE_TRY(write_option(file, to, method, node_at(file, option->key), node_at(file, option->value)));
+        SPADE_TRY(write_option(file, to, key, method, node_at(file, option->key), node_at(file, option->value)));
     }
     return SPADE_OK;
 }
 
 /* *out: to be freed */
-static spade_status method_text(reading *file, const yaml_node_t *mapping, char **out)
+static spade_status method_text(reading *file, const char *key, const yaml_node_t *mapping, char **out)
 {
     size_t size = 0;
     FILE *to = open_memstream(out, &size);
     if (!to) { return fail_memory(file); }
-    spade_status status = write_method(file, to, mapping);
+    spade_status status = write_method(file, to, key, mapping);
     if (fclose(to) != 0 && status == SPADE_OK) { status = fail_memory(file); }
     if (status == SPADE_OK && size > MAX_VALUE) {
-        status = spade_fail(file->context, SPADE_ERROR_INPUT, "%s: methods: more than %d characters (line %d)",
-                            file->path, MAX_VALUE, line_of(mapping));
+        status = spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: more than %d characters (line %d)", file->path,
+                            key, MAX_VALUE, line_of(mapping));
     }
     if (status != SPADE_OK) {
         free(*out);
@@ -192,8 +192,8 @@ static spade_status read_list(reading *file, const spade_key *key, const yaml_no
     if (!values || !texts) { SPADE_GOTO(fail_memory(file)); }
     for (int i = 0; i < count; i++) {
         const yaml_node_t *node = entry_at(file, list, i);
-        if (key->type == SPADE_KEY_METHODS && node->type == YAML_MAPPING_NODE) {
-            SPADE_GOTO(method_text(file, node, &texts[i]));
+        if (spade_key_takes_options(key) && node->type == YAML_MAPPING_NODE) {
+            SPADE_GOTO(method_text(file, key->name, node, &texts[i]));
             values[i] = texts[i];
         } else {
             SPADE_GOTO(take_text(file, node, key->name, &values[i]));
