@@ -47,10 +47,9 @@ static spade_status fail_unknown_option(spade_context *context, const spade_opti
         const char *separator = i == 0 ? "" : slot_at(options, i + 1, &next) ? ", " : " and ";
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", separator, slot.info->name);
     }
-    if (!known[0]) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "no option '%.*s' (there are none)", length, name);
-    }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "no option '%.*s' (there are %s)", length, name, known);
+    const char *there = strchr(known, ' ') ? "there are" : *known ? "there is" : "there are none";
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "no option '%.*s' (%s%s%s)", length, name, there,
+                      *known ? " " : "", known);
 }
 
 /* ---- values */

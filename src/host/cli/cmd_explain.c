@@ -14,13 +14,23 @@ static void print_network(const json_t *network)
     printf(" %.1f %%", 100 * json_number_value(json_object_get(network, "score")));
 }
 
+/* "Pointing game (tolerance=2)", cut to the buffer; returns its length. */
+static int format_metric(const spade_metric_choice *metric, char *buffer, size_t size)
+{
+    const char *options = metric->options;
+    snprintf(buffer, size, "%s%s%s%s", spade_metric_describe(metric->metric)->title, options ? " (" : "",
+             options ? options : "", options ? ")" : "");
+    return (int)strlen(buffer);
+}
+
 /* A line for each metric that has a value. more: also which options and class the map is of. */
 static void print_map(const explain_printer *printer, const json_t *map, bool more)
 {
     const char *method = json_string_value(json_object_get(map, "method"));
+    char title[64];
     int width = 0;
     for (int i = 0; i < printer->metric_count; i++) {
-        int length = (int)strlen(spade_metric_describe(printer->metrics[i].metric)->title);
+        int length = format_metric(&printer->metrics[i], title, sizeof title);
         width = length > width ? length : width;
     }
     for (int i = 0; i < printer->metric_count; i++) {
@@ -29,7 +39,9 @@ static void print_map(const explain_printer *printer, const json_t *map, bool mo
         json_t *trace = json_object_get(json_object_get(map, "trace"), metric->label);
         const char *options = json_string_value(json_object_get(map, "options"));
         if (!json_is_number(dense) && !json_is_number(trace)) { continue; }
-        printf("    %-22s %-*s", method, width, spade_metric_describe(metric->metric)->title);
+        format_metric(metric, title, sizeof title);
+        printf("    %-22s ", method);
+        cli_print_text(title, width);
         if (json_is_number(dense)) { printf("  dense %.3f", json_number_value(dense)); }
         if (json_is_number(trace)) { printf("  trace %.3f", json_number_value(trace)); }
         if (options && *method) {
