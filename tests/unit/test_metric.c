@@ -122,6 +122,8 @@ static void test_texts(void **state)
         {"", "unknown metric ''"},
         {"roc_auc:share=1", "roc_auc: no option 'share' (there are none)"},
         {"roc_auc:", "roc_auc: no option ''"},
+        {"pointing:tolerance=-1", "pointing: tolerance: -1 is not from 0 to 1000"},
+        {"pointing:radius=1", "pointing: no option 'radius' (there is tolerance)"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         spade_status status = spade_metric_create(&context, bad[i].text, &metric);
@@ -180,10 +182,92 @@ static void test_measure(void **state)
     spade_metric_destroy(metric);
 }
 
+/* ---- the pointing game */
+static spade_status play(spade_context *context, double tolerance, const float *scores, const uint8_t *mask,
+                         int64_t height, int64_t width, double *out)
+{
+    char text[64];
+    spade_metric *metric;
+    spade_metric_inputs inputs;
+    spade_metric_inputs_init(&inputs);
+    inputs.scores = scores;
+    inputs.mask = mask;
+    inputs.height = height;
+    inputs.width = width;
+    snprintf(text, sizeof text, "pointing:tolerance=%.17g", tolerance);
+    assert_int_equal(spade_metric_create(context, text, &metric), SPADE_OK);
+    spade_status status = spade_measure(context, metric, &inputs, out);
+    spade_metric_destroy(metric);
+    return status;
+}
+
+static double hit(double tolerance, const float *scores, const uint8_t *mask, int64_t height, int64_t width)
+{
+    spade_context context = {.budget = UINT64_MAX};
+    double out = -1;
+    if (play(&context, tolerance, scores, mask, height, width, &out) != SPADE_OK) { fail_msg("%s", context.message); }
+    return out;
+}
+
+static void test_pointing_known(void **state)
+{
+    (void)state;
+    spade_context context = {.budget = UINT64_MAX};
+    double out;
+    const float tie[6] = {0, 3, 1, 3, 2, 0}, zeros[6] = {0}, broken[6] = {0, 1, INFINITY, 0, 0, 0};
+    const uint8_t first[6] = {0, 1, 0, 0, 0, 0}, second[6] = {0, 0, 0, 1, 0, 0}, corner[6] = {1, 0, 0, 0, 0, 0},
+                  empty[6] = {0}, full[6] = {1, 1, 1, 1, 1, 1};
+    assert_true(hit(0, tie, first, 2, 3) == 1); /* of equals the first */
+    assert_true(hit(0, tie, second, 2, 3) == 0);
+    assert_true(hit(1, tie, second, 2, 3) == 0); /* one down, one left: sqrt 2 away */
+    assert_true(hit(1.4142136, tie, second, 2, 3) == 1);
+    assert_true(hit(2, tie, second, 2, 3) == 1);
+    assert_true(hit(1, tie, corner, 2, 3) == 1); /* exactly the tolerance away */
+    assert_true(hit(0.999, tie, corner, 2, 3) == 0);
+    assert_true(hit(0, zeros, corner, 2, 3) == 1); /* all are equal */
+    assert_true(hit(0, tie, full, 2, 3) == 1);
+    assert_int_equal(play(&context, 0, tie, empty, 2, 3, &out), SPADE_ERROR_INPUT);
+    assert_string_equal(context.message, "Pointing game: the mask is empty");
+    assert_int_equal(play(&context, 0, broken, first, 2, 3, &out), SPADE_ERROR_INPUT);
+    assert_string_equal(context.message, "Pointing game: the map is not finite");
+}
+
+/* The definition: over all pixels of the mask, is one of them near enough? */
+static void test_pointing_against_all_pixels(void **state)
+{
+    (void)state;
+    enum { HEIGHT = 11, WIDTH = 7, N = HEIGHT * WIDTH };
+    int hits = 0;
+    for (uint32_t round = 0; round < 300; round++) {
+        float scores[N];
+        uint8_t mask[N];
+        int point = 0;
+        bool should = false;
+        const double tolerance = round % 12 * 0.5;
+        for (uint32_t i = 0; i < N; i++) {
+            uint32_t key[2] = {round, 1}, counter[4] = {i, 0, 0, 0}, random[4];
+            spade_philox(key, counter, random);
+            scores[i] = (float)(random[0] % 50); /* ties */
+            mask[i] = random[1] % 20 == 0 || (i == 76 && round % 2) ? (uint8_t)(1 + random[2] % 255) : 0;
+            if (scores[i] > scores[point]) { point = (int)i; }
+        }
+        mask[round % N] = 1;
+        for (int i = 0; i < N; i++) {
+            double distance = hypot(i / WIDTH - point / WIDTH, i % WIDTH - point % WIDTH);
+            should |= mask[i] && distance <= tolerance;
+        }
+        hits += should;
+        assert_true(hit(tolerance, scores, mask, HEIGHT, WIDTH) == should);
+    }
+    assert_true(hits > 50 && hits < 250); /* both happen */
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),         cmocka_unit_test(test_texts),
-                                       cmocka_unit_test(test_measure),       cmocka_unit_test(test_known),
-                                       cmocka_unit_test(test_against_pairs), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),          cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_measure),        cmocka_unit_test(test_known),
+        cmocka_unit_test(test_pointing_known), cmocka_unit_test(test_pointing_against_all_pixels),
+        cmocka_unit_test(test_against_pairs),  cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,8 @@ typedef struct metric_class {
 /* THE list of metrics, in the order in which they are shown: metric_NAME is the row in NAME.c. */
 /* clang-format off */
 #define METRICS(ROW) \
-    ROW(roc_auc)
+    ROW(roc_auc)     \
+    ROW(pointing)
 /* clang-format on */
 #define METRIC_DECLARATION(name) extern const metric_class metric_##name;
 METRICS(METRIC_DECLARATION)
