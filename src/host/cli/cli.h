@@ -1,4 +1,4 @@
-/* cli.h - the command line: shared options, progress, and one function per command. */
+/* cli.h - the command line: commands, their shared options, progress. */
 #ifndef SPADE_CLI_CLI_H
 #define SPADE_CLI_CLI_H
 
@@ -20,6 +20,7 @@ enum {
 
 typedef struct cli_options cli_options;
 
+/* One row per command, at the end of cmd_NAME.c. */
 typedef struct cli_command {
     const char *name;
     const char *usage;   /* after "spade " */
@@ -27,8 +28,21 @@ typedef struct cli_command {
     const char *details; /* more, or NULL */
     unsigned options;
     int min_arguments, max_arguments; /* positional; max -1: any number */
-    int (*run)(cli_options *options);
+    int (*run)(cli_options *options); /* returns EXIT_... */
 } cli_command;
+
+/* THE list of commands, in the order in which they are shown: command_NAME is the row in cmd_NAME.c. */
+/* clang-format off */
+#define CLI_COMMANDS(ROW) \
+    ROW(info)             \
+    ROW(explain)          \
+    ROW(trace)            \
+    ROW(devices)          \
+    ROW(version)
+/* clang-format on */
+#define CLI_COMMAND_DECLARATION(name) extern const cli_command command_##name;
+CLI_COMMANDS(CLI_COMMAND_DECLARATION)
+#undef CLI_COMMAND_DECLARATION
 
 struct cli_options {
     const cli_command *command;
@@ -80,11 +94,5 @@ int cli_failure(const cli_options *options, spade_status status, const char *mes
 void cli_print_json(const json_t *value);
 /* Text from outside on stdout: control characters become '?', padded to width. */
 void cli_print_text(const char *text, int width);
-
-int cmd_info(cli_options *options);
-int cmd_explain(cli_options *options);
-int cmd_trace(cli_options *options);
-int cmd_devices(cli_options *options);
-int cmd_version(cli_options *options);
 
 #endif

@@ -119,7 +119,7 @@ static int exit_code(const spade_workload_outcome *outcome)
     return outcome->failed ? EXIT_SOME_FAILED : EXIT_DONE;
 }
 
-int cmd_explain(cli_options *options)
+static int run(cli_options *options)
 {
     explain_printer printer = {.options = options};
     spade_workload_outcome outcome = {0};
@@ -159,3 +159,17 @@ int cmd_explain(cli_options *options)
     spade_context_destroy(context);
     return code;
 }
+
+const cli_command command_explain = {
+    .name = "explain",
+    .usage = "explain MODEL INPUT... -o DIR [options]",
+    .summary = "Explain a network's decisions: maps of the dense network and of the trace side by side.",
+    .details =
+        "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, BMP, PNM), a folder of pictures, or a .npy file of\n"
+        "inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, DIR/results.json\n"
+        "and DIR/NAME/ hold them.",
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_OUTPUT,
+    .min_arguments = 2,
+    .max_arguments = -1,
+    .run = run,
+};
