@@ -246,6 +246,37 @@ static void test_methods_as_mappings(void **state)
     }
 }
 
+static void test_metrics(void **state)
+{
+    (void)state;
+    static const char text[] = "metrics: [\"pointing:tolerance=2\", {pointing: {tolerance: 1.5}}, roc_auc, roc_auc]\n";
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings settings;
+    spade_metric_choice *choices;
+    int count;
+    spade_settings_init(&settings);
+    assert_int_equal(spade_settings_metrics(&context, &settings, &choices, &count), SPADE_OK);
+    assert_int_equal(count, 1); /* where nobody says */
+    assert_string_equal(choices[0].label, "roc_auc");
+    assert_null(choices[0].options);
+    spade_metric_choices_destroy(choices, count);
+    spade_settings_clear(&settings);
+
+    if (read_text(&context, text, strlen(text), &settings) != SPADE_OK) { fail_msg("%s", context.message); }
+    assert_int_equal(spade_settings_metrics(&context, &settings, &choices, &count), SPADE_OK);
+    assert_int_equal(count, 3);
+    assert_string_equal(choices[0].options, "tolerance=2");
+    assert_string_equal(choices[1].label, "pointing_2");
+    assert_string_equal(choices[1].options, "tolerance=1.5");
+    assert_string_equal(choices[2].label, "roc_auc");
+    json_t *json = spade_settings_json(&settings);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(json, "metrics"), 1)),
+                        "pointing:tolerance=1.5");
+    json_decref(json);
+    spade_metric_choices_destroy(choices, count);
+    spade_settings_clear(&settings);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -289,6 +320,10 @@ static void test_refused(void **state)
         {"methods: {smoothgrad: {samples: 5}}\n", "methods: a value or a list is wanted, not a MAPPING"},
         {"methods: [{gradcam: {layer: \"a:b'\\\"\"}}]\n", "methods: gradcam: layer holds both kinds of quotes"},
         {"methods: []\n", "no method is given"},
+        {"metrics: []\n", "no metric is given"},
+        {"metrics: [roc]\n", "unknown metric 'roc'"},
+        {"metrics: [{pointing: {tolerance: x}}]\n", "metrics: pointing: tolerance: 'x' is not a number"},
+        {"metrics: [{pointing: 5}]\n", "metrics: a mapping of options is wanted, not a value"},
         {"sigma: 101\n", "101 is not from 0 to 100"},
         {"steps: 0\n", "0 is not from 1 to 10000"},
         {"samples: 1.5\n", "'1.5' is not a whole number"},
@@ -352,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_default_file),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_methods_as_mappings),
+        cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_random_bytes),
         cmocka_unit_test(test_plain_values_win_over_rules),

@@ -178,6 +178,7 @@ static void random_values(random_stream *random, const spade_key *key, value_tex
 {
     static const char *const globs[] = {"*", "layer4.*", "fc", "a\"b", "x: y", "#", "\xc3\xa4", "true", "~"};
     static const char *const methods[] = {"saliency", "smoothgrad:samples=3", "gradcam:layer=\"a:b\"", "deconvolution"};
+    static const char *const metrics[] = {"roc_auc", "pointing", "pointing:tolerance=2"};
     const int64_t count = random_int(random, 1, 3);
     switch (key->type) {
     case SPADE_KEY_INTEGER:
@@ -192,7 +193,9 @@ static void random_values(random_stream *random, const spade_key *key, value_tex
     case SPADE_KEY_METHODS:
         for (int i = 0; i < count; i++) { put(texts, methods[random_int(random, 0, 3)]); }
         break;
-    case SPADE_KEY_METRICS: put(texts, "roc_auc"); break;
+    case SPADE_KEY_METRICS:
+        for (int i = 0; i < count; i++) { put(texts, metrics[random_int(random, 0, 2)]); }
+        break;
     case SPADE_KEY_CLASSES:
         for (int i = 0; i < count; i++) { put_number(texts, (double)random_int(random, 10 * i, 10 * i + 9)); }
         break;
