@@ -27,7 +27,7 @@ static void test_help(void **state)
     expect(2, NULL, "usage: spade COMMAND", "");
     expect(0, "explain", NULL, "--help");
     expect(0, "--sparsity", NULL, "help trace");
-    static const char *const commands[] = {"info", "explain", "trace", "devices", "version"};
+    static const char *const commands[] = {"info", "explain", "trace", "methods", "devices", "version"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char line[64];
         snprintf(line, sizeof line, "%s --help", commands[i]);

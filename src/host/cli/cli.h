@@ -15,7 +15,8 @@ enum {
     OPTIONS_TRACE = SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE, /* --variants, --sparsity, ...; --batch */
     OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --mask, --labels, ... */
     OPTIONS_COMMON = 1 << 16,                               /* --json, --quiet, --verbose, --help */
-    OPTIONS_OUTPUT = 1 << 17                                /* -o */
+    OPTIONS_OUTPUT = 1 << 17,                               /* -o */
+    OPTIONS_MARKDOWN = 1 << 18                              /* --markdown */
 };
 
 typedef struct cli_options cli_options;
@@ -37,6 +38,7 @@ typedef struct cli_command {
     ROW(info)             \
     ROW(explain)          \
     ROW(trace)            \
+    ROW(methods)          \
     ROW(devices)          \
     ROW(version)
 /* clang-format on */
@@ -51,7 +53,7 @@ struct cli_options {
     const char *device, *config, *output, *batch, *mask, *labels;
     int64_t threads, in_flight; /* 0: not given */
     uint64_t memory;
-    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart;
+    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, markdown;
     spade_settings settings;
 };
 

@@ -40,6 +40,7 @@ static const option table[] = {
     {"memory", 0, OPTIONS_RUN, MEMORY, AT(memory), "BYTES",
      "most memory to use, with K, M or G; results do not depend on it"},
     {"json", 0, OPTIONS_COMMON, FLAG, AT(json), NULL, "one line of JSON per result on stdout"},
+    {"markdown", 0, OPTIONS_MARKDOWN, FLAG, AT(markdown), NULL, "docs/methods.md"},
     {"quiet", 'q', OPTIONS_COMMON, FLAG, AT(quiet), NULL, "only errors"},
     {"verbose", 'v', OPTIONS_COMMON, FLAG, AT(verbose), NULL, "say what is done"},
     {"help", 'h', OPTIONS_COMMON, FLAG, AT(help), NULL, "this text"},
@@ -269,7 +270,7 @@ static const struct {
 } sections[] = {
     {OPTIONS_OUTPUT, NULL},     {OPTIONS_TRACE, "the trace"},
     {OPTIONS_MAPS, "the maps"}, {OPTIONS_PICTURE | OPTIONS_SIZE, "pictures"},
-    {OPTIONS_RUN, "the run"},   {OPTIONS_COMMON, "what is printed"},
+    {OPTIONS_RUN, "the run"},   {OPTIONS_COMMON | OPTIONS_MARKDOWN, "what is printed"},
 };
 enum { SECTION_COUNT = sizeof sections / sizeof *sections };
 
