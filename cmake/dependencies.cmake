@@ -23,7 +23,7 @@ endif()
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(LAPACKE REQUIRED IMPORTED_TARGET lapacke)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
-pkg_check_modules(CYAML REQUIRED IMPORTED_TARGET libcyaml)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 
 # Headers only.
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
@@ -38,4 +38,4 @@ target_include_directories(spade_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE_DI
   ${XXHASH_INCLUDE_DIR})
 # OpenBLAS before LAPACKE: it holds LAPACK as well, and so LAPACKE's calls end there whatever liblapack.so.3 is on the system.
 target_link_libraries(spade_dependencies INTERFACE OpenMP::OpenMP_C ${DNNL_LIBRARY} PkgConfig::OPENBLAS PkgConfig::LAPACKE
-  PkgConfig::JANSSON PkgConfig::CYAML ZLIB::ZLIB m ${CMAKE_DL_LIBS})
+  PkgConfig::JANSSON PkgConfig::YAML ZLIB::ZLIB m ${CMAKE_DL_LIBS})

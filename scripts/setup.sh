@@ -10,8 +10,8 @@ packages=(
     libopenblas-openmp-dev liblapacke-dev            # linear algebra, on the same OpenMP threads as oneDNN
     libstb-dev                                       # stb_image: decoding pictures
     librandom123-dev                                 # Philox: random numbers
+    libyaml-dev libjansson-dev zlib1g-dev            # configuration, results, PNG
     libxxhash-dev                                    # xxHash: fingerprints of files
-    libcyaml-dev libyaml-dev libjansson-dev zlib1g-dev   # configuration, results, PNG
 )
 build=yes
 for argument in "$@"; do

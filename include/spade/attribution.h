@@ -14,6 +14,7 @@
 #ifndef SPADE_ATTRIBUTION_H
 #define SPADE_ATTRIBUTION_H
 
+#include "spade/option.h"
 #include "spade/trace.h"
 
 #ifdef __cplusplus
@@ -21,23 +22,6 @@ extern "C" {
 #endif
 
 /* ---- what there is */
-
-typedef enum spade_option_type {
-    SPADE_OPTION_INTEGER, /* a whole number from min to max */
-    SPADE_OPTION_REAL,    /* a number from min to max, with a point: 0.15 */
-    SPADE_OPTION_WORD,    /* one of `words` */
-    SPADE_OPTION_LAYER,   /* name of a layer or node, or NAME:INDEX where a channel or unit of it is meant */
-    SPADE_OPTION_FILE     /* path */
-} spade_option_type;
-
-typedef struct spade_option_info {
-    const char *name; /* "samples" */
-    const char *help; /* one line */
-    spade_option_type type;
-    double min, max;           /* INTEGER, REAL; both are allowed values */
-    const char *words;         /* WORD: "logits|softmax"; else NULL */
-    const char *default_value; /* as it would be written; NULL: none */
-} spade_option_info;
 
 typedef enum spade_method_flags {
     SPADE_METHOD_SIGNED = 1,      /* the map says for and against: it may be negative */
@@ -65,11 +49,7 @@ SPADE_API const spade_option_info *spade_method_common_options(int *count);
 typedef struct spade_attribution spade_attribution;
 
 /*
- * From text, the same on the command line, in YAML and here: METHOD[:OPTION=VALUE]... Options that are not named have
- * their defaults. A value ends at the next colon, except that
- *   - a value in quotes ("..." or '...') is taken literally, colons and commas included;
- *   - a colon before a whole number belongs to the value: layer=features.3:17 is channel 17 of features.3;
- *   - of=, the method inside of a method, takes the rest of the text.
+ * From text: METHOD[:OPTION=VALUE]..., as spade/option.h says it.
  * SPADE_ERROR_ARGUMENT says what is wrong and what there is. *out: NULL after a failure.
  */
 SPADE_API spade_status spade_attribution_create(spade_context *context, const char *text, spade_attribution **out);

@@ -15,6 +15,15 @@
 extern "C" {
 #endif
 
+/* ---- limits; both ends are allowed, beyond them is SPADE_ERROR_ARGUMENT. Probabilities are 0 to 1, and so are
+ * brightness, contrast and saturation. */
+enum { SPADE_MAX_VARIANTS = 1000000 };
+#define SPADE_MIN_AREA 1e-6 /* share of a picture; the most is 1 */
+#define SPADE_MIN_ASPECT 0.01
+#define SPADE_MAX_ASPECT 100.0
+#define SPADE_MAX_HUE 0.5
+#define SPADE_MAX_NOISE 100.0
+
 typedef struct spade_augment_options {
     int64_t variants;            /* 1024 */
     uint64_t seed;               /* 0 */

@@ -1,16 +1,90 @@
 /*
- * spade/metric.h - how good a map is, against a mask.
+ * spade/metric.h - how good a map is. The metrics and their options are listed by spade_metric_at(), with definition and
+ * source.
+ *
+ *   spade_metric *metric;
+ *   spade_metric_inputs inputs;
+ *   spade_metric_create(context, "roc_auc", &metric);
+ *   spade_metric_inputs_init(&inputs);
+ *   inputs.scores = scores; inputs.mask = mask; inputs.height = height; inputs.width = width;
+ *   spade_measure(context, metric, &inputs, &value);
+ *   spade_metric_destroy(metric);
  */
 #ifndef SPADE_METRIC_H
 #define SPADE_METRIC_H
 
+#include <stddef.h>
+
 #include "spade/context.h"
+#include "spade/option.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define SPADE_ROC_AUC_VERSION 1
+/* ---- what there is */
+
+typedef enum spade_metric_better {
+    SPADE_METRIC_HIGHER, /* the higher the value, the better the map */
+    SPADE_METRIC_LOWER
+} spade_metric_better;
+
+/* What a metric reads beside the map. */
+typedef enum spade_metric_needs {
+    SPADE_METRIC_NEEDS_MASK = 1 /* which pixels the map should point at */
+} spade_metric_needs;
+
+typedef struct spade_metric_info {
+    const char *name;       /* "roc_auc" */
+    const char *title;      /* "ROC AUC" */
+    const char *definition; /* one line */
+    const char *reading;    /* how to read a value: "1 is perfect, 0.5 is chance" */
+    const char *source;     /* paper */
+    int version;            /* counts up when the same map gets another value than before */
+    spade_metric_better better;
+    unsigned needs; /* spade_metric_needs */
+    const spade_option_info *options;
+    int option_count;
+} spade_metric_info;
+
+SPADE_API int spade_metric_count(void);
+SPADE_API const spade_metric_info *spade_metric_at(int index);          /* NULL: no such index */
+SPADE_API const spade_metric_info *spade_metric_find(const char *name); /* NULL: no such metric */
+
+/* ---- a metric with its options */
+
+typedef struct spade_metric spade_metric;
+
+/* From text: METRIC[:OPTION=VALUE]..., as spade/option.h says it. SPADE_ERROR_ARGUMENT says what is wrong and what there
+ * is. *out: NULL after a failure. */
+SPADE_API spade_status spade_metric_create(spade_context *context, const char *text, spade_metric **out);
+/* Set one option. The value is written as in the text. */
+SPADE_API spade_status spade_metric_set(spade_context *context, spade_metric *metric, const char *option,
+                                        const char *value);
+SPADE_API const spade_metric_info *spade_metric_describe(const spade_metric *metric);
+SPADE_API void spade_metric_destroy(spade_metric *metric); /* NULL is fine */
+
+/* ---- values */
+
+/* What is measured. Members that the metric does not need may stay as spade_metric_inputs_init() leaves them. */
+typedef struct spade_metric_inputs {
+    size_t size;           /* of this struct, as the caller knows it: set by spade_metric_inputs_init() */
+    int64_t height, width; /* of the picture */
+    /* [height, width]: one number a pixel, larger: more important. Of a map: spade_map_reduce() with
+     * SPADE_REDUCE_ABS_MAX, and spade_map_resize() where it is smaller than the picture. */
+    const float *scores;
+    const uint8_t *mask; /* [height, width]: not 0 inside */
+} spade_metric_inputs;
+
+SPADE_API void spade_metric_inputs_init(spade_metric_inputs *inputs);
+/*
+ * SPADE_ERROR_ARGUMENT: something that the metric needs is missing. SPADE_ERROR_INPUT: there is no value for these
+ * inputs (the mask is empty, a score is not finite); the message says why.
+ */
+SPADE_API spade_status spade_measure(spade_context *context, const spade_metric *metric,
+                                     const spade_metric_inputs *inputs, double *out);
+
+/* ---- metrics as functions */
 
 /*
  * Area under the ROC curve of the scores [n] for telling the pixels of the mask (1) from the rest (0); ties shared, as

@@ -12,6 +12,12 @@
 extern "C" {
 #endif
 
+/* ---- limits; both ends are allowed, beyond them is SPADE_ERROR_ARGUMENT */
+enum { SPADE_MAX_SIDE = 16384 }; /* pixels, of a picture and of a network's input */
+#define SPADE_MAX_MEAN 1000.0    /* of the normalisation; the least is -SPADE_MAX_MEAN */
+#define SPADE_MIN_STD 1e-6
+#define SPADE_MAX_STD 1000.0
+
 /* 8-bit RGB, rows from the top, [height, width, 3]. `rgb` belongs to the picture. */
 typedef struct spade_picture {
     int64_t height, width;

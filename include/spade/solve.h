@@ -32,6 +32,13 @@
 extern "C" {
 #endif
 
+/* ---- limits; both ends are allowed, beyond them is SPADE_ERROR_ARGUMENT */
+#define SPADE_MAX_DAMPING 1000.0 /* the least is 0 */
+enum {
+    SPADE_MAX_BLOCK = 1000000, /* columns a block */
+    SPADE_MAX_PATTERN = 1024   /* m of n:m */
+};
+
 typedef enum spade_solver {
     SPADE_SOLVER_FAST,
     SPADE_SOLVER_EXACT,

@@ -13,6 +13,7 @@
 #include "spade/attribution.h"
 #include "spade/metric.h"
 #include "spade/model.h"
+#include "spade/option.h"
 #include "spade/picture.h"
 #include "spade/solve.h"
 #include "spade/status.h"

@@ -1,9 +1,19 @@
-/* test_metric.c - ROC AUC of the golden saliency maps against the patch masks, as scikit-learn computes it. */
+/* test_metric.c - metrics of the golden saliency maps against the patch masks, as scikit-learn and NumPy compute them. */
 #include <jansson.h>
 
 #include "golden.h"
 
-static void test_roc_auc(void **state)
+static double measure(spade_context *context, const char *text, const spade_metric_inputs *inputs)
+{
+    spade_metric *metric;
+    double value = -1;
+    golden_ok(context, spade_metric_create(context, text, &metric));
+    golden_ok(context, spade_measure(context, metric, inputs, &value));
+    spade_metric_destroy(metric);
+    return value;
+}
+
+static void test_metrics(void **state)
 {
     (void)state;
     spade_context *context = golden_context(1, 0);
@@ -23,14 +33,20 @@ static void test_roc_auc(void **state)
     for (int k = 0; k < 4; k++) {
         char path[512];
         spade_picture picture = {0};
-        double auc = 0;
+        spade_metric_inputs inputs;
         snprintf(path, sizeof path, "%s/images/scene%02d_patch.png", SPADE_TEST_DATA, k);
         golden_ok(context, spade_picture_load(context, path, &picture));
         golden_ok(context, spade_preprocess_mask(context, &preprocess, &picture, mask));
         spade_map_reduce(maps.data + k * 3 * pixels, 3, height, width, SPADE_REDUCE_ABS_MAX, reduced);
-        golden_ok(context, spade_roc_auc(context, reduced, mask, pixels, &auc));
-        double should = json_number_value(json_object_get(json_array_get(metrics, (size_t)k), "roc_auc"));
-        assert_true(fabs(auc - should) < 1e-6);
+        spade_metric_inputs_init(&inputs);
+        inputs.scores = reduced;
+        inputs.mask = mask;
+        inputs.height = height;
+        inputs.width = width;
+        const json_t *should = json_array_get(metrics, (size_t)k);
+        double auc = json_number_value(json_object_get(should, "roc_auc"));
+        assert_true(fabs(measure(context, "roc_auc", &inputs) - auc) < 1e-6);
+        assert_true(measure(context, "pointing", &inputs) == json_is_true(json_object_get(should, "pointing")));
         spade_picture_clear(&picture);
     }
     free(reduced);
@@ -42,6 +58,6 @@ static void test_roc_auc(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_roc_auc)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_metrics)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

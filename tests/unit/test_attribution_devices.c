@@ -82,7 +82,7 @@ static void test_table(void **state)
         const spade_method_info *info = spade_method_at(i);
         assert_ptr_equal(spade_method_find(info->name), info);
         assert_true(info->title && info->definition && info->source);
-        assert_true(common + info->option_count <= 64); /* bits of `given` */
+        assert_true(common + info->option_count <= SPADE_MAX_OPTIONS);
     }
     assert_null(spade_method_at(spade_method_count()));
     assert_null(spade_method_at(-1));
@@ -95,7 +95,7 @@ typedef struct sample_options {
     int64_t count;
     double share;
     int word;
-    attribution_layer layer;
+    spade_layer_option layer;
     char *file;
 } sample_options;
 

@@ -93,7 +93,9 @@ static void test_all_keys(void **state)
     assert_string_equal(settings.methods.items[1], "smoothgrad");
     assert_false(settings.top_class);
     assert_int_equal(settings.classes[1], 5);
-    assert_true(settings.softmax);
+    assert_int_equal(settings.output, 1);
+    assert_true(settings.steps.given && settings.steps.value == 20 && settings.samples.value == 10);
+    assert_true(settings.sigma.given && settings.sigma.value == 0.1);
     assert_int_equal(settings.resize, 0);
     assert_true(settings.mean[2] == 0.3 && settings.std[1] == 2);
     assert_true(settings.augment.hue == 0.1 && settings.augment.area[0] == 0.5);
@@ -126,7 +128,7 @@ static void test_plain_values_win_over_rules(void **state)
     char value[] = "magnitude", *values[] = {value};
     assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
     assert_int_equal(settings.trace.rule_count, 3);
-    assert_int_equal(spade_settings_set(&context, &settings, "solver", NULL, values, 1), SPADE_OK);
+    assert_int_equal(spade_settings_set(&context, &settings, spade_key_find("solver", 6), NULL, values, 1), SPADE_OK);
     spade_settings_finish(&settings);
     assert_int_equal(settings.trace.rule_count, 1);
     assert_int_equal(settings.trace.rules[0].set, SPADE_RULE_SPARSITY);
@@ -134,7 +136,35 @@ static void test_plain_values_win_over_rules(void **state)
     spade_settings_clear(&settings);
 }
 
-/* The documented default configuration says nothing but the defaults. */
+static const char default_file[] = SPADE_SOURCE_DIR "/configs/default.yaml";
+
+/* The documented default configuration is what the table says... */
+static void test_default_file_is_generated(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    assert_non_null(memory);
+    spade_settings_write_defaults(memory);
+    assert_int_equal(fclose(memory), 0);
+    if (getenv("SPADE_UPDATE")) {
+        FILE *file = fopen(default_file, "w");
+        assert_non_null(file);
+        assert_int_equal(fwrite(text, 1, size, file), size);
+        assert_int_equal(fclose(file), 0);
+    }
+    spade_context context = {.budget = UINT64_MAX};
+    spade_mapping file;
+    assert_int_equal(spade_map_file(&context, default_file, 1 << 20, &file), SPADE_OK);
+    if (file.size != size || memcmp(file.data, text, size) != 0) {
+        fail_msg("%s is not what the table of settings says: run this test with SPADE_UPDATE=1", default_file);
+    }
+    spade_unmap(&file);
+    free(text);
+}
+
+/* ... and says nothing but the defaults. */
 static void test_default_file(void **state)
 {
     (void)state;
@@ -142,12 +172,9 @@ static void test_default_file(void **state)
     spade_settings defaults, settings;
     spade_settings_init(&defaults);
     spade_settings_init(&settings);
-    spade_status status = spade_settings_read(&context, &settings, SPADE_SOURCE_DIR "/configs/default.yaml");
+    spade_status status = spade_settings_read(&context, &settings, default_file);
     if (status != SPADE_OK) { fail_msg("%s", context.message); }
-    assert_string_equal(settings.include.items[0], "*"); /* the default in other words */
-    assert_int_equal(settings.include.count, 1);
     json_t *left = spade_settings_json(&defaults), *right = spade_settings_json(&settings);
-    json_object_set_new(left, "layers", json_pack("[s]", "*"));
     assert_true(json_equal(left, right));
     json_decref(left);
     json_decref(right);
@@ -189,6 +216,36 @@ static void test_methods(void **state)
     spade_settings_clear(&settings);
 }
 
+/* A mapping of options is the text that the command line takes. */
+static void test_methods_as_mappings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *text;
+    } cases[] = {
+        {"{smoothgrad: {samples: 25, sigma: 0.1}}", "smoothgrad:samples=25:sigma=0.1"},
+        {"{saliency: }", "saliency"},
+        {"{saliency: {}}", "saliency"},
+        {"{gradcam: {layer: layer3, upsample: none}}", "gradcam:layer=layer3:upsample=none"},
+        {"{gradcam: {layer: \"features.3:17\"}}", "gradcam:layer=features.3:17"},
+        {"{gradcam: {layer: \"a:b\"}}", "gradcam:layer=\"a:b\""},
+        {"{gradcam: {layer: \"a:b:17\"}}", "gradcam:layer=\"a:b\":17"},
+        {"{gradcam: {layer: \"a,b\"}}", "gradcam:layer=\"a,b\""},
+        {"{gradcam: {layer: 'a\"b'}}", "gradcam:layer='a\"b'"},
+    };
+    spade_context context = {.budget = UINT64_MAX};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[256];
+        spade_settings settings;
+        int length = snprintf(text, sizeof text, "methods:\n- input_x_gradient\n- %s\n", cases[i].yaml);
+        spade_status status = read_text(&context, text, (size_t)length, &settings);
+        if (status != SPADE_OK) { fail_msg("%s: %s", text, context.message); }
+        assert_int_equal(settings.methods.count, 2);
+        assert_string_equal(settings.methods.items[1], cases[i].text);
+        spade_settings_clear(&settings);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -222,6 +279,25 @@ static void test_refused(void **state)
         {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
         {"methods: [saliency, smoothgrad:samples=0]\n", "smoothgrad: samples: 0 is not from 1 to 10000"},
         {"methods: [saliency:samples=5]\n", "saliency: no option 'samples' (there are output and seed)"},
+        {"methods: [saliency, {smoothgrad: {samples: 0}}]\n", "smoothgrad: samples: 0 is not from 1 to 10000"},
+        {"methods: [{smoothgrad: {samples: [1]}}]\n", "methods: a value is wanted, not a list"},
+        {"methods: [{smoothgrad: {samples: {a: b}}}]\n", "methods: a value is wanted, not a MAPPING"},
+        {"methods: [{smoothgrad: 5}]\n", "methods: a mapping of options is wanted, not a value"},
+        {"methods: [{smoothgrad: {sigma: 1, sigma: 2}}]\n", "'sigma' is given twice"},
+        {"methods: [{smoothgrad: {samples: 5}, saliency: {}}]\n", "an entry holds one name, not 2"},
+        {"methods: [[saliency]]\n", "methods: a value is wanted, not a list"},
+        {"methods: {smoothgrad: {samples: 5}}\n", "methods: a value or a list is wanted, not a MAPPING"},
+        {"methods: [{gradcam: {layer: \"a:b'\\\"\"}}]\n", "methods: gradcam: layer holds both kinds of quotes"},
+        {"methods: []\n", "no method is given"},
+        {"sigma: 101\n", "101 is not from 0 to 100"},
+        {"steps: 0\n", "0 is not from 1 to 10000"},
+        {"samples: 1.5\n", "'1.5' is not a whole number"},
+        {"augment.hue: 0.1\n", "unknown key 'augment.hue'"},
+        {"rules: [{layers: fc, hessian: fp64}]\n", "unknown key 'hessian'"},
+        {"--- {seed: 1}\n--- {seed: 2}\n", "more than one document"},
+        {"checkpoint: \"a\\0b\"\n", "a NUL"},
+        {"a: &a {b: *a}\n", "unknown key 'a'"},
+        {"rules: &a [*a]\n", "rules: a MAPPING with layers is wanted, not a list"},
         {"classes: -1\n", "'-1' is no class"},
         {"classes: [1, 1]\n", "given twice"},
         {"mean: [1, 2]\n", "3 numbers are wanted, not 2"},
@@ -269,10 +345,16 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_all_keys),     cmocka_unit_test(test_default_file),
-        cmocka_unit_test(test_methods),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_plain_values_win_over_rules),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_default_file_is_generated),
+        cmocka_unit_test(test_default_file),
+        cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_methods_as_mappings),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_plain_values_win_over_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ static void close_model(fixture *f)
 /* The name of the node that makes the value which is called `name`. */
 static const char *maker_of(fixture *f, const char *name)
 {
-    const attribution_layer layer = {.name = (char *)(uintptr_t)name};
+    const spade_layer_option layer = {.name = (char *)(uintptr_t)name};
     int value = -1;
     if (attribution_feature_maps(&f->job, &layer, &value) != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
     return f->model->network.nodes[f->model->network.values[value].producer].name;
@@ -47,7 +47,7 @@ static const char *maker_of(fixture *f, const char *name)
 
 static void expect_refused(fixture *f, const char *name, const char *message)
 {
-    const attribution_layer layer = {.name = (char *)(uintptr_t)name};
+    const spade_layer_option layer = {.name = (char *)(uintptr_t)name};
     int value;
     assert_int_equal(attribution_feature_maps(&f->job, &layer, &value), SPADE_ERROR_ARGUMENT);
     if (strcmp(spade_message(f->context), message) != 0) { fail_msg("%s", spade_message(f->context)); }
@@ -150,7 +150,7 @@ static void test_index(void **state)
     (void)state;
     fixture f = open_model(SPADE_TEST_DATA "/models/scene_resnet.onnx");
     char name[] = "layer4";
-    const attribution_layer layer = {.name = name, .has_index = true, .index = 3};
+    const spade_layer_option layer = {.name = name, .has_index = true, .index = 3};
     int value;
     assert_int_equal(attribution_feature_maps(&f.job, &layer, &value), SPADE_ERROR_ARGUMENT);
     assert_string_equal(spade_message(f.context), "layer layer4:3: all its channels are meant, not one");

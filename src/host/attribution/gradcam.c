@@ -6,7 +6,7 @@
 enum { BILINEAR, NONE }; /* words of `upsample`, in their order */
 
 typedef struct gradcam_options {
-    attribution_layer layer;
+    spade_layer_option layer;
     int upsample;
 } gradcam_options;
 

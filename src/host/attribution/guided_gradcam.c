@@ -4,7 +4,7 @@
 #include "attribution/layer_value.h"
 
 typedef struct guided_options {
-    attribution_layer layer;
+    spade_layer_option layer;
 } guided_options;
 
 static spade_status check(const attribution_job *job, const void *options)

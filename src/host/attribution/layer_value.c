@@ -188,7 +188,7 @@ static spade_status fail_shape(const attribution_job *job, const char *name, con
                       "layer %.200s: its value is [%s], one [1, channels, height, width] is needed", name, dims);
 }
 
-spade_status attribution_feature_maps(const attribution_job *job, const attribution_layer *layer, int *value)
+spade_status attribution_feature_maps(const attribution_job *job, const spade_layer_option *layer, int *value)
 {
     if (layer->has_index) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "layer %.200s:%lld: all its channels are meant, not one",

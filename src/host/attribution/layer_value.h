@@ -22,6 +22,6 @@ spade_status attribution_layer_value(const attribution_job *job, const char *nam
      .help = "a layer, or a prefix of names: the last value under it; else the last one before the global pooling",     \
      .type = SPADE_OPTION_LAYER}
 /* clang-format on */
-spade_status attribution_feature_maps(const attribution_job *job, const attribution_layer *layer, int *value);
+spade_status attribution_feature_maps(const attribution_job *job, const spade_layer_option *layer, int *value);
 
 #endif

@@ -1,8 +1,5 @@
-/* options.c - a method with its options: from text to the method's own struct. */
-#include <limits.h>
-
+/* options.c - a method with its options. */
 #include "attribution/registry.h"
-#include "base/number.h"
 
 static const spade_option_info common_options[] = {
     {.name = "output",
@@ -26,285 +23,23 @@ const spade_option_info *spade_method_common_options(int *count)
     return common_options;
 }
 
-/* ---- where an option lies */
-typedef struct option_slot {
-    const spade_option_info *info;
-    void *value;
-    uint64_t bit; /* in `given` */
-} option_slot;
-
-static int option_count(const spade_attribution *attribution)
+static spade_status fail_in_method(spade_context *context, const spade_attribution *attribution, spade_status status)
 {
-    return COMMON_COUNT + attribution->method->info.option_count;
-}
-
-static option_slot slot_at(spade_attribution *attribution, int index)
-{
-    const attribution_method *method = attribution->method;
-    int own = index - COMMON_COUNT;
-    option_slot slot = {.bit = UINT64_C(1) << index};
-    if (own < 0) {
-        slot.info = &common_options[index];
-        slot.value = (char *)&attribution->common + common_offsets[index];
-    } else {
-        slot.info = &method->info.options[own];
-        slot.value = (char *)attribution->options + method->option_offsets[own];
-    }
-    return slot;
-}
-
-static bool find_slot(spade_attribution *attribution, const char *name, size_t length, option_slot *out)
-{
-    for (int i = 0; i < option_count(attribution); i++) {
-        *out = slot_at(attribution, i);
-        if (strlen(out->info->name) == length && memcmp(out->info->name, name, length) == 0) { return true; }
-    }
-    return false;
-}
-
-static spade_status fail_unknown(spade_context *context, spade_attribution *attribution, const char *name, int length)
-{
-    char known[512] = "";
-    size_t used = 0;
-    for (int i = 0, count = option_count(attribution); i < count && used < sizeof known; i++) {
-        const char *separator = i == 0 ? "" : i == count - 1 ? " and " : ", ";
-        /* the method's own first: they are looked for more often */
-        int index = (i + COMMON_COUNT) % count;
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", separator,
-                                 slot_at(attribution, index).info->name);
-    }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "no option '%.*s' (there are %s)", length, name, known);
-}
-
-/* ---- values */
-
-/* A value as it is written, taken apart: the text without its quotes, and what stands behind the closing one. */
-typedef struct raw_value {
-    const char *text;
-    size_t length;
-    const char *rest; /* NULL: the value is not in quotes */
-    size_t rest_length;
-} raw_value;
-
-static spade_status take_quotes(spade_context *context, const char *text, size_t length, raw_value *out)
-{
-    *out = (raw_value){.text = text, .length = length};
-    if (!length || (*text != '"' && *text != '\'')) { return SPADE_OK; }
-    const char *end = memchr(text + 1, *text, length - 1);
-    if (!end) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "the quote %c has no end", *text); }
-    out->text = text + 1;
-    out->length = (size_t)(end - out->text);
-    out->rest = end + 1;
-    out->rest_length = length - out->length - 2;
-    return SPADE_OK;
-}
-
-static spade_status copy_text(spade_context *context, const char *text, size_t length, char **out)
-{
-    *out = strndup(text, length);
-    return *out ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory");
-}
-
-static spade_status parse_integer(spade_context *context, const spade_option_info *info, const char *text, int64_t *out)
-{
-    const int64_t min = (int64_t)info->min, max = info->max >= (double)INT64_MAX ? INT64_MAX : (int64_t)info->max;
-    int64_t value;
-    if (!spade_parse_integer(text, &value)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number", text);
-    }
-    if (value < min || value > max) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %lld to %lld", text, (long long)min,
-                          (long long)max);
-    }
-    *out = value;
-    return SPADE_OK;
-}
-
-static spade_status parse_real(spade_context *context, const spade_option_info *info, const char *text, double *out)
-{
-    double value;
-    if (!spade_parse_number(text, &value)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is not a number (write 0.5)", text);
-    }
-    if (value < info->min || value > info->max) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not from %g to %g", text, info->min, info->max);
-    }
-    *out = value;
-    return SPADE_OK;
-}
-
-static spade_status parse_word(spade_context *context, const spade_option_info *info, const char *text, int *out)
-{
-    int index = 0;
-    for (const char *word = info->words; word; index++) {
-        const char *end = strchr(word, '|');
-        size_t length = end ? (size_t)(end - word) : strlen(word);
-        if (strlen(text) == length && memcmp(text, word, length) == 0) {
-            *out = index;
-            return SPADE_OK;
-        }
-        word = end ? end + 1 : NULL;
-    }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is none of %s", text, info->words);
-}
-
-/* NAME or NAME:INDEX; in quotes NAME may hold colons itself. */
-static spade_status parse_layer(spade_context *context, const raw_value *raw, attribution_layer *out)
-{
-    attribution_layer layer = {0};
-    size_t length = raw->length;
-    const char *index = raw->rest_length ? raw->rest : NULL;
-    const char *colon = raw->rest ? NULL : memrchr(raw->text, ':', raw->length);
-    char *digits = NULL;
-    if (colon) {
-        int64_t number;
-        SPADE_TRY(copy_text(context, colon + 1, raw->length - (size_t)(colon + 1 - raw->text), &digits));
-        bool is_index = spade_parse_integer(digits, &number);
-        free(digits);
-        if (is_index) {
-            index = colon;
-            length = (size_t)(colon - raw->text);
-        }
-    }
-    if (index) {
-        size_t index_length = raw->rest ? raw->rest_length : raw->length - length;
-        SPADE_TRY(copy_text(context, index + 1, index_length - 1, &digits));
-        layer.has_index = *index == ':' && spade_parse_integer(digits, &layer.index) && layer.index >= 0;
-        free(digits);
-        if (!layer.has_index) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%.*s' is no index: write NAME:0", (int)index_length,
-                              index);
-        }
-    }
-    if (!length) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "the name of a layer is needed"); }
-    SPADE_TRY(copy_text(context, raw->text, length, &layer.name));
-    free(out->name);
-    *out = layer;
-    return SPADE_OK;
-}
-
-static spade_status parse_file(spade_context *context, const char *text, char **out)
-{
-    char *copy;
-    if (!*text) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "the name of a file is needed"); }
-    SPADE_TRY(copy_text(context, text, strlen(text), &copy));
-    free(*out);
-    *out = copy;
-    return SPADE_OK;
-}
-
-static spade_status parse_value(spade_context *context, const option_slot *slot, const char *value, size_t length)
-{
-    raw_value raw;
-    char *text;
-    SPADE_TRY(take_quotes(context, value, length, &raw));
-    if (slot->info->type == SPADE_OPTION_LAYER) { return parse_layer(context, &raw, slot->value); }
-    if (raw.rest_length) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%.*s' behind the quotes", (int)raw.rest_length, raw.rest);
-    }
-    SPADE_TRY(copy_text(context, raw.text, raw.length, &text));
-    spade_status status = SPADE_OK;
-    switch (slot->info->type) {
-    case SPADE_OPTION_INTEGER: status = parse_integer(context, slot->info, text, slot->value); break;
-    case SPADE_OPTION_REAL: status = parse_real(context, slot->info, text, slot->value); break;
-    case SPADE_OPTION_WORD: status = parse_word(context, slot->info, text, slot->value); break;
-    case SPADE_OPTION_FILE: status = parse_file(context, text, slot->value); break;
-    case SPADE_OPTION_LAYER: break;
-    }
-    free(text);
-    return status;
-}
-
-static spade_status set_value(spade_context *context, const option_slot *slot, const char *value, size_t length)
-{
-    spade_status status = parse_value(context, slot, value, length);
-    return status == SPADE_OK ? status : spade_fail_in(context, status, "%s", slot->info->name);
+    return status == SPADE_OK ? status : spade_fail_in(context, status, "%s", attribution->method->info.name);
 }
 
 spade_status spade_attribution_set(spade_context *context, spade_attribution *attribution, const char *option,
                                    const char *value)
 {
-    option_slot slot;
-    spade_status status;
-    if (find_slot(attribution, option, strlen(option), &slot)) {
-        status = set_value(context, &slot, value, strlen(value));
-    } else {
-        status = fail_unknown(context, attribution, option, (int)strlen(option));
-    }
-    if (status != SPADE_OK) { return spade_fail_in(context, status, "%s", attribution->method->info.name); }
-    attribution->given |= slot.bit;
-    return SPADE_OK;
+    spade_status status = spade_options_set(context, &attribution->named, option, value);
+    return fail_in_method(context, attribution, status);
 }
 
 spade_status spade_attribution_set_default(spade_context *context, spade_attribution *attribution, const char *option,
                                            const char *value)
 {
-    option_slot slot;
-    if (!find_slot(attribution, option, strlen(option), &slot) || attribution->given & slot.bit) { return SPADE_OK; }
-    spade_status status = set_value(context, &slot, value, strlen(value));
-    return status == SPADE_OK ? status : spade_fail_in(context, status, "%s", attribution->method->info.name);
-}
-
-/* ---- the text */
-
-/* The end of a number that follows a colon and is followed by a colon or the end; else `colon` itself. */
-static const char *skip_index(const char *colon)
-{
-    const char *end = colon;
-    if (*end == ':') {
-        for (end++; *end >= '0' && *end <= '9'; end++) {}
-    }
-    return end > colon + 1 && (*end == ':' || !*end) ? end : colon;
-}
-
-/* Where the value of the option ends: a colon or the end of the text. */
-static const char *find_value_end(const char *option, size_t length, const char *value)
-{
-    const char *end = value;
-    if (length == 2 && memcmp(option, "of", 2) == 0) { return value + strlen(value); }
-    if (*value == '"' || *value == '\'') {
-        const char *close = strchr(value + 1, *value);
-        if (!close) { return value + strlen(value); }
-        end = close + 1;
-    }
-    end += strcspn(end, ":");
-    return skip_index(end);
-}
-
-static spade_status read_option(spade_context *context, spade_attribution *attribution, const char **at)
-{
-    const char *option = *at;
-    size_t length = strcspn(option, "=:");
-    option_slot slot;
-    if (!find_slot(attribution, option, length, &slot)) {
-        return fail_unknown(context, attribution, option, (int)length);
-    }
-    if (option[length] != '=') {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s needs a value: %s=VALUE", slot.info->name,
-                          slot.info->name);
-    }
-    if (attribution->given & slot.bit) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is given twice", slot.info->name);
-    }
-    const char *value = option + length + 1;
-    *at = find_value_end(option, length, value);
-    SPADE_TRY(set_value(context, &slot, value, (size_t)(*at - value)));
-    attribution->given |= slot.bit;
-    return SPADE_OK;
-}
-
-static spade_status fill(spade_context *context, spade_attribution *attribution, const char *options)
-{
-    for (int i = 0; i < option_count(attribution); i++) {
-        option_slot slot = slot_at(attribution, i);
-        const char *text = slot.info->default_value;
-        if (text) { SPADE_TRY(set_value(context, &slot, text, strlen(text))); }
-    }
-    for (const char *at = options; *at;) {
-        at++; /* the colon */
-        SPADE_TRY(read_option(context, attribution, &at));
-    }
-    return SPADE_OK;
+    spade_status status = spade_options_set_default(context, &attribution->named, option, value);
+    return fail_in_method(context, attribution, status);
 }
 
 spade_status attribution_create(spade_context *context, const attribution_method *method, const char *options,
@@ -320,13 +55,26 @@ spade_status attribution_create(spade_context *context, const attribution_method
     }
     attribution->method = method;
     attribution->options = own;
-    spade_status status = fill(context, attribution, options);
+    attribution->named.groups[0] = (spade_option_group){.infos = method->info.options,
+                                                        .offsets = method->option_offsets,
+                                                        .count = method->info.option_count,
+                                                        .values = own};
+    attribution->named.groups[1] = (spade_option_group){
+        .infos = common_options, .offsets = common_offsets, .count = COMMON_COUNT, .values = &attribution->common};
+    spade_status status =
+        fail_in_method(context, attribution, spade_options_read(context, &attribution->named, options));
     if (status != SPADE_OK) {
         spade_attribution_destroy(attribution);
-        return spade_fail_in(context, status, "%s", method->info.name);
+        return status;
     }
     *out = attribution;
     return SPADE_OK;
+}
+
+static const char *name_at(int index)
+{
+    const spade_method_info *info = spade_method_at(index);
+    return info ? info->name : NULL;
 }
 
 spade_status spade_attribution_create(spade_context *context, const char *text, spade_attribution **out)
@@ -335,22 +83,13 @@ spade_status spade_attribution_create(spade_context *context, const char *text, 
     const attribution_method *method = attribution_find(text, length);
     *out = NULL;
     if (method) { return attribution_create(context, method, text + length, out); }
-    char known[768] = "";
-    size_t used = 0;
-    for (int i = 0; i < spade_method_count() && used < sizeof known; i++) {
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", spade_method_at(i)->name);
-    }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown method '%.*s' (there are %s)", (int)length, text, known);
+    return spade_fail_unknown(context, "method", text, name_at);
 }
 
 void spade_attribution_destroy(spade_attribution *attribution)
 {
     if (!attribution) { return; }
-    for (int i = 0; i < option_count(attribution); i++) {
-        const option_slot slot = slot_at(attribution, i);
-        if (slot.info->type == SPADE_OPTION_LAYER) { free(((attribution_layer *)slot.value)->name); }
-        if (slot.info->type == SPADE_OPTION_FILE) { free(*(char **)slot.value); }
-    }
+    spade_options_clear(&attribution->named);
     free(attribution->options);
     free(attribution);
 }

@@ -2,6 +2,7 @@
 #ifndef SPADE_ATTRIBUTION_REGISTRY_H
 #define SPADE_ATTRIBUTION_REGISTRY_H
 
+#include "base/options.h"
 #include "engine/model.h"
 #include "spade/attribution.h"
 
@@ -24,8 +25,7 @@ typedef struct attribution_job {
 
 /*
  * One row per method, at the end of the method's file. `options` below is the method's own struct, [options_bytes],
- * filled in from the texts of its options; by the type of an option its member is
- *   INTEGER int64_t   REAL double   WORD int, the word's number   LAYER attribution_layer   FILE char *
+ * filled in from the texts of its options; base/options.h says which type of member each type of option has.
  */
 typedef struct attribution_method {
     spade_method_info info;
@@ -40,13 +40,6 @@ typedef struct attribution_method {
     /* maps [n, shape of a map]; notes [n] without a delta yet, or NULL */
     spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
 } attribution_method;
-
-/* Value of a LAYER option. */
-typedef struct attribution_layer {
-    char *name; /* owned by the attribution; NULL: not given */
-    bool has_index;
-    int64_t index; /* 0 without one */
-} attribution_layer;
 
 /* THE list of methods, in the order in which they are shown: attribution_NAME is the row in NAME.c. */
 /* clang-format off */
@@ -74,7 +67,7 @@ struct spade_attribution {
     const attribution_method *method;
     void *options; /* the method's own struct */
     attribution_common common;
-    uint64_t given; /* a bit per option that was set: the common ones first, then the method's */
+    spade_options named; /* both, by the names of their options */
 };
 
 /* ---- registry.c */

@@ -48,21 +48,21 @@ static spade_status check_range(spade_context *context, const char *name, const 
 
 spade_status spade_augment_check_options(spade_context *context, const spade_augment_options *o)
 {
-    if (o->variants < 1 || o->variants > 1 << 24) {
+    if (o->variants < 1 || o->variants > SPADE_MAX_VARIANTS) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %lld variants, must be 1 to %d",
-                          (long long)o->variants, 1 << 24);
+                          (long long)o->variants, SPADE_MAX_VARIANTS);
     }
-    SPADE_TRY(check_range(context, "area", o->area, 1e-6, 1.0));
-    SPADE_TRY(check_range(context, "aspect", o->aspect, 1e-3, 1e3));
+    SPADE_TRY(check_range(context, "area", o->area, SPADE_MIN_AREA, 1.0));
+    SPADE_TRY(check_range(context, "aspect", o->aspect, SPADE_MIN_ASPECT, SPADE_MAX_ASPECT));
     SPADE_TRY(check_value(context, "flip", o->flip, 0.0, 1.0));
     SPADE_TRY(check_value(context, "brightness", o->brightness, 0.0, 1.0));
     SPADE_TRY(check_value(context, "contrast", o->contrast, 0.0, 1.0));
     SPADE_TRY(check_value(context, "saturation", o->saturation, 0.0, 1.0));
-    SPADE_TRY(check_value(context, "hue", o->hue, 0.0, 0.5));
+    SPADE_TRY(check_value(context, "hue", o->hue, 0.0, SPADE_MAX_HUE));
     SPADE_TRY(check_value(context, "erase", o->erase, 0.0, 1.0));
-    SPADE_TRY(check_range(context, "erase_area", o->erase_area, 0.0, 1.0));
-    SPADE_TRY(check_range(context, "erase_aspect", o->erase_aspect, 1e-3, 1e3));
-    return check_value(context, "noise", o->noise, 0.0, 1e3);
+    SPADE_TRY(check_range(context, "erase_area", o->erase_area, SPADE_MIN_AREA, 1.0));
+    SPADE_TRY(check_range(context, "erase_aspect", o->erase_aspect, SPADE_MIN_ASPECT, SPADE_MAX_ASPECT));
+    return check_value(context, "noise", o->noise, 0.0, SPADE_MAX_NOISE);
 }
 
 uint64_t spade_picture_hash(const spade_picture *picture)

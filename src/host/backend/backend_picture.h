@@ -6,8 +6,6 @@
 #include "base/base.h"
 #include "spade/augment.h"
 
-enum { SPADE_MAX_SIDE = 16384 };
-
 /*
  * Pillow's antialiased bilinear resize (backend/filter.h's weights in its fixed point, rounded to 8 bits after the rows
  * and after the columns: libImaging/Resample.c), and of its result a window; black where the window reaches beyond it.

@@ -1,6 +1,6 @@
 /* registry.c - which backends this build has, opening a device by its name. */
-#include <cyaml/cyaml.h>
 #include <jansson.h>
+#include <yaml.h>
 #include <zlib.h>
 
 #include "backend/plugin.h"
@@ -82,6 +82,6 @@ void spade_library_versions(char *buffer, size_t size)
         if (backends[i]) { backends[i]->libraries(buffer + length, size - length); }
     }
     size_t length = strlen(buffer);
-    snprintf(buffer + length, size - length, "libcyaml %s\njansson %s\nzlib %s\n", cyaml_version_str,
+    snprintf(buffer + length, size - length, "libyaml %s\njansson %s\nzlib %s\n", yaml_get_version_string(),
              jansson_version_str(), zlibVersion());
 }

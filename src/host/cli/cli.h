@@ -1,4 +1,4 @@
-/* cli.h - the command line: shared options, progress, and one function per command. */
+/* cli.h - the command line: commands, their shared options, progress. */
 #ifndef SPADE_CLI_CLI_H
 #define SPADE_CLI_CLI_H
 
@@ -7,19 +7,20 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SOME_FAILED = 3, EXIT_STOPPED = 4 };
 
-/* Which options a command takes. */
+/* Which options a command takes: groups of settings (config/keys.h), and what is of the command line alone. */
 enum {
-    OPTIONS_COMMON = 1,  /* --json, --quiet, --verbose, --help */
-    OPTIONS_RUN = 2,     /* --device, --threads, --memory, --seed, --config */
-    OPTIONS_PICTURE = 4, /* --resize, --crop, --mean, --std */
-    OPTIONS_TRACE = 8,   /* --variants, --sparsity, ... */
-    OPTIONS_MAPS = 16,   /* --method, --class, ... */
-    OPTIONS_OUTPUT = 32, /* -o */
-    OPTIONS_SIZE = 64    /* --crop alone: the size of a dynamic input */
+    OPTIONS_RUN = SPADE_KEYS_RUN,         /* --seed, --precision; --device, --threads, --memory, --config */
+    OPTIONS_PICTURE = SPADE_KEYS_PICTURE, /* --resize, --crop, --mean, --std */
+    OPTIONS_SIZE = SPADE_KEYS_SIZE,       /* --crop alone: the size of a dynamic input */
+    OPTIONS_TRACE = SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE, /* --variants, --sparsity, ...; --batch */
+    OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --mask, --labels, ... */
+    OPTIONS_COMMON = 1 << 16,                               /* --json, --quiet, --verbose, --help */
+    OPTIONS_OUTPUT = 1 << 17                                /* -o */
 };
 
 typedef struct cli_options cli_options;
 
+/* One row per command, at the end of cmd_NAME.c. */
 typedef struct cli_command {
     const char *name;
     const char *usage;   /* after "spade " */
@@ -27,8 +28,21 @@ typedef struct cli_command {
     const char *details; /* more, or NULL */
     unsigned options;
     int min_arguments, max_arguments; /* positional; max -1: any number */
-    int (*run)(cli_options *options);
+    int (*run)(cli_options *options); /* returns EXIT_... */
 } cli_command;
+
+/* THE list of commands, in the order in which they are shown: command_NAME is the row in cmd_NAME.c. */
+/* clang-format off */
+#define CLI_COMMANDS(ROW) \
+    ROW(info)             \
+    ROW(explain)          \
+    ROW(trace)            \
+    ROW(devices)          \
+    ROW(version)
+/* clang-format on */
+#define CLI_COMMAND_DECLARATION(name) extern const cli_command command_##name;
+CLI_COMMANDS(CLI_COMMAND_DECLARATION)
+#undef CLI_COMMAND_DECLARATION
 
 struct cli_options {
     const cli_command *command;
@@ -80,11 +94,5 @@ int cli_failure(const cli_options *options, spade_status status, const char *mes
 void cli_print_json(const json_t *value);
 /* Text from outside on stdout: control characters become '?', padded to width. */
 void cli_print_text(const char *text, int width);
-
-int cmd_info(cli_options *options);
-int cmd_explain(cli_options *options);
-int cmd_trace(cli_options *options);
-int cmd_devices(cli_options *options);
-int cmd_version(cli_options *options);
 
 #endif

@@ -21,10 +21,20 @@ static void print_device(const spade_device_info *device, bool json)
     putchar('\n');
 }
 
-int cmd_devices(cli_options *options)
+static int run(cli_options *options)
 {
     spade_device_info devices[MAX_DEVICES];
     int count = spade_devices(devices, MAX_DEVICES);
     for (int i = 0; i < count && i < MAX_DEVICES; i++) { print_device(&devices[i], options->json); }
     return EXIT_DONE;
 }
+
+const cli_command command_devices = {
+    .name = "devices",
+    .usage = "devices [options]",
+    .summary = "The devices that spade can compute on.",
+    .options = OPTIONS_COMMON,
+    .min_arguments = 0,
+    .max_arguments = 0,
+    .run = run,
+};

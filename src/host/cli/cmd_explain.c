@@ -4,6 +4,8 @@
 typedef struct explain_printer {
     cli_progress progress; /* first: the progress functions get this struct's address too */
     const cli_options *options;
+    spade_metric_choice *metrics; /* [metric_count] */
+    int metric_count;
 } explain_printer;
 
 static void print_network(const json_t *network)
@@ -12,28 +14,56 @@ static void print_network(const json_t *network)
     printf(" %.1f %%", 100 * json_number_value(json_object_get(network, "score")));
 }
 
-static void print_maps(const json_t *maps)
+/* "Pointing game (tolerance=2)", cut to the buffer; returns its length. */
+static int format_metric(const spade_metric_choice *metric, char *buffer, size_t size)
+{
+    const char *options = metric->options;
+    snprintf(buffer, size, "%s%s%s%s", spade_metric_describe(metric->metric)->title, options ? " (" : "",
+             options ? options : "", options ? ")" : "");
+    return (int)strlen(buffer);
+}
+
+/* A line for each metric that has a value. more: also which options and class the map is of. */
+static void print_map(const explain_printer *printer, const json_t *map, bool more)
+{
+    const char *method = json_string_value(json_object_get(map, "method"));
+    char title[64];
+    int width = 0;
+    for (int i = 0; i < printer->metric_count; i++) {
+        int length = format_metric(&printer->metrics[i], title, sizeof title);
+        width = length > width ? length : width;
+    }
+    for (int i = 0; i < printer->metric_count; i++) {
+        const spade_metric_choice *metric = &printer->metrics[i];
+        json_t *dense = json_object_get(json_object_get(map, "dense"), metric->label);
+        json_t *trace = json_object_get(json_object_get(map, "trace"), metric->label);
+        const char *options = json_string_value(json_object_get(map, "options"));
+        if (!json_is_number(dense) && !json_is_number(trace)) { continue; }
+        format_metric(metric, title, sizeof title);
+        printf("    %-22s ", method);
+        cli_print_text(title, width);
+        if (json_is_number(dense)) { printf("  dense %.3f", json_number_value(dense)); }
+        if (json_is_number(trace)) { printf("  trace %.3f", json_number_value(trace)); }
+        if (options && *method) {
+            fputs("  ", stdout);
+            cli_print_text(options, 0);
+        }
+        if (more && *method) {
+            fputs("  ", stdout);
+            cli_print_text(json_string_value(json_object_get(map, "name")), 0);
+        }
+        putchar('\n');
+        method = ""; /* named once */
+    }
+}
+
+static void print_maps(const explain_printer *printer, const json_t *maps)
 {
     size_t index;
     json_t *map;
     json_array_foreach(maps, index, map)
     {
-        json_t *dense = json_object_get(json_object_get(map, "dense"), "roc_auc");
-        json_t *trace = json_object_get(json_object_get(map, "trace"), "roc_auc");
-        if (!json_is_number(dense) && !json_is_number(trace)) { continue; }
-        printf("    %-22s ROC AUC", json_string_value(json_object_get(map, "method")));
-        if (json_is_number(dense)) { printf("  dense %.3f", json_number_value(dense)); }
-        if (json_is_number(trace)) { printf("  trace %.3f", json_number_value(trace)); }
-        const char *options = json_string_value(json_object_get(map, "options"));
-        if (options) {
-            fputs("  ", stdout);
-            cli_print_text(options, 0);
-        }
-        if (json_array_size(maps) > 1) {
-            fputs("  ", stdout);
-            cli_print_text(json_string_value(json_object_get(map, "name")), 0);
-        }
-        putchar('\n');
+        print_map(printer, map, json_array_size(maps) > 1);
     }
 }
 
@@ -56,7 +86,7 @@ static void on_result(void *user, const json_t *result)
         if (changed) { fputs("  (another class!)", stdout); }
     }
     putchar('\n');
-    print_maps(json_object_get(result, "maps"));
+    print_maps(printer, json_object_get(result, "maps"));
     fflush(stdout);
 }
 
@@ -89,7 +119,7 @@ static int exit_code(const spade_workload_outcome *outcome)
     return outcome->failed ? EXIT_SOME_FAILED : EXIT_DONE;
 }
 
-int cmd_explain(cli_options *options)
+static int run(cli_options *options)
 {
     explain_printer printer = {.options = options};
     spade_workload_outcome outcome = {0};
@@ -116,7 +146,8 @@ int cmd_explain(cli_options *options)
                                     .result = on_result,
                                     .stop = cli_stopped};
     cli_stop_on_signals();
-    spade_status status = spade_explain(context, &request, &events, &outcome);
+    spade_status status = spade_settings_metrics(context, &options->settings, &printer.metrics, &printer.metric_count);
+    if (status == SPADE_OK) { status = spade_explain(context, &request, &events, &outcome); }
     cli_progress_clear(&printer.progress);
     if (status != SPADE_OK) {
         code = cli_failure(options, status, spade_message(context));
@@ -124,6 +155,21 @@ int cmd_explain(cli_options *options)
         if (outcome.done) { print_end(&printer, &outcome); }
         code = exit_code(&outcome);
     }
+    spade_metric_choices_destroy(printer.metrics, printer.metric_count);
     spade_context_destroy(context);
     return code;
 }
+
+const cli_command command_explain = {
+    .name = "explain",
+    .usage = "explain MODEL INPUT... -o DIR [options]",
+    .summary = "Explain a network's decisions: maps of the dense network and of the trace side by side.",
+    .details =
+        "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, BMP, PNM), a folder of pictures, or a .npy file of\n"
+        "inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, DIR/results.json\n"
+        "and DIR/NAME/ hold them.",
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_OUTPUT,
+    .min_arguments = 2,
+    .max_arguments = -1,
+    .run = run,
+};

@@ -87,7 +87,7 @@ static int name_unsupported(const json_t *operators)
     return EXIT_FAILED;
 }
 
-int cmd_info(cli_options *options)
+static int run(cli_options *options)
 {
     cli_progress progress;
     json_t *result = NULL;
@@ -117,3 +117,13 @@ int cmd_info(cli_options *options)
     spade_context_destroy(context);
     return code;
 }
+
+const cli_command command_info = {
+    .name = "info",
+    .usage = "info MODEL [options]",
+    .summary = "What is in a model: operators, and its layers with shapes, parameters and operations.",
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_SIZE,
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run,
+};

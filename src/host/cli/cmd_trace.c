@@ -39,7 +39,7 @@ static void print_table(const json_t *result)
     putchar('\n');
 }
 
-int cmd_trace(cli_options *options)
+static int run(cli_options *options)
 {
     const char *input = options->argument_count > 1 ? options->arguments[1] : NULL;
     if (!input && !options->batch) { return cli_usage_error(options->command, "an INPUT or --batch is needed"); }
@@ -68,3 +68,14 @@ int cmd_trace(cli_options *options)
     spade_context_destroy(context);
     return code;
 }
+
+const cli_command command_trace = {
+    .name = "trace",
+    .usage = "trace MODEL [INPUT] -o OUT.onnx|OUT.safetensors [options]",
+    .summary = "Write the sparse network of one input.",
+    .details = "INPUT is a picture or a .npy file of one normalised input; --batch FILE.npy may stand in its place.",
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_OUTPUT,
+    .min_arguments = 1,
+    .max_arguments = 2,
+    .run = run,
+};

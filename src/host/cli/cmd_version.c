@@ -1,7 +1,7 @@
 /* cmd_version.c - spade version. */
 #include "cli/cli.h"
 
-int cmd_version(cli_options *options)
+static int run(cli_options *options)
 {
     char text[1024], *rest = NULL;
     spade_library_versions(text, sizeof text);
@@ -21,3 +21,13 @@ int cmd_version(cli_options *options)
     json_decref(all);
     return EXIT_DONE;
 }
+
+const cli_command command_version = {
+    .name = "version",
+    .usage = "version [options]",
+    .summary = "Versions of spade and of the libraries it uses.",
+    .options = OPTIONS_COMMON,
+    .min_arguments = 0,
+    .max_arguments = 0,
+    .run = run,
+};

@@ -1,23 +1,10 @@
 /* main.c - the commands and their help. */
 #include "cli/cli.h"
 
-static const cli_command commands[] = {
-    {"info", "info MODEL [options]",
-     "What is in a model: operators, and its layers with shapes, parameters and operations.", NULL,
-     OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_SIZE, 1, 1, cmd_info},
-    {"explain", "explain MODEL INPUT... -o DIR [options]",
-     "Explain a network's decisions: maps of the dense network and of the trace side by side.",
-     "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, BMP, PNM), a folder of pictures, or a .npy file of\n"
-     "inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, DIR/results.json\n"
-     "and DIR/NAME/ hold them.",
-     OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_OUTPUT, 2, -1,
-     cmd_explain},
-    {"trace", "trace MODEL [INPUT] -o OUT.onnx|OUT.safetensors [options]", "Write the sparse network of one input.",
-     "INPUT is a picture or a .npy file of one normalised input; --batch FILE.npy may stand in its place.",
-     OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_OUTPUT, 1, 2, cmd_trace},
-    {"devices", "devices [options]", "The devices that spade can compute on.", NULL, OPTIONS_COMMON, 0, 0, cmd_devices},
-    {"version", "version [options]", "Versions of spade and of the libraries it uses.", NULL, OPTIONS_COMMON, 0, 0,
-     cmd_version},
+static const cli_command *const commands[] = {
+#define COMMAND_ROW(name) &command_##name,
+    CLI_COMMANDS(COMMAND_ROW)
+#undef COMMAND_ROW
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
@@ -25,7 +12,7 @@ static void print_overview(FILE *file)
 {
     fputs("usage: spade COMMAND [options]\n\nspade explains image classifiers through sparse traces.\n\ncommands:\n",
           file);
-    for (int i = 0; i < COMMAND_COUNT; i++) { fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].summary); }
+    for (int i = 0; i < COMMAND_COUNT; i++) { fprintf(file, "  %-10s %s\n", commands[i]->name, commands[i]->summary); }
     fputs("\nspade COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 bad usage, 3 some inputs failed, 4 "
           "stopped by\n"
           "a signal.\n",
@@ -35,7 +22,7 @@ static void print_overview(FILE *file)
 static const cli_command *find_command(const char *name)
 {
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(name, commands[i].name) == 0) { return &commands[i]; }
+        if (strcmp(name, commands[i]->name) == 0) { return commands[i]; }
     }
     return NULL;
 }

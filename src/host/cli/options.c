@@ -1,4 +1,4 @@
-/* options.c - long options, from one table: parsing and help. */
+/* options.c - long options: those that are settings, and those of the command line alone; parsing and help. */
 #include <limits.h>
 #include <stdarg.h>
 
@@ -6,83 +6,53 @@
 #include "cli/cli.h"
 #include "spade/attribution.h"
 
-/* SETTING_LIST: values between commas. METHOD_LIST: the same, but a comma in quotes belongs to a value. */
-typedef enum option_kind { FLAG, TEXT, COUNT, MEMORY, SETTING, SETTING_LIST, METHOD_LIST } option_kind;
+typedef enum option_kind { FLAG, TEXT, COUNT, MEMORY } option_kind;
 
+/* What is no setting: a configuration cannot hold it. */
 typedef struct option {
     const char *name; /* long form, or NULL */
     char letter;      /* short form, or 0 */
     unsigned groups;  /* OPTIONS_* that have it */
     option_kind kind;
-    size_t offset;        /* FLAG, TEXT, COUNT: member of cli_options */
-    const char *key;      /* SETTING: key of spade_settings_set() */
+    size_t offset;        /* member of cli_options */
     const char *argument; /* in the help */
     const char *help;
 } option;
 
 #define AT(member) offsetof(cli_options, member)
 static const option table[] = {
-    {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), NULL, "PATH", "where results go (needed)"},
-    {"variants", 0, OPTIONS_TRACE, SETTING, 0, "variants", "N", "augmented variants behind a trace (1024)"},
-    {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), NULL, "FILE.npy", "given variants [n,3,H,W] in their place"},
-    {"sparsity", 0, OPTIONS_TRACE, SETTING, 0, "sparsity", "S", "share of zeros in every layer (0.5)"},
-    {"solver", 0, OPTIONS_TRACE, SETTING, 0, "solver", "NAME", "fast, exact, magnitude or random (fast)"},
-    {"group", 0, OPTIONS_TRACE, SETTING, 0, "group", "G",
-     "what exact removes together: kernel, element or channels-last (kernel)"},
-    {"checkpoint", 0, OPTIONS_TRACE, SETTING, 0, "checkpoint", "DIR",
-     "keep solved layers there, and take from there what was solved before"},
-    {"hessian", 0, OPTIONS_TRACE, SETTING, 0, "hessian", "P", "fp32 or fp64 sums (fp32)"},
-    {"sweep", 0, OPTIONS_TRACE, SETTING, 0, "sweep", "P", "fp32 or fp64 products of fast's sweep (fp64)"},
-    {"count", 0, OPTIONS_TRACE, SETTING, 0, "count", "C", "floor or published: weights pruned per block (floor)"},
-    {"nm", 0, OPTIONS_TRACE, SETTING, 0, "nm", "N:M",
-     "keep N of every M weights of a row (2:4) in place of a sparsity; none: do not (none)"},
-    {"block", 0, OPTIONS_TRACE, SETTING, 0, "block", "N",
-     "columns that fast chooses from at a time; 0: a kernel's, 1 in linear layers (0)"},
-    {"linear-block", 0, OPTIONS_TRACE, SETTING, 0, "linear_block", "N",
-     "the same of 1x1 convolutions and linear layers; 0: as --block says (0)"},
-    {"damping", 0, OPTIONS_TRACE, SETTING, 0, "damping", "D", "of the Hessian, times its mean diagonal (0.01)"},
-    {"layers", 0, OPTIONS_TRACE, SETTING_LIST, 0, "layers", "GLOB[,...]", "prune only these layers"},
-    {"skip", 0, OPTIONS_TRACE, SETTING_LIST, 0, "skip", "GLOB[,...]", "leave these layers dense"},
-    {"method", 0, OPTIONS_MAPS, METHOD_LIST, 0, "methods", "M[,...]",
-     "with options of their own: smoothgrad:samples=25:sigma=0.1 (saliency);"},
-    {"class", 0, OPTIONS_MAPS, SETTING_LIST, 0, "classes", "N[,...]",
-     "classes to explain, or top: the dense network's (top)"},
-    {"output", 0, OPTIONS_MAPS, SETTING, 0, "output", "F", "what is explained: logits or softmax (logits)"},
-    {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), NULL, "PATH",
-     "ground truth for ROC AUC: a picture, or a folder with NAME.png or NAME_mask.png"},
-    {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), NULL, "FILE", "class names, one a line"},
-    {"steps", 0, OPTIONS_MAPS, SETTING, 0, "steps", "N",
-     "of integrated_gradients, and of every method with an option of this name (50)"},
-    {"samples", 0, OPTIONS_MAPS, SETTING, 0, "samples", "N", "of smoothgrad, likewise (50)"},
-    {"sigma", 0, OPTIONS_MAPS, SETTING, 0, "sigma", "S", "noise of smoothgrad, share of the input's range (0.15)"},
-    {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), NULL, "N",
+    {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), "PATH", "where results go (needed)"},
+    {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,3,H,W] in their place"},
+    {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), "PATH",
+     "what maps should point at, for metrics: a picture, or a folder with NAME.png or NAME_mask.png"},
+    {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
+    {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), "N",
      "inputs whose traces are found together (1, on a GPU 4); results do not depend on it"},
-    {"no-dense", 0, OPTIONS_MAPS, FLAG, AT(no_dense), NULL, NULL, "no maps of the dense network"},
-    {"no-trace", 0, OPTIONS_MAPS, FLAG, AT(no_trace), NULL, NULL, "no trace"},
-    {"no-report", 0, OPTIONS_MAPS, FLAG, AT(no_report), NULL, NULL, "no report.html"},
-    {"restart", 0, OPTIONS_MAPS, FLAG, AT(restart), NULL, NULL,
+    {"no-dense", 0, OPTIONS_MAPS, FLAG, AT(no_dense), NULL, "no maps of the dense network"},
+    {"no-trace", 0, OPTIONS_MAPS, FLAG, AT(no_trace), NULL, "no trace"},
+    {"no-report", 0, OPTIONS_MAPS, FLAG, AT(no_report), NULL, "no report.html"},
+    {"restart", 0, OPTIONS_MAPS, FLAG, AT(restart), NULL,
      "remove the results that are in the output folder, instead of going on with them"},
-    {"resize", 0, OPTIONS_PICTURE, SETTING, 0, "resize", "N",
-     "shorter side in pixels (input size * 256/224); 0: as it is"},
-    {"crop", 0, OPTIONS_PICTURE | OPTIONS_SIZE, SETTING, 0, "crop", "N", "input size where the model leaves it open"},
-    {"mean", 0, OPTIONS_PICTURE, SETTING_LIST, 0, "mean", "R,G,B", "of the normalisation (ImageNet's)"},
-    {"std", 0, OPTIONS_PICTURE, SETTING_LIST, 0, "std", "R,G,B", "of the normalisation (ImageNet's)"},
-    {"config", 0, OPTIONS_RUN, TEXT, AT(config), NULL, "FILE",
+    {"config", 0, OPTIONS_RUN, TEXT, AT(config), "FILE",
      "settings in YAML (configs/default.yaml); options win over it"},
-    {"seed", 0, OPTIONS_RUN, SETTING, 0, "seed", "N", "of every random number (0)"},
-    {"device", 0, OPTIONS_RUN, TEXT, AT(device), NULL, "NAME", "auto, cpu or cuda[:N] (auto)"},
-    {"precision", 0, OPTIONS_RUN, SETTING, 0, "precision", "P",
-     "of the network: fp32; on a GPU also tf32, bf16 (fp32)"},
-    {"threads", 0, OPTIONS_RUN, COUNT, AT(threads), NULL, "N", "host threads (all); results do not depend on it"},
-    {"memory", 0, OPTIONS_RUN, MEMORY, 0, NULL, "BYTES",
+    {"device", 0, OPTIONS_RUN, TEXT, AT(device), "NAME", "auto, cpu or cuda[:N] (auto)"},
+    {"threads", 0, OPTIONS_RUN, COUNT, AT(threads), "N", "host threads (all); results do not depend on it"},
+    {"memory", 0, OPTIONS_RUN, MEMORY, AT(memory), "BYTES",
      "most memory to use, with K, M or G; results do not depend on it"},
-    {"json", 0, OPTIONS_COMMON, FLAG, AT(json), NULL, NULL, "one line of JSON per result on stdout"},
-    {"quiet", 'q', OPTIONS_COMMON, FLAG, AT(quiet), NULL, NULL, "only errors"},
-    {"verbose", 'v', OPTIONS_COMMON, FLAG, AT(verbose), NULL, NULL, "say what is done"},
-    {"help", 'h', OPTIONS_COMMON, FLAG, AT(help), NULL, NULL, "this text"},
+    {"json", 0, OPTIONS_COMMON, FLAG, AT(json), NULL, "one line of JSON per result on stdout"},
+    {"quiet", 'q', OPTIONS_COMMON, FLAG, AT(quiet), NULL, "only errors"},
+    {"verbose", 'v', OPTIONS_COMMON, FLAG, AT(verbose), NULL, "say what is done"},
+    {"help", 'h', OPTIONS_COMMON, FLAG, AT(help), NULL, "this text"},
 };
 #undef AT
 enum { OPTION_COUNT = sizeof table / sizeof *table, MAX_VALUES = 256 };
+
+/* An option that an argument names: a row of the table above, or a setting. */
+typedef struct found_option {
+    const option *plain;  /* NULL: a setting */
+    const spade_key *key; /* NULL: a plain one */
+    char label[64];       /* "--sparsity" or "-o": how it is named in messages */
+} found_option;
 
 int cli_usage_error(const cli_command *command, const char *format, ...)
 {
@@ -98,36 +68,43 @@ int cli_usage_error(const cli_command *command, const char *format, ...)
     return EXIT_USAGE;
 }
 
-static const option *find_option(const cli_command *command, const char *name, size_t length, char letter)
+static bool is_name(const char *name, const char *text, size_t length)
 {
-    for (int i = 0; i < OPTION_COUNT; i++) {
-        const option *entry = &table[i];
-        if (!(entry->groups & command->options)) { continue; }
-        if (letter && entry->letter == letter) { return entry; }
-        if (!letter && entry->name && strlen(entry->name) == length && memcmp(entry->name, name, length) == 0) {
-            return entry;
-        }
-    }
-    return NULL;
+    return name && strlen(name) == length && memcmp(name, text, length) == 0;
 }
 
-/* "--sparsity" or "-o": how the option is named in messages. buffer: at least 64 bytes. */
-static const char *option_label(const option *entry, char *buffer)
+/* --NAME, whose name is the first `length` characters. False: the command has no such option. */
+static bool find_long(const cli_command *command, const char *name, size_t length, found_option *out)
 {
-    if (entry->name) {
-        snprintf(buffer, 64, "--%s", entry->name);
-    } else {
-        snprintf(buffer, 64, "-%c", entry->letter);
+    *out = (found_option){0};
+    snprintf(out->label, sizeof out->label, "--%.*s", (int)length, name);
+    for (int i = 0; i < OPTION_COUNT && !out->plain; i++) {
+        if (table[i].groups & command->options && is_name(table[i].name, name, length)) { out->plain = &table[i]; }
     }
-    return buffer;
+    for (int i = 0; i < spade_key_count() && !out->key; i++) {
+        const spade_key *key = spade_key_at(i);
+        if (key->groups & command->options && is_name(key->option, name, length)) { out->key = key; }
+    }
+    return out->plain || out->key;
 }
 
-/* The comma that ends the value, or the end of the text. */
-static char *find_value_end(char *value, option_kind kind)
+/* -LETTER. No setting has one. */
+static bool find_letter(const cli_command *command, char letter, found_option *out)
+{
+    *out = (found_option){0};
+    snprintf(out->label, sizeof out->label, "-%c", letter);
+    for (int i = 0; i < OPTION_COUNT && !out->plain; i++) {
+        if (table[i].groups & command->options && table[i].letter == letter) { out->plain = &table[i]; }
+    }
+    return out->plain;
+}
+
+/* The comma that ends the value, or the end of the text. In a text with options a comma in quotes belongs to a value. */
+static char *find_value_end(char *value, const spade_key *key)
 {
     char quote = 0;
     for (; *value; value++) {
-        if (kind == METHOD_LIST && (*value == '"' || *value == '\'')) {
+        if (spade_key_takes_options(key) && (*value == '"' || *value == '\'')) {
             quote = !quote ? *value : quote == *value ? (char)0 : quote;
         }
         if (*value == ',' && !quote) { break; }
@@ -136,7 +113,7 @@ static char *find_value_end(char *value, option_kind kind)
 }
 
 /* A setting's text to the settings. */
-static spade_status apply_setting(spade_context *messages, const option *entry, const char *value,
+static spade_status apply_setting(spade_context *messages, const spade_key *key, const char *value,
                                   spade_settings *settings)
 {
     char *values[MAX_VALUES];
@@ -144,7 +121,7 @@ static spade_status apply_setting(spade_context *messages, const option *entry, 
     int count = 0;
     if (!copy) { return spade_fail(messages, SPADE_ERROR_MEMORY, "out of memory"); }
     values[count++] = copy;
-    for (char *end; entry->kind != SETTING && *(end = find_value_end(values[count - 1], entry->kind));) {
+    for (char *end; spade_key_takes_list(key) && *(end = find_value_end(values[count - 1], key));) {
         if (count == MAX_VALUES) {
             free(copy);
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "more than %d values", MAX_VALUES);
@@ -152,7 +129,7 @@ static spade_status apply_setting(spade_context *messages, const option *entry, 
         *end = 0;
         values[count++] = end + 1;
     }
-    spade_status status = spade_settings_set(messages, settings, entry->key, NULL, values, count);
+    spade_status status = spade_settings_set(messages, settings, key, NULL, values, count);
     free(copy);
     return status;
 }
@@ -173,36 +150,32 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
         }
         break;
     case MEMORY:
-        if (!spade_parse_bytes(value, &out->memory)) {
+        if (!spade_parse_bytes(value, to)) {
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a number of bytes (4000000, 500M, 2G)",
                               value);
         }
         break;
-    case SETTING:
-    case SETTING_LIST:
-    case METHOD_LIST: break;
     }
     return SPADE_OK;
 }
 
 /* One argument that begins with '-': finds the option and its value. Moves *i over a value of its own. */
-static bool take_option(const cli_command *command, int argc, char **argv, int *i, const option **entry,
+static bool take_option(const cli_command *command, int argc, char **argv, int *i, found_option *found,
                         const char **value)
 {
     const char *text = argv[*i];
     bool is_long = text[1] == '-';
     const char *equals = is_long ? strchr(text, '=') : NULL;
     size_t length = is_long ? (equals ? (size_t)(equals - text) : strlen(text)) - 2 : 0;
-    char label[64];
-    *value = NULL;
-    *entry = is_long ? find_option(command, text + 2, length, 0) : find_option(command, NULL, 0, text[1]);
-    if (!*entry || (!is_long && (*entry)->kind == FLAG && text[2])) {
+    *value = "";
+    bool known = is_long ? find_long(command, text + 2, length, found) : find_letter(command, text[1], found);
+    bool flag = found->plain && found->plain->kind == FLAG;
+    if (!known || (!is_long && flag && text[2])) {
         cli_usage_error(command, "unknown option '%s'", text);
         return false;
     }
-    option_label(*entry, label);
-    if ((*entry)->kind == FLAG) {
-        if (equals) { cli_usage_error(command, "%s takes no value", label); }
+    if (flag) {
+        if (equals) { cli_usage_error(command, "%s takes no value", found->label); }
         return !equals;
     }
     if (equals) {
@@ -212,7 +185,7 @@ static bool take_option(const cli_command *command, int argc, char **argv, int *
     } else if (*i + 1 < argc) {
         *value = argv[++*i];
     } else {
-        cli_usage_error(command, "%s needs a value", label);
+        cli_usage_error(command, "%s needs a value", found->label);
         return false;
     }
     return true;
@@ -225,9 +198,8 @@ static bool walk(const cli_command *command, int argc, char **argv, bool setting
     bool only_arguments = false;
     out->argument_count = 0;
     for (int i = 0; i < argc; i++) {
-        const option *entry;
+        found_option found;
         const char *value;
-        char label[64];
         if (only_arguments || argv[i][0] != '-' || !argv[i][1]) {
             out->arguments[out->argument_count++] = argv[i];
             continue;
@@ -236,13 +208,12 @@ static bool walk(const cli_command *command, int argc, char **argv, bool setting
             only_arguments = true;
             continue;
         }
-        if (!take_option(command, argc, argv, &i, &entry, &value)) { return false; }
-        bool is_setting = entry->kind == SETTING || entry->kind == SETTING_LIST || entry->kind == METHOD_LIST;
-        if (is_setting != settings) { continue; }
-        spade_status status = is_setting ? apply_setting(messages, entry, value, &out->settings)
-                                         : apply_plain(messages, entry, value, out);
+        if (!take_option(command, argc, argv, &i, &found, &value)) { return false; }
+        if ((found.key != NULL) != settings) { continue; }
+        spade_status status = found.key ? apply_setting(messages, found.key, value, &out->settings)
+                                        : apply_plain(messages, found.plain, value, out);
         if (status != SPADE_OK) {
-            cli_usage_error(command, "%s: %s", option_label(entry, label), messages->message);
+            cli_usage_error(command, "%s: %s", found.label, messages->message);
             return false;
         }
     }
@@ -288,41 +259,71 @@ void cli_options_clear(cli_options *options)
     spade_settings_clear(&options->settings);
 }
 
-enum { HELP_COLUMN = 29, HELP_WIDTH = 110 };
+/* ---- help */
+enum { HELP_COLUMN = 28, HELP_WIDTH = 110, HELP_BYTES = 1024 };
 
-/* The names of the methods, broken into lines that begin where all help does. */
+/* What belongs together stands together. */
+static const struct {
+    unsigned groups;
+    const char *title;
+} sections[] = {
+    {OPTIONS_OUTPUT, NULL},     {OPTIONS_TRACE, "the trace"},
+    {OPTIONS_MAPS, "the maps"}, {OPTIONS_PICTURE | OPTIONS_SIZE, "pictures"},
+    {OPTIONS_RUN, "the run"},   {OPTIONS_COMMON, "what is printed"},
+};
+enum { SECTION_COUNT = sizeof sections / sizeof *sections };
+
+static void print_option(char letter, const char *name, const char *argument, const char *help, FILE *file)
+{
+    char left[64];
+    snprintf(left, sizeof left, "  %c%c%s%s%s%s%s", letter ? '-' : ' ', letter ? letter : ' ',
+             letter && name ? ", "
+             : name         ? "  "
+                            : "",
+             name ? "--" : "", name ? name : "", argument ? " " : "", argument ? argument : "");
+    spade_print_column(file, left, HELP_COLUMN, HELP_WIDTH, "", help);
+}
+
 static void print_methods(FILE *file)
 {
-    int column = HELP_COLUMN;
-    fprintf(file, "%*s", HELP_COLUMN, "");
-    for (int i = 0; i < spade_method_count(); i++) {
-        const char *name = spade_method_at(i)->name, *end = i + 1 < spade_method_count() ? ", " : "\n";
-        int length = (int)(strlen(name) + strlen(end));
-        if (column + length > HELP_WIDTH) {
-            fprintf(file, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
-        }
-        fprintf(file, "%s%s", name, end);
-        column += length;
+    char names[HELP_BYTES] = "there are ";
+    size_t used = strlen(names);
+    for (int i = 0; i < spade_method_count() && used < sizeof names; i++) {
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", spade_method_at(i)->name);
     }
+    spade_print_column(file, "", HELP_COLUMN, HELP_WIDTH, "", names);
+}
+
+/* What it means, and in parentheses its default and its bounds. */
+static void print_setting(const spade_key *key, FILE *file)
+{
+    char about[HELP_BYTES], value[128], bounds[64], help[2 * HELP_BYTES];
+    spade_key_describe(key, about, sizeof about);
+    spade_key_describe_bounds(key, bounds, sizeof bounds);
+    spade_settings_default(key, value, sizeof value);
+    snprintf(help, sizeof help, "%s (%s%s%s)", about, value, bounds[0] ? "; " : "", bounds);
+    print_option(0, key->option, key->argument, help, file);
+    if (key->type == SPADE_KEY_METHODS) { print_methods(file); }
 }
 
 void cli_print_help(const cli_command *command, FILE *file)
 {
     fprintf(file, "usage: spade %s\n\n%s\n", command->usage, command->summary);
     if (command->details) { fprintf(file, "\n%s\n", command->details); }
-    fputs("\noptions (defaults in parentheses):\n", file);
-    for (int i = 0; i < OPTION_COUNT; i++) {
-        const option *entry = &table[i];
-        if (!(entry->groups & command->options)) { continue; }
-        char left[64];
-        snprintf(left, sizeof left, "%c%c%s%s%s%s%s", entry->letter ? '-' : ' ', entry->letter ? entry->letter : ' ',
-                 entry->letter && entry->name ? ", "
-                 : entry->name                ? "  "
-                                              : "",
-                 entry->name ? "--" : "", entry->name ? entry->name : "", entry->argument ? " " : "",
-                 entry->argument ? entry->argument : "");
-        fprintf(file, "  %-26s %s\n", left, entry->help);
-        if (entry->kind == METHOD_LIST) { print_methods(file); }
+    fputs("\noptions (in parentheses the default, and from where to where a number may go):\n", file);
+    for (int s = 0; s < SECTION_COUNT; s++) {
+        const unsigned groups = sections[s].groups & command->options;
+        if (!groups) { continue; }
+        if (sections[s].title) { fprintf(file, "\n %s:\n", sections[s].title); }
+        for (int i = 0; i < spade_key_count(); i++) {
+            const spade_key *key = spade_key_at(i);
+            if (key->option && key->groups & groups) { print_setting(key, file); }
+        }
+        for (int i = 0; i < OPTION_COUNT; i++) {
+            const option *entry = &table[i];
+            if (entry->groups & groups) {
+                print_option(entry->letter, entry->name, entry->argument, entry->help, file);
+            }
+        }
     }
 }

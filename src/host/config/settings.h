@@ -2,14 +2,14 @@
  * settings.h - what a run is asked to do, from the configuration file and the command line with one set of rules.
  *
  * A setting is a key ("variants", "augment.hue") with texts; long options map to the same keys, so that a value means
- * the same and is refused the same way wherever it was written.
+ * the same and is refused the same way wherever it was written. The table of keys is keys.c.
  */
 #ifndef SPADE_CONFIG_SETTINGS_H
 #define SPADE_CONFIG_SETTINGS_H
 
 #include <jansson.h>
 
-#include "config/yaml.h"
+#include "config/keys.h"
 #include "spade/spade.h"
 
 enum { SPADE_MAX_CLASSES = 64 };
@@ -18,6 +18,13 @@ typedef struct spade_names {
     char **items;
     int count;
 } spade_names;
+
+/* Short form of an option of methods: given, it is that of every method that has one of this name and does not give
+ * its own in its text. */
+typedef struct spade_method_option {
+    bool given;
+    double value;
+} spade_method_option;
 
 typedef struct spade_settings {
     uint64_t seed;
@@ -36,48 +43,51 @@ typedef struct spade_settings {
     char *checkpoint; /* folder, owned; NULL: none */
     /* maps */
     spade_names methods; /* texts as spade_attribution_create() takes them, each once; none: saliency */
+    spade_names metrics; /* texts as spade_metric_create() takes them, each once; none: roc_auc */
     bool top_class;      /* the dense network's top class, else `classes` */
     int64_t classes[SPADE_MAX_CLASSES];
     int class_count;
-    bool softmax;
-    /* short forms: options of every method that has one of this name and does not give its own in its text */
-    int64_t steps, samples; /* 0: not given */
-    double sigma;           /* -1: not given */
+    int output; /* what is explained; 0: logits, 1: softmax */
+    spade_method_option steps, samples, sigma;
 } spade_settings;
 
 void spade_settings_init(spade_settings *settings);
 void spade_settings_clear(spade_settings *settings);
-/* Set one key. SPADE_ERROR_ARGUMENT: the value is not one; the message names the value and what it should be, not the
- * key. */
-spade_status spade_settings_set(spade_context *context, spade_settings *settings, const char *key, const char *pattern,
-                                char *const *values, int count);
 /*
- * ---- layer_rules.c: keys that a rule for some layers may hold: sparsity, solver, group, count, block, nm.
- * A plain value (pattern NULL) is for every layer and forgets the rules of its key so far; with a glob it is one more
- * rule.
+ * Set one key. pattern: the glob of a rule for some layers; NULL: for all of them. SPADE_ERROR_ARGUMENT: the value is
+ * not one; the message names the value and what it should be, not the key.
  */
-unsigned spade_settings_rule_bit(const char *key); /* SPADE_RULE_..., 0: not such a key */
-spade_status spade_settings_set_rule(spade_context *context, spade_settings *settings, unsigned bit,
-                                     const char *pattern, const char *text);
-void spade_settings_clear_rules(spade_settings *settings);
-/* Add those keys, and the list "rules", to an object. */
-void spade_settings_rules_json(const spade_settings *settings, json_t *all);
-/* Values, for both files. */
-spade_status spade_settings_real(spade_context *context, const char *text, double min, double max, double *out);
-spade_status spade_settings_integer(spade_context *context, const char *text, int64_t min, int64_t max, int64_t *out);
-spade_status spade_settings_word(spade_context *context, const char *text, const char *const *words, int count,
-                                 int *out);
-
+spade_status spade_settings_set(spade_context *context, spade_settings *settings, const spade_key *key,
+                                const char *pattern, char *const *values, int count);
 /* Every entry of a configuration file; errors name the file and the key. */
 spade_status spade_settings_read(spade_context *context, spade_settings *settings, const char *path);
 /* After the last key: fill in what depends on several. */
 void spade_settings_finish(spade_settings *settings);
 
-/* ---- settings_use.c */
+/* ---- from settings */
+/* One setting, as it is in the configuration; new reference. NULL: it is not given, and has no default. */
+json_t *spade_setting_json(const spade_settings *settings, const spade_key *key);
+/* The configuration in full, as it is written into results; new reference, NULL when out of memory. */
+json_t *spade_settings_json(const spade_settings *settings);
 /* How the settings ask a model to be loaded, and how pictures are prepared for it. */
 void spade_settings_model_options(const spade_settings *settings, spade_model_options *options);
 spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,
                                        spade_preprocess *out);
+
+/*
+ * ---- layer_rules.c: the keys that a rule for some layers may hold.
+ * A plain value (pattern NULL) is for every layer and forgets the rules of its key so far; with a glob it is one more
+ * rule.
+ */
+spade_status spade_settings_set_rule(spade_context *context, spade_settings *settings, const spade_key *key,
+                                     const char *pattern, char *const *values, int count);
+void spade_settings_clear_rules(spade_settings *settings);
+json_t *spade_settings_rules_json(const spade_settings *settings);
+
+/* ---- methods.c */
+spade_status spade_settings_set_methods(spade_context *context, spade_settings *settings, char *const *values,
+                                        int count);
+json_t *spade_settings_methods_json(const spade_settings *settings);
 /* A method of the settings, with its options. */
 typedef struct spade_method_choice {
     spade_attribution *attribution;
@@ -87,7 +97,44 @@ typedef struct spade_method_choice {
 spade_status spade_settings_methods(spade_context *context, const spade_settings *settings, spade_method_choice **out,
                                     int *count);
 void spade_method_choices_destroy(spade_method_choice *choices, int count); /* NULL is fine */
-/* The configuration in full, as it is written into results; new reference, NULL when out of memory. */
-json_t *spade_settings_json(const spade_settings *settings);
+
+/* ---- metrics.c */
+spade_status spade_settings_set_metrics(spade_context *context, spade_settings *settings, char *const *values,
+                                        int count);
+json_t *spade_settings_metrics_json(const spade_settings *settings);
+/* A metric of the settings, with its options. */
+typedef struct spade_metric_choice {
+    spade_metric *metric;
+    char *options; /* as they were written behind the metric's name, "tolerance=2"; NULL: none */
+    char *label;   /* in results: the metric's name, and NAME_2, NAME_3 where it is asked for again */
+} spade_metric_choice;
+spade_status spade_settings_metrics(spade_context *context, const spade_settings *settings, spade_metric_choice **out,
+                                    int *count);
+void spade_metric_choices_destroy(spade_metric_choice *choices, int count); /* NULL is fine */
+
+/* ---- choices.c: lists of texts, NAME[:OPTION=VALUE]..., of methods or of metrics */
+/* Can what the text names be made? */
+typedef spade_status (*spade_choice_check)(spade_context *context, const char *text);
+/* Replace the list by these texts, each once. kind: "method", for messages. A failure changes nothing. */
+spade_status spade_choices_set(spade_context *context, const char *kind, spade_choice_check check, char *const *values,
+                               int count, spade_names *list);
+/* What stands behind the name, or NULL; and the name, from its second time on (number 2) with the number. */
+spade_status spade_choice_describe(spade_context *context, const char *text, const char *name, int number,
+                                   char **options, char **label);
+
+/* ---- defaults.c: for people */
+/* The default as it is written on the command line, "0.485,0.456,0.406", or what happens without a value. */
+void spade_settings_default(const spade_key *key, char *buffer, size_t size);
+/* Every key with its default and what can be said of it: configs/default.yaml. */
+void spade_settings_write_defaults(FILE *file);
+/* A line: `left`, then `mark` and the text from `column` on, broken at blanks into lines of at most `width`. */
+void spade_print_column(FILE *file, const char *left, int column, int width, const char *mark, const char *text);
+
+/* ---- names.c */
+void spade_names_clear(spade_names *names);
+/* Append a copy; false: out of memory. */
+bool spade_names_add(spade_names *names, const char *text);
+bool spade_names_contain(const spade_names *names, const char *text);
+json_t *spade_names_json(const spade_names *names);
 
 #endif

@@ -1,306 +1,383 @@
-/*
- * yaml.c - YAML through libcyaml.
- *
- * libcyaml reads "0.5x" as 0.5 and "0,5" as 0, so every number is taken as a string and parsed by number.c. It has no
- * "value or list": for the keys that may be either, a first pass that ignores everything else finds out which one the
- * file uses, and the strict pass then runs with a schema made for this file.
- */
-#include <cyaml/cyaml.h>
+/* yaml.c - from a YAML document to entries, through libyaml; every value stays the text that the file has. */
+#include <yaml.h>
 
 #include "config/yaml.h"
 
-typedef enum key_form { PLAIN, LIST, EITHER } key_form;
+enum { MAX_BYTES = 1 << 20, MAX_ENTRIES = 1024, MAX_VALUE = 4096 };
 
-typedef struct known_key {
-    const char *name; /* in the file */
-    const char *full; /* in the entries */
-    key_form form;
-} known_key;
+/* A document while it is read. */
+typedef struct reading {
+    spade_context *context;
+    const char *path;
+    yaml_document_t document;
+    spade_config *config;
+} reading;
 
-static const known_key main_keys[] = {
-    {"variants", "variants", PLAIN},
-    {"seed", "seed", PLAIN},
-    {"solver", "solver", PLAIN},
-    {"group", "group", PLAIN},
-    {"checkpoint", "checkpoint", PLAIN},
-    {"hessian", "hessian", PLAIN},
-    {"precision", "precision", PLAIN},
-    {"sweep", "sweep", PLAIN},
-    {"count", "count", PLAIN},
-    {"damping", "damping", PLAIN},
-    {"layers", "layers", EITHER},
-    {"skip", "skip", EITHER},
-    {"block", "block", PLAIN},
-    {"linear_block", "linear_block", PLAIN},
-    {"nm", "nm", PLAIN},
-    {"methods", "methods", EITHER},
-    {"classes", "classes", EITHER},
-    {"output", "output", PLAIN},
-    {"steps", "steps", PLAIN},
-    {"samples", "samples", PLAIN},
-    {"sigma", "sigma", PLAIN},
-    {"resize", "resize", PLAIN},
-    {"crop", "crop", PLAIN},
-    {"mean", "mean", LIST},
-    {"std", "std", LIST},
-};
-/* What a rule holds beside its layers. */
-static const char *const rule_keys[] = {"sparsity", "solver", "group", "count", "block", "nm"};
-static const known_key augment_keys[] = {
-    {"area", "augment.area", LIST},
-    {"aspect", "augment.aspect", LIST},
-    {"flip", "augment.flip", PLAIN},
-    {"brightness", "augment.brightness", PLAIN},
-    {"contrast", "augment.contrast", PLAIN},
-    {"saturation", "augment.saturation", PLAIN},
-    {"hue", "augment.hue", PLAIN},
-    {"erase", "augment.erase", PLAIN},
-    {"erase_area", "augment.erase_area", LIST},
-    {"erase_aspect", "augment.erase_aspect", LIST},
-    {"noise", "augment.noise", PLAIN},
-};
-enum {
-    MAIN_KEYS = sizeof main_keys / sizeof *main_keys,
-    AUGMENT_KEYS = sizeof augment_keys / sizeof *augment_keys,
-    RULE_KEYS = sizeof rule_keys / sizeof *rule_keys,
-    MAX_BYTES = 1 << 20
-};
-
-/* Where libcyaml puts the value of one key: `text` or `items`. */
-typedef struct slot {
-    char *text;
-    char **items;
-    uint32_t count;
-} slot;
-
-/* An entry of the list `sparsity`. */
-typedef struct sparsity_slot {
-    char *layers, *value;
-} sparsity_slot;
-
-/* An entry of the list `rules`. */
-typedef struct rule_slot {
-    char *layers;
-    char *values[RULE_KEYS];
-} rule_slot;
-
-typedef struct augment_document {
-    slot slots[AUGMENT_KEYS];
-} augment_document;
-
-typedef struct document {
-    slot slots[MAIN_KEYS];
-    slot sparsity; /* a plain number */
-    sparsity_slot *sparsities;
-    uint32_t sparsities_count; /* the names libcyaml's macro wants */
-    rule_slot *rules;
-    uint32_t rules_count;
-    augment_document *augment;
-} document;
-
-static const cyaml_schema_value_t text_value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
-static const cyaml_schema_field_t sparsity_fields[] = {
-    CYAML_FIELD_STRING_PTR("layers", CYAML_FLAG_POINTER, sparsity_slot, layers, 1, CYAML_UNLIMITED),
-    CYAML_FIELD_STRING_PTR("value", CYAML_FLAG_POINTER, sparsity_slot, value, 1, CYAML_UNLIMITED), CYAML_FIELD_END};
-static const cyaml_schema_value_t sparsity_value = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, sparsity_slot, sparsity_fields)};
-
-/* What the schema of one file is made of. */
-typedef struct schema {
-    cyaml_schema_field_t fields[MAIN_KEYS + 4], augment[AUGMENT_KEYS + 1], rule[RULE_KEYS + 2];
-    cyaml_schema_value_t rule_value;
-} schema;
-
-/* ---- what libcyaml says, as one line */
-typedef struct complaint {
-    char what[256], where[256];
-} complaint;
-
-__attribute__((format(printf, 3, 0))) static void listen(cyaml_log_t level, void *user, const char *format,
-                                                         va_list arguments)
+/* ---- nodes */
+static yaml_node_t *node_at(reading *file, int index)
 {
-    complaint *heard = user;
-    char line[256];
-    if (level < CYAML_LOG_ERROR) { return; }
-    vsnprintf(line, sizeof line, format, arguments);
-    line[strcspn(line, "\n")] = 0;
-    const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
-    if (!heard->what[0]) {
-        snprintf(heard->what, sizeof heard->what, "%s", text);
-    } else if (!heard->where[0] && strncmp(text, "  in ", 5) == 0) {
-        snprintf(heard->where, sizeof heard->where, "%s", text + 2);
+    return yaml_document_get_node(&file->document, index);
+}
+
+static int line_of(const yaml_node_t *node)
+{
+    return (int)node->start_mark.line + 1;
+}
+
+static const char *kind_of(const yaml_node_t *node)
+{
+    if (node->type == YAML_SEQUENCE_NODE) { return "a list"; }
+    return node->type == YAML_MAPPING_NODE ? "a MAPPING of keys" : "a value";
+}
+
+static int entry_count(const yaml_node_t *list)
+{
+    return (int)(list->data.sequence.items.top - list->data.sequence.items.start);
+}
+
+static int pair_count(const yaml_node_t *mapping)
+{
+    return (int)(mapping->data.mapping.pairs.top - mapping->data.mapping.pairs.start);
+}
+
+static yaml_node_t *entry_at(reading *file, const yaml_node_t *list, int index)
+{
+    return node_at(file, list->data.sequence.items.start[index]);
+}
+
+static spade_status fail_form(reading *file, const yaml_node_t *node, const char *key, const char *wanted)
+{
+    return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: %s is wanted, not %s (line %d)", file->path, key,
+                      wanted, kind_of(node), line_of(node));
+}
+
+static spade_status fail_unknown(reading *file, const yaml_node_t *key, const char *inside)
+{
+    return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: unknown key '%s'%s%s (line %d)", file->path,
+                      (const char *)key->data.scalar.value, inside ? " in " : "", inside ? inside : "", line_of(key));
+}
+
+static spade_status fail_memory(reading *file)
+{
+    return spade_fail(file->context, SPADE_ERROR_MEMORY, "%s: out of memory", file->path);
+}
+
+/* The text of a value, empty after a failure; key: for messages. */
+static spade_status take_text(reading *file, const yaml_node_t *node, const char *key, const char **out)
+{
+    *out = "";
+    if (node->type != YAML_SCALAR_NODE) { return fail_form(file, node, key, "a value"); }
+    if (node->data.scalar.length > MAX_VALUE || memchr(node->data.scalar.value, 0, node->data.scalar.length)) {
+        return spade_fail(file->context, SPADE_ERROR_INPUT,
+                          "%s: %s: a value has more than %d characters, or a NUL among them (line %d)", file->path, key,
+                          MAX_VALUE, line_of(node));
     }
+    *out = (const char *)node->data.scalar.value;
+    return SPADE_OK;
 }
 
-static cyaml_config_t reader(complaint *heard)
+/* The pairs of a mapping: its keys are texts, and each is there once. */
+static spade_status check_keys(reading *file, const yaml_node_t *mapping, const char *name)
 {
-    cyaml_config_t config = {.log_fn = heard ? listen : NULL,
-                             .log_ctx = heard,
-                             .log_level = CYAML_LOG_ERROR,
-                             .mem_fn = cyaml_mem,
-                             .flags = heard ? CYAML_CFG_DEFAULT : CYAML_CFG_IGNORE_UNKNOWN_KEYS};
-    return config;
-}
-
-/* ---- the schema of one file */
-static cyaml_schema_field_t plain_field(const char *key, size_t offset)
-{
-    cyaml_schema_field_t field = {.key = key, .data_offset = (uint32_t)(offset + offsetof(slot, text))};
-    field.value = (cyaml_schema_value_t){
-        CYAML_VALUE_STRING(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, char *, 0, CYAML_UNLIMITED)};
-    return field;
-}
-
-static cyaml_schema_field_t list_field(const char *key, size_t offset)
-{
-    cyaml_schema_field_t field = {.key = key,
-                                  .data_offset = (uint32_t)(offset + offsetof(slot, items)),
-                                  .count_offset = (uint32_t)(offset + offsetof(slot, count)),
-                                  .count_size = sizeof(uint32_t)};
-    field.value = (cyaml_schema_value_t){
-        CYAML_VALUE_SEQUENCE(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, char *, &text_value, 0, 1024)};
-    return field;
-}
-
-static cyaml_schema_field_t sparsities_field(void)
-{
-    return (cyaml_schema_field_t)CYAML_FIELD_SEQUENCE("sparsity", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document,
-                                                      sparsities, &sparsity_value, 0, 1024);
-}
-
-static cyaml_schema_field_t rules_field(schema *out)
-{
-    out->rule[0] = (cyaml_schema_field_t)CYAML_FIELD_STRING_PTR("layers", CYAML_FLAG_POINTER, rule_slot, layers, 1,
-                                                                CYAML_UNLIMITED);
-    for (int i = 0; i < RULE_KEYS; i++) {
-        cyaml_schema_field_t field = {
-            .key = rule_keys[i], .data_offset = (uint32_t)(offsetof(rule_slot, values) + (size_t)i * sizeof(char *))};
-        field.value = (cyaml_schema_value_t){
-            CYAML_VALUE_STRING(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, char *, 0, CYAML_UNLIMITED)};
-        out->rule[i + 1] = field;
+    const yaml_node_pair_t *pairs = mapping->data.mapping.pairs.start;
+    const char *key, *earlier;
+    const int count = pair_count(mapping);
+    if (count > MAX_ENTRIES) {
+        return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: more than %d keys (line %d)", file->path, name,
+                          MAX_ENTRIES, line_of(mapping));
     }
-    out->rule[RULE_KEYS + 1] = (cyaml_schema_field_t)CYAML_FIELD_END;
-    out->rule_value = (cyaml_schema_value_t){CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, rule_slot, out->rule)};
-    return (cyaml_schema_field_t)CYAML_FIELD_SEQUENCE("rules", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document,
-                                                      rules, &out->rule_value, 0, 1024);
-}
-
-/* Does the file read with this one field? (A key that is absent reads as anything.) */
-static bool reads_as(const spade_mapping *file, cyaml_schema_field_t field)
-{
-    cyaml_schema_field_t fields[] = {field, CYAML_FIELD_END};
-    cyaml_schema_value_t root = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, document, fields)};
-    cyaml_config_t config = reader(NULL);
-    cyaml_data_t *data = NULL;
-    cyaml_err_t error = cyaml_load_data(file->data, file->size, &config, &root, &data, NULL);
-    if (error == CYAML_OK) { cyaml_free(&config, &root, data, 0); }
-    return error == CYAML_OK;
-}
-
-static void make_schema(const spade_mapping *file, schema *out)
-{
-    for (int i = 0; i < AUGMENT_KEYS; i++) {
-        size_t offset = offsetof(augment_document, slots) + (size_t)i * sizeof(slot);
-        bool list = augment_keys[i].form == LIST;
-        out->augment[i] = list ? list_field(augment_keys[i].name, offset) : plain_field(augment_keys[i].name, offset);
+    for (int i = 0; i < count; i++) {
+        const yaml_node_t *node = node_at(file, pairs[i].key);
+        SPADE_TRY(take_text(file, node, name, &key));
+        for (int k = 0; k < i; k++) {
+            SPADE_TRY(take_text(file, node_at(file, pairs[k].key), name, &earlier));
+            if (strcmp(key, earlier) != 0) { continue; }
+            return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: '%s' is given twice (line %d)", file->path, key,
+                              line_of(node));
+        }
     }
-    out->augment[AUGMENT_KEYS] = (cyaml_schema_field_t)CYAML_FIELD_END;
-    for (int i = 0; i < MAIN_KEYS; i++) {
-        size_t offset = offsetof(document, slots) + (size_t)i * sizeof(slot);
-        cyaml_schema_field_t list = list_field(main_keys[i].name, offset);
-        bool is_list = main_keys[i].form == LIST || (main_keys[i].form == EITHER && reads_as(file, list));
-        out->fields[i] = is_list ? list : plain_field(main_keys[i].name, offset);
-    }
-    cyaml_schema_field_t number = plain_field("sparsity", offsetof(document, sparsity));
-    out->fields[MAIN_KEYS] = reads_as(file, number) ? number : sparsities_field();
-    out->fields[MAIN_KEYS + 1] = rules_field(out);
-    out->fields[MAIN_KEYS + 2] = (cyaml_schema_field_t)CYAML_FIELD_MAPPING_PTR(
-        "augment", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, document, augment, out->augment);
-    out->fields[MAIN_KEYS + 3] = (cyaml_schema_field_t)CYAML_FIELD_END;
+    return SPADE_OK;
 }
 
-/* ---- from the document to entries */
-static bool add_entry(spade_config *config, const char *key, const char *pattern, char *const *values, int count)
+/* ---- entries */
+static spade_status add_entry(reading *file, const spade_key *key, const char *pattern, const char *const *values,
+                              int count)
 {
+    spade_config *config = file->config;
     spade_config_entry *entries = realloc(config->entries, sizeof *entries * (size_t)(config->count + 1));
-    if (!entries) { return false; }
+    if (!entries) { return fail_memory(file); }
     config->entries = entries;
     spade_config_entry *entry = &entries[config->count++];
     *entry = (spade_config_entry){.key = key, .values = calloc((size_t)count + 1, sizeof *entry->values)};
     if (pattern) { entry->pattern = strdup(pattern); }
-    if (!entry->values || (pattern && !entry->pattern)) { return false; }
+    if (!entry->values || (pattern && !entry->pattern)) { return fail_memory(file); }
     for (int i = 0; i < count; i++, entry->count++) {
-        entry->values[i] = strdup(values[i] ? values[i] : "");
-        if (!entry->values[i]) { return false; }
+        entry->values[i] = strdup(values[i]);
+        if (!entry->values[i]) { return fail_memory(file); }
     }
-    return true;
+    return SPADE_OK;
 }
 
-static bool add_slot(spade_config *config, const char *key, const slot *from)
+/* ---- methods and metrics: {smoothgrad: {samples: 25, sigma: 0.1}} is the text smoothgrad:samples=25:sigma=0.1 */
+
+/* A value as the text has it: in quotes where a colon, a comma or a quote would end it or mean something. What
+ * follows the last colon of a value and is a number (the channel of a layer) stays behind the quotes. */
+static spade_status write_option(reading *file, FILE *to, const char *key, const char *method,
+                                 const yaml_node_t *option, const yaml_node_t *node)
 {
-    if (from->text) { return add_entry(config, key, NULL, &from->text, 1); }
-    return !from->items || add_entry(config, key, NULL, from->items, (int)from->count);
+    const char *name, *value;
+    SPADE_TRY(take_text(file, option, key, &name));
+    SPADE_TRY(take_text(file, node, key, &value));
+    const char *last = strrchr(value, ':'), *tail = value + strlen(value);
+    if (last && last[1] && last[1 + strspn(last + 1, "0123456789")] == 0) { tail = last; }
+    const int length = (int)(tail - value);
+    const bool plain = (int)strcspn(value, ":,\"'") >= length, both = strchr(value, '"') && strchr(value, '\'');
+    if (both) {
+        return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: %s: %s holds both kinds of quotes (line %d)",
+                          file->path, key, method, name, line_of(node));
+    }
+    const char *quote = plain ? "" : strchr(value, '"') ? "'" : "\"";
+    fprintf(to, ":%s=%s%.*s%s%s", name, quote, length, value, quote, tail);
+    return SPADE_OK;
 }
 
-/* A rule that says nothing is a mistake, like an unknown key; the caller finds it by its glob. */
-static bool add_rule(spade_config *config, const rule_slot *rule)
+static spade_status write_method(reading *file, FILE *to, const char *key, const yaml_node_t *mapping)
 {
-    bool ok = true, empty = true;
-    for (int i = 0; ok && i < RULE_KEYS; i++) {
-        if (!rule->values[i]) { continue; }
-        ok = add_entry(config, rule_keys[i], rule->layers, &rule->values[i], 1);
-        empty = false;
+    const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+    const char *method;
+    if (pair_count(mapping) != 1) {
+        return spade_fail(file->context, SPADE_ERROR_INPUT,
+                          "%s: %s: an entry holds one name, not %d: {smoothgrad: {samples: 25}} (line %d)", file->path,
+                          key, pair_count(mapping), line_of(mapping));
     }
-    return ok && (!empty || add_entry(config, "rules", rule->layers, NULL, 0));
+    SPADE_TRY(take_text(file, node_at(file, pair->key), key, &method));
+    const yaml_node_t *options = node_at(file, pair->value);
+    fputs(method, to);
+    if (options->type == YAML_SCALAR_NODE && !options->data.scalar.length) { return SPADE_OK; } /* - saliency: */
+    if (options->type != YAML_MAPPING_NODE) { return fail_form(file, options, key, "a mapping of options"); }
+    SPADE_TRY(check_keys(file, options, key));
+    for (int i = 0; i < pair_count(options); i++) {
+        const yaml_node_pair_t *option = &options->data.mapping.pairs.start[i];
+        SPADE_TRY(write_option(file, to, key, method, node_at(file, option->key), node_at(file, option->value)));
+    }
+    return SPADE_OK;
 }
 
-static bool add_document(spade_config *config, const document *from)
+/* *out: to be freed */
+static spade_status method_text(reading *file, const char *key, const yaml_node_t *mapping, char **out)
 {
-    bool ok = add_slot(config, "sparsity", &from->sparsity);
-    for (uint32_t i = 0; ok && i < from->sparsities_count; i++) {
-        ok = add_entry(config, "sparsity", from->sparsities[i].layers, &from->sparsities[i].value, 1);
+    size_t size = 0;
+    FILE *to = open_memstream(out, &size);
+    if (!to) { return fail_memory(file); }
+    spade_status status = write_method(file, to, key, mapping);
+    if (fclose(to) != 0 && status == SPADE_OK) { status = fail_memory(file); }
+    if (status == SPADE_OK && size > MAX_VALUE) {
+        status = spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: more than %d characters (line %d)", file->path,
+                            key, MAX_VALUE, line_of(mapping));
     }
-    for (int i = 0; ok && i < MAIN_KEYS; i++) { ok = add_slot(config, main_keys[i].full, &from->slots[i]); }
-    for (uint32_t i = 0; ok && i < from->rules_count; i++) { ok = add_rule(config, &from->rules[i]); }
-    for (int i = 0; ok && from->augment && i < AUGMENT_KEYS; i++) {
-        ok = add_slot(config, augment_keys[i].full, &from->augment->slots[i]);
+    if (status != SPADE_OK) {
+        free(*out);
+        *out = NULL;
     }
-    return ok;
+    return status;
 }
 
-static spade_status complain(spade_context *context, const char *path, cyaml_err_t error, const complaint *heard)
+/* ---- values and lists */
+static spade_status read_list(reading *file, const spade_key *key, const yaml_node_t *list)
 {
-    if (error == CYAML_ERR_OOM) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-    if (error == CYAML_ERR_INVALID_KEY) {
-        const char *key = strstr(heard->what, ": ");
-        return spade_fail(context, SPADE_ERROR_INPUT, "%s: unknown key '%s'", path, key ? key + 2 : heard->what);
+    const int count = entry_count(list);
+    const char **values = calloc((size_t)count + 1, sizeof *values);
+    char **texts = calloc((size_t)count + 1, sizeof *texts); /* those that are made here */
+    spade_status status = SPADE_OK;
+    if (!values || !texts) { SPADE_GOTO(fail_memory(file)); }
+    for (int i = 0; i < count; i++) {
+        const yaml_node_t *node = entry_at(file, list, i);
+        if (spade_key_takes_options(key) && node->type == YAML_MAPPING_NODE) {
+            SPADE_GOTO(method_text(file, key->name, node, &texts[i]));
+            values[i] = texts[i];
+        } else {
+            SPADE_GOTO(take_text(file, node, key->name, &values[i]));
+        }
     }
-    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s%s%s", path,
-                      heard->what[0] ? heard->what : cyaml_strerror(error), heard->where[0] ? ", " : "", heard->where);
+    status = add_entry(file, key, NULL, values, count);
+done:
+    for (int i = 0; texts && i < count; i++) { free(texts[i]); }
+    free(texts);
+    free((void *)values);
+    return status;
+}
+
+/* The key of the settings that `name` is in an entry of this list; NULL: none, or the glob. */
+static const spade_key *key_of_rule(const spade_key *list, const char *name)
+{
+    if (list->type != SPADE_KEY_RULES) { return strcmp(name, "value") == 0 ? list : NULL; }
+    const spade_key *key = spade_key_find(name, strlen(name));
+    return key && key->rule ? key : NULL;
+}
+
+/* The glob of an entry; all its other keys are known. */
+static spade_status read_glob(reading *file, const spade_key *list, const yaml_node_t *rule, const char **glob)
+{
+    const char *name;
+    *glob = NULL;
+    if (rule->type != YAML_MAPPING_NODE) { return fail_form(file, rule, list->name, "a MAPPING with layers"); }
+    SPADE_TRY(check_keys(file, rule, list->name));
+    for (int i = 0; i < pair_count(rule); i++) {
+        const yaml_node_pair_t *pair = &rule->data.mapping.pairs.start[i];
+        const yaml_node_t *node = node_at(file, pair->key);
+        SPADE_TRY(take_text(file, node, list->name, &name));
+        if (strcmp(name, "layers") == 0) {
+            SPADE_TRY(take_text(file, node_at(file, pair->value), "layers", glob));
+        } else if (!key_of_rule(list, name)) {
+            return fail_unknown(file, node, list->name);
+        }
+    }
+    if (*glob) { return SPADE_OK; }
+    return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: layers, a glob, is missing (line %d)", file->path,
+                      list->name, line_of(rule));
+}
+
+/* An entry of the list `rules`, {layers: GLOB, and keys}, or of the list `sparsity`, {layers: GLOB, value: S}. */
+static spade_status read_rule(reading *file, const spade_key *list, const yaml_node_t *rule)
+{
+    const char *glob, *name, *value;
+    SPADE_TRY(read_glob(file, list, rule, &glob));
+    for (int i = 0; i < pair_count(rule); i++) {
+        const yaml_node_pair_t *pair = &rule->data.mapping.pairs.start[i];
+        SPADE_TRY(take_text(file, node_at(file, pair->key), list->name, &name));
+        const spade_key *key = key_of_rule(list, name);
+        if (!key) { continue; } /* layers */
+        SPADE_TRY(take_text(file, node_at(file, pair->value), name, &value));
+        SPADE_TRY(add_entry(file, key, glob, &value, 1));
+    }
+    if (pair_count(rule) > 1) { return SPADE_OK; }
+    return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: the rule for %s changes nothing (line %d)", file->path,
+                      list->name, glob, line_of(rule));
+}
+
+static spade_status read_value(reading *file, const spade_key *key, const yaml_node_t *node)
+{
+    const bool rules = key->type == SPADE_KEY_RULES, exceptions = key->rule == SPADE_RULE_SPARSITY;
+    if (node->type == YAML_SEQUENCE_NODE && (spade_key_takes_list(key) || exceptions)) {
+        const int count = entry_count(node);
+        if (count > MAX_ENTRIES) {
+            return spade_fail(file->context, SPADE_ERROR_INPUT, "%s: %s: more than %d entries (line %d)", file->path,
+                              key->name, MAX_ENTRIES, line_of(node));
+        }
+        if (!rules && !exceptions) { return read_list(file, key, node); }
+        for (int i = 0; i < count; i++) { SPADE_TRY(read_rule(file, key, entry_at(file, node, i))); }
+        return SPADE_OK;
+    }
+    if (node->type == YAML_SCALAR_NODE && spade_key_takes_value(key)) {
+        const char *text;
+        SPADE_TRY(take_text(file, node, key->name, &text));
+        return add_entry(file, key, NULL, &text, 1);
+    }
+    return fail_form(file, node, key->name,
+                     spade_key_takes_value(key) ? spade_key_takes_list(key) ? "a value or a list" : "a value"
+                                                : "a list");
+}
+
+/* ---- mappings */
+
+/* Is it the name of a mapping, as augment is of augment.hue? */
+static bool is_mapping(const char *name)
+{
+    const size_t length = strlen(name);
+    for (int i = 0; i < spade_key_count(); i++) {
+        const char *key = spade_key_at(i)->name;
+        if (strncmp(key, name, length) == 0 && key[length] == '.') { return true; }
+    }
+    return false;
+}
+
+static spade_status read_inner(reading *file, const char *name, const yaml_node_t *mapping)
+{
+    if (mapping->type != YAML_MAPPING_NODE) { return fail_form(file, mapping, name, "a MAPPING of keys"); }
+    SPADE_TRY(check_keys(file, mapping, name));
+    for (int i = 0; i < pair_count(mapping); i++) {
+        const yaml_node_pair_t *pair = &mapping->data.mapping.pairs.start[i];
+        const yaml_node_t *node = node_at(file, pair->key);
+        const char *inner;
+        char full[64];
+        SPADE_TRY(take_text(file, node, name, &inner));
+        int length = snprintf(full, sizeof full, "%s.%s", name, inner);
+        const spade_key *key = length < (int)sizeof full ? spade_key_find(full, (size_t)length) : NULL;
+        if (!key) { return fail_unknown(file, node, name); }
+        SPADE_TRY(read_value(file, key, node_at(file, pair->value)));
+    }
+    return SPADE_OK;
+}
+
+/* rules: those only, else everything but them. They come last: a plain value takes back the rules of its key. */
+static spade_status read_outer(reading *file, const yaml_node_t *root, bool rules)
+{
+    for (int i = 0; i < pair_count(root); i++) {
+        const yaml_node_pair_t *pair = &root->data.mapping.pairs.start[i];
+        const yaml_node_t *node = node_at(file, pair->key), *value = node_at(file, pair->value);
+        const char *name;
+        SPADE_TRY(take_text(file, node, "the file", &name));
+        const spade_key *key = strchr(name, '.') ? NULL : spade_key_find(name, strlen(name));
+        if ((key && key->type == SPADE_KEY_RULES) != rules) { continue; }
+        if (key) {
+            SPADE_TRY(read_value(file, key, value));
+        } else if (is_mapping(name)) {
+            SPADE_TRY(read_inner(file, name, value));
+        } else {
+            return fail_unknown(file, node, NULL);
+        }
+    }
+    return SPADE_OK;
+}
+
+static spade_status read_document(reading *file)
+{
+    const yaml_node_t *root = yaml_document_get_root_node(&file->document);
+    if (!root) { return SPADE_OK; } /* nothing but comments */
+    if (root->type != YAML_MAPPING_NODE) { return fail_form(file, root, "the file", "a MAPPING of keys"); }
+    SPADE_TRY(check_keys(file, root, "the file"));
+    SPADE_TRY(read_outer(file, root, false));
+    return read_outer(file, root, true);
+}
+
+static spade_status fail_parser(spade_context *context, const char *path, const yaml_parser_t *parser)
+{
+    if (parser->error == YAML_MEMORY_ERROR) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+    }
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: not YAML: %s (line %d)", path,
+                      parser->problem ? parser->problem : "malformed", (int)parser->problem_mark.line + 1);
+}
+
+static spade_status read_stream(spade_context *context, const char *path, yaml_parser_t *parser, spade_config *out)
+{
+    reading file = {.context = context, .path = path, .config = out};
+    if (!yaml_parser_load(parser, &file.document)) { return fail_parser(context, path, parser); }
+    spade_status status = read_document(&file);
+    yaml_document_delete(&file.document);
+    if (status != SPADE_OK) { return status; }
+    if (!yaml_parser_load(parser, &file.document)) { return fail_parser(context, path, parser); }
+    const bool more = yaml_document_get_root_node(&file.document);
+    yaml_document_delete(&file.document);
+    return more ? spade_fail(context, SPADE_ERROR_INPUT, "%s: more than one document", path) : SPADE_OK;
 }
 
 spade_status spade_config_load(spade_context *context, const char *path, spade_config *out)
 {
-    *out = (spade_config){0};
     spade_mapping file;
+    yaml_parser_t parser;
+    *out = (spade_config){0};
     SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
-
-    schema parts;
-    make_schema(&file, &parts);
-    cyaml_schema_value_t root = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, document, parts.fields)};
-    complaint heard = {0};
-    cyaml_config_t config = reader(&heard);
-    document *data = NULL;
-    cyaml_err_t error = cyaml_load_data(file.data, file.size, &config, &root, (cyaml_data_t **)&data, NULL);
-    spade_unmap(&file);
-    if (error != CYAML_OK) { return complain(context, path, error, &heard); }
-    bool ok = !data || add_document(out, data); /* a file of comments only has no document */
-    cyaml_free(&config, &root, data, 0);
-    if (!ok) {
-        spade_config_clear(out);
+    if (!yaml_parser_initialize(&parser)) {
+        spade_unmap(&file);
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
     }
-    return SPADE_OK;
+    yaml_parser_set_input_string(&parser, file.data, file.size);
+    spade_status status = read_stream(context, path, &parser, out);
+    yaml_parser_delete(&parser);
+    spade_unmap(&file);
+    if (status != SPADE_OK) { spade_config_clear(out); }
+    return status;
 }
 
 void spade_config_clear(spade_config *config)

@@ -1,8 +1,7 @@
 /* roc_auc.c - area under the ROC curve through ranks (Mann-Whitney U), ties sharing their mean rank. */
 #include <math.h>
 
-#include "base/base.h"
-#include "spade/metric.h"
+#include "metric/registry.h"
 
 typedef struct scored_pixel {
     float score;
@@ -49,3 +48,24 @@ spade_status spade_roc_auc(spade_context *context, const float *scores, const ui
     *out = u / ((double)inside * (double)(n - inside));
     return SPADE_OK;
 }
+
+static spade_status run(spade_context *context, const void *options, const spade_metric_inputs *inputs, double *out)
+{
+    (void)options;
+    return spade_roc_auc(context, inputs->scores, inputs->mask, inputs->height * inputs->width, out);
+}
+
+const metric_class metric_roc_auc = {
+    .info =
+        {.name = "roc_auc",
+         .title = "ROC AUC",
+         .definition =
+             "probability that a pixel of the mask has a larger score than one outside; equal scores count half",
+         .reading = "1 is perfect, 0.5 is chance",
+         .source =
+             "Hanley and McNeil 1982, The meaning and use of the area under a receiver operating characteristic curve",
+         .version = 1,
+         .better = SPADE_METRIC_HIGHER,
+         .needs = SPADE_METRIC_NEEDS_MASK},
+    .run = run,
+};

@@ -25,9 +25,11 @@ static spade_status check_preprocess(spade_context *context, const spade_preproc
                           MAX_SIDE);
     }
     for (int c = 0; c < 3; c++) {
-        if (!isfinite(p->mean[c]) || !isfinite(p->std[c]) || p->std[c] <= 0.0) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c],
-                              p->std[c]);
+        const bool good =
+            fabs(p->mean[c]) <= SPADE_MAX_MEAN && p->std[c] >= SPADE_MIN_STD && p->std[c] <= SPADE_MAX_STD;
+        if (!good) { /* or NaN */
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be within %g and %g to %g",
+                              p->mean[c], p->std[c], SPADE_MAX_MEAN, SPADE_MIN_STD, SPADE_MAX_STD);
         }
     }
     return SPADE_OK;

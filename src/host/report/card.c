@@ -8,19 +8,31 @@
 enum { MAX_CLASSES = 4, MIN_CLASSES = 2 }; /* whose scores are written */
 static const double min_score = 0.0005;    /* lower ones would print as 0.0 % */
 
-int html_compare_auc(double dense, double trace)
+int html_compare_values(const spade_metric_info *metric, double dense, double trace)
 {
     double difference = round(trace * 1000) - round(dense * 1000);
+    if (metric->better == SPADE_METRIC_LOWER) { difference = -difference; }
     return (difference > 0) - (difference < 0);
+}
+
+static void write_options(FILE *file, const char *options)
+{
+    if (!options) { return; }
+    fputs(" (", file);
+    spade_html_text(file, options);
+    fputc(')', file);
 }
 
 void html_write_method(FILE *file, const spade_method_choice *method)
 {
     for (const char *at = method->label; *at; at++) { fputc(*at == '_' ? ' ' : *at, file); }
-    if (!method->options) { return; }
-    fputs(" (", file);
-    spade_html_text(file, method->options);
-    fputc(')', file);
+    write_options(file, method->options);
+}
+
+void html_write_metric(FILE *file, const spade_metric_choice *metric)
+{
+    spade_html_text(file, spade_metric_describe(metric->metric)->title);
+    write_options(file, metric->options);
 }
 
 /* A path as an address: everything but letters, digits and -_.~/ escaped (RFC 3986). */
@@ -69,26 +81,30 @@ spade_status html_write_image(FILE *file, const html_report *report, const char 
     return SPADE_OK;
 }
 
-static void write_auc(FILE *file, double value, bool best)
+/* The metrics of a map, with a star where it is the better one of both networks'. */
+static void write_values(FILE *file, const explained_run *run, const explained_pair *pair, int network)
 {
-    if (!isfinite(value)) { return; }
-    fprintf(file, "<span class=\"auc%s\">ROC AUC %.3f%s</span>", best ? " best" : "", value, best ? " &#9733;" : "");
+    for (int i = 0; i < run->metric_count; i++) {
+        double value = pair->maps[network].values[i], other = pair->maps[1 - network].values[i];
+        if (!isfinite(value)) { continue; }
+        bool best = isfinite(other) && html_compare_values(explained_metric(run, i), other, value) > 0;
+        fprintf(file, "<span class=\"value%s\">", best ? " best" : "");
+        html_write_metric(file, &run->metrics[i]);
+        fprintf(file, " %.3f%s</span> ", value, best ? " &#9733;" : "");
+    }
 }
 
 static spade_status write_map(FILE *file, const html_report *report, const explained_pair *pair, int network)
 {
     const explained_map *map = &pair->maps[network];
-    const explained_map *other = &pair->maps[1 - network];
     if (!map->present) { return SPADE_OK; }
-    bool both = isfinite(map->roc_auc) && isfinite(other->roc_auc);
-    bool best = both && html_compare_auc(other->roc_auc, map->roc_auc) > 0;
     char text[160];
     snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace",
              report->run->methods[pair->method].label);
     fputs("<figure>", file);
     SPADE_TRY(html_write_image(file, report, map->heatmap, text));
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
-    write_auc(file, map->roc_auc, best);
+    write_values(file, report->run, pair, network);
     fputs("</figcaption></figure>", file);
     return SPADE_OK;
 }

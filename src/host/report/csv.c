@@ -30,8 +30,10 @@ spade_status results_csv_open(const explained_run *run, const char *path, result
 {
     *out = (results_csv_writer){.run = run};
     SPADE_TRY(spade_output_open(run->context, path, &out->output));
-    fputs("file,index,name,network,method,options,class,class_name,logit,score,roc_auc,completeness_delta,map\n",
-          out->output.file);
+    FILE *file = out->output.file;
+    fputs("file,index,name,network,method,options,class,class_name,logit,score", file);
+    for (int i = 0; i < run->metric_count; i++) { fprintf(file, ",%s", run->metrics[i].label); }
+    fputs(",completeness_delta,map\n", file);
     return SPADE_OK;
 }
 
@@ -56,7 +58,7 @@ static void write_row(results_csv_writer *writer, const explained_input *explain
     write_text(file, class_name(run->names, pair->target, buffer));
     write_number(file, explained->logits[at]);
     write_number(file, explained->scores[at]);
-    write_number(file, map->roc_auc);
+    for (int i = 0; i < run->metric_count; i++) { write_number(file, map->values[i]); }
     write_number(file, map->delta);
     fputc(',', file);
     write_text(file, map->array);

@@ -35,7 +35,7 @@ spade_status html_report_open(const explained_run *run, int64_t inputs, uint64_t
     report->inputs = inputs;
     report->embedded = inputs <= HTML_INPUTS_PER_PAGE && picture_bytes <= max_embedded_bytes;
     report->pages = (inputs + HTML_INPUTS_PER_PAGE - 1) / HTML_INPUTS_PER_PAGE;
-    report->tallies = calloc((size_t)run->method_count + 1, sizeof *report->tallies);
+    report->tallies = calloc((size_t)(run->metric_count * run->method_count) + 1, sizeof *report->tallies);
     FILE **files[] = {&report->cards, &report->rows, &report->changed_rows, &report->failures};
     spade_status status = report->tallies ? SPADE_OK : fail_memory(run);
     for (size_t i = 0; i < sizeof files / sizeof *files && status == SPADE_OK; i++) {
@@ -198,6 +198,18 @@ void html_report_remove(const char *folder)
 
 /* ---- records */
 
+static void count_value(method_tally *tally, const spade_metric_info *metric, double dense, double trace)
+{
+    if (!isfinite(dense) || !isfinite(trace)) { return; }
+    int order = html_compare_values(metric, dense, trace);
+    tally->maps++;
+    tally->wins += order > 0;
+    tally->ties += order == 0;
+    tally->losses += order < 0;
+    tally->sum[DENSE] += dense;
+    tally->sum[TRACE] += trace;
+}
+
 static void count(html_report *report, const explained_input *explained)
 {
     if (explained->ran[TRACE]) {
@@ -208,16 +220,10 @@ static void count(html_report *report, const explained_input *explained)
     }
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
-        double dense = pair->maps[DENSE].roc_auc, trace = pair->maps[TRACE].roc_auc;
-        if (!isfinite(dense) || !isfinite(trace)) { continue; }
-        method_tally *tally = &report->tallies[pair->method];
-        int order = html_compare_auc(dense, trace);
-        tally->maps++;
-        tally->wins += order > 0;
-        tally->ties += order == 0;
-        tally->losses += order < 0;
-        tally->sum[DENSE] += dense;
-        tally->sum[TRACE] += trace;
+        for (int metric = 0; metric < report->run->metric_count; metric++) {
+            count_value(html_tally(report, metric, pair->method), explained_metric(report->run, metric),
+                        pair->maps[DENSE].values[metric], pair->maps[TRACE].values[metric]);
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 enum { HTML_MAX_FAILURES = 1000 }; /* that are written out */
 
-/* How dense and trace compare, per method: over maps with a ROC AUC for both. */
+/* How dense and trace compare, per metric and method: over maps with a value for both. */
 typedef struct method_tally {
     int64_t maps, wins, ties, losses; /* of the trace */
     double sum[NETWORKS];
@@ -25,8 +25,13 @@ struct html_report {
     int64_t failed, compared, changed;
     int64_t page_changed;  /* of the page at hand */
     char *first_name;      /* of the page at hand */
-    method_tally *tallies; /* [methods of the run] */
+    method_tally *tallies; /* [metrics][methods] of the run */
 };
+
+static inline method_tally *html_tally(const html_report *report, int metric, int method)
+{
+    return &report->tallies[metric * report->run->method_count + method];
+}
 
 /* ---- html_parts.c */
 /* title: what stands in the browser's tab before the model's name. */
@@ -42,8 +47,11 @@ void html_write_configuration(FILE *file, const html_report *report);
 void html_append(FILE *to, FILE *from);
 
 /* ---- card.c */
-/* The sign of trace - dense, of the values as they are printed: two that print the same are the same. */
-int html_compare_auc(double dense, double trace);
+/* 1: the trace's value is better, -1: the dense network's. Of the values as they are printed: two that print the same
+ * are the same. */
+int html_compare_values(const spade_metric_info *metric, double dense, double trace);
+/* A metric for reading: "ROC AUC", "pointing game (tolerance=2)". */
+void html_write_metric(FILE *file, const spade_metric_choice *metric);
 /* A method for reading: "integrated gradients", "smoothgrad 2 (samples=25)". */
 void html_write_method(FILE *file, const spade_method_choice *method);
 /* A picture of the output folder: in the file, or a link to it. `relative`: as records have it. */

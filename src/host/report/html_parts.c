@@ -38,19 +38,24 @@ void html_write_end(FILE *file)
 }
 
 /* ---- the summary */
-static void write_tally(FILE *file, const html_report *page)
+
+/* The methods by one metric. */
+static void write_tally(FILE *file, const html_report *page, int metric)
 {
+    const spade_metric_info *info = explained_metric(page->run, metric);
     bool any = false;
-    for (int m = 0; m < page->run->method_count; m++) { any |= page->tallies[m].maps > 0; }
+    for (int m = 0; m < page->run->method_count; m++) { any |= html_tally(page, metric, m)->maps > 0; }
     if (!any) { return; }
-    fputs("<div class=\"scroll\"><table><tr><th>ROC AUC</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
+    fputs("<div class=\"scroll\"><table><tr><th>", file);
+    html_write_metric(file, &page->run->metrics[metric]);
+    fputs("</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
           "<th class=\"n\">better &middot; same &middot; worse</th></tr>",
           file);
     for (int m = 0; m < page->run->method_count; m++) {
-        const method_tally *tally = &page->tallies[m];
+        const method_tally *tally = html_tally(page, metric, m);
         if (!tally->maps) { continue; }
         double dense = tally->sum[DENSE] / (double)tally->maps, trace = tally->sum[TRACE] / (double)tally->maps;
-        int order = html_compare_auc(dense, trace);
+        int order = html_compare_values(info, dense, trace);
         fputs("<tr><td>", file);
         html_write_method(file, &page->run->methods[m]);
         fprintf(file,
@@ -59,10 +64,11 @@ static void write_tally(FILE *file, const html_report *page)
                 order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "", order > 0 ? "<b>" : "", trace,
                 order > 0 ? "</b>" : "", (long long)tally->wins, (long long)tally->ties, (long long)tally->losses);
     }
-    fputs("</table></div><p class=\"soft below\">Means of the maps that have a mask; in how many of them the trace "
-          "lies better, the "
-          "same or worse on the mask than the dense network. 1 is perfect, 0.5 is chance.</p>",
+    fputs("</table></div><p class=\"soft below\">Means of the maps that have a value; in how many of them the trace "
+          "is better than the dense network, the same, or worse. ",
           file);
+    spade_html_text(file, info->reading);
+    fputs(".</p>", file);
 }
 
 void html_write_summary(FILE *file, const html_report *page)
@@ -75,7 +81,7 @@ void html_write_summary(FILE *file, const html_report *page)
         fprintf(file, "<p>The trace keeps the network's class in <b>%lld of %lld</b>.</p>",
                 (long long)(page->compared - page->changed), (long long)page->compared);
     }
-    write_tally(file, page);
+    for (int metric = 0; metric < page->run->metric_count; metric++) { write_tally(file, page, metric); }
     fputs("</header>\n", file);
 }
 

@@ -1,4 +1,5 @@
 /* json.c - records as JSON, and back: lines of results.jsonl, and results.json, which is put together from them. */
+#include <limits.h>
 #include <math.h>
 
 #include "base/base.h"
@@ -36,13 +37,15 @@ static json_t *network_json(const explained_run *run, const explained_input *exp
     return object;
 }
 
-static json_t *map_json(const explained_map *map)
+static json_t *map_json(const explained_run *run, const explained_map *map)
 {
     if (!map->present) { return json_null(); }
     json_t *object = json_object();
     json_object_set_new(object, "map", spade_json_text(map->array));
     json_object_set_new(object, "overlay", spade_json_text(map->heatmap));
-    json_object_set_new(object, "roc_auc", number_or_null(map->roc_auc));
+    for (int i = 0; i < run->metric_count; i++) {
+        json_object_set_new(object, run->metrics[i].label, number_or_null(map->values[i]));
+    }
     if (isfinite(map->delta)) { json_object_set_new(object, "completeness_delta", json_real(map->delta)); }
     return object;
 }
@@ -58,8 +61,8 @@ static json_t *pairs_json(const explained_run *run, const explained_input *expla
         if (options) { json_object_set_new(object, "options", spade_json_text(options)); }
         json_object_set_new(object, "overlay_reduction", json_string(spade_reduce_name(pair->reduce)));
         json_object_set_new(object, "overlay_scale", json_real(pair->scale));
-        json_object_set_new(object, "dense", map_json(&pair->maps[DENSE]));
-        json_object_set_new(object, "trace", map_json(&pair->maps[TRACE]));
+        json_object_set_new(object, "dense", map_json(run, &pair->maps[DENSE]));
+        json_object_set_new(object, "trace", map_json(run, &pair->maps[TRACE]));
         json_array_append_new(list, object);
     }
     return list;
@@ -130,34 +133,32 @@ static bool parse_network(const json_t *record, int network, explained_input *ou
     return true;
 }
 
-static void parse_map(const json_t *object, explained_map *out)
+static void parse_map(const explained_run *run, const json_t *object, explained_map *out)
 {
-    *out = (explained_map){.present = json_is_object(object),
-                           .delta = real_at(object, "completeness_delta"),
-                           .roc_auc = real_at(object, "roc_auc"),
-                           .array = text_at(object, "map"),
-                           .heatmap = text_at(object, "overlay")};
-    out->present = out->present && out->array && out->heatmap;
+    out->delta = real_at(object, "completeness_delta");
+    for (int i = 0; i < run->metric_count; i++) { out->values[i] = real_at(object, run->metrics[i].label); }
+    out->array = text_at(object, "map");
+    out->heatmap = text_at(object, "overlay");
+    out->present = json_is_object(object) && out->array && out->heatmap;
 }
 
 /* A record's maps stand in the order of the run's methods, class by class. */
 static bool parse_pairs(const explained_run *run, const json_t *maps, explained_input *out)
 {
     const size_t count = json_array_size(maps);
-    if (!count || count % (size_t)run->method_count != 0) { return false; }
+    if (!count || count > INT_MAX || count % (size_t)run->method_count != 0) { return false; }
     const size_t classes = count / (size_t)run->method_count;
-    out->pairs = calloc(count, sizeof *out->pairs);
-    if (!out->pairs) { return false; }
+    if (!explained_input_add_pairs(out, (int)count, run->metric_count)) { return false; }
     for (size_t i = 0; i < count; i++) {
         const json_t *object = json_array_get(maps, i);
-        explained_pair *pair = &out->pairs[out->pair_count++];
+        explained_pair *pair = &out->pairs[i];
         pair->method = (int)(i / classes);
         pair->reduce = (explained_method(run, pair->method)->flags & SPADE_METHOD_SIGNED) ? SPADE_REDUCE_SUM
                                                                                           : SPADE_REDUCE_ABS_MAX;
         pair->target = integer_at(object, "class");
         pair->scale = real_at(object, "overlay_scale");
-        parse_map(json_object_get(object, "dense"), &pair->maps[DENSE]);
-        parse_map(json_object_get(object, "trace"), &pair->maps[TRACE]);
+        parse_map(run, json_object_get(object, "dense"), &pair->maps[DENSE]);
+        parse_map(run, json_object_get(object, "trace"), &pair->maps[TRACE]);
     }
     return true;
 }
@@ -186,6 +187,19 @@ spade_status explained_parse(const explained_run *run, const json_t *record, exp
 
 /* ---- results.json */
 
+static json_t *metrics_json(const explained_run *run)
+{
+    json_t *all = json_object();
+    for (int i = 0; i < run->metric_count; i++) {
+        const spade_metric_choice *choice = &run->metrics[i];
+        json_t *metric = json_pack("{s:i, s:s}", "version", explained_metric(run, i)->version, "map",
+                                   spade_reduce_name(SPADE_REDUCE_ABS_MAX));
+        if (choice->options) { json_object_set_new(metric, "options", spade_json_text(choice->options)); }
+        json_object_set_new(all, choice->label, metric);
+    }
+    return all;
+}
+
 json_t *run_json(const explained_run *run)
 {
     json_t *all = json_object();
@@ -194,9 +208,7 @@ json_t *run_json(const explained_run *run)
     json_object_set_new(all, "configuration", spade_settings_json(run->settings));
     json_object_set_new(all, "seed", json_integer((json_int_t)run->settings->seed));
     if (run->batch) { json_object_set_new(all, "batch", spade_json_text(run->batch)); }
-    json_object_set_new(all, "metrics",
-                        json_pack("{s:{s:i, s:s}}", "roc_auc", "version", SPADE_ROC_AUC_VERSION, "map",
-                                  spade_reduce_name(SPADE_REDUCE_ABS_MAX)));
+    json_object_set_new(all, "metrics", metrics_json(run));
     return all;
 }
 

@@ -13,7 +13,8 @@ enum { DENSE, TRACE, NETWORKS };
 /* One map of one network, for one class. */
 typedef struct explained_map {
     bool present;
-    double delta, roc_auc; /* NaN: none */
+    double delta;          /* NaN: none */
+    double *values;        /* [metrics of the run], of the input; NaN: none */
     char *array, *heatmap; /* files, relative to the output folder */
 } explained_map;
 
@@ -36,11 +37,14 @@ typedef struct explained_input {
     int64_t top[NETWORKS];   /* class of the highest logit */
     explained_pair *pairs;   /* method by method, class by class */
     int pair_count;
+    double *values;          /* [pairs][NETWORKS][metrics of the run] */
     char *picture;           /* input.png, relative */
     int64_t zeros, weights;  /* over the trace's layers */
     double trace_seconds[3]; /* augmentation and forward, Hessians, solve */
     double map_seconds[NETWORKS];
 } explained_input;
+/* Make its pairs, without maps and with NaN for values; false: out of memory. */
+bool explained_input_add_pairs(explained_input *explained, int pairs, int metrics);
 void explained_input_clear(explained_input *explained);
 
 /* Names of classes: from --labels, else the model's, else numbers. */
@@ -64,6 +68,8 @@ typedef struct explained_run {
     const class_names *names;
     const spade_method_choice *methods;
     int method_count;
+    const spade_metric_choice *metrics;
+    int metric_count;
     int64_t outputs; /* classes of the network */
 } explained_run;
 
@@ -71,6 +77,11 @@ typedef struct explained_run {
 static inline const spade_method_info *explained_method(const explained_run *run, int method)
 {
     return spade_attribution_method(run->methods[method].attribution);
+}
+
+static inline const spade_metric_info *explained_metric(const explained_run *run, int metric)
+{
+    return spade_metric_describe(run->metrics[metric].metric);
 }
 
 #endif

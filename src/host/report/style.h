@@ -21,8 +21,8 @@
     ".pair{display:grid;grid-template-columns:1fr 1fr;gap:12px 20px}.maps>*+*{margin-top:16px}"                        \
     "figure{margin:0;border-radius:8px}figure img{display:block;width:100%;border-radius:8px}"                         \
     "figcaption{font-size:.9rem;padding:6px 2px 0}figcaption b{display:block}"                                         \
-    ".auc{display:inline-block;white-space:nowrap;padding:0 8px;border-radius:99px;border:1px solid var(--line);"      \
-    "font-variant-numeric:tabular-nums}.auc.best{background:var(--win);border-color:var(--trace);font-weight:600}"     \
+    ".value{display:inline-block;white-space:nowrap;padding:0 8px;border-radius:99px;border:1px solid var(--line);"    \
+    "font-variant-numeric:tabular-nums}.value.best{background:var(--win);border-color:var(--trace);font-weight:600}"   \
     "table{border-collapse:collapse;width:100%;font-size:.9rem}"                                                       \
     "th,td{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}"              \
     "th{font-weight:600;color:var(--soft)}td.n{white-space:nowrap}"                                                    \
@@ -43,7 +43,7 @@
     "summary{cursor:pointer}"                                                                                          \
     "pre{overflow-x:auto;font-size:.8rem;background:var(--bg);padding:12px;border-radius:8px}"                         \
     "@media(max-width:640px){main{padding:14px 10px 32px}.card{padding:14px;margin:12px 0}"                            \
-    ".body,.legend{grid-template-columns:minmax(0,1fr)}.pair{gap:10px}.auc{font-size:.8rem;padding:0 6px}"             \
+    ".body,.legend{grid-template-columns:minmax(0,1fr)}.pair{gap:10px}.value{font-size:.8rem;padding:0 6px}"           \
     "th,td{padding-right:6px}h1{font-size:1.3rem}}@media print{.card{break-inside:avoid}}"
 
 #endif

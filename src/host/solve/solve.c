@@ -190,8 +190,9 @@ static int compare_problems(const void *a, const void *b, void *problems)
 
 spade_status spade_solver_check(spade_context *context, const spade_solve_options *options)
 {
-    if (!(options->damping >= 0 && isfinite(options->damping))) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is negative or not finite", options->damping);
+    if (!(options->damping >= 0 && options->damping <= SPADE_MAX_DAMPING)) { /* nor NaN */
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "damping %g is not from 0 to %g", options->damping,
+                          SPADE_MAX_DAMPING);
     }
     if ((unsigned)options->count > SPADE_COUNT_PUBLISHED || (unsigned)options->sweep > SPADE_FP64) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown count %d or precision %d", (int)options->count,

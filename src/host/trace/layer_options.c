@@ -36,8 +36,9 @@ static bool is_wanted(const spade_layer *layer, const spade_trace_options *optio
 
 static spade_status check_pattern(spade_context *context, int keep, int of, const char *layers)
 {
-    if (of == 0 || (of > 0 && keep >= 0 && keep <= of)) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: %d of every %d weights cannot stay", layers, keep, of);
+    if (of == 0 || (of > 0 && of <= SPADE_MAX_PATTERN && keep >= 0 && keep <= of)) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: %d of every %d weights cannot stay (at most of %d)", layers,
+                      keep, of, SPADE_MAX_PATTERN);
 }
 
 static spade_status check_values(spade_context *context, double sparsity, spade_solver solver, spade_group group,
@@ -54,8 +55,9 @@ static spade_status check_values(spade_context *context, double sparsity, spade_
 
 static spade_status check_block(spade_context *context, int64_t block)
 {
-    if (block >= 0) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "a block of %lld columns", (long long)block);
+    if (block >= 0 && block <= SPADE_MAX_BLOCK) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "a block of %lld columns, must be 0 to %d", (long long)block,
+                      SPADE_MAX_BLOCK);
 }
 
 static spade_status check_rule(spade_context *context, const spade_network *network, const spade_layer_rule *rule)

@@ -86,6 +86,7 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
     SPADE_TRY(open_methods(job));
+    SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));
     job->outputs = spade_model_classes(job->model);
     job->run = (explained_run){.context = context,
                                .folder = request->output,
@@ -95,6 +96,8 @@ static spade_status job_open(explain_job *job)
                                .names = &job->names,
                                .methods = job->methods,
                                .method_count = job->method_count,
+                               .metrics = job->metrics,
+                               .metric_count = job->metric_count,
                                .outputs = job->outputs};
     if (request->batch) {
         spade_model_input(job->model, &channels, &height, &width);
@@ -110,6 +113,7 @@ static void job_close(explain_job *job)
     spade_array_clear(&job->batch);
     class_names_clear(&job->names);
     spade_method_choices_destroy(job->methods, job->method_count);
+    spade_metric_choices_destroy(job->metrics, job->metric_count);
     spade_model_destroy(job->model);
 }
 

@@ -16,6 +16,8 @@ typedef struct explain_job {
     class_names names;
     spade_method_choice *methods; /* [method_count] */
     int method_count;
+    spade_metric_choice *metrics; /* [metric_count] */
+    int metric_count;
     spade_array batch; /* --batch, or empty */
     int64_t outputs;
     explained_run run; /* the job as the writers see it */

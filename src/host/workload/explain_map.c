@@ -1,4 +1,4 @@
-/* explain_map.c - the maps of one input: every method, class and network; arrays, heatmaps, ROC AUC. */
+/* explain_map.c - the maps of one input: every method, class and network; arrays, heatmaps, metrics. */
 #include <math.h>
 
 #include "base/base.h"
@@ -85,6 +85,26 @@ static double choose_scale(const float *reduced, int64_t n)
     return scale > 0 ? scale : 1; /* 1: maps of zeros */
 }
 
+/* The metrics of a map that can be had for this input. scores [pixels] is overwritten. */
+static spade_status measure(explain_job *job, const spade_image_item *item, const method_maps *m, const float *map,
+                            float *scores, explained_map *out)
+{
+    spade_metric_inputs inputs;
+    spade_metric_inputs_init(&inputs);
+    inputs.height = m->height;
+    inputs.width = m->width;
+    inputs.mask = item->mask;
+    for (int i = 0; i < job->metric_count; i++) {
+        if (explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK && !item->mask) { continue; }
+        if (!inputs.scores) {
+            reduce(m, map, SPADE_REDUCE_ABS_MAX, scores);
+            inputs.scores = scores;
+        }
+        SPADE_TRY(spade_measure(job->context, job->metrics[i].metric, &inputs, &out->values[i]));
+    }
+    return SPADE_OK;
+}
+
 static spade_status draw_map(explain_job *job, const spade_image_item *item, const method_maps *m,
                              const explained_pair *pair, const float *map, float *reduced, explained_map *out)
 {
@@ -93,10 +113,8 @@ static spade_status draw_map(explain_job *job, const spade_image_item *item, con
     SPADE_TRY(spade_heatmap(job->context, &item->preview, reduced, pair->scale, m->is_signed, &heatmap));
     spade_status status = explain_save_picture(job, &heatmap, out->heatmap);
     spade_picture_clear(&heatmap);
-    if (status == SPADE_OK && item->mask) { /* the heatmap is drawn: its memory serves for the scores */
-        reduce(m, map, SPADE_REDUCE_ABS_MAX, reduced);
-        status = spade_roc_auc(job->context, reduced, item->mask, m->pixels, &out->roc_auc);
-    }
+    /* the heatmap is drawn: its memory serves for the scores */
+    if (status == SPADE_OK) { status = measure(job, item, m, map, reduced, out); }
     out->present = status == SPADE_OK;
     return status;
 }
@@ -176,9 +194,9 @@ spade_status explain_methods(explain_job *job, const workload_item *item, explai
     const int n = settings->top_class ? 1 : settings->class_count;
     const spade_trace *trace = item->traces ? item->traces[0] : NULL;
     const double step = (item->to - item->from) / job->method_count;
-    out->pairs = calloc((size_t)n * (size_t)job->method_count, sizeof *out->pairs);
-    if (!out->pairs) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    out->pair_count = n * job->method_count;
+    if (!explained_input_add_pairs(out, n * job->method_count, job->metric_count)) {
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+    }
     for (int method = 0; method < job->method_count; method++) {
         method_maps m = {.method = method, .height = job->preprocess.height, .width = job->preprocess.width};
         explained_pair *pairs = out->pairs + method * n;
@@ -187,12 +205,9 @@ spade_status explain_methods(explain_job *job, const workload_item *item, explai
         SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[method].attribution, m.shape));
         m.size = m.shape[0] * m.shape[1] * m.shape[2];
         for (int i = 0; i < n; i++) {
-            pairs[i] = (explained_pair){.method = method,
-                                        .reduce = m.is_signed ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX,
-                                        .target = classes[i]};
-            for (int network = 0; network < NETWORKS; network++) {
-                pairs[i].maps[network].delta = pairs[i].maps[network].roc_auc = NAN;
-            }
+            pairs[i].method = method;
+            pairs[i].reduce = m.is_signed ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX;
+            pairs[i].target = classes[i];
         }
         SPADE_TRY(run_method(job, item->image, trace, &m, classes, n, item->from + step * method,
                              item->from + step * (method + 1), out, pairs));

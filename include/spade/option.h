@@ -1,0 +1,37 @@
+/*
+ * spade/option.h - options of methods and metrics: what a row of their tables says of each.
+ *
+ * Methods and metrics are made from text, the same on the command line, in YAML and here: NAME[:OPTION=VALUE]...
+ * Options that are not named have their defaults. A value ends at the next colon, except that
+ *   - a value in quotes ("..." or '...') is taken literally, colons and commas included;
+ *   - a colon before a whole number belongs to the value: layer=features.3:17 is channel 17 of features.3;
+ *   - of=, the method inside of a method, takes the rest of the text.
+ */
+#ifndef SPADE_OPTION_H
+#define SPADE_OPTION_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum spade_option_type {
+    SPADE_OPTION_INTEGER, /* a whole number from min to max */
+    SPADE_OPTION_REAL,    /* a number from min to max, with a point: 0.15 */
+    SPADE_OPTION_WORD,    /* one of `words` */
+    SPADE_OPTION_LAYER,   /* name of a layer or node, or NAME:INDEX where a channel or unit of it is meant */
+    SPADE_OPTION_FILE     /* path */
+} spade_option_type;
+
+typedef struct spade_option_info {
+    const char *name; /* "samples" */
+    const char *help; /* one line */
+    spade_option_type type;
+    double min, max;           /* INTEGER, REAL; both are allowed values */
+    const char *words;         /* WORD: "logits|softmax"; else NULL */
+    const char *default_value; /* as it would be written; NULL: none */
+} spade_option_info;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
