@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 build/spade explain examples/scene_resnet.onnx examples/pictures --mask examples/masks --labels examples/labels.txt \
-    --config examples/demo.yaml -o demo
+    --config examples/demo.yaml --restart -o demo
 echo
 echo "The report: $PWD/demo/report.html"

@@ -129,7 +129,7 @@ static void test_arrays(void **state)
                  {"<f4", "(99999999999, 3, 64, 64)", 10}, {"<f4", "(-1, 3, 64, 64)", 10}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_npy(path, cases[i].descr, cases[i].shape, cases[i].count);
-        expect(1, "x.npy", "explain " MODEL " %s -o %s/out --variants 8", path, folder);
+        expect(1, "x.npy", "explain " MODEL " %s -o %s/bad --variants 8", path, folder);
         expect(1, "x.npy", "trace " MODEL " --batch %s -o %s/t.onnx", path, folder);
     }
     folder_remove(folder);

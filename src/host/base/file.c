@@ -50,10 +50,11 @@ void spade_unmap(spade_mapping *mapping)
 enum { TEMPORARY_DIGITS = 8 };
 static const char temporary_mark[] = ".spade-";
 
-static bool is_temporary(const char *name)
+static int is_temporary(const struct dirent *entry)
 {
+    const char *name = entry->d_name;
     const size_t length = strlen(name), tail = sizeof temporary_mark - 1 + TEMPORARY_DIGITS;
-    if (length <= tail) { return false; }
+    if (length <= tail) { return 0; }
     const char *mark = name + length - tail;
     return memcmp(mark, temporary_mark, sizeof temporary_mark - 1) == 0 &&
            strspn(mark + sizeof temporary_mark - 1, "0123456789abcdef") == TEMPORARY_DIGITS;
@@ -85,19 +86,24 @@ static int create_temporary(char *name, size_t capacity, size_t length)
 
 void spade_sweep_temporaries(const char *folder)
 {
-    DIR *entries = opendir(folder);
-    if (!entries) { return; }
-    for (const struct dirent *entry; (entry = readdir(entries));) {
+    struct dirent **entries;
+    const int count = scandir(folder, &entries, is_temporary, alphasort);
+    for (int i = 0; i < count; i++) {
         struct stat info;
-        if (!is_temporary(entry->d_name)) { continue; }
-        int fd = openat(dirfd(entries), entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0) { continue; }
-        if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-            (void)unlinkat(dirfd(entries), entry->d_name, 0);
+        char *path;
+        int fd = -1;
+        if (asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0) { path = NULL; }
+        if (path) { fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }
+        if (fd >= 0) {
+            if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+                (void)unlink(path);
+            }
+            close(fd);
         }
-        close(fd);
+        free(path);
+        free(entries[i]);
     }
-    closedir(entries);
+    if (count >= 0) { free(entries); }
 }
 
 spade_status spade_lock_folder(spade_context *context, const char *path, int *out)

@@ -155,19 +155,34 @@ static spade_status begin_page(html_report *report, const explained_input *expla
     return status;
 }
 
+/* The number in page_NUMBER.html; 0: it is no such name. */
+static int page_number(const char *name)
+{
+    int page, end = 0;
+    return sscanf(name, "page_%d.html%n", &page, &end) == 1 && end && !name[end] ? page : 0;
+}
+
+static int is_page(const struct dirent *entry)
+{
+    return page_number(entry->d_name) > 0;
+}
+
 /* Remove the pages behind the last one, and with the last page the folder; where there is something else in it, it stays. */
 static void remove_pages(const char *report_folder, int64_t last)
 {
     char *folder;
+    struct dirent **entries;
     if (asprintf(&folder, "%s/report", report_folder) < 0) { return; }
-    DIR *entries = opendir(folder);
-    for (const struct dirent *entry; entries && (entry = readdir(entries));) {
-        int page, end = 0;
-        if (sscanf(entry->d_name, "page_%d.html%n", &page, &end) == 1 && end && !entry->d_name[end] && page > last) {
-            (void)unlinkat(dirfd(entries), entry->d_name, 0);
+    const int pages = scandir(folder, &entries, is_page, alphasort);
+    for (int i = 0; i < pages; i++) {
+        char *path;
+        if (page_number(entries[i]->d_name) > last && asprintf(&path, "%s/%s", folder, entries[i]->d_name) >= 0) {
+            (void)unlink(path);
+            free(path);
         }
+        free(entries[i]);
     }
-    if (entries) { closedir(entries); }
+    if (pages >= 0) { free(entries); }
     if (!last) { (void)rmdir(folder); }
     free(folder);
 }

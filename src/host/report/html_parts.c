@@ -115,29 +115,45 @@ static spade_status write_colour_bar(FILE *file, const html_report *page, bool i
     return SPADE_OK;
 }
 
-/* Which kinds of maps the methods make. */
-static bool has_maps(const html_report *page, bool is_signed)
+/* The names of the methods with signed maps, or of those without; false: there are none. file NULL: only ask. */
+static bool write_methods(FILE *file, const html_report *page, bool is_signed)
 {
+    bool any = false;
     for (int m = 0; m < page->run->method_count; m++) {
         bool signed_method = (explained_method(page->run, m)->flags & SPADE_METHOD_SIGNED) != 0;
-        if (signed_method == is_signed) { return true; }
+        if (signed_method != is_signed) { continue; }
+        if (file) {
+            fputs(any ? ", " : "", file);
+            html_write_method(file, &page->run->methods[m]);
+        }
+        any = true;
     }
-    return false;
+    return any;
+}
+
+/* A colour bar with what its ends mean, and whose it is where there are two. */
+static spade_status write_scale(FILE *file, const html_report *page, bool is_signed, const char *title,
+                                const char *ends)
+{
+    if (!write_methods(NULL, page, is_signed)) { return SPADE_OK; }
+    fprintf(file, "<div><div>%s", title);
+    if (write_methods(NULL, page, !is_signed)) {
+        fputs(" <span class=\"soft\">", file);
+        (void)write_methods(file, page, is_signed);
+        fputs("</span>", file);
+    }
+    fputs("</div>", file);
+    SPADE_TRY(write_colour_bar(file, page, is_signed));
+    fprintf(file, "<div class=\"ends\">%s</div></div>", ends);
+    return SPADE_OK;
 }
 
 spade_status html_write_legend(FILE *file, const html_report *page)
 {
     fputs("<section class=\"card\"><h3>How to read the colours</h3><div class=\"legend\">", file);
-    if (has_maps(page, false)) {
-        fputs("<div><div>How much a pixel matters</div>", file);
-        SPADE_TRY(write_colour_bar(file, page, false));
-        fputs("<div class=\"ends\"><span>nothing</span><span>most</span></div></div>", file);
-    }
-    if (has_maps(page, true)) {
-        fputs("<div><div>For or against the class</div>", file);
-        SPADE_TRY(write_colour_bar(file, page, true));
-        fputs("<div class=\"ends\"><span>against</span><span>nothing</span><span>for</span></div></div>", file);
-    }
+    SPADE_TRY(write_scale(file, page, false, "How much a pixel matters", "<span>nothing</span><span>most</span>"));
+    SPADE_TRY(write_scale(file, page, true, "For or against the class",
+                          "<span>against</span><span>nothing</span><span>for</span>"));
     fputs("</div><p class=\"soft below\">Dense and trace share one scale, so their colours can be compared. "
           "The trace is the network with only the weights that keep its behaviour around this one input; the others "
           "are zero.</p></section>\n",

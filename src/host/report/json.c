@@ -212,30 +212,52 @@ json_t *run_json(const explained_run *run)
     return all;
 }
 
-/* Text of a value, every line but the first moved in by `indent` spaces. */
-static bool write_indented(FILE *file, const json_t *value, int indent)
+static void write_line_end(FILE *file, int depth)
 {
-    char *text = json_dumps(value, JSON_INDENT(1));
-    for (const char *at = text; at && *at; at++) {
+    fprintf(file, "\n%*s", depth, "");
+}
+
+/* JSON without white space as json_dumps(JSON_INDENT(1)) would lay it out, `depth` levels inside of something else. The
+ * text is taken as it is: reading and writing thousands of numbers for each input would only spell them again. */
+static void write_indented(FILE *file, const char *text, int depth)
+{
+    bool in_string = false;
+    for (const char *at = text; *at; at++) {
+        const bool opens = *at == '{' || *at == '[', closes = *at == '}' || *at == ']';
+        if (in_string) {
+            fputc(*at, file);
+            if (*at == '\\' && at[1]) {
+                fputc(*++at, file);
+            } else if (*at == '"') {
+                in_string = false;
+            }
+            continue;
+        }
+        if (opens && (at[1] == '}' || at[1] == ']')) { /* nothing in it */
+            fputc(*at++, file);
+            fputc(*at, file);
+            continue;
+        }
+        if (closes) { write_line_end(file, --depth); }
         fputc(*at, file);
-        if (*at == '\n') { fprintf(file, "%*s", indent, ""); }
+        in_string = *at == '"';
+        if (opens) { write_line_end(file, ++depth); }
+        if (*at == ',') { write_line_end(file, depth); }
+        if (*at == ':') { fputc(' ', file); }
     }
-    free(text);
-    return text != NULL;
 }
 
 /* The text is what json_dumps(JSON_INDENT(1)) makes of one object with the header's members and the two lists. */
 spade_status results_json_open(spade_context *context, const char *path, const char *header, results_json_writer *out)
 {
     *out = (results_json_writer){.context = context};
-    json_t *object = json_loads(header, 0, NULL);
-    char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
-    json_decref(object);
-    if (!text) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-    spade_status status = spade_output_open(context, path, &out->output);
-    if (status == SPADE_OK) { fwrite(text, 1, strlen(text) - strlen("\n}"), out->output.file); }
-    free(text);
-    return status;
+    SPADE_TRY(spade_output_open(context, path, &out->output));
+    /* without the brace that ends it: the lists are members too */
+    char *members = strndup(header, strlen(header) - 1);
+    if (!members) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    write_indented(out->output.file, members, 0);
+    free(members);
+    return SPADE_OK;
 }
 
 static void end_list(results_json_writer *writer)
@@ -251,11 +273,10 @@ void results_json_list(results_json_writer *writer, const char *name)
     writer->count = 0;
 }
 
-spade_status results_json_add(results_json_writer *writer, const json_t *record)
+void results_json_add(results_json_writer *writer, const char *record)
 {
     fputs(writer->count++ ? ",\n  " : "\n  ", writer->output.file);
-    if (write_indented(writer->output.file, record, 2)) { return SPADE_OK; }
-    return spade_fail(writer->context, SPADE_ERROR_MEMORY, "%s: out of memory", writer->output.path);
+    write_indented(writer->output.file, record, 2);
 }
 
 spade_status results_json_commit(results_json_writer *writer)

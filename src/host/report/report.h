@@ -23,7 +23,7 @@ typedef struct results_json_writer {
 /* header: the first line of results.jsonl, whose members come first */
 spade_status results_json_open(spade_context *context, const char *path, const char *header, results_json_writer *out);
 void results_json_list(results_json_writer *writer, const char *name);
-spade_status results_json_add(results_json_writer *writer, const json_t *record);
+void results_json_add(results_json_writer *writer, const char *record); /* a line of results.jsonl */
 spade_status results_json_commit(results_json_writer *writer);
 void results_json_abort(results_json_writer *writer); /* safe after a commit or a failed open */
 

@@ -38,23 +38,25 @@ static uint64_t picture_size(const explain_job *job, const explained_input *expl
 
 /* ---- the records */
 
-typedef spade_status (*record_visitor)(void *user, const json_t *json, const explained_input *record);
+typedef spade_status (*record_visitor)(void *user, const char *line, const explained_input *record);
 
 /* The records of the inputs that were explained, in their order. */
 static spade_status visit_records(explain_job *job, record_visitor visit, void *user)
 {
     for (int i = 0; i < job->inputs.count; i++) {
         explained_input record;
+        char *line;
         json_t *json;
         if (job->results.failed[i]) { continue; }
-        SPADE_TRY(spade_results_get(&job->results, i, &json));
+        SPADE_TRY(spade_results_get(&job->results, i, &line, &json));
         if (!json) { continue; }
         spade_status status = explained_parse(&job->run, json, &record);
         if (status == SPADE_OK) {
-            status = visit(user, json, &record);
+            status = visit(user, line, &record);
             explained_input_clear(&record);
         }
         json_decref(json);
+        free(line);
         SPADE_TRY(status);
     }
     return SPADE_OK;
@@ -65,19 +67,19 @@ typedef struct total {
     uint64_t bytes;
 } total;
 
-static spade_status add_size(void *user, const json_t *json, const explained_input *record)
+static spade_status add_size(void *user, const char *line, const explained_input *record)
 {
     total *all = user;
-    (void)json;
+    (void)line;
     all->bytes += picture_size(all->job, record);
     return SPADE_OK;
 }
 
-static spade_status write_record(void *user, const json_t *json, const explained_input *record)
+static spade_status write_record(void *user, const char *line, const explained_input *record)
 {
     report_writers *writers = user;
     writers->job->outcome->changed += record->ran[TRACE] && record->top[DENSE] != record->top[TRACE];
-    SPADE_TRY(results_json_add(&writers->json, json));
+    results_json_add(&writers->json, line);
     results_csv_add(&writers->csv, record);
     return writers->html ? html_report_add(writers->html, record) : SPADE_OK;
 }
@@ -86,14 +88,15 @@ static spade_status write_failures(report_writers *writers)
 {
     const spade_results *results = &writers->job->results;
     for (int i = 0; i < results->inputs->count; i++) {
+        char *line;
         json_t *json;
         if (!results->failed[i]) { continue; }
-        SPADE_TRY(spade_results_get(results, i, &json));
+        SPADE_TRY(spade_results_get(results, i, &line, &json));
         const char *message = json_string_value(json_object_get(json, "error"));
-        spade_status status = results_json_add(&writers->json, json);
+        results_json_add(&writers->json, line);
         if (writers->html && message) { html_report_add_failure(writers->html, message); }
         json_decref(json);
-        SPADE_TRY(status);
+        free(line);
     }
     return SPADE_OK;
 }

@@ -92,6 +92,7 @@ spade_status explain_resume(explain_job *job, spade_inputs *remaining)
     json_decref(header);
     spade_reader_close(&r.reader);
     SPADE_TRY(status);
+    if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
     if (request->restart) { html_report_remove(request->output); }
     SPADE_TRY(list_remaining(job, remaining));
     job->outcome->done = job->outcome->kept = job->inputs.count - remaining->count;

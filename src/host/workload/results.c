@@ -327,16 +327,17 @@ done:
 
 /* ---- records */
 
-spade_status spade_results_get(const spade_results *results, int position, json_t **record)
+spade_status spade_results_get(const spade_results *results, int position, char **line, json_t **record)
 {
-    char *line;
     int64_t next;
+    *line = NULL;
     *record = NULL;
     if (results->offsets[position] < 0) { return SPADE_OK; }
-    SPADE_TRY(spade_journal_read(results->context, &results->journal, results->offsets[position], &line, &next));
-    *record = json_loads(line, 0, NULL);
-    free(line);
+    SPADE_TRY(spade_journal_read(results->context, &results->journal, results->offsets[position], line, &next));
+    *record = json_loads(*line, 0, NULL);
     if (*record) { return SPADE_OK; }
+    free(*line);
+    *line = NULL;
     return spade_fail(results->context, SPADE_ERROR_IO, "%s: changed while it was read", results->path);
 }
 

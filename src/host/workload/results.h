@@ -44,8 +44,8 @@ typedef bool (*spade_results_keep)(void *user, int position, const json_t *recor
 spade_status spade_results_open(spade_context *context, const char *folder, const json_t *header,
                                 const spade_inputs *inputs, bool restart, spade_results_keep keep, void *user,
                                 spade_results *out);
-/* The record of an input: a new reference, NULL where there is none. */
-spade_status spade_results_get(const spade_results *results, int position, json_t **record);
+/* The record of an input, as it stands in its line and parsed: malloc'ed and a new reference, NULL where there is none. */
+spade_status spade_results_get(const spade_results *results, int position, char **line, json_t **record);
 /* Are the files that the record names there? */
 bool spade_results_has_files(const spade_results *results, const json_t *record);
 spade_status spade_results_add(spade_results *results, int position, const json_t *record);

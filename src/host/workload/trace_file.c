@@ -103,7 +103,7 @@ static spade_status open_batch(spade_context *context, const char *path, const s
     return spade_batch_from_array(context, array->data, array->dims[0], channels, height, width, batch);
 }
 
-/* Refuse before the work what would fail after it. */
+/* Refuse before the work what would fail after it, and remove what killed runs left there. */
 static spade_status check_output(spade_context *context, const char *path)
 {
     if (!ends_in(path, ".onnx") && !ends_in(path, ".safetensors")) {
@@ -114,6 +114,7 @@ static spade_status check_output(spade_context *context, const char *path)
     char *slash = strrchr(folder, '/');
     if (slash) { slash[slash == folder ? 1 : 0] = 0; }
     int error = access(slash ? folder : ".", W_OK) == 0 ? 0 : errno;
+    spade_sweep_temporaries(slash ? folder : ".");
     free(folder);
     return error ? spade_fail(context, SPADE_ERROR_IO, "%s: cannot write: %s", path, strerror(error)) : SPADE_OK;
 }
@@ -132,6 +133,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     int64_t dims[4];
 
     SPADE_GOTO(check_output(context, request->output));
+    if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
     spade_settings_model_options(request->settings, &options);
     SPADE_GOTO(spade_model_load(context, request->model, &options, &model));
     if (request->batch) {

@@ -148,6 +148,10 @@ void spade_dnn_choice_write(const spade_cuda_device *device, const char *key, co
         return;
     }
     print_subject(device, key, subject, sizeof subject);
+    char *slash = strrchr(path, '/');
+    *slash = 0;
+    spade_sweep_temporaries(path);
+    *slash = '/';
     if (spade_output_open(context, path, &output) != SPADE_OK) {
         warn(context);
         return;
