@@ -135,8 +135,8 @@ static void test_metrics(void **state)
     snprintf(path, sizeof path, "%s/out/report.html", folder);
     char *report = file_read(path, NULL);
     assert_non_null(report);
-    assert_non_null(strstr(report, "<th>ROC AUC</th>"));
-    assert_non_null(strstr(report, "<th>Pointing game (tolerance=2)</th>"));
+    assert_non_null(strstr(report, "<th>ROC AUC: 1 is perfect, 0.5 is chance</th>"));
+    assert_non_null(strstr(report, "<th>Pointing game (tolerance=2): 1 is a hit"));
     assert_non_null(strstr(report, "Pointing game 1.000"));
     free(report);
     folder_remove(folder);

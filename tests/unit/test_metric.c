@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "metric/registry.h"
+#include "report/html.h"
 
 static double auc_of(const float *scores, const uint8_t *mask, int64_t n)
 {
@@ -152,6 +153,19 @@ static void test_texts(void **state)
     spade_metric_destroy(NULL);
 }
 
+/* Which of two values is better: the metric says in which direction, and what prints the same is the same. */
+static void test_better(void **state)
+{
+    (void)state;
+    const spade_metric_info higher = {.better = SPADE_METRIC_HIGHER}, lower = {.better = SPADE_METRIC_LOWER};
+    assert_int_equal(html_compare_values(&higher, 0.25, 0.5), 1);
+    assert_int_equal(html_compare_values(&higher, 0.5, 0.25), -1);
+    assert_int_equal(html_compare_values(&lower, 0.25, 0.5), -1);
+    assert_int_equal(html_compare_values(&lower, 0.5, 0.25), 1);
+    assert_int_equal(html_compare_values(&higher, 0.5001, 0.5002), 0);
+    assert_int_equal(html_compare_values(&lower, 0.5001, 0.5002), 0);
+}
+
 static void test_measure(void **state)
 {
     (void)state;
@@ -264,10 +278,14 @@ static void test_pointing_against_all_pixels(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),          cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_measure),        cmocka_unit_test(test_known),
-        cmocka_unit_test(test_pointing_known), cmocka_unit_test(test_pointing_against_all_pixels),
-        cmocka_unit_test(test_against_pairs),  cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_texts),
+                                       cmocka_unit_test(test_better),
+                                       cmocka_unit_test(test_measure),
+                                       cmocka_unit_test(test_known),
+                                       cmocka_unit_test(test_pointing_known),
+                                       cmocka_unit_test(test_pointing_against_all_pixels),
+                                       cmocka_unit_test(test_against_pairs),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

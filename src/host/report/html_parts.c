@@ -39,21 +39,24 @@ void html_write_end(FILE *file)
 
 /* ---- the summary */
 
-/* The methods by one metric. */
-static void write_tally(FILE *file, const html_report *page, int metric)
+/* The rows of one metric: a head, and a row for each method that has values for both networks. False: there are none. */
+static bool write_tally(FILE *file, const html_report *page, int metric)
 {
     const spade_metric_info *info = explained_metric(page->run, metric);
     bool any = false;
-    for (int m = 0; m < page->run->method_count; m++) { any |= html_tally(page, metric, m)->maps > 0; }
-    if (!any) { return; }
-    fputs("<div class=\"scroll\"><table><tr><th>", file);
-    html_write_metric(file, &page->run->metrics[metric]);
-    fputs("</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
-          "<th class=\"n\">better &middot; same &middot; worse</th></tr>",
-          file);
     for (int m = 0; m < page->run->method_count; m++) {
         const method_tally *tally = html_tally(page, metric, m);
         if (!tally->maps) { continue; }
+        if (!any) {
+            fputs("<tr><th>", file);
+            html_write_metric(file, &page->run->metrics[metric]);
+            fputs(": ", file);
+            spade_html_text(file, info->reading);
+            fputs("</th><th class=\"n\">dense</th><th class=\"n\">trace</th>"
+                  "<th class=\"n\">better &middot; same &middot; worse</th></tr>",
+                  file);
+        }
+        any = true;
         double dense = tally->sum[DENSE] / (double)tally->maps, trace = tally->sum[TRACE] / (double)tally->maps;
         int order = html_compare_values(info, dense, trace);
         fputs("<tr><td>", file);
@@ -64,11 +67,21 @@ static void write_tally(FILE *file, const html_report *page, int metric)
                 order < 0 ? "<b>" : "", dense, order < 0 ? "</b>" : "", order > 0 ? "<b>" : "", trace,
                 order > 0 ? "</b>" : "", (long long)tally->wins, (long long)tally->ties, (long long)tally->losses);
     }
-    fputs("</table></div><p class=\"soft below\">Means of the maps that have a value; in how many of them the trace "
-          "is better than the dense network, the same, or worse. ",
-          file);
-    spade_html_text(file, info->reading);
-    fputs(".</p>", file);
+    return any;
+}
+
+/* Every metric that has values. */
+static void write_tallies(FILE *file, const html_report *page)
+{
+    bool any = false;
+    fputs("<div class=\"scroll\"><table>", file);
+    for (int metric = 0; metric < page->run->metric_count; metric++) { any |= write_tally(file, page, metric); }
+    fputs("</table></div>", file);
+    if (!any) { return; }
+    fputs(
+        "<p class=\"soft below\">Means of the maps that have a value; in how many of them the trace is better than the "
+        "dense network, the same, or worse.</p>",
+        file);
 }
 
 void html_write_summary(FILE *file, const html_report *page)
@@ -81,7 +94,7 @@ void html_write_summary(FILE *file, const html_report *page)
         fprintf(file, "<p>The trace keeps the network's class in <b>%lld of %lld</b>.</p>",
                 (long long)(page->compared - page->changed), (long long)page->compared);
     }
-    for (int metric = 0; metric < page->run->metric_count; metric++) { write_tally(file, page, metric); }
+    write_tallies(file, page);
     fputs("</header>\n", file);
 }
 
