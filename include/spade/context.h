@@ -44,6 +44,7 @@ typedef enum spade_network_precision {
 } spade_network_precision;
 
 typedef struct spade_context_options {
+    size_t size;                       /* set by spade_context_options_init() */
     const char *device;                /* "auto" (default), "cpu", "cuda" or "cuda:N" */
     int threads;                       /* host threads, 0: all that the process may use. Results do not depend on it. */
     spade_network_precision precision; /* of the network's products */
@@ -56,8 +57,13 @@ typedef struct spade_context_options {
     bool profile; /* wait for the device at both ends of a stage, so that spade_usage() tells what each took there */
 } spade_context_options;
 
-/* Fill in the defaults above; call it before setting single fields. */
-SPADE_API void spade_context_options_init(spade_context_options *options);
+/* Fill in the defaults above; call it before setting single fields. `size`, here and in the other headers: sizeof of the
+ * caller's struct (spade.h says what for). */
+SPADE_API void spade_context_options_init_sized(spade_context_options *options, size_t size);
+static inline void spade_context_options_init(spade_context_options *options)
+{
+    spade_context_options_init_sized(options, sizeof *options);
+}
 
 /*
  * Make a context. options may be NULL (defaults).
