@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "spade/status.h"
+#include "spade/version.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -115,7 +116,7 @@ typedef struct spade_device_info {
 /* Writes at most `capacity` devices, returns how many there are. */
 SPADE_API int spade_devices(spade_device_info *devices, int capacity);
 
-/* "0.1.0" */
+/* Of the library in use, "0.1.0"; SPADE_VERSION is that of the headers that a program was built with. */
 SPADE_API const char *spade_version(void);
 /* Write the libraries in use with their versions, one "name version" a line; cut to size - 1 characters (1,000 are
  * plenty). */
