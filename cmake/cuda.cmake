@@ -28,7 +28,6 @@ if(NOT SPADE_CUDA STREQUAL "OFF")
     target_include_directories(spade_cuda PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src/host
       ${PROJECT_SOURCE_DIR}/src)
     target_include_directories(spade_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${CUDNN_INCLUDE_DIR})
-    target_compile_definitions(spade_cuda PRIVATE SPADE_VERSION="${PROJECT_VERSION}")
     # Kernels whose numbers are the CPU's, bit by bit: a * b + c rounds twice.
     foreach(kernel augment attribution heatmap resample)
       set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/${kernel}.cu PROPERTIES COMPILE_OPTIONS -fmad=false)

@@ -116,7 +116,7 @@ check_cppcheck() {
     need cppcheck
     cppcheck -q -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
         --suppress=missingIncludeSystem --suppress=invalidPointerCast --suppress=memleak \
-        --suppress=arrayIndexOutOfBoundsCond -D_GNU_SOURCE -DSPADE_VERSION='"0"' -DSPADE_LIBEXEC='""' -DSPADE_BUILD_DIR='""' \
+        --suppress=arrayIndexOutOfBoundsCond -D_GNU_SOURCE -DSPADE_LIBEXEC='""' -DSPADE_BUILD_DIR='""' \
         --library=posix --library=gnu -I include -I src/host -I bench src examples bench || found=1
 }
 

@@ -25,6 +25,7 @@ enum { SPADE_MAX_VARIANTS = 1000000 };
 #define SPADE_MAX_NOISE 100.0
 
 typedef struct spade_augment_options {
+    size_t size;                 /* set by spade_augment_options_init() */
     int64_t variants;            /* 1024 */
     uint64_t seed;               /* 0 */
     double area[2];              /* 0.2, 1: of the picture */
@@ -39,7 +40,11 @@ typedef struct spade_augment_options {
     double noise;                /* 0: standard deviation of Gaussian noise added after normalisation */
 } spade_augment_options;
 
-SPADE_API void spade_augment_options_init(spade_augment_options *options);
+SPADE_API void spade_augment_options_init_sized(spade_augment_options *options, size_t size);
+static inline void spade_augment_options_init(spade_augment_options *options)
+{
+    spade_augment_options_init_sized(options, sizeof *options);
+}
 
 /* One variant, explicitly. Applied in the order crop+resize, flip, brightness, contrast, saturation, hue, normalise,
  * erase, noise. */

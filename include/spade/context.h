@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "spade/status.h"
+#include "spade/version.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -44,6 +45,7 @@ typedef enum spade_network_precision {
 } spade_network_precision;
 
 typedef struct spade_context_options {
+    size_t size;                       /* set by spade_context_options_init() */
     const char *device;                /* "auto" (default), "cpu", "cuda" or "cuda:N" */
     int threads;                       /* host threads, 0: all that the process may use. Results do not depend on it. */
     spade_network_precision precision; /* of the network's products */
@@ -56,8 +58,13 @@ typedef struct spade_context_options {
     bool profile; /* wait for the device at both ends of a stage, so that spade_usage() tells what each took there */
 } spade_context_options;
 
-/* Fill in the defaults above; call it before setting single fields. */
-SPADE_API void spade_context_options_init(spade_context_options *options);
+/* Fill in the defaults above; call it before setting single fields. `size`, here and in the other headers: sizeof of the
+ * caller's struct (spade.h says what for). */
+SPADE_API void spade_context_options_init_sized(spade_context_options *options, size_t size);
+static inline void spade_context_options_init(spade_context_options *options)
+{
+    spade_context_options_init_sized(options, sizeof *options);
+}
 
 /*
  * Make a context. options may be NULL (defaults).
@@ -109,7 +116,7 @@ typedef struct spade_device_info {
 /* Writes at most `capacity` devices, returns how many there are. */
 SPADE_API int spade_devices(spade_device_info *devices, int capacity);
 
-/* "0.1.0" */
+/* Of the library in use, "0.1.0"; SPADE_VERSION is that of the headers that a program was built with. */
 SPADE_API const char *spade_version(void);
 /* Write the libraries in use with their versions, one "name version" a line; cut to size - 1 characters (1,000 are
  * plenty). */

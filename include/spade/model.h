@@ -18,9 +18,17 @@ typedef struct spade_model spade_model;
 typedef struct spade_trace spade_trace; /* trace.h */
 
 typedef struct spade_model_options {
+    size_t size;           /* set by spade_model_options_init() */
     int64_t height, width; /* input size in pixels where the file leaves it dynamic; 0: what the file says */
     bool follow_links;     /* external data may be reached through symbolic links */
 } spade_model_options;
+
+/* Everything 0. */
+SPADE_API void spade_model_options_init_sized(spade_model_options *options, size_t size);
+static inline void spade_model_options_init(spade_model_options *options)
+{
+    spade_model_options_init_sized(options, sizeof *options);
+}
 
 /*
  * Read an ONNX file. options may be NULL.

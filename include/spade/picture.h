@@ -50,6 +50,7 @@ SPADE_API spade_status spade_picture_resize(spade_context *context, const spade_
                                             int64_t width, spade_picture *out);
 
 typedef struct spade_preprocess {
+    size_t size;    /* set by spade_preprocess_init() */
     int64_t resize; /* shorter side in pixels; -1: longer side of the crop * 256/224 rounded; 0: has the input size
                        already */
     int64_t height, width;  /* centre crop = the network's input size */
@@ -57,7 +58,11 @@ typedef struct spade_preprocess {
 } spade_preprocess;
 
 /* Defaults: resize -1, ImageNet's mean and std, the given input size. */
-SPADE_API void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width);
+SPADE_API void spade_preprocess_init_sized(spade_preprocess *preprocess, size_t size, int64_t height, int64_t width);
+static inline void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width)
+{
+    spade_preprocess_init_sized(preprocess, sizeof *preprocess, height, width);
+}
 /* out: [3, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, for heatmaps. */
 SPADE_API spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *preprocess,
                                               const spade_picture *picture, float *out, spade_picture *cropped);

@@ -49,6 +49,7 @@ typedef enum spade_solver {
 typedef enum spade_count { SPADE_COUNT_FLOOR, SPADE_COUNT_PUBLISHED } spade_count;
 
 typedef struct spade_solve_options {
+    size_t size; /* set by spade_solve_options_init() */
     spade_count count;
     double damping; /* 0.01 */
     uint64_t seed;  /* of the random solver */
@@ -61,7 +62,11 @@ typedef struct spade_solve_options {
      */
     spade_precision sweep;
 } spade_solve_options;
-SPADE_API void spade_solve_options_init(spade_solve_options *options);
+SPADE_API void spade_solve_options_init_sized(spade_solve_options *options, size_t size);
+static inline void spade_solve_options_init(spade_solve_options *options)
+{
+    spade_solve_options_init_sized(options, sizeof *options);
+}
 
 /* Sparse weights at one sparsity. All solutions of a problem share one factor of its Hessian. */
 typedef struct spade_solution {
@@ -109,7 +114,7 @@ SPADE_API spade_status spade_solve(spade_context *context, const spade_solve_opt
 /*
  * Bytes of working memory that one problem needs while it is solved; its sizes, solver, group, block and n:m count.
  * Exact: at least; half a K x K float64 matrix more for each further row that is worked on at once (as many as there
- * are threads, or as the budget holds).
+ * are threads, or as the budget holds). UINT64_MAX: the options are none (spade_solve() says why).
  */
 SPADE_API uint64_t spade_solve_workspace(const spade_context *context, const spade_solve_options *options,
                                          const spade_problem *problem);

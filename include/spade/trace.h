@@ -39,9 +39,14 @@ typedef struct spade_layer_rule {
 } spade_layer_rule;
 
 typedef struct spade_trace_options {
-    spade_solve_options solve;
+    size_t size;                   /* set by spade_trace_options_init(), like the next */
+    size_t rule_size;              /* of an element of `rules` */
     spade_solver solver;           /* SPADE_SOLVER_FAST */
-    spade_precision hessian;       /* SPADE_FP32; SPADE_FP64: the sweep is float64, too, whatever `solve` says */
+    spade_precision hessian;       /* SPADE_FP32; SPADE_FP64: the sweep is float64, too, whatever `sweep` says */
+    spade_precision sweep;         /* SPADE_FP64; solve.h, as the next three */
+    spade_count count;             /* SPADE_COUNT_FLOOR */
+    double damping;                /* 0.01 */
+    uint64_t seed;                 /* 0 */
     double sparsity;               /* 0.5, of every prunable layer */
     const spade_layer_rule *rules; /* exceptions, borrowed */
     int rule_count;
@@ -62,7 +67,11 @@ typedef struct spade_trace_options {
      */
     const char *checkpoint;
 } spade_trace_options;
-SPADE_API void spade_trace_options_init(spade_trace_options *options);
+SPADE_API void spade_trace_options_init_sized(spade_trace_options *options, size_t size, size_t rule_size);
+static inline void spade_trace_options_init(spade_trace_options *options)
+{
+    spade_trace_options_init_sized(options, sizeof *options, sizeof(spade_layer_rule));
+}
 
 /* Find the trace of the sample whose variants `batch` holds. The model must outlive the trace, and a trace is used in
  * the context that it was made in: on a GPU its weights lie there. */

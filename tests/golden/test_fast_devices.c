@@ -68,7 +68,7 @@ static void test_every_layer(void **state)
             spade_trace_options_init(&options);
             options.hessian = SPADE_FP64;
             options.sparsity = cases[c].sparsity;
-            options.solve.count = cases[c].count;
+            options.count = cases[c].count;
             golden_ok(context, spade_trace_create(context, model, batch, &options, &trace));
             for (int l = 0; l < spade_model_layer_count(model); l++) {
                 spade_layer_info info;

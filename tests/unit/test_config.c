@@ -83,8 +83,8 @@ static void test_all_keys(void **state)
     assert_int_equal(settings.trace.solver, SPADE_SOLVER_MAGNITUDE);
     assert_int_equal(settings.trace.hessian, SPADE_FP64);
     assert_int_equal(settings.precision, SPADE_NETWORK_BF16);
-    assert_int_equal(settings.trace.solve.count, SPADE_COUNT_PUBLISHED);
-    assert_true(settings.trace.solve.damping == 0.02);
+    assert_int_equal(settings.trace.count, SPADE_COUNT_PUBLISHED);
+    assert_true(settings.trace.damping == 0.02);
     assert_int_equal(settings.trace.include_count, 2);
     assert_string_equal(settings.trace.include[1], "fc");
     assert_string_equal(settings.trace.skip[0], "layer2.*");

@@ -116,7 +116,7 @@ static void test_many_traces(void **state)
     options[0].rules = &rule;
     options[0].rule_count = 1;
     options[1].sparsity = 0.8;
-    options[1].solve.damping = 0.1;
+    options[1].damping = 0.1;
     options[2].hessian = SPADE_FP64;
     find_traces(&f, SAMPLES, options, 3);
     assert_no_jump(&f);
@@ -165,10 +165,10 @@ static void test_after_a_failure(void **state)
     spade_trace_options options;
     open_fixture(&f, 0);
     spade_trace_options_init(&options);
-    options.solve.damping = 0; /* few variants: no factor, known when the pass is over */
+    options.damping = 0; /* few variants: no factor, known when the pass is over */
     assert_int_equal(spade_trace_create(f.context, f.model, f.batches[1], &options, &trace), SPADE_ERROR_NUMERICAL);
     assert_true(f.heard.last > 0.1 && f.heard.last < 1);
-    options.solve.damping = 0.01;
+    options.damping = 0.01;
     find_traces(&f, 1, &options, 1);
     assert_no_jump(&f);
     assert_null(f.context->span.stage);

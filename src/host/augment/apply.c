@@ -2,9 +2,10 @@
 #include <math.h>
 
 #include "augment/batch.h"
+#include "picture/resize.h"
 #include "picture/device_args.h"
 
-enum { MAX_SIDE = 16384 };
+enum { MAX_SIDE = SPADE_MAX_SIDE };
 
 spade_status spade_augment_check_size(spade_context *context, const spade_preprocess *p)
 {
@@ -72,10 +73,13 @@ done:
     return status;
 }
 
-spade_status spade_augment_apply(spade_context *context, const spade_preprocess *preprocess,
-                                 const spade_picture *picture, const spade_variant *variants, int64_t count, float *out)
+spade_status spade_augment_apply(spade_context *context, const spade_preprocess *given, const spade_picture *picture,
+                                 const spade_variant *variants, int64_t count, float *out)
 {
     const spade_backend *backend = context->device->backend;
+    spade_preprocess own;
+    const spade_preprocess *preprocess = &own;
+    SPADE_TRY(spade_preprocess_take(context, given, &own));
     SPADE_TRY(spade_augment_check_size(context, preprocess));
     if (picture->height < 1 || picture->width < 1 || count < 0) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT,

@@ -1,5 +1,6 @@
 /* batch.c - the variants that a trace is solved on: ready ones, or drawn from a picture that stays on the device. */
 #include "augment/batch.h"
+#include "picture/resize.h"
 
 static spade_status new_batch(spade_context *context, spade_batch **out)
 {
@@ -28,17 +29,20 @@ spade_status spade_batch_from_array(spade_context *context, const float *data, i
 static spade_status begin(spade_context *context, const spade_preprocess *preprocess,
                           const spade_augment_options *options, spade_batch **out)
 {
+    spade_augment_options own_options;
+    spade_preprocess own_preprocess;
     *out = NULL;
-    SPADE_TRY(spade_augment_check_options(context, options));
-    SPADE_TRY(spade_augment_check_size(context, preprocess));
+    SPADE_TRY(spade_augment_take_options(context, options, &own_options));
+    SPADE_TRY(spade_preprocess_take(context, preprocess, &own_preprocess));
+    SPADE_TRY(spade_augment_check_size(context, &own_preprocess));
     SPADE_TRY(new_batch(context, out));
     spade_batch *batch = *out;
-    batch->preprocess = *preprocess;
-    batch->options = *options;
-    batch->dims[0] = options->variants;
+    batch->preprocess = own_preprocess;
+    batch->options = own_options;
+    batch->dims[0] = own_options.variants;
     batch->dims[1] = 3;
-    batch->dims[2] = preprocess->height;
-    batch->dims[3] = preprocess->width;
+    batch->dims[2] = own_preprocess.height;
+    batch->dims[3] = own_preprocess.width;
     return SPADE_OK;
 }
 
@@ -63,10 +67,11 @@ spade_status spade_batch_from_picture(spade_context *context, const spade_pictur
     return status;
 }
 
-spade_status spade_batch_from_tensor(spade_context *context, const float *input, const spade_preprocess *preprocess,
+spade_status spade_batch_from_tensor(spade_context *context, const float *input, const spade_preprocess *given,
                                      const spade_augment_options *options, spade_batch **out)
 {
-    SPADE_TRY(begin(context, preprocess, options, out));
+    SPADE_TRY(begin(context, given, options, out));
+    const spade_preprocess *preprocess = &(*out)->preprocess;
     const spade_backend *backend = context->device->backend;
     spade_batch *batch = *out;
     int64_t pixels = preprocess->height * preprocess->width, size[2] = {preprocess->width, preprocess->height};

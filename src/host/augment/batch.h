@@ -25,7 +25,9 @@ spade_status spade_batch_read_device(spade_context *context, const spade_batch *
 /* ---- shared by draw.c, apply.c and batch.c */
 /* Content of a picture: width, height, pixels. */
 uint64_t spade_picture_hash(const spade_picture *picture);
-spade_status spade_augment_check_options(spade_context *context, const spade_augment_options *options);
+/* A caller's options to ours, within their limits. */
+spade_status spade_augment_take_options(spade_context *context, const spade_augment_options *given,
+                                        spade_augment_options *out);
 /* Parameters of variants first .. first+count-1 of a picture with this size and hash; options have been checked. */
 void spade_augment_draw_hashed(const spade_augment_options *options, uint64_t hash, int64_t picture_height,
                                int64_t picture_width, int64_t height, int64_t width, int64_t first, int64_t count,

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "augment/batch.h"
+#include "base/caller_options.h"
 
 enum { TRIES = 10 };
 enum {
@@ -21,16 +22,18 @@ enum {
     DRAW_ERASE_BOX = 64
 };
 
-void spade_augment_options_init(spade_augment_options *options)
+static const spade_augment_options default_options = {.variants = 1024,
+                                                      .area = {0.2, 1.0},
+                                                      .aspect = {3.0 / 4.0, 4.0 / 3.0},
+                                                      .flip = 0.5,
+                                                      .brightness = 0.5,
+                                                      .hue = 0.3,
+                                                      .erase_area = {0.02, 0.33},
+                                                      .erase_aspect = {0.3, 3.3}};
+
+void spade_augment_options_init_sized(spade_augment_options *options, size_t size)
 {
-    *options = (spade_augment_options){.variants = 1024,
-                                       .area = {0.2, 1.0},
-                                       .aspect = {3.0 / 4.0, 4.0 / 3.0},
-                                       .flip = 0.5,
-                                       .brightness = 0.5,
-                                       .hue = 0.3,
-                                       .erase_area = {0.02, 0.33},
-                                       .erase_aspect = {0.3, 3.3}};
+    spade_caller_options_init(options, size, &default_options, sizeof default_options);
 }
 
 static spade_status check_value(spade_context *context, const char *name, double value, double min, double max)
@@ -46,8 +49,11 @@ static spade_status check_range(spade_context *context, const char *name, const 
                       name, range[0], range[1], min, max);
 }
 
-spade_status spade_augment_check_options(spade_context *context, const spade_augment_options *o)
+spade_status spade_augment_take_options(spade_context *context, const spade_augment_options *given,
+                                        spade_augment_options *o)
 {
+    *o = default_options;
+    SPADE_TRY(spade_caller_options_take(context, "spade_augment_options", given, o, sizeof *o));
     if (o->variants < 1 || o->variants > SPADE_MAX_VARIANTS) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %lld variants, must be 1 to %d",
                           (long long)o->variants, SPADE_MAX_VARIANTS);
@@ -181,13 +187,14 @@ spade_status spade_augment_draw(spade_context *context, const spade_augment_opti
                                 const spade_picture *picture, int64_t height, int64_t width, int64_t first,
                                 int64_t count, spade_variant *out)
 {
-    SPADE_TRY(spade_augment_check_options(context, options));
+    spade_augment_options own;
+    SPADE_TRY(spade_augment_take_options(context, options, &own));
     if (first < 0 || count < 0 || height < 1 || width < 1 || picture->height < 1 || picture->width < 1) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT,
                           "augmentation: variants %lld + %lld of a picture of %lld x %lld pixels", (long long)first,
                           (long long)count, (long long)picture->width, (long long)picture->height);
     }
-    spade_augment_draw_hashed(options, spade_picture_hash(picture), picture->height, picture->width, height, width,
-                              first, count, out);
+    spade_augment_draw_hashed(&own, spade_picture_hash(picture), picture->height, picture->width, height, width, first,
+                              count, out);
     return SPADE_OK;
 }

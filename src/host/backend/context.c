@@ -2,25 +2,25 @@
 #include <omp.h>
 
 #include "backend/backend.h"
+#include "base/caller_options.h"
 
 enum { MAX_THREADS = 1024 };
 static const uint64_t MAX_EVICTABLE = (uint64_t)1 << 30; /* on the host */
 
-void spade_context_options_init(spade_context_options *options)
+static const spade_context_options default_options = {.device = "auto"};
+
+void spade_context_options_init_sized(spade_context_options *options, size_t size)
 {
-    *options = (spade_context_options){.device = "auto"};
+    spade_caller_options_init(options, size, &default_options, sizeof default_options);
 }
 
-spade_status spade_context_create(const spade_context_options *options, spade_context **out)
+spade_status spade_context_create(const spade_context_options *given, spade_context **out)
 {
-    spade_context_options defaults;
-    if (!options) {
-        spade_context_options_init(&defaults);
-        options = &defaults;
-    }
+    spade_context_options own = default_options, *options = &own;
     spade_context *context = calloc(1, sizeof *context);
     *out = context;
     if (!context) { return SPADE_ERROR_MEMORY; }
+    if (given) { SPADE_TRY(spade_caller_options_take(context, "spade_context_options", given, &own, sizeof own)); }
     context->budget = options->memory ? options->memory : UINT64_MAX;
     context->log = options->log;
     context->progress = options->progress;
@@ -38,8 +38,8 @@ spade_status spade_context_create(const spade_context_options *options, spade_co
     context->threads = options->threads ? options->threads : available < MAX_THREADS ? available : MAX_THREADS;
     spade_status status = spade_device_open(context, options->device, &context->device);
     /* half of a device of its own: what it is short of is given back, but its libraries cannot ask for that */
-    uint64_t own = status == SPADE_OK ? context->device->memory : 0;
-    context->max_evictable = own ? own / 2 : MAX_EVICTABLE;
+    uint64_t device_memory = status == SPADE_OK ? context->device->memory : 0;
+    context->max_evictable = device_memory ? device_memory / 2 : MAX_EVICTABLE;
     return status;
 }
 

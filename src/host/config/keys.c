@@ -135,20 +135,20 @@ static const spade_key table[] = {
      .argument = "P",
      .help = "products of fast's sweep; always fp64 with hessian fp64",
      .groups = SPADE_KEYS_TRACE,
-     WORD(trace.solve.sweep, "fp32|fp64")}, /* spade_precision */
+     WORD(trace.sweep, "fp32|fp64")}, /* spade_precision */
     {.name = "count",
      .option = "count",
      .argument = "C",
      .help = "weights pruned per block; published prunes one more",
      .groups = SPADE_KEYS_TRACE,
-     WORD(trace.solve.count, "floor|published"), /* spade_count */
+     WORD(trace.count, "floor|published"), /* spade_count */
      RULE(SPADE_RULE_COUNT, count)},
     {.name = "damping",
      .option = "damping",
      .argument = "D",
      .help = "of the Hessian, times its mean diagonal",
      .groups = SPADE_KEYS_TRACE,
-     REAL(trace.solve.damping, 0, SPADE_MAX_DAMPING)},
+     REAL(trace.damping, 0, SPADE_MAX_DAMPING)},
     {.name = "nm",
      .option = "nm",
      .argument = "N:M",

@@ -150,7 +150,7 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
 void spade_settings_finish(spade_settings *settings)
 {
     settings->augment.seed = settings->seed;
-    settings->trace.solve.seed = settings->seed;
+    settings->trace.seed = settings->seed;
     settings->trace.rules = settings->rules;
     settings->trace.rule_count = settings->rule_count;
     settings->trace.include = settings->include.count ? (const char *const *)settings->include.items : NULL;
@@ -223,7 +223,8 @@ json_t *spade_settings_json(const spade_settings *settings)
 /* ---- for models and pictures */
 void spade_settings_model_options(const spade_settings *settings, spade_model_options *options)
 {
-    *options = (spade_model_options){.height = settings->crop, .width = settings->crop};
+    spade_model_options_init(options);
+    options->height = options->width = settings->crop;
 }
 
 spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,

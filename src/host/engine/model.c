@@ -1,6 +1,7 @@
 /* model.c - the public face of a network: load, what it is made of, forward. */
 #include <jansson.h>
 
+#include "base/caller_options.h"
 #include "engine/executor.h"
 #include "engine/model.h"
 #include "import/import.h"
@@ -52,18 +53,26 @@ const char *spade_model_class_name(const spade_model *model, int64_t index)
 
 /* ---- load */
 
-spade_status spade_model_load(spade_context *context, const char *path, const spade_model_options *options,
+void spade_model_options_init_sized(spade_model_options *options, size_t size)
+{
+    const spade_model_options defaults = {0};
+    spade_caller_options_init(options, size, &defaults, sizeof defaults);
+}
+
+spade_status spade_model_load(spade_context *context, const char *path, const spade_model_options *given,
                               spade_model **out)
 {
+    spade_model_options options = {0};
+    *out = NULL;
+    if (given) { SPADE_TRY(spade_caller_options_take(context, "spade_model_options", given, &options, sizeof options)); }
     spade_model *model = calloc(1, sizeof *model);
     spade_status status = SPADE_OK;
-    *out = NULL;
     if (!model) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
     model->context = context;
     model->path = strdup(path);
     if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
-    SPADE_GOTO(onnx_load(context, path, options && options->follow_links, &model->onnx));
-    SPADE_GOTO(spade_network_import(context, model->onnx, options, &model->network));
+    SPADE_GOTO(onnx_load(context, path, options.follow_links, &model->onnx));
+    SPADE_GOTO(spade_network_import(context, model->onnx, &options, &model->network));
     SPADE_GOTO(read_class_names(model));
     *out = model;
     return SPADE_OK;

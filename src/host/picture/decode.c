@@ -17,7 +17,7 @@
 #include "base/base.h"
 #include "picture/decode.h"
 
-enum { MAX_SIDE = 16384, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
+enum { MAX_SIDE = SPADE_MAX_SIDE, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
 enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
 #define MAX_FILE ((off_t)256 << 20)
 #define MAX_SECONDS 20.0

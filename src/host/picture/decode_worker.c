@@ -21,7 +21,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { MAX_SIDE = 16384, MAX_PIXELS = 64 * 1000 * 1000, MAX_FILE = 256 << 20, MAX_SECONDS = 20 };
+enum { MAX_SIDE = 16384 /* SPADE_MAX_SIDE */, MAX_PIXELS = 64 * 1000 * 1000, MAX_FILE = 256 << 20, MAX_SECONDS = 20 };
 enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
 
 /* ---- counted allocation: stb asks for memory as the file says, this says no. One picture a process, so one counter.

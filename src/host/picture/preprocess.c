@@ -4,14 +4,22 @@
  */
 #include <math.h>
 
+#include "base/caller_options.h"
 #include "picture/resize.h"
 
 enum { MAX_SIDE = SPADE_MAX_SIDE };
 
-void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width)
+void spade_preprocess_init_sized(spade_preprocess *preprocess, size_t size, int64_t height, int64_t width)
 {
-    *preprocess = (spade_preprocess){
+    const spade_preprocess defaults = {
         .resize = -1, .height = height, .width = width, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}};
+    spade_caller_options_init(preprocess, size, &defaults, sizeof defaults);
+}
+
+spade_status spade_preprocess_take(spade_context *context, const spade_preprocess *given, spade_preprocess *out)
+{
+    spade_preprocess_init(out, 1, 1);
+    return spade_caller_options_take(context, "spade_preprocess", given, out, sizeof *out);
 }
 
 static spade_status check_preprocess(spade_context *context, const spade_preprocess *p)
@@ -89,9 +97,12 @@ static spade_status find_geometry(spade_context *context, const spade_preprocess
     return SPADE_OK;
 }
 
-spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *given, const spade_picture *picture,
                                     float *out, spade_picture *cropped)
 {
+    spade_preprocess own;
+    const spade_preprocess *p = &own;
+    SPADE_TRY(spade_preprocess_take(context, given, &own));
     geometry at;
     SPADE_TRY(check_picture(context, picture));
     SPADE_TRY(find_geometry(context, p, picture, &at));
@@ -126,9 +137,12 @@ static void nearest_indices(int64_t in, int64_t out, int64_t *index)
     for (int64_t i = 0; i < out; i++, at += step) { index[i] = (int64_t)at < in ? (int64_t)at : in - 1; }
 }
 
-spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *p, const spade_picture *mask,
+spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *given, const spade_picture *mask,
                                    uint8_t *out)
 {
+    spade_preprocess own;
+    const spade_preprocess *p = &own;
+    SPADE_TRY(spade_preprocess_take(context, given, &own));
     geometry at;
     SPADE_TRY(find_geometry(context, p, mask, &at));
     int64_t *rows = malloc((size_t)(at.height + at.width) * sizeof *rows);
@@ -147,9 +161,12 @@ spade_status spade_preprocess_mask(spade_context *context, const spade_preproces
     return SPADE_OK;
 }
 
-spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *p, const float *input,
+spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *given, const float *input,
                                        spade_picture *out)
 {
+    spade_preprocess own;
+    const spade_preprocess *p = &own;
+    SPADE_TRY(spade_preprocess_take(context, given, &own));
     SPADE_TRY(check_preprocess(context, p));
     int64_t pixels = p->height * p->width;
     uint8_t *rgb = malloc((size_t)pixels * 3);

@@ -1,4 +1,4 @@
-/* resize.h - a window of a resized picture, computed by the context's device; shared by resize.c and preprocess.c. */
+/* resize.h - a window of a resized picture, computed by the context's device; and a caller's preprocessing. */
 #ifndef SPADE_RESIZE_H
 #define SPADE_RESIZE_H
 
@@ -10,5 +10,8 @@
  */
 spade_status spade_resize_window(spade_context *context, const spade_picture *picture,
                                  const spade_resample_args *window, uint8_t *rgb, float *normalised);
+
+/* preprocess.c: a caller's struct to one of ours (base/caller_options.h). */
+spade_status spade_preprocess_take(spade_context *context, const spade_preprocess *given, spade_preprocess *out);
 
 #endif

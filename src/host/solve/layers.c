@@ -35,7 +35,7 @@ uint64_t spade_layer_task_bytes(const spade_context *context, const spade_layer_
     const spade_problem problem = group_problem(task, 0);
     const spade_solve_options options = solve_options(&task->method);
     return problem.solver == SPADE_SOLVER_EXACT ? spade_solve_exact_bytes(context, &problem, task->groups)
-                                                : spade_solve_workspace(context, &options, &problem);
+                                                : spade_solver_problem_bytes(context, &options, &problem);
 }
 
 double spade_layer_task_work(const spade_layer_task *task)

@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "base/caller_options.h"
 #include "solve/solver.h"
 
 /* On the host, whose threads are all busy with one large problem. */
@@ -12,16 +13,34 @@ static const uint64_t BATCH_BYTES = UINT64_C(192) << 20;
 /* On a device of its own, which works on all problems of a batch at once; it keeps memory for other things. */
 static const uint64_t DEVICE_BATCH_BYTES = UINT64_C(8) << 30;
 
-void spade_solve_options_init(spade_solve_options *options)
+static const spade_solve_options default_options = {
+    .count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0, .sweep = SPADE_FP64};
+
+void spade_solve_options_init_sized(spade_solve_options *options, size_t size)
 {
-    *options = (spade_solve_options){.count = SPADE_COUNT_FLOOR, .damping = 0.01, .seed = 0, .sweep = SPADE_FP64};
+    spade_caller_options_init(options, size, &default_options, sizeof default_options);
 }
 
-uint64_t spade_solve_workspace(const spade_context *context, const spade_solve_options *options, const spade_problem *p)
+static spade_status take_options(spade_context *context, const spade_solve_options *given, spade_solve_options *out)
+{
+    *out = default_options;
+    return spade_caller_options_take(context, "spade_solve_options", given, out, sizeof *out);
+}
+
+uint64_t spade_solver_problem_bytes(const spade_context *context, const spade_solve_options *options,
+                                    const spade_problem *p)
 {
     if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_bytes(context, p, 1); }
     return spade_solve_batch_bytes(context->device, options, p) +
            (p->solver == SPADE_SOLVER_FAST ? 0 : spade_baseline_host_bytes(p));
+}
+
+uint64_t spade_solve_workspace(const spade_context *context, const spade_solve_options *options, const spade_problem *p)
+{
+    spade_context messages = {0}; /* the caller's is not for changing */
+    spade_solve_options own;
+    return take_options(&messages, options, &own) == SPADE_OK ? spade_solver_problem_bytes(context, &own, p)
+                                                              : UINT64_MAX;
 }
 
 /* ---- one problem */
@@ -101,7 +120,7 @@ static int batch_size(const batch_queue *queue, int first, uint64_t limit, size_
     int n = 0;
     for (*arena_bytes = 0; first + n < queue->count; n++) {
         const spade_solver_problem *p = &call->problems[queue->order[first + n]];
-        bytes += spade_solve_workspace(call->context, &p->options, p->problem);
+        bytes += spade_solver_problem_bytes(call->context, &p->options, p->problem);
         if (n && bytes > limit) { break; }
         *arena_bytes += spade_solve_batch_bytes(call->device, &p->options, p->problem);
     }
@@ -116,7 +135,7 @@ static uint64_t batch_limit(const batch_queue *queue)
     if (!call->device->backend->host_memory) { return available < DEVICE_BATCH_BYTES ? available : DEVICE_BATCH_BYTES; }
     for (int i = 0; i < queue->count; i++) {
         const spade_solver_problem *p = &call->problems[queue->order[i]];
-        uint64_t bytes = spade_solve_workspace(call->context, &p->options, p->problem);
+        uint64_t bytes = spade_solver_problem_bytes(call->context, &p->options, p->problem);
         limit = bytes > limit ? bytes : limit;
     }
     return available < limit ? available : limit;
@@ -312,11 +331,13 @@ static spade_status first_failure(spade_context *context, const spade_problem *p
 spade_status spade_solve(spade_context *context, const spade_solve_options *options, spade_problem *problems, int count)
 {
     spade_solver_call call = {.context = context, .device = context->device, .count = count};
-    SPADE_TRY(spade_solver_check(context, options));
+    spade_solve_options own;
+    SPADE_TRY(take_options(context, options, &own));
+    SPADE_TRY(spade_solver_check(context, &own));
     call.problems = calloc((size_t)count + 1, sizeof *call.problems);
     if (!call.problems) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d problems", count); }
     for (int i = 0; i < count; i++) {
-        call.problems[i] = (spade_solver_problem){.problem = &problems[i], .options = *options};
+        call.problems[i] = (spade_solver_problem){.problem = &problems[i], .options = own};
     }
     spade_status status = spade_solver_run(&call);
     free(call.problems);

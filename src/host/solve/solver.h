@@ -101,6 +101,9 @@ typedef struct spade_solver_call {
 /* Checks and solves the problems. One that fails numerically has its status set, and is no failure of the call. */
 spade_status spade_solver_run(spade_solver_call *call);
 spade_status spade_solver_check(spade_context *context, const spade_solve_options *options);
+/* spade_solve_workspace(), of options that are ours already (base/caller_options.h). */
+uint64_t spade_solver_problem_bytes(const spade_context *context, const spade_solve_options *options,
+                                    const spade_problem *problem);
 /* The problem's Hessian to device memory [K, K]: at least its upper triangle (column >= row). */
 spade_status spade_solver_load_hessian(const spade_solver_call *call, const spade_solver_problem *problem,
                                        double *device_hessian);

@@ -60,8 +60,24 @@ static spade_status check_block(spade_context *context, int64_t block)
                       SPADE_MAX_BLOCK);
 }
 
+enum {
+    ALL_RULES = SPADE_RULE_SPARSITY | SPADE_RULE_SOLVER | SPADE_RULE_GROUP | SPADE_RULE_COUNT | SPADE_RULE_BLOCK |
+                SPADE_RULE_PATTERN
+};
+
+/* The caller's, whose rules may be shorter or longer than ours: only what `set` names is read of them. */
+static const spade_layer_rule *rule_at(const spade_trace_options *options, int index)
+{
+    return (const void *)((const char *)options->rules + (size_t)index * options->rule_size);
+}
+
 static spade_status check_rule(spade_context *context, const spade_network *network, const spade_layer_rule *rule)
 {
+    if (rule->set & ~(unsigned)ALL_RULES) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "rule for %s: made for a newer libspade than this one: it sets what that does not know",
+                          rule->layers ? rule->layers : "?");
+    }
     SPADE_TRY(check_glob(context, network, "rule", rule->layers));
     if (rule->set & SPADE_RULE_BLOCK) { SPADE_TRY(check_block(context, rule->block)); }
     if (rule->set & SPADE_RULE_PATTERN) { SPADE_TRY(check_pattern(context, rule->keep, rule->of, rule->layers)); }
@@ -74,12 +90,16 @@ static spade_status check_rule(spade_context *context, const spade_network *netw
 static spade_status check_options(spade_context *context, const spade_network *network,
                                   const spade_trace_options *options)
 {
-    SPADE_TRY(
-        check_values(context, options->sparsity, options->solver, options->group, options->solve.count, "all layers"));
+    SPADE_TRY(check_values(context, options->sparsity, options->solver, options->group, options->count, "all layers"));
     SPADE_TRY(check_block(context, options->block));
     SPADE_TRY(check_block(context, options->linear_block));
     SPADE_TRY(check_pattern(context, options->keep, options->of, "all layers"));
-    for (int i = 0; i < options->rule_count; i++) { SPADE_TRY(check_rule(context, network, &options->rules[i])); }
+    const size_t alignment = _Alignof(spade_layer_rule), first = offsetof(spade_layer_rule, sparsity);
+    if (options->rule_count > 0 && (options->rule_size < first || options->rule_size % alignment)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "rules of %zu bytes: call spade_trace_options_init() first",
+                          options->rule_size);
+    }
+    for (int i = 0; i < options->rule_count; i++) { SPADE_TRY(check_rule(context, network, rule_at(options, i))); }
     for (int i = 0; options->include && i < options->include_count; i++) {
         SPADE_TRY(check_glob(context, network, "layers", options->include[i]));
     }
@@ -108,13 +128,13 @@ static spade_layer_options common_options(const spade_trace_options *options, in
         .sparsity = options->sparsity,
         .method = {.solver = options->solver,
                    .group = options->group,
-                   .count = options->solve.count,
-                   .sweep = options->hessian == SPADE_FP64 ? SPADE_FP64 : options->solve.sweep,
+                   .count = options->count,
+                   .sweep = options->hessian == SPADE_FP64 ? SPADE_FP64 : options->sweep,
                    .keep = options->keep,
                    .of = options->of,
                    .block = kernel == 1 && options->linear_block ? options->linear_block : options->block,
-                   .seed = options->solve.seed,
-                   .damping = options->solve.damping}};
+                   .seed = options->seed,
+                   .damping = options->damping}};
 }
 
 static spade_status resolve(spade_context *context, const spade_layer *layer, const spade_trace_options *options,
@@ -123,7 +143,8 @@ static spade_status resolve(spade_context *context, const spade_layer *layer, co
     int64_t kernel = layer->convolution ? layer->weight[2] * layer->weight[3] : 1;
     *out = common_options(options, kernel);
     for (int i = 0; i < options->rule_count; i++) {
-        if (matches(options->rules[i].layers, layer)) { apply_rule(&options->rules[i], out); }
+        const spade_layer_rule *rule = rule_at(options, i);
+        if (matches(rule->layers, layer)) { apply_rule(rule, out); }
     }
     if (!is_wanted(layer, options)) { out->sparsity = 0; }
     if (out->method.block == 0) { out->method.block = kernel; }

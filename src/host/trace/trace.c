@@ -1,10 +1,43 @@
 /* trace.c - the trace as an object: its own weights over the network's, and what is known of each layer. */
+#include "base/caller_options.h"
 #include "trace/trace.h"
 
-void spade_trace_options_init(spade_trace_options *options)
+static spade_trace_options default_options(size_t rule_size)
 {
-    *options = (spade_trace_options){.hessian = SPADE_FP32, .sparsity = 0.5};
-    spade_solve_options_init(&options->solve);
+    spade_solve_options solve;
+    spade_solve_options_init(&solve);
+    return (spade_trace_options){.rule_size = rule_size,
+                                 .hessian = SPADE_FP32,
+                                 .sweep = solve.sweep,
+                                 .count = solve.count,
+                                 .damping = solve.damping,
+                                 .seed = solve.seed,
+                                 .sparsity = 0.5};
+}
+
+void spade_trace_options_init_sized(spade_trace_options *options, size_t size, size_t rule_size)
+{
+    const spade_trace_options defaults = default_options(rule_size);
+    spade_caller_options_init(options, size, &defaults, sizeof defaults);
+}
+
+/* The caller's options, which lie one behind the other in their own size, to ours; *out: to be freed. */
+static spade_status take_options(spade_context *context, const spade_trace_options *given, int count,
+                                 spade_trace_options **out)
+{
+    spade_trace_options *own = *out = calloc((size_t)count + 1, sizeof *own);
+    if (!own) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: %d options", count); }
+    for (int i = 0; i < count; i++) {
+        const spade_trace_options *at = (const void *)((const char *)given + (size_t)i * given->size);
+        own[i] = default_options(0);
+        SPADE_TRY(spade_caller_options_take(context, "spade_trace_options", at, &own[i], sizeof *own));
+        if (at->size != given->size) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                              "spade_trace_options: the first of several has a size of %zu bytes, number %d of %zu",
+                              given->size, i, at->size);
+        }
+    }
+    return SPADE_OK;
 }
 
 static size_t layer_bytes(const spade_layer *layer)
@@ -68,13 +101,15 @@ spade_status spade_trace_create_many(spade_context *context, const spade_model *
     }
     int count = batch_count * option_count;
     for (int i = 0; i < count; i++) { traces[i] = NULL; }
-    spade_status status = SPADE_OK;
+    spade_trace_options *own = NULL;
+    spade_status status = take_options(context, options, option_count, &own);
     for (int i = 0; i < count && status == SPADE_OK; i++) {
         status = spade_trace_create_empty(context, model, &traces[i]);
     }
     if (status == SPADE_OK && count > 0) {
-        status = spade_trace_search(context, batches, batch_count, options, option_count, traces);
+        status = spade_trace_search(context, batches, batch_count, own, option_count, traces);
     }
+    free(own);
     for (int i = 0; i < count && status != SPADE_OK; i++) {
         spade_trace_destroy(traces[i]);
         traces[i] = NULL;
