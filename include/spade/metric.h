@@ -68,7 +68,7 @@ SPADE_API void spade_metric_destroy(spade_metric *metric); /* NULL is fine */
 
 /* What is measured. Members that the metric does not need may stay as spade_metric_inputs_init() leaves them. */
 typedef struct spade_metric_inputs {
-    size_t size;           /* of this struct, as the caller knows it: set by spade_metric_inputs_init() */
+    size_t size;           /* set by spade_metric_inputs_init() */
     int64_t height, width; /* of the picture */
     /* [height, width]: one number a pixel, larger: more important. Of a map: spade_map_reduce() with
      * SPADE_REDUCE_ABS_MAX, and spade_map_resize() where it is smaller than the picture. */
@@ -76,7 +76,12 @@ typedef struct spade_metric_inputs {
     const uint8_t *mask; /* [height, width]: not 0 inside */
 } spade_metric_inputs;
 
-SPADE_API void spade_metric_inputs_init(spade_metric_inputs *inputs);
+/* Everything 0. */
+SPADE_API void spade_metric_inputs_init_sized(spade_metric_inputs *inputs, size_t size);
+static inline void spade_metric_inputs_init(spade_metric_inputs *inputs)
+{
+    spade_metric_inputs_init_sized(inputs, sizeof *inputs);
+}
 /*
  * SPADE_ERROR_ARGUMENT: something that the metric needs is missing. SPADE_ERROR_INPUT: there is no value for these
  * inputs (the mask is empty, a score is not finite); the message says why.

@@ -192,7 +192,21 @@ static void test_measure(void **state)
     assert_true(value == auc_of(scores, mask, 6));
     inputs.size = 0; /* not set up */
     assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_ERROR_ARGUMENT);
-    assert_non_null(strstr(context.message, "spade_metric_inputs_init"));
+    assert_non_null(strstr(context.message, "call spade_metric_inputs_init() first"));
+
+    struct { /* what a newer library would know */
+        spade_metric_inputs inputs;
+        int64_t more;
+    } newer;
+    spade_metric_inputs_init_sized(&newer.inputs, sizeof newer);
+    newer.inputs.scores = scores;
+    newer.inputs.mask = mask;
+    newer.inputs.height = 2;
+    newer.inputs.width = 3;
+    assert_int_equal(spade_measure(&context, metric, &newer.inputs, &value), SPADE_OK);
+    newer.more = 1;
+    assert_int_equal(spade_measure(&context, metric, &newer.inputs, &value), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(context.message, "newer libspade"));
     spade_metric_destroy(metric);
 }
 

@@ -31,14 +31,14 @@ static spade_status fail_in_method(spade_context *context, const spade_attributi
 spade_status spade_attribution_set(spade_context *context, spade_attribution *attribution, const char *option,
                                    const char *value)
 {
-    spade_status status = spade_options_set(context, &attribution->named, option, value);
+    spade_status status = spade_named_options_set(context, &attribution->named, option, value);
     return fail_in_method(context, attribution, status);
 }
 
 spade_status spade_attribution_set_default(spade_context *context, spade_attribution *attribution, const char *option,
                                            const char *value)
 {
-    spade_status status = spade_options_set_default(context, &attribution->named, option, value);
+    spade_status status = spade_named_options_set_default(context, &attribution->named, option, value);
     return fail_in_method(context, attribution, status);
 }
 
@@ -62,7 +62,7 @@ spade_status attribution_create(spade_context *context, const attribution_method
     attribution->named.groups[1] = (spade_option_group){
         .infos = common_options, .offsets = common_offsets, .count = COMMON_COUNT, .values = &attribution->common};
     spade_status status =
-        fail_in_method(context, attribution, spade_options_read(context, &attribution->named, options));
+        fail_in_method(context, attribution, spade_named_options_read(context, &attribution->named, options));
     if (status != SPADE_OK) {
         spade_attribution_destroy(attribution);
         return status;
@@ -89,7 +89,7 @@ spade_status spade_attribution_create(spade_context *context, const char *text, 
 void spade_attribution_destroy(spade_attribution *attribution)
 {
     if (!attribution) { return; }
-    spade_options_clear(&attribution->named);
+    spade_named_options_clear(&attribution->named);
     free(attribution->options);
     free(attribution);
 }

@@ -2,7 +2,7 @@
 #ifndef SPADE_ATTRIBUTION_REGISTRY_H
 #define SPADE_ATTRIBUTION_REGISTRY_H
 
-#include "base/options.h"
+#include "base/named_options.h"
 #include "engine/model.h"
 #include "spade/attribution.h"
 
@@ -25,7 +25,7 @@ typedef struct attribution_job {
 
 /*
  * One row per method, at the end of the method's file. `options` below is the method's own struct, [options_bytes],
- * filled in from the texts of its options; base/options.h says which type of member each type of option has.
+ * filled in from the texts of its options; base/named_options.h says which type of member each type of option has.
  */
 typedef struct attribution_method {
     spade_method_info info;
@@ -67,7 +67,7 @@ struct spade_attribution {
     const attribution_method *method;
     void *options; /* the method's own struct */
     attribution_common common;
-    spade_options named; /* both, by the names of their options */
+    spade_named_options named; /* both, by the names of their options */
 };
 
 /* ---- registry.c */

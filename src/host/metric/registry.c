@@ -1,4 +1,5 @@
 /* registry.c - the table of metrics and the public entry. */
+#include "base/caller_options.h"
 #include "metric/registry.h"
 
 static const metric_class *const metrics[] = {
@@ -57,7 +58,7 @@ spade_status metric_create(spade_context *context, const metric_class *class, co
                                                    .offsets = class->option_offsets,
                                                    .count = class->info.option_count,
                                                    .values = own};
-    spade_status status = spade_options_read(context, &metric->named, options);
+    spade_status status = spade_named_options_read(context, &metric->named, options);
     if (status != SPADE_OK) {
         spade_metric_destroy(metric);
         return spade_fail_in(context, status, "%s", class->info.name);
@@ -83,23 +84,24 @@ spade_status spade_metric_create(spade_context *context, const char *text, spade
 
 spade_status spade_metric_set(spade_context *context, spade_metric *metric, const char *option, const char *value)
 {
-    spade_status status = spade_options_set(context, &metric->named, option, value);
+    spade_status status = spade_named_options_set(context, &metric->named, option, value);
     return status == SPADE_OK ? status : spade_fail_in(context, status, "%s", metric->class->info.name);
 }
 
 void spade_metric_destroy(spade_metric *metric)
 {
     if (!metric) { return; }
-    spade_options_clear(&metric->named);
+    spade_named_options_clear(&metric->named);
     free(metric->options);
     free(metric);
 }
 
 /* ---- values */
 
-void spade_metric_inputs_init(spade_metric_inputs *inputs)
+void spade_metric_inputs_init_sized(spade_metric_inputs *inputs, size_t size)
 {
-    *inputs = (spade_metric_inputs){.size = sizeof *inputs};
+    const spade_metric_inputs defaults = {0};
+    spade_caller_options_init(inputs, size, &defaults, sizeof defaults);
 }
 
 static spade_status check_inputs(spade_context *context, const spade_metric_info *info,
@@ -122,11 +124,8 @@ spade_status spade_measure(spade_context *context, const spade_metric *metric, c
                            double *out)
 {
     const metric_class *class = metric->class;
-    if (inputs->size < sizeof *inputs) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT,
-                          "%s: the inputs have the size %zu: set them up with spade_metric_inputs_init()",
-                          class->info.title, inputs->size);
-    }
-    SPADE_TRY(check_inputs(context, &class->info, inputs));
-    return class->run(context, metric->options, inputs, out);
+    spade_metric_inputs own = {0};
+    SPADE_TRY(spade_caller_options_take(context, "spade_metric_inputs", inputs, &own, sizeof own));
+    SPADE_TRY(check_inputs(context, &class->info, &own));
+    return class->run(context, metric->options, &own, out);
 }

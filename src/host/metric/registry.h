@@ -2,12 +2,12 @@
 #ifndef SPADE_METRIC_REGISTRY_H
 #define SPADE_METRIC_REGISTRY_H
 
-#include "base/options.h"
+#include "base/named_options.h"
 #include "spade/metric.h"
 
 /*
  * One row per metric, at the end of the metric's file. `options` below is the metric's own struct, [options_bytes],
- * filled in from the texts of its options; base/options.h says which type of member each type of option has.
+ * filled in from the texts of its options; base/named_options.h says which type of member each type of option has.
  */
 typedef struct metric_class {
     spade_metric_info info;
@@ -29,8 +29,8 @@ METRICS(METRIC_DECLARATION)
 
 struct spade_metric {
     const metric_class *class;
-    void *options;       /* the metric's own struct */
-    spade_options named; /* the same, by the names of its options */
+    void *options;             /* the metric's own struct */
+    spade_named_options named; /* the same, by the names of its options */
 };
 
 /* From a row and the part of the text behind its name: "" or ":tolerance=2". */

@@ -1,8 +1,8 @@
-/* options.c - options by name: from text to members of a struct. */
+/* named_options.c - options by name: from text to members of a struct. */
 #include <limits.h>
 
 #include "base/number.h"
-#include "base/options.h"
+#include "base/named_options.h"
 
 /* ---- where an option lies */
 typedef struct option_slot {
@@ -12,7 +12,7 @@ typedef struct option_slot {
 } option_slot;
 
 /* False: there are not so many options. */
-static bool slot_at(const spade_options *options, int index, option_slot *out)
+static bool slot_at(const spade_named_options *options, int index, option_slot *out)
 {
     int first = 0; /* option of the group */
     for (int g = 0; g < SPADE_OPTION_GROUPS; g++) {
@@ -29,7 +29,7 @@ static bool slot_at(const spade_options *options, int index, option_slot *out)
     return false;
 }
 
-static bool find_slot(const spade_options *options, const char *name, size_t length, option_slot *out)
+static bool find_slot(const spade_named_options *options, const char *name, size_t length, option_slot *out)
 {
     for (int i = 0; slot_at(options, i, out); i++) {
         if (strlen(out->info->name) == length && memcmp(out->info->name, name, length) == 0) { return true; }
@@ -37,7 +37,7 @@ static bool find_slot(const spade_options *options, const char *name, size_t len
     return false;
 }
 
-static spade_status fail_unknown_option(spade_context *context, const spade_options *options, const char *name,
+static spade_status fail_unknown_option(spade_context *context, const spade_named_options *options, const char *name,
                                         int length)
 {
     char known[512] = "";
@@ -197,7 +197,8 @@ static spade_status set_value(spade_context *context, const option_slot *slot, c
     return status == SPADE_OK ? status : spade_fail_in(context, status, "%s", slot->info->name);
 }
 
-spade_status spade_options_set(spade_context *context, spade_options *options, const char *name, const char *value)
+spade_status spade_named_options_set(spade_context *context, spade_named_options *options, const char *name,
+                                     const char *value)
 {
     option_slot slot;
     if (!find_slot(options, name, strlen(name), &slot)) {
@@ -208,8 +209,8 @@ spade_status spade_options_set(spade_context *context, spade_options *options, c
     return SPADE_OK;
 }
 
-spade_status spade_options_set_default(spade_context *context, spade_options *options, const char *name,
-                                       const char *value)
+spade_status spade_named_options_set_default(spade_context *context, spade_named_options *options, const char *name,
+                                             const char *value)
 {
     option_slot slot;
     if (!find_slot(options, name, strlen(name), &slot) || options->given & slot.bit) { return SPADE_OK; }
@@ -242,7 +243,7 @@ static const char *find_value_end(const char *option, size_t length, const char 
     return skip_index(end);
 }
 
-static spade_status read_option(spade_context *context, spade_options *options, const char **at)
+static spade_status read_option(spade_context *context, spade_named_options *options, const char **at)
 {
     const char *option = *at;
     size_t length = strcspn(option, "=:");
@@ -264,7 +265,7 @@ static spade_status read_option(spade_context *context, spade_options *options, 
     return SPADE_OK;
 }
 
-spade_status spade_options_read(spade_context *context, spade_options *options, const char *text)
+spade_status spade_named_options_read(spade_context *context, spade_named_options *options, const char *text)
 {
     option_slot slot;
     for (int i = 0; slot_at(options, i, &slot); i++) {
@@ -278,7 +279,7 @@ spade_status spade_options_read(spade_context *context, spade_options *options, 
     return SPADE_OK;
 }
 
-void spade_options_clear(spade_options *options)
+void spade_named_options_clear(spade_named_options *options)
 {
     option_slot slot;
     for (int i = 0; slot_at(options, i, &slot); i++) {

@@ -1,9 +1,9 @@
 /*
- * options.h - options by name, from text to members of a struct: what methods and metrics share. The text is that of
+ * named_options.h - options by name, from text to members of a struct: what methods and metrics share. The text is that of
  * spade/option.h.
  */
-#ifndef SPADE_BASE_OPTIONS_H
-#define SPADE_BASE_OPTIONS_H
+#ifndef SPADE_BASE_NAMED_OPTIONS_H
+#define SPADE_BASE_NAMED_OPTIONS_H
 
 #include "base/base.h"
 #include "spade/option.h"
@@ -23,7 +23,7 @@ typedef struct spade_option_group {
     const spade_option_info *infos; /* [count] */
     const size_t *offsets;          /* [count]: of each option's member */
     int count;
-    void *values; /* the struct, zeroed before spade_options_read() */
+    void *values; /* the struct, zeroed before spade_named_options_read() */
 } spade_option_group;
 
 enum {
@@ -31,20 +31,21 @@ enum {
     SPADE_MAX_OPTIONS = 64   /* in all groups: a bit each in `given` */
 };
 
-/* The options of one method or metric. Strings in the values are owned: spade_options_clear(). */
-typedef struct spade_options {
+/* The options of one method or metric. Strings in the values are owned: spade_named_options_clear(). */
+typedef struct spade_named_options {
     spade_option_group groups[SPADE_OPTION_GROUPS];
     uint64_t given; /* a bit per option that was set, group by group */
-} spade_options;
+} spade_named_options;
 
 /* Set the defaults, then what the text says: "" or ":samples=25:sigma=0.1". */
-spade_status spade_options_read(spade_context *context, spade_options *options, const char *text);
+spade_status spade_named_options_read(spade_context *context, spade_named_options *options, const char *text);
 /* Set one. The value is written as in the text; a LAYER is cut at its last colon if a whole number follows. */
-spade_status spade_options_set(spade_context *context, spade_options *options, const char *name, const char *value);
+spade_status spade_named_options_set(spade_context *context, spade_named_options *options, const char *name,
+                                     const char *value);
 /* The same, but an option that does not exist or was set already is left as it is. */
-spade_status spade_options_set_default(spade_context *context, spade_options *options, const char *name,
-                                       const char *value);
-void spade_options_clear(spade_options *options);
+spade_status spade_named_options_set_default(spade_context *context, spade_named_options *options, const char *name,
+                                             const char *value);
+void spade_named_options_clear(spade_named_options *options);
 
 /* SPADE_ERROR_ARGUMENT: "unknown method 'x' (there are a, b)", from the part of the text before its options and the
  * names there are; name_at(count) is NULL. */
