@@ -8,6 +8,7 @@
 #define RANGE(member, least, most) .type = SPADE_KEY_REAL, .count = 2, MEMBER(member), .min = (least), .max = (most)
 #define COLOUR(member, least, most) .type = SPADE_KEY_REAL, .count = 3, MEMBER(member), .min = (least), .max = (most)
 #define WORD(member, all) .type = SPADE_KEY_WORD, MEMBER(member), .words = (all)
+#define FLAG(member) .type = SPADE_KEY_FLAG, MEMBER(member)
 #define RULE(bit, member) .rule = (bit), .rule_offset = offsetof(spade_layer_rule, member)
 
 /*
@@ -290,6 +291,7 @@ bool spade_key_takes_list(const spade_key *key)
     case SPADE_KEY_REAL: return key->count > 1;
     case SPADE_KEY_INTEGER:
     case SPADE_KEY_WORD:
+    case SPADE_KEY_FLAG:
     case SPADE_KEY_PATTERN:
     case SPADE_KEY_FOLDER:
     case SPADE_KEY_METHOD_OPTION: break;
