@@ -30,6 +30,13 @@ static const spade_key table[] = {
      .groups = SPADE_KEYS_RUN,
      WORD(precision, "fp32|tf32|bf16"), /* spade_network_precision */
      .default_value = "fp32"},
+    {.name = "follow_links",
+     .option = "follow-links",
+     .help = "weights outside of the model's file may be reached through symbolic links",
+     .groups = SPADE_KEYS_RUN,
+     FLAG(follow_links),
+     .default_value = "false",
+     .unrecorded = true}, /* changes no result */
     /* ---- pictures */
     {.name = "resize",
      .option = "resize",

@@ -227,6 +227,7 @@ void spade_settings_model_options(const spade_settings *settings, spade_model_op
 {
     spade_model_options_init(options);
     options->height = options->width = settings->crop;
+    options->follow_links = settings->follow_links;
 }
 
 spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,
