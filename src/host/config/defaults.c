@@ -19,7 +19,7 @@ void spade_print_column(FILE *file, const char *left, int column, int width, con
 {
     int at = fprintf(file, "%-*s", column, left);
     bool begins = true;
-    if (at >= column && *left) { at += fprintf(file, " "); }
+    if ((int)strlen(left) >= column) { at += fprintf(file, " "); }
     fputs(mark, file);
     at += (int)strlen(mark);
     for (const char *word = text; *word;) {
