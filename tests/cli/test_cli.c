@@ -65,6 +65,7 @@ static void test_usage_errors(void **state)
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --layers 'nothing*' --variants 8 --resize 0",
          "nothing*"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --solver slow", "'slow' is none of"},
+        {"info " MODEL " --follow-links=true", "--follow-links takes no value"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --nm 5:4", "--nm: '5:4' is no pattern"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --linear-block x", "'x' is not a whole number"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --precision fp16",

@@ -216,6 +216,24 @@ static void test_methods(void **state)
     spade_settings_clear(&settings);
 }
 
+static void test_follow_links(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool follows;
+    } cases[] = {{"seed: 1\n", false}, {"follow_links: true\n", true}, {"follow_links: false\n", false}};
+    spade_context context = {.budget = UINT64_MAX};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        spade_settings settings;
+        spade_model_options options;
+        assert_int_equal(read_text(&context, cases[i].text, strlen(cases[i].text), &settings), SPADE_OK);
+        spade_settings_model_options(&settings, &options);
+        assert_int_equal(options.follow_links, cases[i].follows);
+        spade_settings_clear(&settings);
+    }
+}
+
 /* A mapping of options is the text that the command line takes. */
 static void test_methods_as_mappings(void **state)
 {
@@ -327,6 +345,7 @@ static void test_refused(void **state)
         {"sigma: 101\n", "101 is not from 0 to 100"},
         {"steps: 0\n", "0 is not from 1 to 10000"},
         {"samples: 1.5\n", "'1.5' is not a whole number"},
+        {"follow_links: 1\n", "'1' is none of false, true"},
         {"augment.hue: 0.1\n", "unknown key 'augment.hue'"},
         {"rules: [{layers: fc, hessian: fp64}]\n", "unknown key 'hessian'"},
         {"--- {seed: 1}\n--- {seed: 2}\n", "more than one document"},
@@ -386,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_default_file_is_generated),
         cmocka_unit_test(test_default_file),
         cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_follow_links),
         cmocka_unit_test(test_methods_as_mappings),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_refused),

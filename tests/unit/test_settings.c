@@ -127,6 +127,11 @@ static void test_bad_values(void **state)
             expect_refused(&settings, key, &empty, "'' is none of");
             expect_refused(&settings, key, &two, "one value is wanted, not 2");
         }
+        if (key->type == SPADE_KEY_FLAG) {
+            expect_refused(&settings, key, &word, "'no-such-word' is none of false, true");
+            expect_refused(&settings, key, &empty, "'' is none of");
+            expect_refused(&settings, key, &two, "one value is wanted, not 2");
+        }
         if (key->type == SPADE_KEY_PATTERN) {
             value_texts large = {0};
             snprintf(large.text[0], MAX_TEXT, "1:%d", (int)key->max + 1);
@@ -186,6 +191,7 @@ static void random_values(random_stream *random, const spade_key *key, value_tex
     case SPADE_KEY_METHOD_OPTION: random_numbers(random, key, texts); break;
     case SPADE_KEY_WORD: random_word(random, key->words, texts); break;
     case SPADE_KEY_PATTERN: random_word(random, "none|1:2|2:4|1024:1024|7:9", texts); break;
+    case SPADE_KEY_FLAG: random_word(random, "true|false", texts); break;
     case SPADE_KEY_FOLDER: put(texts, "folder"); break;
     case SPADE_KEY_GLOBS:
         for (int i = 0; i < count; i++) { put(texts, globs[random_int(random, 0, 8)]); }
@@ -281,7 +287,7 @@ static void test_rows(void **state)
         const spade_key *key = spade_key_at(i);
         char about[1024];
         assert_ptr_equal(spade_key_find(key->name, strlen(key->name)), key);
-        assert_true(!key->option || key->argument);
+        assert_true(!key->option || !key->argument == (key->type == SPADE_KEY_FLAG));
         assert_true(key->groups);
         spade_key_describe(key, about, sizeof about);
         assert_true(about[0] && strlen(about) < 200);

@@ -170,12 +170,13 @@ static bool take_option(const cli_command *command, int argc, char **argv, int *
     size_t length = is_long ? (equals ? (size_t)(equals - text) : strlen(text)) - 2 : 0;
     *value = "";
     bool known = is_long ? find_long(command, text + 2, length, found) : find_letter(command, text[1], found);
-    bool flag = found->plain && found->plain->kind == FLAG;
+    bool flag = found->plain ? found->plain->kind == FLAG : found->key && found->key->type == SPADE_KEY_FLAG;
     if (!known || (!is_long && flag && text[2])) {
         cli_usage_error(command, "unknown option '%s'", text);
         return false;
     }
     if (flag) {
+        *value = "true";
         if (equals) { cli_usage_error(command, "%s takes no value", found->label); }
         return !equals;
     }
@@ -302,7 +303,11 @@ static void print_setting(const spade_key *key, FILE *file)
     spade_key_describe(key, about, sizeof about);
     spade_key_describe_bounds(key, bounds, sizeof bounds);
     spade_settings_default(key, value, sizeof value);
-    snprintf(help, sizeof help, "%s (%s%s%s)", about, value, bounds[0] ? "; " : "", bounds);
+    if (key->type == SPADE_KEY_FLAG) {
+        snprintf(help, sizeof help, "%s", about);
+    } else {
+        snprintf(help, sizeof help, "%s (%s%s%s)", about, value, bounds[0] ? "; " : "", bounds);
+    }
     print_option(0, key->option, key->argument, help, file);
     if (key->type == SPADE_KEY_METHODS) { print_methods(file); }
 }

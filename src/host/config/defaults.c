@@ -43,6 +43,8 @@ static void format_scalar(const json_t *value, char *buffer, size_t size)
     char number[32];
     if (json_is_string(value)) {
         snprintf(buffer, size, "%s", json_string_value(value));
+    } else if (json_is_boolean(value)) {
+        snprintf(buffer, size, "%s", json_is_true(value) ? "true" : "false");
     } else {
         snprintf(buffer, size, "%s", spade_format_real(json_number_value(value), number));
     }

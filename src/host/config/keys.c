@@ -8,6 +8,7 @@
 #define RANGE(member, least, most) .type = SPADE_KEY_REAL, .count = 2, MEMBER(member), .min = (least), .max = (most)
 #define COLOUR(member, least, most) .type = SPADE_KEY_REAL, .count = 3, MEMBER(member), .min = (least), .max = (most)
 #define WORD(member, all) .type = SPADE_KEY_WORD, MEMBER(member), .words = (all)
+#define FLAG(member) .type = SPADE_KEY_FLAG, MEMBER(member)
 #define RULE(bit, member) .rule = (bit), .rule_offset = offsetof(spade_layer_rule, member)
 
 /*
@@ -29,6 +30,13 @@ static const spade_key table[] = {
      .groups = SPADE_KEYS_RUN,
      WORD(precision, "fp32|tf32|bf16"), /* spade_network_precision */
      .default_value = "fp32"},
+    {.name = "follow_links",
+     .option = "follow-links",
+     .help = "weights outside of the model's file may be reached through symbolic links",
+     .groups = SPADE_KEYS_RUN,
+     FLAG(follow_links),
+     .default_value = "false",
+     .unrecorded = true}, /* changes no result */
     /* ---- pictures */
     {.name = "resize",
      .option = "resize",
@@ -290,6 +298,7 @@ bool spade_key_takes_list(const spade_key *key)
     case SPADE_KEY_REAL: return key->count > 1;
     case SPADE_KEY_INTEGER:
     case SPADE_KEY_WORD:
+    case SPADE_KEY_FLAG:
     case SPADE_KEY_PATTERN:
     case SPADE_KEY_FOLDER:
     case SPADE_KEY_METHOD_OPTION: break;

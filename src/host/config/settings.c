@@ -128,6 +128,7 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
     case SPADE_KEY_INTEGER:
     case SPADE_KEY_REAL:
     case SPADE_KEY_WORD:
+    case SPADE_KEY_FLAG:
     case SPADE_KEY_PATTERN: break;
     }
     return spade_key_parse(context, key, values, count, member(settings, key));
@@ -193,6 +194,7 @@ json_t *spade_setting_json(const spade_settings *settings, const spade_key *key)
     case SPADE_KEY_RULES: return spade_settings_rules_json(settings);
     case SPADE_KEY_REAL:
     case SPADE_KEY_WORD:
+    case SPADE_KEY_FLAG:
     case SPADE_KEY_PATTERN: break;
     }
     return spade_key_json(key, value);
@@ -225,6 +227,7 @@ void spade_settings_model_options(const spade_settings *settings, spade_model_op
 {
     spade_model_options_init(options);
     options->height = options->width = settings->crop;
+    options->follow_links = settings->follow_links;
 }
 
 spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,

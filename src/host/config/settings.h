@@ -29,6 +29,7 @@ typedef struct spade_method_option {
 typedef struct spade_settings {
     uint64_t seed;
     spade_network_precision precision; /* of the context */
+    bool follow_links;                 /* external data of a model may be reached through symbolic links */
     /* pictures */
     int64_t resize; /* -1: crop * 256/224 */
     int64_t crop;   /* 0: the network's input size */

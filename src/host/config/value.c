@@ -94,6 +94,14 @@ static json_t *word_json(const char *words, int number)
     return json_stringn(word, strcspn(word, "|"));
 }
 
+static spade_status parse_flag(spade_context *context, const char *text, bool *out)
+{
+    int number;
+    SPADE_TRY(parse_word(context, text, "false|true", &number));
+    *out = number == 1;
+    return SPADE_OK;
+}
+
 /* ---- "2:4", or "none" */
 static spade_status parse_pattern(spade_context *context, const char *text, int64_t max, int *out)
 {
@@ -134,6 +142,7 @@ spade_status spade_key_parse(spade_context *context, const spade_key *key, char 
     case SPADE_KEY_INTEGER: return spade_parse_integer_within(context, values[0], key->min, key->max, out);
     case SPADE_KEY_REAL: return parse_reals(context, key, values, out);
     case SPADE_KEY_WORD: return parse_word(context, values[0], key->words, out);
+    case SPADE_KEY_FLAG: return parse_flag(context, values[0], out);
     case SPADE_KEY_PATTERN: return parse_pattern(context, values[0], (int64_t)key->max, out);
     case SPADE_KEY_FOLDER:
     case SPADE_KEY_GLOBS:
@@ -151,6 +160,7 @@ json_t *spade_key_json(const spade_key *key, const void *value)
     switch (key->type) {
     case SPADE_KEY_INTEGER: return json_integer(*(const int64_t *)value);
     case SPADE_KEY_WORD: return word_json(key->words, *(const int *)value);
+    case SPADE_KEY_FLAG: return json_boolean(*(const bool *)value);
     case SPADE_KEY_PATTERN: return pattern_json(value);
     case SPADE_KEY_REAL: break;
     case SPADE_KEY_FOLDER:

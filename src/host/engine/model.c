@@ -64,7 +64,9 @@ spade_status spade_model_load(spade_context *context, const char *path, const sp
 {
     spade_model_options options = {0};
     *out = NULL;
-    if (given) { SPADE_TRY(spade_caller_options_take(context, "spade_model_options", given, &options, sizeof options)); }
+    if (given) {
+        SPADE_TRY(spade_caller_options_take(context, "spade_model_options", given, &options, sizeof options));
+    }
     spade_model *model = calloc(1, sizeof *model);
     spade_status status = SPADE_OK;
     if (!model) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
