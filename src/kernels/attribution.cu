@@ -7,7 +7,7 @@
  *   points:        a thread makes two neighbouring elements of one image (blockIdx.y): one block of random numbers.
  *   seed:          a block has one image, its threads stride over the outputs; softmax sums meet in shared memory.
  *   sum_gradients: a thread has 1 or 4 neighbouring elements and walks through the images in their order.
- *   finish_map:    a thread has one element.
+ *   finish_map, finish_variance: a thread has one element.
  */
 #include <math.h>
 
@@ -69,7 +69,7 @@ __global__ void seed_logits(int64_t outputs, const float *z, const int64_t *targ
 
 template <int Width>
 __global__ void sum_gradients(int64_t size, const __grid_constant__ spade_weights_kernel k, const float *gradients,
-                              bool add, double *sums)
+                              bool squared, bool add, double *sums)
 {
     SPADE_EACH(group, size / Width)
     {
@@ -79,7 +79,7 @@ __global__ void sum_gradients(int64_t size, const __grid_constant__ spade_weight
             float gradient[Width];
             spade_load<Width>(gradients + image * size + group * Width, gradient);
             for (int i = 0; i < Width; i++) {
-                const double term = k.weight[image] * gradient[i];
+                const double g = gradient[i], term = k.weight[image] * (squared ? g * g : g);
                 sum[i] = image == 0 && !add ? term : sum[i] + term;
             }
         }
@@ -93,6 +93,15 @@ __global__ void finish_map(int64_t size, const double *sum, const float *x, doub
     {
         const double value = (x ? x[i] * sum[i] : sum[i]) / divisor;
         map[i] = (float)(absolute ? fabs(value) : value);
+    }
+}
+
+__global__ void finish_variance(int64_t size, const double *sum, const double *squares, double divisor, float *map)
+{
+    SPADE_EACH(i, size)
+    {
+        const double mean = sum[i] / divisor, variance = squares[i] / divisor - mean * mean;
+        map[i] = (float)(variance < 0.0 ? 0.0 : variance); /* NaN stays */
     }
 }
 
@@ -117,15 +126,15 @@ int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
 }
 
 int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_weights_kernel *weights,
-                               const float *gradients, bool add, double *sum)
+                               const float *gradients, bool squared, bool add, double *sum)
 {
     const spade_weights_kernel &k = *weights;
     if (size % 4 == 0 && reinterpret_cast<uintptr_t>(gradients) % 16 == 0) {
         return SPADE_LAUNCH_INDEPENDENT(sum_gradients<4>, spade_blocks(size / 4), SPADE_THREADS, stream, size, k,
-                                        gradients, add, sum);
+                                        gradients, squared, add, sum);
     }
     return SPADE_LAUNCH_INDEPENDENT(sum_gradients<1>, spade_blocks(size), SPADE_THREADS, stream, size, k, gradients,
-                                    add, sum);
+                                    squared, add, sum);
 }
 
 int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum, const float *x, double divisor,
@@ -133,4 +142,11 @@ int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum
 {
     return SPADE_LAUNCH_INDEPENDENT(finish_map, spade_blocks(size), SPADE_THREADS, stream, size, sum, x, divisor,
                                     absolute, map);
+}
+
+int spade_launch_finish_variance(spade_stream stream, int64_t size, const double *sum, const double *squares,
+                                 double divisor, float *map)
+{
+    return SPADE_LAUNCH_INDEPENDENT(finish_variance, spade_blocks(size), SPADE_THREADS, stream, size, sum, squares,
+                                    divisor, map);
 }

@@ -67,19 +67,28 @@ spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args)
     return SPADE_OK;
 }
 
+/* sum = [sum +] weight * gradient, or its square, for n elements. */
+static void add_gradient(int64_t n, double weight, const float *gradient, bool squared, bool add, double *sum)
+{
+    if (squared && add) {
+        for (int64_t e = 0; e < n; e++) { sum[e] += weight * ((double)gradient[e] * gradient[e]); }
+    } else if (squared) {
+        for (int64_t e = 0; e < n; e++) { sum[e] = weight * ((double)gradient[e] * gradient[e]); }
+    } else if (add) {
+        for (int64_t e = 0; e < n; e++) { sum[e] += weight * gradient[e]; }
+    } else {
+        for (int64_t e = 0; e < n; e++) { sum[e] = weight * gradient[e]; }
+    }
+}
+
 spade_status spade_cpu_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
-                                     const float *gradients, bool add, double *sum)
+                                     const float *gradients, bool squared, bool add, double *sum)
 {
 #pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
     for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
         int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
         for (int64_t i = 0; i < count; i++) {
-            const float *gradient = gradients + i * size;
-            if (i == 0 && !add) {
-                for (int64_t e = begin; e < end; e++) { sum[e] = weight[i] * gradient[e]; }
-            } else {
-                for (int64_t e = begin; e < end; e++) { sum[e] += weight[i] * gradient[e]; }
-            }
+            add_gradient(end - begin, weight[i], gradients + i * size + begin, squared, add || i > 0, sum + begin);
         }
     }
     return SPADE_OK;
@@ -94,6 +103,20 @@ spade_status spade_cpu_finish_map(spade_device *device, int64_t size, const doub
         for (int64_t e = begin; e < end; e++) {
             double value = (x ? x[e] * sum[e] : sum[e]) / divisor;
             map[e] = (float)(absolute ? fabs(value) : value);
+        }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_cpu_finish_variance(spade_device *device, int64_t size, const double *sum, const double *squares,
+                                       double divisor, float *map)
+{
+#pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
+        int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
+        for (int64_t e = begin; e < end; e++) {
+            const double mean = sum[e] / divisor, variance = squares[e] / divisor - mean * mean;
+            map[e] = (float)(variance < 0 ? 0 : variance); /* NaN stays */
         }
     }
     return SPADE_OK;

@@ -143,6 +143,7 @@ const spade_backend spade_backend_cpu = {
     .seed = spade_cpu_seed,
     .sum_gradients = spade_cpu_sum_gradients,
     .finish_map = spade_cpu_finish_map,
+    .finish_variance = spade_cpu_finish_variance,
     .hessian = &spade_cpu_hessian,
     .solver = &spade_cpu_solver,
     .picture = &cpu_picture,

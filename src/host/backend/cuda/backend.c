@@ -207,6 +207,7 @@ const spade_backend spade_backend_cuda = {
     .seed = spade_cuda_seed,
     .sum_gradients = spade_cuda_sum_gradients,
     .finish_map = spade_cuda_finish_map,
+    .finish_variance = spade_cuda_finish_variance,
     .hessian = &spade_cuda_hessian,
     .solver = &spade_cuda_solver,
     .picture = &cuda_picture,
