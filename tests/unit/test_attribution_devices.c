@@ -289,15 +289,19 @@ static float *maps_of(fixture *f, const char *method, const int64_t *classes, in
     return maps;
 }
 
+static bool has_option(const spade_method_info *info, const char *name)
+{
+    for (int i = 0; i < info->option_count; i++) {
+        if (strcmp(info->options[i].name, name) == 0) { return true; }
+    }
+    return false;
+}
+
 /* A method's name, with so many passes where it can be asked for them. */
 static const char *method_with_passes(int index, int passes, char *buffer, size_t size)
 {
     const spade_method_info *info = spade_method_at(index);
-    const char *option = NULL;
-    for (int i = 0; i < info->option_count; i++) {
-        const char *name = info->options[i].name;
-        if (strcmp(name, "steps") == 0 || strcmp(name, "samples") == 0) { option = name; }
-    }
+    const char *option = has_option(info, "steps") ? "steps" : has_option(info, "samples") ? "samples" : NULL;
     if (option) {
         snprintf(buffer, size, "%s:%s=%d", info->name, option, passes);
     } else {
@@ -490,8 +494,7 @@ static void test_passes_stay_on_the_device(void **state)
         free(maps_of(&f, method, classes, 2, NULL));
         many = counts;
         device->backend = counted;
-        const bool path = strcmp(spade_method_at(m)->name, "integrated_gradients") == 0;
-        const bool copies = strcmp(spade_method_at(m)->name, "smoothgrad") == 0;
+        const bool path = has_option(spade_method_at(m), "steps"), copies = has_option(spade_method_at(m), "samples");
         spade_attribution *attribution = open_method(f.context, spade_method_at(m)->name);
         const int walks = path || copies ? 1 : (int)spade_attribution_passes(f.model, attribution); /* a class */
         spade_attribution_destroy(attribution);

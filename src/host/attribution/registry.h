@@ -41,13 +41,15 @@ typedef struct attribution_method {
     spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
 } attribution_method;
 
-/* THE list of methods, in the order in which they are shown: attribution_NAME is the row in NAME.c. */
+/* THE list of methods, in the order in which they are shown: attribution_NAME is the row of NAME, in NAME.c; vargrad's is in
+ * smoothgrad.c, all but which they share. */
 /* clang-format off */
 #define ATTRIBUTION_METHODS(ROW) \
     ROW(saliency)                \
     ROW(input_x_gradient)        \
     ROW(integrated_gradients)    \
     ROW(smoothgrad)              \
+    ROW(vargrad)                 \
     ROW(guided_backprop)         \
     ROW(deconvolution)           \
     ROW(gradcam)                 \
