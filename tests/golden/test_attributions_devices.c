@@ -155,6 +155,13 @@ static double mean_of(const double g[COPIES])
     return sum / COPIES;
 }
 
+static double mean_square_of(const double g[COPIES])
+{
+    double sum = 0;
+    for (int i = 0; i < COPIES; i++) { sum += g[i] * g[i]; }
+    return sum / COPIES;
+}
+
 static double variance_of(const double g[COPIES])
 {
     double sum = 0, mean = mean_of(g);
@@ -164,6 +171,7 @@ static double variance_of(const double g[COPIES])
 
 static const statistic statistics[] = {
     {"smoothgrad:samples=11:sigma=0.2:seed=5", mean_of},
+    {"smoothgrad_squared:samples=11:sigma=0.2:seed=5", mean_square_of},
     {"vargrad:samples=11:sigma=0.2:seed=5", variance_of},
 };
 enum { STATISTICS = sizeof statistics / sizeof *statistics };

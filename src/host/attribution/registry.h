@@ -41,14 +41,17 @@ typedef struct attribution_method {
     spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
 } attribution_method;
 
-/* THE list of methods, in the order in which they are shown: attribution_NAME is the row of NAME, in NAME.c; vargrad's is in
- * smoothgrad.c, all but which they share. */
+/*
+ * THE list of methods, in the order in which they are shown: attribution_NAME is the row of NAME. It ends NAME.c, or the
+ * file of the first of several methods that share all but their row (smoothgrad.c).
+ */
 /* clang-format off */
 #define ATTRIBUTION_METHODS(ROW) \
     ROW(saliency)                \
     ROW(input_x_gradient)        \
     ROW(integrated_gradients)    \
     ROW(smoothgrad)              \
+    ROW(smoothgrad_squared)      \
     ROW(vargrad)                 \
     ROW(guided_backprop)         \
     ROW(deconvolution)           \

@@ -1,6 +1,7 @@
 /*
- * smoothgrad.c - gradients at noisy copies of the input: their mean (smoothgrad), their variance (vargrad). The noise
- * depends on (seed, input) and the copy's number only: every method, class, network and backend sees the same copies.
+ * smoothgrad.c - gradients at noisy copies of the input: their mean (smoothgrad), the mean of their squares
+ * (smoothgrad_squared), their variance (vargrad). The noise depends on (seed, input) and the copy's number only: every
+ * method, class, network and backend sees the same copies.
  */
 #include "attribution/gradient_driver.h"
 
@@ -39,6 +40,12 @@ static spade_status run_mean(const attribution_job *job, const void *options, fl
     return run(job, options, ATTRIBUTION_SUM, maps);
 }
 
+static spade_status run_squares(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)notes;
+    return run(job, options, ATTRIBUTION_SUM_SQUARES, maps);
+}
+
 static spade_status run_variance(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)notes;
@@ -73,6 +80,20 @@ const attribution_method attribution_smoothgrad = {
     .option_offsets = option_offsets,
     .passes = passes,
     .run = run_mean,
+};
+
+const attribution_method attribution_smoothgrad_squared = {
+    .info = {.name = "smoothgrad_squared",
+             .title = "SmoothGrad squared",
+             .definition =
+                 "mean of (dF/dx)^2 over copies of x with Gaussian noise of deviation sigma * (max x - min x)",
+             .source = "Hooker et al. 2019, A benchmark for interpretability methods in deep neural networks",
+             .options = options,
+             .option_count = sizeof options / sizeof *options},
+    .options_bytes = sizeof(noise_options),
+    .option_offsets = option_offsets,
+    .passes = passes,
+    .run = run_squares,
 };
 
 const attribution_method attribution_vargrad = {
