@@ -5,6 +5,7 @@
  *
  * Division of work
  *   points:        a thread makes two neighbouring elements of one image (blockIdx.y): one block of random numbers.
+ *   mask_inputs:   a thread has one pixel of one image (blockIdx.y), in all channels.
  *   seed:          a block has one image, its threads stride over the outputs; softmax sums meet in shared memory.
  *   sum_gradients: a thread has 1 or 4 neighbouring elements and walks through the images in their order.
  *   finish_map, finish_variance: a thread has one element.
@@ -39,11 +40,21 @@ __global__ void points(const __grid_constant__ spade_points_kernel k, const floa
     }
 }
 
+__global__ void mask_inputs(const __grid_constant__ spade_mask_inputs_args a)
+{
+    const uint8_t *mask = a.masks + blockIdx.y * a.cell_count;
+    float *image = a.out + blockIdx.y * a.channels * a.pixels;
+    SPADE_EACH(p, a.pixels)
+    {
+        const float *from = mask[a.cells[p]] ? a.x : a.baseline;
+        for (int64_t e = p; e < a.channels * a.pixels; e += a.pixels) { image[e] = from[e]; }
+    }
+}
+
 __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *targets, float *seeds, double *values)
 {
     __shared__ spade_block_scratch<double, SPADE_THREADS> scratch;
     const float *z = all + blockIdx.x * outputs;
-    float *seed = seeds + blockIdx.x * outputs;
     const int64_t target = targets[blockIdx.x];
     double largest = z[0], sum = 0.0;
     for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { largest = fmax(largest, (double)z[j]); }
@@ -53,9 +64,9 @@ __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *t
     sum = spade_block_reduce(
         sum, [](double a, double b) { return a + b; }, scratch);
     const double score = exp(z[target] - largest) / sum;
-    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) {
+    for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
         const double other = exp(z[j] - largest) / sum;
-        seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
+        seeds[blockIdx.x * outputs + j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
     }
     if (threadIdx.x == 0) { values[blockIdx.x] = score; }
 }
@@ -63,7 +74,9 @@ __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *t
 __global__ void seed_logits(int64_t outputs, const float *z, const int64_t *targets, float *seeds, double *values)
 {
     const int64_t target = targets[blockIdx.x], row = blockIdx.x * outputs;
-    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { seeds[row + j] = j == target ? 1.0f : 0.0f; }
+    for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
+        seeds[row + j] = j == target ? 1.0f : 0.0f;
+    }
     if (threadIdx.x == 0) { values[blockIdx.x] = z[row + target]; }
 }
 
@@ -112,6 +125,12 @@ int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel, 
     const spade_points_kernel &k = *kernel;
     const dim3 grid(spade_blocks((k.size + 1) / 2), (unsigned)k.count);
     return SPADE_LAUNCH_INDEPENDENT(points, grid, SPADE_THREADS, stream, k, x, out);
+}
+
+int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *args)
+{
+    const dim3 grid(spade_blocks(args->pixels), (unsigned)args->count);
+    return SPADE_LAUNCH_INDEPENDENT(mask_inputs, grid, SPADE_THREADS, stream, *args);
 }
 
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args)

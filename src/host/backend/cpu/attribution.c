@@ -38,19 +38,44 @@ spade_status spade_cpu_points(spade_device *device, const spade_points *points, 
     return SPADE_OK;
 }
 
-/* One row of outputs z [n]: the seed, and F. */
+/* Pixels begin .. end-1 of image i, in all channels. */
+static void mask_pixels(const spade_mask_inputs_args *a, int64_t i, int64_t begin, int64_t end)
+{
+    const uint8_t *mask = a->masks + i * a->cell_count;
+    for (int64_t c = 0; c < a->channels; c++) {
+        const float *x = a->x + c * a->pixels, *baseline = a->baseline + c * a->pixels;
+        float *out = a->out + (i * a->channels + c) * a->pixels;
+        for (int64_t p = begin; p < end; p++) { out[p] = mask[a->cells[p]] ? x[p] : baseline[p]; }
+    }
+}
+
+spade_status spade_cpu_mask_inputs(spade_device *device, const spade_mask_inputs_args *args)
+{
+    const int64_t pixels = args->pixels;
+#pragma omp parallel for collapse(2) num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t i = 0; i < args->count; i++) {
+        for (int64_t begin = 0; begin < pixels; begin += SPADE_CPU_CHUNK) {
+            mask_pixels(args, i, begin, pixels - begin < SPADE_CPU_CHUNK ? pixels : begin + SPADE_CPU_CHUNK);
+        }
+    }
+    return SPADE_OK;
+}
+
+/* One row of outputs z [n]: the seed where it is wanted, and F. */
 static double seed_row(int64_t n, bool softmax, int64_t target, const float *z, float *seed)
 {
     if (!softmax) {
-        memset(seed, 0, sizeof *seed * (size_t)n);
-        seed[target] = 1;
+        if (seed) {
+            memset(seed, 0, sizeof *seed * (size_t)n);
+            seed[target] = 1;
+        }
         return z[target];
     }
     double largest = z[0], sum = 0;
     for (int64_t j = 1; j < n; j++) { largest = fmax(largest, z[j]); }
     for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
     double score = exp(z[target] - largest) / sum;
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; seed && j < n; j++) {
         double other = exp(z[j] - largest) / sum;
         seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
     }
@@ -62,7 +87,7 @@ spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args)
 #pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
     for (int64_t i = 0; i < args->batch; i++) {
         args->values[i] = seed_row(args->outputs, args->softmax, args->targets[i], args->z + i * args->outputs,
-                                   args->seed + i * args->outputs);
+                                   args->seed ? args->seed + i * args->outputs : NULL);
     }
     return SPADE_OK;
 }
