@@ -97,6 +97,7 @@ static const golden_method resnet_methods[] = {
     {"saliency", "saliency"},
     {"input_x_gradient", "input_x_gradient"},
     {"integrated_gradients_50", "integrated_gradients"},
+    {"occlusion_w8_s4", "occlusion:window=8:stride=4"}, /* one of Captum's channels, which are the same */
     {"guided_backprop", "guided_backprop"},
     {"deconvolution", "deconvolution"},
     {"gradcam_layer4", "gradcam:layer=layer4:upsample=none"},
@@ -105,7 +106,7 @@ static const golden_method resnet_methods[] = {
 };
 enum {
     RESNET_METHODS = sizeof resnet_methods / sizeof *resnet_methods,
-    ANY_METHODS = 3 /* of them, for any network */
+    ANY_METHODS = 4 /* of them, for any network */
 };
 
 /* The first `count` of them. */

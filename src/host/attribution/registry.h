@@ -56,7 +56,8 @@ typedef struct attribution_method {
     ROW(guided_backprop)         \
     ROW(deconvolution)           \
     ROW(gradcam)                 \
-    ROW(guided_gradcam)
+    ROW(guided_gradcam)          \
+    ROW(occlusion)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
