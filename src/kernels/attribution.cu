@@ -5,9 +5,10 @@
  *
  * Division of work
  *   points:        a thread makes two neighbouring elements of one image (blockIdx.y): one block of random numbers.
+ *   mask_inputs:   a thread has one pixel of one image (blockIdx.y), in all channels.
  *   seed:          a block has one image, its threads stride over the outputs; softmax sums meet in shared memory.
  *   sum_gradients: a thread has 1 or 4 neighbouring elements and walks through the images in their order.
- *   finish_map:    a thread has one element.
+ *   finish_map, finish_variance: a thread has one element.
  */
 #include <math.h>
 
@@ -39,11 +40,21 @@ __global__ void points(const __grid_constant__ spade_points_kernel k, const floa
     }
 }
 
+__global__ void mask_inputs(const __grid_constant__ spade_mask_inputs_args a)
+{
+    const uint8_t *mask = a.masks + blockIdx.y * a.cell_count;
+    float *image = a.out + blockIdx.y * a.channels * a.pixels;
+    SPADE_EACH(p, a.pixels)
+    {
+        const float *from = mask[a.cells[p]] ? a.x : a.baseline;
+        for (int64_t e = p; e < a.channels * a.pixels; e += a.pixels) { image[e] = from[e]; }
+    }
+}
+
 __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *targets, float *seeds, double *values)
 {
     __shared__ spade_block_scratch<double, SPADE_THREADS> scratch;
     const float *z = all + blockIdx.x * outputs;
-    float *seed = seeds + blockIdx.x * outputs;
     const int64_t target = targets[blockIdx.x];
     double largest = z[0], sum = 0.0;
     for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { largest = fmax(largest, (double)z[j]); }
@@ -53,9 +64,9 @@ __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *t
     sum = spade_block_reduce(
         sum, [](double a, double b) { return a + b; }, scratch);
     const double score = exp(z[target] - largest) / sum;
-    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) {
+    for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
         const double other = exp(z[j] - largest) / sum;
-        seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
+        seeds[blockIdx.x * outputs + j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
     }
     if (threadIdx.x == 0) { values[blockIdx.x] = score; }
 }
@@ -63,13 +74,15 @@ __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *t
 __global__ void seed_logits(int64_t outputs, const float *z, const int64_t *targets, float *seeds, double *values)
 {
     const int64_t target = targets[blockIdx.x], row = blockIdx.x * outputs;
-    for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { seeds[row + j] = j == target ? 1.0f : 0.0f; }
+    for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
+        seeds[row + j] = j == target ? 1.0f : 0.0f;
+    }
     if (threadIdx.x == 0) { values[blockIdx.x] = z[row + target]; }
 }
 
 template <int Width>
 __global__ void sum_gradients(int64_t size, const __grid_constant__ spade_weights_kernel k, const float *gradients,
-                              bool add, double *sums)
+                              bool squared, bool add, double *sums)
 {
     SPADE_EACH(group, size / Width)
     {
@@ -79,7 +92,7 @@ __global__ void sum_gradients(int64_t size, const __grid_constant__ spade_weight
             float gradient[Width];
             spade_load<Width>(gradients + image * size + group * Width, gradient);
             for (int i = 0; i < Width; i++) {
-                const double term = k.weight[image] * gradient[i];
+                const double g = gradient[i], term = k.weight[image] * (squared ? g * g : g);
                 sum[i] = image == 0 && !add ? term : sum[i] + term;
             }
         }
@@ -96,6 +109,15 @@ __global__ void finish_map(int64_t size, const double *sum, const float *x, doub
     }
 }
 
+__global__ void finish_variance(int64_t size, const double *sum, const double *squares, double divisor, float *map)
+{
+    SPADE_EACH(i, size)
+    {
+        const double mean = sum[i] / divisor, variance = squares[i] / divisor - mean * mean;
+        map[i] = (float)(variance < 0.0 ? 0.0 : variance); /* NaN stays */
+    }
+}
+
 } // namespace
 
 int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel, const float *x, float *out)
@@ -103,6 +125,12 @@ int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel, 
     const spade_points_kernel &k = *kernel;
     const dim3 grid(spade_blocks((k.size + 1) / 2), (unsigned)k.count);
     return SPADE_LAUNCH_INDEPENDENT(points, grid, SPADE_THREADS, stream, k, x, out);
+}
+
+int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *args)
+{
+    const dim3 grid(spade_blocks(args->pixels), (unsigned)args->count);
+    return SPADE_LAUNCH_INDEPENDENT(mask_inputs, grid, SPADE_THREADS, stream, *args);
 }
 
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
@@ -117,15 +145,15 @@ int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
 }
 
 int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_weights_kernel *weights,
-                               const float *gradients, bool add, double *sum)
+                               const float *gradients, bool squared, bool add, double *sum)
 {
     const spade_weights_kernel &k = *weights;
     if (size % 4 == 0 && reinterpret_cast<uintptr_t>(gradients) % 16 == 0) {
         return SPADE_LAUNCH_INDEPENDENT(sum_gradients<4>, spade_blocks(size / 4), SPADE_THREADS, stream, size, k,
-                                        gradients, add, sum);
+                                        gradients, squared, add, sum);
     }
     return SPADE_LAUNCH_INDEPENDENT(sum_gradients<1>, spade_blocks(size), SPADE_THREADS, stream, size, k, gradients,
-                                    add, sum);
+                                    squared, add, sum);
 }
 
 int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum, const float *x, double divisor,
@@ -133,4 +161,11 @@ int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum
 {
     return SPADE_LAUNCH_INDEPENDENT(finish_map, spade_blocks(size), SPADE_THREADS, stream, size, sum, x, divisor,
                                     absolute, map);
+}
+
+int spade_launch_finish_variance(spade_stream stream, int64_t size, const double *sum, const double *squares,
+                                 double divisor, float *map)
+{
+    return SPADE_LAUNCH_INDEPENDENT(finish_variance, spade_blocks(size), SPADE_THREADS, stream, size, sum, squares,
+                                    divisor, map);
 }

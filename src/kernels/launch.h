@@ -151,16 +151,19 @@ typedef struct spade_points_kernel {
 } spade_points_kernel;
 /* x [size] -> out [count, size]; without noise where the deviation is 0. */
 int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel /* host */, const float *x, float *out);
+int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *args /* host */);
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args /* host */);
 typedef struct spade_weights_kernel {
     int count;
     double weight[SPADE_MAX_POINTS];
 } spade_weights_kernel;
-/* sum [size] = [sum +] the weighted sum of gradients [count, size] */
+/* sum [size] = [sum +] the weighted sum of gradients [count, size], or of their squares */
 int spade_launch_sum_gradients(spade_stream stream, int64_t size, const spade_weights_kernel *weights /* host */,
-                               const float *gradients, bool add, double *sum);
+                               const float *gradients, bool squared, bool add, double *sum);
 int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum, const float *x, double divisor,
                             bool absolute, float *map);
+int spade_launch_finish_variance(spade_stream stream, int64_t size, const double *sum, const double *squares,
+                                 double divisor, float *map);
 
 /* ---- convolution.cu */
 /*

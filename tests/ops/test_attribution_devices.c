@@ -1,6 +1,6 @@
 /*
  * test_attribution_devices.c - the operations behind maps on every backend present, against plain loops: points with and
- * without noise, seeds of logits and softmax scores, weighted sums of gradients, finished maps; random sizes, odd ones
+ * without noise, inputs with parts replaced, seeds of logits and softmax scores, weighted sums of gradients and of their squares, finished maps; random sizes, odd ones
  * and single elements among them.
  */
 #include <math.h>
@@ -108,6 +108,60 @@ static void test_points(void **state)
     }
 }
 
+/* ---- masked inputs */
+
+static void test_mask_inputs(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DEVICES; d++) {
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 819};
+        for (int round = 0; context && round < ROUNDS; round++) {
+            spade_mask_inputs_args args = {.count = random_int(&random, 1, 9),
+                                           .channels = random_int(&random, 1, 4),
+                                           .pixels = draw_size(&random),
+                                           .cell_count = round == 0 ? 1 : random_int(&random, 1, 600)};
+            const int64_t size = args.channels * args.pixels, count = args.count, cells = args.cell_count;
+            const size_t bytes = (size_t)size * sizeof(float), of_cells = (size_t)args.pixels * sizeof(int32_t);
+            const size_t all = bytes * (size_t)count, of_masks = (size_t)(count * cells);
+            float *x = make(bytes), *baseline = make(bytes), *expected = make(all), *got = make(all);
+            int32_t *cell = make(of_cells);
+            uint8_t *masks = make(of_masks);
+            fill(&random, size, x);
+            fill(&random, size, baseline);
+            x[0] = -0.0f; /* kept as it is */
+            baseline[size - 1] = NAN;
+            for (int64_t p = 0; p < args.pixels; p++) { cell[p] = (int32_t)random_int(&random, 0, cells - 1); }
+            for (size_t m = 0; m < of_masks; m++) {
+                masks[m] = random_bool(&random) ? 0 : (uint8_t)random_int(&random, 1, 255);
+            }
+            for (int64_t e = 0; e < count * size; e++) {
+                const uint8_t kept = masks[e / size * cells + cell[e % args.pixels]];
+                expected[e] = kept ? x[e % size] : baseline[e % size];
+            }
+            void *dx = to_device(context, x, bytes), *db = to_device(context, baseline, bytes);
+            void *dc = to_device(context, cell, of_cells), *dm = to_device(context, masks, of_masks);
+            void *out = to_device(context, NULL, all);
+            args.x = dx, args.baseline = db, args.cells = dc, args.masks = dm, args.out = out;
+            ok(context, context->device->backend->mask_inputs(context->device, &args));
+            to_host(context, got, out, all);
+            context->device->backend->free(context->device, dx, bytes);
+            context->device->backend->free(context->device, db, bytes);
+            context->device->backend->free(context->device, dc, of_cells);
+            context->device->backend->free(context->device, dm, of_masks);
+            assert_memory_equal(got, expected, all);
+            free(x);
+            free(baseline);
+            free(expected);
+            free(got);
+            free(cell);
+            free(masks);
+        }
+        if (context) { assert_int_equal(context->used, context->device->own_bytes); }
+        spade_context_destroy(context);
+    }
+}
+
 /* ---- seed */
 
 static double expected_seed(int64_t n, bool softmax, int64_t target, const float *z, float *seed)
@@ -135,7 +189,7 @@ static void test_seed(void **state)
             int64_t rows = args.batch, n = args.outputs, targets[9];
             size_t bytes = (size_t)(rows * n) * sizeof(float), of_values = (size_t)rows * sizeof(double);
             float *z = make(bytes), *expected = make(bytes), *got = make(bytes);
-            double values[9], should[9];
+            double values[9], alone[9], should[9];
             fill(&random, rows * n, z);
             for (int64_t i = 0; i < rows; i++) {
                 targets[i] = random_int(&random, 0, n - 1);
@@ -148,10 +202,15 @@ static void test_seed(void **state)
             ok(context, context->device->backend->seed(context->device, &args));
             to_host(context, got, dseed, bytes);
             to_host(context, values, dvalues, of_values);
+            double *dalone = to_device(context, NULL, of_values); /* F without the seed: the same bits */
+            args.seed = NULL, args.values = dalone;
+            ok(context, context->device->backend->seed(context->device, &args));
+            to_host(context, alone, dalone, of_values);
             context->device->backend->free(context->device, dz, bytes);
             context->device->backend->free(context->device, dt, of_values);
             compare("seed", round, d == 0 || !args.softmax, got, expected, rows * n);
             for (int64_t i = 0; i < rows; i++) { assert_true(fabs(values[i] - should[i]) <= 1e-12); }
+            assert_memory_equal(values, alone, of_values);
             free(z);
             free(expected);
             free(got);
@@ -195,10 +254,10 @@ static void test_sums_and_maps(void **state)
             expected_map(gradients, weight, count, divisor, absolute, times_input ? x : NULL, n, expected);
             void *dx = to_device(context, x, bytes), *dg = to_device(context, gradients, all);
             void *dsum = to_device(context, NULL, 2 * bytes), *dmap = to_device(context, NULL, bytes);
-            ok(context, backend->sum_gradients(context->device, n, first, weight, dg, false, dsum));
+            ok(context, backend->sum_gradients(context->device, n, first, weight, dg, false, false, dsum));
             if (first < count) {
                 ok(context, backend->sum_gradients(context->device, n, count - first, weight + first,
-                                                   (float *)dg + first * n, true, dsum));
+                                                   (float *)dg + first * n, false, true, dsum));
             }
             ok(context,
                backend->finish_map(context->device, n, dsum, times_input ? dx : NULL, divisor, absolute, dmap));
@@ -217,12 +276,77 @@ static void test_sums_and_maps(void **state)
     }
 }
 
+/* variance: of `count` gradients; else the weighted sum of their squares over the divisor. */
+static void expected_squares(const float *gradients, const double *weight, int64_t count, double divisor, bool variance,
+                             int64_t n, float *map)
+{
+    for (int64_t e = 0; e < n; e++) {
+        double sum = 0, squares = 0;
+        for (int64_t i = 0; i < count; i++) {
+            const double g = gradients[i * n + e];
+            sum += weight[i] * g;
+            squares += weight[i] * (g * g);
+        }
+        double value = squares / divisor - (variance ? (sum / divisor) * (sum / divisor) : 0);
+        map[e] = (float)(value < 0 ? 0 : value);
+    }
+}
+
+/* Sums of squares and variances in two calls, some of gradients that are all the same, whose variance is never below 0. */
+static void test_squares_and_variances(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DEVICES; d++) {
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 818};
+        for (int round = 0; context && round < ROUNDS; round++) {
+            const spade_backend *backend = context->device->backend;
+            const bool variance = round % 2, same = round % 6 == 5;
+            double weight[SPADE_MAX_POINTS];
+            int64_t n = draw_size(&random), count = round == 0 ? SPADE_MAX_POINTS : random_int(&random, 1, 9);
+            const int64_t first = random_int(&random, 1, count);
+            const double divisor = variance ? (double)count : 1 + random_unit(&random);
+            size_t bytes = (size_t)n * sizeof(float), all = bytes * (size_t)count;
+            float *gradients = make(all), *expected = make(bytes), *got = make(bytes);
+            fill(&random, n * count, gradients);
+            for (int64_t i = 0; i < count; i++) {
+                weight[i] = variance ? 1 : random_unit(&random);
+                if (same) { memcpy(gradients + i * n, gradients, bytes); }
+            }
+            expected_squares(gradients, weight, count, divisor, variance, n, expected);
+            void *dg = to_device(context, gradients, all), *dmap = to_device(context, NULL, bytes);
+            double *sums[2] = {to_device(context, NULL, 2 * bytes), to_device(context, NULL, 2 * bytes)};
+            for (int squared = 0; squared < 2; squared++) {
+                ok(context,
+                   backend->sum_gradients(context->device, n, first, weight, dg, squared, false, sums[squared]));
+                if (first == count) { continue; }
+                ok(context, backend->sum_gradients(context->device, n, count - first, weight + first,
+                                                   (float *)dg + first * n, squared, true, sums[squared]));
+            }
+            if (variance) {
+                ok(context, backend->finish_variance(context->device, n, sums[0], sums[1], divisor, dmap));
+            } else {
+                ok(context, backend->finish_map(context->device, n, sums[1], NULL, divisor, false, dmap));
+            }
+            to_host(context, got, dmap, bytes);
+            backend->free(context->device, dg, all);
+            for (int i = 0; i < 2; i++) { backend->free(context->device, sums[i], 2 * bytes); }
+            compare("squares", round, true, got, expected, n);
+            for (int64_t e = 0; e < n; e++) { assert_true(got[e] >= 0 && (!same || got[e] < 1e-14)); }
+            free(gradients);
+            free(expected);
+            free(got);
+        }
+        if (context) { assert_int_equal(context->used, context->device->own_bytes); }
+        spade_context_destroy(context);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),
-        cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_sums_and_maps),
+        cmocka_unit_test(test_points),        cmocka_unit_test(test_mask_inputs),           cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_sums_and_maps), cmocka_unit_test(test_squares_and_variances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,9 @@
  * them everything is enqueued: points into the plan's input, the pass, the gradients into the class's sum, the sum into
  * its map.
  *
- *   the call's block on the device: | x [size] | maps [n, size] | sum [size] | values [padded] | targets [padded] |
+ *   the call's block on the device: | x [size] | maps [n, size] | sum [size] | squares [size] | values [padded] | targets [padded] |
  *
+ * squares: where a variance is made of both sums.
  * padded: the pairs, filled up to whole micro-batches with the last pair, which nobody reads again.
  */
 #include "attribution/gradient_driver.h"
@@ -19,7 +20,7 @@ typedef struct driver {
     attribution_pass pass;
     int64_t batch, pairs, padded;
     float *x, *maps;
-    double *sum, *values;
+    double *sum, *squares, *values;
     int64_t *targets;
     void *block;
     size_t bytes;
@@ -40,10 +41,12 @@ static spade_status make_block(driver *d)
 {
     const attribution_job *job = d->job;
     spade_device *device = job->context->device;
-    size_t x, maps, sum, values, targets;
+    const int64_t squared = d->points->statistic == ATTRIBUTION_VARIANCE ? job->size : 0;
+    size_t x, maps, sum, squares, values, targets;
     if (!add_piece(job->size, sizeof *d->x, &d->bytes, &x) ||
         !add_piece(job->size * job->n, sizeof *d->maps, &d->bytes, &maps) ||
         !add_piece(job->size, sizeof *d->sum, &d->bytes, &sum) ||
+        !add_piece(squared, sizeof *d->squares, &d->bytes, &squares) ||
         !add_piece(d->padded, sizeof *d->values, &d->bytes, &values) ||
         !add_piece(d->padded, sizeof *d->targets, &d->bytes, &targets)) {
         return spade_fail(job->context, SPADE_ERROR_MEMORY, "maps of %d classes, %lld numbers each, are too large",
@@ -54,6 +57,7 @@ static spade_status make_block(driver *d)
     d->x = (float *)(block + x);
     d->maps = (float *)(block + maps);
     d->sum = (double *)(block + sum);
+    d->squares = (double *)(block + squares);
     d->values = (double *)(block + values);
     d->targets = (int64_t *)(block + targets);
     return SPADE_OK;
@@ -110,22 +114,43 @@ static spade_status write_inputs(driver *d, int64_t first)
     return device->backend->copy(device, d->pass.targets, d->targets + first, sizeof *d->targets * (size_t)d->batch);
 }
 
+/* To the class's sums: gradients of its points first .. first+count-1, count from 1 on. */
+static spade_status add_gradients(driver *d, int64_t first, int64_t count, const float *gradients)
+{
+    const attribution_samples *points = d->points;
+    const int64_t size = d->job->size;
+    spade_device *device = d->job->context->device;
+    const spade_backend *backend = device->backend;
+    const bool squared = points->statistic == ATTRIBUTION_SUM_SQUARES;
+    double weight[SPADE_MICRO_BATCH];
+    for (int64_t i = 0; i < count; i++) { weight[i] = points->weight ? points->weight[first + i] : 1.0; }
+    SPADE_TRY(backend->sum_gradients(device, size, count, weight, gradients, squared, first > 0, d->sum));
+    if (points->statistic != ATTRIBUTION_VARIANCE) { return SPADE_OK; }
+    return backend->sum_gradients(device, size, count, weight, gradients, true, first > 0, d->squares);
+}
+
+/* A class's sums into its map. */
+static spade_status finish_map(driver *d, float *map)
+{
+    const attribution_samples *points = d->points;
+    const int64_t size = d->job->size;
+    spade_device *device = d->job->context->device;
+    const spade_backend *backend = device->backend;
+    if (points->statistic == ATTRIBUTION_VARIANCE) {
+        return backend->finish_variance(device, size, d->sum, d->squares, points->divisor, map);
+    }
+    return backend->finish_map(device, size, d->sum, points->times_input ? d->x : NULL, points->divisor,
+                               points->absolute, map);
+}
+
 /* Gradients of the points first .. first+count-1 of a class, neighbours in the micro-batch, the first one at
  * `gradients`. */
 static spade_status take_gradients(driver *d, int64_t class_index, int64_t first, int64_t count, const float *gradients)
 {
     const attribution_samples *points = d->points;
-    const attribution_job *job = d->job;
-    spade_device *device = job->context->device;
     int64_t summed = points->summed - first < count ? points->summed - first : count;
-    if (summed > 0) {
-        double weight[SPADE_MICRO_BATCH];
-        for (int64_t i = 0; i < summed; i++) { weight[i] = points->weight ? points->weight[first + i] : 1.0; }
-        SPADE_TRY(device->backend->sum_gradients(device, job->size, summed, weight, gradients, first > 0, d->sum));
-    }
-    if (first + count < points->points) { return SPADE_OK; }
-    return device->backend->finish_map(device, job->size, d->sum, points->times_input ? d->x : NULL, points->divisor,
-                                       points->absolute, d->maps + class_index * job->size);
+    if (summed > 0) { SPADE_TRY(add_gradients(d, first, summed, gradients)); }
+    return first + count < points->points ? SPADE_OK : finish_map(d, d->maps + class_index * d->job->size);
 }
 
 /* One micro-batch: pairs first .. first+count-1, in runs of the same class. */

@@ -10,18 +10,27 @@
 /*
  * ---- gradient_driver.c: backward passes at `points` inputs for each of the classes, and what a method makes of them.
  *
- * Input p of a class is scale[p] * x + deviation * z, z the standard normal numbers `p` of the stream `key`. The map is
- * the sum of the gradients at the first `summed` inputs, weight[p] each, times x if asked for, over `divisor`.
+ * Input p of a class is scale[p] * x + deviation * z, z the standard normal numbers `p` of the stream `key`. The map is a
+ * statistic of the gradients at the first `summed` inputs.
  *
  * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only:
  * the result of a pair is a function of the job, never of the budget or the threads.
  */
+typedef enum attribution_statistic {
+    ATTRIBUTION_SUM,         /* their sum, weight[p] each, times x if asked for, over `divisor` */
+    ATTRIBUTION_SUM_SQUARES, /* the sum of their squares, weight[p] each, over `divisor` */
+    /* The variance, divided by `divisor`, their number; weights are 1. Sums and their difference are in double: what is
+     * lost there is less than what the gradients, being floats, are off by. */
+    ATTRIBUTION_VARIANCE
+} attribution_statistic;
+
 typedef struct attribution_samples {
     int points, summed;           /* 1 <= summed <= points */
     const double *scale, *weight; /* [points]; NULL: all 1 */
     double deviation;             /* 0: no noise */
     uint64_t key;
-    bool times_input, absolute;
+    attribution_statistic statistic;
+    bool times_input, absolute; /* of a sum */
     double divisor;
 } attribution_samples;
 

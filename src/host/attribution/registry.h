@@ -41,17 +41,23 @@ typedef struct attribution_method {
     spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
 } attribution_method;
 
-/* THE list of methods, in the order in which they are shown: attribution_NAME is the row in NAME.c. */
+/*
+ * THE list of methods, in the order in which they are shown: attribution_NAME is the row of NAME. It ends NAME.c, or the
+ * file of the first of several methods that share all but their row (smoothgrad.c).
+ */
 /* clang-format off */
 #define ATTRIBUTION_METHODS(ROW) \
     ROW(saliency)                \
     ROW(input_x_gradient)        \
     ROW(integrated_gradients)    \
     ROW(smoothgrad)              \
+    ROW(smoothgrad_squared)      \
+    ROW(vargrad)                 \
     ROW(guided_backprop)         \
     ROW(deconvolution)           \
     ROW(gradcam)                 \
-    ROW(guided_gradcam)
+    ROW(guided_gradcam)          \
+    ROW(occlusion)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)

@@ -1,6 +1,7 @@
 /*
- * smoothgrad.c - mean gradient over noisy copies of the input. The noise depends on (seed, input) and the copy's number
- * only: every class, network and backend sees the same copies.
+ * smoothgrad.c - gradients at noisy copies of the input: their mean (smoothgrad), the mean of their squares
+ * (smoothgrad_squared), their variance (vargrad). The noise depends on (seed, input) and the copy's number only: every
+ * method, class, network and backend sees the same copies.
  */
 #include "attribution/gradient_driver.h"
 
@@ -15,10 +16,9 @@ static double passes(const attribution_job *job, const void *options)
     return (double)((const noise_options *)options)->samples;
 }
 
-static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+static spade_status run(const attribution_job *job, const noise_options *noise, attribution_statistic statistic,
+                        float *maps)
 {
-    (void)notes;
-    const noise_options *noise = options;
     float low = job->input[0], high = job->input[0];
     for (int64_t i = 1; i < job->size; i++) {
         low = job->input[i] < low ? job->input[i] : low;
@@ -29,8 +29,27 @@ static spade_status run(const attribution_job *job, const void *options, float *
                                         .summed = samples,
                                         .deviation = noise->sigma * ((double)high - low),
                                         .key = spade_hash(job->input, sizeof(float) * (size_t)job->size, job->seed),
+                                        .statistic = statistic,
                                         .divisor = samples};
     return attribution_backward(job, &spade_rules_gradient, &copies, maps, NULL);
+}
+
+static spade_status run_mean(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)notes;
+    return run(job, options, ATTRIBUTION_SUM, maps);
+}
+
+static spade_status run_squares(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)notes;
+    return run(job, options, ATTRIBUTION_SUM_SQUARES, maps);
+}
+
+static spade_status run_variance(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)notes;
+    return run(job, options, ATTRIBUTION_VARIANCE, maps);
 }
 
 static const spade_option_info options[] = {
@@ -60,5 +79,35 @@ const attribution_method attribution_smoothgrad = {
     .options_bytes = sizeof(noise_options),
     .option_offsets = option_offsets,
     .passes = passes,
-    .run = run,
+    .run = run_mean,
+};
+
+const attribution_method attribution_smoothgrad_squared = {
+    .info = {.name = "smoothgrad_squared",
+             .title = "SmoothGrad squared",
+             .definition =
+                 "mean of (dF/dx)^2 over copies of x with Gaussian noise of deviation sigma * (max x - min x)",
+             .source = "Hooker et al. 2019, A benchmark for interpretability methods in deep neural networks",
+             .options = options,
+             .option_count = sizeof options / sizeof *options},
+    .options_bytes = sizeof(noise_options),
+    .option_offsets = option_offsets,
+    .passes = passes,
+    .run = run_squares,
+};
+
+const attribution_method attribution_vargrad = {
+    .info = {.name = "vargrad",
+             .title = "VarGrad",
+             .definition =
+                 "E[(dF/dx)^2] - E[dF/dx]^2 over copies of x with Gaussian noise of deviation sigma * (max x - "
+                 "min x): the variance, divided by their number",
+             .source = "Adebayo et al. 2018, Local explanation methods for deep neural networks lack sensitivity to "
+                       "parameter values",
+             .options = options,
+             .option_count = sizeof options / sizeof *options},
+    .options_bytes = sizeof(noise_options),
+    .option_offsets = option_offsets,
+    .passes = passes,
+    .run = run_variance,
 };

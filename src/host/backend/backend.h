@@ -93,16 +93,22 @@ typedef struct spade_backend {
      * ---- attribution maps: inputs before the passes, the output gradient between forward and backward, sums after them.
      * Arithmetic in double.
      *   points: out [count, size] from x [size]
+     *   mask_inputs: images with parts of x replaced; nothing is computed
      *   sum_gradients: sum [size] = [sum +] weight[0] * gradients[0] + weight[1] * gradients[1] + ..., in this order;
-     * `add`: to what is there, else to nothing. gradients [count, size], count from 1 to SPADE_MAX_POINTS
+     * `squared`: the gradients' squares in their place; `add`: to what is there, else to nothing. gradients [count, size],
+     * count from 1 to SPADE_MAX_POINTS
      *   finish_map: map [size] = sum [* x] / divisor, its absolute value if asked for; x NULL: without
+     *   finish_variance: map [size] = squares / divisor - (sum / divisor)^2, at least 0
      */
     spade_status (*points)(spade_device *device, const spade_points *points, const float *x, float *out);
+    spade_status (*mask_inputs)(spade_device *device, const spade_mask_inputs_args *args);
     spade_status (*seed)(spade_device *device, const spade_seed_args *args);
     spade_status (*sum_gradients)(spade_device *device, int64_t size, int64_t count, const double *weight /* host */,
-                                  const float *gradients, bool add, double *sum);
+                                  const float *gradients, bool squared, bool add, double *sum);
     spade_status (*finish_map)(spade_device *device, int64_t size, const double *sum, const float *x, double divisor,
                                bool absolute, float *map);
+    spade_status (*finish_variance)(spade_device *device, int64_t size, const double *sum, const double *squares,
+                                    double divisor, float *map);
 
     const spade_backend_hessian *hessian;
     const spade_backend_solver *solver;

@@ -148,9 +148,21 @@ typedef struct spade_seed_args {
     bool softmax;
     const float *z;         /* [batch, outputs] */
     const int64_t *targets; /* [batch]: 0 to outputs - 1 */
-    float *seed;            /* [batch, outputs] out: dF/dz */
+    float *seed;            /* [batch, outputs] out: dF/dz; NULL: only F is wanted */
     double *values;         /* [batch] out: F */
 } spade_seed_args;
+
+/*
+ * Images made of x by replacing cells of the picture, pixels that share a fate: pixel p of image i is, in every channel, x's
+ * where masks[i, cells[p]] is not 0, else the baseline's. Kept pixels are x's to the bit.
+ */
+typedef struct spade_mask_inputs_args {
+    int64_t count, channels, pixels, cell_count;
+    const float *x, *baseline; /* [channels, pixels] */
+    const int32_t *cells;      /* [pixels]: 0 to cell_count - 1 */
+    const uint8_t *masks;      /* [count, cell_count] */
+    float *out;                /* [count, channels, pixels] */
+} spade_mask_inputs_args;
 
 /* ---- heat maps */
 

@@ -38,19 +38,44 @@ spade_status spade_cpu_points(spade_device *device, const spade_points *points, 
     return SPADE_OK;
 }
 
-/* One row of outputs z [n]: the seed, and F. */
+/* Pixels begin .. end-1 of image i, in all channels. */
+static void mask_pixels(const spade_mask_inputs_args *a, int64_t i, int64_t begin, int64_t end)
+{
+    const uint8_t *mask = a->masks + i * a->cell_count;
+    for (int64_t c = 0; c < a->channels; c++) {
+        const float *x = a->x + c * a->pixels, *baseline = a->baseline + c * a->pixels;
+        float *out = a->out + (i * a->channels + c) * a->pixels;
+        for (int64_t p = begin; p < end; p++) { out[p] = mask[a->cells[p]] ? x[p] : baseline[p]; }
+    }
+}
+
+spade_status spade_cpu_mask_inputs(spade_device *device, const spade_mask_inputs_args *args)
+{
+    const int64_t pixels = args->pixels;
+#pragma omp parallel for collapse(2) num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t i = 0; i < args->count; i++) {
+        for (int64_t begin = 0; begin < pixels; begin += SPADE_CPU_CHUNK) {
+            mask_pixels(args, i, begin, pixels - begin < SPADE_CPU_CHUNK ? pixels : begin + SPADE_CPU_CHUNK);
+        }
+    }
+    return SPADE_OK;
+}
+
+/* One row of outputs z [n]: the seed where it is wanted, and F. */
 static double seed_row(int64_t n, bool softmax, int64_t target, const float *z, float *seed)
 {
     if (!softmax) {
-        memset(seed, 0, sizeof *seed * (size_t)n);
-        seed[target] = 1;
+        if (seed) {
+            memset(seed, 0, sizeof *seed * (size_t)n);
+            seed[target] = 1;
+        }
         return z[target];
     }
     double largest = z[0], sum = 0;
     for (int64_t j = 1; j < n; j++) { largest = fmax(largest, z[j]); }
     for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
     double score = exp(z[target] - largest) / sum;
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; seed && j < n; j++) {
         double other = exp(z[j] - largest) / sum;
         seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
     }
@@ -62,24 +87,33 @@ spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args)
 #pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
     for (int64_t i = 0; i < args->batch; i++) {
         args->values[i] = seed_row(args->outputs, args->softmax, args->targets[i], args->z + i * args->outputs,
-                                   args->seed + i * args->outputs);
+                                   args->seed ? args->seed + i * args->outputs : NULL);
     }
     return SPADE_OK;
 }
 
+/* sum = [sum +] weight * gradient, or its square, for n elements. */
+static void add_gradient(int64_t n, double weight, const float *gradient, bool squared, bool add, double *sum)
+{
+    if (squared && add) {
+        for (int64_t e = 0; e < n; e++) { sum[e] += weight * ((double)gradient[e] * gradient[e]); }
+    } else if (squared) {
+        for (int64_t e = 0; e < n; e++) { sum[e] = weight * ((double)gradient[e] * gradient[e]); }
+    } else if (add) {
+        for (int64_t e = 0; e < n; e++) { sum[e] += weight * gradient[e]; }
+    } else {
+        for (int64_t e = 0; e < n; e++) { sum[e] = weight * gradient[e]; }
+    }
+}
+
 spade_status spade_cpu_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
-                                     const float *gradients, bool add, double *sum)
+                                     const float *gradients, bool squared, bool add, double *sum)
 {
 #pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
     for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
         int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
         for (int64_t i = 0; i < count; i++) {
-            const float *gradient = gradients + i * size;
-            if (i == 0 && !add) {
-                for (int64_t e = begin; e < end; e++) { sum[e] = weight[i] * gradient[e]; }
-            } else {
-                for (int64_t e = begin; e < end; e++) { sum[e] += weight[i] * gradient[e]; }
-            }
+            add_gradient(end - begin, weight[i], gradients + i * size + begin, squared, add || i > 0, sum + begin);
         }
     }
     return SPADE_OK;
@@ -94,6 +128,20 @@ spade_status spade_cpu_finish_map(spade_device *device, int64_t size, const doub
         for (int64_t e = begin; e < end; e++) {
             double value = (x ? x[e] * sum[e] : sum[e]) / divisor;
             map[e] = (float)(absolute ? fabs(value) : value);
+        }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_cpu_finish_variance(spade_device *device, int64_t size, const double *sum, const double *squares,
+                                       double divisor, float *map)
+{
+#pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
+        int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
+        for (int64_t e = begin; e < end; e++) {
+            const double mean = sum[e] / divisor, variance = squares[e] / divisor - mean * mean;
+            map[e] = (float)(variance < 0 ? 0 : variance); /* NaN stays */
         }
     }
     return SPADE_OK;

@@ -16,6 +16,13 @@ spade_status spade_cuda_points(spade_device *device, const spade_points *points,
     return SPADE_OK;
 }
 
+spade_status spade_cuda_mask_inputs(spade_device *device, const spade_mask_inputs_args *args)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_mask_inputs(cuda->stream, args));
+    return SPADE_OK;
+}
+
 spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
@@ -24,12 +31,12 @@ spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args)
 }
 
 spade_status spade_cuda_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
-                                      const float *gradients, bool add, double *sum)
+                                      const float *gradients, bool squared, bool add, double *sum)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     spade_weights_kernel k = {.count = (int)count};
     for (int64_t i = 0; i < count; i++) { k.weight[i] = weight[i]; }
-    SPADE_CUDA_LAUNCH(cuda, spade_launch_sum_gradients(cuda->stream, size, &k, gradients, add, sum));
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_sum_gradients(cuda->stream, size, &k, gradients, squared, add, sum));
     return SPADE_OK;
 }
 
@@ -38,5 +45,13 @@ spade_status spade_cuda_finish_map(spade_device *device, int64_t size, const dou
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     SPADE_CUDA_LAUNCH(cuda, spade_launch_finish_map(cuda->stream, size, sum, x, divisor, absolute, map));
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_finish_variance(spade_device *device, int64_t size, const double *sum, const double *squares,
+                                        double divisor, float *map)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_finish_variance(cuda->stream, size, sum, squares, divisor, map));
     return SPADE_OK;
 }

@@ -160,11 +160,14 @@ spade_status spade_cuda_heatmap(spade_device *device, const spade_heatmap_args *
 
 /* ---- attribution.c */
 spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out);
+spade_status spade_cuda_mask_inputs(spade_device *device, const spade_mask_inputs_args *args);
 spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args);
 spade_status spade_cuda_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
-                                      const float *gradients, bool add, double *sum);
+                                      const float *gradients, bool squared, bool add, double *sum);
 spade_status spade_cuda_finish_map(spade_device *device, int64_t size, const double *sum, const float *x,
                                    double divisor, bool absolute, float *map);
+spade_status spade_cuda_finish_variance(spade_device *device, int64_t size, const double *sum, const double *squares,
+                                        double divisor, float *map);
 
 /* ---- convolution.c: on cuDNN */
 void spade_cuda_convolutions_destroy(spade_cuda_device *device);
