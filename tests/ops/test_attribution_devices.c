@@ -1,7 +1,7 @@
 /*
  * test_attribution_devices.c - the operations behind maps on every backend present, against plain loops: points with and
- * without noise, inputs with parts replaced, seeds of logits and softmax scores, weighted sums of gradients and of their squares, finished maps; random sizes, odd ones
- * and single elements among them.
+ * without noise, inputs with parts replaced, seeds of logits and softmax scores, weighted sums of gradients and of their
+ * squares, finished maps; random sizes, odd ones and single elements among them.
  */
 #include <math.h>
 #include <setjmp.h>

@@ -295,80 +295,82 @@ static void test_metrics(void **state)
     spade_settings_clear(&settings);
 }
 
+/* Files that are refused, and what is said of them. */
+static const struct {
+    const char *text, *says;
+} refused[] = {
+    {"variantz: 3\n", "unknown key 'variantz'"},
+    {"augment:\n  huee: 0.1\n", "unknown key 'huee'"},
+    {"sparsity: 0,5\n", "'0,5' is not a number"},
+    {"sparsity: nan\n", "'nan' is not a number"},
+    {"sparsity: 0.5x\n", "'0.5x' is not a number"},
+    {"sparsity: 1.5\n", "not from 0 to 1"},
+    {"sparsity:\n", "is not a number"},
+    {"sparsity: [{layers: fc, value: \"0,5\"}]\n", "'0,5' is not a number"},
+    {"sparsity: [{layer: fc, value: 1}]\n", "unknown key 'layer'"},
+    {"rules: [{layers: fc}]\n", "the rule for fc changes nothing"},
+    {"rules: [{sparsity: 0.5}]\n", "layers"},
+    {"rules: [{layers: fc, sparsity: 2}]\n", "not from 0 to 1"},
+    {"rules: [{layers: fc, value: 1}]\n", "unknown key 'value'"},
+    {"rules: {layers: fc, block: 1}\n", "rules"},
+    {"nm: 4:2\n", "'4:2' is no pattern"},
+    {"nm: 2\n", "'2' is no pattern"},
+    {"nm: 2:4x\n", "'2:4x' is no pattern"},
+    {"nm: 0:4\n", "is no pattern"},
+    {"linear_block: -1\n", "not from 0"},
+    {"variants: 0\n", "not from 1"},
+    {"variants: 1.5\n", "not a whole number"},
+    {"variants: [1, 2]\n", "variants"},
+    {"seed: -1\n", "seed"},
+    {"solver: slow\n", "'slow' is none of fast, exact, magnitude, random"},
+    {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
+    {"methods: [saliency, smoothgrad:samples=0]\n", "smoothgrad: samples: 0 is not from 1 to 10000"},
+    {"methods: [saliency:samples=5]\n", "saliency: no option 'samples' (there are output and seed)"},
+    {"methods: [saliency, {smoothgrad: {samples: 0}}]\n", "smoothgrad: samples: 0 is not from 1 to 10000"},
+    {"methods: [{smoothgrad: {samples: [1]}}]\n", "methods: a value is wanted, not a list"},
+    {"methods: [{smoothgrad: {samples: {a: b}}}]\n", "methods: a value is wanted, not a MAPPING"},
+    {"methods: [{smoothgrad: 5}]\n", "methods: a mapping of options is wanted, not a value"},
+    {"methods: [{smoothgrad: {sigma: 1, sigma: 2}}]\n", "'sigma' is given twice"},
+    {"methods: [{smoothgrad: {samples: 5}, saliency: {}}]\n", "an entry holds one name, not 2"},
+    {"methods: [[saliency]]\n", "methods: a value is wanted, not a list"},
+    {"methods: {smoothgrad: {samples: 5}}\n", "methods: a value or a list is wanted, not a MAPPING"},
+    {"methods: [{gradcam: {layer: \"a:b'\\\"\"}}]\n", "methods: gradcam: layer holds both kinds of quotes"},
+    {"methods: []\n", "no method is given"},
+    {"metrics: []\n", "no metric is given"},
+    {"metrics: [roc]\n", "unknown metric 'roc'"},
+    {"metrics: [{pointing: {tolerance: x}}]\n", "metrics: pointing: tolerance: 'x' is not a number"},
+    {"metrics: [{pointing: 5}]\n", "metrics: a mapping of options is wanted, not a value"},
+    {"sigma: 101\n", "101 is not from 0 to 100"},
+    {"steps: 0\n", "0 is not from 1 to 10000"},
+    {"samples: 1.5\n", "'1.5' is not a whole number"},
+    {"follow_links: 1\n", "'1' is none of false, true"},
+    {"augment.hue: 0.1\n", "unknown key 'augment.hue'"},
+    {"rules: [{layers: fc, hessian: fp64}]\n", "unknown key 'hessian'"},
+    {"--- {seed: 1}\n--- {seed: 2}\n", "more than one document"},
+    {"checkpoint: \"a\\0b\"\n", "a NUL"},
+    {"a: &a {b: *a}\n", "unknown key 'a'"},
+    {"rules: &a [*a]\n", "rules: a MAPPING with layers is wanted, not a list"},
+    {"classes: -1\n", "'-1' is no class"},
+    {"classes: [1, 1]\n", "given twice"},
+    {"mean: [1, 2]\n", "3 numbers are wanted, not 2"},
+    {"mean: 0.5\n", "mean"},
+    {"augment: 3\n", "augment"},
+    {"augment:\n  area: [1, 0.2]\n", "1 is larger than 0.2"},
+    {"variants: 3\nvariants: 4\n", "variants"},
+    {"- 1\n", "MAPPING"},
+    {"{", ""},
+    {"a: &a [*a]\n", "unknown key 'a'"},
+};
+
 static void test_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text, *says;
-    } cases[] = {
-        {"variantz: 3\n", "unknown key 'variantz'"},
-        {"augment:\n  huee: 0.1\n", "unknown key 'huee'"},
-        {"sparsity: 0,5\n", "'0,5' is not a number"},
-        {"sparsity: nan\n", "'nan' is not a number"},
-        {"sparsity: 0.5x\n", "'0.5x' is not a number"},
-        {"sparsity: 1.5\n", "not from 0 to 1"},
-        {"sparsity:\n", "is not a number"},
-        {"sparsity: [{layers: fc, value: \"0,5\"}]\n", "'0,5' is not a number"},
-        {"sparsity: [{layer: fc, value: 1}]\n", "unknown key 'layer'"},
-        {"rules: [{layers: fc}]\n", "the rule for fc changes nothing"},
-        {"rules: [{sparsity: 0.5}]\n", "layers"},
-        {"rules: [{layers: fc, sparsity: 2}]\n", "not from 0 to 1"},
-        {"rules: [{layers: fc, value: 1}]\n", "unknown key 'value'"},
-        {"rules: {layers: fc, block: 1}\n", "rules"},
-        {"nm: 4:2\n", "'4:2' is no pattern"},
-        {"nm: 2\n", "'2' is no pattern"},
-        {"nm: 2:4x\n", "'2:4x' is no pattern"},
-        {"nm: 0:4\n", "is no pattern"},
-        {"linear_block: -1\n", "not from 0"},
-        {"variants: 0\n", "not from 1"},
-        {"variants: 1.5\n", "not a whole number"},
-        {"variants: [1, 2]\n", "variants"},
-        {"seed: -1\n", "seed"},
-        {"solver: slow\n", "'slow' is none of fast, exact, magnitude, random"},
-        {"methods: [saliency, gradcan]\n", "unknown method 'gradcan'"},
-        {"methods: [saliency, smoothgrad:samples=0]\n", "smoothgrad: samples: 0 is not from 1 to 10000"},
-        {"methods: [saliency:samples=5]\n", "saliency: no option 'samples' (there are output and seed)"},
-        {"methods: [saliency, {smoothgrad: {samples: 0}}]\n", "smoothgrad: samples: 0 is not from 1 to 10000"},
-        {"methods: [{smoothgrad: {samples: [1]}}]\n", "methods: a value is wanted, not a list"},
-        {"methods: [{smoothgrad: {samples: {a: b}}}]\n", "methods: a value is wanted, not a MAPPING"},
-        {"methods: [{smoothgrad: 5}]\n", "methods: a mapping of options is wanted, not a value"},
-        {"methods: [{smoothgrad: {sigma: 1, sigma: 2}}]\n", "'sigma' is given twice"},
-        {"methods: [{smoothgrad: {samples: 5}, saliency: {}}]\n", "an entry holds one name, not 2"},
-        {"methods: [[saliency]]\n", "methods: a value is wanted, not a list"},
-        {"methods: {smoothgrad: {samples: 5}}\n", "methods: a value or a list is wanted, not a MAPPING"},
-        {"methods: [{gradcam: {layer: \"a:b'\\\"\"}}]\n", "methods: gradcam: layer holds both kinds of quotes"},
-        {"methods: []\n", "no method is given"},
-        {"metrics: []\n", "no metric is given"},
-        {"metrics: [roc]\n", "unknown metric 'roc'"},
-        {"metrics: [{pointing: {tolerance: x}}]\n", "metrics: pointing: tolerance: 'x' is not a number"},
-        {"metrics: [{pointing: 5}]\n", "metrics: a mapping of options is wanted, not a value"},
-        {"sigma: 101\n", "101 is not from 0 to 100"},
-        {"steps: 0\n", "0 is not from 1 to 10000"},
-        {"samples: 1.5\n", "'1.5' is not a whole number"},
-        {"follow_links: 1\n", "'1' is none of false, true"},
-        {"augment.hue: 0.1\n", "unknown key 'augment.hue'"},
-        {"rules: [{layers: fc, hessian: fp64}]\n", "unknown key 'hessian'"},
-        {"--- {seed: 1}\n--- {seed: 2}\n", "more than one document"},
-        {"checkpoint: \"a\\0b\"\n", "a NUL"},
-        {"a: &a {b: *a}\n", "unknown key 'a'"},
-        {"rules: &a [*a]\n", "rules: a MAPPING with layers is wanted, not a list"},
-        {"classes: -1\n", "'-1' is no class"},
-        {"classes: [1, 1]\n", "given twice"},
-        {"mean: [1, 2]\n", "3 numbers are wanted, not 2"},
-        {"mean: 0.5\n", "mean"},
-        {"augment: 3\n", "augment"},
-        {"augment:\n  area: [1, 0.2]\n", "1 is larger than 0.2"},
-        {"variants: 3\nvariants: 4\n", "variants"},
-        {"- 1\n", "MAPPING"},
-        {"{", ""},
-        {"a: &a [*a]\n", "unknown key 'a'"},
-    };
     spade_context context = {.budget = UINT64_MAX};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         spade_settings settings;
-        spade_status status = read_text(&context, cases[i].text, strlen(cases[i].text), &settings);
-        if (status == SPADE_OK || !strstr(context.message, cases[i].says)) {
-            fail_msg("%s: status %d, '%s'", cases[i].text, status, context.message);
+        spade_status status = read_text(&context, refused[i].text, strlen(refused[i].text), &settings);
+        if (status == SPADE_OK || !strstr(context.message, refused[i].says)) {
+            fail_msg("%s: status %d, '%s'", refused[i].text, status, context.message);
         }
         spade_settings_clear(&settings);
     }
@@ -399,18 +401,12 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_all_keys),
-        cmocka_unit_test(test_default_file_is_generated),
-        cmocka_unit_test(test_default_file),
-        cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_follow_links),
-        cmocka_unit_test(test_methods_as_mappings),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_random_bytes),
-        cmocka_unit_test(test_plain_values_win_over_rules),
+        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_all_keys),     cmocka_unit_test(test_default_file_is_generated),
+        cmocka_unit_test(test_default_file), cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_follow_links), cmocka_unit_test(test_methods_as_mappings),
+        cmocka_unit_test(test_metrics),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_plain_values_win_over_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
