@@ -140,7 +140,7 @@ static spade_layout wanted_layout(const spade_network *network, const spade_node
     case SPADE_LAYOUT_IMAGES_CHANNELS_LAST:
         return network->values[node->outputs[0]].shape.rank == 4 ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR;
     case SPADE_LAYOUT_FOLLOWS_INPUTS:
-        for (int i = 0; i < node->input_count; i++) {
+        for (int i = 0; network->values[node->outputs[0]].shape.rank == 4 && i < node->input_count; i++) {
             const spade_value *input = &network->values[node->inputs[i]];
             if (!input->constant && input->shape.layout == SPADE_CHANNELS_LAST) { return SPADE_CHANNELS_LAST; }
         }
