@@ -3,7 +3,8 @@
 #   SPADE_CUDA = AUTO (where nvcc and cuDNN are found), ON (an error where they are not), OFF
 set(SPADE_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
 file(GLOB_RECURSE SPADE_CUDA_HOST CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/host/backend/cuda/*.c)
-foreach(shared check dispatch autocorrelation filter hessian_desc partial_select tensor_iterator) # what all backends share
+foreach(shared check dispatch autocorrelation filter hessian_desc partial_select strided_copy
+    tensor_iterator) # what all backends share
   list(APPEND SPADE_CUDA_HOST ${PROJECT_SOURCE_DIR}/src/host/backend/${shared}.c)
 endforeach()
 file(GLOB SPADE_CUDA_KERNELS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/*.cu)

@@ -121,8 +121,103 @@ static void test_reference(void **state)
     }
 }
 
+/* ---- every function, and its derivative, over the numbers that it meets, its corners among them */
+
+enum { ARGUMENTS = 2048 };
+
+static void draw_all_arguments(const reference_function *r, float *x)
+{
+    const float corners[] = {0, -0.0f, 1, -1, 3, -3, r->alpha, r->beta, 1e-6f, -1e-6f, 20, -20, 40, -40};
+    random_stream random = {.key = 77};
+    for (int i = 0; i < ARGUMENTS; i++) { x[i] = random_float(&random) * (i % 2 ? 12.0f : 1.5f); }
+    memcpy(x, corners, sizeof corners);
+}
+
+static bool close_enough(float got, double expected)
+{
+    if (isnan(expected) || isinf(expected)) { return isnan(expected) ? isnan(got) : got == expected; }
+    return fabs(got - expected) <= 1e-6 + 1e-6 * fabs(expected);
+}
+
+static void check_function(spade_context *context, spade_function f, spade_pointwise_kind kind, const float *x,
+                           const float *dy)
+{
+    const reference_function *r = &reference_functions[f];
+    const bool derivative = kind == SPADE_POINTWISE_DERIVATIVE;
+    const spade_shape all = {.rank = 1, .dims = {ARGUMENTS}};
+    const spade_op_desc desc = {
+        .kind = SPADE_OP_POINTWISE,
+        .a = all,
+        .y = all,
+        .step_count = 1,
+        .steps = {{.kind = kind, .function = f, .alpha = r->alpha, .beta = r->beta, .operand = all}}};
+    const case_data data = {.a = (float *)(uintptr_t)(derivative ? dy : x),
+                            .operands = {derivative ? (float *)(uintptr_t)x : NULL}};
+    float got[ARGUMENTS];
+    run(context, &desc, &data, -1, got);
+    for (int i = 0; i < ARGUMENTS; i++) {
+        const double expected =
+            derivative ? dy[i] * r->derivative(x[i], r->alpha, r->beta) : r->value(x[i], r->alpha, r->beta);
+        if (!close_enough(got[i], expected)) {
+            fail_msg("%s%s of %.9g is %.9g, not %.9g", spade_function_name(f), derivative ? ", derivative" : "", x[i],
+                     got[i], expected);
+        }
+    }
+}
+
+static void test_every_function(void **state)
+{
+    (void)state;
+    float x[ARGUMENTS], dy[ARGUMENTS];
+    random_stream random = {.key = 78};
+    for (int i = 0; i < ARGUMENTS; i++) { dy[i] = random_float(&random); }
+    for (int i = 0; i < DEVICE_COUNT; i++) {
+        spade_context *context = open_device(devices[i], 2, 0);
+        if (!context) { continue; }
+        for (int f = 0; f < SPADE_FUNCTION_COUNT; f++) {
+            draw_all_arguments(&reference_functions[f], x);
+            check_function(context, (spade_function)f, SPADE_POINTWISE_FUNCTION, x, dy);
+            check_function(context, (spade_function)f, SPADE_POINTWISE_DERIVATIVE, x, dy);
+        }
+        spade_context_destroy(context);
+    }
+}
+
+/* Parameters that are cases of their own: powers, and the square root of a norm. */
+static void test_special_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        spade_function function;
+        float alpha, x, value, derivative;
+    } cases[] = {
+        {SPADE_POW, 2, -3, 9, -6},       {SPADE_POW, 3, -2, -8, 12},       {SPADE_POW, 1, 0, 0, 1},
+        {SPADE_POW, 1, -4, -4, 1},       {SPADE_POW, 0, 0, 1, 0},          {SPADE_POW, 2, 0, 0, 0},
+        {SPADE_POW, 0.5f, 4, 2, 0.25f},  {SPADE_POW, -1, 2, 0.5f, -0.25f}, {SPADE_POW, 0.5f, 0, 0, INFINITY},
+        {SPADE_SQRT, 0, 0, 0, INFINITY}, {SPADE_SQRT, 1, 0, 0, 0},         {SPADE_SQRT, 1, 4, 2, 0.25f},
+    };
+    const spade_shape one = {.rank = 1, .dims = {1}};
+    for (int i = 0; i < DEVICE_COUNT; i++) {
+        spade_context *context = open_device(devices[i], 2, 0);
+        if (!context) { continue; }
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+            float x = cases[k].x, dy = 1, got;
+            spade_op_desc desc = {.kind = SPADE_OP_POINTWISE, .a = one, .y = one, .step_count = 1};
+            desc.steps[0] =
+                (spade_pointwise_step){.function = cases[k].function, .alpha = cases[k].alpha, .operand = one};
+            run(context, &desc, &(case_data){.a = &x}, -1, &got);
+            assert_true(close_enough(got, cases[k].value));
+            desc.steps[0].kind = SPADE_POINTWISE_DERIVATIVE;
+            run(context, &desc, &(case_data){.a = &dy, .operands = {&x}}, -1, &got);
+            assert_true(close_enough(got, cases[k].derivative));
+        }
+        spade_context_destroy(context);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference), cmocka_unit_test(test_singly)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference), cmocka_unit_test(test_every_function),
+                                       cmocka_unit_test(test_special_parameters), cmocka_unit_test(test_singly)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

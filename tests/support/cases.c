@@ -178,13 +178,65 @@ static spade_op_desc draw_reduction(random_stream *r, spade_op_kind kind)
 {
     spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 30)};
     d.y = draw_operand(r, &d.a);
+    if (kind == SPADE_OP_REDUCE_SUM && random_bool(r)) { d.divisor = (double)random_int(r, 1, 50); }
     return d;
 }
 
-static spade_pointwise_step draw_step(random_stream *r, spade_pointwise_kind kind, spade_shape operand)
+/* Rank 1 to 6, some thousand elements at most: most axes short, two of them longer than a block that is transposed. */
+static spade_shape draw_deep_shape(random_stream *r)
+{
+    spade_shape s = {.rank = (int)random_int(r, 1, 6)};
+    for (int i = 0; i < s.rank; i++) { s.dims[i] = random_int(r, 1, 4); }
+    s.dims[random_int(r, 0, s.rank - 1)] = random_int(r, 1, 70);
+    s.dims[random_int(r, 0, s.rank - 1)] = random_int(r, 1, 40);
+    if (s.rank == 4) { s.layout = draw_layout(r); }
+    return s;
+}
+
+static spade_op_desc draw_permute(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_deep_shape(r)};
+    d.y = d.a;
+    for (int k = 0; k < d.a.rank; k++) { d.axes[k] = k; }
+    for (int k = d.a.rank - 1; k > 0; k--) {
+        const int other = (int)random_int(r, 0, k), axis = d.axes[k];
+        d.axes[k] = d.axes[other];
+        d.axes[other] = axis;
+    }
+    for (int k = 0; k < d.a.rank; k++) { d.y.dims[k] = d.a.dims[d.axes[k]]; }
+    if (d.y.rank == 4) { d.y.layout = draw_layout(r); }
+    return d;
+}
+
+static spade_op_desc draw_concat(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .y = draw_deep_shape(r)};
+    d.a = d.y;
+    d.axis = (int)random_int(r, 0, d.y.rank - 1);
+    d.a.dims[d.axis] = random_int(r, 1, d.y.dims[d.axis]);
+    d.start = random_int(r, 0, d.y.dims[d.axis] - d.a.dims[d.axis]);
+    if (d.a.rank == 4) { d.a.layout = draw_layout(r); }
+    for (int k = 0; kind == SPADE_OP_CONCAT && k < d.a.rank; k++) {
+        if (k != d.axis && !random_int(r, 0, 4)) { d.a.dims[k] = 1; }
+    }
+    return d;
+}
+
+static spade_op_desc draw_axis_map(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_deep_shape(r)};
+    d.y = d.a;
+    d.axis = (int)random_int(r, 0, d.a.rank - 1);
+    d.y.dims[d.axis] = random_int(r, 1, 30);
+    return d;
+}
+
+static spade_pointwise_step draw_step(random_stream *r, spade_pointwise_kind kind, spade_shape operand, bool steep)
 {
     spade_pointwise_step step = {.kind = kind};
-    step.function = (spade_function)random_int(r, 0, SPADE_FUNCTION_COUNT - 1);
+    do {
+        step.function = (spade_function)random_int(r, 0, SPADE_FUNCTION_COUNT - 1);
+    } while (!steep && reference_functions[step.function].steep);
     step.alpha = reference_functions[step.function].alpha;
     step.beta = reference_functions[step.function].beta;
     if (kind != SPADE_POINTWISE_FUNCTION) { step.operand = operand; }
@@ -195,7 +247,7 @@ static spade_op_desc draw_function(random_stream *r, spade_op_kind kind)
 {
     spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 40), .step_count = 1};
     d.y = d.a;
-    d.steps[0] = draw_step(r, random_bool(r) ? SPADE_POINTWISE_FUNCTION : SPADE_POINTWISE_DERIVATIVE, d.a);
+    d.steps[0] = draw_step(r, random_bool(r) ? SPADE_POINTWISE_FUNCTION : SPADE_POINTWISE_DERIVATIVE, d.a, true);
     return d;
 }
 
@@ -204,8 +256,8 @@ static spade_op_desc draw_scale_shift(random_stream *r, spade_op_kind kind)
     spade_op_desc d = {.kind = kind, .a = draw_shape(r, 2, 40), .step_count = (int)random_int(r, 1, 2)};
     spade_shape channels = {.rank = d.a.rank - 1, .dims = {d.a.dims[1], 1, 1}};
     d.y = d.a;
-    d.steps[0] = draw_step(r, SPADE_POINTWISE_MULTIPLY, channels);
-    d.steps[1] = draw_step(r, SPADE_POINTWISE_ADD, channels);
+    d.steps[0] = draw_step(r, SPADE_POINTWISE_MULTIPLY, channels, true);
+    d.steps[1] = draw_step(r, SPADE_POINTWISE_ADD, channels, true);
     return d;
 }
 
@@ -218,7 +270,7 @@ static spade_op_desc draw_pointwise(random_stream *r, spade_op_kind kind)
     if (random_int(r, 0, 2) == 0) { d.a = draw_operand(r, &whole); }
     for (int s = 0; s < d.step_count; s++) {
         spade_pointwise_kind step = (spade_pointwise_kind)random_int(r, 0, SPADE_POINTWISE_KIND_COUNT - 1);
-        d.steps[s] = draw_step(r, step, random_bool(r) ? whole : draw_operand(r, &whole));
+        d.steps[s] = draw_step(r, step, random_bool(r) ? whole : draw_operand(r, &whole), false);
     }
     return d;
 }
@@ -240,6 +292,12 @@ const case_kind case_kinds[] = {
     {"pool", SPADE_OP_POOL, draw_pool, 1e-6, 1e-6},
     {"pool backward", SPADE_OP_POOL_BACKWARD, draw_pool, 2e-6, 1e-6},
     {"convert layout", SPADE_OP_CONVERT_LAYOUT, draw_same, 0, 0},
+    {"permute", SPADE_OP_PERMUTE, draw_permute, 0, 0},
+    {"concat", SPADE_OP_CONCAT, draw_concat, 0, 0},
+    {"concat backward", SPADE_OP_CONCAT_BACKWARD, draw_concat, 0, 0},
+    {"axis map", SPADE_OP_AXIS_MAP, draw_axis_map, 0, 1e-7},
+    {"reduce max", SPADE_OP_REDUCE_MAX, draw_reduction, 0, 0},
+    {"reduce max backward", SPADE_OP_REDUCE_MAX_BACKWARD, draw_reduction, 0, 1e-7},
 };
 const int case_kind_count = sizeof case_kinds / sizeof *case_kinds;
 
@@ -304,6 +362,38 @@ static void draw_operands(random_stream *r, const spade_op_desc *d, case_data *o
     }
 }
 
+/* Up to 5 entries a row, a column several times among them; with weights or without, filled or not. */
+static spade_sparse_rows draw_rows(random_stream *r, const spade_op_desc *d)
+{
+    const int64_t rows = d->y.dims[d->axis], columns = d->a.dims[d->axis], most = random_bool(r) ? 1 : 5;
+    int32_t *offsets = malloc((size_t)(rows + 1) * sizeof *offsets);
+    int32_t *indices = calloc((size_t)(rows * most + 1), sizeof *indices);
+    spade_sparse_rows m = {.offsets = offsets, .indices = indices};
+    for (int64_t j = 0; offsets && indices && j <= rows; j++) {
+        offsets[j] = j ? offsets[j - 1] + (int32_t)random_int(r, 0, most) : 0;
+        for (int32_t k = j ? offsets[j - 1] : 0; k < offsets[j]; k++) {
+            indices[k] = (int32_t)random_int(r, 0, columns - 1);
+        }
+    }
+    if (random_bool(r)) { m.weights = draw_array(r, rows * most + 1, 1); }
+    if (random_bool(r)) { m.fill = draw_array(r, rows, 1); }
+    return m;
+}
+
+/* Numbers of which many are equal; y is the largest ones. */
+static void draw_maxima(const spade_op_desc *d, case_data *out)
+{
+    const int64_t n = spade_shape_size(&d->a), results = spade_shape_size(&d->y);
+    spade_op_desc forward = *d;
+    const reference_args args = {.a = out->a};
+    double *largest = malloc((size_t)results * sizeof *largest);
+    forward.kind = SPADE_OP_REDUCE_MAX;
+    for (int64_t i = 0; i < n; i++) { out->a[i] = roundf(out->a[i] * 4) / 4; }
+    if (largest) { reference_run(&forward, &args, largest); }
+    for (int64_t i = 0; largest && out->y && i < results; i++) { out->y[i] = (float)largest[i]; }
+    free(largest);
+}
+
 void case_data_draw(random_stream *r, const spade_op_desc *d, case_data *out)
 {
     int64_t columns, rows = case_weight_rows(d, &columns), n = spade_shape_size(&d->a);
@@ -317,10 +407,12 @@ void case_data_draw(random_stream *r, const spade_op_desc *d, case_data *out)
     } else {
         out->b = draw_array(r, spade_shape_size(&d->b), 1);
     }
-    if (reference_is_backward(d)) {
+    if (reference_is_backward(d) || d->kind == SPADE_OP_CONCAT) {
         out->dy = draw_array(r, spade_shape_size(&d->y), 1);
         out->y = draw_array(r, spade_shape_size(&d->y), 1);
     }
+    if (d->kind == SPADE_OP_AXIS_MAP) { out->rows = draw_rows(r, d); }
+    if (d->kind == SPADE_OP_REDUCE_MAX || d->kind == SPADE_OP_REDUCE_MAX_BACKWARD) { draw_maxima(d, out); }
 }
 
 void case_data_clear(case_data *data)
@@ -328,19 +420,21 @@ void case_data_clear(case_data *data)
     float *all[] = {data->a, data->b, data->bias, data->weights, data->row_scale, data->y, data->dy};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) { free(all[i]); }
     for (int s = 0; s < SPADE_POINTWISE_STEPS; s++) { free(data->operands[s]); }
+    const void *rows[] = {data->rows.offsets, data->rows.indices, data->rows.weights, data->rows.fill};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) { free((void *)(uintptr_t)rows[i]); }
     *data = (case_data){0};
 }
 
 reference_args case_reference(const case_data *d)
 {
-    reference_args args = {d->a, d->b, d->bias, d->weights, d->row_scale, d->y, d->dy, {0}};
+    reference_args args = {d->a, d->b, d->bias, d->weights, d->row_scale, d->y, d->dy, {0}, d->rows};
     for (int s = 0; s < SPADE_POINTWISE_STEPS; s++) { args.operands[s] = d->operands[s]; }
     return args;
 }
 
 /* ---- one run */
 
-enum { MAX_BUFFERS = 12 + SPADE_POINTWISE_STEPS };
+enum { MAX_BUFFERS = 16 + SPADE_POINTWISE_STEPS };
 
 /* Device memory of one run. */
 typedef struct buffers {
@@ -388,6 +482,28 @@ static spade_status get(buffers *all, const spade_shape *shape, const void *from
 done:
     free(ordered);
     return status;
+}
+
+/* Numbers of 4 bytes. NULL stays NULL. */
+static spade_status put_numbers(buffers *all, int64_t count, const void *host, void **out)
+{
+    const size_t bytes = (size_t)count * 4;
+    *out = NULL;
+    if (!host) { return SPADE_OK; }
+    SPADE_TRY(take(all, bytes, out));
+    SPADE_TRY(all->device->backend->upload(all->device, *out, host, bytes));
+    return all->device->backend->synchronize(all->device);
+}
+
+static spade_status put_rows(buffers *all, const spade_op_desc *desc, const spade_sparse_rows *m,
+                             spade_sparse_rows *out)
+{
+    const int64_t rows = desc->y.dims[desc->axis];
+    if (!m->offsets) { return SPADE_OK; }
+    SPADE_TRY(put_numbers(all, rows + 1, m->offsets, (void **)&out->offsets));
+    SPADE_TRY(put_numbers(all, m->offsets[rows] + 1, m->indices, (void **)&out->indices)); /* never none */
+    SPADE_TRY(put_numbers(all, m->offsets[rows] + 1, m->weights, (void **)&out->weights));
+    return put_numbers(all, rows, m->fill, (void **)&out->fill);
 }
 
 static spade_status put_weights(buffers *all, const spade_op_desc *desc, const case_data *data, void **weights,
@@ -446,7 +562,7 @@ static spade_status run_over(spade_device *device, const spade_op_desc *desc, co
     spade_op_args args = {0};
     void *unwritten;
     spade_status status;
-    for (int64_t i = 0; i < reference_size(desc); i++) { out[i] = NAN; }
+    for (int64_t i = 0; i < reference_size(desc); i++) { out[i] = desc->kind == SPADE_OP_CONCAT ? data->y[i] : NAN; }
     SPADE_GOTO(put(&all, &desc->a, data->a, (void **)&args.a));
     SPADE_GOTO(put(&all, &desc->b, data->b, (void **)&args.b));
     SPADE_GOTO(put(&all, &vector, data->bias, (void **)&args.bias));
@@ -456,6 +572,7 @@ static spade_status run_over(spade_device *device, const spade_op_desc *desc, co
         const spade_shape operand = operand_shape(desc, k);
         SPADE_GOTO(put(&all, &operand, data->operands[k], (void **)&args.operands[k]));
     }
+    SPADE_GOTO(put_rows(&all, desc, &data->rows, &args.rows));
     SPADE_GOTO(put(&all, result, out, &unwritten));
     const void *shared = over > 0 ? args.operands[over - 1] : args.a;
     args.out = over < 0 ? unwritten : (float *)(uintptr_t)shared;

@@ -22,10 +22,11 @@ typedef struct case_kind {
 extern const case_kind case_kinds[];
 extern const int case_kind_count;
 
-/* Host data of one case, row-major; owned. */
+/* Host data of one case, row-major; owned. CONCAT: y is what the result's memory holds before. */
 typedef struct case_data {
     float *a, *b, *bias, *weights, *row_scale, *y, *dy;
     float *operands[SPADE_POINTWISE_STEPS];
+    spade_sparse_rows rows; /* AXIS_MAP */
 } case_data;
 /* Rows of the operation's weights, and their columns; 0 where it has none. */
 int64_t case_weight_rows(const spade_op_desc *desc, int64_t *columns);

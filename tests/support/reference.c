@@ -7,7 +7,8 @@ bool reference_is_backward(const spade_op_desc *d)
 {
     return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD ||
            d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_LAYER_NORM_BACKWARD ||
-           d->kind == SPADE_OP_POOL_BACKWARD;
+           d->kind == SPADE_OP_POOL_BACKWARD || d->kind == SPADE_OP_CONCAT_BACKWARD ||
+           d->kind == SPADE_OP_REDUCE_MAX_BACKWARD;
 }
 
 int64_t reference_size(const spade_op_desc *d)
@@ -301,6 +302,215 @@ static double gelu_tanh_derivative(double x, double alpha, double beta)
     return s + x * s * (1 - s) * 2 * sqrt(2 / acos(-1)) * (1 + 3 * 0.044715 * x * x);
 }
 
+static double affine(double x, double alpha, double beta)
+{
+    return alpha * x + beta;
+}
+static double affine_derivative(double x, double alpha, double beta)
+{
+    (void)x, (void)beta;
+    return alpha;
+}
+
+static double negation(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return -x;
+}
+static double negation_derivative(double x, double alpha, double beta)
+{
+    (void)x, (void)alpha, (void)beta;
+    return -1;
+}
+
+static double absolute(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return sqrt(x * x);
+}
+static double absolute_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x == 0 ? 0 : x / sqrt(x * x);
+}
+
+static double sign(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x == 0 ? 0 : x / fabs(x);
+}
+static double sign_derivative(double x, double alpha, double beta)
+{
+    (void)x, (void)alpha, (void)beta;
+    return 0;
+}
+
+static double reciprocal(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return 1 / x;
+}
+static double reciprocal_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return -1 / (x * x);
+}
+
+static double square_root(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return sqrt(x);
+}
+static double square_root_derivative(double x, double alpha, double beta)
+{
+    (void)beta;
+    return alpha == 1 && x == 0 ? 0 : 0.5 / sqrt(x);
+}
+
+static double exponential(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return exp(x);
+}
+static double exponential_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return exp(x);
+}
+
+static double logarithm(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return log(x);
+}
+static double logarithm_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return 1 / x;
+}
+
+static double power(double x, double alpha, double beta)
+{
+    (void)beta;
+    return pow(x, alpha);
+}
+static double power_derivative(double x, double alpha, double beta)
+{
+    (void)beta;
+    return alpha * pow(x, alpha - 1);
+}
+
+static double sine(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return sin(x);
+}
+static double sine_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return cos(x);
+}
+
+static double cosine(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return cos(x);
+}
+static double cosine_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return -sin(x);
+}
+
+static double leaky_relu(double x, double alpha, double beta)
+{
+    (void)beta;
+    return fmax(x, 0) + alpha * fmin(x, 0);
+}
+static double leaky_relu_derivative(double x, double alpha, double beta)
+{
+    (void)beta;
+    return x > 0 ? 1 : alpha;
+}
+
+static double thresholded_relu(double x, double alpha, double beta)
+{
+    (void)beta;
+    return x > alpha ? x : 0;
+}
+static double thresholded_relu_derivative(double x, double alpha, double beta)
+{
+    (void)beta;
+    return x > alpha;
+}
+
+static double elu(double x, double alpha, double beta)
+{
+    return beta * (fmax(x, 0) + alpha * (exp(fmin(x, 0)) - 1));
+}
+static double elu_derivative(double x, double alpha, double beta)
+{
+    return x > 0 ? beta : beta * alpha * exp(x);
+}
+
+static double celu(double x, double alpha, double beta)
+{
+    (void)beta;
+    return fmax(x, 0) + fmin(0, alpha * (exp(x / alpha) - 1));
+}
+static double celu_derivative(double x, double alpha, double beta)
+{
+    (void)beta;
+    return x > 0 ? 1 : exp(x / alpha);
+}
+
+static double softplus(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return log(1 + exp(x));
+}
+static double softplus_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return exp(x) / (1 + exp(x));
+}
+
+static double softsign(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return x / (1 + fabs(x));
+}
+static double softsign_derivative(double x, double alpha, double beta)
+{
+    (void)alpha, (void)beta;
+    return 1 / ((1 + fabs(x)) * (1 + fabs(x)));
+}
+
+static double swish(double x, double alpha, double beta)
+{
+    (void)beta;
+    return x / (1 + exp(-alpha * x));
+}
+static double swish_derivative(double x, double alpha, double beta)
+{
+    (void)beta;
+    return (1 + exp(-alpha * x) * (1 + alpha * x)) / pow(1 + exp(-alpha * x), 2);
+}
+
+/* tanh(log(u)) is (u^2 - 1) / (u^2 + 1). */
+static double mish(double x, double alpha, double beta)
+{
+    double u = 1 + exp(x);
+    (void)alpha, (void)beta;
+    return x * (u * u - 1) / (u * u + 1);
+}
+static double mish_derivative(double x, double alpha, double beta)
+{
+    double u = 1 + exp(x), below = u * u + 1;
+    (void)alpha, (void)beta;
+    return (u * u - 1) / below + x * 4 * u * exp(x) / (below * below);
+}
+
 const reference_function reference_functions[SPADE_FUNCTION_COUNT] = {
     [SPADE_RELU] = {relu, relu_derivative, 0, 0},
     [SPADE_CLIP] = {clip, clip_derivative, -1.5f, 2},
@@ -311,6 +521,25 @@ const reference_function reference_functions[SPADE_FUNCTION_COUNT] = {
     [SPADE_TANH] = {hyperbolic_tangent, hyperbolic_tangent_derivative, 0, 0},
     [SPADE_GELU] = {gelu, gelu_derivative, 0, 0},
     [SPADE_GELU_TANH] = {gelu_tanh, gelu_tanh_derivative, 0, 0},
+    [SPADE_AFFINE] = {affine, affine_derivative, 0.75f, -0.5f},
+    [SPADE_NEG] = {negation, negation_derivative, 0, 0},
+    [SPADE_ABS] = {absolute, absolute_derivative, 0, 0},
+    [SPADE_SIGN] = {sign, sign_derivative, 0, 0, .steep = true},
+    [SPADE_RECIPROCAL] = {reciprocal, reciprocal_derivative, 0, 0, .steep = true},
+    [SPADE_SQRT] = {square_root, square_root_derivative, 0, 0, .steep = true},
+    [SPADE_EXP] = {exponential, exponential_derivative, 0, 0, .steep = true},
+    [SPADE_LOG] = {logarithm, logarithm_derivative, 0, 0, .steep = true},
+    [SPADE_POW] = {power, power_derivative, 1.5f, 0, .steep = true},
+    [SPADE_SIN] = {sine, sine_derivative, 0, 0},
+    [SPADE_COS] = {cosine, cosine_derivative, 0, 0},
+    [SPADE_LEAKY_RELU] = {leaky_relu, leaky_relu_derivative, 0.125f, 0},
+    [SPADE_THRESHOLDED_RELU] = {thresholded_relu, thresholded_relu_derivative, 0.5f, 0, .steep = true},
+    [SPADE_ELU] = {elu, elu_derivative, 0.75f, 1.25f},
+    [SPADE_CELU] = {celu, celu_derivative, 1.5f, 0},
+    [SPADE_SOFTPLUS] = {softplus, softplus_derivative, 0, 0},
+    [SPADE_SOFTSIGN] = {softsign, softsign_derivative, 0, 0},
+    [SPADE_SWISH] = {swish, swish_derivative, 1.25f, 0},
+    [SPADE_MISH] = {mish, mish_derivative, 0, 0},
 };
 
 static void run_pointwise(const spade_op_desc *d, const reference_args *args, double *out)
@@ -341,6 +570,96 @@ static void run_convert(const spade_op_desc *d, const reference_args *args, doub
 static void run_reduce_sum(const spade_op_desc *d, const reference_args *args, double *out)
 {
     for (int64_t i = 0; i < spade_shape_size(&d->a); i++) { out[broadcast_index(&d->a, &d->y, i)] += args->a[i]; }
+    for (int64_t i = 0; d->divisor != 0 && i < spade_shape_size(&d->y); i++) { out[i] /= d->divisor; }
+}
+
+/* Backward: y is given, it need not be the maximum. */
+static void run_reduce_max(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const int64_t n = spade_shape_size(&d->a);
+    if (d->kind == SPADE_OP_REDUCE_MAX) {
+        for (int64_t i = 0; i < spade_shape_size(&d->y); i++) { out[i] = -INFINITY; }
+        for (int64_t i = 0; i < n; i++) {
+            double *largest = &out[broadcast_index(&d->a, &d->y, i)];
+            *largest = fmax(*largest, args->a[i]);
+        }
+        return;
+    }
+    double *equals = calloc((size_t)spade_shape_size(&d->y), sizeof *equals);
+    for (int64_t i = 0; equals && i < n; i++) {
+        const int64_t result = broadcast_index(&d->a, &d->y, i);
+        equals[result] += args->a[i] == args->y[result];
+    }
+    for (int64_t i = 0; equals && i < n; i++) {
+        const int64_t result = broadcast_index(&d->a, &d->y, i);
+        if (args->a[i] == args->y[result]) { out[i] = args->dy[result] / equals[result]; }
+    }
+    free(equals);
+}
+
+/* ---- axes */
+
+/* Coordinates of element `index` of a row-major tensor, and back. */
+static void coordinates_of(const spade_shape *shape, int64_t index, int64_t at[SPADE_MAX_RANK])
+{
+    for (int i = shape->rank - 1; i >= 0; i--) {
+        at[i] = index % shape->dims[i];
+        index /= shape->dims[i];
+    }
+}
+
+static int64_t index_of(const spade_shape *shape, const int64_t at[SPADE_MAX_RANK])
+{
+    int64_t index = 0;
+    for (int i = 0; i < shape->rank; i++) { index = index * shape->dims[i] + at[i]; }
+    return index;
+}
+
+static void run_permute(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        int64_t of_y[SPADE_MAX_RANK], of_a[SPADE_MAX_RANK];
+        coordinates_of(&d->y, i, of_y);
+        for (int k = 0; k < d->y.rank; k++) { of_a[d->axes[k]] = of_y[k]; }
+        out[i] = args->a[index_of(&d->a, of_a)];
+    }
+}
+
+/* Forward: outside of the part, y is as it was, args->y. */
+static void run_concat(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const bool backward = d->kind == SPADE_OP_CONCAT_BACKWARD;
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        int64_t at[SPADE_MAX_RANK];
+        coordinates_of(&d->y, i, at);
+        at[d->axis] -= d->start;
+        const bool inside = at[d->axis] >= 0 && at[d->axis] < d->a.dims[d->axis];
+        if (!inside) {
+            if (!backward) { out[i] = args->y[i]; }
+            continue;
+        }
+        for (int k = 0; k < d->a.rank; k++) { at[k] = d->a.dims[k] == 1 ? 0 : at[k]; }
+        if (backward) {
+            out[index_of(&d->a, at)] = args->dy[i];
+        } else {
+            out[i] = args->a[index_of(&d->a, at)];
+        }
+    }
+}
+
+static void run_axis_map(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const spade_sparse_rows *m = &args->rows;
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        int64_t at[SPADE_MAX_RANK];
+        coordinates_of(&d->y, i, at);
+        const int64_t row = at[d->axis];
+        out[i] = m->fill ? m->fill[row] : 0;
+        for (int32_t k = m->offsets[row]; k < m->offsets[row + 1]; k++) {
+            at[d->axis] = m->indices[k];
+            out[i] += (m->weights ? (double)m->weights[k] : 1) * args->a[index_of(&d->a, at)];
+        }
+    }
 }
 
 static void run_softmax(const spade_op_desc *d, const reference_args *args, double *out)
@@ -428,6 +747,12 @@ void reference_run(const spade_op_desc *d, const reference_args *args, double *o
     case SPADE_OP_LAYER_NORM:
     case SPADE_OP_LAYER_NORM_BACKWARD: run_layer_norm(d, args, out); break;
     case SPADE_OP_CONVERT_LAYOUT: run_convert(d, args, out); break;
+    case SPADE_OP_PERMUTE: run_permute(d, args, out); break;
+    case SPADE_OP_CONCAT:
+    case SPADE_OP_CONCAT_BACKWARD: run_concat(d, args, out); break;
+    case SPADE_OP_AXIS_MAP: run_axis_map(d, args, out); break;
+    case SPADE_OP_REDUCE_MAX:
+    case SPADE_OP_REDUCE_MAX_BACKWARD: run_reduce_max(d, args, out); break;
     default: memset(out, 0xff, (size_t)reference_size(d) * sizeof *out); break; /* NaN */
     }
 }

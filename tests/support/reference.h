@@ -13,8 +13,9 @@ typedef struct reference_args {
     const float *bias;
     const float *weights;   /* [rows, columns] as `pack` takes them */
     const float *row_scale; /* [rows] or NULL */
-    const float *y, *dy;    /* backward kinds */
+    const float *y, *dy;    /* backward kinds; CONCAT: what y was before */
     const float *operands[SPADE_POINTWISE_STEPS];
+    spade_sparse_rows rows; /* AXIS_MAP */
 } reference_args;
 
 /* An elementwise function in float64, written down independently of backend/functions.h. One row for each: test_pointwise
@@ -23,6 +24,7 @@ typedef struct reference_function {
     double (*value)(double x, double alpha, double beta);
     double (*derivative)(double x, double alpha, double beta);
     float alpha, beta; /* parameters that the tests use */
+    bool steep;        /* magnifies errors of what goes in, or jumps: not between other steps */
 } reference_function;
 extern const reference_function reference_functions[SPADE_FUNCTION_COUNT];
 
