@@ -118,7 +118,7 @@ static bool fits_pointwise(const spade_op_desc *d)
 
 static bool fits_reduce(const spade_op_desc *d)
 {
-    return broadcasts(&d->y, &d->a, 0) && d->divisor == d->divisor;
+    return broadcasts(&d->y, &d->a, 0);
 }
 
 static bool fits_permute(const spade_op_desc *d)
