@@ -99,7 +99,7 @@ static spade_status lower_matmul(spade_import *import, int onnx_node_index)
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     spade_node result = {.kind = SPADE_NODE_LINEAR, .layer = -1};
     int input;
-    spade_operand right = {-1, NULL};
+    spade_operand right = {.value = -1};
     SPADE_TRY(spade_activation_get(import, node, 0, &input));
     SPADE_TRY(spade_operand_get(import, node, 1, &right));
     if (right.value >= 0) { return lower_product(import, node, input, right.value); }

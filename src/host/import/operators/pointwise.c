@@ -117,7 +117,7 @@ static spade_status add_constant(spade_import *import, const onnx_node *node, co
 /* Both operands as values; *y: the shape of what they make. */
 static spade_status read_operands(spade_import *import, const onnx_node *node, int values[2], spade_shape *y)
 {
-    spade_operand operands[2] = {{-1, NULL}, {-1, NULL}};
+    spade_operand operands[2] = {{.value = -1}, {.value = -1}};
     for (int i = 0; i < 2; i++) {
         SPADE_TRY(spade_operand_get(import, node, i, &operands[i]));
         values[i] = operands[i].value;

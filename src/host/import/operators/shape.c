@@ -100,7 +100,7 @@ static spade_status lower_reshape(spade_import *import, int onnx_node_index)
 static spade_status lower_identity(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_operand operand = {-1, NULL};
+    spade_operand operand = {.value = -1};
     SPADE_TRY(spade_operand_get(import, node, 0, &operand));
     if (node->output_count < 1) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "has no output"); }
     return spade_bind(import, node->outputs[0], operand);
@@ -141,7 +141,7 @@ static spade_status make_tensor(spade_import *import, const onnx_node *node, con
                             .count = (int64_t)count,
                             .bytes = bytes,
                             .size = count * width};
-    return spade_bind(import, node->outputs[0], (spade_operand){-1, tensor});
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = tensor});
 }
 
 static spade_status lower_constant(spade_import *import, int onnx_node_index)
@@ -162,7 +162,7 @@ static spade_status lower_constant(spade_import *import, int onnx_node_index)
         if (value->kind != ONNX_ATTR_TENSOR || !value->tensor) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its value is not a tensor");
         }
-        return spade_bind(import, node->outputs[0], (spade_operand){-1, value->tensor});
+        return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = value->tensor});
     }
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         const onnx_attribute *attribute = onnx_find_attribute(node, forms[i].name);
