@@ -1,0 +1,84 @@
+/*
+ * build.h - networks in place of one ONNX node, piece by piece: each function appends the nodes that compute one thing of values
+ * and gives the value of the result. Shapes follow; where a thing would mix pictures it is refused by the ONNX node's name.
+ */
+#ifndef SPADE_IMPORT_BUILD_H
+#define SPADE_IMPORT_BUILD_H
+
+#include "import/import.h"
+
+/* ---- the same elements */
+spade_status spade_build_reshape(spade_import *import, const onnx_node *from, int value, const spade_extent *extent,
+                                 int *out);
+/* Leading axes of 1 up to this rank. */
+spade_status spade_build_rank(spade_import *import, const onnx_node *from, int value, int rank, int *out);
+/* Axis i of the result is axis order[i] of the value. */
+spade_status spade_build_permute(spade_import *import, const onnx_node *from, int value, const int *order, int *out);
+/* One axis away, which is 1 long. */
+spade_status spade_build_drop_axis(spade_import *import, const onnx_node *from, int value, int axis, int *out);
+
+/* ---- element by element */
+spade_status spade_build_function(spade_import *import, const onnx_node *from, int value, spade_function function,
+                                  float alpha, float beta, int *out);
+/* ADD or MUL of two values, broadcast as NumPy does. */
+spade_status spade_build_binary(spade_import *import, const onnx_node *from, spade_node_kind kind, int a, int b,
+                                int *out);
+/* The value times, or plus, a number. */
+spade_status spade_build_scale(spade_import *import, const onnx_node *from, int value, float factor, int *out);
+spade_status spade_build_shift(spade_import *import, const onnx_node *from, int value, float summand, int *out);
+
+/* ---- along axes */
+/*
+ * A sparse linear map along an axis: result j is fill[j] + the sum over k from first[j] to first[j + 1] of
+ * weights[k] * input[indices[k]]. Arrays are malloc'ed and the map's; fill and weights may be NULL: zeros, ones.
+ */
+typedef struct spade_line_map {
+    int64_t inputs, outputs;
+    int64_t *first; /* [outputs + 1] */
+    int32_t *indices;
+    float *weights, *fill;
+} spade_line_map;
+/* Room for so many outputs of at most `each` entries; false: out of memory, or beyond the limits. */
+bool spade_line_map_create(spade_line_map *map, int64_t inputs, int64_t outputs, int64_t each, bool weighted, bool filled);
+void spade_line_map_clear(spade_line_map *map);
+/* One more entry of the output that is being filled in; outputs are filled in one after another. */
+void spade_line_map_add(spade_line_map *map, int64_t output, int64_t index, float weight);
+/* Takes the map, also after a failure. An identity appends nothing. The axis must not grow with the batch. */
+spade_status spade_build_line_map(spade_import *import, const onnx_node *from, int value, int axis,
+                                  spade_line_map *map, int *out);
+/* Elements start, start + step, ... of an axis. */
+spade_status spade_build_slice(spade_import *import, const onnx_node *from, int value, int axis, int64_t start,
+                               int64_t step, int64_t count, int *out);
+spade_status spade_build_concat(spade_import *import, const onnx_node *from, const int *values, int count, int axis,
+                                int *out);
+
+/* Over these axes (bits), which stay as 1. */
+spade_status spade_build_sum(spade_import *import, const onnx_node *from, int value, unsigned axes, int *out);
+spade_status spade_build_mean(spade_import *import, const onnx_node *from, int value, unsigned axes, int *out);
+spade_status spade_build_max(spade_import *import, const onnx_node *from, int value, unsigned axes, int *out);
+spade_status spade_build_softmax(spade_import *import, const onnx_node *from, int value, int axis, int *out);
+
+/* ---- products */
+/* [.., m, k] x [.., k, n] of two values; leading axes are broadcast. */
+spade_status spade_build_matmul(spade_import *import, const onnx_node *from, int a, int b, int *out);
+
+/* ---- operands of an ONNX node */
+/*
+ * Both operands of a node as values that fit together: a constant becomes a value, beside the other's rank. Where a constant
+ * has the file's fixed batch, its pictures have to be equal.
+ */
+spade_status spade_operands_get(spade_import *import, const onnx_node *node, int values[2]);
+/* A float32 constant as a value, beside one of this extent with which it is broadcast. */
+spade_status spade_constant_value(spade_import *import, const onnx_node *node, const onnx_tensor *tensor,
+                                  const spade_extent *beside, int *out);
+/* A list of integers, from an input or, before the operator had it, from an attribute; *count -1: neither is there. */
+spade_status spade_integers_get(spade_import *import, const onnx_node *node, int input, const char *attribute,
+                                int limit, int64_t *out, int *count);
+/* An axis from 0 to rank - 1; attribute: counted from behind if negative. */
+spade_status spade_axis_get(spade_import *import, const onnx_node *node, int64_t given, int rank, int *out);
+/* The axis must not grow with the batch. `what`: "a softmax". */
+spade_status spade_check_axis(spade_import *import, const onnx_node *node, int value, int axis, const char *what);
+/* What needs the batch first: convolutions, poolings, normalisations of channels. */
+spade_status spade_check_batch_first(spade_import *import, const onnx_node *node, int value);
+
+#endif
