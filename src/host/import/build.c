@@ -110,178 +110,139 @@ spade_status spade_build_binary(spade_import *import, const onnx_node *from, spa
     return spade_make(import, from, &node, (int[]){a, b}, 2, &y, out);
 }
 
-static spade_status make_number(spade_import *import, const onnx_node *from, float number, int rank, int *out)
-{
-    spade_shape shape = {.rank = rank};
-    for (int i = 0; i < rank; i++) { shape.dims[i] = 1; }
-    return spade_make_constant(import, from, &shape, &number, out);
-}
-
 spade_status spade_build_scale(spade_import *import, const onnx_node *from, int value, float factor, int *out)
 {
-    int number;
     *out = value;
-    if (factor == 1) { return SPADE_OK; }
-    SPADE_TRY(make_number(import, from, factor, import->network->values[value].shape.rank, &number));
-    return spade_build_binary(import, from, SPADE_NODE_MUL, value, number, out);
+    return factor == 1 ? SPADE_OK : spade_build_function(import, from, value, SPADE_AFFINE, factor, 0, out);
 }
 
 spade_status spade_build_shift(spade_import *import, const onnx_node *from, int value, float summand, int *out)
 {
-    int number;
     *out = value;
-    if (summand == 0) { return SPADE_OK; }
-    SPADE_TRY(make_number(import, from, summand, import->network->values[value].shape.rank, &number));
-    return spade_build_binary(import, from, SPADE_NODE_ADD, value, number, out);
+    return summand == 0 ? SPADE_OK : spade_build_function(import, from, value, SPADE_AFFINE, 1, summand, out);
 }
 
-/* ---- along axes: sparse maps */
+/* ---- along axes */
 
-bool spade_line_map_create(spade_line_map *map, int64_t inputs, int64_t outputs, int64_t each, bool weighted, bool filled)
-{
-    const int64_t limit = INT64_C(1) << 28;
-    *map = (spade_line_map){.inputs = inputs, .outputs = outputs};
-    if (inputs > limit || outputs < 0 || outputs > limit || each < 1 || each > limit / (outputs + 1)) { return false; }
-    const size_t entries = (size_t)(outputs * each);
-    map->first = calloc((size_t)outputs + 1, sizeof *map->first);
-    map->indices = malloc((entries + 1) * sizeof *map->indices);
-    if (weighted) { map->weights = malloc((entries + 1) * sizeof *map->weights); }
-    if (filled) { map->fill = calloc((size_t)outputs + 1, sizeof *map->fill); }
-    return map->first && map->indices && (!weighted || map->weights) && (!filled || map->fill);
-}
-
-void spade_line_map_clear(spade_line_map *map)
-{
-    free(map->first);
-    free(map->indices);
-    free(map->weights);
-    free(map->fill);
-    *map = (spade_line_map){0};
-}
-
-void spade_line_map_add(spade_line_map *map, int64_t output, int64_t index, float weight)
-{
-    if (map->first[output + 1] < map->first[output]) { map->first[output + 1] = map->first[output]; }
-    const int64_t at = map->first[output + 1]++;
-    map->indices[at] = (int32_t)index;
-    if (map->weights) { map->weights[at] = weight; }
-}
-
-/* Outputs that got no entry begin where the one before ended. */
-static void close_map(spade_line_map *map)
-{
-    for (int64_t j = 0; j < map->outputs; j++) {
-        if (map->first[j + 1] < map->first[j]) { map->first[j + 1] = map->first[j]; }
-    }
-}
-
-static bool is_identity(const spade_line_map *map)
-{
-    bool identity = map->inputs == map->outputs;
-    for (int64_t j = 0; identity && j < map->outputs; j++) {
-        identity = map->first[j + 1] == j + 1 && map->indices[j] == j && (!map->weights || map->weights[j] == 1) &&
-                   (!map->fill || map->fill[j] == 0);
-    }
-    return identity;
-}
-
-spade_status spade_build_line_map(spade_import *import, const onnx_node *from, int value, int axis,
-                                  spade_line_map *map, int *out)
+spade_status spade_build_axis_map(spade_import *import, const onnx_node *from, int value, int axis, spade_axis_map *map,
+                                  int *out)
 {
     spade_extent y = spade_value_extent(import, value);
-    spade_status status = SPADE_OK;
-    close_map(map);
+    spade_node node = {.kind = SPADE_NODE_AXIS_MAP, .layer = -1, .axis_map = {axis, *map}};
+    const spade_status status = spade_check_axis(import, from, value, axis, "moving elements");
+    if (status != SPADE_OK) {
+        spade_node_release(import->context, &node);
+        return status;
+    }
+    y.dims[axis] = map->rows;
+    return make(import, from, &node, value, &y, out);
+}
+
+spade_status spade_build_select(spade_import *import, const onnx_node *from, int value, int axis,
+                                const int64_t *indices, int64_t count, float fill, int *out)
+{
+    const int64_t n = import->network->values[value].shape.dims[axis];
+    bool identity = count == n;
+    spade_axis_map map;
+    for (int64_t j = 0; identity && j < n; j++) { identity = indices[j] == j; }
     *out = value;
-    if (is_identity(map)) { goto done; }
-    SPADE_GOTO(spade_check_axis(import, from, value, axis, "moving elements"));
-    y.dims[axis] = map->outputs;
-    SPADE_GOTO(spade_make_axis_map(import, from, value, axis, map, &y, out));
-done:
-    spade_line_map_clear(map);
-    return status;
+    if (identity) { return SPADE_OK; }
+    if (count < 1) { return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED, "its result would be empty"); }
+    SPADE_TRY(spade_check_axis(import, from, value, axis, "moving elements"));
+    SPADE_TRY(spade_axis_map_select(import->context, count, n, indices, fill, &map));
+    return spade_build_axis_map(import, from, value, axis, &map, out);
 }
 
 spade_status spade_build_slice(spade_import *import, const onnx_node *from, int value, int axis, int64_t start,
                                int64_t step, int64_t count, int *out)
 {
-    spade_line_map map;
-    if (!spade_line_map_create(&map, import->network->values[value].shape.dims[axis], count, 1, false, false)) {
-        spade_line_map_clear(&map);
-        return spade_import_memory(import);
+    const int64_t n = import->network->values[value].shape.dims[axis];
+    if (count < 1 || count > n) { /* a slice is no longer than what it is of */
+        return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED, "its result would have %lld of %lld elements",
+                                 (long long)count, (long long)n);
     }
-    for (int64_t j = 0; j < count; j++) { spade_line_map_add(&map, j, start + j * step, 1); }
-    return spade_build_line_map(import, from, value, axis, &map, out);
+    int64_t *indices = malloc((size_t)count * sizeof *indices);
+    if (!indices) { return spade_import_memory(import); }
+    for (int64_t j = 0; j < count; j++) { indices[j] = start + j * step; }
+    spade_status status = spade_build_select(import, from, value, axis, indices, count, 0, out);
+    free(indices);
+    return status;
 }
 
 spade_status spade_build_concat(spade_import *import, const onnx_node *from, const int *values, int count, int axis,
                                 int *out)
 {
     spade_node node = {.kind = SPADE_NODE_CONCAT, .layer = -1, .concat = {axis}};
-    spade_extent y = spade_value_extent(import, values[0]);
-    if (count == 1) {
-        *out = values[0];
-        return SPADE_OK;
-    }
+    spade_extent y = {.rank = 0, .batch_axis = -1, .batch_outer = 1};
+    int64_t length = 0;
+    *out = values[0];
+    if (count == 1) { return SPADE_OK; }
     for (int k = 0; k < count; k++) {
         const spade_extent x = spade_value_extent(import, values[k]);
-        bool fits = x.rank == y.rank;
-        if (x.batch_axis != y.batch_axis || x.batch_outer != y.batch_outer || x.batch_axis == axis) {
-            return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED,
-                                     "its inputs have the batch on different axes, or would be joined along the batch");
+        length += x.dims[axis];
+        if (y.batch_axis >= 0 && x.batch_axis >= 0 && (x.batch_axis != y.batch_axis || x.batch_outer != y.batch_outer)) {
+            return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED, "its inputs have the batch on different axes");
         }
-        for (int i = 0; fits && i < x.rank; i++) { fits = i == axis || x.dims[i] == y.dims[i]; }
+        if (y.batch_axis < 0) { y = x; }
+    }
+    if (y.batch_axis == axis) {
+        return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED, "its inputs would be joined along the batch");
+    }
+    for (int k = 0; k < count; k++) { /* constants have 1 where the others have the batch */
+        const spade_extent x = spade_value_extent(import, values[k]);
+        bool fits = x.rank == y.rank;
+        for (int i = 0; fits && i < x.rank; i++) {
+            fits = i == axis || (i == y.batch_axis && x.batch_axis < 0 ? x.dims[i] == 1 : x.dims[i] == y.dims[i]);
+        }
         if (!fits) {
             return spade_import_fail(import, from, SPADE_ERROR_INPUT, "the shapes of its inputs do not fit together");
         }
-        if (k) { y.dims[axis] += x.dims[axis]; }
     }
+    y.dims[axis] = length;
     return spade_make(import, from, &node, values, count, &y, out);
 }
 
 /* ---- reductions */
 
 static spade_status reduce(spade_import *import, const onnx_node *from, spade_node_kind kind, int value, unsigned axes,
-                           int64_t *counted, int *out)
+                           bool mean, int *out)
 {
     spade_extent y = spade_value_extent(import, value);
-    spade_node node = {.kind = kind, .layer = -1, .reduce = {axes}};
-    *counted = 1;
+    spade_node node = {.kind = kind, .layer = -1};
+    int64_t counted = 1;
     for (int i = 0; i < y.rank; i++) {
         if (!(axes & 1u << i)) { continue; }
         SPADE_TRY(spade_check_axis(import, from, value, i, "a reduction"));
-        *counted *= y.dims[i];
+        counted *= y.dims[i];
         y.dims[i] = 1;
     }
+    if (kind == SPADE_NODE_REDUCE_SUM) { node.reduce_sum.divisor = mean ? (double)counted : 1; }
     *out = value;
-    return *counted == 1 ? SPADE_OK : make(import, from, &node, value, &y, out);
+    return counted == 1 ? SPADE_OK : make(import, from, &node, value, &y, out);
 }
 
 spade_status spade_build_sum(spade_import *import, const onnx_node *from, int value, unsigned axes, int *out)
 {
-    int64_t counted;
-    return reduce(import, from, SPADE_NODE_REDUCE_SUM, value, axes, &counted, out);
+    return reduce(import, from, SPADE_NODE_REDUCE_SUM, value, axes, false, out);
 }
 
 spade_status spade_build_max(spade_import *import, const onnx_node *from, int value, unsigned axes, int *out)
 {
-    int64_t counted;
-    return reduce(import, from, SPADE_NODE_REDUCE_MAX, value, axes, &counted, out);
+    return reduce(import, from, SPADE_NODE_REDUCE_MAX, value, axes, false, out);
 }
 
 /* Over the pixels of images it is the pooling that GlobalAveragePool is. */
 spade_status spade_build_mean(spade_import *import, const onnx_node *from, int value, unsigned axes, int *out)
 {
     spade_extent x = spade_value_extent(import, value);
-    int64_t counted;
-    if (x.rank == 4 && axes == 12u && x.batch_axis == 0) {
-        spade_node node = {.kind = SPADE_NODE_AVERAGE_POOL,
-                           .layer = -1,
-                           .pool.window = {.kernel = {x.dims[2], x.dims[3]}, .stride = {1, 1}, .dilation = {1, 1}}};
-        x.dims[2] = x.dims[3] = 1;
-        return make(import, from, &node, value, &x, out);
+    if (x.rank != 4 || axes != 12u || x.batch_axis != 0) {
+        return reduce(import, from, SPADE_NODE_REDUCE_SUM, value, axes, true, out);
     }
-    SPADE_TRY(reduce(import, from, SPADE_NODE_REDUCE_SUM, value, axes, &counted, out));
-    return spade_build_scale(import, from, *out, (float)(1 / (double)counted), out);
+    spade_node node = {.kind = SPADE_NODE_AVERAGE_POOL,
+                       .layer = -1,
+                       .pool.window = {.kernel = {x.dims[2], x.dims[3]}, .stride = {1, 1}, .dilation = {1, 1}}};
+    x.dims[2] = x.dims[3] = 1;
+    return make(import, from, &node, value, &x, out);
 }
 
 spade_status spade_build_softmax(spade_import *import, const onnx_node *from, int value, int axis, int *out)

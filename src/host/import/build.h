@@ -20,7 +20,7 @@ spade_status spade_build_drop_axis(spade_import *import, const onnx_node *from, 
 /* ---- element by element */
 spade_status spade_build_function(spade_import *import, const onnx_node *from, int value, spade_function function,
                                   float alpha, float beta, int *out);
-/* ADD or MUL of two values, broadcast as NumPy does. */
+/* ADD or MUL of two values, broadcast as NumPy does; of more axes than one of them has too. */
 spade_status spade_build_binary(spade_import *import, const onnx_node *from, spade_node_kind kind, int a, int b,
                                 int *out);
 /* The value times, or plus, a number. */
@@ -28,24 +28,12 @@ spade_status spade_build_scale(spade_import *import, const onnx_node *from, int 
 spade_status spade_build_shift(spade_import *import, const onnx_node *from, int value, float summand, int *out);
 
 /* ---- along axes */
-/*
- * A sparse linear map along an axis: result j is fill[j] + the sum over k from first[j] to first[j + 1] of
- * weights[k] * input[indices[k]]. Arrays are malloc'ed and the map's; fill and weights may be NULL: zeros, ones.
- */
-typedef struct spade_line_map {
-    int64_t inputs, outputs;
-    int64_t *first; /* [outputs + 1] */
-    int32_t *indices;
-    float *weights, *fill;
-} spade_line_map;
-/* Room for so many outputs of at most `each` entries; false: out of memory, or beyond the limits. */
-bool spade_line_map_create(spade_line_map *map, int64_t inputs, int64_t outputs, int64_t each, bool weighted, bool filled);
-void spade_line_map_clear(spade_line_map *map);
-/* One more entry of the output that is being filled in; outputs are filled in one after another. */
-void spade_line_map_add(spade_line_map *map, int64_t output, int64_t index, float weight);
-/* Takes the map, also after a failure. An identity appends nothing. The axis must not grow with the batch. */
-spade_status spade_build_line_map(spade_import *import, const onnx_node *from, int value, int axis,
-                                  spade_line_map *map, int *out);
+/* Takes the map, also after a failure. The axis must not grow with the batch. */
+spade_status spade_build_axis_map(spade_import *import, const onnx_node *from, int value, int axis, spade_axis_map *map,
+                                  int *out);
+/* Element j of the result's axis is element indices[j] of the value's, or `fill` where that is -1. */
+spade_status spade_build_select(spade_import *import, const onnx_node *from, int value, int axis,
+                                const int64_t *indices, int64_t count, float fill, int *out);
 /* Elements start, start + step, ... of an axis. */
 spade_status spade_build_slice(spade_import *import, const onnx_node *from, int value, int axis, int64_t start,
                                int64_t step, int64_t count, int *out);
@@ -74,6 +62,9 @@ spade_status spade_constant_value(spade_import *import, const onnx_node *node, c
 /* A list of integers, from an input or, before the operator had it, from an attribute; *count -1: neither is there. */
 spade_status spade_integers_get(spade_import *import, const onnx_node *node, int input, const char *attribute,
                                 int limit, int64_t *out, int *count);
+/* A constant, or of one that grows with the batch, what each picture has: beside a value of this extent. */
+spade_status spade_grown_constant_get(spade_import *import, const onnx_node *node, int input,
+                                      const spade_extent *beside, const onnx_tensor **out);
 /* An axis from 0 to rank - 1; attribute: counted from behind if negative. */
 spade_status spade_axis_get(spade_import *import, const onnx_node *node, int64_t given, int rank, int *out);
 /* The axis must not grow with the batch. `what`: "a softmax". */

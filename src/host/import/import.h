@@ -7,6 +7,7 @@
  *   fold/         what depends on constants and shapes alone is computed
  *   patterns/     subgraphs that are one node (GELU, ...)
  *   operators/    ONNX operators to nodes, one file a family
+ *   build.c       the pieces that operators are made of; operands.c: what they read
  *   extent.c      shapes of which one axis grows with the batch
  *   shape.c       shapes of results, windows of convolutions and poolings
  *   layer.c, layer_names.c   weights and what they are called

@@ -53,6 +53,23 @@ spade_status spade_integers_get(spade_import *import, const onnx_node *node, int
     return SPADE_OK;
 }
 
+spade_status spade_grown_constant_get(spade_import *import, const onnx_node *node, int input,
+                                      const spade_extent *beside, const onnx_tensor **out)
+{
+    spade_operand operand = {.value = -1};
+    SPADE_TRY(spade_operand_get(import, node, input, &operand));
+    const spade_fold *fold = operand.fold;
+    if (operand.value >= 0 || operand.tensor || !fold) { return spade_constant_get(import, node, input, out); }
+    const bool same = beside->batch_axis >= 0 && fold->tensor.rank - fold->batch_axis == beside->rank - beside->batch_axis;
+    if (fold->batch || fold->index || !same || fold->tensor.dims[fold->batch_axis] != 1) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "input %d (\"%.100s\") depends on the batch in a way that is not supported", input,
+                                 node->inputs[input]);
+    }
+    *out = &fold->tensor;
+    return SPADE_OK;
+}
+
 /* Elements of pictures 1 and later equal those of picture 0, along an axis of n in `batch` pictures of `length` each? */
 static bool repeats(const onnx_tensor *tensor, int axis, int64_t batch)
 {
