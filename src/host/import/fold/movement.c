@@ -248,7 +248,8 @@ static spade_status fold_concat(fold_call *call)
         const spade_fold *input;
         SPADE_TRY(fold_require(call, k, &input));
         bool fits = input->tensor.rank == shape.rank && input->tensor.type == first->tensor.type &&
-                    input->batch_axis == shape.batch_axis && input->batch_outer == shape.batch_outer;
+                    input->batch_axis == shape.batch_axis &&
+                    (shape.batch_axis < 0 || input->batch_outer == shape.batch_outer);
         for (int i = 0; fits && i < shape.rank; i++) { fits = i == axis || input->tensor.dims[i] == shape.dims[i]; }
         if (!fits) { return fold_wrong(call, "the shapes of its inputs do not fit together"); }
         if (axis == input->batch_axis) { return fold_fail(call, "it puts together along the axis that grows with the batch"); }
