@@ -53,9 +53,10 @@ spade_status spade_build_matmul(spade_import *import, const onnx_node *from, int
 /* ---- operands of an ONNX node */
 /*
  * Both operands of a node as values that fit together: a constant becomes a value, beside the other's rank. Where a constant
- * has the file's fixed batch, its pictures have to be equal.
+ * has the file's fixed batch, its pictures have to be equal. joined: the extent that the result gets then, where the values had to
+ * be split to fit; else of rank -1. It has the other dimensions of the value: the constant's are 1 or the same.
  */
-spade_status spade_operands_get(spade_import *import, const onnx_node *node, int values[2]);
+spade_status spade_operands_get(spade_import *import, const onnx_node *node, int values[2], spade_extent *joined);
 /* A float32 constant as a value, beside one of this extent with which it is broadcast. */
 spade_status spade_constant_value(spade_import *import, const onnx_node *node, const onnx_tensor *tensor,
                                   const spade_extent *beside, int *out);

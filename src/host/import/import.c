@@ -209,8 +209,8 @@ spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node 
     return spade_bind_output(import, from, 0, value);
 }
 
-spade_status spade_make_constant(spade_import *import, const onnx_node *from, const spade_shape *shape,
-                                 const float *elements, int *out)
+spade_status spade_make_constant(spade_import *import, const onnx_node *from, const char *name,
+                                 const spade_shape *shape, const void *elements, int *out)
 {
     spade_value value = {.shape = *shape, .batch_axis = -1, .producer = -1};
     void *copy;
@@ -220,7 +220,7 @@ spade_status spade_make_constant(spade_import *import, const onnx_node *from, co
     if (status != SPADE_OK) { return spade_fail_in(import->context, status, "%.200s", import->onnx->path); }
     memcpy(copy, elements, bytes);
     value.constant = copy;
-    value.name = strdup("");
+    value.name = strdup(name ? name : "");
     *out = value.name ? spade_network_add_value(import->network, &value) : -1;
     if (*out >= 0) { return SPADE_OK; }
     free(value.name);

@@ -124,9 +124,9 @@ spade_status spade_make(spade_import *import, const onnx_node *from, spade_node 
 /* An output of the ONNX node is this value; absent ones are passed over. */
 spade_status spade_bind_output(spade_import *import, const onnx_node *from, int output, int value);
 spade_extent spade_value_extent(const spade_import *import, int value);
-/* A constant with these elements, row-major, as a value of the network; it copies them. */
-spade_status spade_make_constant(spade_import *import, const onnx_node *from, const spade_shape *shape,
-                                 const float *elements, int *out);
+/* A constant with these elements, row-major and at any address, as a value of the network; it copies them. */
+spade_status spade_make_constant(spade_import *import, const onnx_node *from, const char *name,
+                                 const spade_shape *shape, const void *elements, int *out);
 
 /* ---- extent.c: other shapes of the same elements, which keep pictures apart. From an operator's attributes or inputs. */
 int64_t spade_extent_before(const spade_extent *extent); /* what is outside of the batch in memory: elements of the batch */

@@ -92,7 +92,7 @@ spade_status spade_constant_value(spade_import *import, const onnx_node *node, c
     SPADE_TRY(spade_require_float(import, node, tensor));
     for (int i = 0; i < rank; i++) { shape.dims[i] = i < more ? 1 : tensor->dims[i - more]; }
     if (axis < 0 || own < 0 || tensor->dims[own] == 1) {
-        return spade_make_constant(import, node, &shape, tensor->bytes, out);
+        return spade_make_constant(import, node, tensor->name, &shape, tensor->bytes, out);
     }
     /* A batch of its own: the file's, of equal pictures that have one element each. */
     const int64_t batch = import->file_batch;
@@ -108,14 +108,62 @@ spade_status spade_constant_value(spade_import *import, const onnx_node *node, c
         first[e] = onnx_tensor_float(tensor, e / inner * inner * batch + e % inner);
     }
     shape.dims[axis] = 1;
-    spade_status status = spade_make_constant(import, node, &shape, first, out);
+    spade_status status = spade_make_constant(import, node, tensor->name, &shape, first, out);
     free(first);
     return status;
 }
 
-spade_status spade_operands_get(spade_import *import, const onnx_node *node, int values[2])
+/* An axis of outer * N * inner, as up to three axes; the dims of one picture. */
+static void split_axis(spade_extent *extent, int axis, int64_t outer, int64_t inner)
+{
+    const int more = (outer > 1) + (inner > 1);
+    for (int i = extent->rank - 1; i > axis; i--) { extent->dims[i + more] = extent->dims[i]; }
+    extent->rank += more;
+    int at = axis;
+    if (outer > 1) { extent->dims[at++] = outer; }
+    extent->batch_axis = at;
+    extent->batch_outer = 1;
+    extent->dims[at++] = 1;
+    if (inner > 1) { extent->dims[at] = inner; }
+}
+
+/*
+ * A constant with a number of its own for each part that a picture has of the axis that grows, as windows have masks: the
+ * value's axis is split, so that the parts stand on axes of their own. *split is false where it is no such constant.
+ */
+static spade_status split_operands(spade_import *import, const onnx_node *node, const spade_operand *constant, int *value,
+                                   int *out, bool *split)
+{
+    const spade_fold *fold = constant->fold;
+    const onnx_tensor *tensor = fold ? &fold->tensor : constant->tensor;
+    const bool grows = fold && !spade_fold_is_plain(fold);
+    spade_extent x = spade_value_extent(import, *value), parts;
+    const int more = x.rank - tensor->rank, own = x.batch_axis - more;
+    *split = false;
+    if (x.batch_axis < 0 || own < 0 || more < 0 || tensor->dims[own] != x.dims[x.batch_axis] || tensor->dims[own] == 1 ||
+        (grows ? fold->batch_axis != own || fold->batch_outer != x.batch_outer || fold->batch || fold->index
+               : import->file_batch != 1) ||
+        x.rank + 2 > SPADE_MAX_RANK) {
+        return SPADE_OK;
+    }
+    const int64_t outer = x.batch_outer, inner = x.dims[x.batch_axis] / outer;
+    spade_shape shape;
+    SPADE_TRY(spade_require_float(import, node, tensor));
+    parts = (spade_extent){.rank = tensor->rank};
+    memcpy(parts.dims, tensor->dims, sizeof parts.dims);
+    split_axis(&parts, own, outer, inner);
+    shape = (spade_shape){.rank = parts.rank};
+    memcpy(shape.dims, parts.dims, sizeof shape.dims);
+    SPADE_TRY(spade_make_constant(import, node, tensor->name, &shape, tensor->bytes, out));
+    split_axis(&x, x.batch_axis, outer, inner);
+    *split = true;
+    return spade_build_reshape(import, node, *value, &x, value);
+}
+
+spade_status spade_operands_get(spade_import *import, const onnx_node *node, int values[2], spade_extent *joined)
 {
     spade_operand operands[2] = {{.value = -1}, {.value = -1}};
+    *joined = (spade_extent){.rank = -1};
     for (int i = 0; i < 2; i++) {
         SPADE_TRY(spade_operand_get(import, node, i, &operands[i]));
         values[i] = operands[i].value;
@@ -126,7 +174,13 @@ spade_status spade_operands_get(spade_import *import, const onnx_node *node, int
     for (int i = 0; i < 2; i++) {
         if (values[i] >= 0) { continue; }
         const onnx_tensor *tensor = NULL;
+        bool split;
         const spade_extent beside = spade_value_extent(import, values[1 - i]);
+        SPADE_TRY(split_operands(import, node, &operands[i], &values[1 - i], &values[i], &split));
+        if (split) {
+            *joined = beside;
+            continue;
+        }
         SPADE_TRY(spade_grown_constant_get(import, node, i, &beside, &tensor));
         SPADE_TRY(spade_constant_value(import, node, tensor, &beside, &values[i]));
     }

@@ -378,8 +378,6 @@ static spade_status fold_variadic(fold_call *call)
         SPADE_TRY(map(call, pair, 2, pair[0]->tensor.type, function, &out));
         pair[0] = out;
     }
-    call->outputs[0] = pair[0];
-    if (call->node->input_count > 1) { return SPADE_OK; }
     spade_fold *copy;
     const spade_extent shape = fold_extent(pair[0]);
     SPADE_TRY(fold_rename(call, pair[0], &shape, &copy));

@@ -237,6 +237,16 @@ static spade_status read_input(fold_call *call, int input, spade_fold *out)
     return convert_half(call, out);
 }
 
+/* The array, if it holds anything but zeros (all bits 0: numbers that count the batch are never -0). */
+static const void *or_nothing(const spade_fold *fold, const void *array)
+{
+    const uint8_t *bytes = array;
+    for (size_t i = 0; bytes && i < fold->tensor.size; i++) {
+        if (bytes[i]) { return array; }
+    }
+    return NULL;
+}
+
 static spade_status run(fold_call *call, const fold_operator *operator)
 {
     const onnx_node *node = call->node;
@@ -245,7 +255,11 @@ static spade_status run(fold_call *call, const fold_operator *operator)
     }
     SPADE_TRY(operator->fold(call));
     for (int i = 0; i < node->output_count && i < FOLD_MAX_OUTPUTS; i++) {
-        const spade_fold *fold = call->outputs[i];
+        spade_fold *fold = call->outputs[i];
+        if (fold) { /* a part of what depended on the batch need not */
+            fold->batch = or_nothing(fold, fold->batch);
+            fold->index = or_nothing(fold, fold->index);
+        }
         if (!fold || !node->outputs[i][0]) { continue; }
         const spade_operand operand = {
             .value = -1, .tensor = spade_fold_is_plain(fold) ? &fold->tensor : NULL, .fold = fold};

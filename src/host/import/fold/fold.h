@@ -45,7 +45,7 @@ typedef struct fold_call {
     spade_import *import;
     const onnx_node *node;
     spade_fold *inputs; /* [node->input_count]; absent ones have type 0 */
-    const spade_fold *outputs[FOLD_MAX_OUTPUTS]; /* NULL: not computed */
+    spade_fold *outputs[FOLD_MAX_OUTPUTS]; /* NULL: not computed */
 } fold_call;
 
 typedef struct fold_operator {

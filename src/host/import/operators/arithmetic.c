@@ -28,10 +28,21 @@ static float inverse(float x)
     return 1 / x;
 }
 
-static spade_status bind_binary(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b)
+/* joined: see spade_operands_get. */
+static spade_status bind_binary(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b,
+                                const spade_extent *joined)
 {
     int out;
     SPADE_TRY(spade_build_binary(import, node, kind, a, b, &out));
+    if (joined && joined->rank >= 0) {
+        int64_t counts[2];
+        const spade_shape *wide = &import->network->values[out].shape;
+        if (!spade_mul_dims(wide->dims, wide->rank, &counts[0]) || !spade_mul_dims(joined->dims, joined->rank, &counts[1]) ||
+            counts[0] != counts[1]) {
+            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its constant repeats it along other axes too");
+        }
+        SPADE_TRY(spade_build_reshape(import, node, out, joined, &out));
+    }
     return spade_bind_output(import, node, 0, out);
 }
 
@@ -39,9 +50,10 @@ static spade_status lower_add_or_mul(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     int values[2];
-    SPADE_TRY(spade_operands_get(import, node, values));
+    spade_extent joined;
+    SPADE_TRY(spade_operands_get(import, node, values, &joined));
     return bind_binary(import, node, strcmp(node->op_type, "Add") == 0 ? SPADE_NODE_ADD : SPADE_NODE_MUL, values[0],
-                       values[1]);
+                       values[1], &joined);
 }
 
 /* a - b = a + (-b), a / b = a * (1 / b). */
@@ -50,13 +62,14 @@ static spade_status lower_sub_or_div(spade_import *import, int onnx_node_index)
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     const bool sub = strcmp(node->op_type, "Sub") == 0;
     int values[2];
-    SPADE_TRY(spade_operands_get(import, node, values));
+    spade_extent joined;
+    SPADE_TRY(spade_operands_get(import, node, values, &joined));
     if (is_constant(import, values[1])) {
         map_constant(import, values[1], sub ? negative : inverse);
     } else {
         SPADE_TRY(spade_build_function(import, node, values[1], sub ? SPADE_NEG : SPADE_RECIPROCAL, 0, 0, &values[1]));
     }
-    return bind_binary(import, node, sub ? SPADE_NODE_ADD : SPADE_NODE_MUL, values[0], values[1]);
+    return bind_binary(import, node, sub ? SPADE_NODE_ADD : SPADE_NODE_MUL, values[0], values[1], &joined);
 }
 
 /* Sum, Mean: of any number of values. */
@@ -66,8 +79,9 @@ static spade_status lower_sum(spade_import *import, int onnx_node_index)
     int total = -1;
     if (node->input_count == 2 && strcmp(node->op_type, "Sum") == 0) {
         int values[2];
-        SPADE_TRY(spade_operands_get(import, node, values));
-        return bind_binary(import, node, SPADE_NODE_ADD, values[0], values[1]);
+    spade_extent joined;
+        SPADE_TRY(spade_operands_get(import, node, values, &joined));
+        return bind_binary(import, node, SPADE_NODE_ADD, values[0], values[1], &joined);
     }
     for (int k = 0; k < node->input_count; k++) {
         int next;
@@ -91,11 +105,12 @@ static spade_status lower_extreme(spade_import *import, int onnx_node_index)
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     const bool max = strcmp(node->op_type, "Max") == 0;
     int v[2], minus, out;
+    spade_extent joined;
     if (node->input_count != 2) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "only two inputs are supported, it has %d",
                                  node->input_count);
     }
-    SPADE_TRY(spade_operands_get(import, node, v));
+    SPADE_TRY(spade_operands_get(import, node, v, &joined));
     const int constant = is_constant(import, v[1]) ? 1 : 0;
     const spade_value *bound = &import->network->values[v[constant]];
     if (bound->constant && spade_shape_size(&bound->shape) == 1 &&
@@ -115,7 +130,7 @@ static spade_status lower_extreme(spade_import *import, int onnx_node_index)
     if (!max) { SPADE_TRY(spade_build_function(import, node, out, SPADE_NEG, 0, 0, &out)); }
     SPADE_TRY(spade_build_function(import, node, out, SPADE_RELU, 0, 0, &out));
     if (!max) { SPADE_TRY(spade_build_function(import, node, out, SPADE_NEG, 0, 0, &out)); }
-    return bind_binary(import, node, SPADE_NODE_ADD, v[0], out);
+    return bind_binary(import, node, SPADE_NODE_ADD, v[0], out, &joined);
 }
 
 /* x to the power of one number. */
@@ -168,7 +183,7 @@ static spade_status lower_prelu(spade_import *import, int onnx_node_index)
     SPADE_TRY(spade_build_function(import, node, negative_part, SPADE_RELU, 0, 0, &negative_part));
     SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, negative_part, factor, &negative_part));
     SPADE_TRY(spade_build_function(import, node, x, SPADE_RELU, 0, 0, &positive_part));
-    return bind_binary(import, node, SPADE_NODE_ADD, positive_part, negative_part);
+    return bind_binary(import, node, SPADE_NODE_ADD, positive_part, negative_part, NULL);
 }
 
 /* ---- Where */
@@ -237,7 +252,7 @@ static spade_status lower_where(spade_import *import, int onnx_node_index)
         SPADE_TRY(select_constant(import, node, condition, k == 0, NULL, &beside, &mask));
         SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, sides[k].value, mask, &parts[k]));
     }
-    return bind_binary(import, node, SPADE_NODE_ADD, parts[0], parts[1]);
+    return bind_binary(import, node, SPADE_NODE_ADD, parts[0], parts[1], NULL);
 }
 
 /* Bound to nothing: only the Where above reads it, which knows what it means. */
