@@ -96,7 +96,10 @@ def spread_weights(network):
             module.running_mean += 0.1 * torch.randn(module.running_mean.shape, generator=generator)
             module.running_var *= 0.75 + 0.5 * torch.rand(module.running_var.shape, generator=generator)
     for key, parameter in network.named_parameters():
-        if parameter.ndim <= 1 or re.search("gamma|layer_scale|token|pos_embed|bias_table", key):
+        if not parameter.any():
+            with torch.no_grad():
+                parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+        elif parameter.ndim <= 1 or re.search("gamma|layer_scale|token|pos_embed|bias_table", key):
             noise = torch.randn(parameter.shape, generator=generator)
             with torch.no_grad():
                 parameter += (0.1 if parameter.abs().max() < 0.5 else 0.05) * noise

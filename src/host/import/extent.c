@@ -73,6 +73,7 @@ static spade_status place(spade_import *import, const onnx_node *node, const spa
 {
     const bool grows = x->batch_axis >= 0;
     int64_t size = count_of(x), given = 1;
+    if (x->batch_axis == SPADE_UNIFORM) { y->batch_axis = -1; }
     if (!grows && y->batch_axis >= 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its shape grows with the batch, its input does not");
     }

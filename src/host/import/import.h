@@ -38,6 +38,8 @@ typedef struct spade_operand {
     const struct spade_fold *fold; /* NULL: it was not folded */
 } spade_operand;
 
+/* In place of a batch axis, of what a new shape is asked for: every picture has the same, of which one is there. */
+enum { SPADE_UNIFORM = -2 };
 /* Shape of a tensor of which one axis, at most, grows with the batch: it is outer * N * inner long. */
 typedef struct spade_extent {
     int rank;

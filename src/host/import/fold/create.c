@@ -169,7 +169,7 @@ static spade_status fold_one_hot(fold_call *call)
     int64_t given, after = 1;
     int axis;
     spade_fold *out;
-    SPADE_TRY(fold_require_plain(call, 0, &indices));
+    SPADE_TRY(fold_require_uniform(call, 0, &indices));
     SPADE_TRY(read_scalar(call, 1, &depth));
     SPADE_TRY(fold_require_plain(call, 2, &values));
     SPADE_TRY(fold_attribute(call, "axis", -1, &given));
@@ -180,7 +180,8 @@ static spade_status fold_one_hot(fold_call *call)
     const int64_t n = depth.integer ? depth.i[0] : depth.f[0] >= 1 && depth.f[0] < 0x1p31 ? (int64_t)depth.f[0] : 0;
     if (n < 1) { return fold_wrong(call, "its depth is below 1"); }
     SPADE_TRY(fold_axis(call, given, indices->tensor.rank + 1, &axis));
-    spade_extent shape = {.rank = indices->tensor.rank + 1, .batch_axis = -1};
+    spade_extent shape = {.rank = indices->tensor.rank + 1, .batch_axis = -1, .batch_outer = indices->batch_outer};
+    if (indices->batch_axis >= 0) { shape.batch_axis = indices->batch_axis + (indices->batch_axis >= axis); }
     for (int i = 0; i < shape.rank; i++) {
         shape.dims[i] = i == axis ? n : indices->tensor.dims[i < axis ? i : i - 1];
         if (i > axis) { after *= shape.dims[i]; }

@@ -76,6 +76,9 @@ bool fold_has(const fold_call *call, int input);
 /* The input has to be there, and not to depend on the batch. */
 spade_status fold_require_plain(fold_call *call, int input, const spade_fold **out);
 spade_status fold_require(fold_call *call, int input, const spade_fold **out);
+/* Its elements do not depend on the batch; an axis may grow with it: every picture has the same. */
+spade_status fold_require_uniform(fold_call *call, int input, const spade_fold **out);
+spade_status fold_check_axis(fold_call *call, const spade_fold *fold, int axis);
 /* A list of plain integers, at most `limit` long, from an input or, before the operator had it, from an attribute. *count: -1:
  * given by neither. */
 spade_status fold_integers(fold_call *call, int input, const char *attribute, int limit, int64_t *out, int *count);

@@ -280,7 +280,7 @@ static spade_status fold_tile(fold_call *call)
     int64_t repeats[ONNX_MAX_RANK], strides[ONNX_MAX_RANK];
     int count;
     spade_fold *out;
-    SPADE_TRY(fold_require_plain(call, 0, &from));
+    SPADE_TRY(fold_require_uniform(call, 0, &from));
     SPADE_TRY(fold_integers(call, 1, NULL, ONNX_MAX_RANK, repeats, &count));
     if (count != from->tensor.rank) { return fold_wrong(call, "it has %d repeats for %d axes", count, from->tensor.rank); }
     spade_extent shape = fold_extent(from);
@@ -289,6 +289,7 @@ static spade_status fold_tile(fold_call *call)
         if (repeats[i] < 0 || __builtin_mul_overflow(shape.dims[i], repeats[i], &shape.dims[i])) {
             return fold_wrong(call, "it repeats %lld times", (long long)repeats[i]);
         }
+        if (repeats[i] != 1) { SPADE_TRY(fold_check_axis(call, from, i)); }
     }
     SPADE_TRY(fold_create(call, from->tensor.type, &shape, 0, &out));
     for (int64_t e = 0; e < out->tensor.count; e++) {
@@ -530,11 +531,14 @@ static spade_status fold_pad(fold_call *call)
     int64_t pads[2 * ONNX_MAX_RANK], strides[ONNX_MAX_RANK];
     const char *mode;
     spade_fold *out;
-    SPADE_TRY(fold_require_plain(call, 0, &from));
+    SPADE_TRY(fold_require_uniform(call, 0, &from));
     SPADE_TRY(spade_import_attribute(
         call->import, onnx_get_string(call->import->context, call->node, "mode", "constant", &mode)));
     spade_extent shape = fold_extent(from);
     SPADE_TRY(read_pads(call, &from->tensor, mode, pads, &shape));
+    for (int i = 0; i < shape.rank; i++) {
+        if (pads[i] || pads[i + ONNX_MAX_RANK]) { SPADE_TRY(fold_check_axis(call, from, i)); }
+    }
     const spade_fold *filling = fold_has(call, 2) ? &call->inputs[2] : NULL;
     if (filling && (filling->tensor.type != from->tensor.type || filling->tensor.count != 1 || !spade_fold_is_plain(filling))) {
         return fold_wrong(call, "its constant is no scalar of its input's type");

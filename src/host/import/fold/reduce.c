@@ -84,14 +84,20 @@ static spade_status fold_reduce(fold_call *call)
     SPADE_TRY(fold_require(call, 0, &from));
     SPADE_TRY(fold_attribute(call, "keepdims", 1, &keep));
     SPADE_TRY(read_reduced_axes(call, from->tensor.rank, &axes, &nothing));
-    /* A shape's own numbers may depend on the batch; no axis may. */
-    if (from->batch_axis >= 0 || (!spade_fold_is_plain(from) && kind != SUM && kind != PRODUCT)) {
+    if (from->index || (from->batch && kind != SUM && kind != PRODUCT)) {
         return fold_fail(call, "its input depends on the batch, which is not supported here");
+    }
+    for (int i = 0; i < from->tensor.rank; i++) {
+        if (axes & 1u << i && !nothing) { SPADE_TRY(fold_check_axis(call, from, i)); }
     }
     spade_extent shape = fold_extent(from), kept = {.batch_axis = -1};
     for (int i = 0; i < shape.rank; i++) {
         const bool gone = axes & 1u << i && !nothing;
         if (gone) { counted *= shape.dims[i]; }
+        if (i == shape.batch_axis) {
+            kept.batch_axis = kept.rank;
+            kept.batch_outer = shape.batch_outer;
+        }
         if (!gone || keep) { kept.dims[kept.rank++] = gone ? 1 : shape.dims[i]; }
     }
     for (int i = shape.rank - 1; i >= 0; i--) {
@@ -138,12 +144,13 @@ static spade_status fold_cumulative_sum(fold_call *call)
     int64_t given[1], exclusive, reverse, after = 1;
     int count, axis;
     spade_fold *out;
-    SPADE_TRY(fold_require_plain(call, 0, &from));
+    SPADE_TRY(fold_require_uniform(call, 0, &from));
     SPADE_TRY(fold_integers(call, 1, NULL, 1, given, &count));
     SPADE_TRY(fold_attribute(call, "exclusive", 0, &exclusive));
     SPADE_TRY(fold_attribute(call, "reverse", 0, &reverse));
     if (count != 1) { return fold_wrong(call, "its axis is missing"); }
     SPADE_TRY(fold_axis(call, given[0], from->tensor.rank, &axis));
+    SPADE_TRY(fold_check_axis(call, from, axis));
     const spade_extent shape = fold_extent(from);
     for (int i = axis + 1; i < shape.rank; i++) { after *= shape.dims[i]; }
     SPADE_TRY(fold_create(call, from->tensor.type, &shape, 0, &out));

@@ -33,7 +33,8 @@ static spade_status lower_reshape(spade_import *import, int onnx_node_index)
     if (target.value >= 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its shape depends on the picture");
     }
-    const spade_extent x = spade_value_extent(import, input);
+    spade_extent x = spade_value_extent(import, input);
+    if (x.batch_axis < 0) { x.batch_axis = SPADE_UNIFORM; }
     const spade_fold plain = {.tensor = target.tensor ? *target.tensor : (onnx_tensor){0}, .batch_axis = -1};
     SPADE_TRY(spade_extent_reshape(import, node, &x, target.tensor ? &plain : target.fold, &y));
     return bind_reshaped(import, node, input, &y);
