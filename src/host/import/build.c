@@ -32,7 +32,8 @@ spade_status spade_build_rank(spade_import *import, const onnx_node *from, int v
     spade_extent y = {.rank = rank, .batch_axis = -1, .batch_outer = x.batch_outer};
     const int more = rank - x.rank;
     if (more < 0 || rank > SPADE_MAX_RANK) {
-        return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED, "its operands have %d and %d axes", x.rank, rank);
+        return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED, "its operands have %d and %d axes", x.rank,
+                                 rank);
     }
     for (int i = 0; i < rank; i++) { y.dims[i] = i < more ? 1 : x.dims[i - more]; }
     if (x.batch_axis >= 0) { y.batch_axis = x.batch_axis + more; }
@@ -180,8 +181,10 @@ spade_status spade_build_concat(spade_import *import, const onnx_node *from, con
     for (int k = 0; k < count; k++) {
         const spade_extent x = spade_value_extent(import, values[k]);
         length += x.dims[axis];
-        if (y.batch_axis >= 0 && x.batch_axis >= 0 && (x.batch_axis != y.batch_axis || x.batch_outer != y.batch_outer)) {
-            return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED, "its inputs have the batch on different axes");
+        if (y.batch_axis >= 0 && x.batch_axis >= 0 &&
+            (x.batch_axis != y.batch_axis || x.batch_outer != y.batch_outer)) {
+            return spade_import_fail(import, from, SPADE_ERROR_UNSUPPORTED,
+                                     "its inputs have the batch on different axes");
         }
         if (y.batch_axis < 0) { y = x; }
     }

@@ -96,4 +96,3 @@ spade_status spade_import_take_output(spade_import *import, const onnx_value *ou
     import->network->output = operand.value;
     return SPADE_OK;
 }
-

@@ -75,7 +75,8 @@ static spade_status place(spade_import *import, const onnx_node *node, const spa
     int64_t size = count_of(x), given = 1;
     if (x->batch_axis == SPADE_UNIFORM) { y->batch_axis = -1; }
     if (!grows && y->batch_axis >= 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its shape grows with the batch, its input does not");
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "its shape grows with the batch, its input does not");
     }
     if (grows && y->batch_axis < 0 && !import->file_batch) { y->batch_axis = open; }
     if (grows && y->batch_axis < 0 && !import->file_batch) {
@@ -86,12 +87,15 @@ static spade_status place(spade_import *import, const onnx_node *node, const spa
         return fail_mixing(import, node);
     }
     for (int i = 0; i < y->rank; i++) {
-        if (i != open && __builtin_mul_overflow(given, y->dims[i], &given)) { given = -1; break; }
+        if (i != open && __builtin_mul_overflow(given, y->dims[i], &given)) {
+            given = -1;
+            break;
+        }
     }
     if (open >= 0 && given > 0 && size % given == 0) { y->dims[open] = size / given; }
     if (given < 0 || (open >= 0 ? given == 0 || size % given : given != size)) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its shape does not hold the %lld elements of its input",
-                                 (long long)size);
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT,
+                                 "its shape does not hold the %lld elements of its input", (long long)size);
     }
     if (!grows) { return SPADE_OK; }
     if (y->batch_axis < 0) { return find_fixed(import, node, x, y); }
@@ -107,8 +111,8 @@ spade_status spade_extent_reshape(spade_import *import, const onnx_node *node, c
     int64_t allow_zero;
     int open = -1;
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "allowzero", 0, &allow_zero)));
-    if (target->tensor.type != ONNX_INT64 || (!target->tensor.bytes && target->tensor.count) || target->tensor.rank > 1 ||
-        target->tensor.count > SPADE_MAX_RANK || target->batch_axis >= 0) {
+    if (target->tensor.type != ONNX_INT64 || (!target->tensor.bytes && target->tensor.count) ||
+        target->tensor.rank > 1 || target->tensor.count > SPADE_MAX_RANK || target->batch_axis >= 0) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its shape is not a list of at most %d int64",
                                  SPADE_MAX_RANK);
     }
@@ -131,7 +135,8 @@ spade_status spade_extent_reshape(spade_import *import, const onnx_node *node, c
         const bool uneven = n.i[2] != 0 || (n.i[1] != 0 && n.i[0] != 0) || (grows && out->batch_axis >= 0);
         if (uneven || length < 0) {
             return spade_import_fail(import, node, uneven ? SPADE_ERROR_UNSUPPORTED : SPADE_ERROR_INPUT,
-                                     "its shape holds %lld%s at axis %d", (long long)length, grows ? " N (the batch)" : "", i);
+                                     "its shape holds %lld%s at axis %d", (long long)length,
+                                     grows ? " N (the batch)" : "", i);
         }
         out->dims[i] = length;
         if (grows) { out->batch_axis = i; }
@@ -149,7 +154,8 @@ spade_status spade_extent_flatten(spade_import *import, const onnx_node *node, c
     if (axis < 0 || axis > x->rank) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its axis is out of range");
     }
-    *out = (spade_extent){.rank = 2, .dims = {1, 1}, .batch_axis = x->batch_axis < 0 ? -1 : x->batch_axis >= axis, .batch_outer = 1};
+    *out = (spade_extent){
+        .rank = 2, .dims = {1, 1}, .batch_axis = x->batch_axis < 0 ? -1 : x->batch_axis >= axis, .batch_outer = 1};
     for (int i = 0; i < x->rank; i++) { out->dims[i >= axis] *= x->dims[i]; }
     return place(import, node, x, -1, out);
 }
@@ -176,7 +182,8 @@ spade_status spade_extent_squeeze(spade_import *import, const onnx_node *node, c
     unsigned gone = 0;
     SPADE_TRY(read_axes(import, node, axes, count < 0 ? 0 : count, x->rank, &gone));
     *out = (spade_extent){.batch_axis = -1, .batch_outer = 1};
-    if (count < 0 && x->batch_axis >= 0 && import->file_batch != 1 && x->dims[x->batch_axis] == 1 && import->file_batch == 0) {
+    if (count < 0 && x->batch_axis >= 0 && import->file_batch != 1 && x->dims[x->batch_axis] == 1 &&
+        import->file_batch == 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "without axes its result would depend on the batch");
     }
@@ -202,7 +209,8 @@ spade_status spade_extent_unsqueeze(spade_import *import, const onnx_node *node,
     const int rank = x->rank + (count < 0 ? 0 : count);
     if (count < 0) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "axes are missing"); }
     if (rank > SPADE_MAX_RANK) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its result has more than %d axes", SPADE_MAX_RANK);
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its result has more than %d axes",
+                                 SPADE_MAX_RANK);
     }
     SPADE_TRY(read_axes(import, node, axes, count, rank, &fresh));
     *out = (spade_extent){.rank = rank, .batch_axis = -1, .batch_outer = 1};

@@ -161,8 +161,7 @@ spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int 
 spade_extent spade_value_extent(const spade_import *import, int value)
 {
     const spade_value *from = &import->network->values[value];
-    spade_extent extent = {
-        .rank = from->shape.rank, .batch_axis = from->batch_axis, .batch_outer = from->batch_outer};
+    spade_extent extent = {.rank = from->shape.rank, .batch_axis = from->batch_axis, .batch_outer = from->batch_outer};
     memcpy(extent.dims, from->shape.dims, sizeof extent.dims);
     return extent;
 }

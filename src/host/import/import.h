@@ -131,7 +131,8 @@ spade_status spade_make_constant(spade_import *import, const onnx_node *from, co
                                  const spade_shape *shape, const void *elements, int *out);
 
 /* ---- extent.c: other shapes of the same elements, which keep pictures apart. From an operator's attributes or inputs. */
-int64_t spade_extent_before(const spade_extent *extent); /* what is outside of the batch in memory: elements of the batch */
+int64_t
+spade_extent_before(const spade_extent *extent); /* what is outside of the batch in memory: elements of the batch */
 spade_status spade_extent_reshape(spade_import *import, const onnx_node *node, const spade_extent *x,
                                   const struct spade_fold *target, spade_extent *out);
 spade_status spade_extent_flatten(spade_import *import, const onnx_node *node, const spade_extent *x,

@@ -60,7 +60,8 @@ spade_status spade_grown_constant_get(spade_import *import, const onnx_node *nod
     SPADE_TRY(spade_operand_get(import, node, input, &operand));
     const spade_fold *fold = operand.fold;
     if (operand.value >= 0 || operand.tensor || !fold) { return spade_constant_get(import, node, input, out); }
-    const bool same = beside->batch_axis >= 0 && fold->tensor.rank - fold->batch_axis == beside->rank - beside->batch_axis;
+    const bool same =
+        beside->batch_axis >= 0 && fold->tensor.rank - fold->batch_axis == beside->rank - beside->batch_axis;
     if (fold->batch || fold->index || !same || fold->tensor.dims[fold->batch_axis] != 1) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "input %d (\"%.100s\") depends on the batch in a way that is not supported", input,
@@ -97,8 +98,8 @@ spade_status spade_constant_value(spade_import *import, const onnx_node *node, c
     /* A batch of its own: the file's, of equal pictures that have one element each. */
     const int64_t batch = import->file_batch;
     if (batch < 2 || tensor->dims[own] != batch || !repeats(tensor, own, batch)) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its constant \"%.100s\" has a batch of its own",
-                                 tensor->name);
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "its constant \"%.100s\" has a batch of its own", tensor->name);
     }
     int64_t inner = 1;
     for (int i = own + 1; i < tensor->rank; i++) { inner *= tensor->dims[i]; }
@@ -131,8 +132,8 @@ static void split_axis(spade_extent *extent, int axis, int64_t outer, int64_t in
  * A constant with a number of its own for each part that a picture has of the axis that grows, as windows have masks: the
  * value's axis is split, so that the parts stand on axes of their own. *split is false where it is no such constant.
  */
-static spade_status split_operands(spade_import *import, const onnx_node *node, const spade_operand *constant, int *value,
-                                   int *out, bool *split)
+static spade_status split_operands(spade_import *import, const onnx_node *node, const spade_operand *constant,
+                                   int *value, int *out, bool *split)
 {
     const spade_fold *fold = constant->fold;
     const onnx_tensor *tensor = fold ? &fold->tensor : constant->tensor;
@@ -140,7 +141,8 @@ static spade_status split_operands(spade_import *import, const onnx_node *node, 
     spade_extent x = spade_value_extent(import, *value), parts;
     const int more = x.rank - tensor->rank, own = x.batch_axis - more;
     *split = false;
-    if (x.batch_axis < 0 || own < 0 || more < 0 || tensor->dims[own] != x.dims[x.batch_axis] || tensor->dims[own] == 1 ||
+    if (x.batch_axis < 0 || own < 0 || more < 0 || tensor->dims[own] != x.dims[x.batch_axis] ||
+        tensor->dims[own] == 1 ||
         (grows ? fold->batch_axis != own || fold->batch_outer != x.batch_outer || fold->batch || fold->index
                : import->file_batch != 1) ||
         x.rank + 2 > SPADE_MAX_RANK) {
@@ -169,7 +171,8 @@ spade_status spade_operands_get(spade_import *import, const onnx_node *node, int
         values[i] = operands[i].value;
     }
     if (values[0] < 0 && values[1] < 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "it works on two constants, which is not supported");
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "it works on two constants, which is not supported");
     }
     for (int i = 0; i < 2; i++) {
         if (values[i] >= 0) { continue; }

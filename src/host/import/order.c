@@ -132,4 +132,3 @@ done:
     free_edges(&e);
     return status;
 }
-

@@ -83,7 +83,8 @@ static spade_status fold_constant_of_shape(fold_call *call)
     spade_extent shape;
     spade_fold *out;
     const onnx_attribute *value = onnx_find_attribute(call->node, "value");
-    if (value && (value->kind != ONNX_ATTR_TENSOR || !value->tensor || value->tensor->count != 1 || !value->tensor->bytes)) {
+    if (value &&
+        (value->kind != ONNX_ATTR_TENSOR || !value->tensor || value->tensor->count != 1 || !value->tensor->bytes)) {
         return fold_wrong(call, "its value is no tensor of one element that is supported");
     }
     SPADE_TRY(fold_require(call, 0, &list));
@@ -106,7 +107,9 @@ static spade_status read_scalar(fold_call *call, int input, fold_number *out)
 {
     const spade_fold *fold = NULL;
     SPADE_TRY(fold_require(call, input, &fold));
-    if (fold->tensor.count != 1 || fold->batch_axis >= 0) { return fold_wrong(call, "its input %d is no scalar", input); }
+    if (fold->tensor.count != 1 || fold->batch_axis >= 0) {
+        return fold_wrong(call, "its input %d is no scalar", input);
+    }
     *out = fold_load(fold, 0);
     return SPADE_OK;
 }
@@ -134,8 +137,9 @@ static spade_status fold_range(fold_call *call)
     }
     if (!fold_is_plain_number(&bounds[1]) && bounds[1].integer) {
         const fold_number *limit = &bounds[1];
-        const bool simple = fold_is_plain_number(&bounds[0]) && bounds[0].i[0] == 0 && fold_is_plain_number(&bounds[2]) &&
-                            bounds[2].i[0] == 1 && limit->i[0] == 0 && limit->i[1] > 0 && limit->i[2] == 0;
+        const bool simple = fold_is_plain_number(&bounds[0]) && bounds[0].i[0] == 0 &&
+                            fold_is_plain_number(&bounds[2]) && bounds[2].i[0] == 1 && limit->i[0] == 0 &&
+                            limit->i[1] > 0 && limit->i[2] == 0;
         if (!simple) { return fold_fail(call, "its bounds depend on the batch"); }
         SPADE_TRY(make_growing_range(call, type, limit, &out));
         call->outputs[0] = out;
@@ -154,8 +158,8 @@ static spade_status fold_range(fold_call *call)
     const spade_extent shape = {.rank = 1, .dims = {count > 0 ? (int64_t)count : 0}, .batch_axis = -1};
     SPADE_TRY(fold_create(call, type, &shape, 0, &out));
     for (int64_t e = 0; e < out->tensor.count; e++) {
-        const fold_number number = bounds[0].integer ? fold_integer(bounds[0].i[0] + e * bounds[2].i[0])
-                                                     : fold_real(start + (double)e * step);
+        const fold_number number =
+            bounds[0].integer ? fold_integer(bounds[0].i[0] + e * bounds[2].i[0]) : fold_real(start + (double)e * step);
         if (!fold_store(out, e, &number)) { return fold_wrong(call, "a number does not fit its type"); }
     }
     call->outputs[0] = out;
@@ -238,7 +242,6 @@ static spade_status rename_as(fold_call *call, const spade_extent *extent)
     call->outputs[0] = out;
     return SPADE_OK;
 }
-
 
 static spade_status fold_reshape(fold_call *call)
 {

@@ -34,8 +34,7 @@ static bool widen(spade_extent *shape, const spade_fold *operand)
             wide.batch_outer = a_grows ? shape->batch_outer : own.batch_outer;
         }
     }
-    if (shape->batch_axis >= 0 && own.batch_axis >= 0 &&
-        shape->rank - shape->batch_axis != own.rank - own.batch_axis) {
+    if (shape->batch_axis >= 0 && own.batch_axis >= 0 && shape->rank - shape->batch_axis != own.rank - own.batch_axis) {
         return false;
     }
     *shape = wide;
@@ -177,7 +176,7 @@ static const char *sign(const fold_number *x, fold_number *out)
     return NULL;
 }
 
-static const char *not(const fold_number *x, fold_number *out)
+static const char * not(const fold_number *x, fold_number *out)
 {
     *out = fold_integer(x->i[0] == 0);
     return NULL;
@@ -278,7 +277,9 @@ static const char *power(const fold_number *x, fold_number *out)
         *out = x[0];
         return NULL;
     }
-    if (!fold_is_plain_number(&x[0])) { return "the result does not grow evenly with the batch, which is not supported"; }
+    if (!fold_is_plain_number(&x[0])) {
+        return "the result does not grow evenly with the batch, which is not supported";
+    }
     *out = fold_integer(0);
     if (x[0].integer && x[1].integer) { return power_of_integers(x[0].i[0], x[1].i[0], &out->i[0]); }
     const double result = pow(x[0].integer ? (double)x[0].i[0] : x[0].f[0], exponent);
@@ -324,7 +325,7 @@ static const struct {
     {"Log", 1, false, logarithm},
     {"Mul", 2, false, fold_multiply},
     {"Neg", 1, false, negate},
-    {"Not", 1, true, not},
+    {"Not", 1, true, not },
     {"Or", 2, true, either},
     {"Pow", 2, false, power},
     {"Reciprocal", 1, false, reciprocal},
@@ -462,45 +463,44 @@ static spade_status fold_cast_like(fold_call *call)
     return convert(call, from, like->tensor.type);
 }
 
-const fold_operator fold_elementwise_operators[] = {
-    {"Abs", fold_function_node, 0},
-    {"Add", fold_function_node, 0},
-    {"And", fold_function_node, 0},
-    {"Cast", fold_cast, 0},
-    {"CastLike", fold_cast_like, 2},
-    {"Ceil", fold_function_node, 0},
-    {"Clip", fold_clip, 0},
-    {"Cos", fold_function_node, 0},
-    {"Div", fold_function_node, 0},
-    {"Equal", fold_function_node, 0},
-    {"Erf", fold_function_node, 0},
-    {"Exp", fold_function_node, 0},
-    {"Floor", fold_function_node, 0},
-    {"Greater", fold_function_node, 0},
-    {"GreaterOrEqual", fold_function_node, 0},
-    {"IsNaN", fold_function_node, 0},
-    {"Less", fold_function_node, 0},
-    {"LessOrEqual", fold_function_node, 0},
-    {"Log", fold_function_node, 0},
-    {"Max", fold_variadic, 0},
-    {"Min", fold_variadic, 0},
-    {"Mod", fold_mod, 0},
-    {"Mul", fold_function_node, 0},
-    {"Neg", fold_function_node, 0},
-    {"Not", fold_function_node, 0},
-    {"Or", fold_function_node, 0},
-    {"Pow", fold_function_node, 0},
-    {"Reciprocal", fold_function_node, 0},
-    {"Relu", fold_function_node, 0},
-    {"Round", fold_function_node, 0},
-    {"Sigmoid", fold_function_node, 0},
-    {"Sign", fold_function_node, 0},
-    {"Sin", fold_function_node, 0},
-    {"Softplus", fold_function_node, 0},
-    {"Sqrt", fold_function_node, 0},
-    {"Sub", fold_function_node, 0},
-    {"Sum", fold_variadic, 0},
-    {"Tanh", fold_function_node, 0},
-    {"Where", fold_where, 0},
-    {"Xor", fold_function_node, 0},
-    {0}};
+const fold_operator fold_elementwise_operators[] = {{"Abs", fold_function_node, 0},
+                                                    {"Add", fold_function_node, 0},
+                                                    {"And", fold_function_node, 0},
+                                                    {"Cast", fold_cast, 0},
+                                                    {"CastLike", fold_cast_like, 2},
+                                                    {"Ceil", fold_function_node, 0},
+                                                    {"Clip", fold_clip, 0},
+                                                    {"Cos", fold_function_node, 0},
+                                                    {"Div", fold_function_node, 0},
+                                                    {"Equal", fold_function_node, 0},
+                                                    {"Erf", fold_function_node, 0},
+                                                    {"Exp", fold_function_node, 0},
+                                                    {"Floor", fold_function_node, 0},
+                                                    {"Greater", fold_function_node, 0},
+                                                    {"GreaterOrEqual", fold_function_node, 0},
+                                                    {"IsNaN", fold_function_node, 0},
+                                                    {"Less", fold_function_node, 0},
+                                                    {"LessOrEqual", fold_function_node, 0},
+                                                    {"Log", fold_function_node, 0},
+                                                    {"Max", fold_variadic, 0},
+                                                    {"Min", fold_variadic, 0},
+                                                    {"Mod", fold_mod, 0},
+                                                    {"Mul", fold_function_node, 0},
+                                                    {"Neg", fold_function_node, 0},
+                                                    {"Not", fold_function_node, 0},
+                                                    {"Or", fold_function_node, 0},
+                                                    {"Pow", fold_function_node, 0},
+                                                    {"Reciprocal", fold_function_node, 0},
+                                                    {"Relu", fold_function_node, 0},
+                                                    {"Round", fold_function_node, 0},
+                                                    {"Sigmoid", fold_function_node, 0},
+                                                    {"Sign", fold_function_node, 0},
+                                                    {"Sin", fold_function_node, 0},
+                                                    {"Softplus", fold_function_node, 0},
+                                                    {"Sqrt", fold_function_node, 0},
+                                                    {"Sub", fold_function_node, 0},
+                                                    {"Sum", fold_variadic, 0},
+                                                    {"Tanh", fold_function_node, 0},
+                                                    {"Where", fold_where, 0},
+                                                    {"Xor", fold_function_node, 0},
+                                                    {0}};

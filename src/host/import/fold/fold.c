@@ -152,8 +152,8 @@ spade_status fold_require_uniform(fold_call *call, int input, const spade_fold *
 {
     SPADE_TRY(fold_require(call, input, out));
     if (!(*out)->batch && !(*out)->index) { return SPADE_OK; }
-    return fold_fail(call, "the numbers of its input %d (\"%.100s\") depend on the batch, which is not supported here", input,
-                     call->node->inputs[input]);
+    return fold_fail(call, "the numbers of its input %d (\"%.100s\") depend on the batch, which is not supported here",
+                     input, call->node->inputs[input]);
 }
 
 spade_status fold_check_axis(fold_call *call, const spade_fold *fold, int axis)
@@ -268,8 +268,10 @@ static spade_status run(fold_call *call, const fold_operator *operator)
     }
     SPADE_TRY(operator->fold(call));
     const onnx_tensor *source = call->node->input_count ? &call->inputs[0].tensor : NULL;
-    if (call->outputs[0] && source && source->name && source->rank > 1 && source->count == call->outputs[0]->tensor.count) {
-        call->outputs[0]->tensor.name = source->name; /* a weight in another order keeps its name, after which layers are called */
+    if (call->outputs[0] && source && source->name && source->rank > 1 &&
+        source->count == call->outputs[0]->tensor.count) {
+        call->outputs[0]->tensor.name =
+            source->name; /* a weight in another order keeps its name, after which layers are called */
     }
     for (int i = 0; i < node->output_count && i < FOLD_MAX_OUTPUTS; i++) {
         spade_fold *fold = call->outputs[i];

@@ -20,8 +20,8 @@
 #include "import/import.h"
 
 typedef struct spade_fold {
-    onnx_tensor tensor;  /* dims of one picture; bytes: a; type: one of FLOAT, DOUBLE, INT32, INT64, BOOL, UINT8, INT8 */
-    int batch_axis;      /* -1: no axis grows with the batch */
+    onnx_tensor tensor; /* dims of one picture; bytes: a; type: one of FLOAT, DOUBLE, INT32, INT64, BOOL, UINT8, INT8 */
+    int batch_axis;     /* -1: no axis grows with the batch */
     int64_t batch_outer; /* of that axis */
     const void *batch;   /* b, NULL: zeros */
     const void *index;   /* c, NULL: zeros */
@@ -44,14 +44,15 @@ enum { FOLD_MAX_OUTPUTS = 64 };
 typedef struct fold_call {
     spade_import *import;
     const onnx_node *node;
-    spade_fold *inputs; /* [node->input_count]; absent ones have type 0 */
+    spade_fold *inputs;                    /* [node->input_count]; absent ones have type 0 */
     spade_fold *outputs[FOLD_MAX_OUTPUTS]; /* NULL: not computed */
 } fold_call;
 
 typedef struct fold_operator {
     const char *op_type;
     spade_status (*fold)(fold_call *call);
-    unsigned shapes; /* bit k: of input k only shape and type are read: it may be a picture, and its fold has no elements */
+    unsigned
+        shapes; /* bit k: of input k only shape and type are read: it may be a picture, and its fold has no elements */
 } fold_operator;
 /* elementwise.c, movement.c, create.c, reduce.c: each ends with {0} */
 extern const fold_operator fold_elementwise_operators[], fold_movement_operators[], fold_create_operators[],
@@ -106,8 +107,8 @@ const char *fold_add(const fold_number *x, fold_number *out);
 const char *fold_subtract(const fold_number *x, fold_number *out);
 const char *fold_multiply(const fold_number *x, fold_number *out);
 const char *fold_divide(const fold_number *x, fold_number *out);
-const char *fold_remainder(const fold_number *x, fold_number *out);      /* the sign of the divisor */
-const char *fold_remainder_c(const fold_number *x, fold_number *out);    /* the sign of the dividend */
+const char *fold_remainder(const fold_number *x, fold_number *out);   /* the sign of the divisor */
+const char *fold_remainder_c(const fold_number *x, fold_number *out); /* the sign of the dividend */
 const char *fold_convert(const fold_number *x, int type, fold_number *out);
 /* Bits of what a compared to b may be, over every batch and every picture of it: 1 less, 2 equal, 4 greater, 8 unordered. */
 unsigned fold_compare(const fold_number *a, const fold_number *b);

@@ -99,7 +99,8 @@ static spade_status fold_expand(fold_call *call)
         int64_t wanted = 1;
         bool grows = false;
         if (b >= 0) { SPADE_TRY(read_length(call, list, b, &wanted, &grows)); }
-        const bool fits = grew ? (grows ? wanted == n : wanted == 1) : n == 1 || (!grows && (wanted == n || wanted == 1));
+        const bool fits =
+            grew ? (grows ? wanted == n : wanted == 1) : n == 1 || (!grows && (wanted == n || wanted == 1));
         if (!fits || wanted < 0) { return fold_wrong(call, "its shape does not fit at axis %d", i); }
         s.shape.dims[i] = n == 1 && !grew ? wanted : n;
         s.steps[i] = n == 1 ? 0 : strides[a];
@@ -216,13 +217,17 @@ static spade_status fold_split(fold_call *call)
         const int64_t rest = n - k * each;
         lengths[k] = rest < each ? (rest > 0 ? rest : 0) : each;
     }
-    if (count >= 0 && count != parts) { return fold_wrong(call, "it has %d lengths for %lld outputs", count, (long long)parts); }
+    if (count >= 0 && count != parts) {
+        return fold_wrong(call, "it has %d lengths for %lld outputs", count, (long long)parts);
+    }
     row_major(&from->tensor, strides);
     strided s = {.shape = fold_extent(from)};
     memcpy(s.steps, strides, sizeof strides);
     int64_t start = 0;
     for (int k = 0; k < parts; k++) {
-        if (lengths[k] < 0 || lengths[k] > n - start) { return fold_wrong(call, "its lengths do not fit %lld", (long long)n); }
+        if (lengths[k] < 0 || lengths[k] > n - start) {
+            return fold_wrong(call, "its lengths do not fit %lld", (long long)n);
+        }
         s.shape.dims[axis] = lengths[k];
         s.start = lengths[k] ? start * strides[axis] : 0;
         SPADE_TRY(read_strided(call, from, &s, k));
@@ -252,8 +257,12 @@ static spade_status fold_concat(fold_call *call)
                     (shape.batch_axis < 0 || input->batch_outer == shape.batch_outer);
         for (int i = 0; fits && i < shape.rank; i++) { fits = i == axis || input->tensor.dims[i] == shape.dims[i]; }
         if (!fits) { return fold_wrong(call, "the shapes of its inputs do not fit together"); }
-        if (axis == input->batch_axis) { return fold_fail(call, "it puts together along the axis that grows with the batch"); }
-        if (__builtin_add_overflow(length, input->tensor.dims[axis], &length)) { return fold_wrong(call, "its result is too long"); }
+        if (axis == input->batch_axis) {
+            return fold_fail(call, "it puts together along the axis that grows with the batch");
+        }
+        if (__builtin_add_overflow(length, input->tensor.dims[axis], &length)) {
+            return fold_wrong(call, "its result is too long");
+        }
         parts |= fold_parts(input);
     }
     for (int i = 0; i < axis; i++) { before *= shape.dims[i]; }
@@ -282,7 +291,9 @@ static spade_status fold_tile(fold_call *call)
     spade_fold *out;
     SPADE_TRY(fold_require_uniform(call, 0, &from));
     SPADE_TRY(fold_integers(call, 1, NULL, ONNX_MAX_RANK, repeats, &count));
-    if (count != from->tensor.rank) { return fold_wrong(call, "it has %d repeats for %d axes", count, from->tensor.rank); }
+    if (count != from->tensor.rank) {
+        return fold_wrong(call, "it has %d repeats for %d axes", count, from->tensor.rank);
+    }
     spade_extent shape = fold_extent(from);
     row_major(&from->tensor, strides);
     for (int i = 0; i < count; i++) {
@@ -532,15 +543,16 @@ static spade_status fold_pad(fold_call *call)
     const char *mode;
     spade_fold *out;
     SPADE_TRY(fold_require_uniform(call, 0, &from));
-    SPADE_TRY(spade_import_attribute(
-        call->import, onnx_get_string(call->import->context, call->node, "mode", "constant", &mode)));
+    SPADE_TRY(spade_import_attribute(call->import,
+                                     onnx_get_string(call->import->context, call->node, "mode", "constant", &mode)));
     spade_extent shape = fold_extent(from);
     SPADE_TRY(read_pads(call, &from->tensor, mode, pads, &shape));
     for (int i = 0; i < shape.rank; i++) {
         if (pads[i] || pads[i + ONNX_MAX_RANK]) { SPADE_TRY(fold_check_axis(call, from, i)); }
     }
     const spade_fold *filling = fold_has(call, 2) ? &call->inputs[2] : NULL;
-    if (filling && (filling->tensor.type != from->tensor.type || filling->tensor.count != 1 || !spade_fold_is_plain(filling))) {
+    if (filling &&
+        (filling->tensor.type != from->tensor.type || filling->tensor.count != 1 || !spade_fold_is_plain(filling))) {
         return fold_wrong(call, "its constant is no scalar of its input's type");
     }
     row_major(&from->tensor, strides);

@@ -277,8 +277,6 @@ unsigned fold_compare(const fold_number *a, const fold_number *b)
         return isnan(a->f[0]) || isnan(b->f[0]) ? 8u : a->f[0] < b->f[0] ? 1u : a->f[0] > b->f[0] ? 4u : 2u;
     }
     double difference[3];
-    for (int p = 0; p < 3; p++) {
-        difference[p] = a->integer ? (double)a->i[p] - (double)b->i[p] : a->f[p] - b->f[p];
-    }
+    for (int p = 0; p < 3; p++) { difference[p] = a->integer ? (double)a->i[p] - (double)b->i[p] : a->f[p] - b->f[p]; }
     return order_of_lines(difference[0], difference[1], difference[2]);
 }

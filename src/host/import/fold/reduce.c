@@ -9,8 +9,9 @@ typedef enum reduction { SUM, MEAN, PRODUCT, LARGEST, SMALLEST, NORM_1, NORM_2, 
 static const struct {
     const char *op_type;
     reduction kind;
-} reductions[] = {{"ReduceL1", NORM_1},     {"ReduceL2", NORM_2},   {"ReduceMax", LARGEST}, {"ReduceMean", MEAN},
-                  {"ReduceMin", SMALLEST}, {"ReduceProd", PRODUCT}, {"ReduceSum", SUM},     {"ReduceSumSquare", SQUARES}};
+} reductions[] = {{"ReduceL1", NORM_1}, {"ReduceL2", NORM_2},        {"ReduceMax", LARGEST},
+                  {"ReduceMean", MEAN}, {"ReduceMin", SMALLEST},     {"ReduceProd", PRODUCT},
+                  {"ReduceSum", SUM},   {"ReduceSumSquare", SQUARES}};
 
 /* One more number; the first one is taken as it is by the largest and smallest. */
 static const char *accumulate(reduction kind, bool first, const fold_number *next, fold_number *total)
@@ -293,7 +294,8 @@ static spade_status fold_matmul(fold_call *call)
         }
         double sum = 0;
         for (int64_t j = 0; j < k; j++) {
-            sum += real_at(in[0], (matrix[0] * m + e / n % m) * k + j) * real_at(in[1], (matrix[1] * k + j) * n + e % n);
+            sum +=
+                real_at(in[0], (matrix[0] * m + e / n % m) * k + j) * real_at(in[1], (matrix[1] * k + j) * n + e % n);
         }
         store_real(out, e, sum);
     }

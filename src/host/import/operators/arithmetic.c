@@ -15,7 +15,9 @@ static bool is_constant(const spade_import *import, int value)
 static void map_constant(spade_import *import, int value, float (*f)(float))
 {
     spade_value *constant = &import->network->values[value];
-    for (int64_t e = 0; e < spade_shape_size(&constant->shape); e++) { constant->constant[e] = f(constant->constant[e]); }
+    for (int64_t e = 0; e < spade_shape_size(&constant->shape); e++) {
+        constant->constant[e] = f(constant->constant[e]);
+    }
 }
 
 static float negative(float x)
@@ -37,9 +39,10 @@ static spade_status bind_binary(spade_import *import, const onnx_node *node, spa
     if (joined && joined->rank >= 0) {
         int64_t counts[2];
         const spade_shape *wide = &import->network->values[out].shape;
-        if (!spade_mul_dims(wide->dims, wide->rank, &counts[0]) || !spade_mul_dims(joined->dims, joined->rank, &counts[1]) ||
-            counts[0] != counts[1]) {
-            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its constant repeats it along other axes too");
+        if (!spade_mul_dims(wide->dims, wide->rank, &counts[0]) ||
+            !spade_mul_dims(joined->dims, joined->rank, &counts[1]) || counts[0] != counts[1]) {
+            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                     "its constant repeats it along other axes too");
         }
         SPADE_TRY(spade_build_reshape(import, node, out, joined, &out));
     }
@@ -79,7 +82,7 @@ static spade_status lower_sum(spade_import *import, int onnx_node_index)
     int total = -1;
     if (node->input_count == 2 && strcmp(node->op_type, "Sum") == 0) {
         int values[2];
-    spade_extent joined;
+        spade_extent joined;
         SPADE_TRY(spade_operands_get(import, node, values, &joined));
         return bind_binary(import, node, SPADE_NODE_ADD, values[0], values[1], &joined);
     }
@@ -229,7 +232,9 @@ static spade_status lower_where(spade_import *import, int onnx_node_index)
     for (int k = 0; k < 2; k++) { SPADE_TRY(spade_operand_get(import, node, k + 1, &sides[k])); }
     if (is_guarded_softmax(import, node)) { return spade_bind_output(import, node, 0, sides[1].value); }
     const int value = sides[0].value >= 0 ? sides[0].value : sides[1].value;
-    if (value < 0) { return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its condition depends on the picture"); }
+    if (value < 0) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its condition depends on the picture");
+    }
     const spade_extent beside = spade_value_extent(import, value);
     SPADE_TRY(spade_grown_constant_get(import, node, 0, &beside, &condition));
     if (condition->type != ONNX_BOOL || !condition->bytes) {
@@ -263,8 +268,16 @@ static spade_status lower_is_nan(spade_import *import, int onnx_node_index)
     return spade_activation_get(import, node, 0, &value);
 }
 
-const spade_onnx_operator spade_arithmetic_operators[] = {
-    {"Add", lower_add_or_mul}, {"Div", lower_sub_or_div}, {"IsNaN", lower_is_nan}, {"Max", lower_extreme},
-    {"Mean", lower_sum},       {"Min", lower_extreme},    {"Mul", lower_add_or_mul}, {"PRelu", lower_prelu},
-    {"Pow", lower_pow},        {"Sub", lower_sub_or_div}, {"Sum", lower_sum},      {"Where", lower_where},
-    {0}};
+const spade_onnx_operator spade_arithmetic_operators[] = {{"Add", lower_add_or_mul},
+                                                          {"Div", lower_sub_or_div},
+                                                          {"IsNaN", lower_is_nan},
+                                                          {"Max", lower_extreme},
+                                                          {"Mean", lower_sum},
+                                                          {"Min", lower_extreme},
+                                                          {"Mul", lower_add_or_mul},
+                                                          {"PRelu", lower_prelu},
+                                                          {"Pow", lower_pow},
+                                                          {"Sub", lower_sub_or_div},
+                                                          {"Sum", lower_sum},
+                                                          {"Where", lower_where},
+                                                          {0}};

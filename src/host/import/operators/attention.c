@@ -23,7 +23,8 @@ static spade_status read_attention(spade_import *import, const onnx_node *node, 
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "qk_matmul_output_mode", 0, &mode)));
     for (int i = 4; i < node->input_count; i++) {
         if (spade_has_input(node, i)) {
-            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "keys and values of the past are not supported");
+            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                     "keys and values of the past are not supported");
         }
     }
     return cap == 0 ? SPADE_OK : spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "softcap is not supported");
@@ -36,8 +37,8 @@ static spade_status split_heads(spade_import *import, const onnx_node *node, int
     const int order[4] = {0, 2, 1, 3};
     if (x.rank == 4) { return SPADE_OK; }
     if (x.rank != 3 || heads < 1 || x.dims[2] % heads || x.batch_axis != 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "an input of %d axes and %lld heads is not supported",
-                                 x.rank, (long long)heads);
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "an input of %d axes and %lld heads is not supported", x.rank, (long long)heads);
     }
     const spade_extent y = {.rank = 4,
                             .dims = {x.dims[0], x.dims[1], heads, x.dims[2] / heads},

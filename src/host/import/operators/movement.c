@@ -174,8 +174,8 @@ static spade_status lower_slice(spade_import *import, int onnx_node_index)
     }
     for (int k = 0; k < start_count; k++) {
         int axis;
-        SPADE_TRY(spade_axis_get(import, node, axis_count < 0 ? k : axes[k],
-                                 import->network->values[value].shape.rank, &axis));
+        SPADE_TRY(spade_axis_get(import, node, axis_count < 0 ? k : axes[k], import->network->values[value].shape.rank,
+                                 &axis));
         if (seen & 1u << axis) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "an axis is there twice"); }
         seen |= 1u << axis;
         SPADE_TRY(slice_axis(import, node, &value, axis, &starts[k], &ends[k], step_count < 0 ? 1 : steps[k]));
@@ -208,7 +208,8 @@ static spade_status unfold_axis(spade_import *import, const onnx_node *node, int
     const int more = indices->rank - 1;
     spade_extent y = {.rank = x.rank + more, .batch_axis = x.batch_axis, .batch_outer = x.batch_outer};
     if (y.rank > SPADE_MAX_RANK) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its result has more than %d axes", SPADE_MAX_RANK);
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its result has more than %d axes",
+                                 SPADE_MAX_RANK);
     }
     for (int i = 0; i < y.rank; i++) {
         const bool within = i >= axis && i <= axis + more;
@@ -222,8 +223,8 @@ static spade_status unfold_axis(spade_import *import, const onnx_node *node, int
  * Indices that grow with the batch: those of picture i are a + c i where c is what each picture has along the axis, which is that
  * of the batch: each picture's own elements a. So do exporters write as_strided. The batch stays in front.
  */
-static spade_status gather_own(spade_import *import, const onnx_node *node, int value, int axis, const spade_fold *indices,
-                               int *out)
+static spade_status gather_own(spade_import *import, const onnx_node *node, int value, int axis,
+                               const spade_fold *indices, int *out)
 {
     const spade_extent x = spade_value_extent(import, value);
     const int64_t n = x.dims[axis];
@@ -245,9 +246,7 @@ static spade_status gather_own(spade_import *import, const onnx_node *node, int 
     if (!numbers) { return spade_import_memory(import); }
     for (int64_t k = 0; k < tensor->count; k++) { numbers[k] = onnx_tensor_int(tensor, k); }
     spade_status status = spade_build_reshape(import, node, value, &split, &value);
-    if (status == SPADE_OK) {
-        status = spade_build_select(import, node, value, 1, numbers, tensor->count, 0, &value);
-    }
+    if (status == SPADE_OK) { status = spade_build_select(import, node, value, 1, numbers, tensor->count, 0, &value); }
     free(numbers);
     SPADE_TRY(status);
     return spade_build_reshape(import, node, value, &y, out);
@@ -310,11 +309,16 @@ static spade_status lower_gather_nd(spade_import *import, int onnx_node_index)
     if (x.batch_axis < length) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "gathering over the batch is not supported");
     }
-    spade_extent joined = {.rank = x.rank - (int)length + 1, .dims = {1}, .batch_axis = x.batch_axis - (int)length + 1,
+    spade_extent joined = {.rank = x.rank - (int)length + 1,
+                           .dims = {1},
+                           .batch_axis = x.batch_axis - (int)length + 1,
                            .batch_outer = x.batch_outer};
     for (int i = 0; i < x.rank; i++) {
-        if (i < length) { joined.dims[0] *= x.dims[i]; }
-        else { joined.dims[i - length + 1] = x.dims[i]; }
+        if (i < length) {
+            joined.dims[0] *= x.dims[i];
+        } else {
+            joined.dims[i - length + 1] = x.dims[i];
+        }
     }
     onnx_tensor rows = *points;
     rows.rank--;
@@ -391,7 +395,8 @@ static spade_status lower_expand(spade_import *import, int onnx_node_index)
             continue; /* as it is */
         }
         if (!fold_is_plain_number(&n) || x.dims[i] != 1 || i == x.batch_axis) {
-            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "it would repeat axis %d along the batch", i);
+            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "it would repeat axis %d along the batch",
+                                     i);
         }
         SPADE_TRY(repeat_axis(import, node, &value, i, n.i[0]));
     }
@@ -421,7 +426,8 @@ static spade_status pad_axis(spade_import *import, const onnx_node *node, int *v
                              int64_t after, const char *mode, float fill)
 {
     const int64_t n = import->network->values[*value].shape.dims[axis], count = n + before + after;
-    const bool reflect = strcmp(mode, "reflect") == 0, edge = strcmp(mode, "edge") == 0, wrap = strcmp(mode, "wrap") == 0;
+    const bool reflect = strcmp(mode, "reflect") == 0, edge = strcmp(mode, "edge") == 0,
+               wrap = strcmp(mode, "wrap") == 0;
     if (before == 0 && after == 0) { return SPADE_OK; }
     SPADE_TRY(spade_check_axis(import, node, *value, axis, "padding"));
     if (before > SPADE_MAX_WINDOW || after > SPADE_MAX_WINDOW || before < -n || after < -n || count < 1 ||
@@ -434,11 +440,11 @@ static spade_status pad_axis(spade_import *import, const onnx_node *node, int *v
     for (int64_t j = 0; j < count; j++) {
         const int64_t at = j - before;
         const bool outside = at < 0 || at >= n;
-        indices[j] = !outside ? at
-                     : edge   ? (at < 0 ? 0 : n - 1)
+        indices[j] = !outside  ? at
+                     : edge    ? (at < 0 ? 0 : n - 1)
                      : reflect ? (at < 0 ? -at : 2 * (n - 1) - at)
-                     : wrap   ? (at < 0 ? at + n : at - n)
-                              : -1;
+                     : wrap    ? (at < 0 ? at + n : at - n)
+                               : -1;
     }
     spade_status status = spade_build_select(import, node, *value, axis, indices, count, fill, value);
     free(indices);
@@ -470,14 +476,18 @@ static spade_status lower_pad(spade_import *import, int onnx_node_index)
     float fill;
     SPADE_TRY(spade_activation_get(import, node, 0, &value));
     SPADE_TRY(spade_import_attribute(import, onnx_get_string(import->context, node, "mode", "constant", &mode)));
-    if (strcmp(mode, "constant") != 0 && strcmp(mode, "edge") != 0 && strcmp(mode, "reflect") != 0 && strcmp(mode, "wrap") != 0) {
+    if (strcmp(mode, "constant") != 0 && strcmp(mode, "edge") != 0 && strcmp(mode, "reflect") != 0 &&
+        strcmp(mode, "wrap") != 0) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its mode is \"%.40s\"", mode);
     }
-    SPADE_TRY(spade_integers_get(import, node, import->onnx->opset < 11 ? -1 : 1, "pads", 2 * SPADE_MAX_RANK, pads, &count));
+    SPADE_TRY(
+        spade_integers_get(import, node, import->onnx->opset < 11 ? -1 : 1, "pads", 2 * SPADE_MAX_RANK, pads, &count));
     SPADE_TRY(spade_integers_get(import, node, 3, NULL, SPADE_MAX_RANK, axes, &axis_count));
     SPADE_TRY(read_fill(import, node, &fill));
     const int rank = import->network->values[value].shape.rank, half = axis_count < 0 ? rank : axis_count;
-    if (count != 2 * half) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %d pads instead of %d", count, 2 * half); }
+    if (count != 2 * half) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %d pads instead of %d", count, 2 * half);
+    }
     for (int k = 0; k < half; k++) {
         int axis;
         SPADE_TRY(spade_axis_get(import, node, axis_count < 0 ? k : axes[k], rank, &axis));
@@ -486,7 +496,13 @@ static spade_status lower_pad(spade_import *import, int onnx_node_index)
     return spade_bind_output(import, node, 0, value);
 }
 
-const spade_onnx_operator spade_movement_operators[] = {
-    {"Concat", lower_concat}, {"Expand", lower_expand}, {"Gather", lower_gather},       {"GatherND", lower_gather_nd},
-    {"Pad", lower_pad},       {"Slice", lower_slice},   {"Split", lower_split},         {"Tile", lower_tile},
-    {"Transpose", lower_transpose}, {0}};
+const spade_onnx_operator spade_movement_operators[] = {{"Concat", lower_concat},
+                                                        {"Expand", lower_expand},
+                                                        {"Gather", lower_gather},
+                                                        {"GatherND", lower_gather_nd},
+                                                        {"Pad", lower_pad},
+                                                        {"Slice", lower_slice},
+                                                        {"Split", lower_split},
+                                                        {"Tile", lower_tile},
+                                                        {"Transpose", lower_transpose},
+                                                        {0}};

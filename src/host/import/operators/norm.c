@@ -180,7 +180,8 @@ static spade_status scale_channels(spade_import *import, const onnx_node *node, 
     SPADE_GOTO(spade_copy_vector(import, node, 2, x.dims[1], &result.parameters[SPADE_SHIFT]));
     bool identity = true;
     for (int64_t c = 0; c < x.dims[1]; c++) {
-        identity = identity && result.parameters[SPADE_SCALE].data[c] == 1 && result.parameters[SPADE_SHIFT].data[c] == 0;
+        identity =
+            identity && result.parameters[SPADE_SCALE].data[c] == 1 && result.parameters[SPADE_SHIFT].data[c] == 0;
     }
     if (!identity) { return spade_make(import, node, &result, (int[]){*value}, 1, &x, value); }
 done:
@@ -264,9 +265,7 @@ static spade_status lower_rms_norm(spade_import *import, int onnx_node_index)
     return spade_bind_output(import, node, 0, value);
 }
 
-const spade_onnx_operator spade_norm_operators[] = {{"BatchNormalization", lower_batch_norm},
-                                                    {"GroupNormalization", lower_group_norm},
-                                                    {"InstanceNormalization", lower_instance_norm},
-                                                    {"LayerNormalization", lower_layer_norm},
-                                                    {"RMSNormalization", lower_rms_norm},
-                                                    {0}};
+const spade_onnx_operator spade_norm_operators[] = {
+    {"BatchNormalization", lower_batch_norm},       {"GroupNormalization", lower_group_norm},
+    {"InstanceNormalization", lower_instance_norm}, {"LayerNormalization", lower_layer_norm},
+    {"RMSNormalization", lower_rms_norm},           {0}};

@@ -13,6 +13,7 @@ static spade_status read_axes(spade_import *import, const onnx_node *node, int r
     for (int i = 0; i < count; i++) {
         int axis;
         SPADE_TRY(spade_axis_get(import, node, axes[i], rank, &axis));
+        if (*out & 1u << axis) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "an axis is there twice"); }
         *out |= 1u << axis;
     }
     return SPADE_OK;
@@ -67,7 +68,9 @@ static spade_status lower_lp_normalization(spade_import *import, int onnx_node_i
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", -1, &given)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "p", 2, &power)));
     SPADE_TRY(spade_axis_get(import, node, given, import->network->values[x].shape.rank, &axis));
-    if (power != 1 && power != 2) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its p is %lld", (long long)power); }
+    if (power != 1 && power != 2) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its p is %lld", (long long)power);
+    }
     if (power == 2) {
         SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, x, x, &norm));
     } else {

@@ -76,7 +76,8 @@ static int entries_of(const resize *r, double x, int64_t n, int64_t index[4], do
 static spade_status resize_axis(spade_import *import, const onnx_node *node, const resize *r, int axis, int *value)
 {
     const int64_t n = import->network->values[*value].shape.dims[axis], n_out = r->length[axis];
-    int64_t *offsets = malloc((size_t)(n_out + 1) * sizeof *offsets), *indices = malloc((size_t)n_out * 4 * sizeof *indices);
+    int64_t *offsets = malloc((size_t)(n_out + 1) * sizeof *offsets),
+            *indices = malloc((size_t)n_out * 4 * sizeof *indices);
     float *weights = malloc((size_t)n_out * 4 * sizeof *weights);
     spade_axis_map map;
     spade_status status = SPADE_OK;
@@ -123,12 +124,13 @@ static spade_status read_attributes(spade_import *import, const onnx_node *node,
                                                              old ? "asymmetric" : "half_pixel", &out->coordinates)));
     SPADE_TRY(spade_import_attribute(
         import, onnx_get_string(context, node, "nearest_mode", old ? "floor" : "round_prefer_floor", &out->nearest)));
-    SPADE_TRY(spade_import_attribute(import, onnx_get_string(context, node, "keep_aspect_ratio_policy", "stretch", &policy)));
+    SPADE_TRY(
+        spade_import_attribute(import, onnx_get_string(context, node, "keep_aspect_ratio_policy", "stretch", &policy)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_float(context, node, "cubic_coeff_a", -0.75f, &out->cubic)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "exclude_outside", 0, &out->exclude_outside)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "antialias", 0, &antialias)));
-    if (!is_one_of(out->mode, modes) || !is_one_of(out->coordinates, coordinates) || !is_one_of(out->nearest, nearest) ||
-        strcmp(policy, "stretch") != 0 || antialias) {
+    if (!is_one_of(out->mode, modes) || !is_one_of(out->coordinates, coordinates) ||
+        !is_one_of(out->nearest, nearest) || strcmp(policy, "stretch") != 0 || antialias) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "mode %.20s, coordinates %.30s%s are not supported", out->mode, out->coordinates,
                                  antialias ? ", antialias" : "");
@@ -154,7 +156,9 @@ static spade_status read_scales(spade_import *import, const onnx_node *node, int
     const onnx_tensor *scales = NULL;
     SPADE_TRY(spade_constant_get(import, node, input, &scales));
     SPADE_TRY(spade_require_float(import, node, scales));
-    if (scales->count != count) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %lld scales", (long long)scales->count); }
+    if (scales->count != count) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %lld scales", (long long)scales->count);
+    }
     for (int i = 0; i < count; i++) {
         const double scale = (double)onnx_tensor_float(scales, i), length = floor((double)x->dims[axes[i]] * scale);
         if (!(scale > 0) || !(length >= 1) || length > 0x1p20) {

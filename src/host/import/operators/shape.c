@@ -91,8 +91,8 @@ static spade_status lower_cast(spade_import *import, int onnx_node_index)
     int64_t type;
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "to", 0, &type)));
     if (type == ONNX_FLOAT || type == ONNX_DOUBLE) { return lower_identity(import, onnx_node_index); }
-    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "a conversion of the picture to type %lld is not supported",
-                             (long long)type);
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "a conversion of the picture to type %lld is not supported", (long long)type);
 }
 
 /* Its second input lends its type alone. */
@@ -103,8 +103,8 @@ static spade_status lower_cast_like(spade_import *import, int onnx_node_index)
     SPADE_TRY(spade_operand_get(import, node, 1, &like));
     const int type = like.value >= 0 ? ONNX_FLOAT : like.tensor ? like.tensor->type : like.fold->tensor.type;
     if (type == ONNX_FLOAT || type == ONNX_DOUBLE) { return lower_identity(import, onnx_node_index); }
-    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "a conversion of the picture to type %d is not supported",
-                             type);
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "a conversion of the picture to type %d is not supported", type);
 }
 
 /* ---- Constant */
@@ -161,7 +161,8 @@ static spade_status lower_constant(spade_import *import, int onnx_node_index)
                              "only numbers and tensors are supported as its value");
 }
 
-const spade_onnx_operator spade_shape_operators[] = {
-    {"Cast", lower_cast},       {"CastLike", lower_cast_like}, {"Constant", lower_constant}, {"Dropout", lower_dropout},
-    {"Flatten", lower_flatten}, {"Identity", lower_identity},  {"Reshape", lower_reshape},   {"Squeeze", lower_axes},
-    {"Unsqueeze", lower_axes},  {0}};
+const spade_onnx_operator spade_shape_operators[] = {{"Cast", lower_cast},         {"CastLike", lower_cast_like},
+                                                     {"Constant", lower_constant}, {"Dropout", lower_dropout},
+                                                     {"Flatten", lower_flatten},   {"Identity", lower_identity},
+                                                     {"Reshape", lower_reshape},   {"Squeeze", lower_axes},
+                                                     {"Unsqueeze", lower_axes},    {0}};

@@ -53,8 +53,7 @@ bool spade_pattern_number(const spade_import *import, int node, int input, doubl
 {
     const onnx_tensor *tensor = spade_pattern_constant(import, node, input);
     double found;
-    if (!tensor || tensor->count != 1 || tensor->rank > 1 ||
-               !tensor->bytes) { /* more axes would be the result's */
+    if (!tensor || tensor->count != 1 || tensor->rank > 1 || !tensor->bytes) { /* more axes would be the result's */
         return false;
     } else if (tensor->type == ONNX_FLOAT) {
         found = (double)onnx_tensor_float(tensor, 0);
