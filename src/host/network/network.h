@@ -69,6 +69,7 @@ typedef struct spade_value {
     char *name;
     spade_shape shape; /* of one image */
     int batch_axis;    /* dims[batch_axis] is multiplied by the batch; -1: a constant */
+    int64_t batch_outer; /* import: this axis is outer * batch * inner long; what is outside of the batch */
     int producer;      /* node, -1: the network's input or a constant */
     float *constant;   /* owned data of a constant operand, or NULL */
 } spade_value;
