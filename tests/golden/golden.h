@@ -19,8 +19,8 @@
 #include "support/device.h"
 #include "spade/spade.h"
 
-static const char *const golden_networks[] = {"resnet", "mobilenet"};
-enum { GOLDEN_NETWORKS = 2 };
+static const char *const golden_networks[] = {"resnet", "mobilenet", "vit"};
+enum { GOLDEN_NETWORKS = 3 };
 
 static inline spade_context *golden_context_on(const char *device, int threads, uint64_t memory)
 {

@@ -136,6 +136,12 @@ static void test_mobilenet(void **state)
     check_network("mobilenet", "mobilenet", false, ANY_METHODS);
 }
 
+static void test_vit(void **state)
+{
+    (void)state;
+    check_network("vit", "vit", false, ANY_METHODS);
+}
+
 static void test_resnet_sparse(void **state)
 {
     (void)state;
@@ -251,10 +257,8 @@ static void test_noisy_copies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resnet),
-        cmocka_unit_test(test_mobilenet),
-        cmocka_unit_test(test_resnet_sparse),
-        cmocka_unit_test(test_noisy_copies),
+        cmocka_unit_test(test_resnet),        cmocka_unit_test(test_mobilenet),    cmocka_unit_test(test_vit),
+        cmocka_unit_test(test_resnet_sparse), cmocka_unit_test(test_noisy_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

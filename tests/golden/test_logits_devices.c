@@ -84,6 +84,7 @@ static void test_logits(void **state)
     check_logits("resnet", "resnet_folded");
     check_logits("mobilenet", "mobilenet");
     check_logits("mobilenet", "mobilenet_folded");
+    check_logits("vit", "vit");
 }
 
 /* ---- abs(d logit / d x) of the first scenes for their labels */
@@ -131,6 +132,8 @@ static void test_saliency(void **state)
     check_saliency("resnet", "resnet_folded", 1);
     check_saliency("mobilenet", "mobilenet", 1);
     check_saliency("mobilenet", "mobilenet_folded", 4);
+    check_saliency("vit", "vit", 1);
+    check_saliency("vit", "vit", 4);
 }
 
 /* ---- prunable layers: names, order and shapes */
@@ -170,6 +173,7 @@ static void test_layers(void **state)
     check_layers("resnet", "resnet_folded");
     check_layers("mobilenet", "mobilenet");
     check_layers("mobilenet", "mobilenet_folded");
+    check_layers("vit", "vit");
 }
 
 /* ---- bits */
