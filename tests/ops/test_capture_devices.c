@@ -43,7 +43,8 @@ enum {
     SAVED,
     WORKSPACE,
     PACKED,
-    BUFFERS,
+    MAP, /* AXIS_MAP: offsets, indices, weights, fill */
+    BUFFERS = MAP + 4,
     MAX_STEPS = 6
 };
 
@@ -76,6 +77,24 @@ static void fill(spade_context *context, const step *l, int which, float (*draw)
     for (size_t i = 0; i < n; i++) { values[i] = draw(random); }
     ok(context, context->device->backend->upload(context->device, l->memory[which], values, n * sizeof *values));
     free(values);
+}
+
+/* A map's own numbers, 4 bytes each, are the same for all runs. NULL: there are none. */
+static void take_numbers(spade_context *context, step *l, int which, int64_t count, const void *numbers)
+{
+    if (!numbers) { return; }
+    take(context, l, which, (size_t)count * 4);
+    ok(context, context->device->backend->upload(context->device, l->memory[which], numbers, (size_t)count * 4));
+}
+
+static void take_map(spade_context *context, step *l, const spade_sparse_rows *map)
+{
+    const int64_t rows = l->desc.y.dims[l->desc.axis],
+                  entries = map->offsets ? map->offsets[rows] + 1 : 0; /* never none */
+    take_numbers(context, l, MAP, rows + 1, map->offsets);
+    take_numbers(context, l, MAP + 1, entries, map->indices);
+    take_numbers(context, l, MAP + 2, entries, map->weights);
+    take_numbers(context, l, MAP + 3, rows, map->fill);
 }
 
 static float draw_nan(random_stream *random)
@@ -123,6 +142,7 @@ static bool open_step(spade_context *context, random_stream *random, step *l)
     take(context, l, SAVED, backend->saved_bytes(l->op));
     take(context, l, WORKSPACE, backend->workspace_bytes(l->op));
     take(context, l, PACKED, backend->packed_bytes(l->op));
+    take_map(context, l, &data.rows);
     if (l->memory[SAVED]) { ok(context, backend->zero(context->device, l->memory[SAVED], l->bytes[SAVED])); }
     case_data_clear(&data);
     return true;
@@ -165,7 +185,8 @@ static spade_status run_chain(const chain *c)
                               .dy = m[DY],
                               .saved = m[SAVED],
                               .workspace = m[WORKSPACE],
-                              .out = m[OUT]};
+                              .out = m[OUT],
+                              .rows = {m[MAP], m[MAP + 1], m[MAP + 2], m[MAP + 3]}};
         for (int s = 0; s < SPADE_POINTWISE_STEPS; s++) { args.operands[s] = m[OPERANDS + s]; }
         if (m[WEIGHTS]) { SPADE_TRY(backend->pack(l->op, m[WEIGHTS], m[SCALE], m[PACKED])); }
         SPADE_TRY(backend->run(l->op, &args));
@@ -255,7 +276,8 @@ enum { IMAGES = 3, SIDE = 6, CHANNELS = 8 };
 
 static spade_hessian_desc patches_of(spade_hessian_form form, spade_precision precision)
 {
-    bool depthwise = form == SPADE_HESSIAN_DEPTHWISE || form == SPADE_HESSIAN_OFFSET_PAIRS, one = form == SPADE_HESSIAN_RANK_K;
+    bool depthwise = form == SPADE_HESSIAN_DEPTHWISE || form == SPADE_HESSIAN_OFFSET_PAIRS,
+         one = form == SPADE_HESSIAN_RANK_K;
     int64_t kernel = one ? 1 : 3, pad = one ? 0 : 1;
     return (spade_hessian_desc){.form = form,
                                 .precision = precision,

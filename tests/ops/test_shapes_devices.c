@@ -86,6 +86,27 @@ static const spade_window dilated = {{3, 2}, {1, 2}, {2, 3}, {1, 0, 1, 1}};
         }                                                                                                              \
     }
 
+#define PERMUTE(rank_, from, to, ...)                                                                                  \
+    {                                                                                                                  \
+        .kind = SPADE_OP_PERMUTE, .a = {rank_, from, 0}, .y = {rank_, to, 0}, .axes = { __VA_ARGS__ }                  \
+    }
+/* a along an axis of y, from a place on */
+#define PART(kind_, rank_, layout_a, layout_y, dims_a, dims_y, axis_, start_)                                          \
+    {                                                                                                                  \
+        .kind = (kind_), .a = {rank_, dims_a, (layout_a)}, .y = {rank_, dims_y, (layout_y)}, .axis = (axis_),          \
+        .start = (start_)                                                                                              \
+    }
+#define MAXIMA(kind_)                                                                                                  \
+    {.kind = (kind_), .a = {3, {30, 21, 11}, 0}, .y = {3, {1, 1, 1}, 0}},                                              \
+        {.kind = (kind_), .a = {4, {2, 20, 31, 29}, LAST}, .y = {4, {2, 1, 31, 29}, LAST}},                            \
+        {.kind = (kind_), .a = {4, {2, 70, 9, 7}, LAST}, .y = {4, {2, 1, 9, 7}, ROWS}},                                \
+        {.kind = (kind_), .a = {4, {2, 70, 9, 7}, ROWS}, .y = {4, {2, 70, 1, 1}, LAST}},                               \
+        {.kind = (kind_), .a = {2, {40, 7}, 0}, .y = {2, {40, 1}, 0}},                                                 \
+        {.kind = (kind_), .a = {2, {7, 4000}, 0}, .y = {2, {7, 1}, 0}},                                                \
+    {                                                                                                                  \
+        .kind = (kind_), .a = {5, {5, 6, 7, 4, 5}, 0}, .y = { 5, {1, 6, 1, 4, 1}, 0 }                                  \
+    }
+
 static const spade_op_desc shapes[] = {
     {.kind = SPADE_OP_LINEAR, .a = {2, {5, 512}, 0}, .y = {2, {5, 1000}, 0}, .relu = true},
     {.kind = SPADE_OP_LINEAR, .a = {3, {2, 49, 96}, 0}, .y = {3, {2, 49, 40}, 0}},
@@ -169,6 +190,41 @@ static const spade_op_desc shapes[] = {
     {.kind = SPADE_OP_CONVERT_LAYOUT, .a = {4, {2, 70, 9, 5}, ROWS}, .y = {4, {2, 70, 9, 5}, LAST}},
     {.kind = SPADE_OP_CONVERT_LAYOUT, .a = {4, {2, 64, 8, 12}, LAST}, .y = {4, {2, 64, 8, 12}, ROWS}},
     {.kind = SPADE_OP_CONVERT_LAYOUT, .a = {4, {2, 64, 8, 12}, LAST}, .y = {4, {2, 64, 8, 12}, LAST}},
+    /* attention's heads of q, k and v; keys transposed; windows; channels last, from either layout; 8 axes; nothing moved */
+    PERMUTE(5, DIMS(2, 50, 3, 4, 16), DIMS(3, 2, 4, 50, 16), 2, 0, 3, 1, 4),
+    PERMUTE(4, DIMS(2, 3, 50, 16), DIMS(2, 3, 16, 50), 0, 1, 3, 2),
+    PERMUTE(4, DIMS(2, 3, 64, 36), DIMS(2, 3, 36, 64), 0, 1, 3, 2),
+    PERMUTE(6, DIMS(2, 2, 7, 3, 7, 12), DIMS(2, 2, 3, 7, 7, 12), 0, 1, 3, 2, 4, 5),
+    PERMUTE(4, DIMS(2, 40, 9, 7), DIMS(2, 9, 7, 40), 0, 2, 3, 1),
+    {.kind = SPADE_OP_PERMUTE, .a = {4, {2, 40, 9, 7}, LAST}, .y = {4, {2, 9, 7, 40}, 0}, .axes = {0, 2, 3, 1}},
+    {.kind = SPADE_OP_PERMUTE, .a = {4, {2, 40, 9, 7}, LAST}, .y = {4, {7, 9, 2, 40}, 0}, .axes = {3, 2, 0, 1}},
+    PERMUTE(8, DIMS(2, 3, 2, 3, 2, 2, 3, 4), DIMS(4, 3, 2, 2, 3, 2, 3, 2), 7, 6, 5, 4, 3, 2, 1, 0),
+    PERMUTE(3, DIMS(1, 1, 1), DIMS(1, 1, 1), 2, 1, 0),
+    PERMUTE(2, DIMS(20000, 3), DIMS(3, 20000), 1, 0),
+    PERMUTE(1, DIMS(40000), DIMS(40000), 0),
+    /* a block's channels in either layout, a token of all images, the last of many places */
+    PART(SPADE_OP_CONCAT, 4, LAST, LAST, DIMS(2, 32, 9, 7), DIMS(2, 96, 9, 7), 1, 64),
+    PART(SPADE_OP_CONCAT, 4, ROWS, LAST, DIMS(2, 32, 9, 7), DIMS(2, 96, 9, 7), 1, 32),
+    PART(SPADE_OP_CONCAT, 4, ROWS, ROWS, DIMS(2, 32, 8, 8), DIMS(2, 96, 8, 8), 1, 64),
+    PART(SPADE_OP_CONCAT, 3, ROWS, ROWS, DIMS(1, 1, 192), DIMS(8, 50, 192), 1, 0),
+    PART(SPADE_OP_CONCAT, 1, ROWS, ROWS, DIMS(3), DIMS(40003), 0, 40000),
+    PART(SPADE_OP_CONCAT_BACKWARD, 4, LAST, LAST, DIMS(2, 32, 9, 7), DIMS(2, 96, 9, 7), 1, 64),
+    PART(SPADE_OP_CONCAT_BACKWARD, 4, ROWS, LAST, DIMS(2, 32, 9, 7), DIMS(2, 96, 9, 7), 1, 32),
+    PART(SPADE_OP_CONCAT_BACKWARD, 3, ROWS, ROWS, DIMS(8, 49, 192), DIMS(8, 50, 192), 1, 1),
+    /* along channels and rows in both layouts, tokens, the last axis, 8 axes, more neighbours than are summed at a time */
+    PART(SPADE_OP_AXIS_MAP, 4, LAST, LAST, DIMS(2, 64, 9, 7), DIMS(2, 48, 9, 7), 1, 0),
+    PART(SPADE_OP_AXIS_MAP, 4, ROWS, ROWS, DIMS(2, 64, 8, 8), DIMS(2, 48, 8, 8), 1, 0),
+    PART(SPADE_OP_AXIS_MAP, 4, LAST, LAST, DIMS(2, 20, 9, 7), DIMS(2, 20, 18, 7), 2, 0),
+    PART(SPADE_OP_AXIS_MAP, 4, LAST, LAST, DIMS(2, 20, 9, 7), DIMS(2, 20, 9, 30), 3, 0),
+    PART(SPADE_OP_AXIS_MAP, 3, ROWS, ROWS, DIMS(4, 50, 301), DIMS(4, 1, 301), 1, 0),
+    PART(SPADE_OP_AXIS_MAP, 2, ROWS, ROWS, DIMS(9, 3000), DIMS(9, 2000), 1, 0),
+    PART(SPADE_OP_AXIS_MAP, 2, ROWS, ROWS, DIMS(1, 40000), DIMS(3, 40000), 0, 0),
+    PART(SPADE_OP_AXIS_MAP, 8, ROWS, ROWS, DIMS(2, 3, 2, 3, 2, 2, 3, 4), DIMS(2, 3, 2, 9, 2, 2, 3, 4), 3, 0),
+    /* a mean; maxima: one number, of channels, of pixels, of a short and a long line */
+    {.kind = SPADE_OP_REDUCE_SUM, .a = {4, {8, 20, 31, 29}, LAST}, .y = {4, {8, 20, 1, 1}, LAST}, .divisor = 31 * 29},
+    {.kind = SPADE_OP_REDUCE_SUM, .a = {3, {30, 21, 110}, 0}, .y = {3, {1, 1, 1}, 0}, .divisor = 30 * 21 * 110},
+    MAXIMA(SPADE_OP_REDUCE_MAX),
+    MAXIMA(SPADE_OP_REDUCE_MAX_BACKWARD),
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 

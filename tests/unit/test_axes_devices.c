@@ -482,6 +482,31 @@ static void test_many_inputs(void **state)
     forget(&n);
 }
 
+/* Methods that change what a ReLU hands back take functions that are linear as what they are. */
+static void test_linear_functions(void **state)
+{
+    (void)state;
+    enum { SIZE = 4 };
+    static const float x[SIZE] = {1, -1, 1, -1}, relevance[SIZE] = {3, 3, -3, -3};
+    static const float expected[SIZE] = {0, 0, 6, 0}; /* 2 max(-relevance, 0) where 2 x + 1 is positive */
+    spade_network n = {.context = open_context()};
+    n.input = add_value(&n, (spade_shape){2, {1, SIZE}, 0}, 0);
+    int y = add_function(&n, n.input, SPADE_AFFINE, 2, 1);
+    y = add_function(&n, y, SPADE_RELU, 0, 0);
+    n.output = add_function(&n, y, SPADE_NEG, 0, 0);
+    const spade_plan_request request = spade_relevance_request(1, &spade_rules_guided);
+    spade_executor *executor = NULL;
+    float out[SIZE], got[SIZE];
+    if (spade_executor_acquire(n.context, &n, &request, NULL, &executor) != SPADE_OK) {
+        fail_msg("%s", spade_message(n.context));
+    }
+    assert_int_equal(spade_run_forward(executor->plan, executor->weights, x, out, NULL, NULL, NULL), SPADE_OK);
+    assert_int_equal(test_run_backward(executor->plan, executor->weights, &n, relevance, got), SPADE_OK);
+    for (int i = 0; i < SIZE; i++) { assert_true(got[i] == expected[i]); }
+    spade_executor_release(executor);
+    forget(&n);
+}
+
 static void test_impossible_maps(void **state)
 {
     (void)state;
@@ -502,9 +527,8 @@ static void test_impossible_maps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_sequences),
-        cmocka_unit_test(test_many_inputs),
+        cmocka_unit_test(test_pictures),        cmocka_unit_test(test_sequences),
+        cmocka_unit_test(test_many_inputs),     cmocka_unit_test(test_linear_functions),
         cmocka_unit_test(test_impossible_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

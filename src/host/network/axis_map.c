@@ -112,7 +112,7 @@ spade_status spade_axis_map_select(spade_context *context, int64_t rows, int64_t
                                    float fill, spade_axis_map *out)
 {
     const size_t count = rows > 0 ? (size_t)rows : 0;
-    int64_t *offsets = malloc((count + 1) * sizeof *offsets), *chosen = malloc((count + 1) * sizeof *chosen);
+    int64_t *offsets = malloc((count + 1) * sizeof *offsets), *chosen = calloc(count + 1, sizeof *chosen);
     float *fills = malloc((count + 1) * sizeof *fills);
     spade_status status = SPADE_ERROR_MEMORY;
     bool filled = false;

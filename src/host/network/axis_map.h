@@ -9,8 +9,7 @@
 #ifndef SPADE_NETWORK_AXIS_MAP_H
 #define SPADE_NETWORK_AXIS_MAP_H
 
-#include "backend/ops.h"
-#include "base/base.h"
+#include "backend/backend.h"
 
 typedef struct spade_axis_map {
     int64_t rows, columns; /* length of the axis in y, in x */

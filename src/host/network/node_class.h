@@ -100,9 +100,10 @@ typedef struct spade_node_class {
 
     /*
      * Other kinds: the backend's operation, and its arguments but for packed weights, bias, saved maxima, workspace and
-     * result. Of kinds that write their output in parts, one operation an input in the order of the inputs, forward_part and
-     * bind_part. Neither forward nor forward_part: the output is the input's memory, and so are gradients. The gradient writes the shape of `y`
-     * in its description (of `a`, for backward kinds): the input's, before the engine sums over what was broadcast.
+     * result. Kinds that write their output in parts have forward_part and bind_part instead: one operation an input, in the
+     * order of the inputs. With neither of both, the output is the input's memory, and so are gradients. The gradient writes
+     * the shape of `y` in its description (of `a`, for backward kinds): the input's, before the engine sums over what was
+     * broadcast.
      */
     void (*forward)(const spade_node_shapes *shapes, spade_op_desc *out);
     void (*forward_part)(const spade_node_shapes *shapes, int input, spade_op_desc *out);

@@ -43,7 +43,7 @@ static void run_neighbours_backward(const spade_reduction *r, neighbours n, cons
 {
     const int last = r->summed.rank - 1;
     const int64_t outer = spade_tensor_iterator_size(&r->summed, last), step = r->summed.strides[0][last];
-    float equal[RESULTS] = {0}, share[RESULTS];
+    float equal[RESULTS] = {0}, share[RESULTS] = {0};
     for (int64_t o = 0; o < outer; o++) {
         const float *from = x + spade_tensor_iterator_locate(&r->summed, last, 0, o);
         for (int64_t term = 0; term < r->summed.dims[last]; term++) {
