@@ -176,7 +176,7 @@ static const char *sign(const fold_number *x, fold_number *out)
     return NULL;
 }
 
-static const char * not(const fold_number *x, fold_number *out)
+static const char *logical_not(const fold_number *x, fold_number *out)
 {
     *out = fold_integer(x->i[0] == 0);
     return NULL;
@@ -325,7 +325,7 @@ static const struct {
     {"Log", 1, false, logarithm},
     {"Mul", 2, false, fold_multiply},
     {"Neg", 1, false, negate},
-    {"Not", 1, true, not },
+    {"Not", 1, true, logical_not},
     {"Or", 2, true, either},
     {"Pow", 2, false, power},
     {"Reciprocal", 1, false, reciprocal},
