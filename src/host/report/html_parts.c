@@ -90,6 +90,10 @@ void html_write_summary(FILE *file, const html_report *page)
     spade_html_text(file, model_name(page));
     fprintf(file, "</h1><p class=\"soft\">%lld input%s explained by spade %s</p>", (long long)page->added,
             page->added == 1 ? "" : "s", spade_version());
+    if (page->run->left) {
+        fprintf(file, "<p class=\"warn\"><b>The run was stopped:</b> %lld input%s left. The same command goes on.</p>",
+                (long long)page->run->left, page->run->left == 1 ? " is" : "s are");
+    }
     if (page->compared) {
         fprintf(file, "<p>The trace keeps the network's class in <b>%lld of %lld</b>.</p>",
                 (long long)(page->compared - page->changed), (long long)page->compared);

@@ -71,6 +71,7 @@ typedef struct explained_run {
     const spade_metric_choice *metrics;
     int metric_count;
     int64_t outputs; /* classes of the network */
+    int64_t left;    /* inputs that the run was stopped before */
 } explained_run;
 
 /* What a method of the run is. */

@@ -128,6 +128,7 @@ spade_status explain_write_reports(explain_job *job)
 {
     report_writers writers = {.job = job};
     spade_status status;
+    job->run.left = job->inputs.count - job->outcome->done - job->outcome->failed;
     SPADE_GOTO(spade_results_finish(&job->results));
     SPADE_GOTO(open_writers(job, &writers));
     results_json_list(&writers.json, "inputs");
