@@ -37,6 +37,14 @@ static const spade_key table[] = {
      FLAG(follow_links),
      .default_value = "false",
      .unrecorded = true}, /* changes no result */
+    {.name = "output_name",
+     .option = "output-name",
+     .argument = "NAME",
+     .help = "the model's output that holds the classes, where it has several",
+     .groups = SPADE_KEYS_RUN,
+     .type = SPADE_KEY_TEXT,
+     MEMBER(output_name),
+     .unset = "the only one"},
     /* ---- pictures */
     {.name = "resize",
      .option = "resize",
@@ -205,7 +213,7 @@ static const spade_key table[] = {
      .argument = "DIR",
      .help = "keep solved layers there, and take from there what was solved before",
      .groups = SPADE_KEYS_TRACE,
-     .type = SPADE_KEY_FOLDER,
+     .type = SPADE_KEY_TEXT,
      MEMBER(checkpoint),
      .unset = "none",
      .unrecorded = true},
@@ -237,7 +245,7 @@ static const spade_key table[] = {
      .argument = "F",
      .help = "what is explained",
      .groups = SPADE_KEYS_MAPS,
-     WORD(output, "logits|softmax"),
+     WORD(output, "logits|scores"),
      .default_value = "logits"},
     {.name = "steps",
      .option = "steps",
@@ -300,7 +308,7 @@ bool spade_key_takes_list(const spade_key *key)
     case SPADE_KEY_WORD:
     case SPADE_KEY_FLAG:
     case SPADE_KEY_PATTERN:
-    case SPADE_KEY_FOLDER:
+    case SPADE_KEY_TEXT:
     case SPADE_KEY_METHOD_OPTION: break;
     }
     return false;

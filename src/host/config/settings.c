@@ -43,7 +43,8 @@ void spade_settings_clear(spade_settings *settings)
     spade_names_clear(&settings->methods);
     spade_names_clear(&settings->metrics);
     free(settings->checkpoint);
-    settings->checkpoint = NULL;
+    free(settings->output_name);
+    settings->checkpoint = settings->output_name = NULL;
 }
 
 /* ---- one key */
@@ -57,7 +58,7 @@ static spade_status set_globs(spade_context *context, spade_names *names, char *
     return SPADE_OK;
 }
 
-static spade_status set_folder(spade_context *context, char **to, char *const *values, int count)
+static spade_status set_text(spade_context *context, char **to, char *const *values, int count)
 {
     SPADE_TRY(spade_need_values(context, count, 1));
     char *copy = *values[0] ? strdup(values[0]) : NULL;
@@ -118,7 +119,7 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
 {
     if (key->rule) { return spade_settings_set_rule(context, settings, key, pattern, values, count); }
     switch (key->type) {
-    case SPADE_KEY_FOLDER: return set_folder(context, member(settings, key), values, count);
+    case SPADE_KEY_TEXT: return set_text(context, member(settings, key), values, count);
     case SPADE_KEY_GLOBS: return set_globs(context, member(settings, key), values, count);
     case SPADE_KEY_METHODS: return spade_settings_set_methods(context, settings, values, count);
     case SPADE_KEY_METRICS: return spade_settings_set_metrics(context, settings, values, count);
@@ -185,7 +186,7 @@ json_t *spade_setting_json(const spade_settings *settings, const spade_key *key)
     case SPADE_KEY_INTEGER:
         if (key->unset && *(const int64_t *)value < (int64_t)key->min) { return NULL; }
         break;
-    case SPADE_KEY_FOLDER: return *(char *const *)value ? json_string(*(char *const *)value) : NULL;
+    case SPADE_KEY_TEXT: return *(char *const *)value ? json_string(*(char *const *)value) : NULL;
     case SPADE_KEY_GLOBS: return spade_names_json(value);
     case SPADE_KEY_METHODS: return spade_settings_methods_json(settings);
     case SPADE_KEY_METRICS: return spade_settings_metrics_json(settings);
@@ -228,6 +229,7 @@ void spade_settings_model_options(const spade_settings *settings, spade_model_op
     spade_model_options_init(options);
     options->height = options->width = settings->crop;
     options->follow_links = settings->follow_links;
+    options->output = settings->output_name;
 }
 
 spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,

@@ -30,6 +30,7 @@ typedef struct spade_settings {
     uint64_t seed;
     spade_network_precision precision; /* of the context */
     bool follow_links;                 /* external data of a model may be reached through symbolic links */
+    char *output_name;                 /* of the model's outputs, owned; NULL: the only one */
     /* pictures */
     int64_t resize; /* -1: crop * 256/224 */
     int64_t crop;   /* 0: the network's input size */
@@ -48,7 +49,7 @@ typedef struct spade_settings {
     bool top_class;      /* the dense network's top class, else `classes` */
     int64_t classes[SPADE_MAX_CLASSES];
     int class_count;
-    int output; /* what is explained; 0: logits, 1: softmax */
+    int output; /* what is explained; 0: logits, 1: scores */
     spade_method_option steps, samples, sigma;
 } spade_settings;
 

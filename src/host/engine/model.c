@@ -105,9 +105,15 @@ void spade_model_input(const spade_model *model, int64_t *channels, int64_t *hei
     *width = shape->dims[3];
 }
 
+int64_t spade_model_outputs(const spade_model *model)
+{
+    return spade_network_outputs(&model->network);
+}
+
 int64_t spade_model_classes(const spade_model *model)
 {
-    return model->network.values[model->network.output].shape.dims[1];
+    const int64_t outputs = spade_model_outputs(model);
+    return outputs == 1 ? 2 : outputs;
 }
 
 int spade_model_layer_count(const spade_model *model)
@@ -190,16 +196,21 @@ static bool count_operator(const onnx_node *node, bool supported, spade_name_map
     return out[index].first_node && spade_name_map_put(kinds, name, index);
 }
 
-spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out, int *count)
+spade_status spade_model_operators(spade_context *context, const char *path, const spade_model_options *given,
+                                   spade_operator_info **out, int *count)
 {
+    spade_model_options options = {0};
     onnx_model *onnx = NULL;
     spade_name_map kinds = {0};
     *out = NULL;
     *count = 0;
-    SPADE_TRY(onnx_load(context, path, false, &onnx));
+    if (given) {
+        SPADE_TRY(spade_caller_options_take(context, "spade_model_options", given, &options, sizeof options));
+    }
+    SPADE_TRY(onnx_load(context, path, options.follow_links, &onnx));
     spade_operator_info *operators = calloc((size_t)onnx->node_count + 1, sizeof *operators);
     bool *supported = calloc((size_t)onnx->node_count + 1, sizeof *supported), ok = operators && supported;
-    if (ok) { spade_operators_supported(context, onnx, supported); }
+    if (ok) { spade_operators_supported(context, onnx, &options, supported); }
     for (int i = 0; ok && i < onnx->node_count; i++) {
         ok = count_operator(&onnx->nodes[i], supported[i], &kinds, operators, count);
     }
@@ -233,7 +244,7 @@ static spade_status forward_batches(spade_context *context, const spade_network 
 {
     const spade_backend *backend = context->device->backend;
     int64_t pixels = spade_shape_size(&network->values[network->input].shape);
-    int64_t classes = network->values[network->output].shape.dims[1];
+    int64_t outputs = spade_network_outputs(network);
     spade_executor *executor = NULL;
     spade_status status = SPADE_OK;
     if (n == 0) { return SPADE_OK; }
@@ -243,7 +254,7 @@ static spade_status forward_batches(spade_context *context, const spade_network 
         SPADE_GOTO(backend->upload(context->device, spade_plan_input(executor->plan, NULL), input + i * pixels,
                                    (size_t)(batch * pixels) * sizeof *input));
         SPADE_GOTO(spade_executor_forward(executor));
-        SPADE_GOTO(spade_plan_read_output(executor->plan, output + i * classes));
+        SPADE_GOTO(spade_plan_read_output(executor->plan, output + i * outputs));
     }
 done:
     spade_executor_release(executor);
@@ -255,13 +266,13 @@ spade_status spade_model_forward(spade_context *context, const spade_model *mode
 {
     const spade_network *network = &model->network;
     spade_weight_override *override = spade_weight_override_of(trace);
-    int64_t pixels = spade_shape_size(&network->values[network->input].shape), classes = spade_model_classes(model);
+    int64_t pixels = spade_shape_size(&network->values[network->input].shape), outputs = spade_model_outputs(model);
     if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld images", (long long)n); }
     int64_t tail = n % SPADE_MICRO_BATCH, whole = n - tail;
     spade_status status = forward_batches(context, network, override, SPADE_MICRO_BATCH, input, whole, output);
     if (status == SPADE_OK) {
         status =
-            forward_batches(context, network, override, tail, input + whole * pixels, tail, output + whole * classes);
+            forward_batches(context, network, override, tail, input + whole * pixels, tail, output + whole * outputs);
     }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%.200s", model->path);
 }

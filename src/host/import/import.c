@@ -5,8 +5,10 @@
  */
 #include <stdarg.h>
 
+#include "import/head.h"
 #include "import/operators/operators.h"
 #include "import/patterns/patterns.h"
+#include "import/unsupported.h"
 
 const char *spade_onnx_label(const onnx_node *node)
 {
@@ -388,25 +390,6 @@ static spade_status bind_inputs(spade_import *import)
     return bind_input(import, input);
 }
 
-static spade_status take_output(spade_import *import, const onnx_value *output)
-{
-    int index = spade_name_map_get(&import->names, output->name);
-    if (index < 0) {
-        return fail_graph(import, SPADE_ERROR_INPUT, "no supported node computes the output", output->name);
-    }
-    spade_operand operand = import->operands[index];
-    if (operand.value < 0 || operand.value == import->network->input) {
-        return fail_graph(import, SPADE_ERROR_UNSUPPORTED, "the output does not depend on the network:", output->name);
-    }
-    const spade_shape *shape = &import->network->values[operand.value].shape;
-    if (shape->rank != 2 || shape->dims[0] != 1) {
-        return fail_graph(import, SPADE_ERROR_UNSUPPORTED,
-                          "only classifiers with an output [batch, classes] are supported, unlike", output->name);
-    }
-    import->network->output = operand.value;
-    return SPADE_OK;
-}
-
 /* ---- lowering */
 
 static const spade_onnx_operator *const families[] = {
@@ -431,14 +414,7 @@ static const spade_onnx_operator *find_operator(const onnx_node *node)
 static spade_status lower_node(spade_import *import, int index)
 {
     const onnx_node *node = &import->onnx->nodes[index];
-    const spade_onnx_operator *operator= find_operator(node);
-    if (!operator) {
-        const char *domain = node->domain ? node->domain : "";
-        return spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
-                          "%.200s: operator %.100s%s%.100s of node \"%.200s\" is not supported", import->onnx->path,
-                          domain, domain[0] ? "." : "", node->op_type, spade_onnx_label(node));
-    }
-    return operator->lower(import, index);
+    return find_operator(node)->lower(import, index);
 }
 
 /* ---- the whole graph */
@@ -458,7 +434,7 @@ static void clear_order(node_order *order)
 }
 
 /* Names are bound before; *order is to be cleared also after a failure. */
-static spade_status find_order(spade_import *import, node_order *order)
+static spade_status find_order(spade_import *import, const spade_import_output *output, node_order *order)
 {
     const onnx_model *onnx = import->onnx;
     size_t n = (size_t)onnx->node_count + 1;
@@ -470,12 +446,8 @@ static spade_status find_order(spade_import *import, node_order *order)
         status = spade_import_memory(import);
         goto done;
     }
-    if (onnx->output_count != 1) {
-        SPADE_GOTO(spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
-                              "%s: the graph has %d outputs, only one is supported", onnx->path, onnx->output_count));
-    }
     SPADE_GOTO(sort_nodes(import, nodes));
-    int producer = spade_name_map_get(&import->producers, onnx->outputs[0].name);
+    int producer = spade_name_map_get(&import->producers, output->name);
     if (producer >= 0) { mark_live(import, producer, live, stack); }
     SPADE_GOTO(spade_patterns_find(import, nodes, live, &matches));
 done:
@@ -484,11 +456,31 @@ done:
     return status;
 }
 
-static spade_status lower_nodes(spade_import *import, const node_order *order)
+/* All operators that nothing here computes, before anything is lowered. */
+static spade_status check_operators(spade_import *import, const spade_import_output *output, const node_order *order)
+{
+    const onnx_model *onnx = import->onnx;
+    bool *unsupported = calloc((size_t)onnx->node_count + 1, sizeof *unsupported), any = false;
+    if (!unsupported) { return spade_import_memory(import); }
+    for (int i = 0; i < onnx->node_count; i++) {
+        unsupported[i] = order->live[i] && !order->matches.taken[i] && order->matches.at[i] < 0 &&
+                         !spade_output_is_head(output, i) && !find_operator(&onnx->nodes[i]);
+        any = any || unsupported[i];
+    }
+    spade_status status = any ? spade_fail_unsupported(import->context, onnx, unsupported) : SPADE_OK;
+    free(unsupported);
+    return status;
+}
+
+static spade_status lower_nodes(spade_import *import, const spade_import_output *output, const node_order *order)
 {
     for (int i = 0; i < import->onnx->node_count; i++) {
         int node = order->nodes[i], match = order->matches.at[node];
         if (!order->live[node] || order->matches.taken[node]) { continue; }
+        if (spade_output_is_head(output, node)) {
+            SPADE_TRY(spade_output_pass(import, node));
+            continue;
+        }
         const spade_pattern_match *found = match >= 0 ? &order->matches.items[match] : NULL;
         SPADE_TRY(found ? found->pattern->emit(import, found) : lower_node(import, node));
     }
@@ -498,6 +490,7 @@ static spade_status lower_nodes(spade_import *import, const node_order *order)
 static spade_status lower_graph(spade_import *import)
 {
     const onnx_model *onnx = import->onnx;
+    spade_import_output output = {0};
     node_order order = {0};
     spade_status status = SPADE_OK;
     if (onnx->opset < SPADE_MIN_OPSET) {
@@ -507,9 +500,11 @@ static spade_status lower_graph(spade_import *import)
     }
     SPADE_TRY(bind_inputs(import));
     SPADE_TRY(check_names(import));
-    SPADE_GOTO(find_order(import, &order));
-    SPADE_GOTO(lower_nodes(import, &order));
-    SPADE_GOTO(take_output(import, &onnx->outputs[0]));
+    SPADE_TRY(spade_output_find(import, &output));
+    SPADE_GOTO(find_order(import, &output, &order));
+    SPADE_GOTO(check_operators(import, &output, &order));
+    SPADE_GOTO(lower_nodes(import, &output, &order));
+    SPADE_GOTO(spade_output_take(import, &output));
     bool first = true; /* the first convolution sees the picture itself and stays dense */
     for (int i = 0; i < import->network->layer_count; i++) {
         spade_layer *layer = &import->network->layers[i];
@@ -554,10 +549,12 @@ spade_status spade_network_import(spade_context *context, const onnx_model *onnx
     return status;
 }
 
-void spade_operators_supported(spade_context *context, const onnx_model *onnx, bool *supported)
+void spade_operators_supported(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
+                               bool *supported)
 {
     spade_network scratch = {.context = context, .input = -1, .output = -1};
-    spade_import import = {.context = context, .onnx = onnx, .network = &scratch};
+    spade_import import = {.context = context, .onnx = onnx, .options = options, .network = &scratch};
+    spade_import_output output;
     node_order order = {0};
     spade_error error;
     spade_error_save(context, &error); /* whoever loads the model is told what is wrong with it */
@@ -565,9 +562,10 @@ void spade_operators_supported(spade_context *context, const onnx_model *onnx, b
     if (open_import(&import) == SPADE_OK) {
         (void)bind_inputs(&import); /* of a file that leaves the size open, the initializers */
         (void)check_names(&import);
-        if (find_order(&import, &order) == SPADE_OK) {
+        if (spade_output_find(&import, &output) == SPADE_OK && find_order(&import, &output, &order) == SPADE_OK) {
             for (int i = 0; i < onnx->node_count; i++) {
-                supported[i] = supported[i] || order.matches.taken[i] || order.matches.at[i] >= 0;
+                supported[i] = supported[i] || !order.live[i] || order.matches.taken[i] || order.matches.at[i] >= 0 ||
+                               spade_output_is_head(&output, i);
             }
         }
     }

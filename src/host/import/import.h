@@ -32,8 +32,10 @@ typedef struct spade_operand {
 spade_status spade_network_import(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
                                   spade_network *out);
 
-/* supported [ONNX nodes]: is the node's operator one that is lowered, or the node a part of a pattern? */
-void spade_operators_supported(spade_context *context, const onnx_model *onnx, bool *supported);
+/* supported [ONNX nodes]: is the node's operator one that is lowered, the node a part of a pattern, or one that the output
+ * does not depend on? options may be NULL. */
+void spade_operators_supported(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
+                               bool *supported);
 
 /* ---- inside of the import */
 typedef struct spade_import {

@@ -47,9 +47,9 @@ static spade_status check_inputs(explain_job *job)
     const spade_settings *settings = request->settings;
     struct stat info;
     for (int i = 0; !settings->top_class && i < settings->class_count; i++) {
-        if (settings->classes[i] >= job->outputs) {
+        if (settings->classes[i] >= job->class_count) {
             return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--class %lld: the network has the classes 0 to %lld",
-                              (long long)settings->classes[i], (long long)job->outputs - 1);
+                              (long long)settings->classes[i], (long long)job->class_count - 1);
         }
     }
     if (inputs->count > 1 && request->batch) {
@@ -87,7 +87,7 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
     SPADE_TRY(open_methods(job));
     SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));
-    job->outputs = spade_model_classes(job->model);
+    job->class_count = spade_model_classes(job->model);
     job->run = (explained_run){.context = context,
                                .folder = request->output,
                                .model = request->model,
@@ -98,7 +98,7 @@ static spade_status job_open(explain_job *job)
                                .method_count = job->method_count,
                                .metrics = job->metrics,
                                .metric_count = job->metric_count,
-                               .outputs = job->outputs};
+                               .class_count = job->class_count};
     if (request->batch) {
         spade_model_input(job->model, &channels, &height, &width);
         SPADE_TRY(spade_array_load(context, request->batch, 0, &job->batch));
