@@ -64,7 +64,8 @@ SPADE_API int64_t spade_model_classes(const spade_model *model);
  * sigmoid of each logit. Either may be NULL.
  */
 SPADE_API void spade_model_scores(const spade_model *model, const float *outputs, double *logits, double *scores);
-/* Class name from the model's metadata ("names" or "classes": JSON list, or object keyed by number), or NULL. */
+/* Class name from the model's metadata ("names", "classes", "labels", "id2label" or "class_names": a list, or a dictionary
+ * keyed by number, in JSON or as Python writes it), or NULL. */
 SPADE_API const char *spade_model_class_name(const spade_model *model, int64_t index);
 
 /*

@@ -337,7 +337,12 @@ static void test_class_names(void **state)
     (void)state;
     check_class_names("[\"cat\", \"dog\"]", "cat", "dog");
     check_class_names("{\"1\": \"dog\"}", NULL, "dog");
-    check_class_names("{0: 'cat', 1: 'dog'}", NULL, NULL);
+    check_class_names("{0: 'cat', 1: 'dog'}", "cat", "dog");
+    check_class_names("['it\\'s', \"a \\\"b\\\"\",]", "it's", "a \"b\"");
+    check_class_names("('caf\\xe9', 'x\"y')", "caf\u00e9", "x\"y");
+    check_class_names("{0: 'cat'", NULL, NULL);
+    check_class_names("{0: 'cat", NULL, NULL);
+    check_class_names("'cat', 'dog'", NULL, NULL);
     check_class_names("7", NULL, NULL);
 }
 

@@ -1,55 +1,8 @@
 /* model.c - the public face of a network: load, what it is made of, forward. */
-#include <jansson.h>
-
 #include "base/caller_options.h"
 #include "engine/executor.h"
 #include "engine/model.h"
 #include "import/import.h"
-
-/* ---- class names */
-
-/* The metadata under "names" or "classes" as JSON; other notations (a Python dictionary) are no names. NULL: none. */
-static json_t *find_names(const onnx_model *onnx)
-{
-    for (int i = 0; i < onnx->metadata_count; i++) {
-        const onnx_metadata *entry = &onnx->metadata[i];
-        if (!entry->key || !entry->value || (strcmp(entry->key, "names") != 0 && strcmp(entry->key, "classes") != 0)) {
-            continue;
-        }
-        json_t *names = json_loads(entry->value, 0, NULL);
-        if (json_is_array(names) || json_is_object(names)) { return names; }
-        json_decref(names);
-    }
-    return NULL;
-}
-
-static spade_status read_class_names(spade_model *model)
-{
-    int64_t classes = spade_model_classes(model);
-    json_t *names = find_names(model->onnx);
-    spade_status status = SPADE_OK;
-    if (!names) { return SPADE_OK; }
-    model->class_names = calloc((size_t)classes, sizeof *model->class_names);
-    for (int64_t i = 0; model->class_names && i < classes; i++) {
-        char key[32];
-        snprintf(key, sizeof key, "%lld", (long long)i);
-        const json_t *name = json_is_array(names) ? json_array_get(names, (size_t)i) : json_object_get(names, key);
-        if (!json_is_string(name)) { continue; }
-        model->class_names[i] = strdup(json_string_value(name));
-        if (!model->class_names[i]) { status = SPADE_ERROR_MEMORY; }
-    }
-    json_decref(names);
-    if (!model->class_names || status != SPADE_OK) {
-        return spade_fail(model->context, SPADE_ERROR_MEMORY, "%s: out of memory for the class names", model->path);
-    }
-    return SPADE_OK;
-}
-
-const char *spade_model_class_name(const spade_model *model, int64_t index)
-{
-    if (!model->class_names || index < 0 || index >= spade_model_classes(model)) { return NULL; }
-    return model->class_names[index];
-}
 
 /* ---- load */
 
@@ -75,7 +28,7 @@ spade_status spade_model_load(spade_context *context, const char *path, const sp
     if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
     SPADE_GOTO(onnx_load(context, path, options.follow_links, &model->onnx));
     SPADE_GOTO(spade_network_import(context, model->onnx, &options, &model->network));
-    SPADE_GOTO(read_class_names(model));
+    SPADE_GOTO(spade_model_read_class_names(model));
     *out = model;
     return SPADE_OK;
 done:
