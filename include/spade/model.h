@@ -18,11 +18,12 @@ typedef struct spade_model spade_model;
 typedef struct spade_trace spade_trace; /* trace.h */
 
 typedef struct spade_model_options {
-    size_t size;           /* set by spade_model_options_init() */
-    int64_t height, width; /* input size in pixels where the file leaves it dynamic; 0: what the file says */
-    bool follow_links;     /* external data may be reached through symbolic links */
+    size_t size;                     /* set by spade_model_options_init() */
+    int64_t height, width;           /* input size in pixels where the file leaves it dynamic; 0: what the file says */
+    bool follow_links;               /* external data may be reached through symbolic links */
+    int64_t open_height, open_width; /* the same where neither the file nor height and width say it; 0: refuse it */
     const char
-        *output; /* name of the graph's output that holds the classes, where it has several; NULL: the only one */
+        *output; /* the graph's output that holds the classes, by name, where it has several; NULL: the only one */
 } spade_model_options;
 
 /* Everything 0. */
@@ -44,6 +45,8 @@ SPADE_API void spade_model_destroy(spade_model *model); /* NULL is fine */
 
 /* Input of one image: channels, height, width. */
 SPADE_API void spade_model_input(const spade_model *model, int64_t *channels, int64_t *height, int64_t *width);
+/* Does the file declare 8-bit values as input? Then floats from 0 to 255 are what goes in. */
+SPADE_API bool spade_model_takes_bytes(const spade_model *model);
 
 /*
  * ---- heads. Many files end in what makes scores of the network's values: a softmax, its logarithm, or a sigmoid for

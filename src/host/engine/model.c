@@ -58,6 +58,11 @@ void spade_model_input(const spade_model *model, int64_t *channels, int64_t *hei
     *width = shape->dims[3];
 }
 
+bool spade_model_takes_bytes(const spade_model *model)
+{
+    return model->network.takes_bytes;
+}
+
 int64_t spade_model_outputs(const spade_model *model)
 {
     return spade_network_outputs(&model->network);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 
 #include "import/head.h"
+#include "import/input.h"
 #include "import/operators/operators.h"
 #include "import/patterns/patterns.h"
 #include "import/unsupported.h"
@@ -318,53 +319,6 @@ static spade_status fail_graph(spade_import *import, spade_status status, const 
     return spade_fail(import->context, status, "%.200s: %s \"%.200s\"", import->onnx->path, what, name);
 }
 
-/* Height or width: what the file says, or the option where the file leaves it open. */
-static spade_status resolve_side(spade_import *import, const char *side, int64_t in_file, int64_t option, int64_t *out)
-{
-    const char *path = import->onnx->path;
-    if (in_file > 0 && option > 0 && in_file != option) {
-        return spade_fail(import->context, SPADE_ERROR_ARGUMENT, "%.200s: the network's input %s is %lld, not %lld",
-                          path, side, (long long)in_file, (long long)option);
-    }
-    if (in_file <= 0 && option <= 0) {
-        return spade_fail(import->context, SPADE_ERROR_INPUT,
-                          "%.200s: the file leaves the input %s open; give the input size (height and width)", path,
-                          side);
-    }
-    *out = in_file > 0 ? in_file : option;
-    return SPADE_OK;
-}
-
-static spade_status bind_input(spade_import *import, const onnx_value *input)
-{
-    spade_network *network = import->network;
-    const char *path = import->onnx->path;
-    spade_value value = {.shape = {4, {1, input->dims[1], 0, 0}, SPADE_ROW_MAJOR}, .producer = -1};
-    if (input->type != ONNX_FLOAT) {
-        return fail_graph(import, SPADE_ERROR_UNSUPPORTED, "only float32 is supported as input", input->name);
-    }
-    if (input->rank != 4 || input->dims[1] < 1) {
-        return fail_graph(import, SPADE_ERROR_UNSUPPORTED,
-                          "the input has to be [batch, channels, height, width], unlike", input->name);
-    }
-    const spade_model_options none = {0}, *options = import->options ? import->options : &none;
-    SPADE_TRY(resolve_side(import, "height", input->dims[2], options->height, &value.shape.dims[2]));
-    SPADE_TRY(resolve_side(import, "width", input->dims[3], options->width, &value.shape.dims[3]));
-    int64_t size;
-    if (input->dims[0] == 0 || !spade_mul_dims(value.shape.dims, 4, &size) || size > SPADE_MAX_ELEMENTS) {
-        return spade_fail(import->context, SPADE_ERROR_INPUT,
-                          "%.200s: the dimensions of the input \"%.200s\" are beyond the limits", path, input->name);
-    }
-    import->file_batch = input->dims[0] > 0 ? input->dims[0] : 0;
-    value.name = strdup(input->name);
-    network->input = value.name ? spade_network_add_value(network, &value) : -1;
-    if (network->input < 0) {
-        free(value.name);
-        return spade_import_memory(import);
-    }
-    return spade_bind(import, input->name, (spade_operand){.value = network->input});
-}
-
 /* Initializers, and the one real input. */
 static spade_status bind_inputs(spade_import *import)
 {
@@ -387,7 +341,7 @@ static spade_status bind_inputs(spade_import *import)
         input = &onnx->inputs[i];
     }
     if (!input) { return spade_fail(import->context, SPADE_ERROR_INPUT, "%s: the graph has no input", onnx->path); }
-    return bind_input(import, input);
+    return spade_input_bind(import, input);
 }
 
 /* ---- lowering */
@@ -464,7 +418,8 @@ static spade_status check_operators(spade_import *import, const spade_import_out
     if (!unsupported) { return spade_import_memory(import); }
     for (int i = 0; i < onnx->node_count; i++) {
         unsupported[i] = order->live[i] && !order->matches.taken[i] && order->matches.at[i] < 0 &&
-                         !spade_output_is_head(output, i) && !find_operator(&onnx->nodes[i]);
+                         !spade_output_is_head(output, i) && !spade_input_is_form(import, i) &&
+                         !find_operator(&onnx->nodes[i]);
         any = any || unsupported[i];
     }
     spade_status status = any ? spade_fail_unsupported(import->context, onnx, unsupported) : SPADE_OK;
@@ -479,6 +434,10 @@ static spade_status lower_nodes(spade_import *import, const spade_import_output 
         if (!order->live[node] || order->matches.taken[node]) { continue; }
         if (spade_output_is_head(output, node)) {
             SPADE_TRY(spade_output_pass(import, node));
+            continue;
+        }
+        if (spade_input_is_form(import, node)) {
+            SPADE_TRY(spade_input_pass(import, node));
             continue;
         }
         const spade_pattern_match *found = match >= 0 ? &order->matches.items[match] : NULL;
@@ -565,7 +524,7 @@ void spade_operators_supported(spade_context *context, const onnx_model *onnx, c
         if (spade_output_find(&import, &output) == SPADE_OK && find_order(&import, &output, &order) == SPADE_OK) {
             for (int i = 0; i < onnx->node_count; i++) {
                 supported[i] = supported[i] || !order.live[i] || order.matches.taken[i] || order.matches.at[i] >= 0 ||
-                               spade_output_is_head(&output, i);
+                               spade_output_is_head(&output, i) || spade_input_is_form(&import, i);
             }
         }
     }

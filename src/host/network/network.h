@@ -124,8 +124,10 @@ typedef struct spade_network {
     int node_count;
     spade_layer *layers; /* in the order of their nodes */
     int layer_count;
-    int input, output; /* values: [1, C, H, W] row-major, and one number an output in some shape */
-    spade_head head;   /* what the file makes of the outputs; no node computes it */
+    int input, output;        /* values: [1, C, H, W] row-major, and one number an output in some shape */
+    bool takes_channels_last; /* the file's input is [N, H, W, C] */
+    bool takes_bytes;         /* the file's input is uint8: values from 0 to 255 */
+    spade_head head;          /* what the file makes of the outputs; no node computes it */
 } spade_network;
 
 const char *spade_node_kind_name(spade_node_kind kind);

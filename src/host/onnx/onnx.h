@@ -28,7 +28,8 @@ typedef enum onnx_type {
     ONNX_INT64 = 7,
     ONNX_BOOL = 9,
     ONNX_FLOAT16 = 10,
-    ONNX_DOUBLE = 11
+    ONNX_DOUBLE = 11,
+    ONNX_BFLOAT16 = 16
 } onnx_type;
 
 /*

@@ -28,7 +28,7 @@ spade_status estimate_time(const workload_plan *plan, const float *input, time_e
 {
     spade_context *context = plan->context;
     spade_status status = SPADE_OK;
-    size_t size = 3 * (size_t)(plan->preprocess->height * plan->preprocess->width);
+    size_t size = (size_t)(plan->preprocess->channels * plan->preprocess->height * plan->preprocess->width);
     size_t bytes = sizeof(float) * TIMED_IMAGES * size;
     float *output = NULL;
     void *memory = NULL;

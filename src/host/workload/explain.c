@@ -172,6 +172,7 @@ static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)
                                 .model = job->model,
                                 .preprocess = &job->preprocess,
                                 .mask = request->mask,
+                                .upright = request->settings->orient,
                                 .augment = &request->settings->augment,
                                 .batch = job->batch.data ? &job->batch : NULL,
                                 .traces = &request->settings->trace,
@@ -199,8 +200,8 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     job.results.lock = job.results.journal.file = -1;
     SPADE_GOTO(check_request(context, request));
     SPADE_GOTO(job_open(&job));
-    SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, 3, job.preprocess.height,
-                                    job.preprocess.width, &job.inputs));
+    SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, job.preprocess.channels,
+                                    job.preprocess.height, job.preprocess.width, &job.inputs));
     SPADE_GOTO(check_inputs(&job));
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);
