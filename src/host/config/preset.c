@@ -164,6 +164,19 @@ static spade_status read_transformers(spade_context *context, const json_t *obje
 }
 
 /* ---- either */
+
+/* keys: "mean|std" */
+static bool has_any(const json_t *object, const char *keys)
+{
+    for (const char *key = keys; key; key = strchr(key, '|')) {
+        char name[32];
+        key += *key == '|';
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(key, "|"), key);
+        if (json_object_get(object, name)) { return true; }
+    }
+    return false;
+}
+
 static spade_status read_file(spade_context *context, const char *path, spade_preset *out)
 {
     spade_mapping file;
@@ -179,12 +192,12 @@ static spade_status read_file(spade_context *context, const char *path, spade_pr
     *out = presets[0];
     out->name = NULL;
     spade_status status;
-    if (json_is_object(timm) || json_object_get(all, "mean") || json_object_get(all, "crop_pct")) {
-        const bool huggingface = json_object_get(all, "image_mean") != NULL;
-        status = huggingface ? read_transformers(context, all, out)
-                             : read_timm(context, json_is_object(timm) ? timm : all, out);
-    } else if (json_object_get(all, "image_mean") || json_object_get(all, "do_normalize")) {
+    if (json_is_object(timm)) {
+        status = read_timm(context, timm, out);
+    } else if (has_any(all, "do_normalize|do_rescale|do_resize|image_mean|image_processor_type")) {
         status = read_transformers(context, all, out);
+    } else if (has_any(all, "mean|crop_pct|input_size")) {
+        status = read_timm(context, all, out);
     } else {
         status = spade_fail(context, SPADE_ERROR_INPUT,
                             "neither timm's config.json nor Hugging Face's preprocessor_config.json");

@@ -54,31 +54,46 @@ static bool reads(const onnx_node *node, const char *name)
     return false;
 }
 
-/* [N, H, W, C]: the last axis is a picture's channels, the second is none. */
-static bool is_channels_last(const onnx_value *input)
+/* Could it be [N, H, W, C]? The last axis may be a picture's channels, the second may not. */
+static bool may_be_channels_last(const onnx_value *input)
 {
     return !is_picture_channels(input->dims[1]) && is_picture_channels(input->dims[3]);
 }
 
-/* Whatever reads a channels-last input has to be a Transpose, a Cast in between. */
-static spade_status check_channels_last(spade_import *import, const char *name)
+/* Nobody gives a picture 3 or 4 pixels of width and so many channels. */
+static bool must_be_channels_last(const onnx_value *input)
+{
+    enum { LEAST = 16 };
+    return input->dims[3] > 1 && (input->dims[1] < 0 || input->dims[1] >= LEAST) &&
+           (input->dims[2] < 0 || input->dims[2] >= LEAST);
+}
+
+/* It is where whatever reads it is a Transpose, a Cast in between. */
+static spade_status find_channels_last(spade_import *import, const onnx_value *input, bool *out)
 {
     const onnx_model *onnx = import->onnx;
+    const onnx_node *other = NULL;
     const char *cast = NULL;
+    bool any = false;
+    *out = false;
+    if (!may_be_channels_last(input)) { return SPADE_OK; }
     for (int i = 0; i < onnx->node_count; i++) {
         const onnx_node *node = &onnx->nodes[i];
-        if (!reads(node, name) && !(cast && reads(node, cast))) { continue; }
+        if (!reads(node, input->name) && !(cast && reads(node, cast))) { continue; }
         if (is_cast(node) && !cast && node->output_count) {
             cast = node->outputs[0];
-        } else if (!is_to_channels_first(import, node)) {
-            return spade_import_fail(
-                import, node, SPADE_ERROR_UNSUPPORTED,
-                "the input \"%.100s\" is [batch, height, width, channels] and this is no Transpose "
-                "to [batch, channels, height, width]; export it with channels first",
-                name);
+        } else if (is_to_channels_first(import, node)) {
+            any = true;
+        } else {
+            other = other ? other : node;
         }
     }
-    return SPADE_OK;
+    *out = any && !other;
+    if (*out || !other || (!any && !must_be_channels_last(input))) { return SPADE_OK; }
+    return spade_import_fail(import, other, SPADE_ERROR_UNSUPPORTED,
+                             "the input \"%.100s\" is [batch, height, width, channels] and this is no Transpose to "
+                             "[batch, channels, height, width]; export it with channels first",
+                             input->name);
 }
 
 spade_status spade_input_bind(spade_import *import, const onnx_value *input)
@@ -90,13 +105,13 @@ spade_status spade_input_bind(spade_import *import, const onnx_value *input)
         return fail_input(import, SPADE_ERROR_UNSUPPORTED, "only floats and uint8 are supported as input, unlike",
                           input->name);
     }
-    const bool last = input->rank == 4 && is_channels_last(input);
+    bool last = false;
+    if (input->rank == 4) { SPADE_TRY(find_channels_last(import, input, &last)); }
     const int64_t channels = input->rank == 4 ? input->dims[last ? 3 : 1] : 0;
     if (channels < 1) {
         return fail_input(import, SPADE_ERROR_UNSUPPORTED,
                           "the input has to be [batch, channels, height, width], unlike", input->name);
     }
-    if (last) { SPADE_TRY(check_channels_last(import, input->name)); }
     spade_value value = {.shape = {4, {1, channels, 0, 0}, SPADE_ROW_MAJOR}, .producer = -1};
     const spade_model_options none = {0}, *options = import->options ? import->options : &none;
     const int64_t height = input->dims[last ? 1 : 2], width = input->dims[last ? 2 : 3];
