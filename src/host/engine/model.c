@@ -27,6 +27,7 @@ spade_status spade_model_load(spade_context *context, const char *path, const sp
     model->path = strdup(path);
     if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
     SPADE_GOTO(onnx_load(context, path, options.follow_links, &model->onnx));
+    SPADE_GOTO(onnx_convert_floats(context, model->onnx));
     SPADE_GOTO(spade_network_import(context, model->onnx, &options, &model->network));
     SPADE_GOTO(spade_model_read_class_names(model));
     *out = model;

@@ -103,17 +103,16 @@ spade_status spade_require_float(spade_import *import, const onnx_node *node, co
     if (tensor->type == ONNX_FLOAT && tensor->count == 0) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "\"%.100s\" is empty", tensor->name);
     }
-    char number[32];
-    snprintf(number, sizeof number, "type %d", tensor->type);
-    const char *type = tensor->type == ONNX_FLOAT16 ? "float16" : tensor->type == ONNX_DOUBLE ? "float64" : number;
     return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                             "\"%.100s\" is %s, only float32 weights are supported", tensor->name, type);
+                             "\"%.100s\" is %s, only float32 weights are supported", tensor->name,
+                             onnx_type_name(tensor->type));
 }
 
 spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out)
 {
     *out = NULL;
     SPADE_TRY(spade_require_float(import, node, tensor));
+    SPADE_TRY(spade_require_numbers(import, node, tensor));
     void *copy;
     size_t bytes = (size_t)tensor->count * sizeof(float);
     spade_status status = spade_alloc(import->context, bytes, "the network's weights", &copy);
@@ -132,6 +131,7 @@ spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int 
                                  tensor->name, (long long)tensor->count, (long long)n);
     }
     float *copy;
+    SPADE_TRY(spade_require_finite(import, node, tensor));
     SPADE_TRY(spade_copy_floats(import, node, tensor, &copy));
     *out = (spade_parameter){copy, n};
     return SPADE_OK;

@@ -2,6 +2,8 @@
  * import.h - from an ONNX file to the network. Nothing behind it knows ONNX, but what writes files again (trace/).
  *
  *   import.c      names, order, input and output: what the network's output depends on, in topological order
+ *   input.c, head.c   what stands before and behind the network: channels last, 8-bit values; softmax, sigmoid, ArgMax
+ *   types.c, unsupported.c   what is refused: weights that are no numbers, operators, all of them at once
  *   patterns/     subgraphs that are one node (GELU, ...)
  *   operators/    ONNX operators to nodes, one file a family
  *   shape.c       shapes of results, windows of convolutions and poolings
@@ -72,6 +74,9 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
 spade_status spade_constant_get(spade_import *import, const onnx_node *node, int input, const onnx_tensor **out);
 /* A constant has to be float32. */
 spade_status spade_require_float(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
+/* types.c: no number of the float32 constant is infinite or NaN, as of weights; none is NaN: masks have infinite ones. */
+spade_status spade_require_finite(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
+spade_status spade_require_numbers(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
 /* Copy a float32 constant into memory of the network. */
 spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out);
 /* A float32 constant with exactly n elements. */

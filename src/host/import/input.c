@@ -22,7 +22,8 @@ static spade_status resolve_side(spade_import *import, const char *side, int64_t
     *out = in_file > 0 ? in_file : option > 0 ? option : guess;
     if (*out > 0) { return SPADE_OK; }
     return spade_fail(import->context, SPADE_ERROR_INPUT,
-                      "%.200s: the file leaves the input %s open; give the input size (height and width)", path, side);
+                      "%.200s: the file leaves the input %s open; give the input size (--crop, or height and width)",
+                      path, side);
 }
 
 static bool is_picture_channels(int64_t channels)

@@ -82,6 +82,7 @@ static spade_status job_open(explain_job *job)
     int64_t channels, height, width;
     spade_model_options options;
     spade_settings_model_options(request->settings, &options);
+    spade_inputs_guess_size(context, request->inputs, request->input_count, request->batch, &options);
     SPADE_TRY(spade_model_load(context, request->model, &options, &job->model));
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));

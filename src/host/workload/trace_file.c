@@ -136,6 +136,8 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     SPADE_GOTO(check_output(context, request->output));
     if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
     spade_settings_model_options(request->settings, &options);
+    char *input = (char *)(uintptr_t)request->input;
+    spade_inputs_guess_size(context, &input, input ? 1 : 0, request->batch, &options);
     SPADE_GOTO(spade_model_load(context, request->model, &options, &model));
     if (request->batch) {
         SPADE_GOTO(open_batch(context, request->batch, model, &array, &batch));
