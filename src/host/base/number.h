@@ -1,6 +1,7 @@
 /*
- * number.h - texts of values: a word of a list, and a whole text as a decimal number, nothing before or after it: "0,5", "0.5x", "nan", "inf", "0x10", " 1"
- * and "" are refused. Independent of the locale. False: it is none, or too large.
+ * number.h - texts of values: a whole text as a decimal number, nothing before or after it ("0,5", "0.5x", "nan", "inf",
+ * "0x10", " 1" and "" are refused), independent of the locale; a word of a list.
+ * False: it is none, or too large.
  */
 #ifndef SPADE_BASE_NUMBER_H
 #define SPADE_BASE_NUMBER_H

@@ -281,8 +281,10 @@ static void set_normalisation(spade_context *context, const spade_settings *sett
 {
     const double most = settings->scale ? 255 : 1;
     double mean = 0, std = 0;
-    const bool unchanged = memcmp(settings->mean, out->mean, sizeof out->mean) == 0 &&
-                           memcmp(settings->std, out->std, sizeof out->std) == 0;
+    bool unchanged = true; /* from the defaults, which the init function gave */
+    for (int c = 0; c < 3; c++) {
+        unchanged = unchanged && settings->mean[c] == out->mean[c] && settings->std[c] == out->std[c];
+    }
     if (spade_model_takes_bytes(model) && !settings->scale && unchanged) {
         spade_log(context, SPADE_LOG_INFO, "the network takes 8-bit values: pictures go in as they are, from 0 to 255");
         for (int c = 0; c < 3; c++) { out->mean[c] = 0, out->std[c] = 1.0 / 255; }

@@ -335,7 +335,7 @@ spade_status onnx_write(spade_context *context, const onnx_model *model, const o
     SPADE_GOTO(write_out(&writer, path));
 done:
     for (int i = 0; writer.fresh && i < count; i++) { free(writer.fresh[i]); }
-    for (int i = 0; i < writer.stored_count; i++) { free(writer.stored[i]); }
+    for (int i = 0; writer.stored && i < writer.stored_count; i++) { free(writer.stored[i]); }
     free(writer.stored);
     free(writer.fresh);
     free(writer.data);
