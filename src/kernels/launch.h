@@ -57,6 +57,32 @@ typedef struct spade_reduction_kernel {
 int spade_launch_sum(spade_stream stream, const spade_reduction_kernel *reduction, const float *a, double *partial,
                      float *y);
 
+/* ---- reduce_max.cu: y = largest of x over `summed`; dx = dy / (how many are y) where x is y, else 0. operands: 0 x and dx,
+ * 1 y and dy; pieces and divisor are not used. */
+int spade_launch_max(spade_stream stream, const spade_reduction_kernel *reduction /* host */, const float *x, float *y);
+int spade_launch_max_backward(spade_stream stream, const spade_reduction_kernel *reduction /* host */, const float *x,
+                              const float *y, const float *dy, float *dx);
+
+/* ---- strided_copy.cu */
+/*
+ * Elements along all axes are copied (operands: 0 what is written, 1 what is read; stride 0: repeated). Where rows > 0, each
+ * place along the axes is a matrix: written at row * to_step + column, read at column * from_step + row.
+ */
+typedef struct spade_copy_kernel {
+    spade_tensor_iterator_kernel axes;
+    int64_t count; /* elements of the axes */
+    int64_t rows, columns, to_step, from_step;
+} spade_copy_kernel;
+int spade_launch_copy(spade_stream stream, const spade_copy_kernel *copy /* host */, const float *from, float *to);
+
+/* ---- axis_map.cu: y [outer, rows, inner] of x [outer, columns, inner], see ops.h's AXIS_MAP */
+typedef struct spade_axis_map_kernel {
+    int64_t outer, rows, columns, inner;
+    spade_sparse_rows map;
+} spade_axis_map_kernel;
+int spade_launch_axis_map(spade_stream stream, const spade_axis_map_kernel *kernel /* host */, const float *x,
+                          float *y);
+
 /* ---- softmax.cu */
 /* Lines along an axis: their number, their length, elements between neighbours on a line (and from line to line). */
 typedef struct spade_lines_kernel {

@@ -98,7 +98,7 @@ static void golden_scaled(spade_context *context, const char *file, float scale)
         const onnx_tensor *weight = &model->initializers[onnx_find_initializer(model, model->nodes[i].inputs[1])];
         data[count] = malloc(weight->size);
         for (int64_t e = 0; e < weight->count; e++) { data[count][e] = scale * onnx_tensor_float(weight, e); }
-        replacements[count] = (onnx_replacement){i, 1, data[count]};
+        replacements[count] = (onnx_replacement){.node = i, .input = 1, .data = data[count]};
         count++;
     }
     write_model(context, model, replacements, count, in_folder("scaled.onnx"));
@@ -162,7 +162,7 @@ static void shared_weights(void **state)
     for (int i = 0; i < 16; i++) { first[i] = 100 + (float)i, second[i] = 200 + (float)i; }
     onnx_model *model = load(*state, test_save("shared.onnx", model_of(graph_shared())));
 
-    onnx_replacement one = {3, 1, second};
+    onnx_replacement one = {.node = 3, .input = 1, .data = second};
     write_model(*state, model, &one, 1, in_folder("one.onnx"));
     onnx_model *read = load(*state, in_folder("one.onnx"));
     assert_int_equal(read->initializer_count, 2);
@@ -173,7 +173,7 @@ static void shared_weights(void **state)
     onnx_free(read);
     check(in_folder("one.onnx"));
 
-    onnx_replacement both[] = {{2, 1, first}, {3, 1, second}};
+    onnx_replacement both[] = {{.node = 2, .input = 1, .data = first}, {.node = 3, .input = 1, .data = second}};
     write_model(*state, model, both, 2, in_folder("both.onnx"));
     read = load(*state, in_folder("both.onnx"));
     assert_int_equal(read->initializer_count, 2); /* the old weights went: nobody uses them any more */
@@ -183,13 +183,13 @@ static void shared_weights(void **state)
     onnx_free(read);
     check(in_folder("both.onnx"));
 
-    onnx_replacement twice[] = {{2, 1, first}, {2, 1, second}};
+    onnx_replacement twice[] = {{.node = 2, .input = 1, .data = first}, {.node = 2, .input = 1, .data = second}};
     assert_int_equal(onnx_write(*state, model, twice, 2, in_folder("no.onnx")), SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(spade_message(*state), "replaced twice"));
-    onnx_replacement activation = {2, 0, first};
+    onnx_replacement activation = {.node = 2, .input = 0, .data = first};
     assert_int_equal(onnx_write(*state, model, &activation, 1, in_folder("no.onnx")), SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(spade_message(*state), "not a constant"));
-    onnx_replacement nowhere = {2, 2, first};
+    onnx_replacement nowhere = {.node = 2, .input = 2, .data = first};
     assert_int_equal(onnx_write(*state, model, &nowhere, 1, in_folder("no.onnx")), SPADE_ERROR_ARGUMENT);
     assert_null(fopen(in_folder("no.onnx"), "rb"));
     onnx_free(model);
@@ -210,7 +210,7 @@ static void old_format(void **state)
     wire_number(&opset, 2, 8);
     wire_message(&model, 8, opset);
     onnx_model *old = load(*state, test_save("old.onnx", model));
-    onnx_replacement one = {2, 1, data};
+    onnx_replacement one = {.node = 2, .input = 1, .data = data};
     write_model(*state, old, &one, 1, in_folder("old2.onnx"));
     onnx_model *read = load(*state, in_folder("old2.onnx"));
     assert_string_equal(read->nodes[2].inputs[1], "w.spade_trace_2");
@@ -242,7 +242,7 @@ static void constant_node(void **state)
     wire_message(&graph, 11, value_of("x", 2, dims));
     wire_message(&graph, 12, value_of("y", 2, dims));
     onnx_model *model = load(*state, test_save("constant.onnx", model_of(graph)));
-    onnx_replacement one = {2, 1, data};
+    onnx_replacement one = {.node = 2, .input = 1, .data = data};
     write_model(*state, model, &one, 1, in_folder("constant2.onnx"));
     onnx_model *read = load(*state, in_folder("constant2.onnx"));
     assert_int_equal(read->initializer_count, 0);
@@ -277,7 +277,7 @@ static void external_embedded(void **state)
     wire_message(&graph, 12, value_of("y", 2, dims));
     onnx_model *model = load(*state, test_save("external.onnx", model_of(graph)));
     assert_int_equal(model->external_count, 1);
-    onnx_replacement one = {0, 1, replaced};
+    onnx_replacement one = {.node = 0, .input = 1, .data = replaced};
     write_model(*state, model, &one, 1, in_folder("embedded.onnx"));
     onnx_model *read = load(*state, in_folder("embedded.onnx"));
     assert_int_equal(read->external_count, 0);
@@ -296,7 +296,7 @@ static void other_types(void **state)
     wire_message(&graph, 5, tensor);
     wire_message(&graph, 1, node_of("add", "Add", "y d", "z"));
     onnx_model *model = load(*state, test_save("double.onnx", model_of(graph)));
-    onnx_replacement one = {1, 1, data};
+    onnx_replacement one = {.node = 1, .input = 1, .data = data};
     assert_int_equal(onnx_write(*state, model, &one, 1, in_folder("double2.onnx")), SPADE_ERROR_UNSUPPORTED);
     assert_non_null(strstr(spade_message(*state), "'d' is not a float32 tensor"));
     onnx_free(model);

@@ -352,7 +352,7 @@ static void test_operators(void **state)
     spade_context *context = make_context();
     wire network = graph_of(2, 1, 1, 2);
     put_node(&network, node_of("a", "Relu", "x", "a"));
-    put_node(&network, node_of("b", "Einsum", "a", "b"));
+    put_node(&network, node_of("b", "Det", "a", "b"));
     put_node(&network, node_of("c", "Relu", "b", "y"));
     spade_operator_info *operators;
     int count;

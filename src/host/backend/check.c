@@ -121,6 +121,52 @@ static bool fits_reduce(const spade_op_desc *d)
     return broadcasts(&d->y, &d->a, 0);
 }
 
+static bool fits_permute(const spade_op_desc *d)
+{
+    unsigned seen = 0; /* a bit an axis */
+    if (d->a.rank != d->y.rank) { return false; }
+    for (int k = 0; k < d->y.rank; k++) {
+        const int axis = d->axes[k];
+        if (axis < 0 || axis >= d->a.rank || d->y.dims[k] != d->a.dims[axis]) { return false; }
+        seen |= 1u << axis;
+    }
+    return seen == (1u << d->a.rank) - 1;
+}
+
+static bool fits_axis(const spade_op_desc *d)
+{
+    return d->a.rank == d->y.rank && d->axis >= 0 && d->axis < d->a.rank;
+}
+
+/* a lies in y, from `start` on along the axis. */
+static bool fits_concat_backward(const spade_op_desc *d)
+{
+    if (!fits_axis(d) || d->start < 0 || d->start > d->y.dims[d->axis] - d->a.dims[d->axis]) { return false; }
+    for (int i = 0; i < d->a.rank; i++) {
+        if (i != d->axis && d->a.dims[i] != d->y.dims[i]) { return false; }
+    }
+    return true;
+}
+
+/* Likewise, where a may be repeated. */
+static bool fits_concat(const spade_op_desc *d)
+{
+    if (!fits_axis(d)) { return false; }
+    spade_op_desc part = *d;
+    part.a = d->y;
+    part.a.dims[d->axis] = d->a.dims[d->axis];
+    return fits_concat_backward(&part) && broadcasts(&d->a, &part.a, 0);
+}
+
+static bool fits_axis_map(const spade_op_desc *d)
+{
+    if (!fits_axis(d) || d->a.layout != d->y.layout) { return false; }
+    for (int i = 0; i < d->a.rank; i++) {
+        if (i != d->axis && d->a.dims[i] != d->y.dims[i]) { return false; }
+    }
+    return true;
+}
+
 /* ---- by kind */
 
 static const struct {

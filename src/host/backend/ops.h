@@ -42,7 +42,7 @@ const char *spade_function_name(spade_function function); /* "hard swish" */
  *   LINEAR_BACKWARD        dx [M, K] = dy [M, R] w. needs packed weights
  *   MATMUL                 y = a b, batched over leading dims (equal, or broadcast from 1); transpose flags
  *   POINTWISE              everything elementwise: y = the steps, one after another, from x on
- *   REDUCE_SUM             y = sum of a over the axes where y has 1: backward of broadcasting
+ *   REDUCE_SUM             y = sum of a over the axes where y has 1, divided by `divisor`: mean; backward of broadcasting
  *   SOFTMAX                y = softmax(x) along axis
  *   SOFTMAX_BACKWARD       dx = y * (dy - sum(y * dy))
  *   LAYER_NORM             over the axes from `axis` on: y = (x - mean) / sqrt(variance + epsilon) * scale + shift
@@ -50,6 +50,13 @@ const char *spade_function_name(spade_function function); /* "hard swish" */
  *   POOL                   max or average; max writes `saved` (argument of the maximum) where it is given
  *   POOL_BACKWARD          max reads `saved`
  *   CONVERT_LAYOUT         y = x in y's layout
+ *   PERMUTE                y's axis k is x's axis axes[k]
+ *   CONCAT                 x into the part of y that begins at `start` along `axis`; where x has 1 along another axis, it is
+ *                          repeated. The rest of y is left as it is
+ *   CONCAT_BACKWARD        dx = that part of dy, as long as x along the axis; nothing was repeated
+ *   AXIS_MAP               y[.., j, ..] = fill[j] + sum of weight[k] * x[.., index[k], ..] over the entries k of row j, along `axis`
+ *   REDUCE_MAX             y = largest of x over the axes where y has 1
+ *   REDUCE_MAX_BACKWARD    dx = dy where x is y, in equal shares where several are; else 0
  */
 // clang-format off
 #define SPADE_OPS(ROW)                                                                                                 \
@@ -66,7 +73,13 @@ const char *spade_function_name(spade_function function); /* "hard swish" */
     ROW(SPADE_OP_LAYER_NORM_BACKWARD, "layer norm backward", layer_norm_backward, fits_layer_norm)                     \
     ROW(SPADE_OP_POOL, "pool", pool, fits_pool)                                                                        \
     ROW(SPADE_OP_POOL_BACKWARD, "pool backward", pool_backward, fits_pool)                                             \
-    ROW(SPADE_OP_CONVERT_LAYOUT, "convert layout", convert_layout, fits_convert)
+    ROW(SPADE_OP_CONVERT_LAYOUT, "convert layout", convert_layout, fits_convert)                                       \
+    ROW(SPADE_OP_PERMUTE, "permute", permute, fits_permute)                                                            \
+    ROW(SPADE_OP_CONCAT, "concat", concat, fits_concat)                                                                \
+    ROW(SPADE_OP_CONCAT_BACKWARD, "concat backward", concat_backward, fits_concat_backward)                            \
+    ROW(SPADE_OP_AXIS_MAP, "axis map", axis_map, fits_axis_map)                                                        \
+    ROW(SPADE_OP_REDUCE_MAX, "reduce max", reduce_max, fits_reduce)                                                    \
+    ROW(SPADE_OP_REDUCE_MAX_BACKWARD, "reduce max backward", reduce_max_backward, fits_reduce)
 // clang-format on
 typedef enum spade_op_kind {
 #define SPADE_OP_ENUMERATOR(kind, name, entry, fits) kind,
@@ -117,11 +130,22 @@ typedef struct spade_op_desc {
     bool pool_max;                 /* POOL*: max, else average */
     bool count_padding;            /* POOL*, average: padding counts in the divisor */
     bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
-    int axis;                      /* SOFTMAX*; LAYER_NORM*: the first of the axes that are normalised over */
+    int axis;                      /* SOFTMAX*, CONCAT*, AXIS_MAP; LAYER_NORM*: the first of the axes normalised over */
     float epsilon;                 /* LAYER_NORM* */
+    double divisor;                /* REDUCE_SUM; 0: no division */
+    int axes[SPADE_MAX_RANK];      /* PERMUTE */
+    int64_t start;                 /* CONCAT*: the first place of the part along the axis */
     int step_count;                /* POINTWISE: 1 to SPADE_POINTWISE_STEPS */
     spade_pointwise_step steps[SPADE_POINTWISE_STEPS];
 } spade_op_desc;
+
+/* A sparse matrix, row by row: row j has the entries number offsets[j] to offsets[j + 1] - 1. Device memory. */
+typedef struct spade_sparse_rows {
+    const int32_t *offsets; /* [rows + 1] */
+    const int32_t *indices; /* the columns of the entries */
+    const float *weights;   /* NULL: all 1 */
+    const float *fill;      /* [rows]; NULL: all 0 */
+} spade_sparse_rows;
 
 /* Device memory of one run. */
 typedef struct spade_op_args {
@@ -129,13 +153,14 @@ typedef struct spade_op_args {
     const float *b;     /* right operand */
     const float *bias;  /* [rows] or NULL */
     const void *packed; /* weights as `pack` wrote them */
-    const float *y;     /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD) */
+    const float *y;     /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD, REDUCE_MAX_BACKWARD) */
     const float *dy;    /* backward kinds */
     void *saved;        /* POOL (max): written; POOL_BACKWARD: read; saved_bytes(op) */
     void *workspace;    /* workspace_bytes(op) */
     float *out;         /* y, or dx */
     /* POINTWISE: of each step that has one. LAYER_NORM*: scale, shift: [elements of the axes normalised over] or NULL */
     const float *operands[SPADE_POINTWISE_STEPS];
+    spade_sparse_rows rows; /* AXIS_MAP */
 } spade_op_args;
 
 /* ---- attribution maps */

@@ -1,6 +1,6 @@
 /*
  * device_parameters.h - the network's own numbers on the device: weights as the solvers and `pack` read them, scales, shifts,
- * constants. There once for a context, as long as anything that is kept, or in use, was made with them.
+ * constants, maps along axes. There once for a context, as long as anything that is kept, or in use, was made with them.
  */
 #ifndef SPADE_ENGINE_DEVICE_PARAMETERS_H
 #define SPADE_ENGINE_DEVICE_PARAMETERS_H
@@ -8,7 +8,7 @@
 #include "engine/cache.h"
 
 typedef struct spade_device_vector {
-    float *data;
+    void *data;
     size_t bytes; /* 0: the host's memory, borrowed */
 } spade_device_vector;
 
@@ -19,6 +19,7 @@ typedef struct spade_device_parameters {
     spade_device_vector *weights;                             /* [layers]: [rows, columns] */
     spade_device_vector (*parameters)[SPADE_PARAMETER_COUNT]; /* [nodes] */
     spade_device_vector *constants;                           /* [values] */
+    spade_device_vector *maps;                                /* [nodes]: data of AXIS_MAP */
 } spade_device_parameters;
 
 spade_status spade_device_parameters_acquire(spade_context *context, const spade_network *network,

@@ -59,9 +59,15 @@ static const float *parameter_data(const void *engine, const spade_node *node, i
     return spade_packed_weights_parameter(pass->weights, (int)(node - pass->plan->network->nodes), parameter);
 }
 
+static spade_sparse_rows map_data(const void *engine, const spade_node *node, bool transposed)
+{
+    const spade_pass_data *pass = engine;
+    return spade_packed_weights_map(pass->weights, (int)(node - pass->plan->network->nodes), transposed);
+}
+
 spade_node_data spade_plan_node_data(const spade_pass_data *pass, const spade_node *node)
 {
-    return (spade_node_data){node, value_data, parameter_data, pass};
+    return (spade_node_data){node, value_data, parameter_data, map_data, pass};
 }
 
 void spade_sequence_bind(const spade_plan *plan, const spade_packed_weights *weights, const spade_sequence *sequence,
@@ -160,6 +166,21 @@ static spade_status run_step(spade_plan *plan, spade_packed_weights *weights, co
     return plan->context->device->backend->run(step->op, &args);
 }
 
+/* Each input into its part of the output. */
+static spade_status run_parts(spade_plan *plan, const spade_packed_weights *weights, const spade_step *step)
+{
+    const spade_node *node = &plan->network->nodes[step->node];
+    const spade_pass_data pass = {plan, weights};
+    const spade_node_data data = spade_plan_node_data(&pass, node);
+    for (int k = 0; k < node->input_count; k++) {
+        spade_op_args args = {.workspace = plan->arena,
+                              .out = spade_plan_pointer(plan, plan->value_buffer[step->output])};
+        spade_node_class_of(node)->bind_part(&data, k, &args);
+        SPADE_TRY(plan->context->device->backend->run(step->parts[k], &args));
+    }
+    return SPADE_OK;
+}
+
 static spade_status show_layer(spade_plan *plan, spade_packed_weights *weights, const spade_node *node,
                                spade_layer_observer observer, void *user)
 {
@@ -188,8 +209,8 @@ spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, 
         }
         /* A pass for the observer only ends with the last layer; with rules it is completed, since a walk may follow. */
         if (observer && !output && !to_come && !plan->back) { break; }
-        if (!step->op) { continue; }
-        spade_status status = run_step(plan, weights, step);
+        if (!step->op && !step->parts) { continue; }
+        spade_status status = step->parts ? run_parts(plan, weights, step) : run_step(plan, weights, step);
         if (status != SPADE_OK) { return spade_fail_in(plan->context, status, "node \"%.200s\"", node->name); }
     }
     return output ? spade_plan_read_output(plan, output) : SPADE_OK;

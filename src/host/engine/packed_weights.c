@@ -107,6 +107,12 @@ const float *spade_packed_weights_parameter(const spade_packed_weights *weights,
     return weights->parameters->parameters[node][parameter].data;
 }
 
+spade_sparse_rows spade_packed_weights_map(const spade_packed_weights *weights, int node, bool transposed)
+{
+    const spade_axis_map *map = &weights->network->nodes[node].axis_map.map;
+    return spade_axis_map_rows(map, weights->parameters->maps[node].data, transposed);
+}
+
 const float *spade_packed_weights_constant(const spade_packed_weights *weights, int value)
 {
     return weights->parameters->constants[value].data;

@@ -369,7 +369,12 @@ void spade_plan_destroy(spade_plan *plan)
     if (!plan) { return; }
     spade_device *device = plan->context->device;
     for (int s = 0; s < plan->step_count; s++) {
-        if (plan->steps[s].op) { device->backend->destroy(plan->steps[s].op); }
+        const spade_step *step = &plan->steps[s];
+        if (step->op) { device->backend->destroy(step->op); }
+        for (int k = 0; step->parts && k < plan->network->nodes[step->node].input_count; k++) {
+            device->backend->destroy(step->parts[k]);
+        }
+        free(step->parts);
     }
     spade_plan_release_rules(plan);
     if (plan->arena) { device->backend->free(device, plan->arena, plan->arena_bytes); }

@@ -35,7 +35,8 @@ typedef struct spade_step {
     bool relu;                        /* a relu is done by the operation */
     int output;                       /* value that is written: of the last node */
     int saved;                        /* buffer for what the node's backward reads of its operation, or -1 */
-    spade_op *op;                     /* NULL: an alias, nothing to do */
+    spade_op *op;                     /* NULL: an alias, nothing to do; or parts */
+    spade_op **parts;                 /* [inputs of the node], of a kind that writes its output in parts; else NULL */
 } spade_step;
 
 /* Who makes the share of an input. */
@@ -174,6 +175,8 @@ typedef struct spade_packed_layer {
 spade_status spade_packed_weights_get(spade_packed_weights *weights, spade_op *op, const spade_packing *packing,
                                       spade_packed_layer *out);
 const float *spade_packed_weights_parameter(const spade_packed_weights *weights, int node, int parameter);
+/* Of an AXIS_MAP node, or of its transpose. */
+spade_sparse_rows spade_packed_weights_map(const spade_packed_weights *weights, int node, bool transposed);
 const float *spade_packed_weights_constant(const spade_packed_weights *weights, int value); /* on the device */
 /* Device memory that is its own: not the parameters'. */
 uint64_t spade_packed_weights_bytes(const spade_packed_weights *weights);

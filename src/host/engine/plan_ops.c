@@ -48,12 +48,29 @@ static spade_op_desc describe_sequence(const spade_plan *plan, const spade_seque
     return desc;
 }
 
+static spade_status plan_parts(spade_plan *plan, spade_step *step)
+{
+    const spade_node *node = &plan->network->nodes[step->node];
+    const spade_node_shapes shapes = spade_plan_shapes(plan, node);
+    step->parts = calloc((size_t)node->input_count + 1, sizeof *step->parts);
+    if (!step->parts) {
+        return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
+    }
+    for (int k = 0; k < node->input_count; k++) {
+        spade_op_desc desc;
+        spade_node_class_of(node)->forward_part(&shapes, k, &desc);
+        SPADE_TRY(spade_plan_op(plan, node, &desc, &step->parts[k]));
+    }
+    return SPADE_OK;
+}
+
 spade_status spade_plan_forward_op(spade_plan *plan, spade_step *step)
 {
     const spade_node *node = &plan->network->nodes[step->node];
     const spade_node_shapes shapes = spade_plan_shapes(plan, node);
     spade_op_desc desc;
     if (spade_node_is_alias(node)) { return SPADE_OK; }
+    if (spade_node_class_of(node)->forward_part) { return plan_parts(plan, step); }
     if (step->fused_count) {
         desc = describe_sequence(plan, &step->sequence, shape_of(plan, node->inputs[0]), shape_of(plan, step->output));
     } else {

@@ -184,7 +184,7 @@ static bool is_vector(const spade_value *value)
 {
     int longer = 0;
     for (int i = 0; i < value->shape.rank; i++) { longer += value->shape.dims[i] != 1; }
-    return longer <= 1 && value->batch_axis == 0;
+    return longer <= 1 && value->batch_axis == 0 && value->batch_outer == 1;
 }
 
 spade_status spade_output_take(spade_import *import, const spade_import_output *output)

@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 
+#include "import/fold/fold.h"
 #include "import/head.h"
 #include "import/input.h"
 #include "import/operators/operators.h"
@@ -66,16 +67,32 @@ spade_status spade_operand_get(spade_import *import, const onnx_node *node, int 
     int index = spade_name_map_get(&import->names, name);
     if (index < 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                 "uses \"%.200s\", a secondary output, which is not supported", name);
+                                 "uses \"%.200s\", an output that is not computed", name);
     }
     *out = import->operands[index];
     return SPADE_OK;
 }
 
+/* Numbers that are the same for every picture, where there is one for each: a constant of the network, of one picture. */
+static spade_status make_uniform(spade_import *import, const onnx_node *node, const spade_operand *operand, int *out)
+{
+    const spade_fold *fold = operand->fold;
+    const onnx_tensor *tensor = &fold->tensor;
+    spade_shape shape = {.rank = tensor->rank};
+    memcpy(shape.dims, tensor->dims, sizeof shape.dims);
+    SPADE_TRY(spade_require_float(import, node, tensor));
+    return spade_make_constant(import, node, tensor->name, &shape, tensor->bytes, out);
+}
+
 spade_status spade_activation_get(spade_import *import, const onnx_node *node, int input, int *out)
 {
-    spade_operand operand = {-1, NULL};
+    spade_operand operand = {.value = -1};
     SPADE_TRY(spade_operand_get(import, node, input, &operand));
+    const spade_fold *fold = operand.fold;
+    if (operand.value < 0 && !operand.tensor && fold && !fold->batch && !fold->index && fold->batch_axis == 0 &&
+        fold->tensor.dims[0] == 1) {
+        return make_uniform(import, node, &operand, out);
+    }
     if (operand.value < 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "input %d is a constant, which is not supported", input);
@@ -86,11 +103,16 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
 
 spade_status spade_constant_get(spade_import *import, const onnx_node *node, int input, const onnx_tensor **out)
 {
-    spade_operand operand = {-1, NULL};
+    spade_operand operand = {.value = -1};
     SPADE_TRY(spade_operand_get(import, node, input, &operand));
     if (operand.value >= 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "input %d (\"%.100s\") is computed, only a constant is supported", input,
+                                 node->inputs[input]);
+    }
+    if (!operand.tensor) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "input %d (\"%.100s\") depends on the batch, only a constant is supported", input,
                                  node->inputs[input]);
     }
     *out = operand.tensor;
@@ -139,209 +161,89 @@ spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int 
 
 /* ---- results */
 
-/* The axis along which the node's result grows with the batch: that of its first input that does. */
-static int batch_axis(const spade_network *network, const int *inputs, int input_count)
+spade_extent spade_value_extent(const spade_import *import, int value)
 {
-    for (int i = 0; i < input_count; i++) {
-        if (network->values[inputs[i]].batch_axis >= 0) { return network->values[inputs[i]].batch_axis; }
-    }
-    return -1;
+    const spade_value *from = &import->network->values[value];
+    spade_extent extent = {.rank = from->shape.rank, .batch_axis = from->batch_axis, .batch_outer = from->batch_outer};
+    memcpy(extent.dims, from->shape.dims, sizeof extent.dims);
+    return extent;
 }
 
-spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node *node, const int *inputs,
-                        int input_count, const spade_shape *shape)
+spade_status spade_make(spade_import *import, const onnx_node *from, spade_node *node, const int *inputs,
+                        int input_count, const spade_extent *extent, int *out)
 {
     spade_network *network = import->network;
-    spade_value value = {
-        .shape = *shape, .batch_axis = batch_axis(network, inputs, input_count), .producer = network->node_count};
+    spade_value value = {.shape = {.rank = extent->rank},
+                         .batch_axis = extent->batch_axis,
+                         .batch_outer = extent->batch_outer,
+                         .producer = network->node_count};
     spade_status status = SPADE_OK;
-    if (from->output_count < 1 || !from->outputs[0][0]) {
-        SPADE_GOTO(spade_import_fail(import, from, SPADE_ERROR_INPUT, "has no output"));
-    }
-    SPADE_GOTO(spade_check_shape(import, from, shape));
+    memcpy(value.shape.dims, extent->dims, (size_t)extent->rank * sizeof *extent->dims);
+    if (from->output_count < 1) { SPADE_GOTO(spade_import_fail(import, from, SPADE_ERROR_INPUT, "has no output")); }
+    SPADE_GOTO(spade_check_shape(import, from, &value.shape));
     status = SPADE_ERROR_MEMORY;
     node->name = strdup(spade_onnx_label(from));
     node->path = spade_node_path(from->name);
-    value.name = strdup(from->outputs[0]);
+    value.name = strdup("");
     if (!node->name || !node->path || !value.name) { goto done; }
-    int output = spade_network_add_value(network, &value);
-    if (output < 0) { goto done; }
+    *out = spade_network_add_value(network, &value);
+    if (*out < 0) { goto done; }
     value.name = NULL;
-    if (!spade_node_connect(node, inputs, input_count, &output, 1)) { goto done; }
+    if (!spade_node_connect(node, inputs, input_count, out, 1)) { goto done; }
     int index = spade_network_add_node(network, node);
     if (index < 0) { goto done; }
     if (node->layer >= 0) { network->layers[node->layer].node = index; }
-    return spade_bind(import, from->outputs[0], (spade_operand){.value = output});
+    return SPADE_OK;
 done:
     free(value.name);
     spade_node_release(import->context, node);
     return status == SPADE_ERROR_MEMORY ? spade_import_memory(import) : status;
 }
 
-/* ---- names and order */
-
-static spade_status check_input_name(spade_import *import, const onnx_node *node, const char *name)
+spade_status spade_bind_output(spade_import *import, const onnx_node *from, int output, int value)
 {
-    if (!name[0] || spade_name_map_get(&import->producers, name) >= 0 ||
-        spade_name_map_get(&import->names, name) >= 0) {
-        return SPADE_OK;
+    spade_value *to = &import->network->values[value];
+    if (output >= from->output_count || !from->outputs[output][0]) { return SPADE_OK; }
+    if (!to->name[0]) { /* else it has the name of what it was before */
+        char *name = strdup(from->outputs[output]);
+        if (!name) { return spade_import_memory(import); }
+        free(to->name);
+        to->name = name;
     }
-    return spade_import_fail(import, node, SPADE_ERROR_INPUT,
-                             "its input \"%.200s\" is neither an initializer nor the output of a node", name);
+    return spade_bind(import, from->outputs[output], (spade_operand){.value = value});
 }
 
-/* Fill in `producers`; every name has one producer, every input one that exists. */
-static spade_status check_names(spade_import *import)
+spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node *node, const int *inputs,
+                        int input_count, const spade_shape *shape)
 {
-    const onnx_model *onnx = import->onnx;
-    for (int i = 0; i < onnx->node_count; i++) {
-        const onnx_node *node = &onnx->nodes[i];
-        for (int k = 0; k < node->output_count; k++) {
-            const char *name = node->outputs[k];
-            if (!name[0]) { continue; }
-            if (spade_name_map_get(&import->producers, name) >= 0 || spade_name_map_get(&import->names, name) >= 0) {
-                return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its output \"%.200s\" is defined twice",
-                                         name);
-            }
-            if (!spade_name_map_put(&import->producers, name, i)) { return spade_import_memory(import); }
-        }
+    spade_extent extent = {.rank = shape->rank, .batch_axis = -1};
+    int value;
+    memcpy(extent.dims, shape->dims, sizeof extent.dims);
+    for (int i = 0; i < input_count && extent.batch_axis < 0; i++) { /* the batch is where the first input has it */
+        extent.batch_axis = import->network->values[inputs[i]].batch_axis;
+        extent.batch_outer = import->network->values[inputs[i]].batch_outer;
     }
-    for (int i = 0; i < onnx->node_count; i++) {
-        for (int k = 0; k < onnx->nodes[i].input_count; k++) {
-            SPADE_TRY(check_input_name(import, &onnx->nodes[i], onnx->nodes[i].inputs[k]));
-        }
-    }
-    return SPADE_OK;
+    SPADE_TRY(spade_make(import, from, node, inputs, input_count, &extent, &value));
+    return spade_bind_output(import, from, 0, value);
 }
 
-/* Mark the nodes that `output` depends on, by walking back with an explicit stack. live[] and stack[] have node_count
- * entries. */
-static void mark_live(spade_import *import, int output, bool *live, int *stack)
+spade_status spade_make_constant(spade_import *import, const onnx_node *from, const char *name,
+                                 const spade_shape *shape, const void *elements, int *out)
 {
-    int depth = 0;
-    live[output] = true;
-    stack[depth++] = output;
-    while (depth) {
-        const onnx_node *node = &import->onnx->nodes[stack[--depth]];
-        for (int k = 0; k < node->input_count; k++) {
-            int producer = node->inputs[k][0] ? spade_name_map_get(&import->producers, node->inputs[k]) : -1;
-            if (producer < 0 || live[producer]) { continue; }
-            live[producer] = true;
-            stack[depth++] = producer;
-        }
-    }
-}
-
-typedef struct edges {
-    int *first;   /* [nodes + 1] into users */
-    int *users;   /* nodes that read an output of a node */
-    int *waiting; /* [nodes] inputs that are not computed yet */
-} edges;
-
-static void free_edges(edges *e)
-{
-    free(e->first);
-    free(e->users);
-    free(e->waiting);
-}
-
-static bool collect_edges(spade_import *import, edges *e)
-{
-    const onnx_model *onnx = import->onnx;
-    size_t n = (size_t)onnx->node_count, total = 0;
-    for (size_t i = 0; i < n; i++) { total += (size_t)onnx->nodes[i].input_count; }
-    *e = (edges){calloc(n + 2, sizeof(int)), calloc(total + 1, sizeof(int)), calloc(n + 1, sizeof(int))};
-    if (!e->first || !e->users || !e->waiting) { return false; }
-    for (int fill = 0; fill < 2; fill++) {
-        for (int i = 0; i < onnx->node_count; i++) {
-            for (int k = 0; k < onnx->nodes[i].input_count; k++) {
-                const char *name = onnx->nodes[i].inputs[k];
-                int producer = name[0] ? spade_name_map_get(&import->producers, name) : -1;
-                if (producer < 0) { continue; }
-                if (fill) {
-                    e->users[e->first[producer + 1]++] = i;
-                } else {
-                    e->first[producer + 2]++;
-                    e->waiting[i]++;
-                }
-            }
-        }
-        for (size_t i = 2; !fill && i <= n + 1; i++) { e->first[i] += e->first[i - 1]; }
-    }
-    return true;
-}
-
-/* Topological order (Kahn), the file's own where that is one. order[node_count]. A cycle is an error that names one of
- * its nodes. */
-static spade_status sort_nodes(spade_import *import, int *order)
-{
-    const onnx_model *onnx = import->onnx;
-    edges e;
-    spade_status status = SPADE_OK;
-    int count = 0;
-    bool sorted = true;
-    if (!collect_edges(import, &e)) {
-        status = spade_import_memory(import);
-        goto done;
-    }
-    for (int i = 0; i < onnx->node_count; i++) {
-        for (int u = e.first[i]; u < e.first[i + 1]; u++) { sorted = sorted && e.users[u] > i; }
-    }
-    if (sorted) {
-        for (int i = 0; i < onnx->node_count; i++) { order[i] = i; }
-        goto done;
-    }
-    for (int i = 0; i < onnx->node_count; i++) {
-        if (!e.waiting[i]) { order[count++] = i; }
-    }
-    for (int done_count = 0; done_count < count; done_count++) {
-        int i = order[done_count];
-        for (int u = e.first[i]; u < e.first[i + 1]; u++) {
-            if (--e.waiting[e.users[u]] == 0) { order[count++] = e.users[u]; }
-        }
-    }
-    for (int i = 0; i < onnx->node_count && count < onnx->node_count; i++) {
-        if (e.waiting[i]) {
-            status = spade_import_fail(import, &onnx->nodes[i], SPADE_ERROR_INPUT,
-                                       "the graph has a cycle through it or before it");
-            break;
-        }
-    }
-done:
-    free_edges(&e);
-    return status;
-}
-
-/* ---- the graph's input and output */
-
-static spade_status fail_graph(spade_import *import, spade_status status, const char *what, const char *name)
-{
-    return spade_fail(import->context, status, "%.200s: %s \"%.200s\"", import->onnx->path, what, name);
-}
-
-/* Initializers, and the one real input. */
-static spade_status bind_inputs(spade_import *import)
-{
-    const onnx_model *onnx = import->onnx;
-    const onnx_value *input = NULL;
-    for (int i = 0; i < onnx->initializer_count; i++) {
-        const onnx_tensor *tensor = &onnx->initializers[i];
-        if (!tensor->name || !tensor->name[0]) { continue; }
-        if (spade_name_map_get(&import->names, tensor->name) >= 0) {
-            return fail_graph(import, SPADE_ERROR_INPUT, "two initializers have the name", tensor->name);
-        }
-        SPADE_TRY(spade_bind(import, tensor->name, (spade_operand){-1, tensor}));
-    }
-    for (int i = 0; i < onnx->input_count; i++) {
-        if (spade_name_map_get(&import->names, onnx->inputs[i].name) >= 0) { continue; }
-        if (input) {
-            return fail_graph(import, SPADE_ERROR_UNSUPPORTED, "only one input is supported, there is also",
-                              onnx->inputs[i].name);
-        }
-        input = &onnx->inputs[i];
-    }
-    if (!input) { return spade_fail(import->context, SPADE_ERROR_INPUT, "%s: the graph has no input", onnx->path); }
-    return spade_input_bind(import, input);
+    spade_value value = {.shape = *shape, .batch_axis = -1, .producer = -1};
+    void *copy;
+    SPADE_TRY(spade_check_shape(import, from, shape));
+    const size_t bytes = (size_t)spade_shape_size(shape) * sizeof(float);
+    spade_status status = spade_alloc(import->context, bytes, "the network's weights", &copy);
+    if (status != SPADE_OK) { return spade_fail_in(import->context, status, "%.200s", import->onnx->path); }
+    memcpy(copy, elements, bytes);
+    value.constant = copy;
+    value.name = strdup(name ? name : "");
+    *out = value.name ? spade_network_add_value(import->network, &value) : -1;
+    if (*out >= 0) { return SPADE_OK; }
+    free(value.name);
+    spade_free_bytes(import->context, copy, bytes);
+    return spade_import_memory(import);
 }
 
 /* ---- lowering */
@@ -368,7 +270,9 @@ static const spade_onnx_operator *find_operator(const onnx_node *node)
 static spade_status lower_node(spade_import *import, int index)
 {
     const onnx_node *node = &import->onnx->nodes[index];
-    return find_operator(node)->lower(import, index);
+    bool folded;
+    SPADE_TRY(spade_fold_node(import, index, &folded));
+    return folded ? SPADE_OK : find_operator(node)->lower(import, index);
 }
 
 /* ---- the whole graph */
@@ -377,6 +281,7 @@ static spade_status lower_node(spade_import *import, int index)
 typedef struct node_order {
     int *nodes; /* [ONNX nodes] topological order */
     bool *live; /* the output depends on it */
+    bool *done; /* it is a constant, and folded */
     spade_pattern_matches matches;
 } node_order;
 
@@ -385,6 +290,28 @@ static void clear_order(node_order *order)
     spade_patterns_clear(&order->matches);
     free(order->nodes);
     free(order->live);
+    free(order->done);
+}
+
+/* Constants come first, so that patterns see them: what needs no shape of a picture that is computed. */
+static spade_status fold_constants(spade_import *import, const int *nodes, const bool *live, bool *done)
+{
+    for (int i = 0; i < import->onnx->node_count; i++) {
+        const onnx_node *node = &import->onnx->nodes[nodes[i]];
+        const spade_onnx_operator *operator= find_operator(node);
+        if (!live[nodes[i]]) { continue; }
+        if (operator&& strcmp(node->op_type, "Constant") == 0) {
+            SPADE_TRY(operator->lower(import, nodes[i]));
+            done[nodes[i]] = true;
+        } else if (operator&& strcmp(node->op_type, "Identity") == 0 && spade_has_input(node, 0) &&
+                   spade_name_map_get(&import->names, node->inputs[0]) >= 0) {
+            SPADE_TRY(operator->lower(import, nodes[i]));
+            done[nodes[i]] = true;
+        } else {
+            SPADE_TRY(spade_fold_node(import, nodes[i], &done[nodes[i]]));
+        }
+    }
+    return SPADE_OK;
 }
 
 /* Names are bound before; *order is to be cleared also after a failure. */
@@ -393,37 +320,68 @@ static spade_status find_order(spade_import *import, const spade_import_output *
     const onnx_model *onnx = import->onnx;
     size_t n = (size_t)onnx->node_count + 1;
     int *nodes = calloc(n, sizeof *nodes), *stack = calloc(n, sizeof *stack);
-    bool *live = calloc(n, sizeof *live);
+    bool *live = calloc(n, sizeof *live), *done_nodes = calloc(n, sizeof *done_nodes);
     spade_pattern_matches matches = {0};
     spade_status status = SPADE_OK;
-    if (!nodes || !live || !stack) {
+    if (!nodes || !live || !done_nodes || !stack) {
         status = spade_import_memory(import);
         goto done;
     }
-    SPADE_GOTO(sort_nodes(import, nodes));
+    SPADE_GOTO(spade_import_sort(import, nodes));
     int producer = spade_name_map_get(&import->producers, output->name);
-    if (producer >= 0) { mark_live(import, producer, live, stack); }
+    if (producer >= 0) { spade_import_mark_live(import, producer, live, stack); }
+    SPADE_GOTO(fold_constants(import, nodes, live, done_nodes));
     SPADE_GOTO(spade_patterns_find(import, nodes, live, &matches));
 done:
     free(stack);
-    *order = (node_order){nodes, live, matches};
+    *order = (node_order){nodes, live, done_nodes, matches};
     return status;
+}
+
+/* supported |= what is computed at import: from constants, and from the shapes of pictures. */
+static void add_foldable(const spade_import *import, const node_order *order, bool *supported)
+{
+    const onnx_model *onnx = import->onnx;
+    bool *constant = calloc((size_t)onnx->node_count + 1, sizeof *constant);
+    for (int i = 0; constant && i < onnx->node_count; i++) {
+        const int index = order->nodes[i];
+        const onnx_node *node = &onnx->nodes[index];
+        unsigned shapes = 0;
+        bool all = strcmp(node->op_type, "Constant") == 0 || strcmp(node->op_type, "Identity") == 0 ||
+                   spade_fold_supports(node, &shapes);
+        for (int k = 0; all && k < node->input_count; k++) {
+            if (!spade_has_input(node, k) || (k < 32 && shapes & 1u << k)) { continue; }
+            const int producer = spade_name_map_get(&import->producers, node->inputs[k]);
+            all = producer >= 0 ? constant[producer] : onnx_find_initializer(onnx, node->inputs[k]) >= 0;
+        }
+        constant[index] = all;
+        supported[index] = supported[index] || all;
+    }
+    free(constant);
+}
+
+/* supported [ONNX nodes]: something here computes the node, or nothing has to. */
+static void mark_supported(spade_import *import, const spade_import_output *output, const node_order *order,
+                           bool *supported)
+{
+    for (int i = 0; i < import->onnx->node_count; i++) {
+        supported[i] = !order->live[i] || order->done[i] || order->matches.taken[i] || order->matches.at[i] >= 0 ||
+                       spade_output_is_head(output, i) || spade_input_is_form(import, i) ||
+                       find_operator(&import->onnx->nodes[i]) != NULL;
+    }
+    add_foldable(import, order, supported);
 }
 
 /* All operators that nothing here computes, before anything is lowered. */
 static spade_status check_operators(spade_import *import, const spade_import_output *output, const node_order *order)
 {
     const onnx_model *onnx = import->onnx;
-    bool *unsupported = calloc((size_t)onnx->node_count + 1, sizeof *unsupported), any = false;
-    if (!unsupported) { return spade_import_memory(import); }
-    for (int i = 0; i < onnx->node_count; i++) {
-        unsupported[i] = order->live[i] && !order->matches.taken[i] && order->matches.at[i] < 0 &&
-                         !spade_output_is_head(output, i) && !spade_input_is_form(import, i) &&
-                         !find_operator(&onnx->nodes[i]);
-        any = any || unsupported[i];
-    }
-    spade_status status = any ? spade_fail_unsupported(import->context, onnx, unsupported) : SPADE_OK;
-    free(unsupported);
+    bool *supported = calloc((size_t)onnx->node_count + 1, sizeof *supported), all = true;
+    if (!supported) { return spade_import_memory(import); }
+    mark_supported(import, output, order, supported);
+    for (int i = 0; i < onnx->node_count; i++) { all = all && supported[i]; }
+    spade_status status = all ? SPADE_OK : spade_fail_unsupported(import->context, onnx, supported);
+    free(supported);
     return status;
 }
 
@@ -431,7 +389,7 @@ static spade_status lower_nodes(spade_import *import, const spade_import_output 
 {
     for (int i = 0; i < import->onnx->node_count; i++) {
         int node = order->nodes[i], match = order->matches.at[node];
-        if (!order->live[node] || order->matches.taken[node]) { continue; }
+        if (!order->live[node] || order->done[node] || order->matches.taken[node]) { continue; }
         if (spade_output_is_head(output, node)) {
             SPADE_TRY(spade_output_pass(import, node));
             continue;
@@ -457,13 +415,14 @@ static spade_status lower_graph(spade_import *import)
                           "%s: opset %lld is not supported, only %d and later", onnx->path, (long long)onnx->opset,
                           SPADE_MIN_OPSET);
     }
-    SPADE_TRY(bind_inputs(import));
-    SPADE_TRY(check_names(import));
+    SPADE_TRY(spade_import_bind_inputs(import));
+    SPADE_TRY(spade_import_check_names(import));
     SPADE_TRY(spade_output_find(import, &output));
     SPADE_GOTO(find_order(import, &output, &order));
     SPADE_GOTO(check_operators(import, &output, &order));
     SPADE_GOTO(lower_nodes(import, &output, &order));
     SPADE_GOTO(spade_output_take(import, &output));
+    SPADE_GOTO(spade_network_prune(import->context, import->network));
     bool first = true; /* the first convolution sees the picture itself and stays dense */
     for (int i = 0; i < import->network->layer_count; i++) {
         spade_layer *layer = &import->network->layers[i];
@@ -480,7 +439,8 @@ done:
 static spade_status open_import(spade_import *import)
 {
     const onnx_model *onnx = import->onnx;
-    size_t names = (size_t)onnx->initializer_count + (size_t)onnx->node_count + 2;
+    size_t names = (size_t)onnx->initializer_count + 2;
+    for (int i = 0; i < onnx->node_count; i++) { names += (size_t)onnx->nodes[i].output_count; }
     import->operands = calloc(names, sizeof *import->operands);
     import->made = calloc((size_t)onnx->node_count + 1, sizeof *import->made);
     return import->operands && import->made ? SPADE_OK : spade_import_memory(import);
@@ -491,6 +451,7 @@ static void close_import(spade_import *import)
     for (int i = 0; import->made && i < import->made_count; i++) { free((void *)(uintptr_t)import->made[i].bytes); }
     free(import->made);
     free(import->operands);
+    spade_fold_clear(import);
     spade_name_map_clear(&import->names);
     spade_name_map_clear(&import->producers);
 }
@@ -519,13 +480,10 @@ void spade_operators_supported(spade_context *context, const onnx_model *onnx, c
     spade_error_save(context, &error); /* whoever loads the model is told what is wrong with it */
     for (int i = 0; i < onnx->node_count; i++) { supported[i] = find_operator(&onnx->nodes[i]) != NULL; }
     if (open_import(&import) == SPADE_OK) {
-        (void)bind_inputs(&import); /* of a file that leaves the size open, the initializers */
-        (void)check_names(&import);
+        (void)spade_import_bind_inputs(&import); /* of a file that leaves the size open, the initializers */
+        (void)spade_import_check_names(&import);
         if (spade_output_find(&import, &output) == SPADE_OK && find_order(&import, &output, &order) == SPADE_OK) {
-            for (int i = 0; i < onnx->node_count; i++) {
-                supported[i] = supported[i] || !order.live[i] || order.matches.taken[i] || order.matches.at[i] >= 0 ||
-                               spade_output_is_head(&output, i) || spade_input_is_form(&import, i);
-            }
+            mark_supported(&import, &output, &order, supported);
         }
     }
     clear_order(&order);

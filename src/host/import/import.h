@@ -1,13 +1,19 @@
 /*
  * import.h - from an ONNX file to the network. Nothing behind it knows ONNX, but what writes files again (trace/).
  *
- *   import.c      names, order, input and output: what the network's output depends on, in topological order
+ *   import.c      the parts in their order: constants, patterns, operators, layout
+ *   order.c       names, and the nodes in topological order
+ *   ends.c        initializers, and which of the inputs is the picture
+ *   fold/         what depends on constants and shapes alone is computed
  *   input.c, head.c   what stands before and behind the network: channels last, 8-bit values; softmax, sigmoid, ArgMax
  *   types.c, unsupported.c   what is refused: weights that are no numbers, operators, all of them at once
  *   patterns/     subgraphs that are one node (GELU, ...)
  *   operators/    ONNX operators to nodes, one file a family
+ *   build.c       the pieces that operators are made of; operands.c: what they read
+ *   extent.c      shapes of which one axis grows with the batch
  *   shape.c       shapes of results, windows of convolutions and poolings
  *   layer.c, layer_names.c   weights and what they are called
+ *   prune.c       what only a shape was read of goes
  *   layout.c      which values are kept channels-last
  */
 #ifndef SPADE_ENGINE_LOWER_H
@@ -24,11 +30,25 @@
 /* Largest stride, dilation or padding. */
 #define SPADE_MAX_WINDOW (INT64_C(1) << 20)
 
-/* What an ONNX name stands for: an activation, or a constant tensor of the file. */
+struct spade_fold;
+struct spade_fold_block;
+
+/* What an ONNX name stands for: an activation, a constant tensor of the file, or what was folded of such (fold/fold.h). */
 typedef struct spade_operand {
-    int value;                 /* in the network's values, or -1 */
-    const onnx_tensor *tensor; /* where value is -1 */
+    int value;                     /* in the network's values, or -1 */
+    const onnx_tensor *tensor;     /* a constant; NULL: an activation, or something folded that depends on the batch */
+    const struct spade_fold *fold; /* NULL: it was not folded */
 } spade_operand;
+
+/* In place of a batch axis, of what a new shape is asked for: every picture has the same, of which one is there. */
+enum { SPADE_UNIFORM = -2 };
+/* Shape of a tensor of which one axis, at most, grows with the batch: it is outer * N * inner long. */
+typedef struct spade_extent {
+    int rank;
+    int64_t dims[SPADE_MAX_RANK]; /* of one picture: outer * inner */
+    int batch_axis;               /* -1: none */
+    int64_t batch_outer;
+} spade_extent;
 
 /* From an ONNX file to the network: *out is filled in, or empty after a failure. */
 spade_status spade_network_import(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
@@ -53,6 +73,8 @@ typedef struct spade_import {
     onnx_tensor
         *made; /* [made_count <= nodes] tensors of Constant nodes given as numbers; allocated once, never moves */
     int made_count;
+    struct spade_fold_block *fold_blocks; /* memory of what was folded */
+    double fold_work, fold_limit;         /* elements computed so far, and at most; limit 0: not known yet */
 } spade_import;
 
 /* The node's name, or where it has none its first output's: what messages call it. */
@@ -82,6 +104,18 @@ spade_status spade_copy_floats(spade_import *import, const onnx_node *node, cons
 /* A float32 constant with exactly n elements. */
 spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int input, int64_t n, spade_parameter *out);
 
+/* ---- order.c */
+/* Fill in `producers`; every name has one producer, every input one that exists. */
+spade_status spade_import_check_names(spade_import *import);
+/* Mark the nodes that node `output` depends on. live[] and stack[] have node_count entries. */
+void spade_import_mark_live(spade_import *import, int output, bool *live, int *stack);
+/* Topological order, the file's own where that is one: order[node_count]. A cycle is an error. */
+spade_status spade_import_sort(spade_import *import, int *order);
+
+/* ---- ends.c */
+/* Initializers, and the one real input. */
+spade_status spade_import_bind_inputs(spade_import *import);
+
 /* ---- results */
 spade_status spade_bind(spade_import *import, const char *name, spade_operand operand);
 /*
@@ -90,6 +124,30 @@ spade_status spade_bind(spade_import *import, const char *name, spade_operand op
  */
 spade_status spade_emit(spade_import *import, const onnx_node *from, spade_node *node, const int *inputs,
                         int input_count, const spade_shape *shape);
+
+/* ---- several nodes in place of one ONNX node */
+/* As spade_emit, but the value is bound to no name: *out is its number. */
+spade_status spade_make(spade_import *import, const onnx_node *from, spade_node *node, const int *inputs,
+                        int input_count, const spade_extent *extent, int *out);
+/* An output of the ONNX node is this value; absent ones are passed over. */
+spade_status spade_bind_output(spade_import *import, const onnx_node *from, int output, int value);
+spade_extent spade_value_extent(const spade_import *import, int value);
+/* A constant with these elements, row-major and at any address, as a value of the network; it copies them. */
+spade_status spade_make_constant(spade_import *import, const onnx_node *from, const char *name,
+                                 const spade_shape *shape, const void *elements, int *out);
+
+/* ---- extent.c: other shapes of the same elements, which keep pictures apart. From an operator's attributes or inputs. */
+int64_t
+spade_extent_before(const spade_extent *extent); /* what is outside of the batch in memory: elements of the batch */
+spade_status spade_extent_reshape(spade_import *import, const onnx_node *node, const spade_extent *x,
+                                  const struct spade_fold *target, spade_extent *out);
+spade_status spade_extent_flatten(spade_import *import, const onnx_node *node, const spade_extent *x,
+                                  spade_extent *out);
+/* count -1: no axes are given */
+spade_status spade_extent_squeeze(spade_import *import, const onnx_node *node, const spade_extent *x,
+                                  const int64_t *axes, int count, spade_extent *out);
+spade_status spade_extent_unsqueeze(spade_import *import, const onnx_node *node, const spade_extent *x,
+                                    const int64_t *axes, int count, spade_extent *out);
 
 /* ---- layer.c: the weight matrix of a convolution or linear layer into the network; *out: its number. */
 spade_status spade_import_layer(spade_import *import, int onnx_node_index, const onnx_tensor *tensor, spade_layer layer,
@@ -117,6 +175,9 @@ char *spade_node_path(const char *node_name);
  * out of memory. */
 char *spade_layer_name(const spade_network *network, const onnx_node *node, const char *weight, int64_t rows,
                        int64_t columns);
+
+/* ---- prune.c: takes away the nodes that the output does not depend on, with their values and layers. */
+spade_status spade_network_prune(spade_context *context, spade_network *network);
 
 /* ---- layout.c */
 spade_status spade_network_layout(spade_context *context, spade_network *network);

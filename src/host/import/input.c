@@ -113,7 +113,7 @@ spade_status spade_input_bind(spade_import *import, const onnx_value *input)
         return fail_input(import, SPADE_ERROR_UNSUPPORTED,
                           "the input has to be [batch, channels, height, width], unlike", input->name);
     }
-    spade_value value = {.shape = {4, {1, channels, 0, 0}, SPADE_ROW_MAJOR}, .producer = -1};
+    spade_value value = {.shape = {4, {1, channels, 0, 0}, SPADE_ROW_MAJOR}, .batch_outer = 1, .producer = -1};
     const spade_model_options none = {0}, *options = import->options ? import->options : &none;
     const int64_t height = input->dims[last ? 1 : 2], width = input->dims[last ? 2 : 3];
     SPADE_TRY(resolve_side(import, "height", height, options->height, options->open_height, &value.shape.dims[2]));

@@ -1,9 +1,10 @@
 /*
  * layout.c - which values are kept channels-last, and the conversions that this takes.
  *
- * Convolutions, poolings and normalisations of images work channels-last, elementwise nodes follow their inputs,
- * everything else reads and writes row-major. A value is converted at most once to each layout. Where both layouts are
- * the same bytes (one channel, or one pixel) the conversion is a RESHAPE, which the plan turns into an alias.
+ * Convolutions, poolings and normalisations of images work channels-last; elementwise nodes, sums, concatenations and maps
+ * along an axis follow their inputs; everything else reads and writes row-major. A value is converted at most once to each
+ * layout. Where both layouts are the same bytes (one channel, or one pixel) the conversion is a RESHAPE, which the plan turns
+ * into an alias; so is a permutation that only says in other words where the numbers are (channels first to channels last).
  */
 #include "import/import.h"
 #include "network/node_class.h"
@@ -21,23 +22,52 @@ static bool same_bytes(const spade_shape *shape)
     return shape->rank != 4 || shape->dims[1] == 1 || shape->dims[2] * shape->dims[3] == 1;
 }
 
-/* Copy the constant [1, C, H, W] into channels-last order. */
-static spade_status convert_constant(spade_context *context, spade_value *value)
+/* Images [rows, columns] -> [columns, rows] */
+static void transpose_images(int64_t images, int64_t rows, int64_t columns, const float *from, float *to)
 {
-    spade_shape *shape = &value->shape;
-    int64_t channels = shape->dims[1], pixels = shape->dims[2] * shape->dims[3];
-    size_t bytes = (size_t)spade_shape_size(shape) * sizeof(float);
-    void *memory;
-    if (!same_bytes(shape)) {
-        SPADE_TRY(spade_alloc(context, bytes, "the network's weights", &memory));
-        float *to = memory;
-        for (int64_t c = 0; c < channels; c++) {
-            for (int64_t p = 0; p < pixels; p++) { to[p * channels + c] = value->constant[c * pixels + p]; }
+    for (int64_t image = 0; image < images; image++, from += rows * columns, to += rows * columns) {
+        for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < columns; j++) { to[j * rows + i] = from[i * columns + j]; }
         }
-        spade_free_bytes(context, value->constant, bytes);
-        value->constant = to;
     }
-    shape->layout = SPADE_CHANNELS_LAST;
+}
+
+static int count_readers(const layout_pass *pass, int value)
+{
+    int readers = 0;
+    for (int n = 0; n < pass->old_count; n++) {
+        for (int k = 0; k < pass->old[n].input_count; k++) { readers += pass->old[n].inputs[k] == value; }
+    }
+    return readers;
+}
+
+/* A constant [N, C, H, W] in the other layout: in place, or where others read it as it is, a value of its own. */
+static spade_status convert_constant(layout_pass *pass, int value, int *out)
+{
+    spade_context *context = pass->network->context;
+    spade_value to = pass->network->values[value];
+    const bool last = to.shape.layout == SPADE_ROW_MAJOR; /* channels last from now on */
+    const int64_t channels = to.shape.dims[1], pixels = to.shape.dims[2] * to.shape.dims[3];
+    const size_t bytes = (size_t)spade_shape_size(&to.shape) * sizeof(float);
+    void *memory;
+    SPADE_TRY(spade_alloc(context, bytes, "the network's weights", &memory));
+    transpose_images(to.shape.dims[0], last ? channels : pixels, last ? pixels : channels, to.constant, memory);
+    to.shape.layout = last ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR;
+    *out = value;
+    if (count_readers(pass, value) < 2) {
+        spade_free_bytes(context, to.constant, bytes);
+        to.constant = memory;
+        pass->network->values[value] = to;
+        return SPADE_OK;
+    }
+    to.constant = memory;
+    to.name = strdup(to.name);
+    *out = to.name ? spade_network_add_value(pass->network, &to) : -1;
+    if (*out < 0) {
+        free(to.name);
+        spade_free_bytes(context, memory, bytes);
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while laying out the network");
+    }
     return SPADE_OK;
 }
 
@@ -49,9 +79,13 @@ static spade_status convert(layout_pass *pass, const char *node_name, int value,
     const spade_value *from = &network->values[value];
     *out = value;
     if (from->shape.layout == layout) { return SPADE_OK; }
-    if (from->constant) { return convert_constant(context, &network->values[value]); }
     if (pass->converted[value] >= 0) {
         *out = pass->converted[value];
+        return SPADE_OK;
+    }
+    if (from->constant) {
+        SPADE_TRY(convert_constant(pass, value, out));
+        pass->converted[value] = *out;
         return SPADE_OK;
     }
     spade_value to = *from;
@@ -74,6 +108,30 @@ static spade_status convert(layout_pass *pass, const char *node_name, int value,
     return SPADE_OK;
 }
 
+/* The axes of a value in the order of its memory, without those that have length 1 for any batch. */
+static int order_axes(const spade_value *value, spade_layout layout, int axes[SPADE_MAX_RANK])
+{
+    static const int channels_last[4] = {0, 2, 3, 1};
+    int count = 0;
+    for (int i = 0; i < value->shape.rank; i++) {
+        const int axis = layout == SPADE_CHANNELS_LAST ? channels_last[i] : i;
+        if (value->shape.dims[axis] != 1 || value->batch_axis == axis) { axes[count++] = axis; }
+    }
+    return count;
+}
+
+/* Does the permutation leave all numbers where they are, if its output has this layout? */
+static bool keeps_order(const spade_network *network, const spade_node *node, spade_layout layout)
+{
+    const spade_value *x = &network->values[node->inputs[0]], *y = &network->values[node->outputs[0]];
+    int of_x[SPADE_MAX_RANK], of_y[SPADE_MAX_RANK];
+    if (layout == SPADE_CHANNELS_LAST && y->shape.rank != 4) { return false; }
+    const int count = order_axes(x, x->shape.layout, of_x);
+    bool same = order_axes(y, layout, of_y) == count;
+    for (int i = 0; same && i < count; i++) { same = node->permute.axes[of_y[i]] == of_x[i]; }
+    return same;
+}
+
 /* The layout in which a node reads its inputs and writes its output. */
 static spade_layout wanted_layout(const spade_network *network, const spade_node *node)
 {
@@ -87,6 +145,8 @@ static spade_layout wanted_layout(const spade_network *network, const spade_node
             if (!input->constant && input->shape.layout == SPADE_CHANNELS_LAST) { return SPADE_CHANNELS_LAST; }
         }
         return SPADE_ROW_MAJOR;
+    case SPADE_LAYOUT_KEEPS_ORDER:
+        return keeps_order(network, node, SPADE_CHANNELS_LAST) ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR;
     case SPADE_LAYOUT_ROW_MAJOR: break;
     }
     return SPADE_ROW_MAJOR;
@@ -99,9 +159,10 @@ static spade_status place_node(layout_pass *pass, spade_node *node)
     for (int i = 0; i < node->input_count; i++) {
         const spade_shape *shape = &network->values[node->inputs[i]].shape;
         bool alias = node->kind == SPADE_NODE_RESHAPE && same_bytes(shape); /* reads the bytes as they are */
-        if (shape->rank != 4 || alias) { continue; }
+        if (shape->rank != 4 || alias || spade_node_class_of(node)->reads_any_layout) { continue; }
         SPADE_TRY(convert(pass, node->name, node->inputs[i], layout, &node->inputs[i]));
     }
+    if (node->kind == SPADE_NODE_PERMUTE && keeps_order(network, node, layout)) { node->kind = SPADE_NODE_RESHAPE; }
     network->values[node->outputs[0]].shape.layout = layout;
     network->values[node->outputs[0]].producer = network->node_count;
     if (node->layer >= 0) { network->layers[node->layer].node = network->node_count; }

@@ -35,7 +35,7 @@ static const char *advice(bool quantised, bool foreign)
     return "'spade info' lists what the file uses; export the network without them";
 }
 
-spade_status spade_fail_unsupported(spade_context *context, const onnx_model *onnx, const bool *unsupported)
+spade_status spade_fail_unsupported(spade_context *context, const onnx_model *onnx, const bool *supported)
 {
     char names[640] = "";
     size_t used = 0;
@@ -45,7 +45,7 @@ spade_status spade_fail_unsupported(spade_context *context, const onnx_model *on
     for (int i = 0; i < onnx->node_count && used < sizeof names && count < MAX_NAMED; i++) {
         const onnx_node *node = &onnx->nodes[i];
         const char *domain = domain_of(node);
-        bool named = !unsupported[i];
+        bool named = supported[i];
         for (int k = 0; k < count && !named; k++) { named = same_operator(node, first[k]); }
         if (named) { continue; }
         first[count++] = node;

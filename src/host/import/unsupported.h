@@ -4,7 +4,7 @@
 
 #include "onnx/onnx.h"
 
-/* unsupported [ONNX nodes], at least one. Always SPADE_ERROR_UNSUPPORTED. */
-spade_status spade_fail_unsupported(spade_context *context, const onnx_model *onnx, const bool *unsupported);
+/* supported [ONNX nodes]: at least one is not. Always SPADE_ERROR_UNSUPPORTED. */
+spade_status spade_fail_unsupported(spade_context *context, const onnx_model *onnx, const bool *supported);
 
 #endif

@@ -128,6 +128,7 @@ void spade_node_release(spade_context *context, spade_node *node)
     for (int p = 0; p < SPADE_PARAMETER_COUNT; p++) {
         spade_free_bytes(context, node->parameters[p].data, (size_t)node->parameters[p].count * sizeof(float));
     }
+    if (node->kind == SPADE_NODE_AXIS_MAP) { spade_axis_map_clear(context, &node->axis_map.map); }
     free(node->name);
     free(node->path);
     free(node->inputs);

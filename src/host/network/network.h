@@ -9,6 +9,7 @@
 #define SPADE_NETWORK_NETWORK_H
 
 #include "backend/backend.h"
+#include "network/axis_map.h"
 #include "spade/model.h"
 
 /* Images of one micro-batch. Fixed: results depend on it in the last bits, so neither budget nor threads may change it.
@@ -28,6 +29,11 @@ enum { SPADE_MICRO_BATCH = 8 };
  *   LAYER_NORM       over the last axes: y = (x - mean) / sqrt(variance + epsilon) * scale + shift
  *   MAX_POOL, AVERAGE_POOL    global: the window is the image
  *   ADD, MUL         of two values; one may be a constant
+ *   REDUCE_SUM       over the axes where the output has 1, divided by a number: mean
+ *   REDUCE_MAX       over the axes where the output has 1
+ *   PERMUTE          axes in another order
+ *   AXIS_MAP         a sparse linear map along one axis: slices, gathers, padding, repetition, resizing, ...
+ *   CONCAT           any number of values one after another along an axis; constants too
  *   RESHAPE          Flatten, Reshape: the same memory, row-major
  *   CONVERT_LAYOUT   between row-major and channels last
  */
@@ -44,6 +50,11 @@ enum { SPADE_MICRO_BATCH = 8 };
     ROW(SPADE_NODE_AVERAGE_POOL, average_pool)             \
     ROW(SPADE_NODE_ADD, add)                               \
     ROW(SPADE_NODE_MUL, mul)                               \
+    ROW(SPADE_NODE_REDUCE_SUM, reduce_sum)                 \
+    ROW(SPADE_NODE_REDUCE_MAX, reduce_max)                 \
+    ROW(SPADE_NODE_PERMUTE, permute)                       \
+    ROW(SPADE_NODE_AXIS_MAP, axis_map)                     \
+    ROW(SPADE_NODE_CONCAT, concat)                         \
     ROW(SPADE_NODE_RESHAPE, reshape)                       \
     ROW(SPADE_NODE_CONVERT_LAYOUT, convert_layout)
 // clang-format on
@@ -58,6 +69,7 @@ typedef struct spade_value {
     char *name;
     spade_shape shape; /* of one image */
     int batch_axis;    /* dims[batch_axis] is multiplied by the batch; -1: a constant */
+    int64_t batch_outer; /* import: this axis is outer * batch * inner long; what is outside of the batch */
     int producer;      /* node, -1: the network's input or a constant */
     float *constant;   /* owned data of a constant operand, or NULL */
 } spade_value;
@@ -81,7 +93,7 @@ typedef struct spade_node {
     /* Layers: Gemm's alpha for each row (not in the layer's weights; none: 1), bias. BATCH_NORM: scale, shift.
      * LAYER_NORM: scale, shift of each element normalised over, or none. */
     spade_parameter parameters[SPADE_PARAMETER_COUNT];
-    union { /* by kind */
+    union { /* by kind; what is owned here is released with the node */
         struct {
             spade_window window;
             int64_t groups;
@@ -101,6 +113,19 @@ typedef struct spade_node {
             int axis; /* the first of the axes that are normalised over; the batch is not among them */
             float epsilon;
         } layer_norm;
+        struct {
+            double divisor; /* of the sum, which is rounded once, after the division; not 0 */
+        } reduce_sum;
+        struct {
+            int axes[SPADE_MAX_RANK]; /* axis k of the output is axis axes[k] of the input */
+        } permute;
+        struct {
+            int axis; /* not the batch's */
+            spade_axis_map map;
+        } axis_map;
+        struct {
+            int axis; /* not the batch's. Along the others an input has the output's length, or 1, which is repeated */
+        } concat;
     };
 } spade_node;
 

@@ -17,6 +17,7 @@ typedef enum spade_layout_rule {
     SPADE_LAYOUT_CHANNELS_LAST,        /* rank 4 */
     SPADE_LAYOUT_IMAGES_CHANNELS_LAST, /* channels last where the values have rank 4, else row-major */
     SPADE_LAYOUT_FOLLOWS_INPUTS,       /* channels last as soon as one input is */
+    SPADE_LAYOUT_KEEPS_ORDER,          /* a permutation: where its numbers stay where they are, else row-major */
 } spade_layout_rule;
 
 /* Values of the forward pass that are to be there when relevance goes back through the node. */
@@ -60,7 +61,8 @@ enum { SPADE_NODE_MAX_STEPS = 2 };
 typedef struct spade_node_data {
     const spade_node *node;
     const float *(*value)(const void *engine, int value); /* of a value of the network; constants too */
-    const float *(*parameter)(const void *engine, const spade_node *node, int parameter); /* NULL: there is none */
+    const float *(*parameter)(const void *engine, const spade_node *node, int parameter);  /* NULL: there is none */
+    spade_sparse_rows (*map)(const void *engine, const spade_node *node, bool transposed); /* AXIS_MAP */
     const void *engine;
 } spade_node_data;
 static inline const float *spade_input_data(const spade_node_data *data, int input)
@@ -76,9 +78,15 @@ static inline const float *spade_parameter_data(const spade_node_data *data, int
     return data->parameter(data->engine, data->node, parameter);
 }
 
+static inline spade_sparse_rows spade_map_data(const spade_node_data *data, bool transposed)
+{
+    return data->map(data->engine, data->node, transposed);
+}
+
 typedef struct spade_node_class {
     const char *name; /* "max pooling", for messages */
     spade_layout_rule layout;
+    bool reads_any_layout; /* each input in the one that it has, whatever the output's is */
     /* spade_keep bits that the gradient reads: a relu's is its output, a product's are its inputs. NULL: none. */
     unsigned (*gradient_keeps)(const spade_node *node);
 
@@ -92,12 +100,15 @@ typedef struct spade_node_class {
 
     /*
      * Other kinds: the backend's operation, and its arguments but for packed weights, bias, saved maxima, workspace and
-     * result. forward NULL: the output is the input's memory, and so are gradients. The gradient writes the shape of `y`
+     * result. Of kinds that write their output in parts, one operation an input in the order of the inputs, forward_part and
+     * bind_part. Neither forward nor forward_part: the output is the input's memory, and so are gradients. The gradient writes the shape of `y`
      * in its description (of `a`, for backward kinds): the input's, before the engine sums over what was broadcast.
      */
     void (*forward)(const spade_node_shapes *shapes, spade_op_desc *out);
+    void (*forward_part)(const spade_node_shapes *shapes, int input, spade_op_desc *out);
     void (*gradient)(const spade_node_shapes *shapes, int input, spade_op_desc *out);
     void (*bind)(const spade_node_data *data, spade_op_args *args);
+    void (*bind_part)(const spade_node_data *data, int input, spade_op_args *args);
     void (*bind_gradient)(const spade_node_data *data, int input, const float *dy, spade_op_args *args);
     /* Shape that the gradient of an input is written in; NULL: the output's for pointwise kinds, else the input's. */
     void (*gradient_shape)(const spade_node_shapes *shapes, int input, spade_shape *out);
@@ -112,7 +123,7 @@ static inline bool spade_node_is_pointwise(const spade_node *node)
 static inline bool spade_node_is_alias(const spade_node *node)
 {
     const spade_node_class *class = spade_node_class_of(node);
-    return !class->steps && !class->forward;
+    return !class->steps && !class->forward && !class->forward_part;
 }
 
 /* nodes/ */

@@ -149,6 +149,8 @@ float onnx_tensor_float(const onnx_tensor *tensor, int64_t index);
 typedef struct onnx_replacement {
     int node, input;   /* index into nodes, and into its inputs; looked up through Identity nodes to a constant */
     const float *data; /* row-major, in the initializer's own dims */
+    int rank; /* above 0: the input may be computed of constants too, with these dims; it gets an initializer */
+    int64_t dims[ONNX_MAX_RANK];
 } onnx_replacement;
 spade_status onnx_write(spade_context *context, const onnx_model *model, const onnx_replacement *replacements,
                         int count, const char *path);

@@ -64,6 +64,7 @@ static spade_status check_replacement(onnx_writer *writer, int i, int *origin)
         }
     }
     *origin = onnx_origin(&writer->origins, input);
+    if (*origin == ONNX_NO_CONSTANT && replacement->rank > 0) { return SPADE_OK; }
     if (*origin == ONNX_NO_CONSTANT) {
         return spade_fail(writer->context, SPADE_ERROR_ARGUMENT, "%s: node '%s': input '%s' is not a constant",
                           model->path, node->name, input);
@@ -88,12 +89,14 @@ static spade_status decide(onnx_writer *writer)
         SPADE_TRY(check_replacement(writer, i, &origin));
         writer->next[i] = writer->first[replacement->node];
         writer->first[replacement->node] = i;
-        if (writer->origins.uses[origin] == 1) {
+        const bool computed = origin == ONNX_NO_CONSTANT; /* of constants, by nodes that stay as they are */
+        if (!computed && writer->origins.uses[origin] == 1) {
             writer->data[origin] = replacement->data;
             continue;
         }
-        writer->origins.uses[origin]--;
-        const char *base = origin < model->initializer_count
+        if (!computed) { writer->origins.uses[origin]--; }
+        const char *base = computed ? model->nodes[replacement->node].inputs[replacement->input]
+                           : origin < model->initializer_count
                                ? model->initializers[origin].name
                                : model->nodes[origin - model->initializer_count].outputs[0];
         writer->fresh[i] = fresh_name(&writer->origins, base, &number);
@@ -256,7 +259,13 @@ static void put_fresh(onnx_writer *writer, int i)
 {
     const onnx_replacement *replacement = &writer->replacements[i];
     const char *input = writer->model->nodes[replacement->node].inputs[replacement->input];
-    const onnx_tensor *tensor = onnx_origin_tensor(&writer->origins, onnx_origin(&writer->origins, input));
+    const int origin = onnx_origin(&writer->origins, input);
+    onnx_tensor computed = {.rank = replacement->rank, .count = 1};
+    for (int k = 0; k < replacement->rank; k++) {
+        computed.dims[k] = replacement->dims[k];
+        computed.count *= replacement->dims[k];
+    }
+    const onnx_tensor *tensor = origin == ONNX_NO_CONSTANT ? &computed : onnx_origin_tensor(&writer->origins, origin);
     onnx_chunks *out = &writer->out;
     size_t mark = onnx_chunks_begin(out);
     for (int k = 0; k < tensor->rank; k++) { onnx_chunks_number(out, 1, (uint64_t)tensor->dims[k]); }

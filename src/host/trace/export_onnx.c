@@ -36,8 +36,13 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
             transpose(weights, layer->rows, layer->columns, transposed[i]);
             weights = transposed[i];
         }
-        replacements[count++] =
-            (onnx_replacement){.node = layer->onnx_node, .input = layer->onnx_input, .data = weights};
+        const bool turned = layer->transposed;
+        replacements[count++] = (onnx_replacement){
+            .node = layer->onnx_node,
+            .input = layer->onnx_input,
+            .data = weights,
+            .rank = layer->convolution ? 4 : 2,
+            .dims = {layer->weight[turned], layer->weight[!turned], layer->weight[2], layer->weight[3]}};
     }
     SPADE_GOTO(onnx_write(context, model->onnx, replacements, count, path));
 done:

@@ -1,5 +1,5 @@
 /*
- * reduce.c - sums over the axes that were broadcast: the backward of broadcasting.
+ * reduce.c - sums and means over axes; sums over those that were broadcast are the backward of broadcasting.
  *
  * Walks over axes ordered as they lie in memory, with neighbours merged where both shapes allow it (tensor_iterator.h).
  */
@@ -37,6 +37,7 @@ static spade_status run(spade_op *op, const spade_op_args *args)
     const int last = r.kept.rank - 1;
     const int64_t width = r.kept.dims[last], pieces = (width + SUMS - 1) / SUMS;
     const int64_t tasks = spade_tensor_iterator_size(&r.kept, last) * pieces;
+    const double divisor = op->desc.divisor;
 #pragma omp parallel for num_threads(spade_cpu_threads(op->device)) schedule(static)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t first = task % pieces * SUMS, count = width - first < SUMS ? width - first : SUMS;
@@ -46,7 +47,9 @@ static spade_status run(spade_op *op, const spade_op_args *args)
         float *y =
             args->out + spade_tensor_iterator_locate(&r.kept, last, 1, task / pieces) + first * r.kept.strides[1][last];
         sum_neighbours(&r, a, count, sums);
-        for (int64_t i = 0; i < count; i++) { y[i * r.kept.strides[1][last]] = (float)sums[i]; }
+        for (int64_t i = 0; i < count; i++) {
+            y[i * r.kept.strides[1][last]] = (float)(divisor == 0 ? sums[i] : sums[i] / divisor);
+        }
     }
     return SPADE_OK;
 }

@@ -17,6 +17,7 @@
 #include <cusolverDn.h>
 
 #include "backend/dispatch.h"
+#include "backend/tensor_iterator.h"
 #include "kernels/launch.h"
 
 typedef struct spade_cuda_convolution spade_cuda_convolution; /* convolution.c */
@@ -136,6 +137,8 @@ spade_status spade_cuda_scale_rows(const spade_cuda_device *cuda, int64_t rows, 
 /* y = (sum of a over the axes where y has 1) / divisor, and the bytes of workspace for it. */
 spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor);
 size_t spade_cuda_reduction_bytes(const spade_reduction_kernel *reduction);
+/* The axes of an iterator, and what its first two operands' strides are. */
+spade_tensor_iterator_kernel spade_cuda_iterator(const spade_tensor_iterator *iterator);
 
 /* ---- layout.c */
 /* Copy a tensor of this shape into another layout. */

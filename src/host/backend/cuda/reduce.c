@@ -2,7 +2,7 @@
 #include "backend/cuda/cuda.h"
 #include "backend/tensor_iterator.h"
 
-static spade_tensor_iterator_kernel kernel_of(const spade_tensor_iterator *iterator)
+spade_tensor_iterator_kernel spade_cuda_iterator(const spade_tensor_iterator *iterator)
 {
     spade_tensor_iterator_kernel k = {.rank = iterator->rank};
     for (int i = 0; i < iterator->rank; i++) {
@@ -17,7 +17,8 @@ enum { MANY = 4096 /* results fill a GPU */, PIECE = 2048 /* terms */, MAX_PIECE
 spade_reduction_kernel spade_cuda_reduction(const spade_shape *a, const spade_shape *y, double divisor)
 {
     const spade_reduction r = spade_reduction_make(a, y);
-    spade_reduction_kernel k = {.kept = kernel_of(&r.kept), .summed = kernel_of(&r.summed), .divisor = divisor};
+    spade_reduction_kernel k = {
+        .kept = spade_cuda_iterator(&r.kept), .summed = spade_cuda_iterator(&r.summed), .divisor = divisor};
     int64_t kept = r.kept.strides[0][r.kept.rank - 1], summed = r.summed.strides[0][r.summed.rank - 1];
     k.outputs = spade_tensor_iterator_size(&r.kept, r.kept.rank);
     k.terms = spade_tensor_iterator_size(&r.summed, r.summed.rank);
@@ -33,16 +34,21 @@ size_t spade_cuda_reduction_bytes(const spade_reduction_kernel *reduction)
     return reduction->pieces > 1 ? (size_t)(reduction->pieces * reduction->outputs) * sizeof(double) : 0;
 }
 
+static spade_reduction_kernel reduction_of(const spade_op_desc *desc)
+{
+    return spade_cuda_reduction(&desc->a, &desc->y, desc->divisor == 0 ? 1 : desc->divisor);
+}
+
 static spade_status plan(spade_op *op)
 {
-    const spade_reduction_kernel k = spade_cuda_reduction(&op->desc.a, &op->desc.y, 1);
+    const spade_reduction_kernel k = reduction_of(&op->desc);
     op->workspace_bytes = spade_cuda_reduction_bytes(&k);
     return SPADE_OK;
 }
 
 static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    const spade_reduction_kernel k = spade_cuda_reduction(&op->desc.a, &op->desc.y, 1);
+    const spade_reduction_kernel k = reduction_of(&op->desc);
     SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
                       spade_launch_sum(spade_cuda_of(op->device)->stream, &k, args->a, args->workspace, args->out));
     return SPADE_OK;

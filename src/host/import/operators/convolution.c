@@ -1,4 +1,5 @@
 /* convolution.c - Conv. */
+#include "import/build.h"
 #include "import/operators/operators.h"
 
 static spade_status check_conv_weight(spade_import *import, const onnx_node *node, const spade_shape *x,
@@ -57,6 +58,7 @@ static spade_status lower_conv(spade_import *import, int onnx_node_index)
     SPADE_TRY(spade_constant_get(import, node, 1, &w));
     SPADE_TRY(
         spade_import_attribute(import, onnx_get_int(import->context, node, "group", 1, &result.convolution.groups)));
+    SPADE_TRY(spade_check_batch_first(import, node, input));
     spade_shape x = import->network->values[input].shape;
     SPADE_TRY(check_conv_weight(import, node, &x, w, result.convolution.groups));
     SPADE_TRY(check_kernel_shape(import, node, w));

@@ -1,9 +1,10 @@
 /*
  * norm.c - BatchNormalization: y = gamma * (x - mean) / sqrt(var + eps) + beta, as scale and shift of each channel, computed in
- * double. LayerNormalization: the same with the mean and variance of each row of x, which are computed as the network runs.
+ * double. The others: the same with mean and variance of rows, channels or groups of x, which are computed as the network runs.
  */
 #include <math.h>
 
+#include "import/build.h"
 #include "import/operators/operators.h"
 
 /* In place: gamma and beta become scale and shift. */
@@ -47,6 +48,7 @@ static spade_status lower_batch_norm(spade_import *import, int onnx_node_index)
     }
     spade_shape x = import->network->values[input].shape;
     if (x.rank < 2) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its input has no channels"); }
+    SPADE_TRY(spade_check_axis(import, node, input, 1, "a normalisation"));
     spade_parameter *gamma = &result.parameters[SPADE_SCALE], *beta = &result.parameters[SPADE_SHIFT];
     spade_status status;
     SPADE_GOTO(spade_copy_vector(import, node, 1, x.dims[1], gamma));
@@ -100,7 +102,8 @@ static spade_status copy_broadcast(spade_import *import, const onnx_node *node, 
     return SPADE_OK;
 }
 
-spade_status spade_emit_layer_norm(spade_import *import, const onnx_node *from, int input, const spade_layer_norm *norm)
+static spade_status build_layer_norm(spade_import *import, const onnx_node *from, int input,
+                                     const spade_layer_norm *norm, int *out)
 {
     const spade_value *value = &import->network->values[input];
     const spade_shape x = value->shape;
@@ -124,10 +127,18 @@ spade_status spade_emit_layer_norm(spade_import *import, const onnx_node *from, 
     if (norm->shift) {
         SPADE_GOTO(copy_broadcast(import, from, norm->shift, &x, (int)axis, &result.parameters[SPADE_SHIFT]));
     }
-    return spade_emit(import, from, &result, &input, 1, &x);
+    const spade_extent extent = spade_value_extent(import, input);
+    return spade_make(import, from, &result, &input, 1, &extent, out);
 done:
     spade_node_release(import->context, &result);
     return status;
+}
+
+spade_status spade_emit_layer_norm(spade_import *import, const onnx_node *from, int input, const spade_layer_norm *norm)
+{
+    int out;
+    SPADE_TRY(build_layer_norm(import, from, input, norm, &out));
+    return spade_bind_output(import, from, 0, out);
 }
 
 /* Its further outputs, mean and 1 / deviation, are not computed: who reads one is refused by its name. */
@@ -152,5 +163,109 @@ static spade_status lower_layer_norm(spade_import *import, int onnx_node_index)
     return spade_emit_layer_norm(import, node, input, &norm);
 }
 
+/* ---- InstanceNormalization, GroupNormalization: a layer norm of each channel or group, then scale and shift */
+
+static spade_status read_epsilon(spade_import *import, const onnx_node *node, float *out)
+{
+    return spade_import_attribute(import, onnx_get_float(import->context, node, "epsilon", 1e-5f, out));
+}
+
+/* x * scale[c] + shift[c] of axis 1, by the node's inputs 1 and 2. */
+static spade_status scale_channels(spade_import *import, const onnx_node *node, int *value)
+{
+    spade_node result = {.kind = SPADE_NODE_BATCH_NORM, .layer = -1};
+    const spade_extent x = spade_value_extent(import, *value);
+    spade_status status;
+    SPADE_GOTO(spade_copy_vector(import, node, 1, x.dims[1], &result.parameters[SPADE_SCALE]));
+    SPADE_GOTO(spade_copy_vector(import, node, 2, x.dims[1], &result.parameters[SPADE_SHIFT]));
+    bool identity = true;
+    for (int64_t c = 0; c < x.dims[1]; c++) {
+        identity =
+            identity && result.parameters[SPADE_SCALE].data[c] == 1 && result.parameters[SPADE_SHIFT].data[c] == 0;
+    }
+    if (!identity) { return spade_make(import, node, &result, (int[]){*value}, 1, &x, value); }
+done:
+    spade_node_release(import->context, &result);
+    return status;
+}
+
+static spade_status read_channels(spade_import *import, const onnx_node *node, int *value)
+{
+    SPADE_TRY(spade_activation_get(import, node, 0, value));
+    SPADE_TRY(spade_check_batch_first(import, node, *value));
+    if (import->network->values[*value].shape.rank >= 3) { return SPADE_OK; }
+    return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its input is no image");
+}
+
+static spade_status lower_instance_norm(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_layer_norm norm = {.axis = 2};
+    int value;
+    SPADE_TRY(read_channels(import, node, &value));
+    SPADE_TRY(read_epsilon(import, node, &norm.epsilon));
+    SPADE_TRY(build_layer_norm(import, node, value, &norm, &value));
+    SPADE_TRY(scale_channels(import, node, &value));
+    return spade_bind_output(import, node, 0, value);
+}
+
+/* Scale and shift are of groups in opset 18, of channels from 21 on. */
+static spade_status lower_group_norm(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_layer_norm norm = {.axis = 2};
+    int64_t groups, inner = 1;
+    int value;
+    SPADE_TRY(read_channels(import, node, &value));
+    SPADE_TRY(read_epsilon(import, node, &norm.epsilon));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "num_groups", 0, &groups)));
+    const spade_extent x = spade_value_extent(import, value);
+    if (groups < 1 || x.dims[1] % groups) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "%lld groups do not divide %lld channels",
+                                 (long long)groups, (long long)x.dims[1]);
+    }
+    for (int i = 1; i < x.rank; i++) { inner *= x.dims[i]; }
+    const spade_extent grouped = {.rank = 3,
+                                  .dims = {x.dims[0], groups, inner / groups},
+                                  .batch_axis = x.batch_axis,
+                                  .batch_outer = x.batch_outer};
+    SPADE_TRY(spade_build_reshape(import, node, value, &grouped, &value));
+    SPADE_TRY(build_layer_norm(import, node, value, &norm, &value));
+    if (import->onnx->opset < 21) { SPADE_TRY(scale_channels(import, node, &value)); }
+    SPADE_TRY(spade_build_reshape(import, node, value, &x, &value));
+    if (import->onnx->opset >= 21) { SPADE_TRY(scale_channels(import, node, &value)); }
+    return spade_bind_output(import, node, 0, value);
+}
+
+/* x / sqrt(mean(x^2) + epsilon) * scale, over the axes from `axis` on. */
+static spade_status lower_rms_norm(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    const onnx_tensor *scale = NULL;
+    int64_t given;
+    int value, spread, factor, axis;
+    float epsilon;
+    SPADE_TRY(spade_activation_get(import, node, 0, &value));
+    SPADE_TRY(spade_constant_get(import, node, 1, &scale));
+    SPADE_TRY(read_epsilon(import, node, &epsilon));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", -1, &given)));
+    const spade_extent x = spade_value_extent(import, value);
+    SPADE_TRY(spade_axis_get(import, node, given, x.rank, &axis));
+    if (scale->rank > x.rank - axis) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its scale has more axes than are normalised over");
+    }
+    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, value, value, &spread));
+    SPADE_TRY(spade_build_mean(import, node, spread, ((1u << x.rank) - 1) & ~((1u << axis) - 1), &spread));
+    SPADE_TRY(spade_build_shift(import, node, spread, epsilon, &spread));
+    SPADE_TRY(spade_build_function(import, node, spread, SPADE_SQRT, 0, 0, &spread));
+    SPADE_TRY(spade_build_function(import, node, spread, SPADE_RECIPROCAL, 0, 0, &spread));
+    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, value, spread, &value));
+    SPADE_TRY(spade_constant_value(import, node, scale, &x, &factor));
+    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, value, factor, &value));
+    return spade_bind_output(import, node, 0, value);
+}
+
 const spade_onnx_operator spade_norm_operators[] = {
-    {"BatchNormalization", lower_batch_norm}, {"LayerNormalization", lower_layer_norm}, {0}};
+    {"BatchNormalization", lower_batch_norm},       {"GroupNormalization", lower_group_norm},
+    {"InstanceNormalization", lower_instance_norm}, {"LayerNormalization", lower_layer_norm},
+    {"RMSNormalization", lower_rms_norm},           {0}};

@@ -13,7 +13,11 @@ typedef struct spade_onnx_operator {
 } spade_onnx_operator;
 
 #define SPADE_OPERATOR_FAMILIES(ROW)                                                                                   \
-    ROW(convolution) ROW(linear) ROW(norm) ROW(pointwise) ROW(pool) ROW(quantise) ROW(shape) ROW(softmax)
+    ROW(arithmetic)                                                                                                    \
+    ROW(attention)                                                                                                     \
+    ROW(convolution)                                                                                                   \
+    ROW(einsum) ROW(linear) ROW(movement) ROW(norm) ROW(pointwise) ROW(pool) ROW(quantise) ROW(reduce) ROW(resize)     \
+        ROW(shape) ROW(softmax)
 #define SPADE_OPERATOR_FAMILY(name) extern const spade_onnx_operator spade_##name##_operators[];
 SPADE_OPERATOR_FAMILIES(SPADE_OPERATOR_FAMILY)
 #undef SPADE_OPERATOR_FAMILY

@@ -1,7 +1,8 @@
-/* pointwise.c - functions of one value; Add and Mul with NumPy's broadcasting. */
+/* pointwise.c - functions of one value. */
 #include <float.h>
 #include <math.h>
 
+#include "import/build.h"
 #include "import/operators/operators.h"
 
 /* ---- y = f(x) */
@@ -9,10 +10,10 @@
 static spade_status emit_function(spade_import *import, const onnx_node *node, spade_function function, float alpha,
                                   float beta)
 {
-    spade_node result = {.kind = SPADE_NODE_FUNCTION, .layer = -1, .pointwise = {function, alpha, beta}};
-    int input;
+    int input, out;
     SPADE_TRY(spade_activation_get(import, node, 0, &input));
-    return spade_emit(import, node, &result, &input, 1, &import->network->values[input].shape);
+    SPADE_TRY(spade_build_function(import, node, input, function, alpha, beta, &out));
+    return spade_bind_output(import, node, 0, out);
 }
 
 /* Functions whose operator says all: attributes that the function takes as alpha and beta, and what they are if not given. */
@@ -22,12 +23,30 @@ static const struct {
     const char *alpha, *beta;
     float standard_alpha, standard_beta;
 } functions[] = {
+    {"Abs", SPADE_ABS, NULL, NULL, 0, 0},
+    {"Celu", SPADE_CELU, "alpha", NULL, 1, 0},
+    {"Cos", SPADE_COS, NULL, NULL, 0, 0},
+    {"Elu", SPADE_ELU, "alpha", NULL, 1, 1},
     {"Erf", SPADE_ERF, NULL, NULL, 0, 0},
+    {"Exp", SPADE_EXP, NULL, NULL, 0, 0},
     {"HardSigmoid", SPADE_HARD_SIGMOID, "alpha", "beta", 0.2f, 0.5f},
     {"HardSwish", SPADE_HARD_SWISH, NULL, NULL, 0, 0},
+    {"LeakyRelu", SPADE_LEAKY_RELU, "alpha", NULL, 0.01f, 0},
+    {"Log", SPADE_LOG, NULL, NULL, 0, 0},
+    {"Mish", SPADE_MISH, NULL, NULL, 0, 0},
+    {"Neg", SPADE_NEG, NULL, NULL, 0, 0},
+    {"Reciprocal", SPADE_RECIPROCAL, NULL, NULL, 0, 0},
     {"Relu", SPADE_RELU, NULL, NULL, 0, 0},
+    {"Selu", SPADE_ELU, "alpha", "gamma", 1.67326319217681884765625f, 1.05070102214813232421875f},
     {"Sigmoid", SPADE_SIGMOID, NULL, NULL, 0, 0},
+    {"Sign", SPADE_SIGN, NULL, NULL, 0, 0},
+    {"Sin", SPADE_SIN, NULL, NULL, 0, 0},
+    {"Softplus", SPADE_SOFTPLUS, NULL, NULL, 0, 0},
+    {"Softsign", SPADE_SOFTSIGN, NULL, NULL, 0, 0},
+    {"Sqrt", SPADE_SQRT, NULL, NULL, 0, 0},
+    {"Swish", SPADE_SWISH, "alpha", NULL, 1, 0},
     {"Tanh", SPADE_TANH, NULL, NULL, 0, 0},
+    {"ThresholdedRelu", SPADE_THRESHOLDED_RELU, "alpha", NULL, 1, 0},
 };
 
 static spade_status read_number(spade_import *import, const onnx_node *node, const char *attribute, float standard,
@@ -90,76 +109,30 @@ static spade_status lower_clip(spade_import *import, int onnx_node_index)
     return emit_function(import, node, SPADE_CLIP, low, high);
 }
 
-/* ---- addition and multiplication */
-
-/* A constant operand becomes a value of the graph with leading dimensions of 1 up to `rank`. */
-static spade_status add_constant(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, int rank,
-                                 int *out)
-{
-    spade_value value = {.shape = {rank, {0}, SPADE_ROW_MAJOR}, .batch_axis = -1, .producer = -1};
-    if (tensor->rank > rank || (tensor->rank == rank && tensor->dims[0] != 1)) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                 "its constant \"%.100s\" has a batch of its own", tensor->name);
-    }
-    for (int i = 0; i < rank; i++) {
-        int from = i - (rank - tensor->rank);
-        value.shape.dims[i] = from < 0 ? 1 : tensor->dims[from];
-    }
-    SPADE_TRY(spade_copy_floats(import, node, tensor, &value.constant));
-    value.name = strdup(tensor->name ? tensor->name : "");
-    *out = value.name ? spade_network_add_value(import->network, &value) : -1;
-    if (*out >= 0) { return SPADE_OK; }
-    free(value.name);
-    spade_free_bytes(import->context, value.constant, (size_t)tensor->count * sizeof(float));
-    return spade_import_memory(import);
-}
-
-/* Both operands as values; *y: the shape of what they make. */
-static spade_status read_operands(spade_import *import, const onnx_node *node, int values[2], spade_shape *y)
-{
-    spade_operand operands[2] = {{-1, NULL}, {-1, NULL}};
-    for (int i = 0; i < 2; i++) {
-        SPADE_TRY(spade_operand_get(import, node, i, &operands[i]));
-        values[i] = operands[i].value;
-    }
-    if (operands[0].value < 0 && operands[1].value < 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "arithmetic on two constants is not supported");
-    }
-    for (int i = 0; i < 2; i++) {
-        if (operands[i].value >= 0) { continue; }
-        int rank = import->network->values[operands[1 - i].value].shape.rank;
-        SPADE_TRY(add_constant(import, node, operands[i].tensor, rank, &values[i]));
-    }
-    const spade_value *a = &import->network->values[values[0]], *b = &import->network->values[values[1]];
-    bool both = a->batch_axis >= 0 && b->batch_axis >= 0, aligned = !both || a->batch_axis == b->batch_axis;
-    if (!spade_broadcast(&a->shape, &b->shape, y) || !aligned ||
-        (both && a->shape.dims[a->batch_axis] != b->shape.dims[a->batch_axis])) {
-        return spade_import_fail(import, node,
-                                 both && (!aligned || a->shape.rank != b->shape.rank) ? SPADE_ERROR_UNSUPPORTED
-                                                                                      : SPADE_ERROR_INPUT,
-                                 "the shapes of its operands do not fit together");
-    }
-    return SPADE_OK;
-}
-
-static spade_status lower_binary(spade_import *import, int onnx_node_index)
-{
-    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = strcmp(node->op_type, "Add") == 0 ? SPADE_NODE_ADD : SPADE_NODE_MUL, .layer = -1};
-    int values[2];
-    spade_shape y;
-    SPADE_TRY(read_operands(import, node, values, &y));
-    return spade_emit(import, node, &result, values, 2, &y);
-}
-
-const spade_onnx_operator spade_pointwise_operators[] = {{"Add", lower_binary},
+const spade_onnx_operator spade_pointwise_operators[] = {{"Abs", lower_function},
+                                                         {"Celu", lower_function},
                                                          {"Clip", lower_clip},
+                                                         {"Cos", lower_function},
+                                                         {"Elu", lower_function},
                                                          {"Erf", lower_function},
+                                                         {"Exp", lower_function},
                                                          {"Gelu", lower_gelu},
                                                          {"HardSigmoid", lower_function},
                                                          {"HardSwish", lower_function},
-                                                         {"Mul", lower_binary},
+                                                         {"LeakyRelu", lower_function},
+                                                         {"Log", lower_function},
+                                                         {"Mish", lower_function},
+                                                         {"Neg", lower_function},
+                                                         {"Reciprocal", lower_function},
                                                          {"Relu", lower_function},
+                                                         {"Selu", lower_function},
                                                          {"Sigmoid", lower_function},
+                                                         {"Sign", lower_function},
+                                                         {"Sin", lower_function},
+                                                         {"Softplus", lower_function},
+                                                         {"Softsign", lower_function},
+                                                         {"Sqrt", lower_function},
+                                                         {"Swish", lower_function},
                                                          {"Tanh", lower_function},
+                                                         {"ThresholdedRelu", lower_function},
                                                          {0}};

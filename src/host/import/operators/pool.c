@@ -1,10 +1,11 @@
-/* pool.c - MaxPool, AveragePool, GlobalAveragePool. */
+/* pool.c - MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool. */
+#include "import/build.h"
 #include "import/operators/operators.h"
 
 static spade_status require_image(spade_import *import, const onnx_node *node, int value, spade_shape *out)
 {
     *out = import->network->values[value].shape;
-    if (out->rank == 4) { return SPADE_OK; }
+    if (out->rank == 4) { return spade_check_batch_first(import, node, value); }
     return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                              "only pooling over two dimensions is supported, its input has %d", out->rank - 2);
 }
@@ -77,20 +78,26 @@ static spade_status lower_average_pool(spade_import *import, int onnx_node_index
     return spade_emit(import, node, &result, &input, 1, &y);
 }
 
-static spade_status lower_global_average_pool(spade_import *import, int onnx_node_index)
+/* Over all axes but batch and channels. */
+static spade_status lower_global_pool(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .layer = -1};
-    int input;
-    spade_shape x;
-    SPADE_TRY(spade_activation_get(import, node, 0, &input));
-    SPADE_TRY(require_image(import, node, input, &x));
-    result.pool.window = (spade_window){.kernel = {x.dims[2], x.dims[3]}, .stride = {1, 1}, .dilation = {1, 1}};
-    x.dims[2] = x.dims[3] = 1;
-    return spade_emit(import, node, &result, &input, 1, &x);
+    int x;
+    SPADE_TRY(spade_activation_get(import, node, 0, &x));
+    const int rank = import->network->values[x].shape.rank;
+    if (rank < 3) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its input is no image"); }
+    SPADE_TRY(spade_check_batch_first(import, node, x));
+    const unsigned axes = ((1u << rank) - 1) & ~3u;
+    if (strcmp(node->op_type, "GlobalMaxPool") == 0) {
+        SPADE_TRY(spade_build_max(import, node, x, axes, &x));
+    } else {
+        SPADE_TRY(spade_build_mean(import, node, x, axes, &x));
+    }
+    return spade_bind_output(import, node, 0, x);
 }
 
 const spade_onnx_operator spade_pool_operators[] = {{"AveragePool", lower_average_pool},
-                                                    {"GlobalAveragePool", lower_global_average_pool},
+                                                    {"GlobalAveragePool", lower_global_pool},
+                                                    {"GlobalMaxPool", lower_global_pool},
                                                     {"MaxPool", lower_max_pool},
                                                     {0}};

@@ -1,98 +1,61 @@
-/* shape.c - operators that move no numbers: Flatten, Reshape, Identity, Dropout, Constant. */
+/* shape.c - operators that move no numbers: Flatten, Reshape, Squeeze, Unsqueeze, Identity, Dropout, Cast, Constant. */
+#include "import/build.h"
+#include "import/fold/fold.h"
 #include "import/operators/operators.h"
 
-static spade_status emit_reshape(spade_import *import, const onnx_node *node, int input, const spade_shape *shape)
+/* The value under the shape that an operator asks for. */
+static spade_status bind_reshaped(spade_import *import, const onnx_node *node, int input, const spade_extent *extent)
 {
-    spade_node result = {.kind = SPADE_NODE_RESHAPE, .layer = -1};
-    return spade_emit(import, node, &result, &input, 1, shape);
+    int out;
+    SPADE_TRY(spade_build_reshape(import, node, input, extent, &out));
+    return spade_bind_output(import, node, 0, out);
 }
 
 static spade_status lower_flatten(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     int input;
-    int64_t axis;
+    spade_extent y;
     SPADE_TRY(spade_activation_get(import, node, 0, &input));
-    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", 1, &axis)));
-    spade_shape x = import->network->values[input].shape;
-    axis += axis < 0 ? x.rank : 0;
-    if (axis < 0 || axis > x.rank) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its axis is out of range");
-    }
-    if (axis == 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "axis 0 would join the images of a batch");
-    }
-    spade_shape y = {2, {1, 1}, SPADE_ROW_MAJOR};
-    for (int i = 0; i < x.rank; i++) { y.dims[i < axis ? 0 : 1] *= x.dims[i]; } /* x was checked: no overflow */
-    return emit_reshape(import, node, input, &y);
-}
-
-/*
- * ---- Reshape. The shape in the file speaks of the whole batch; ours is of one image. The first axis stays the one
- * that grows with the batch: its number may be 0 (kept), -1 (what is left), or a number where the file fixes the batch
- * to a divisor of it.
- */
-typedef struct reshape {
-    spade_shape x, y;
-    bool allow_zero;
-    int open; /* axis given as -1, or -1 */
-} reshape;
-
-static spade_status read_target(spade_import *import, const onnx_node *node, const onnx_tensor *target, reshape *r)
-{
-    int64_t batch = import->file_batch;
-    if (target->type != ONNX_INT64 || !target->bytes || target->rank > 1 || target->count < 1 ||
-        target->count > SPADE_MAX_RANK) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its shape is not a list of 1 to %d int64",
-                                 SPADE_MAX_RANK);
-    }
-    r->y = (spade_shape){(int)target->count, {0}, SPADE_ROW_MAJOR};
-    r->open = -1;
-    for (int i = 0; i < r->y.rank; i++) {
-        int64_t dim = onnx_tensor_int(target, i);
-        if (dim == -1 && r->open < 0) {
-            r->open = i;
-            dim = 1;
-        } else if (dim == 0 && !r->allow_zero && i < r->x.rank) {
-            dim = r->x.dims[i];
-        } else if (dim < 1) {
-            return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its shape holds %lld at axis %d", (long long)dim,
-                                     i);
-        } else if (i == 0) {
-            if (batch == 0 || dim % batch) {
-                return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                         "its shape fixes the batch to %lld; export the network with a dynamic batch",
-                                         (long long)dim);
-            }
-            dim /= batch;
-        }
-        r->y.dims[i] = dim;
-    }
-    return SPADE_OK;
+    const spade_extent x = spade_value_extent(import, input);
+    SPADE_TRY(spade_extent_flatten(import, node, &x, &y));
+    return bind_reshaped(import, node, input, &y);
 }
 
 static spade_status lower_reshape(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    const onnx_tensor *target = NULL;
-    reshape r;
+    spade_operand target = {.value = -1};
     int input;
-    int64_t allow_zero, given, size;
+    spade_extent y;
     SPADE_TRY(spade_activation_get(import, node, 0, &input));
-    SPADE_TRY(spade_constant_get(import, node, 1, &target));
-    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "allowzero", 0, &allow_zero)));
-    r.x = import->network->values[input].shape;
-    r.allow_zero = allow_zero != 0;
-    SPADE_TRY(read_target(import, node, target, &r));
-    spade_mul_dims(r.x.dims, r.x.rank, &size);
-    bool fits = spade_mul_dims(r.y.dims, r.y.rank, &given) && size % given == 0;
-    if (fits && r.open >= 0) {
-        r.y.dims[r.open] = size / given;
-    } else if (!fits || given != size) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT,
-                                 "its shape does not hold the %lld elements of an image", (long long)size);
+    SPADE_TRY(spade_operand_get(import, node, 1, &target));
+    if (target.value >= 0) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its shape depends on the picture");
     }
-    return emit_reshape(import, node, input, &r.y);
+    spade_extent x = spade_value_extent(import, input);
+    if (x.batch_axis < 0) { x.batch_axis = SPADE_UNIFORM; }
+    const spade_fold plain = {.tensor = target.tensor ? *target.tensor : (onnx_tensor){0}, .batch_axis = -1};
+    SPADE_TRY(spade_extent_reshape(import, node, &x, target.tensor ? &plain : target.fold, &y));
+    return bind_reshaped(import, node, input, &y);
+}
+
+/* Squeeze, Unsqueeze. */
+static spade_status lower_axes(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    int64_t axes[SPADE_MAX_RANK];
+    int input, count;
+    spade_extent y;
+    SPADE_TRY(spade_activation_get(import, node, 0, &input));
+    SPADE_TRY(spade_integers_get(import, node, 1, "axes", SPADE_MAX_RANK, axes, &count));
+    const spade_extent x = spade_value_extent(import, input);
+    if (strcmp(node->op_type, "Squeeze") == 0) {
+        SPADE_TRY(spade_extent_squeeze(import, node, &x, axes, count, &y));
+    } else {
+        SPADE_TRY(spade_extent_unsqueeze(import, node, &x, axes, count, &y));
+    }
+    return bind_reshaped(import, node, input, &y);
 }
 
 /* ---- other names for the same thing */
@@ -100,7 +63,7 @@ static spade_status lower_reshape(spade_import *import, int onnx_node_index)
 static spade_status lower_identity(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_operand operand = {-1, NULL};
+    spade_operand operand = {.value = -1};
     SPADE_TRY(spade_operand_get(import, node, 0, &operand));
     if (node->output_count < 1) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "has no output"); }
     return spade_bind(import, node->outputs[0], operand);
@@ -119,6 +82,29 @@ static spade_status lower_dropout(spade_import *import, int onnx_node_index)
         }
     }
     return lower_identity(import, onnx_node_index);
+}
+
+/* Between types of real numbers: all are float32 here. */
+static spade_status lower_cast(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    int64_t type;
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "to", 0, &type)));
+    if (type == ONNX_FLOAT || type == ONNX_DOUBLE) { return lower_identity(import, onnx_node_index); }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "a conversion of the picture to type %lld is not supported", (long long)type);
+}
+
+/* Its second input lends its type alone. */
+static spade_status lower_cast_like(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_operand like = {.value = -1};
+    SPADE_TRY(spade_operand_get(import, node, 1, &like));
+    const int type = like.value >= 0 ? ONNX_FLOAT : like.tensor ? like.tensor->type : like.fold->tensor.type;
+    if (type == ONNX_FLOAT || type == ONNX_DOUBLE) { return lower_identity(import, onnx_node_index); }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "a conversion of the picture to type %d is not supported", type);
 }
 
 /* ---- Constant */
@@ -141,7 +127,7 @@ static spade_status make_tensor(spade_import *import, const onnx_node *node, con
                             .count = (int64_t)count,
                             .bytes = bytes,
                             .size = count * width};
-    return spade_bind(import, node->outputs[0], (spade_operand){-1, tensor});
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = tensor});
 }
 
 static spade_status lower_constant(spade_import *import, int onnx_node_index)
@@ -162,7 +148,7 @@ static spade_status lower_constant(spade_import *import, int onnx_node_index)
         if (value->kind != ONNX_ATTR_TENSOR || !value->tensor) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its value is not a tensor");
         }
-        return spade_bind(import, node->outputs[0], (spade_operand){-1, value->tensor});
+        return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = value->tensor});
     }
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         const onnx_attribute *attribute = onnx_find_attribute(node, forms[i].name);
@@ -175,6 +161,8 @@ static spade_status lower_constant(spade_import *import, int onnx_node_index)
                              "only numbers and tensors are supported as its value");
 }
 
-const spade_onnx_operator spade_shape_operators[] = {{"Constant", lower_constant}, {"Dropout", lower_dropout},
+const spade_onnx_operator spade_shape_operators[] = {{"Cast", lower_cast},         {"CastLike", lower_cast_like},
+                                                     {"Constant", lower_constant}, {"Dropout", lower_dropout},
                                                      {"Flatten", lower_flatten},   {"Identity", lower_identity},
-                                                     {"Reshape", lower_reshape},   {0}};
+                                                     {"Reshape", lower_reshape},   {"Squeeze", lower_axes},
+                                                     {"Unsqueeze", lower_axes},    {0}};

@@ -1,10 +1,10 @@
 /* softmax.c - Softmax. */
+#include "import/build.h"
 #include "import/operators/operators.h"
 
 static spade_status lower_softmax(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    spade_node result = {.kind = SPADE_NODE_SOFTMAX, .layer = -1};
     int input;
     bool flattens = import->onnx->opset < 13; /* then all axes from `axis` on are one */
     int64_t axis;
@@ -15,9 +15,6 @@ static spade_status lower_softmax(spade_import *import, int onnx_node_index)
     if (axis < 0 || axis >= x.rank) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its axis is out of range");
     }
-    if (axis == import->network->values[input].batch_axis) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "a softmax over the batch is not supported");
-    }
     for (int i = (int)axis + 1; flattens && i < x.rank; i++) {
         if (x.dims[i] != 1) {
             return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
@@ -25,8 +22,8 @@ static spade_status lower_softmax(spade_import *import, int onnx_node_index)
                                      (long long)import->onnx->opset);
         }
     }
-    result.softmax.axis = (int)axis;
-    return spade_emit(import, node, &result, &input, 1, &x);
+    SPADE_TRY(spade_build_softmax(import, node, input, (int)axis, &input));
+    return spade_bind_output(import, node, 0, input);
 }
 
 const spade_onnx_operator spade_softmax_operators[] = {{"Softmax", lower_softmax}, {0}};

@@ -14,7 +14,10 @@ static const spade_pattern *const patterns[] = {
 static int producer_of(const spade_import *import, int node, int input)
 {
     const onnx_node *reader = &import->onnx->nodes[node];
-    return spade_has_input(reader, input) ? spade_name_map_get(&import->producers, reader->inputs[input]) : -1;
+    if (!spade_has_input(reader, input) || spade_name_map_get(&import->names, reader->inputs[input]) >= 0) {
+        return -1; /* constants are known already */
+    }
+    return spade_name_map_get(&import->producers, reader->inputs[input]);
 }
 
 /* Of ONNX's own operators, not another set's operator of the same name. */
@@ -42,37 +45,15 @@ const onnx_tensor *spade_pattern_constant(const spade_import *import, int node, 
 {
     const onnx_node *reader = &import->onnx->nodes[node];
     if (!spade_has_input(reader, input)) { return NULL; }
-    int producer = producer_of(import, node, input);
-    if (producer < 0) { /* an initializer, or the network's input */
-        int operand = spade_name_map_get(&import->names, reader->inputs[input]);
-        return operand >= 0 ? import->operands[operand].tensor : NULL;
-    }
-    const onnx_node *constant = &import->onnx->nodes[producer];
-    if (strcmp(constant->op_type, "Constant") != 0 || !is_standard(constant)) { return NULL; }
-    const onnx_attribute *value = onnx_find_attribute(constant, "value");
-    return value && value->kind == ONNX_ATTR_TENSOR ? value->tensor : NULL;
-}
-
-/* A Constant node's number that is given as such instead of a tensor. */
-static const onnx_attribute *constant_float(const spade_import *import, int node, int input)
-{
-    int producer = producer_of(import, node, input);
-    if (producer < 0) { return NULL; }
-    const onnx_node *constant = &import->onnx->nodes[producer];
-    if (strcmp(constant->op_type, "Constant") != 0 || !is_standard(constant)) { return NULL; }
-    const onnx_attribute *value = onnx_find_attribute(constant, "value_float");
-    return value && value->kind == ONNX_ATTR_FLOAT ? value : NULL;
+    const int operand = spade_name_map_get(&import->names, reader->inputs[input]);
+    return operand >= 0 ? import->operands[operand].tensor : NULL;
 }
 
 bool spade_pattern_number(const spade_import *import, int node, int input, double number)
 {
     const onnx_tensor *tensor = spade_pattern_constant(import, node, input);
-    const onnx_attribute *scalar = tensor ? NULL : constant_float(import, node, input);
     double found;
-    if (scalar) {
-        found = (double)scalar->f;
-    } else if (!tensor || tensor->count != 1 || tensor->rank > 1 ||
-               !tensor->bytes) { /* more axes would be the result's */
+    if (!tensor || tensor->count != 1 || tensor->rank > 1 || !tensor->bytes) { /* more axes would be the result's */
         return false;
     } else if (tensor->type == ONNX_FLOAT) {
         found = (double)onnx_tensor_float(tensor, 0);

@@ -1,0 +1,283 @@
+/* arithmetic.c - of two or more values, broadcast as NumPy does: all of it is made of sums, products and functions. */
+#include <float.h>
+#include <math.h>
+
+#include "import/build.h"
+#include "import/fold/fold.h"
+#include "import/operators/operators.h"
+
+static bool is_constant(const spade_import *import, int value)
+{
+    return import->network->values[value].constant != NULL;
+}
+
+/* f of each of the constant's numbers, in place. */
+static void map_constant(spade_import *import, int value, float (*f)(float))
+{
+    spade_value *constant = &import->network->values[value];
+    for (int64_t e = 0; e < spade_shape_size(&constant->shape); e++) {
+        constant->constant[e] = f(constant->constant[e]);
+    }
+}
+
+static float negative(float x)
+{
+    return -x;
+}
+
+static float inverse(float x)
+{
+    return 1 / x;
+}
+
+/* joined: see spade_operands_get. */
+static spade_status bind_binary(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b,
+                                const spade_extent *joined)
+{
+    int out;
+    SPADE_TRY(spade_build_binary(import, node, kind, a, b, &out));
+    if (joined && joined->rank >= 0) {
+        int64_t counts[2];
+        const spade_shape *wide = &import->network->values[out].shape;
+        if (!spade_mul_dims(wide->dims, wide->rank, &counts[0]) ||
+            !spade_mul_dims(joined->dims, joined->rank, &counts[1]) || counts[0] != counts[1]) {
+            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                     "its constant repeats it along other axes too");
+        }
+        SPADE_TRY(spade_build_reshape(import, node, out, joined, &out));
+    }
+    return spade_bind_output(import, node, 0, out);
+}
+
+static spade_status lower_add_or_mul(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    int values[2];
+    spade_extent joined;
+    SPADE_TRY(spade_operands_get(import, node, values, &joined));
+    return bind_binary(import, node, strcmp(node->op_type, "Add") == 0 ? SPADE_NODE_ADD : SPADE_NODE_MUL, values[0],
+                       values[1], &joined);
+}
+
+/* a - b = a + (-b), a / b = a * (1 / b). */
+static spade_status lower_sub_or_div(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    const bool sub = strcmp(node->op_type, "Sub") == 0;
+    int values[2];
+    spade_extent joined;
+    SPADE_TRY(spade_operands_get(import, node, values, &joined));
+    if (is_constant(import, values[1])) {
+        map_constant(import, values[1], sub ? negative : inverse);
+    } else {
+        SPADE_TRY(spade_build_function(import, node, values[1], sub ? SPADE_NEG : SPADE_RECIPROCAL, 0, 0, &values[1]));
+    }
+    return bind_binary(import, node, sub ? SPADE_NODE_ADD : SPADE_NODE_MUL, values[0], values[1], &joined);
+}
+
+/* Sum, Mean: of any number of values. */
+static spade_status lower_sum(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    int total = -1;
+    if (node->input_count == 2 && strcmp(node->op_type, "Sum") == 0) {
+        int values[2];
+        spade_extent joined;
+        SPADE_TRY(spade_operands_get(import, node, values, &joined));
+        return bind_binary(import, node, SPADE_NODE_ADD, values[0], values[1], &joined);
+    }
+    for (int k = 0; k < node->input_count; k++) {
+        int next;
+        SPADE_TRY(spade_activation_get(import, node, k, &next));
+        if (total < 0) {
+            total = next;
+        } else {
+            SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_ADD, total, next, &total));
+        }
+    }
+    if (total < 0) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has no inputs"); }
+    if (strcmp(node->op_type, "Mean") == 0) {
+        SPADE_TRY(spade_build_scale(import, node, total, 1 / (float)node->input_count, &total));
+    }
+    return spade_bind_output(import, node, 0, total);
+}
+
+/* max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b); with one number as a constant it is a bound. */
+static spade_status lower_extreme(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    const bool max = strcmp(node->op_type, "Max") == 0;
+    int v[2], minus, out;
+    spade_extent joined;
+    if (node->input_count != 2) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "only two inputs are supported, it has %d",
+                                 node->input_count);
+    }
+    SPADE_TRY(spade_operands_get(import, node, v, &joined));
+    const int constant = is_constant(import, v[1]) ? 1 : 0;
+    const spade_value *bound = &import->network->values[v[constant]];
+    if (bound->constant && spade_shape_size(&bound->shape) == 1 &&
+        bound->shape.rank <= import->network->values[v[1 - constant]].shape.rank) {
+        const float number = bound->constant[0];
+        SPADE_TRY(spade_build_function(import, node, v[1 - constant], SPADE_CLIP, max ? number : -FLT_MAX,
+                                       max ? FLT_MAX : number, &out));
+        return spade_bind_output(import, node, 0, out);
+    }
+    if (bound->constant) { /* the value is a, the constant b */
+        const int swapped = v[constant];
+        v[0] = v[1 - constant];
+        v[1] = swapped;
+    }
+    SPADE_TRY(spade_build_function(import, node, v[0], SPADE_NEG, 0, 0, &minus));
+    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_ADD, minus, v[1], &out)); /* b - a */
+    if (!max) { SPADE_TRY(spade_build_function(import, node, out, SPADE_NEG, 0, 0, &out)); }
+    SPADE_TRY(spade_build_function(import, node, out, SPADE_RELU, 0, 0, &out));
+    if (!max) { SPADE_TRY(spade_build_function(import, node, out, SPADE_NEG, 0, 0, &out)); }
+    return bind_binary(import, node, SPADE_NODE_ADD, v[0], out, &joined);
+}
+
+/* x to the power of one number. */
+static spade_status lower_pow(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    const onnx_tensor *exponent = NULL;
+    int x, out;
+    SPADE_TRY(spade_activation_get(import, node, 0, &x));
+    SPADE_TRY(spade_constant_get(import, node, 1, &exponent));
+    if (exponent->count != 1 || !exponent->bytes || exponent->rank > import->network->values[x].shape.rank) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its exponent is no number");
+    }
+    const float power = onnx_tensor_float(exponent, 0);
+    if (power == 2) {
+        SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, x, x, &out));
+    } else if (power == 3) {
+        SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, x, x, &out));
+        SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, out, x, &out));
+    } else if (power == 1) {
+        out = x;
+    } else if (power == 0.5f) {
+        SPADE_TRY(spade_build_function(import, node, x, SPADE_SQRT, 0, 0, &out));
+    } else {
+        SPADE_TRY(spade_build_function(import, node, x, SPADE_POW, power, 0, &out));
+    }
+    return spade_bind_output(import, node, 0, out);
+}
+
+/* relu(x) + slope * min(x, 0) = relu(x) - slope * relu(-x). */
+static spade_status lower_prelu(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    const onnx_tensor *slope = NULL;
+    int x, negative_part, positive_part, factor;
+    SPADE_TRY(spade_activation_get(import, node, 0, &x));
+    SPADE_TRY(spade_constant_get(import, node, 1, &slope));
+    const spade_extent beside = spade_value_extent(import, x);
+    if (slope->rank > beside.rank) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its slope has more axes than its input");
+    }
+    if (slope->count == 1) {
+        SPADE_TRY(spade_require_float(import, node, slope));
+        SPADE_TRY(spade_build_function(import, node, x, SPADE_LEAKY_RELU, onnx_tensor_float(slope, 0), 0, &x));
+        return spade_bind_output(import, node, 0, x);
+    }
+    SPADE_TRY(spade_constant_value(import, node, slope, &beside, &factor));
+    map_constant(import, factor, negative);
+    SPADE_TRY(spade_build_function(import, node, x, SPADE_NEG, 0, 0, &negative_part));
+    SPADE_TRY(spade_build_function(import, node, negative_part, SPADE_RELU, 0, 0, &negative_part));
+    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, negative_part, factor, &negative_part));
+    SPADE_TRY(spade_build_function(import, node, x, SPADE_RELU, 0, 0, &positive_part));
+    return bind_binary(import, node, SPADE_NODE_ADD, positive_part, negative_part, NULL);
+}
+
+/* ---- Where */
+
+/* Where(IsNaN(softmax), 0, softmax), which exporters write for masked attention: no row of ours is masked whole, so that it is the
+ * softmax. */
+static bool is_guarded_softmax(const spade_import *import, const onnx_node *node)
+{
+    const int guard = spade_name_map_get(&import->producers, node->inputs[0]);
+    const int source = spade_name_map_get(&import->producers, node->inputs[2]);
+    return guard >= 0 && source >= 0 && strcmp(import->onnx->nodes[guard].op_type, "IsNaN") == 0 &&
+           import->onnx->nodes[guard].input_count == 1 &&
+           strcmp(import->onnx->nodes[guard].inputs[0], node->inputs[2]) == 0 &&
+           strcmp(import->onnx->nodes[source].op_type, "Softmax") == 0;
+}
+
+/* A tensor of 0 and 1, or of what is put in where the condition is (or is not) met. */
+static spade_status select_constant(spade_import *import, const onnx_node *node, const onnx_tensor *condition, bool met,
+                                    const onnx_tensor *numbers, const spade_extent *beside, int *out)
+{
+    onnx_tensor made = *condition;
+    float *elements = malloc(((size_t)condition->count + 1) * sizeof *elements);
+    if (!elements) { return spade_import_memory(import); }
+    for (int64_t e = 0; e < condition->count; e++) {
+        const bool here = (onnx_tensor_int(condition, e) != 0) == met;
+        elements[e] = !here ? 0 : numbers ? onnx_tensor_float(numbers, numbers->count == 1 ? 0 : e) : 1;
+    }
+    made.type = ONNX_FLOAT;
+    made.bytes = elements;
+    made.size = (size_t)condition->count * sizeof *elements;
+    spade_status status = spade_constant_value(import, node, &made, beside, out);
+    free(elements);
+    return status;
+}
+
+/* How the operands lie: the condition is a constant, one of the others too or none. x met + y (1 - met). */
+static spade_status lower_where(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    const onnx_tensor *condition = NULL;
+    spade_operand sides[2] = {{.value = -1}, {.value = -1}};
+    int parts[2], mask;
+    for (int k = 0; k < 2; k++) { SPADE_TRY(spade_operand_get(import, node, k + 1, &sides[k])); }
+    if (is_guarded_softmax(import, node)) { return spade_bind_output(import, node, 0, sides[1].value); }
+    const int value = sides[0].value >= 0 ? sides[0].value : sides[1].value;
+    if (value < 0) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its condition depends on the picture");
+    }
+    const spade_extent beside = spade_value_extent(import, value);
+    SPADE_TRY(spade_grown_constant_get(import, node, 0, &beside, &condition));
+    if (condition->type != ONNX_BOOL || !condition->bytes) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its condition is no constant of booleans");
+    }
+    for (int k = 0; k < 2; k++) {
+        const onnx_tensor *tensor = NULL;
+        if (sides[k].value < 0) {
+            SPADE_TRY(spade_grown_constant_get(import, node, k + 1, &beside, &tensor));
+            SPADE_TRY(spade_require_float(import, node, tensor));
+            bool same = tensor->rank == condition->rank;
+            for (int i = 0; same && i < tensor->rank; i++) { same = tensor->dims[i] == condition->dims[i]; }
+            if (!same && tensor->count != 1) {
+                return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                         "its constant is neither one number nor of its condition's shape");
+            }
+            SPADE_TRY(select_constant(import, node, condition, k == 0, tensor, &beside, &parts[k]));
+            continue;
+        }
+        SPADE_TRY(select_constant(import, node, condition, k == 0, NULL, &beside, &mask));
+        SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, sides[k].value, mask, &parts[k]));
+    }
+    return bind_binary(import, node, SPADE_NODE_ADD, parts[0], parts[1], NULL);
+}
+
+/* Bound to nothing: only the Where above reads it, which knows what it means. */
+static spade_status lower_is_nan(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    int value;
+    return spade_activation_get(import, node, 0, &value);
+}
+
+const spade_onnx_operator spade_arithmetic_operators[] = {{"Add", lower_add_or_mul},
+                                                          {"Div", lower_sub_or_div},
+                                                          {"IsNaN", lower_is_nan},
+                                                          {"Max", lower_extreme},
+                                                          {"Mean", lower_sum},
+                                                          {"Min", lower_extreme},
+                                                          {"Mul", lower_add_or_mul},
+                                                          {"PRelu", lower_prelu},
+                                                          {"Pow", lower_pow},
+                                                          {"Sub", lower_sub_or_div},
+                                                          {"Sum", lower_sum},
+                                                          {"Where", lower_where},
+                                                          {0}};
