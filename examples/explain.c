@@ -23,6 +23,7 @@ int main(int argc, char **argv)
     spade_attribution *saliency = NULL;
     spade_picture picture = {0};
     float *input = NULL, *maps = NULL, *logits = NULL;
+    double *scores = NULL;
     int result = 1;
 
     if (argc != 3) {
@@ -36,8 +37,9 @@ int main(int argc, char **argv)
     int64_t size = channels * height * width, classes = spade_model_classes(model);
     input = malloc((size_t)size * sizeof *input);
     maps = malloc(2 * (size_t)size * sizeof *maps);
-    logits = malloc((size_t)classes * sizeof *logits);
-    if (!input || !maps || !logits) goto done;
+    logits = malloc((size_t)spade_model_outputs(model) * sizeof *logits);
+    scores = malloc((size_t)classes * sizeof *scores);
+    if (!input || !maps || !logits || !scores) goto done;
 
     /* The picture as the network sees it, and the network's decision. */
     spade_preprocess preprocess;
@@ -47,9 +49,10 @@ int main(int argc, char **argv)
         spade_preprocess_apply(context, &preprocess, &picture, input, NULL) ||
         spade_model_forward(context, model, NULL, input, 1, logits))
         goto fail;
+    spade_model_scores(model, logits, NULL, scores);
     int64_t top = 0;
     for (int64_t i = 1; i < classes; i++)
-        if (logits[i] > logits[top]) top = i;
+        if (scores[i] > scores[top]) top = i;
 
     /* The trace: a sparse twin of the network, found on random variants of this one picture. */
     spade_augment_options augment;
@@ -67,7 +70,7 @@ int main(int argc, char **argv)
         spade_attribute(context, model, trace, saliency, input, &top, 1, maps + size, NULL) ||
         spade_array_save(context, "maps.npy", maps, 4, (int64_t[]){2, channels, height, width}))
         goto fail;
-    printf("class %lld with logit %.3f; maps.npy holds the dense map and the trace's\n", (long long)top, logits[top]);
+    printf("class %lld with score %.3f; maps.npy holds the dense map and the trace's\n", (long long)top, scores[top]);
     result = 0;
     goto done;
 
@@ -77,6 +80,7 @@ done:
     free(input);
     free(maps);
     free(logits);
+    free(scores);
     spade_attribution_destroy(saliency);
     spade_trace_destroy(trace);
     spade_batch_destroy(batch);

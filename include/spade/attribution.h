@@ -2,8 +2,9 @@
  * spade/attribution.h - interpretability methods, on the dense network or on a trace.
  *
  * A method gives a map for a class: one number for each input value, [C, H, W], or a smaller map where the method looks
- * at a layer. F, which the definitions speak of, is the class's logit, or its softmax score with output=softmax. The
- * methods and their options are listed by spade_method_at(), with definition and source.
+ * at a layer. F, which the definitions speak of, is the class's logit, or with output=scores the score that the
+ * network gives it (spade_model_scores(): softmax, or sigmoid). Of one output z, the logit of class 1 is z and that of
+ * class 0 is -z. The methods and their options are listed by spade_method_at(), with definition and source.
  *
  *   spade_attribution *method;
  *   spade_attribution_create(context, "smoothgrad:samples=25:sigma=0.1", &method);

@@ -63,7 +63,7 @@ typedef struct spade_variant {
 SPADE_API spade_status spade_augment_draw(spade_context *context, const spade_augment_options *options,
                                           const spade_picture *picture, int64_t height, int64_t width, int64_t first,
                                           int64_t count, spade_variant *out);
-/* Apply variants -> out [count, 3, preprocess->height, preprocess->width]. */
+/* Apply variants -> out [count, channels, height, width], sizes as `preprocess` says. */
 SPADE_API spade_status spade_augment_apply(spade_context *context, const spade_preprocess *preprocess,
                                            const spade_picture *picture, const spade_variant *variants, int64_t count,
                                            float *out);
@@ -79,7 +79,7 @@ SPADE_API spade_status spade_batch_from_array(spade_context *context, const floa
 SPADE_API spade_status spade_batch_from_picture(spade_context *context, const spade_picture *picture,
                                                 const spade_preprocess *preprocess,
                                                 const spade_augment_options *options, spade_batch **out);
-/* Variants of a ready input [3, height, width]: mean and std undone, clamped to [0, 1], then as a picture (kept in
+/* Variants of a ready input [channels, height, width]: mean and std undone, clamped to [0, 1], then as a picture (kept in
  * float). */
 SPADE_API spade_status spade_batch_from_tensor(spade_context *context, const float *input,
                                                const spade_preprocess *preprocess, const spade_augment_options *options,

@@ -18,9 +18,12 @@ typedef struct spade_model spade_model;
 typedef struct spade_trace spade_trace; /* trace.h */
 
 typedef struct spade_model_options {
-    size_t size;           /* set by spade_model_options_init() */
-    int64_t height, width; /* input size in pixels where the file leaves it dynamic; 0: what the file says */
-    bool follow_links;     /* external data may be reached through symbolic links */
+    size_t size;                     /* set by spade_model_options_init() */
+    int64_t height, width;           /* input size in pixels where the file leaves it dynamic; 0: what the file says */
+    bool follow_links;               /* external data may be reached through symbolic links */
+    int64_t open_height, open_width; /* the same where neither the file nor height and width say it; 0: refuse it */
+    const char
+        *output; /* the graph's output that holds the classes, by name, where it has several; NULL: the only one */
 } spade_model_options;
 
 /* Everything 0. */
@@ -34,7 +37,7 @@ static inline void spade_model_options_init(spade_model_options *options)
  * Read an ONNX file. options may be NULL.
  * Limits: 2 GiB a file, 16 GiB external data (beside the model only), 100,000 nodes, nesting 64, rank 8, names of 4 kB.
  * SPADE_ERROR_INPUT: not an ONNX file, truncated, cyclic, a missing initializer, ...
- * SPADE_ERROR_UNSUPPORTED: an operator outside spade's set, named with its node.
+ * SPADE_ERROR_UNSUPPORTED: operators outside spade's set, each named with its first node.
  */
 SPADE_API spade_status spade_model_load(spade_context *context, const char *path, const spade_model_options *options,
                                         spade_model **out);
@@ -42,9 +45,30 @@ SPADE_API void spade_model_destroy(spade_model *model); /* NULL is fine */
 
 /* Input of one image: channels, height, width. */
 SPADE_API void spade_model_input(const spade_model *model, int64_t *channels, int64_t *height, int64_t *width);
-/* Length of the output vector of one image. */
+/* Does the file declare 8-bit values as input? Then floats from 0 to 255 are what goes in. */
+SPADE_API bool spade_model_takes_bytes(const spade_model *model);
+
+/*
+ * ---- heads. Many files end in what makes scores of the network's values: a softmax, its logarithm, or a sigmoid for
+ * each class. What is computed and explained here is the value before it, the logits; the scores are still those of the
+ * file. A file that ends in logits has softmax scores. A network with one output z says how much it is class 1 of two:
+ * the score of class 1 is sigmoid(z).
+ */
+typedef enum spade_head { SPADE_HEAD_NONE, SPADE_HEAD_SOFTMAX, SPADE_HEAD_LOG_SOFTMAX, SPADE_HEAD_SIGMOID } spade_head;
+SPADE_API spade_head spade_model_head(const spade_model *model);
+SPADE_API const char *spade_head_name(spade_head head); /* "none", "softmax", "log softmax", "sigmoid" */
+/* Numbers that the network gives of one image. */
+SPADE_API int64_t spade_model_outputs(const spade_model *model);
+/* Classes that they are about: as many, but 2 of one output. */
 SPADE_API int64_t spade_model_classes(const spade_model *model);
-/* Class name from the model's metadata ("names" or "classes": JSON list, or object keyed by number), or NULL. */
+/*
+ * What the outputs of one image [outputs] say of each class. logits [classes]: the outputs themselves, or of one output
+ * z: -z and z. scores [classes], from 0 to 1: softmax of the outputs, or with a sigmoid head, or of one output, the
+ * sigmoid of each logit. Either may be NULL.
+ */
+SPADE_API void spade_model_scores(const spade_model *model, const float *outputs, double *logits, double *scores);
+/* Class name from the model's metadata ("names", "classes", "labels", "id2label" or "class_names": a list, or a dictionary
+ * keyed by number, in JSON or as Python writes it), or NULL. */
 SPADE_API const char *spade_model_class_name(const spade_model *model, int64_t index);
 
 /*
@@ -83,15 +107,15 @@ typedef struct spade_operator_info {
 } spade_operator_info;
 
 /*
- * Operators of a file, whether or not the model can be loaded: for `spade info`. *out is an array of *count entries,
- * released with spade_operators_free().
+ * Operators of a file, whether or not the model can be loaded: for `spade info`. options: as for spade_model_load(), may
+ * be NULL. *out is an array of *count entries, released with spade_operators_free().
  */
-SPADE_API spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out,
-                                             int *count);
+SPADE_API spade_status spade_model_operators(spade_context *context, const char *path,
+                                             const spade_model_options *options, spade_operator_info **out, int *count);
 SPADE_API void spade_operators_free(spade_operator_info *operators, int count);
 
 /*
- * Forward pass: input [n, C, H, W] normalised float32 -> output [n, classes].
+ * Forward pass: input [n, C, H, W] normalised float32 -> output [n, outputs], before the head.
  * trace: NULL for the dense network. Images run in micro-batches of a fixed size.
  */
 SPADE_API spade_status spade_model_forward(spade_context *context, const spade_model *model, const spade_trace *trace,

@@ -27,7 +27,7 @@ typedef struct spade_option_info {
     const char *help; /* one line */
     spade_option_type type;
     double min, max;           /* INTEGER, REAL; both are allowed values */
-    const char *words;         /* WORD: "logits|softmax"; else NULL */
+    const char *words;         /* WORD: "logits|scores"; else NULL */
     const char *default_value; /* as it would be written; NULL: none */
 } spade_option_info;
 

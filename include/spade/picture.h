@@ -17,6 +17,7 @@ enum { SPADE_MAX_SIDE = 16384 }; /* pixels, of a picture and of a network's inpu
 #define SPADE_MAX_MEAN 1000.0    /* of the normalisation; the least is -SPADE_MAX_MEAN */
 #define SPADE_MIN_STD 1e-6
 #define SPADE_MAX_STD 1000.0
+#define SPADE_MIN_CROP_SHARE 0.01
 
 /* 8-bit RGB, rows from the top, [height, width, 3]. `rgb` belongs to the picture. */
 typedef struct spade_picture {
@@ -31,6 +32,8 @@ typedef struct spade_picture {
  * file's error.
  */
 SPADE_API spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out);
+/* The same, turned and mirrored as the file's EXIF orientation asks. */
+SPADE_API spade_status spade_picture_load_upright(spade_context *context, const char *path, spade_picture *out);
 /* Decode several files at once, as many helpers as threads. statuses[i] and messages[i] (strdup'ed or NULL) say how
  * each went. */
 SPADE_API spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n,
@@ -49,28 +52,38 @@ SPADE_API spade_status spade_png_encode(spade_context *context, const uint8_t *p
 SPADE_API spade_status spade_picture_resize(spade_context *context, const spade_picture *in, int64_t height,
                                             int64_t width, spade_picture *out);
 
+/* How pictures are resized: Pillow's filters of these names, which are antialiased. */
+typedef enum spade_resample { SPADE_RESAMPLE_BILINEAR, SPADE_RESAMPLE_BICUBIC } spade_resample;
+
 typedef struct spade_preprocess {
     size_t size;    /* set by spade_preprocess_init() */
     int64_t resize; /* shorter side in pixels; -1: longer side of the crop * 256/224 rounded; 0: has the input size
                        already */
-    int64_t height, width;  /* centre crop = the network's input size */
-    double mean[3], std[3]; /* of RGB in [0, 1] */
+    int64_t height, width;   /* centre crop = the network's input size */
+    double mean[3], std[3];  /* of RGB in [0, 1]; of one channel the first */
+    int64_t channels;        /* of the network: 3; or 1: the picture's luma (Pillow's convert("L")) */
+    spade_resample resample; /* of the picture; its variants (augment.h) are resized bilinearly */
+    bool squash;             /* height and width are resized by themselves, to squares where `resize` says so */
+    bool bgr;                /* the network's channels are blue, green, red; mean and std are still those of RGB */
+    double crop_share;       /* with resize -1: the crop's share of the resized side, rounded down: timm's crop_pct; 0:
+                                224/256 rounded, or with squash 1 */
 } spade_preprocess;
 
-/* Defaults: resize -1, ImageNet's mean and std, the given input size. */
+/* Defaults: resize -1, ImageNet's mean and std, the given input size; three channels, bilinear. */
 SPADE_API void spade_preprocess_init_sized(spade_preprocess *preprocess, size_t size, int64_t height, int64_t width);
 static inline void spade_preprocess_init(spade_preprocess *preprocess, int64_t height, int64_t width)
 {
     spade_preprocess_init_sized(preprocess, sizeof *preprocess, height, width);
 }
-/* out: [3, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, for heatmaps. */
+/* out: [channels, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, for heatmaps. */
 SPADE_API spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *preprocess,
                                               const spade_picture *picture, float *out, spade_picture *cropped);
 /* A mask (grey picture, > 127 is inside) through the same resize and crop, nearest neighbour -> out [height, width] of
  * 0/1. */
 SPADE_API spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *preprocess,
                                              const spade_picture *mask, uint8_t *out);
-/* Undo mean and std, clamp to [0, 1], round to 8 bits: a picture of a normalised tensor [3, height, width]. */
+/* Undo mean and std, clamp to [0, 1], round to 8 bits: a picture of a normalised tensor [channels, height,
+ * width]. */
 SPADE_API spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *preprocess,
                                                  const float *input, spade_picture *out);
 

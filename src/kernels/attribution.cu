@@ -71,13 +71,22 @@ __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *t
     if (threadIdx.x == 0) { values[blockIdx.x] = score; }
 }
 
-__global__ void seed_logits(int64_t outputs, const float *z, const int64_t *targets, float *seeds, double *values)
+/* F that depends on one output alone. */
+__global__ void seed_one(int64_t outputs, bool sigmoid, const float *z, const int64_t *targets, float *seeds,
+                         double *values)
 {
-    const int64_t target = targets[blockIdx.x], row = blockIdx.x * outputs;
-    for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
-        seeds[row + j] = j == target ? 1.0f : 0.0f;
+    const int64_t target = targets[blockIdx.x], row = blockIdx.x * outputs, at = outputs == 1 ? 0 : target;
+    const double sign = outputs == 1 && target == 0 ? -1.0 : 1.0, logit = sign * z[row + at];
+    double value = logit, slope = sign;
+    if (sigmoid) {
+        const double small = exp(-fabs(logit)), sum = 1.0 + small;
+        value = (logit >= 0.0 ? 1.0 : small) / sum;
+        slope = sign * (small / (sum * sum));
     }
-    if (threadIdx.x == 0) { values[blockIdx.x] = z[row + target]; }
+    for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
+        seeds[row + j] = j == at ? (float)slope : 0.0f;
+    }
+    if (threadIdx.x == 0) { values[blockIdx.x] = value; }
 }
 
 template <int Width>
@@ -136,9 +145,10 @@ int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
 {
     const unsigned images = (unsigned)args->batch;
-    if (!args->softmax) {
-        return SPADE_LAUNCH_INDEPENDENT(seed_logits, images, SPADE_THREADS, stream, args->outputs, args->z,
-                                        args->targets, args->seed, args->values);
+    if (args->score != SPADE_SCORE_SOFTMAX) {
+        return SPADE_LAUNCH_INDEPENDENT(seed_one, images, SPADE_THREADS, stream, args->outputs,
+                                        args->score == SPADE_SCORE_SIGMOID, args->z, args->targets, args->seed,
+                                        args->values);
     }
     return SPADE_LAUNCH(seed_softmax, images, SPADE_THREADS, 0, stream, args->outputs, args->z, args->targets,
                         args->seed, args->values);

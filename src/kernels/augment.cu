@@ -60,7 +60,7 @@ __global__ void filters(const __grid_constant__ spade_augment_kernel k, float *t
         const int64_t outputs = axis ? k.height : k.width, output = axis ? i - k.width : i;
         float *table = axis_table(k, tables, blockIdx.y, axis);
         int32_t *first = reinterpret_cast<int32_t *>(table + k.taps[axis] * outputs);
-        spade_filter_device(axis ? v.height : v.width, outputs, output, &first[output], &first[outputs + output],
+        spade_filter_device(false, axis ? v.height : v.width, outputs, output, &first[output], &first[outputs + output],
                             [&](int64_t t, double weight) { table[t * outputs + output] = (float)weight; });
     }
 }
@@ -148,7 +148,9 @@ __device__ void finish(const spade_augment_kernel &k, const spade_variant_kernel
         y >= v.erase[0] && y < v.erase[0] + v.erase[2] && x >= v.erase[1] && x < v.erase[1] + v.erase[3];
     for (int c = 0; c < 3; c++) {
         rgb[c] = erased ? 0.0f : (rgb[c] - k.mean[c]) / k.std[c];
-        if (v.noise > 0.0) { rgb[c] += (float)(v.noise * normal(v, (uint32_t)(c * k.width * k.height + pixel))); }
+        if (v.noise > 0.0) {
+            rgb[c] += (float)(v.noise * normal(v, (uint32_t)(k.plane[c] * k.width * k.height + pixel)));
+        }
     }
 }
 
@@ -156,22 +158,27 @@ __device__ void finish(const spade_augment_kernel &k, const spade_variant_kernel
 struct target {
     float *out;
     int64_t pixel, channel;
+    int channels, plane[3];
 };
 
 __device__ target target_of(const spade_augment_kernel &k, int64_t variant, float *out)
 {
     const int64_t pixels = k.width * k.height;
-    return {out + variant * 3 * pixels, k.channels_last ? 3 : 1, k.channels_last ? 1 : pixels};
+    return {out + variant * k.channels * pixels,
+            k.channels_last ? k.channels : 1,
+            k.channels_last ? 1 : pixels,
+            k.channels,
+            {k.plane[0], k.plane[1], k.plane[2]}};
 }
 
 __device__ void read_pixel(const target &t, int64_t pixel, float (&rgb)[3])
 {
-    for (int c = 0; c < 3; c++) { rgb[c] = t.out[pixel * t.pixel + c * t.channel]; }
+    for (int c = 0; c < 3; c++) { rgb[c] = t.out[pixel * t.pixel + t.plane[c] * t.channel]; }
 }
 
 __device__ void write_pixel(const target &t, int64_t pixel, const float (&rgb)[3])
 {
-    for (int c = 0; c < 3; c++) { t.out[pixel * t.pixel + c * t.channel] = rgb[c]; }
+    for (int c = 0; c < t.channels; c++) { t.out[pixel * t.pixel + t.plane[c] * t.channel] = rgb[c]; }
 }
 
 /* blockIdx.y: the variant. Variants with contrast stop after brightness. */

@@ -137,13 +137,14 @@ typedef struct spade_augment_kernel {
     int64_t picture_width, height, width; /* height, width: of the result */
     int64_t taps[2];                      /* most weights of any variant's filter: across, down */
     float mean[3], std[3];
+    int channels, plane[3]; /* of the result: 3 or 1; where red, green and blue go */
     bool channels_last;
     int count;
     spade_variant_kernel variants[SPADE_AUGMENT_GROUP];
 } spade_augment_kernel;
 /* Workspace of `count` variants. */
 size_t spade_kernel_augment_bytes(int64_t height, int64_t width, const int64_t taps[2], int64_t count);
-/* picture: [picture height, picture_width, 3] in [0, 1]; out: [count, 3, height, width] in the layout asked for. */
+/* picture: [picture height, picture_width, 3] in [0, 1]; out: [count, channels, height, width] in the layout asked for. */
 int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel, const float *picture, void *workspace,
                          float *out);
 
@@ -156,6 +157,8 @@ typedef struct spade_resample_kernel {
     int64_t first_row, rows;   /* of the picture, that these rows are made of */
     int64_t taps[2];           /* most weights of a row, a column */
     float mean[3], std[3];
+    int channels, plane[3];
+    bool cubic;
 } spade_resample_kernel;
 size_t spade_kernel_resample_bytes(const spade_resample_kernel *kernel /* host */);
 /* normalised: NULL: not wanted */

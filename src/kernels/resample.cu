@@ -1,5 +1,5 @@
 /*
- * resample.cu - 8-bit pictures: Pillow's antialiased bilinear resize of what a window of the result needs, bit by bit;
+ * resample.cu - 8-bit pictures: Pillow's antialiased resize of what a window of the result needs, bit by bit;
  * normalisation; floats of bytes. Compiled without contraction of a * b + c (cmake/cuda.cmake): the filters' weights
  * are backend/filter.c's.
  *
@@ -46,9 +46,10 @@ __global__ void filters(const __grid_constant__ spade_resample_kernel k, int32_t
         const int axis = i >= down;
         const int64_t at = axis ? i - down : i;
         const axis_filter f = filter_of(k, tables, axis);
-        spade_filter_device(k.in[axis], k.full[axis], k.begin[axis] + at, &f.first[at], &f.count[at],
+        spade_filter_device(k.cubic, k.in[axis], k.full[axis], k.begin[axis] + at, &f.first[at], &f.count[at],
                             [&](int64_t t, double weight) {
-                                f.weight[t * f.outputs + at] = (int32_t)(0.5 + weight * (1 << PRECISION_BITS));
+                                const double fixed = weight * (1 << PRECISION_BITS);
+                                f.weight[t * f.outputs + at] = (int32_t)(fixed < 0.0 ? fixed - 0.5 : fixed + 0.5);
                             });
     }
 }
@@ -105,8 +106,8 @@ __global__ void columns(const __grid_constant__ spade_resample_kernel k, int32_t
         }
         for (int c = 0; c < 3; c++) { out[3 * i + c] = rgb[c]; }
         if (!normalised) { continue; }
-        for (int c = 0; c < 3; c++) {
-            normalised[c * k.size[0] * k.size[1] + i] = ((float)rgb[c] / 255.0f - k.mean[c]) / k.std[c];
+        for (int c = 0; c < k.channels; c++) {
+            normalised[k.plane[c] * k.size[0] * k.size[1] + i] = ((float)rgb[c] / 255.0f - k.mean[c]) / k.std[c];
         }
     }
 }

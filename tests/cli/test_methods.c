@@ -89,7 +89,7 @@ static void test_json(void **state)
     assert_int_equal(json_integer_value(json_object_get(steps, "default")), 50);
     assert_int_equal(json_integer_value(json_object_get(steps, "max")), 10000);
     const json_t *common = json_object_get(all, "method_options"), *output = named(common, "output");
-    assert_string_equal(json_string_value(json_array_get(json_object_get(output, "words"), 1)), "softmax");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(output, "words"), 1)), "scores");
     assert_true(json_integer_value(json_object_get(named(common, "seed"), "max")) == INT64_MAX);
     const json_t *pointing = named(metrics, "pointing");
     assert_string_equal(json_string_value(json_object_get(pointing, "better")), "higher");

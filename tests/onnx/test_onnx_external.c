@@ -131,7 +131,7 @@ static void links(void **state)
     assert_int_equal(symlink("w.data", inside), 0);
     assert_int_equal(symlink("/etc/passwd", outside), 0);
     assert_int_equal(symlink(".", folder), 0);
-    refuse(*state, save("l.onnx", "inside.data", NULL, NULL), false, "symbolic link");
+    refuse(*state, save("l.onnx", "inside.data", NULL, NULL), false, "--follow-links");
     accept(*state, save("l.onnx", "inside.data", NULL, NULL), true, 0);
     assert_int_equal(onnx_load(*state, save("l.onnx", "linked/w.data", NULL, NULL), false, &(onnx_model *){NULL}),
                      SPADE_ERROR_INPUT);
@@ -140,13 +140,32 @@ static void links(void **state)
     refuse(*state, save("l.onnx", "outside.data", NULL, NULL), true, "outside the folder of the model");
 }
 
+/* As Hugging Face's cache lays a model out: snapshots/main/m.onnx -> ../../blobs/1, its data beside that. */
+static void cache_of_links(void **state)
+{
+    write_weights("w.data");
+    const char *content = save("m.onnx", "m.data", NULL, NULL);
+    char path[300], model[300], command[1200];
+    snprintf(command, sizeof command,
+             "cd '%s' && mkdir -p blobs snapshots/main elsewhere && mv '%s' blobs/1 && cp w.data blobs/2 && cp w.data "
+             "elsewhere && "
+             "ln -s ../../blobs/1 snapshots/main/m.onnx && ln -s ../../blobs/2 snapshots/main/m.data",
+             test_folder(), content);
+    assert_int_equal(system(command), 0);
+    snprintf(model, sizeof model, "%s/snapshots/main/m.onnx", test_folder());
+    snprintf(path, sizeof path, "%s/snapshots/main/m.data", test_folder());
+    accept(*state, model, false, 0);
+    assert_int_equal(unlink(path), 0); /* to a file that is not among the model's */
+    assert_int_equal(symlink("../../elsewhere/w.data", path), 0);
+    refuse(*state, model, false, "symbolic link");
+    refuse(*state, model, true, "outside the folder of the model");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beside),
-        cmocka_unit_test(wrong_ranges),
-        cmocka_unit_test(wrong_places),
-        cmocka_unit_test(links),
+        cmocka_unit_test(beside), cmocka_unit_test(wrong_ranges),   cmocka_unit_test(wrong_places),
+        cmocka_unit_test(links),  cmocka_unit_test(cache_of_links),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -164,17 +164,22 @@ static void test_mask_inputs(void **state)
 
 /* ---- seed */
 
-static double expected_seed(int64_t n, bool softmax, int64_t target, const float *z, float *seed)
+static double expected_seed(int64_t n, spade_score score_of, int64_t target, const float *z, float *seed)
 {
+    if (score_of != SPADE_SCORE_SOFTMAX) { /* F is a function of one output */
+        const double sign = n == 1 && target == 0 ? -1 : 1, logit = sign * z[n == 1 ? 0 : target];
+        const double sigmoid = 1 / (1 + exp(-logit)), rest = 1 / (1 + exp(logit));
+        const bool is_logit = score_of == SPADE_SCORE_LOGIT;
+        memset(seed, 0, (size_t)n * sizeof *seed);
+        seed[n == 1 ? 0 : target] = (float)(is_logit ? sign : sign * sigmoid * rest);
+        return is_logit ? logit : sigmoid;
+    }
     double largest = -INFINITY, sum = 0;
     for (int64_t j = 0; j < n; j++) { largest = fmax(largest, z[j]); }
     for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
     double score = exp(z[target] - largest) / sum;
-    for (int64_t j = 0; j < n; j++) {
-        double of_softmax = score * ((j == target) - exp(z[j] - largest) / sum);
-        seed[j] = softmax ? (float)of_softmax : j == target;
-    }
-    return softmax ? score : z[target];
+    for (int64_t j = 0; j < n; j++) { seed[j] = (float)(score * ((j == target) - exp(z[j] - largest) / sum)); }
+    return score;
 }
 
 static void test_seed(void **state)
@@ -184,17 +189,18 @@ static void test_seed(void **state)
         spade_context *context = open_device(devices[d], 0, 0);
         random_stream random = {.key = 816};
         for (int round = 0; context && round < ROUNDS; round++) {
-            spade_seed_args args = {.batch = random_int(&random, 1, 9), .softmax = round % 2};
-            args.outputs = round < 2 ? 1 : random_int(&random, 2, round % 3 ? 1200 : 40);
+            spade_seed_args args = {.batch = random_int(&random, 1, 9), .score = (spade_score)(round % 3)};
+            args.outputs =
+                round < 6 && round % 3 != SPADE_SCORE_SOFTMAX ? 1 : random_int(&random, 2, round % 3 ? 1200 : 40);
             int64_t rows = args.batch, n = args.outputs, targets[9];
             size_t bytes = (size_t)(rows * n) * sizeof(float), of_values = (size_t)rows * sizeof(double);
             float *z = make(bytes), *expected = make(bytes), *got = make(bytes);
             double values[9], alone[9], should[9];
             fill(&random, rows * n, z);
             for (int64_t i = 0; i < rows; i++) {
-                targets[i] = random_int(&random, 0, n - 1);
+                targets[i] = random_int(&random, 0, n == 1 ? 1 : n - 1);
                 z[i * n + random_int(&random, 0, n - 1)] *= 60; /* far apart: exp without the maximum would overflow */
-                should[i] = expected_seed(n, args.softmax, targets[i], z + i * n, expected + i * n);
+                should[i] = expected_seed(n, args.score, targets[i], z + i * n, expected + i * n);
             }
             void *dz = to_device(context, z, bytes), *dt = to_device(context, targets, of_values);
             void *dseed = to_device(context, NULL, bytes), *dvalues = to_device(context, NULL, of_values);
@@ -208,7 +214,8 @@ static void test_seed(void **state)
             to_host(context, alone, dalone, of_values);
             context->device->backend->free(context->device, dz, bytes);
             context->device->backend->free(context->device, dt, of_values);
-            compare("seed", round, d == 0 || !args.softmax, got, expected, rows * n);
+            compare("seed", round, args.score == SPADE_SCORE_LOGIT || (d == 0 && args.score == SPADE_SCORE_SOFTMAX),
+                    got, expected, rows * n);
             for (int64_t i = 0; i < rows; i++) { assert_true(fabs(values[i] - should[i]) <= 1e-12); }
             assert_memory_equal(values, alone, of_values);
             free(z);

@@ -56,17 +56,18 @@ static uint8_t clip8(int64_t sum)
 }
 
 /* in [lines, in samples, step] -> out [lines, out samples, step], along the middle axis, in Pillow's fixed point. */
-static void resize_axis(int64_t lines, int64_t in, int64_t out, int64_t step, const uint8_t *from, uint8_t *to)
+static void resize_axis(spade_resample kind, int64_t lines, int64_t in, int64_t out, int64_t step, const uint8_t *from,
+                        uint8_t *to)
 {
-    void *memory = make(spade_filter_bytes(in, out));
+    void *memory = make(spade_filter_bytes(kind, in, out));
     spade_filter filter;
-    spade_filter_init(in, out, memory, &filter);
+    spade_filter_init(kind, in, out, memory, &filter);
     for (int64_t line = 0; line < lines; line++) {
         for (int64_t i = 0; i < out; i++) {
             for (int64_t s = 0; s < step; s++) {
                 int64_t sum = 1 << 21;
                 for (int32_t k = 0; k < filter.count[i]; k++) {
-                    int64_t weight = (int64_t)(0.5 + filter.weight[i * filter.taps + k] * (1 << 22));
+                    int64_t weight = llround(filter.weight[i * filter.taps + k] * (1 << 22)); /* halves away from 0 */
                     sum += weight * from[(line * in + filter.first[i] + k) * step + s];
                 }
                 to[(line * out + i) * step + s] = clip8(sum);
@@ -80,14 +81,16 @@ static void expected_window(const spade_resample_args *a, const uint8_t *picture
 {
     uint8_t *middle = make((size_t)(a->picture_height * a->full_width * 3));
     uint8_t *whole = make((size_t)(a->full_height * a->full_width * 3));
-    resize_axis(a->picture_height, a->picture_width, a->full_width, 3, picture, middle);
-    resize_axis(1, a->picture_height, a->full_height, a->full_width * 3, middle, whole);
+    resize_axis(a->kind, a->picture_height, a->picture_width, a->full_width, 3, picture, middle);
+    resize_axis(a->kind, 1, a->picture_height, a->full_height, a->full_width * 3, middle, whole);
     for (int64_t i = 0; i < a->height * a->width; i++) {
         int64_t y = i / a->width + a->top, x = i % a->width + a->left;
         bool inside = y >= 0 && y < a->full_height && x >= 0 && x < a->full_width;
         for (int c = 0; c < 3; c++) {
             rgb[3 * i + c] = inside ? whole[(y * a->full_width + x) * 3 + c] : 0;
-            normalised[c * a->height * a->width + i] = ((float)rgb[3 * i + c] / 255.0f - a->mean[c]) / a->std[c];
+            if (c >= a->channels) { continue; }
+            normalised[a->plane[c] * a->height * a->width + i] =
+                ((float)rgb[3 * i + c] / 255.0f - a->mean[c]) / a->std[c];
         }
     }
     free(middle);
@@ -105,6 +108,9 @@ static spade_resample_args draw_window(random_stream *random, int round)
     a.width = random_int(random, 1, 50);
     a.top = random_int(random, -a.height - 2, a.full_height + 2); /* now and then nothing of the picture is seen */
     a.left = random_int(random, -a.width / 2, a.full_width - 1);
+    a.kind = round % 2 ? SPADE_RESAMPLE_BICUBIC : SPADE_RESAMPLE_BILINEAR;
+    a.channels = round % 7 == 3 ? 1 : 3;
+    for (int c = 0; c < 3; c++) { a.plane[c] = a.channels == 1 ? 0 : round % 3 ? c : 2 - c; }
     for (int c = 0; c < 3; c++) {
         a.mean[c] = (float)random_unit(random), a.std[c] = 0.1f + (float)random_unit(random);
     }
@@ -120,7 +126,8 @@ static void test_resample(void **state)
         for (int round = 0; context && round < ROUNDS; round++) {
             spade_resample_args a = draw_window(&random, round);
             size_t of_picture = (size_t)(a.picture_height * a.picture_width * 3);
-            size_t of_rgb = (size_t)(a.height * a.width * 3), of_floats = of_rgb * sizeof(float);
+            size_t of_rgb = (size_t)(a.height * a.width * 3),
+                   of_floats = of_rgb / 3 * (size_t)a.channels * sizeof(float);
             uint8_t *picture = draw_bytes(&random, (int64_t)of_picture), *rgb = make(of_rgb);
             float *floats = make(of_floats);
             expected_window(&a, picture, rgb, floats);

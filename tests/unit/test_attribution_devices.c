@@ -181,7 +181,7 @@ static void test_option_texts(void **state)
         {":count='2'3", "count: '3' behind the quotes"},
         {":of=", "of: the name of a file is needed"},
         {":seed=-1", "seed: -1 is not from 0 to 9223372036854775807"},
-        {":output=probability", "output: 'probability' is none of logits|softmax"},
+        {":output=probability", "output: 'probability' is none of logits|scores"},
     };
     spade_context context = {.budget = UINT64_MAX};
     spade_attribution *attribution;

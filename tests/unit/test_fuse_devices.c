@@ -189,7 +189,7 @@ static wire eight_in_a_row(void)
     for (int i = 0; i < 8; i++) {
         snprintf(out, sizeof out, "v%d", i);
         snprintf(name, sizeof name, "%d", i);
-        put_node(&network, node_of(name, "Sigmoid", in, out));
+        put_node(&network, node_of(name, "Tanh", in, out));
         memcpy(in, out, sizeof in);
     }
     put_node(&network, node_of("flat", "Flatten", in, "y"));

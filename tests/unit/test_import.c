@@ -286,7 +286,7 @@ static void check_average(bool count, bool ceil_mode, const int64_t pads[4], con
     spade_model *model = load(context, model_of(network));
     const float x[3] = {1, 2, 4};
     float y[4];
-    assert_int_equal(spade_model_classes(model), n);
+    assert_int_equal(spade_model_outputs(model), n);
     run(context, model, x, 1, y);
     for (int i = 0; i < n; i++) { assert_true(fabsf(y[i] - expected[i]) < 1e-6f); }
     finish(context, model);
@@ -337,7 +337,12 @@ static void test_class_names(void **state)
     (void)state;
     check_class_names("[\"cat\", \"dog\"]", "cat", "dog");
     check_class_names("{\"1\": \"dog\"}", NULL, "dog");
-    check_class_names("{0: 'cat', 1: 'dog'}", NULL, NULL);
+    check_class_names("{0: 'cat', 1: 'dog'}", "cat", "dog");
+    check_class_names("['it\\'s', \"a \\\"b\\\"\",]", "it's", "a \"b\"");
+    check_class_names("('caf\\xe9', 'x\"y')", "caf\u00e9", "x\"y");
+    check_class_names("{0: 'cat'", NULL, NULL);
+    check_class_names("{0: 'cat", NULL, NULL);
+    check_class_names("'cat', 'dog'", NULL, NULL);
     check_class_names("7", NULL, NULL);
 }
 
@@ -351,7 +356,7 @@ static void test_operators(void **state)
     put_node(&network, node_of("c", "Relu", "b", "y"));
     spade_operator_info *operators;
     int count;
-    assert_int_equal(spade_model_operators(context, test_save("ops.onnx", model_of(network)), &operators, &count),
+    assert_int_equal(spade_model_operators(context, test_save("ops.onnx", model_of(network)), NULL, &operators, &count),
                      SPADE_OK);
     assert_int_equal(count, 2);
     assert_string_equal(operators[0].name, "Relu");

@@ -244,7 +244,7 @@ static void test_driver(void **state)
                            .n = 2};
     for (int softmax = 0; softmax < 2; softmax++) {
         images all = {.device = f.context->device, .data = data, .size = SIZE};
-        job.softmax = softmax;
+        job.score = softmax ? SPADE_SCORE_SOFTMAX : SPADE_SCORE_LOGIT;
         if (attribution_perturb(&job, IMAGES, upload_images, &all, values) != SPADE_OK) {
             fail_msg("%s", spade_message(f.context));
         }

@@ -206,7 +206,8 @@ static void test_operators(void **state)
         put_lines(&network, foreign ? both : gelu);
         assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
         assert_int_equal(
-            spade_model_operators(context, test_save("pattern.onnx", model_of(network)), &operators, &count), SPADE_OK);
+            spade_model_operators(context, test_save("pattern.onnx", model_of(network)), NULL, &operators, &count),
+            SPADE_OK);
         for (int i = 0; i < count; i++) {
             const bool known = strcmp(operators[i].name, "Det") != 0;
             assert_int_equal(operators[i].supported, known);

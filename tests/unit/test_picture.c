@@ -124,16 +124,16 @@ static void bmp_both_ways_up(void **state)
     decodes_to(f, bmp, sizeof bmp, 2, 2, downwards);
 }
 
-/* A PNG with an eXIf chunk that asks for a quarter turn: not applied, but said. */
+/* A PNG with an eXIf chunk that asks for a quarter turn: said, or applied where that is asked for. */
 static void exif_rotation_is_warned_about(void **state)
 {
     fixture *f = *state;
     const uint8_t exif[] = {0, 0, 0,    26, 'e', 'X', 'I', 'f', 'M', 'M', 0, 42, 0, 0, 0, 8, 0,
                             1, 1, 0x12, 0,  3,   0,   0,   0,   1,   0,   6, 0,  0, 0, 0, 0, 0};
-    uint8_t pixels[3] = {1, 2, 3}, *png, joined[256];
+    uint8_t pixels[6] = {1, 2, 3, 4, 5, 6}, *png, joined[256];
     size_t size;
     spade_picture picture;
-    assert_int_equal(spade_png_encode(f->context, pixels, 1, 1, 3, &png, &size), SPADE_OK);
+    assert_int_equal(spade_png_encode(f->context, pixels, 1, 2, 3, &png, &size), SPADE_OK);
     const size_t body = sizeof exif;
     uint32_t crc = 0xffffffffu;
     for (size_t i = 4; i < body; i++) {
@@ -150,7 +150,15 @@ static void exif_rotation_is_warned_about(void **state)
     assert_int_equal(spade_picture_load(f->context, f->path, &picture), SPADE_OK);
     assert_true(picture.exif_rotated);
     assert_non_null(strstr(f->warning, "EXIF"));
-    assert_memory_equal(picture.rgb, pixels, 3);
+    assert_memory_equal(picture.rgb, pixels, 6);
+    assert_true(picture.height == 1 && picture.width == 2);
+    spade_picture_clear(&picture);
+    f->warning[0] = '\0'; /* a quarter turn clockwise: what was left is up */
+    assert_int_equal(spade_picture_load_upright(f->context, f->path, &picture), SPADE_OK);
+    assert_false(picture.exif_rotated);
+    assert_string_equal(f->warning, "");
+    assert_true(picture.height == 2 && picture.width == 1);
+    assert_memory_equal(picture.rgb, pixels, 6);
     spade_picture_clear(&picture);
     free(png);
 }

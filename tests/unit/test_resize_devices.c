@@ -9,17 +9,21 @@
 #include <cmocka.h>
 #include <zlib.h>
 
+#include "picture/orient.h"
+#include "picture/resize.h"
 #include "support/device.h"
-#include "spade/picture.h"
+#include "spade/augment.h"
 
 static const struct {
     int64_t height, width, new_height, new_width;
-    uint32_t crc; /* of numpy.asarray(image.resize((new_width, new_height), Image.BILINEAR)).tobytes() */
+    uint32_t crc[2]; /* of numpy.asarray(image.resize((new_width, new_height), F)).tobytes(), F: BILINEAR, BICUBIC */
 } cases[] = {
-    {1, 1, 1, 1, 0xe78c8455},       {1, 1, 7, 5, 0x7d69b796},     {7, 5, 1, 1, 0x20a85c9c},
-    {40, 60, 40, 30, 0xc34f40db},   {40, 60, 20, 60, 0x7238c3cf}, {64, 64, 224, 224, 0xa2262841},
-    {100, 150, 37, 41, 0x35cbf7de}, {33, 47, 34, 46, 0xc58678fe}, {300, 200, 13, 170, 0x8c697a9c},
-    {5, 200, 200, 5, 0x2e90d99f},   {31, 29, 31, 29, 0x0c62dc48}, {257, 129, 256, 128, 0x43826c01},
+    {1, 1, 1, 1, {0xe78c8455, 0xe78c8455}},        {1, 1, 7, 5, {0x7d69b796, 0x7d69b796}},
+    {7, 5, 1, 1, {0x20a85c9c, 0xec303835}},        {40, 60, 40, 30, {0xc34f40db, 0x4c57cda8}},
+    {40, 60, 20, 60, {0x7238c3cf, 0x19ac925a}},    {64, 64, 224, 224, {0xa2262841, 0xc79e4e26}},
+    {100, 150, 37, 41, {0x35cbf7de, 0x08042131}},  {33, 47, 34, 46, {0xc58678fe, 0x0874f105}},
+    {300, 200, 13, 170, {0x8c697a9c, 0x7029d00b}}, {5, 200, 200, 5, {0x2e90d99f, 0xce166d7b}},
+    {31, 29, 31, 29, {0x0c62dc48, 0x0c62dc48}},    {257, 129, 256, 128, {0x43826c01, 0xc1839515}},
 };
 
 static void fill(uint8_t *rgb, size_t size)
@@ -55,7 +59,14 @@ static void equals_pillow(void **state)
                              SPADE_OK);
             assert_int_equal(out.height, cases[i].new_height);
             assert_int_equal(out.width, cases[i].new_width);
-            assert_int_equal(crc32(0, out.rgb, (uInt)(out.height * out.width * 3)), cases[i].crc);
+            assert_int_equal(crc32(0, out.rgb, (uInt)(out.height * out.width * 3)), cases[i].crc[0]);
+            const spade_resample_args cubic = {.full_height = cases[i].new_height,
+                                               .full_width = cases[i].new_width,
+                                               .height = cases[i].new_height,
+                                               .width = cases[i].new_width,
+                                               .kind = SPADE_RESAMPLE_BICUBIC};
+            assert_int_equal(spade_resize_window(context, &in, &cubic, out.rgb, NULL), SPADE_OK);
+            assert_int_equal(crc32(0, out.rgb, (uInt)(out.height * out.width * 3)), cases[i].crc[1]);
             spade_picture_clear(&in);
             spade_picture_clear(&out);
         }
@@ -132,13 +143,122 @@ static void preprocess_geometry(void **state)
     spade_context_destroy(context);
 }
 
+/* ---- as networks were trained: checksums of what Pillow 9.4 makes of the same pixels */
+enum { HEIGHT = 100, WIDTH = 150 };
+
+static void check_preview(const spade_preprocess *preprocess, uint32_t crc)
+{
+    spade_context *context = open_context(0);
+    static uint8_t rgb[HEIGHT * WIDTH * 3], inside[64 * 64], mask[HEIGHT * WIDTH * 3];
+    static float out[3 * 64 * 64];
+    const int64_t pixels = preprocess->height * preprocess->width;
+    fill(rgb, sizeof rgb);
+    memset(mask, 255, sizeof mask);
+    spade_picture in = {HEIGHT, WIDTH, rgb, false}, of_mask = {HEIGHT, WIDTH, mask, false}, preview, back;
+    if (spade_preprocess_apply(context, preprocess, &in, out, &preview) != SPADE_OK) {
+        fail_msg("%s", spade_message(context));
+    }
+    assert_int_equal(crc32(0, preview.rgb, (uInt)(pixels * 3)), crc);
+    for (int64_t i = 0; i < pixels; i++) {
+        for (int c = 0; c < preprocess->channels; c++) {
+            const int64_t plane = preprocess->bgr ? 2 - c : c;
+            const float should =
+                ((float)preview.rgb[3 * i + c] / 255.0f - (float)preprocess->mean[c]) / (float)preprocess->std[c];
+            assert_true(out[plane * pixels + i] == should);
+        }
+    }
+    assert_int_equal(spade_picture_from_tensor(context, preprocess, out, &back), SPADE_OK);
+    assert_memory_equal(back.rgb, preview.rgb, (size_t)pixels * 3);
+    assert_int_equal(spade_preprocess_mask(context, preprocess, &of_mask, inside), SPADE_OK);
+    for (int64_t i = 0; i < pixels; i++) { assert_int_equal(inside[i], 1); }
+    spade_picture_clear(&preview);
+    spade_picture_clear(&back);
+    spade_context_destroy(context);
+}
+
+static void as_trained(void **state)
+{
+    (void)state;
+    spade_preprocess preprocess;
+    spade_preprocess_init(&preprocess, 32, 32); /* resize((48, 48), BICUBIC).crop((8, 8, 40, 40)) */
+    preprocess.squash = preprocess.bgr = true;
+    preprocess.resize = 48;
+    preprocess.resample = SPADE_RESAMPLE_BICUBIC;
+    check_preview(&preprocess, 0xf8930ec6);
+    spade_preprocess_init(&preprocess, 45, 45); /* resize((75, 50), BICUBIC).crop((15, 2, 60, 47)) */
+    preprocess.crop_share = 0.9;
+    preprocess.resample = SPADE_RESAMPLE_BICUBIC;
+    check_preview(&preprocess, 0x26f961fa);
+    spade_preprocess_init(&preprocess, 32, 32); /* convert("L").convert("RGB").resize((32, 32), BILINEAR) */
+    preprocess.squash = true;
+    preprocess.channels = 1;
+    preprocess.mean[0] = 0.13;
+    check_preview(&preprocess, 0xe5839f77);
+}
+
+/* Variants of a grey network, and of one that takes blue first, are those of the usual one. */
+static void variants_of_channels(void **state)
+{
+    (void)state;
+    enum { SIDE = 16, N = 4, SIZE = SIDE * SIDE };
+    static uint8_t rgb[HEIGHT * WIDTH * 3];
+    static float usual[N * 3 * SIZE], other[N * 3 * SIZE];
+    spade_context *context = open_context(0);
+    spade_picture in = {HEIGHT, WIDTH, rgb, false}, grey;
+    spade_preprocess preprocess;
+    spade_augment_options options;
+    spade_variant variants[N];
+    fill(rgb, sizeof rgb);
+    spade_preprocess_init(&preprocess, SIDE, SIDE);
+    spade_augment_options_init(&options);
+    assert_int_equal(spade_augment_draw(context, &options, &in, SIDE, SIDE, 0, N, variants), SPADE_OK);
+    assert_int_equal(spade_augment_apply(context, &preprocess, &in, variants, N, usual), SPADE_OK);
+    preprocess.bgr = true;
+    assert_int_equal(spade_augment_apply(context, &preprocess, &in, variants, N, other), SPADE_OK);
+    for (int i = 0; i < N * 3 * SIZE; i++) {
+        const int image = i / (3 * SIZE), c = i / SIZE % 3;
+        assert_true(other[(image * 3 + 2 - c) * SIZE + i % SIZE] == usual[i]);
+    }
+    assert_int_equal(spade_picture_grey(context, &in, &grey), SPADE_OK);
+    preprocess.bgr = false;
+    assert_int_equal(spade_augment_apply(context, &preprocess, &grey, variants, N, usual), SPADE_OK);
+    preprocess.channels = 1;
+    assert_int_equal(spade_augment_apply(context, &preprocess, &in, variants, N, other), SPADE_OK);
+    for (int i = 0; i < N * SIZE; i++) { assert_true(other[i] == usual[i / SIZE * 3 * SIZE + i % SIZE]); }
+    preprocess.channels = 2;
+    assert_int_equal(spade_augment_apply(context, &preprocess, &in, variants, N, other), SPADE_ERROR_ARGUMENT);
+    spade_picture_clear(&grey);
+    spade_context_destroy(context);
+}
+
+/* Pillow's transpose() for each EXIF orientation. */
+static void upright(void **state)
+{
+    (void)state;
+    static const uint32_t crcs[] = {0,          0,          0x6685aaa1, 0xb5e0d9c5, 0x2a7a2f80,
+                                    0x9f2ea19e, 0x3c8d7edb, 0xdac56f06, 0x16bc5170};
+    spade_context *context = open_context(0);
+    for (int orientation = 0; orientation < 10; orientation++) {
+        const bool turned = orientation >= 5 && orientation <= 8;
+        spade_picture in = {5, 7, malloc(5 * 7 * 3), true};
+        fill(in.rgb, 5 * 7 * 3);
+        const uint32_t same = (uint32_t)crc32(0, in.rgb, 5 * 7 * 3);
+        assert_int_equal(spade_orient(context, orientation, &in), SPADE_OK);
+        assert_int_equal(in.height, turned ? 7 : 5);
+        assert_int_equal(in.width, turned ? 5 : 7);
+        assert_int_equal(crc32(0, in.rgb, 5 * 7 * 3), orientation < 2 || orientation > 8 ? same : crcs[orientation]);
+        spade_picture_clear(&in);
+    }
+    spade_context_destroy(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equals_pillow),
-        cmocka_unit_test(constant_stays_constant),
-        cmocka_unit_test(impossible_sizes),
-        cmocka_unit_test(preprocess_geometry),
+        cmocka_unit_test(equals_pillow),    cmocka_unit_test(constant_stays_constant),
+        cmocka_unit_test(impossible_sizes), cmocka_unit_test(preprocess_geometry),
+        cmocka_unit_test(as_trained),       cmocka_unit_test(variants_of_channels),
+        cmocka_unit_test(upright),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,7 +192,7 @@ static void random_values(random_stream *random, const spade_key *key, value_tex
     case SPADE_KEY_WORD: random_word(random, key->words, texts); break;
     case SPADE_KEY_PATTERN: random_word(random, "none|1:2|2:4|1024:1024|7:9", texts); break;
     case SPADE_KEY_FLAG: random_word(random, "true|false", texts); break;
-    case SPADE_KEY_FOLDER: put(texts, "folder"); break;
+    case SPADE_KEY_TEXT: put(texts, "folder"); break;
     case SPADE_KEY_GLOBS:
         for (int i = 0; i < count; i++) { put(texts, globs[random_int(random, 0, 8)]); }
         break;

@@ -43,7 +43,7 @@ spade_status attribution_backward(const attribution_job *job, const spade_rules 
 typedef struct attribution_pass {
     spade_executor *executor; /* taken; targets and values are its scratch */
     spade_plan *plan;         /* the executor's */
-    bool softmax;             /* F is the softmax score */
+    spade_score score;        /* what F is */
     int64_t outputs;
     int64_t *targets; /* device [batch]: the class that each image is explained for */
     double *values;   /* device [batch]: F of each image */

@@ -3,9 +3,9 @@
 
 static const spade_option_info common_options[] = {
     {.name = "output",
-     .help = "what is explained: the class's logit, or its softmax score",
+     .help = "what is explained: the class's logit, or the score that the network gives it",
      .type = SPADE_OPTION_WORD,
-     .words = "logits|softmax",
+     .words = "logits|scores",
      .default_value = "logits"},
     {.name = "seed",
      .help = "of every random number",

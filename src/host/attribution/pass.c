@@ -5,7 +5,7 @@ spade_status attribution_pass_create(const attribution_job *job, const spade_pla
                                      attribution_pass *out)
 {
     const size_t bytes = (size_t)request->batch * (sizeof *out->values + sizeof *out->targets);
-    *out = (attribution_pass){.softmax = job->softmax, .outputs = job->outputs};
+    *out = (attribution_pass){.score = job->score, .outputs = job->outputs};
     SPADE_TRY(spade_executor_acquire(job->context, &job->model->network, request, spade_weight_override_of(job->trace),
                                      &out->executor));
     spade_status status = spade_executor_scratch(out->executor, bytes, "classes and values of a micro-batch");
@@ -32,7 +32,7 @@ static spade_status run(void *user)
     spade_device *device = pass->executor->entry.context->device;
     const spade_seed_args seed = {.batch = spade_plan_batch(pass->plan),
                                   .outputs = pass->outputs,
-                                  .softmax = pass->softmax,
+                                  .score = pass->score,
                                   .z = spade_plan_output(pass->plan),
                                   .targets = pass->targets,
                                   .seed = spade_plan_output_relevance(pass->plan),
@@ -44,7 +44,7 @@ static spade_status run(void *user)
 
 spade_status attribution_pass_run(attribution_pass *pass)
 {
-    const uint64_t work[] = {pass->softmax, pass->executor->generation};
+    const uint64_t work[] = {(uint64_t)pass->score, pass->executor->generation};
     return spade_capture_run(pass->executor->entry.context->device, &pass->executor->capture,
                              spade_hash(work, sizeof work, 0), run, pass);
 }

@@ -59,7 +59,7 @@ static spade_status run_batch(driver *d, int64_t first, int64_t count)
     for (int c = 0; c < job->n; c++) {
         const spade_seed_args seed = {.batch = count,
                                       .outputs = job->outputs,
-                                      .softmax = job->softmax,
+                                      .score = job->score,
                                       .z = spade_plan_output(plan),
                                       .targets = d->targets + (size_t)c * SPADE_MICRO_BATCH,
                                       .values = d->values + c * d->images + first};

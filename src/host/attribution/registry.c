@@ -46,9 +46,10 @@ static attribution_job make_job(spade_context *context, const spade_model *model
     attribution_job job = {.context = context,
                            .model = model,
                            .method = attribution->method->info.name,
-                           .softmax = attribution->common.output == 1,
+                           .score = attribution->common.output ? spade_model_score(model) : SPADE_SCORE_LOGIT,
                            .seed = (uint64_t)attribution->common.seed,
-                           .outputs = spade_model_classes(model)};
+                           .outputs = spade_model_outputs(model),
+                           .class_count = spade_model_classes(model)};
     spade_model_input(model, &job.channels, &job.height, &job.width);
     job.size = job.channels * job.height * job.width;
     return job;
@@ -89,9 +90,9 @@ static spade_status check_classes(const attribution_job *job)
 {
     if (job->n < 1) { return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "no class to explain"); }
     for (int i = 0; i < job->n; i++) {
-        if (job->classes[i] < 0 || job->classes[i] >= job->outputs) {
+        if (job->classes[i] < 0 || job->classes[i] >= job->class_count) {
             return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "class %lld: the network has the classes 0 to %lld",
-                              (long long)job->classes[i], (long long)job->outputs - 1);
+                              (long long)job->classes[i], (long long)job->class_count - 1);
         }
     }
     return SPADE_OK;

@@ -11,11 +11,12 @@ typedef struct attribution_job {
     spade_context *context;
     const spade_model *model;
     const char *method; /* its name, for messages and progress */
-    bool softmax;       /* what is explained: the softmax score, else the logit */
+    spade_score score;  /* what is explained of the outputs */
     uint64_t seed;
     int64_t channels, height, width; /* of the input */
     int64_t size;                    /* channels * height * width */
-    int64_t outputs;                 /* classes of the network */
+    int64_t outputs;                 /* of the network; 1: it has two classes */
+    int64_t class_count;
     /* Only while maps are made: */
     const spade_trace *trace; /* NULL: the dense network */
     const float *input;       /* [size] */
@@ -65,7 +66,7 @@ ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
 
 /* The options that every method has. */
 typedef struct attribution_common {
-    int output; /* 0: logits, 1: softmax */
+    int output; /* 0: logits, 1: scores */
     int64_t seed;
 } attribution_common;
 

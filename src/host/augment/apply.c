@@ -14,6 +14,10 @@ spade_status spade_augment_check_size(spade_context *context, const spade_prepro
                           "augmentation: variants of %lld x %lld pixels, must be 1 to %d a side", (long long)p->width,
                           (long long)p->height, MAX_SIDE);
     }
+    if (p->channels != 1 && p->channels != 3) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "augmentation: %lld channels, there are 1 and 3",
+                          (long long)p->channels);
+    }
     for (int c = 0; c < 3; c++) {
         if (!isfinite(p->mean[c]) || !isfinite(p->std[c]) || p->std[c] <= 0.0) {
             return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be finite, std above 0", p->mean[c],
@@ -88,17 +92,21 @@ spade_status spade_augment_apply(spade_context *context, const spade_preprocess 
     }
     for (int64_t i = 0; i < count; i++) { SPADE_TRY(check_variant(context, preprocess, picture, i, &variants[i])); }
     if (count == 0) { return SPADE_OK; }
-    size_t bytes, result_bytes = (size_t)(count * 3 * preprocess->height * preprocess->width) * sizeof(float);
+    size_t bytes,
+        result_bytes = (size_t)(count * preprocess->channels * preprocess->height * preprocess->width) * sizeof(float);
+    spade_picture grey = {0};
     float *source = NULL;
     void *result = NULL;
     spade_status status;
-    SPADE_GOTO(spade_augment_upload(context, picture, &source, &bytes));
+    if (preprocess->channels == 1) { SPADE_GOTO(spade_picture_grey(context, picture, &grey)); }
+    SPADE_GOTO(spade_augment_upload(context, grey.rgb ? &grey : picture, &source, &bytes));
     SPADE_GOTO(backend->alloc(context->device, result_bytes, "variants of a picture", &result));
     SPADE_GOTO(backend->picture->augment(context->device, source, picture->height, picture->width, preprocess, variants,
                                          count, SPADE_ROW_MAJOR, result));
     SPADE_GOTO(backend->download(context->device, out, result, result_bytes));
     SPADE_GOTO(backend->synchronize(context->device));
 done:
+    free(grey.rgb);
     if (source) { backend->free(context->device, source, bytes); }
     if (result) { backend->free(context->device, result, result_bytes); }
     return status;

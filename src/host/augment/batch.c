@@ -40,7 +40,7 @@ static spade_status begin(spade_context *context, const spade_preprocess *prepro
     batch->preprocess = own_preprocess;
     batch->options = own_options;
     batch->dims[0] = own_options.variants;
-    batch->dims[1] = 3;
+    batch->dims[1] = own_preprocess.channels;
     batch->dims[2] = own_preprocess.height;
     batch->dims[3] = own_preprocess.width;
     return SPADE_OK;
@@ -59,7 +59,12 @@ spade_status spade_batch_from_picture(spade_context *context, const spade_pictur
     batch->picture_height = picture->height;
     batch->picture_width = picture->width;
     batch->hash = spade_picture_hash(picture);
-    spade_status status = spade_augment_upload(context, picture, &batch->picture, &batch->picture_bytes);
+    spade_picture grey = {0};
+    spade_status status = batch->dims[1] == 1 ? spade_picture_grey(context, picture, &grey) : SPADE_OK;
+    if (status == SPADE_OK) {
+        status = spade_augment_upload(context, grey.rgb ? &grey : picture, &batch->picture, &batch->picture_bytes);
+    }
+    free(grey.rgb);
     if (status != SPADE_OK) {
         spade_batch_destroy(batch);
         *out = NULL;
@@ -87,7 +92,9 @@ spade_status spade_batch_from_tensor(spade_context *context, const float *input,
     float *rgb = host;
     for (int64_t i = 0; i < pixels; i++) {
         for (int c = 0; c < 3; c++) {
-            double value = (double)input[c * pixels + i] * preprocess->std[c] + preprocess->mean[c];
+            const int of = preprocess->channels == 1 ? 0 : c;
+            const float *plane = input + spade_preprocess_plane(preprocess, c) * pixels;
+            double value = (double)plane[i] * preprocess->std[of] + preprocess->mean[of];
             rgb[3 * i + c] = (float)(value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0);
         }
     }

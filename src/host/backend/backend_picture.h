@@ -7,7 +7,7 @@
 #include "spade/augment.h"
 
 /*
- * Pillow's antialiased bilinear resize (backend/filter.h's weights in its fixed point, rounded to 8 bits after the rows
+ * Pillow's antialiased resize (backend/filter.h's weights in its fixed point, rounded to 8 bits after the rows
  * and after the columns: libImaging/Resample.c), and of its result a window; black where the window reaches beyond it.
  * Pictures are 8-bit RGB, rows from the top.
  */
@@ -16,13 +16,23 @@ typedef struct spade_resample_args {
     int64_t picture_height, picture_width; /* to SPADE_MAX_SIDE */
     int64_t full_height, full_width;       /* of the whole picture after the resize, to SPADE_MAX_SIDE */
     int64_t top, left, height, width;      /* the window */
-    uint8_t *rgb;                          /* [height, width, 3] out */
-    float *normalised;                     /* [3, height, width] out: (rgb / 255 - mean) / std; NULL: not wanted */
+    spade_resample kind;
+    uint8_t *rgb;      /* [height, width, 3] out */
+    float *normalised; /* [channels, height, width] out: (rgb / 255 - mean) / std; NULL: not wanted */
     float mean[3], std[3];
+    int channels; /* of normalised: 3, or 1: red alone, of a picture without colours */
+    int plane[3]; /* of normalised, where red, green and blue go */
 } spade_resample_args;
 
+/* The network's channel that a colour (0 red, 1 green, 2 blue) goes to. */
+static inline int spade_preprocess_plane(const spade_preprocess *preprocess, int colour)
+{
+    return preprocess->channels == 1 ? 0 : preprocess->bgr ? 2 - colour : colour;
+}
+
 typedef struct spade_backend_picture {
-    /* out [count, C, H, W] in `layout` from a picture [h, w, 3] of floats in [0, 1] (device) */
+    /* out [count, preprocess->channels, H, W] in `layout` from a picture [h, w, 3] of floats in [0, 1] (device), without
+     * colours where there is one channel; resampled bilinearly, as the variants are defined */
     spade_status (*augment)(struct spade_device *device, const float *picture, int64_t height, int64_t width,
                             const spade_preprocess *preprocess, const spade_variant *variants /* host */, int64_t count,
                             spade_layout layout, float *out);

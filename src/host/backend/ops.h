@@ -167,12 +167,19 @@ typedef struct spade_op_args {
 
 enum { SPADE_MAX_POINTS = 64 }; /* images of one call */
 
-/* What is explained of the outputs z: F = z[target], or the target's softmax score; and dF/dz. */
+/* What is explained of the outputs z. */
+typedef enum spade_score {
+    SPADE_SCORE_LOGIT,   /* F = z[target] */
+    SPADE_SCORE_SOFTMAX, /* F = softmax(z)[target] */
+    SPADE_SCORE_SIGMOID  /* F = sigmoid(z[target]) */
+} spade_score;
+
+/* F and dF/dz. One output says how much it is class 1: class 1 has the logit z, class 0 has -z. */
 typedef struct spade_seed_args {
     int64_t batch, outputs;
-    bool softmax;
+    spade_score score;
     const float *z;         /* [batch, outputs] */
-    const int64_t *targets; /* [batch]: 0 to outputs - 1 */
+    const int64_t *targets; /* [batch]: 0 to outputs - 1; of one output 0 or 1 */
     float *seed;            /* [batch, outputs] out: dF/dz; NULL: only F is wanted */
     double *values;         /* [batch] out: F */
 } spade_seed_args;

@@ -19,16 +19,37 @@ static const spade_backend *load(const char *path, char *why, size_t size)
     return backend;
 }
 
-const spade_backend *spade_plugin_cuda(char *why, size_t size)
+static const char *named_in_environment(void)
+{
+    const char *named = getenv("SPADE_CUDA_LIBRARY");
+    return named && *named ? named : NULL;
+}
+
+bool spade_plugin_wanted(void)
+{
+    /* the driver's on PCs and servers, in WSL, on Jetson */
+    static const char *const files[] = {"/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap"};
+    bool there = named_in_environment() != NULL;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) { there = there || access(files[i], F_OK) == 0; }
+    return there;
+}
+
+bool spade_plugin_find(char *path, size_t size)
 {
     static const char *const folders[] = {SPADE_BUILD_DIR, SPADE_LIBEXEC};
-    const char *named = getenv("SPADE_CUDA_LIBRARY");
-    if (named && *named) { return load(named, why, size); }
+    const char *named = named_in_environment();
+    if (named) { return snprintf(path, size, "%s", named) < (int)size; }
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        char path[4096];
-        snprintf(path, sizeof path, "%s/spade-cuda.so", folders[i]);
-        if (access(path, R_OK) == 0) { return load(path, why, size); }
+        snprintf(path, size, "%s/spade-cuda.so", folders[i]);
+        if (access(path, R_OK) == 0) { return true; }
     }
+    return false;
+}
+
+const spade_backend *spade_plugin_cuda(char *why, size_t size)
+{
+    char path[4096];
+    if (spade_plugin_find(path, sizeof path)) { return load(path, why, size); }
     snprintf(why, size, "this build of spade has no CUDA backend (no spade-cuda.so in %s)", SPADE_LIBEXEC);
     return NULL;
 }

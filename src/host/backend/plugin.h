@@ -18,6 +18,14 @@ typedef const spade_backend *(*spade_plugin_table_fn)(size_t size, const char *v
  */
 const spade_backend *spade_plugin_cuda(char *why, size_t size);
 
+/*
+ * Could there be a GPU for it? A driver shows its device files; a backend that the environment names is meant to be used.
+ * Loading it costs some 260 MB of address space and a tenth of a second, which nobody pays who has no GPU.
+ */
+bool spade_plugin_wanted(void);
+/* The file of the CUDA backend into `path`; false: there is none. */
+bool spade_plugin_find(char *path, size_t size);
+
 /* In the shared object itself. */
 extern const spade_backend spade_backend_cuda;
 const spade_backend *spade_plugin_table(size_t size, const char *version);

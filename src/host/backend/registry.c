@@ -45,7 +45,7 @@ static spade_status open_best(spade_context *context, spade_device **out)
 {
     char why[256];
     spade_device_info first;
-    const spade_backend *cuda = spade_plugin_cuda(why, sizeof why);
+    const spade_backend *cuda = spade_plugin_wanted() ? spade_plugin_cuda(why, sizeof why) : NULL;
     if (cuda && cuda->devices(&first, 1) > 0 && !first.note[0] && cuda->open(context, 0, out) == SPADE_OK) {
         return SPADE_OK;
     }
@@ -75,13 +75,18 @@ void spade_library_versions(char *buffer, size_t size)
 {
     if (size == 0) { return; }
     buffer[0] = '\0';
-    char why[256];
-    const spade_backend *backends[] = {&spade_backend_cpu, spade_plugin_cuda(why, sizeof why)};
+    char why[256], path[4096];
+    const bool wanted = spade_plugin_wanted();
+    const spade_backend *backends[] = {&spade_backend_cpu, wanted ? spade_plugin_cuda(why, sizeof why) : NULL};
     for (int i = 0; i < 2; i++) {
         size_t length = strlen(buffer);
         if (backends[i]) { backends[i]->libraries(buffer + length, size - length); }
     }
     size_t length = strlen(buffer);
+    if (!wanted && spade_plugin_find(path, sizeof path)) {
+        snprintf(buffer + length, size - length, "spade-cuda.so installed (not loaded: there is no GPU)\n");
+        length = strlen(buffer);
+    }
     snprintf(buffer + length, size - length, "libyaml %s\njansson %s\nzlib %s\n", yaml_get_version_string(),
              jansson_version_str(), zlibVersion());
 }

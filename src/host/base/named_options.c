@@ -111,15 +111,10 @@ static spade_status parse_real(spade_context *context, const spade_option_info *
 
 static spade_status parse_word(spade_context *context, const spade_option_info *info, const char *text, int *out)
 {
-    int index = 0;
-    for (const char *word = info->words; word; index++) {
-        const char *end = strchr(word, '|');
-        size_t length = end ? (size_t)(end - word) : strlen(word);
-        if (strlen(text) == length && memcmp(text, word, length) == 0) {
-            *out = index;
-            return SPADE_OK;
-        }
-        word = end ? end + 1 : NULL;
+    const int number = spade_word_number(info->words, text);
+    if (number >= 0) {
+        *out = number;
+        return SPADE_OK;
     }
     return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is none of %s", text, info->words);
 }

@@ -1,9 +1,10 @@
-/* number.c - numbers as people write them, strictly. */
+/* number.c - numbers as people write them, strictly, and words. */
 #include "base/number.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *skip_digits(const char *text)
 {
@@ -58,4 +59,29 @@ bool spade_parse_bytes(const char *text, uint64_t *out)
     if (errno || value == 0 || value > (UINT64_MAX >> shift)) { return false; }
     *out = (uint64_t)value << shift;
     return true;
+}
+
+/* ---- words */
+
+static int find_word(const char *words, const char *text)
+{
+    int number = 0;
+    for (const char *word = words; word; word = strchr(word, '|'), number++) {
+        word += *word == '|';
+        const size_t length = strcspn(word, "|");
+        if (strlen(text) == length && memcmp(text, word, length) == 0) { return number; }
+    }
+    return -1;
+}
+
+int spade_word_number(const char *words, const char *text)
+{
+    static const struct {
+        const char *before, *now;
+    } renamed[] = {{"softmax", "scores"}};
+    int number = find_word(words, text);
+    for (size_t i = 0; number < 0 && i < sizeof renamed / sizeof *renamed; i++) {
+        if (strcmp(text, renamed[i].before) == 0) { number = find_word(words, renamed[i].now); }
+    }
+    return number;
 }

@@ -1,6 +1,7 @@
 /*
- * number.h - a whole text as a decimal number, nothing before or after it: "0,5", "0.5x", "nan", "inf", "0x10", " 1"
- * and "" are refused. Independent of the locale. False: it is none, or too large.
+ * number.h - texts of values: a whole text as a decimal number, nothing before or after it ("0,5", "0.5x", "nan", "inf",
+ * "0x10", " 1" and "" are refused), independent of the locale; a word of a list.
+ * False: it is none, or too large.
  */
 #ifndef SPADE_BASE_NUMBER_H
 #define SPADE_BASE_NUMBER_H
@@ -12,5 +13,11 @@ bool spade_parse_number(const char *text, double *out);
 bool spade_parse_integer(const char *text, int64_t *out);
 /* An integer > 0, with an optional suffix K, M or G (powers of 1024). */
 bool spade_parse_bytes(const char *text, uint64_t *out);
+
+/*
+ * Which of the words "fp32|fp64" the text is, from 0 on; -1: none of them. A word that had another name in earlier
+ * versions is known by that name, too.
+ */
+int spade_word_number(const char *words, const char *text);
 
 #endif

@@ -106,8 +106,10 @@ static int run(cli_options *options)
         if (supported) {
             char shape[64];
             format_shape(json_object_get(result, "input"), shape, sizeof shape);
-            printf("input %s, %lld classes\n", shape,
-                   (long long)json_integer_value(json_object_get(result, "classes")));
+            printf("input %s, %lld classes", shape, (long long)json_integer_value(json_object_get(result, "classes")));
+            const char *head = text_of(result, "head");
+            if (strcmp(head, "none") != 0) { printf(", ends in a %s", head); }
+            putchar('\n');
         }
         print_operators(json_object_get(result, "operators"));
         if (supported) { print_layers(result); }

@@ -330,7 +330,7 @@ static void print_all_markdown(void)
          "to the\n"
          "value (`layer=features.3:17`).\n\n"
          "In the definitions x is the input and F what is explained: the class's logit, or its score with "
-         "`output=softmax`.\n\n"
+         "`output=scores`.\n\n"
          "## Methods\n\nOptions of every method:");
     print_options_markdown(shared, common);
     for (int i = 0; i < spade_method_count(); i++) {

@@ -239,6 +239,10 @@ bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *o
         return false;
     }
     if (!walk(command, argc, argv, true, &messages, out)) { return false; }
+    if (spade_settings_resolve(&messages, &out->settings) != SPADE_OK) {
+        fprintf(stderr, "spade: --preprocess: %s\n", messages.message);
+        return false;
+    }
     spade_settings_finish(&out->settings);
     if (out->argument_count < command->min_arguments) {
         cli_usage_error(command, "usage: spade %s", command->usage);

@@ -37,14 +37,32 @@ static const spade_key table[] = {
      FLAG(follow_links),
      .default_value = "false",
      .unrecorded = true}, /* changes no result */
+    {.name = "output_name",
+     .option = "output-name",
+     .argument = "NAME",
+     .help = "the model's output that holds the classes, where it has several",
+     .groups = SPADE_KEYS_RUN,
+     .type = SPADE_KEY_TEXT,
+     MEMBER(output_name),
+     .unset = "the only one"},
     /* ---- pictures */
+    {.name = "preprocess",
+     .option = "preprocess",
+     .argument = "NAME|FILE",
+     .help = "as a network was trained: imagenet, clip, inception, none, timm's config.json or Hugging Face's "
+             "preprocessor_config.json; settings of its own win",
+     .groups = SPADE_KEYS_PICTURE,
+     .type = SPADE_KEY_TEXT,
+     MEMBER(preprocess),
+     .unset = "none",
+     .unrecorded = true}, /* what it says is */
     {.name = "resize",
      .option = "resize",
      .argument = "N",
      .help = "shorter side in pixels; 0: a picture has the input size already",
      .groups = SPADE_KEYS_PICTURE,
      INTEGER(resize, 0, SPADE_MAX_SIDE),
-     .unset = "input size * 256/224"},
+     .unset = "as crop_share says"},
     {.name = "crop",
      .option = "crop",
      .argument = "N",
@@ -52,6 +70,51 @@ static const spade_key table[] = {
      .groups = SPADE_KEYS_PICTURE | SPADE_KEYS_SIZE,
      INTEGER(crop, 1, SPADE_MAX_SIDE),
      .unset = "the model's"},
+    {.name = "crop_share",
+     .option = "crop-share",
+     .argument = "S",
+     .help = "of the resized side, that the crop keeps, where resize is not given; 0: 224/256, with squash 1",
+     .groups = SPADE_KEYS_PICTURE,
+     REAL(crop_share, 0, 1),
+     .default_value = "0"},
+    {.name = "open_size",
+     .help = "input size where the model leaves it open and nothing else says it; from preprocess",
+     .groups = SPADE_KEYS_PICTURE,
+     .argument = "N",
+     INTEGER(open_size, 1, SPADE_MAX_SIDE),
+     .unset = "unknown"},
+    {.name = "resample",
+     .option = "resample",
+     .argument = "F",
+     .help = "Pillow's antialiased filter of the resize",
+     .groups = SPADE_KEYS_PICTURE,
+     WORD(resample, "bilinear|bicubic"), /* spade_resample */
+     .default_value = "bilinear"},
+    {.name = "squash",
+     .option = "squash",
+     .help = "resize to a square, whatever the picture's shape",
+     .groups = SPADE_KEYS_PICTURE,
+     FLAG(squash),
+     .default_value = "false"},
+    {.name = "orient",
+     .option = "orient",
+     .help = "turn pictures as their EXIF orientation asks",
+     .groups = SPADE_KEYS_PICTURE,
+     FLAG(orient),
+     .default_value = "false"},
+    {.name = "bgr",
+     .option = "bgr",
+     .help = "the network takes blue, green, red; mean and std stay those of red, green, blue",
+     .groups = SPADE_KEYS_PICTURE,
+     FLAG(bgr),
+     .default_value = "false"},
+    {.name = "scale",
+     .option = "scale",
+     .argument = "N",
+     .help = "what white is before mean and std; with 255 these are 0 and 1 unless they are given",
+     .groups = SPADE_KEYS_PICTURE,
+     WORD(scale, "1|255"),
+     .default_value = "1"},
     {.name = "mean",
      .option = "mean",
      .argument = "R,G,B",
@@ -205,7 +268,7 @@ static const spade_key table[] = {
      .argument = "DIR",
      .help = "keep solved layers there, and take from there what was solved before",
      .groups = SPADE_KEYS_TRACE,
-     .type = SPADE_KEY_FOLDER,
+     .type = SPADE_KEY_TEXT,
      MEMBER(checkpoint),
      .unset = "none",
      .unrecorded = true},
@@ -237,7 +300,7 @@ static const spade_key table[] = {
      .argument = "F",
      .help = "what is explained",
      .groups = SPADE_KEYS_MAPS,
-     WORD(output, "logits|softmax"),
+     WORD(output, "logits|scores"),
      .default_value = "logits"},
     {.name = "steps",
      .option = "steps",
@@ -259,6 +322,7 @@ static const spade_key table[] = {
      MEMBER(sigma)},
 };
 enum { KEY_COUNT = sizeof table / sizeof *table };
+_Static_assert(KEY_COUNT <= 64, "spade_settings' given has a bit for each");
 /* What value.c relies on. */
 _Static_assert(offsetof(spade_trace_options, of) == offsetof(spade_trace_options, keep) + sizeof(int), "pattern");
 _Static_assert(offsetof(spade_layer_rule, of) == offsetof(spade_layer_rule, keep) + sizeof(int), "pattern");
@@ -300,7 +364,7 @@ bool spade_key_takes_list(const spade_key *key)
     case SPADE_KEY_WORD:
     case SPADE_KEY_FLAG:
     case SPADE_KEY_PATTERN:
-    case SPADE_KEY_FOLDER:
+    case SPADE_KEY_TEXT:
     case SPADE_KEY_METHOD_OPTION: break;
     }
     return false;

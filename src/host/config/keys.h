@@ -18,7 +18,7 @@ typedef enum spade_key_type {
     SPADE_KEY_WORD,          /* int, or an enumeration whose values are the words' numbers */
     SPADE_KEY_FLAG,          /* bool: true or false; the long option takes no value and says true */
     SPADE_KEY_PATTERN,       /* int[2]: "2:4", or "none", which is 0:0 */
-    SPADE_KEY_FOLDER,        /* char *, owned; NULL: none */
+    SPADE_KEY_TEXT,          /* char *, owned; NULL: none */
     SPADE_KEY_GLOBS,         /* spade_names: patterns of layers' names */
     SPADE_KEY_METHODS,       /* spade_names: texts of methods */
     SPADE_KEY_METRICS,       /* spade_names: texts of metrics */

@@ -40,7 +40,7 @@ json_t *spade_settings_methods_json(const spade_settings *settings)
 static spade_status set_defaults(spade_context *context, const spade_settings *settings, spade_attribution *attribution)
 {
     char text[32];
-    SPADE_TRY(spade_attribution_set_default(context, attribution, "output", settings->output ? "softmax" : "logits"));
+    SPADE_TRY(spade_attribution_set_default(context, attribution, "output", settings->output ? "scores" : "logits"));
     snprintf(text, sizeof text, "%lld", (long long)settings->seed);
     SPADE_TRY(spade_attribution_set_default(context, attribution, "seed", text));
     for (int i = 0; i < spade_key_count(); i++) {

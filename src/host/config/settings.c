@@ -1,5 +1,6 @@
 /* settings.c - keys to settings, and what follows from them. */
 #include "base/number.h"
+#include "config/preset.h"
 #include "config/settings.h"
 #include "config/yaml.h"
 
@@ -33,6 +34,7 @@ void spade_settings_init(spade_settings *settings)
             (void)spade_settings_set(&messages, settings, key, NULL, values, 1);
         }
     }
+    settings->given = 0;
 }
 
 void spade_settings_clear(spade_settings *settings)
@@ -43,7 +45,9 @@ void spade_settings_clear(spade_settings *settings)
     spade_names_clear(&settings->methods);
     spade_names_clear(&settings->metrics);
     free(settings->checkpoint);
-    settings->checkpoint = NULL;
+    free(settings->output_name);
+    free(settings->preprocess);
+    settings->checkpoint = settings->output_name = settings->preprocess = NULL;
 }
 
 /* ---- one key */
@@ -57,7 +61,7 @@ static spade_status set_globs(spade_context *context, spade_names *names, char *
     return SPADE_OK;
 }
 
-static spade_status set_folder(spade_context *context, char **to, char *const *values, int count)
+static spade_status set_text(spade_context *context, char **to, char *const *values, int count)
 {
     SPADE_TRY(spade_need_values(context, count, 1));
     char *copy = *values[0] ? strdup(values[0]) : NULL;
@@ -113,12 +117,12 @@ static spade_status set_method_option(spade_context *context, spade_method_optio
     return SPADE_OK;
 }
 
-spade_status spade_settings_set(spade_context *context, spade_settings *settings, const spade_key *key,
-                                const char *pattern, char *const *values, int count)
+static spade_status set_key(spade_context *context, spade_settings *settings, const spade_key *key, const char *pattern,
+                            char *const *values, int count)
 {
     if (key->rule) { return spade_settings_set_rule(context, settings, key, pattern, values, count); }
     switch (key->type) {
-    case SPADE_KEY_FOLDER: return set_folder(context, member(settings, key), values, count);
+    case SPADE_KEY_TEXT: return set_text(context, member(settings, key), values, count);
     case SPADE_KEY_GLOBS: return set_globs(context, member(settings, key), values, count);
     case SPADE_KEY_METHODS: return spade_settings_set_methods(context, settings, values, count);
     case SPADE_KEY_METRICS: return spade_settings_set_metrics(context, settings, values, count);
@@ -134,6 +138,45 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
     return spade_key_parse(context, key, values, count, member(settings, key));
 }
 
+spade_status spade_settings_set(spade_context *context, spade_settings *settings, const spade_key *key,
+                                const char *pattern, char *const *values, int count)
+{
+    SPADE_TRY(set_key(context, settings, key, pattern, values, count));
+    settings->given |= UINT64_C(1) << (key - spade_key_at(0));
+    return SPADE_OK;
+}
+
+static bool is_given(const spade_settings *settings, const char *name)
+{
+    return settings->given >> (spade_key_find(name, strlen(name)) - spade_key_at(0)) & 1;
+}
+
+spade_status spade_settings_resolve(spade_context *context, spade_settings *settings)
+{
+    static const double none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
+    spade_preset preset;
+    const bool scaled = is_given(settings, "scale") && settings->scale == 1;
+    if (settings->preprocess) {
+        SPADE_TRY(spade_preset_find(context, settings->preprocess, &preset));
+        if (!is_given(settings, "resize") && !is_given(settings, "crop_share")) {
+            settings->resize = preset.resize;
+            settings->crop_share = preset.crop_share;
+        }
+        if (!is_given(settings, "resample")) { settings->resample = preset.resample; }
+        if (!is_given(settings, "squash")) { settings->squash = preset.squash; }
+        if (!is_given(settings, "open_size")) { settings->open_size = preset.open_size; }
+        if (!is_given(settings, "scale")) { settings->scale = preset.scale; }
+        if (!is_given(settings, "mean")) { memcpy(settings->mean, preset.mean, sizeof settings->mean); }
+        if (!is_given(settings, "std")) { memcpy(settings->std, preset.std, sizeof settings->std); }
+    }
+    if (scaled && !is_given(settings, "mean")) { memcpy(settings->mean, none, sizeof settings->mean); }
+    if (scaled && !is_given(settings, "std")) { memcpy(settings->std, one, sizeof settings->std); }
+    free(settings->preprocess);
+    settings->preprocess = NULL;
+    settings->given = 0;
+    return SPADE_OK;
+}
+
 spade_status spade_settings_read(spade_context *context, spade_settings *settings, const char *path)
 {
     spade_config config;
@@ -145,7 +188,7 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
         if (status != SPADE_OK) { spade_fail_in(context, status, "%s: %s", path, entry->key->name); }
     }
     spade_config_clear(&config);
-    return status;
+    return status == SPADE_OK ? spade_settings_resolve(context, settings) : status;
 }
 
 void spade_settings_finish(spade_settings *settings)
@@ -185,7 +228,7 @@ json_t *spade_setting_json(const spade_settings *settings, const spade_key *key)
     case SPADE_KEY_INTEGER:
         if (key->unset && *(const int64_t *)value < (int64_t)key->min) { return NULL; }
         break;
-    case SPADE_KEY_FOLDER: return *(char *const *)value ? json_string(*(char *const *)value) : NULL;
+    case SPADE_KEY_TEXT: return *(char *const *)value ? json_string(*(char *const *)value) : NULL;
     case SPADE_KEY_GLOBS: return spade_names_json(value);
     case SPADE_KEY_METHODS: return spade_settings_methods_json(settings);
     case SPADE_KEY_METRICS: return spade_settings_metrics_json(settings);
@@ -227,7 +270,38 @@ void spade_settings_model_options(const spade_settings *settings, spade_model_op
 {
     spade_model_options_init(options);
     options->height = options->width = settings->crop;
+    options->open_height = options->open_width = settings->open_size;
     options->follow_links = settings->follow_links;
+    options->output = settings->output_name;
+}
+
+/* Mean and std of values from 0 to 1. */
+static void set_normalisation(spade_context *context, const spade_settings *settings, const spade_model *model,
+                              spade_preprocess *out)
+{
+    const double most = settings->scale ? 255 : 1;
+    double mean = 0, std = 0;
+    bool unchanged = true; /* from the defaults, which the init function gave */
+    for (int c = 0; c < 3; c++) {
+        unchanged = unchanged && settings->mean[c] == out->mean[c] && settings->std[c] == out->std[c];
+    }
+    if (spade_model_takes_bytes(model) && !settings->scale && unchanged) {
+        spade_log(context, SPADE_LOG_INFO, "the network takes 8-bit values: pictures go in as they are, from 0 to 255");
+        for (int c = 0; c < 3; c++) { out->mean[c] = 0, out->std[c] = 1.0 / 255; }
+        return;
+    }
+    for (int c = 0; c < 3; c++) {
+        mean = settings->mean[c] > mean ? settings->mean[c] : mean;
+        std = settings->std[c] > std ? settings->std[c] : std;
+        out->mean[c] = settings->mean[c] / most;
+        out->std[c] = settings->std[c] / most;
+    }
+    if (!settings->scale && (mean > 1 || std > 2)) {
+        spade_log(
+            context, SPADE_LOG_WARNING,
+            "mean up to %g, std up to %g, but a picture's values are from 0 to 1; --scale 255 makes them 0 to 255",
+            mean, std);
+    }
 }
 
 spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,
@@ -235,18 +309,22 @@ spade_status spade_settings_preprocess(spade_context *context, const spade_setti
 {
     int64_t channels, height, width;
     spade_model_input(model, &channels, &height, &width);
-    if (channels != 3) {
-        return spade_fail(context, SPADE_ERROR_UNSUPPORTED, "the network takes %lld channels; pictures have 3",
-                          (long long)channels);
+    if (channels != 1 && channels != 3) {
+        return spade_fail(context, SPADE_ERROR_UNSUPPORTED,
+                          "the network takes %lld channels; pictures have 3, or grey 1", (long long)channels);
     }
     if (settings->crop && (settings->crop != height || settings->crop != width)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "--crop %lld: the network's input is fixed at %lldx%lld",
                           (long long)settings->crop, (long long)height, (long long)width);
     }
     spade_preprocess_init(out, height, width);
+    out->channels = channels;
     out->resize = settings->resize;
-    memcpy(out->mean, settings->mean, sizeof out->mean);
-    memcpy(out->std, settings->std, sizeof out->std);
+    out->crop_share = settings->crop_share;
+    out->resample = (spade_resample)settings->resample;
+    out->squash = settings->squash;
+    out->bgr = settings->bgr;
+    set_normalisation(context, settings, model, out);
     int64_t shorter = height < width ? height : width;
     if (settings->resize > 0 && settings->resize < shorter) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "--resize %lld is smaller than the crop %lldx%lld",

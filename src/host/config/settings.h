@@ -30,10 +30,19 @@ typedef struct spade_settings {
     uint64_t seed;
     spade_network_precision precision; /* of the context */
     bool follow_links;                 /* external data of a model may be reached through symbolic links */
+    char *output_name;                 /* of the model's outputs, owned; NULL: the only one */
     /* pictures */
-    int64_t resize; /* -1: crop * 256/224 */
-    int64_t crop;   /* 0: the network's input size */
-    double mean[3], std[3];
+    char *
+        preprocess; /* the rest by name or from a file (preset.h), owned; spade_settings_resolve() puts it in its place */
+    int64_t resize;    /* -1: as crop_share says */
+    int64_t crop;      /* 0: the network's input size */
+    int64_t open_size; /* the input size of a network that leaves it open, where `crop` is 0; 0: nobody knows */
+    double crop_share; /* 0: 224/256 */
+    int resample;      /* spade_resample */
+    bool squash, bgr, orient;
+    double mean[3], std[3]; /* of values from 0 to 1, or where `scale` says so to 255 */
+    int scale;              /* 0: to 1, 1: to 255 */
+    uint64_t given; /* the keys that were set since the last spade_settings_resolve(), bit i: the key of index i */
     /* variants */
     spade_augment_options augment;
     /* trace */
@@ -48,7 +57,7 @@ typedef struct spade_settings {
     bool top_class;      /* the dense network's top class, else `classes` */
     int64_t classes[SPADE_MAX_CLASSES];
     int class_count;
-    int output; /* what is explained; 0: logits, 1: softmax */
+    int output; /* what is explained; 0: logits, 1: scores */
     spade_method_option steps, samples, sigma;
 } spade_settings;
 
@@ -62,6 +71,9 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
                                 const char *pattern, char *const *values, int count);
 /* Every entry of a configuration file; errors name the file and the key. */
 spade_status spade_settings_read(spade_context *context, spade_settings *settings, const char *path);
+/* After the last key of a configuration file, or of the command line: where `preprocess` was among them, the settings that
+ * it speaks of and that were not set by themselves are its. Fails as spade_preset_find() does. */
+spade_status spade_settings_resolve(spade_context *context, spade_settings *settings);
 /* After the last key: fill in what depends on several. */
 void spade_settings_finish(spade_settings *settings);
 

@@ -71,18 +71,15 @@ static spade_status parse_word(spade_context *context, const char *text, const c
 {
     char known[128] = "";
     size_t used = 0;
-    int number = 0;
-    for (const char *word = words; word; word = strchr(word, '|'), number++) {
+    const int number = spade_word_number(words, text);
+    if (number >= 0) {
+        *out = number;
+        return SPADE_OK;
+    }
+    for (const char *word = words; word && used < sizeof known; word = strchr(word, '|')) {
         word += *word == '|';
-        const size_t length = strcspn(word, "|");
-        if (strlen(text) == length && memcmp(text, word, length) == 0) {
-            *out = number;
-            return SPADE_OK;
-        }
-        if (used < sizeof known) {
-            used +=
-                (size_t)snprintf(known + used, sizeof known - used, "%s%.*s", number ? ", " : "", (int)length, word);
-        }
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s", used ? ", " : "", (int)strcspn(word, "|"),
+                                 word);
     }
     return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is none of %s", text, known);
 }
@@ -144,7 +141,7 @@ spade_status spade_key_parse(spade_context *context, const spade_key *key, char 
     case SPADE_KEY_WORD: return parse_word(context, values[0], key->words, out);
     case SPADE_KEY_FLAG: return parse_flag(context, values[0], out);
     case SPADE_KEY_PATTERN: return parse_pattern(context, values[0], (int64_t)key->max, out);
-    case SPADE_KEY_FOLDER:
+    case SPADE_KEY_TEXT:
     case SPADE_KEY_GLOBS:
     case SPADE_KEY_METHODS:
     case SPADE_KEY_METRICS:
@@ -163,7 +160,7 @@ json_t *spade_key_json(const spade_key *key, const void *value)
     case SPADE_KEY_FLAG: return json_boolean(*(const bool *)value);
     case SPADE_KEY_PATTERN: return pattern_json(value);
     case SPADE_KEY_REAL: break;
-    case SPADE_KEY_FOLDER:
+    case SPADE_KEY_TEXT:
     case SPADE_KEY_GLOBS:
     case SPADE_KEY_METHODS:
     case SPADE_KEY_METRICS:

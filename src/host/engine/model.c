@@ -1,55 +1,8 @@
 /* model.c - the public face of a network: load, what it is made of, forward. */
-#include <jansson.h>
-
 #include "base/caller_options.h"
 #include "engine/executor.h"
 #include "engine/model.h"
 #include "import/import.h"
-
-/* ---- class names */
-
-/* The metadata under "names" or "classes" as JSON; other notations (a Python dictionary) are no names. NULL: none. */
-static json_t *find_names(const onnx_model *onnx)
-{
-    for (int i = 0; i < onnx->metadata_count; i++) {
-        const onnx_metadata *entry = &onnx->metadata[i];
-        if (!entry->key || !entry->value || (strcmp(entry->key, "names") != 0 && strcmp(entry->key, "classes") != 0)) {
-            continue;
-        }
-        json_t *names = json_loads(entry->value, 0, NULL);
-        if (json_is_array(names) || json_is_object(names)) { return names; }
-        json_decref(names);
-    }
-    return NULL;
-}
-
-static spade_status read_class_names(spade_model *model)
-{
-    int64_t classes = spade_model_classes(model);
-    json_t *names = find_names(model->onnx);
-    spade_status status = SPADE_OK;
-    if (!names) { return SPADE_OK; }
-    model->class_names = calloc((size_t)classes, sizeof *model->class_names);
-    for (int64_t i = 0; model->class_names && i < classes; i++) {
-        char key[32];
-        snprintf(key, sizeof key, "%lld", (long long)i);
-        const json_t *name = json_is_array(names) ? json_array_get(names, (size_t)i) : json_object_get(names, key);
-        if (!json_is_string(name)) { continue; }
-        model->class_names[i] = strdup(json_string_value(name));
-        if (!model->class_names[i]) { status = SPADE_ERROR_MEMORY; }
-    }
-    json_decref(names);
-    if (!model->class_names || status != SPADE_OK) {
-        return spade_fail(model->context, SPADE_ERROR_MEMORY, "%s: out of memory for the class names", model->path);
-    }
-    return SPADE_OK;
-}
-
-const char *spade_model_class_name(const spade_model *model, int64_t index)
-{
-    if (!model->class_names || index < 0 || index >= spade_model_classes(model)) { return NULL; }
-    return model->class_names[index];
-}
 
 /* ---- load */
 
@@ -74,8 +27,9 @@ spade_status spade_model_load(spade_context *context, const char *path, const sp
     model->path = strdup(path);
     if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
     SPADE_GOTO(onnx_load(context, path, options.follow_links, &model->onnx));
+    SPADE_GOTO(onnx_convert_floats(context, model->onnx));
     SPADE_GOTO(spade_network_import(context, model->onnx, &options, &model->network));
-    SPADE_GOTO(read_class_names(model));
+    SPADE_GOTO(spade_model_read_class_names(model));
     *out = model;
     return SPADE_OK;
 done:
@@ -105,9 +59,20 @@ void spade_model_input(const spade_model *model, int64_t *channels, int64_t *hei
     *width = shape->dims[3];
 }
 
+bool spade_model_takes_bytes(const spade_model *model)
+{
+    return model->network.takes_bytes;
+}
+
+int64_t spade_model_outputs(const spade_model *model)
+{
+    return spade_network_outputs(&model->network);
+}
+
 int64_t spade_model_classes(const spade_model *model)
 {
-    return model->network.values[model->network.output].shape.dims[1];
+    const int64_t outputs = spade_model_outputs(model);
+    return outputs == 1 ? 2 : outputs;
 }
 
 int spade_model_layer_count(const spade_model *model)
@@ -190,16 +155,21 @@ static bool count_operator(const onnx_node *node, bool supported, spade_name_map
     return out[index].first_node && spade_name_map_put(kinds, name, index);
 }
 
-spade_status spade_model_operators(spade_context *context, const char *path, spade_operator_info **out, int *count)
+spade_status spade_model_operators(spade_context *context, const char *path, const spade_model_options *given,
+                                   spade_operator_info **out, int *count)
 {
+    spade_model_options options = {0};
     onnx_model *onnx = NULL;
     spade_name_map kinds = {0};
     *out = NULL;
     *count = 0;
-    SPADE_TRY(onnx_load(context, path, false, &onnx));
+    if (given) {
+        SPADE_TRY(spade_caller_options_take(context, "spade_model_options", given, &options, sizeof options));
+    }
+    SPADE_TRY(onnx_load(context, path, options.follow_links, &onnx));
     spade_operator_info *operators = calloc((size_t)onnx->node_count + 1, sizeof *operators);
     bool *supported = calloc((size_t)onnx->node_count + 1, sizeof *supported), ok = operators && supported;
-    if (ok) { spade_operators_supported(context, onnx, supported); }
+    if (ok) { spade_operators_supported(context, onnx, &options, supported); }
     for (int i = 0; ok && i < onnx->node_count; i++) {
         ok = count_operator(&onnx->nodes[i], supported[i], &kinds, operators, count);
     }
@@ -233,7 +203,7 @@ static spade_status forward_batches(spade_context *context, const spade_network 
 {
     const spade_backend *backend = context->device->backend;
     int64_t pixels = spade_shape_size(&network->values[network->input].shape);
-    int64_t classes = network->values[network->output].shape.dims[1];
+    int64_t outputs = spade_network_outputs(network);
     spade_executor *executor = NULL;
     spade_status status = SPADE_OK;
     if (n == 0) { return SPADE_OK; }
@@ -243,7 +213,7 @@ static spade_status forward_batches(spade_context *context, const spade_network 
         SPADE_GOTO(backend->upload(context->device, spade_plan_input(executor->plan, NULL), input + i * pixels,
                                    (size_t)(batch * pixels) * sizeof *input));
         SPADE_GOTO(spade_executor_forward(executor));
-        SPADE_GOTO(spade_plan_read_output(executor->plan, output + i * classes));
+        SPADE_GOTO(spade_plan_read_output(executor->plan, output + i * outputs));
     }
 done:
     spade_executor_release(executor);
@@ -255,13 +225,13 @@ spade_status spade_model_forward(spade_context *context, const spade_model *mode
 {
     const spade_network *network = &model->network;
     spade_weight_override *override = spade_weight_override_of(trace);
-    int64_t pixels = spade_shape_size(&network->values[network->input].shape), classes = spade_model_classes(model);
+    int64_t pixels = spade_shape_size(&network->values[network->input].shape), outputs = spade_model_outputs(model);
     if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld images", (long long)n); }
     int64_t tail = n % SPADE_MICRO_BATCH, whole = n - tail;
     spade_status status = forward_batches(context, network, override, SPADE_MICRO_BATCH, input, whole, output);
     if (status == SPADE_OK) {
         status =
-            forward_batches(context, network, override, tail, input + whole * pixels, tail, output + whole * classes);
+            forward_batches(context, network, override, tail, input + whole * pixels, tail, output + whole * outputs);
     }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%.200s", model->path);
 }

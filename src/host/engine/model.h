@@ -14,6 +14,10 @@ struct spade_model {
     char **class_names; /* [classes] or NULL */
 };
 
+/* How scores are made of the network's outputs; never SPADE_SCORE_LOGIT. */
+spade_score spade_model_score(const spade_model *model);
+/* class_names.c: from the metadata, into model->class_names. SPADE_ERROR_MEMORY. */
+spade_status spade_model_read_class_names(spade_model *model);
 /* Of the model's file and, behind it, of its external data. SPADE_ERROR_MEMORY. */
 spade_status spade_model_fingerprint(const spade_model *model, char out[SPADE_FINGERPRINT_SIZE]);
 

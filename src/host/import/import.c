@@ -6,8 +6,11 @@
 #include <stdarg.h>
 
 #include "import/fold/fold.h"
+#include "import/head.h"
+#include "import/input.h"
 #include "import/operators/operators.h"
 #include "import/patterns/patterns.h"
+#include "import/unsupported.h"
 
 const char *spade_onnx_label(const onnx_node *node)
 {
@@ -122,17 +125,16 @@ spade_status spade_require_float(spade_import *import, const onnx_node *node, co
     if (tensor->type == ONNX_FLOAT && tensor->count == 0) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "\"%.100s\" is empty", tensor->name);
     }
-    char number[32];
-    snprintf(number, sizeof number, "type %d", tensor->type);
-    const char *type = tensor->type == ONNX_FLOAT16 ? "float16" : tensor->type == ONNX_DOUBLE ? "float64" : number;
     return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                             "\"%.100s\" is %s, only float32 weights are supported", tensor->name, type);
+                             "\"%.100s\" is %s, only float32 weights are supported", tensor->name,
+                             onnx_type_name(tensor->type));
 }
 
 spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out)
 {
     *out = NULL;
     SPADE_TRY(spade_require_float(import, node, tensor));
+    SPADE_TRY(spade_require_numbers(import, node, tensor));
     void *copy;
     size_t bytes = (size_t)tensor->count * sizeof(float);
     spade_status status = spade_alloc(import->context, bytes, "the network's weights", &copy);
@@ -151,6 +153,7 @@ spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int 
                                  tensor->name, (long long)tensor->count, (long long)n);
     }
     float *copy;
+    SPADE_TRY(spade_require_finite(import, node, tensor));
     SPADE_TRY(spade_copy_floats(import, node, tensor, &copy));
     *out = (spade_parameter){copy, n};
     return SPADE_OK;
@@ -269,15 +272,7 @@ static spade_status lower_node(spade_import *import, int index)
     const onnx_node *node = &import->onnx->nodes[index];
     bool folded;
     SPADE_TRY(spade_fold_node(import, index, &folded));
-    if (folded) { return SPADE_OK; }
-    const spade_onnx_operator *operator= find_operator(node);
-    if (!operator) {
-        const char *domain = node->domain ? node->domain : "";
-        return spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
-                          "%.200s: operator %.100s%s%.100s of node \"%.200s\" is not supported", import->onnx->path,
-                          domain, domain[0] ? "." : "", node->op_type, spade_onnx_label(node));
-    }
-    return operator->lower(import, index);
+    return folded ? SPADE_OK : find_operator(node)->lower(import, index);
 }
 
 /* ---- the whole graph */
@@ -320,7 +315,7 @@ static spade_status fold_constants(spade_import *import, const int *nodes, const
 }
 
 /* Names are bound before; *order is to be cleared also after a failure. */
-static spade_status find_order(spade_import *import, node_order *order)
+static spade_status find_order(spade_import *import, const spade_import_output *output, node_order *order)
 {
     const onnx_model *onnx = import->onnx;
     size_t n = (size_t)onnx->node_count + 1;
@@ -332,12 +327,8 @@ static spade_status find_order(spade_import *import, node_order *order)
         status = spade_import_memory(import);
         goto done;
     }
-    if (onnx->output_count != 1) {
-        SPADE_GOTO(spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
-                              "%s: the graph has %d outputs, only one is supported", onnx->path, onnx->output_count));
-    }
     SPADE_GOTO(spade_import_sort(import, nodes));
-    int producer = spade_name_map_get(&import->producers, onnx->outputs[0].name);
+    int producer = spade_name_map_get(&import->producers, output->name);
     if (producer >= 0) { spade_import_mark_live(import, producer, live, stack); }
     SPADE_GOTO(fold_constants(import, nodes, live, done_nodes));
     SPADE_GOTO(spade_patterns_find(import, nodes, live, &matches));
@@ -347,11 +338,66 @@ done:
     return status;
 }
 
-static spade_status lower_nodes(spade_import *import, const node_order *order)
+/* supported |= what is computed at import: from constants, and from the shapes of pictures. */
+static void add_foldable(const spade_import *import, const node_order *order, bool *supported)
+{
+    const onnx_model *onnx = import->onnx;
+    bool *constant = calloc((size_t)onnx->node_count + 1, sizeof *constant);
+    for (int i = 0; constant && i < onnx->node_count; i++) {
+        const int index = order->nodes[i];
+        const onnx_node *node = &onnx->nodes[index];
+        unsigned shapes = 0;
+        bool all = strcmp(node->op_type, "Constant") == 0 || strcmp(node->op_type, "Identity") == 0 ||
+                   spade_fold_supports(node, &shapes);
+        for (int k = 0; all && k < node->input_count; k++) {
+            if (!spade_has_input(node, k) || (k < 32 && shapes & 1u << k)) { continue; }
+            const int producer = spade_name_map_get(&import->producers, node->inputs[k]);
+            all = producer >= 0 ? constant[producer] : onnx_find_initializer(onnx, node->inputs[k]) >= 0;
+        }
+        constant[index] = all;
+        supported[index] = supported[index] || all;
+    }
+    free(constant);
+}
+
+/* supported [ONNX nodes]: something here computes the node, or nothing has to. */
+static void mark_supported(spade_import *import, const spade_import_output *output, const node_order *order,
+                           bool *supported)
+{
+    for (int i = 0; i < import->onnx->node_count; i++) {
+        supported[i] = !order->live[i] || order->done[i] || order->matches.taken[i] || order->matches.at[i] >= 0 ||
+                       spade_output_is_head(output, i) || spade_input_is_form(import, i) ||
+                       find_operator(&import->onnx->nodes[i]) != NULL;
+    }
+    add_foldable(import, order, supported);
+}
+
+/* All operators that nothing here computes, before anything is lowered. */
+static spade_status check_operators(spade_import *import, const spade_import_output *output, const node_order *order)
+{
+    const onnx_model *onnx = import->onnx;
+    bool *supported = calloc((size_t)onnx->node_count + 1, sizeof *supported), all = true;
+    if (!supported) { return spade_import_memory(import); }
+    mark_supported(import, output, order, supported);
+    for (int i = 0; i < onnx->node_count; i++) { all = all && supported[i]; }
+    spade_status status = all ? SPADE_OK : spade_fail_unsupported(import->context, onnx, supported);
+    free(supported);
+    return status;
+}
+
+static spade_status lower_nodes(spade_import *import, const spade_import_output *output, const node_order *order)
 {
     for (int i = 0; i < import->onnx->node_count; i++) {
         int node = order->nodes[i], match = order->matches.at[node];
         if (!order->live[node] || order->done[node] || order->matches.taken[node]) { continue; }
+        if (spade_output_is_head(output, node)) {
+            SPADE_TRY(spade_output_pass(import, node));
+            continue;
+        }
+        if (spade_input_is_form(import, node)) {
+            SPADE_TRY(spade_input_pass(import, node));
+            continue;
+        }
         const spade_pattern_match *found = match >= 0 ? &order->matches.items[match] : NULL;
         SPADE_TRY(found ? found->pattern->emit(import, found) : lower_node(import, node));
     }
@@ -361,6 +407,7 @@ static spade_status lower_nodes(spade_import *import, const node_order *order)
 static spade_status lower_graph(spade_import *import)
 {
     const onnx_model *onnx = import->onnx;
+    spade_import_output output = {0};
     node_order order = {0};
     spade_status status = SPADE_OK;
     if (onnx->opset < SPADE_MIN_OPSET) {
@@ -370,9 +417,11 @@ static spade_status lower_graph(spade_import *import)
     }
     SPADE_TRY(spade_import_bind_inputs(import));
     SPADE_TRY(spade_import_check_names(import));
-    SPADE_GOTO(find_order(import, &order));
-    SPADE_GOTO(lower_nodes(import, &order));
-    SPADE_GOTO(spade_import_take_output(import, &onnx->outputs[0]));
+    SPADE_TRY(spade_output_find(import, &output));
+    SPADE_GOTO(find_order(import, &output, &order));
+    SPADE_GOTO(check_operators(import, &output, &order));
+    SPADE_GOTO(lower_nodes(import, &output, &order));
+    SPADE_GOTO(spade_output_take(import, &output));
     SPADE_GOTO(spade_network_prune(import->context, import->network));
     bool first = true; /* the first convolution sees the picture itself and stays dense */
     for (int i = 0; i < import->network->layer_count; i++) {
@@ -420,32 +469,12 @@ spade_status spade_network_import(spade_context *context, const onnx_model *onnx
     return status;
 }
 
-/* supported |= what is computed at import: from constants, and from the shapes of pictures. */
-static void add_foldable(const spade_import *import, const node_order *order, bool *supported)
-{
-    const onnx_model *onnx = import->onnx;
-    bool *constant = calloc((size_t)onnx->node_count + 1, sizeof *constant);
-    for (int i = 0; constant && i < onnx->node_count; i++) {
-        const int index = order->nodes[i];
-        const onnx_node *node = &onnx->nodes[index];
-        unsigned shapes = 0;
-        bool all = strcmp(node->op_type, "Constant") == 0 || strcmp(node->op_type, "Identity") == 0 ||
-                   spade_fold_supports(node, &shapes);
-        for (int k = 0; all && k < node->input_count; k++) {
-            if (!spade_has_input(node, k) || (k < 32 && shapes & 1u << k)) { continue; }
-            const int producer = spade_name_map_get(&import->producers, node->inputs[k]);
-            all = producer >= 0 ? constant[producer] : onnx_find_initializer(onnx, node->inputs[k]) >= 0;
-        }
-        constant[index] = all;
-        supported[index] = supported[index] || all;
-    }
-    free(constant);
-}
-
-void spade_operators_supported(spade_context *context, const onnx_model *onnx, bool *supported)
+void spade_operators_supported(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
+                               bool *supported)
 {
     spade_network scratch = {.context = context, .input = -1, .output = -1};
-    spade_import import = {.context = context, .onnx = onnx, .network = &scratch};
+    spade_import import = {.context = context, .onnx = onnx, .options = options, .network = &scratch};
+    spade_import_output output;
     node_order order = {0};
     spade_error error;
     spade_error_save(context, &error); /* whoever loads the model is told what is wrong with it */
@@ -453,11 +482,9 @@ void spade_operators_supported(spade_context *context, const onnx_model *onnx, b
     if (open_import(&import) == SPADE_OK) {
         (void)spade_import_bind_inputs(&import); /* of a file that leaves the size open, the initializers */
         (void)spade_import_check_names(&import);
-        const bool found = find_order(&import, &order) == SPADE_OK;
-        for (int i = 0; found && i < onnx->node_count; i++) {
-            supported[i] = supported[i] || order.matches.taken[i] || order.matches.at[i] >= 0;
+        if (spade_output_find(&import, &output) == SPADE_OK && find_order(&import, &output, &order) == SPADE_OK) {
+            mark_supported(&import, &output, &order, supported);
         }
-        if (found) { add_foldable(&import, &order, supported); }
     }
     clear_order(&order);
     close_import(&import);

@@ -3,8 +3,10 @@
  *
  *   import.c      the parts in their order: constants, patterns, operators, layout
  *   order.c       names, and the nodes in topological order
- *   ends.c        the network's input and output
+ *   ends.c        initializers, and which of the inputs is the picture
  *   fold/         what depends on constants and shapes alone is computed
+ *   input.c, head.c   what stands before and behind the network: channels last, 8-bit values; softmax, sigmoid, ArgMax
+ *   types.c, unsupported.c   what is refused: weights that are no numbers, operators, all of them at once
  *   patterns/     subgraphs that are one node (GELU, ...)
  *   operators/    ONNX operators to nodes, one file a family
  *   build.c       the pieces that operators are made of; operands.c: what they read
@@ -52,8 +54,10 @@ typedef struct spade_extent {
 spade_status spade_network_import(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
                                   spade_network *out);
 
-/* supported [ONNX nodes]: is the node's operator one that is lowered, or the node a part of a pattern? */
-void spade_operators_supported(spade_context *context, const onnx_model *onnx, bool *supported);
+/* supported [ONNX nodes]: is the node's operator one that is lowered, the node a part of a pattern, or one that the output
+ * does not depend on? options may be NULL. */
+void spade_operators_supported(spade_context *context, const onnx_model *onnx, const spade_model_options *options,
+                               bool *supported);
 
 /* ---- inside of the import */
 typedef struct spade_import {
@@ -92,6 +96,9 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
 spade_status spade_constant_get(spade_import *import, const onnx_node *node, int input, const onnx_tensor **out);
 /* A constant has to be float32. */
 spade_status spade_require_float(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
+/* types.c: no number of the float32 constant is infinite or NaN, as of weights; none is NaN: masks have infinite ones. */
+spade_status spade_require_finite(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
+spade_status spade_require_numbers(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
 /* Copy a float32 constant into memory of the network. */
 spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out);
 /* A float32 constant with exactly n elements. */
@@ -108,7 +115,6 @@ spade_status spade_import_sort(spade_import *import, int *order);
 /* ---- ends.c */
 /* Initializers, and the one real input. */
 spade_status spade_import_bind_inputs(spade_import *import);
-spade_status spade_import_take_output(spade_import *import, const onnx_value *output);
 
 /* ---- results */
 spade_status spade_bind(spade_import *import, const char *name, spade_operand operand);

@@ -6,6 +6,8 @@ spade_status spade_import_layer(spade_import *import, int onnx_node_index, const
                                 int *out)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    SPADE_TRY(spade_require_float(import, node, tensor));
+    SPADE_TRY(spade_require_finite(import, node, tensor));
     SPADE_TRY(spade_copy_floats(import, node, tensor, &layer.weights));
     size_t bytes = (size_t)tensor->count * sizeof(float);
     if (layer.transposed) { /* [columns, rows] in the file */

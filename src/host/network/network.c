@@ -21,6 +21,11 @@ const char *spade_node_kind_name(spade_node_kind kind)
 
 /* ---- shapes */
 
+int64_t spade_network_outputs(const spade_network *network)
+{
+    return spade_shape_size(&network->values[network->output].shape);
+}
+
 spade_shape spade_value_shape(const spade_value *value, int64_t n)
 {
     spade_shape shape = value->shape;

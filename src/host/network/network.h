@@ -149,12 +149,17 @@ typedef struct spade_network {
     int node_count;
     spade_layer *layers; /* in the order of their nodes */
     int layer_count;
-    int input, output; /* values: [1, C, H, W] row-major and [1, classes] */
+    int input, output;        /* values: [1, C, H, W] row-major, and one number an output in some shape */
+    bool takes_channels_last; /* the file's input is [N, H, W, C] */
+    bool takes_bytes;         /* the file's input is uint8: values from 0 to 255 */
+    spade_head head;          /* what the file makes of the outputs; no node computes it */
 } spade_network;
 
 const char *spade_node_kind_name(spade_node_kind kind);
 void spade_network_clear(spade_network *network);
 int64_t spade_count_zeros(const float *weights, int64_t n);
+/* Numbers that the network gives of one image. */
+int64_t spade_network_outputs(const spade_network *network);
 /* The shape of a value for a batch of n images. */
 spade_shape spade_value_shape(const spade_value *value, int64_t n);
 bool spade_same_dims(const spade_shape *a, const spade_shape *b);

@@ -3,6 +3,8 @@
  *
  * The location is a name that the file's author chose: it is opened relative to the model's folder and must stay below
  * it. The kernel checks that (openat2); where it cannot, every component is opened by itself without following links.
+ * A model that is a link itself, as Hugging Face's cache lays them out (snapshots/../model.onnx to blobs/HASH), has its data
+ * among the files that its own link leads to: a link to there is followed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -86,6 +88,29 @@ static int open_beneath(int folder, const char *folder_path, const char *path, b
     return follow_links ? open_resolved(folder, folder_path, path) : open_by_component(folder, path);
 }
 
+/* Where the model's own link leads to another folder and the data's link to a file of that folder: this file. -1: not so;
+ * errno stays what it was. */
+static int open_beside_target(const char *model, const char *folder_path, const char *path)
+{
+    char joined[2 * PATH_MAX], base[PATH_MAX], target[PATH_MAX], data[PATH_MAX];
+    const int before = errno;
+    int fd = -1;
+    snprintf(joined, sizeof joined, "%s/%s", folder_path, path);
+    char *slash = realpath(model, target) ? strrchr(target, '/') : NULL;
+    if (slash && realpath(folder_path, base) && realpath(joined, data)) {
+        *slash = 0;
+        const size_t length = strlen(target);
+        const bool below = strncmp(data, target, length) == 0 && data[length] == '/';
+        const int folder = below && strcmp(base, target) != 0 ? open(*target ? target : "/", O_PATH | O_CLOEXEC) : -1;
+        if (folder >= 0) {
+            fd = open_by_component(folder, data + length + 1);
+            close(folder);
+        }
+    }
+    errno = before;
+    return fd;
+}
+
 /* The folder of the model: "." for a bare name. Caller frees. */
 static char *folder_of(const char *path)
 {
@@ -103,7 +128,7 @@ static spade_status fail(onnx_reader *reader, const char *location, const char *
 static const char *explain(int error)
 {
     switch (error) {
-    case ELOOP: return "is reached through a symbolic link, which is not followed unless asked for";
+    case ELOOP: return "is reached through a symbolic link; --follow-links follows it";
     case EXDEV: return "lies outside the folder of the model";
     default: return strerror(error);
     }
@@ -146,6 +171,7 @@ static spade_status map_external(onnx_reader *reader, const char *location, int 
     folder = open(folder_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) { SPADE_GOTO(fail(reader, location, strerror(errno))); }
     fd = open_beneath(folder, folder_path, location, reader->follow_links);
+    if (fd < 0 && (errno == ELOOP || errno == EXDEV)) { fd = open_beside_target(model->path, folder_path, location); }
     if (fd < 0) { SPADE_GOTO(fail(reader, location, explain(errno))); }
     SPADE_GOTO(onnx_push(reader, &model->external_names, &names, sizeof *model->external_names));
     SPADE_GOTO(onnx_push(reader, &model->external, &model->external_count, sizeof *model->external));

@@ -28,7 +28,8 @@ typedef enum onnx_type {
     ONNX_INT64 = 7,
     ONNX_BOOL = 9,
     ONNX_FLOAT16 = 10,
-    ONNX_DOUBLE = 11
+    ONNX_DOUBLE = 11,
+    ONNX_BFLOAT16 = 16
 } onnx_type;
 
 /*
@@ -37,7 +38,8 @@ typedef enum onnx_type {
  */
 typedef struct onnx_tensor {
     char *name;
-    int type; /* onnx_type, or another number of the format */
+    int type;        /* onnx_type, or another number of the format */
+    int stored_type; /* 0: as `type` says; else onnx_convert_floats() made float32 of this one */
     int rank;
     int64_t dims[ONNX_MAX_RANK];
     int64_t count;       /* product of dims */
@@ -115,6 +117,11 @@ typedef struct onnx_model {
 
 spade_status onnx_load(spade_context *context, const char *path, bool follow_links, onnx_model **out);
 void onnx_free(onnx_model *model); /* NULL is fine */
+
+/* Tensors of float16, bfloat16 and float64 become float32. */
+spade_status onnx_convert_floats(spade_context *context, onnx_model *model);
+/* "float16", "int8", ...; "type 17" is "another type". */
+const char *onnx_type_name(int type);
 
 /* Find by name: index or -1. Binary search over an index that onnx_load() built. */
 int onnx_find_initializer(const onnx_model *model, const char *name);

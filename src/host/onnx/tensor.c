@@ -9,6 +9,14 @@ size_t onnx_type_size(int type)
     return type > 0 && (size_t)type < sizeof sizes ? sizes[type] : 0;
 }
 
+const char *onnx_type_name(int type)
+{
+    static const char *const names[] = {"no type", "float32", "uint8",     "int8",       "uint16",  "int16",
+                                        "int32",   "int64",   "text",      "bool",       "float16", "float64",
+                                        "uint32",  "uint64",  "complex64", "complex128", "bfloat16"}; /* by DataType */
+    return type >= 0 && (size_t)type < sizeof names / sizeof *names ? names[type] : "another type";
+}
+
 bool onnx_type_readable(int type)
 {
     switch (type) {
@@ -19,6 +27,7 @@ bool onnx_type_readable(int type)
     case ONNX_INT64:
     case ONNX_BOOL:
     case ONNX_FLOAT16:
+    case ONNX_BFLOAT16:
     case ONNX_DOUBLE: return true;
     default: return false;
     }
@@ -46,7 +55,8 @@ static uint32_t data_field(int type)
     case ONNX_INT8:
     case ONNX_INT32:
     case ONNX_BOOL:
-    case ONNX_FLOAT16: return FIELD_INT32;
+    case ONNX_FLOAT16:
+    case ONNX_BFLOAT16: return FIELD_INT32;
     default: return 0;
     }
 }
@@ -333,13 +343,14 @@ int64_t onnx_tensor_int(const onnx_tensor *tensor, int64_t index)
 float onnx_tensor_float(const onnx_tensor *tensor, int64_t index)
 {
     const uint8_t *bytes = tensor->bytes;
-    float single;
+    float single, upper = 0; /* bfloat16: the upper bytes of a float */
     double wide;
     uint16_t half;
     switch (tensor->type) {
     case ONNX_FLOAT: memcpy(&single, bytes + index * 4, 4); return single;
     case ONNX_DOUBLE: memcpy(&wide, bytes + index * 8, 8); return (float)wide;
     case ONNX_FLOAT16: memcpy(&half, bytes + index * 2, 2); return half_to_float(half);
+    case ONNX_BFLOAT16: memcpy((uint8_t *)&upper + 2, bytes + index * 2, 2); return upper;
     default: return (float)onnx_tensor_int(tensor, index);
     }
 }

@@ -7,6 +7,7 @@
  */
 #include "onnx/chunks.h"
 #include "onnx/constants.h"
+#include "onnx/floats.h"
 #include "onnx/reader.h"
 
 /* Largest message that protobuf readers take. */
@@ -22,6 +23,8 @@ typedef struct onnx_writer {
     char **fresh;       /* [count]: name of the new initializer of a replacement; NULL: it is made in place */
     int *first, *next;  /* [node_count], [count]: replacements of each node as a list, -1: end */
     onnx_chunks out;
+    void **stored; /* [count]: new data in the type of the file, where that is not float32 */
+    int stored_count;
 } onnx_writer;
 
 /* ---- decide */
@@ -110,6 +113,22 @@ static void copy_field(onnx_writer *writer, const onnx_field *field)
     onnx_chunks_add(&writer->out, writer->model->file.data + field->start, field->end - field->start);
 }
 
+/* The raw data of a tensor: the given numbers, in the type that the file has. */
+static void put_numbers(onnx_writer *writer, const onnx_tensor *tensor, const float *data)
+{
+    if (!tensor->stored_type) {
+        onnx_chunks_bytes(&writer->out, 9, data, (size_t)tensor->count * sizeof *data);
+        return;
+    }
+    const size_t bytes = onnx_store_floats(tensor->stored_type, data, tensor->count, NULL);
+    void *stored = malloc(bytes + 1);
+    writer->out.failed = writer->out.failed || !stored;
+    if (!stored) { return; }
+    onnx_store_floats(tensor->stored_type, data, tensor->count, stored);
+    writer->stored[writer->stored_count++] = stored; /* as many as there are replacements */
+    onnx_chunks_bytes(&writer->out, 9, stored, bytes);
+}
+
 /* A TensorProto with its data in the file: the given ones, or those that were outside. */
 static void put_tensor(onnx_writer *writer, uint32_t number, onnx_cursor cursor, const onnx_tensor *tensor,
                        const float *data)
@@ -131,7 +150,7 @@ static void put_tensor(onnx_writer *writer, uint32_t number, onnx_cursor cursor,
         }
     }
     if (data) {
-        onnx_chunks_bytes(&writer->out, 9, data, (size_t)tensor->count * sizeof *data);
+        put_numbers(writer, tensor, data);
     } else {
         const uint8_t *bytes = model->external[tensor->external - 1].data;
         onnx_chunks_bytes(&writer->out, 9, bytes ? bytes + tensor->external_offset : bytes,
@@ -223,7 +242,7 @@ static void put_input(onnx_writer *writer, const char *name, const onnx_tensor *
     onnx_chunks_bytes(out, 1, name, strlen(name));
     size_t type = onnx_chunks_begin(out);
     size_t tensor_type = onnx_chunks_begin(out);
-    onnx_chunks_number(out, 1, ONNX_FLOAT);
+    onnx_chunks_number(out, 1, (uint64_t)(tensor->stored_type ? tensor->stored_type : ONNX_FLOAT));
     size_t shape = onnx_chunks_begin(out);
     for (int i = 0; i < tensor->rank; i++) {
         size_t dimension = onnx_chunks_begin(out);
@@ -250,9 +269,9 @@ static void put_fresh(onnx_writer *writer, int i)
     onnx_chunks *out = &writer->out;
     size_t mark = onnx_chunks_begin(out);
     for (int k = 0; k < tensor->rank; k++) { onnx_chunks_number(out, 1, (uint64_t)tensor->dims[k]); }
-    onnx_chunks_number(out, 2, ONNX_FLOAT);
+    onnx_chunks_number(out, 2, (uint64_t)(tensor->stored_type ? tensor->stored_type : ONNX_FLOAT));
     onnx_chunks_bytes(out, 8, writer->fresh[i], strlen(writer->fresh[i]));
-    onnx_chunks_bytes(out, 9, replacement->data, (size_t)tensor->count * sizeof *replacement->data);
+    put_numbers(writer, tensor, replacement->data);
     onnx_chunks_end(out, 5, mark);
     if (writer->model->ir_version < 4) { put_input(writer, writer->fresh[i], tensor); }
 }
@@ -314,8 +333,9 @@ spade_status onnx_write(spade_context *context, const onnx_model *model, const o
     writer.data = calloc(origins + 1, sizeof *writer.data);
     writer.fresh = calloc((size_t)count + 1, sizeof *writer.fresh);
     writer.first = malloc(((size_t)model->node_count + 1) * sizeof *writer.first);
+    writer.stored = calloc((size_t)count + 1, sizeof *writer.stored);
     writer.next = malloc(((size_t)count + 1) * sizeof *writer.next);
-    if (!writer.data || !writer.fresh || !writer.first || !writer.next) {
+    if (!writer.data || !writer.fresh || !writer.first || !writer.next || !writer.stored) {
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path));
     }
     for (int i = 0; i < model->node_count; i++) { writer.first[i] = -1; }
@@ -324,6 +344,8 @@ spade_status onnx_write(spade_context *context, const onnx_model *model, const o
     SPADE_GOTO(write_out(&writer, path));
 done:
     for (int i = 0; writer.fresh && i < count; i++) { free(writer.fresh[i]); }
+    for (int i = 0; writer.stored && i < writer.stored_count; i++) { free(writer.stored[i]); }
+    free(writer.stored);
     free(writer.fresh);
     free(writer.data);
     free(writer.first);

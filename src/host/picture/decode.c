@@ -16,9 +16,10 @@
 
 #include "base/base.h"
 #include "picture/decode.h"
+#include "picture/orient.h"
 
 enum { MAX_SIDE = SPADE_MAX_SIDE, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
-enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
+enum { FLAG_GREY_CLIPPED = 2, ORIENTATION_SHIFT = 8 };
 #define MAX_FILE ((off_t)256 << 20)
 #define MAX_SECONDS 20.0
 
@@ -43,7 +44,8 @@ struct spade_decode {
     spade_picture *pictures;
     spade_status *statuses;
     char **messages;
-    size_t held; /* bytes of the pixels that came so far */
+    size_t held;  /* bytes of the pixels that came so far */
+    bool upright; /* pictures are turned as EXIF asks */
     int slots;
     helper helpers[MAX_HELPERS];
     char program[4200];
@@ -286,8 +288,13 @@ static spade_status finish_helper(spade_decode *d, helper *h)
         free(h->rgb);
     } else {
         spade_picture *out = &d->pictures[h->index];
-        *out = (spade_picture){h->header[2], h->header[1], h->rgb, (h->header[3] & FLAG_EXIF_ROTATED) != 0};
-        if (out->exif_rotated) { spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored", path); }
+        const int orientation = (int)(h->header[3] >> ORIENTATION_SHIFT);
+        *out = (spade_picture){h->header[2], h->header[1], h->rgb, orientation > 1};
+        if (out->exif_rotated && d->upright) {
+            status = spade_orient(context, orientation, out);
+        } else if (out->exif_rotated) {
+            spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored; --orient applies it", path);
+        }
         if (h->header[3] & FLAG_GREY_CLIPPED) {
             spade_log(context, SPADE_LOG_WARNING, "%s: 16-bit grey, values above 255 become white (as in Pillow)",
                       path);
@@ -374,6 +381,11 @@ spade_status spade_decoding_begin(spade_context *context, const char *const *pat
     return SPADE_OK;
 }
 
+void spade_decoding_upright(spade_decode *d)
+{
+    d->upright = true;
+}
+
 void spade_decoding_finish(spade_decode *d)
 {
     double now = spade_now();
@@ -407,23 +419,40 @@ void spade_decoding_destroy(spade_decode *d)
     free(d);
 }
 
-spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n, spade_picture *out,
-                                     spade_status *statuses, char **messages)
+static spade_status load_many(spade_context *context, const char *const *paths, int n, bool upright, spade_picture *out,
+                              spade_status *statuses, char **messages)
 {
     spade_decode *decoding;
     SPADE_TRY(spade_decoding_begin(context, paths, n, out, statuses, messages, &decoding));
+    if (upright) { spade_decoding_upright(decoding); }
     spade_decoding_finish(decoding);
     spade_decoding_destroy(decoding);
     return SPADE_OK;
 }
 
-spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out)
+spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n, spade_picture *out,
+                                     spade_status *statuses, char **messages)
+{
+    return load_many(context, paths, n, false, out, statuses, messages);
+}
+
+static spade_status load(spade_context *context, const char *path, bool upright, spade_picture *out)
 {
     spade_status status;
     char *message;
-    spade_status all = spade_picture_load_many(context, &path, 1, out, &status, &message);
+    spade_status all = load_many(context, &path, 1, upright, out, &status, &message);
     free(message); /* the context has it too */
     return all != SPADE_OK ? all : status;
+}
+
+spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out)
+{
+    return load(context, path, false, out);
+}
+
+spade_status spade_picture_load_upright(spade_context *context, const char *path, spade_picture *out)
+{
+    return load(context, path, true, out);
 }
 
 void spade_picture_clear(spade_picture *picture)

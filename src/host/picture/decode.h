@@ -17,6 +17,8 @@ typedef struct spade_decode spade_decode;
  */
 spade_status spade_decoding_begin(spade_context *context, const char *const *paths, int n, spade_picture *out,
                                   spade_status *statuses, char **messages, spade_decode **decoding);
+/* Turn the pictures of this decoding as their EXIF orientation asks. Before spade_decoding_finish(). */
+void spade_decoding_upright(spade_decode *decoding);
 /* Wait for all files, start on those that had no helper yet. Fills the lists, whose contents are the caller's. Once. */
 void spade_decoding_finish(spade_decode *decoding);
 /* Kills the helpers that still run. NULL is fine. */

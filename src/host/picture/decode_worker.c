@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 enum { MAX_SIDE = 16384 /* SPADE_MAX_SIDE */, MAX_PIXELS = 64 * 1000 * 1000, MAX_FILE = 256 << 20, MAX_SECONDS = 20 };
-enum { FLAG_EXIF_ROTATED = 1, FLAG_GREY_CLIPPED = 2 };
+enum { FLAG_GREY_CLIPPED = 2, ORIENTATION_SHIFT = 8 }; /* from this bit on: EXIF's orientation, 0: none */
 
 /* ---- counted allocation: stb asks for memory as the file says, this says no. One picture a process, so one counter.
  */
@@ -123,23 +123,23 @@ static void check_size(uint64_t width, uint64_t height)
     }
 }
 
-/* ---- EXIF: does the TIFF block ask for a rotation or mirroring (tag 0x0112, value other than 1)? */
-static bool exif_rotated(const uint8_t *tiff, size_t size)
+/* ---- EXIF: the rotation or mirroring that the TIFF block asks for (tag 0x0112): 2 to 8; 0: none */
+static uint32_t exif_orientation(const uint8_t *tiff, size_t size)
 {
-    if (size < 8 || (memcmp(tiff, "II*\0", 4) != 0 && memcmp(tiff, "MM\0*", 4) != 0)) { return false; }
+    if (size < 8 || (memcmp(tiff, "II*\0", 4) != 0 && memcmp(tiff, "MM\0*", 4) != 0)) { return 0; }
     bool big = tiff[0] == 'M';
     uint32_t at = big ? big32(tiff + 4) : little32(tiff + 4);
-    if (at > size || size - at < 2) { return false; }
+    if (at > size || size - at < 2) { return 0; }
     uint32_t entries = big ? (uint32_t)tiff[at] << 8 | tiff[at + 1] : little16(tiff + at);
     for (uint32_t i = 0; i < entries && (size_t)at + 2 + 12 * ((size_t)i + 1) <= size; i++) {
         const uint8_t *entry = tiff + at + 2 + 12 * (size_t)i;
         uint32_t tag = big ? (uint32_t)entry[0] << 8 | entry[1] : little16(entry);
         if (tag == 0x0112) {
             uint32_t value = big ? (uint32_t)entry[8] << 8 | entry[9] : little16(entry + 8);
-            return value >= 2 && value <= 8;
+            return value >= 2 && value <= 8 ? value : 0;
         }
     }
-    return false;
+    return 0;
 }
 
 /* ---- PNG */
@@ -181,8 +181,8 @@ static header check_png(file_bytes file)
             head.grey16 = body[8] == 16 && body[9] == 0;
         } else if (memcmp(type, "IDAT", 4) == 0) {
             data_seen = true;
-        } else if (memcmp(type, "eXIf", 4) == 0 && exif_rotated(body, length)) {
-            head.flags |= FLAG_EXIF_ROTATED;
+        } else if (memcmp(type, "eXIf", 4) == 0) {
+            head.flags |= exif_orientation(body, length) << ORIENTATION_SHIFT;
         } else if (memcmp(type, "IEND", 4) == 0) {
             break;
         }
@@ -237,7 +237,7 @@ static header check_jpeg(file_bytes file)
             head.width = (uint32_t)body[3] << 8 | body[4];
             check_size(head.width, head.height);
         } else if (marker == 0xe1 && length > 8 && memcmp(body, "Exif\0\0", 6) == 0) {
-            if (exif_rotated(body + 6, length - 8)) { head.flags |= FLAG_EXIF_ROTATED; }
+            head.flags = (head.flags & FLAG_GREY_CLIPPED) | exif_orientation(body + 6, length - 8) << ORIENTATION_SHIFT;
         }
         at += length;
         if (marker == 0xda) {

@@ -8,18 +8,25 @@
 #include "picture/resize.h"
 
 enum { MAX_SIDE = SPADE_MAX_SIDE };
+static const double MIN_SHARE = SPADE_MIN_CROP_SHARE;
 
 void spade_preprocess_init_sized(spade_preprocess *preprocess, size_t size, int64_t height, int64_t width)
 {
-    const spade_preprocess defaults = {
-        .resize = -1, .height = height, .width = width, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}};
+    const spade_preprocess defaults = {.resize = -1,
+                                       .height = height,
+                                       .width = width,
+                                       .mean = {0.485, 0.456, 0.406},
+                                       .std = {0.229, 0.224, 0.225},
+                                       .channels = 3};
     spade_caller_options_init(preprocess, size, &defaults, sizeof defaults);
 }
 
 spade_status spade_preprocess_take(spade_context *context, const spade_preprocess *given, spade_preprocess *out)
 {
     spade_preprocess_init(out, 1, 1);
-    return spade_caller_options_take(context, "spade_preprocess", given, out, sizeof *out);
+    SPADE_TRY(spade_caller_options_take(context, "spade_preprocess", given, out, sizeof *out));
+    if (out->channels == 0) { out->channels = 3; }
+    return SPADE_OK;
 }
 
 static spade_status check_preprocess(spade_context *context, const spade_preprocess *p)
@@ -31,6 +38,15 @@ static spade_status check_preprocess(spade_context *context, const spade_preproc
     if (p->resize < -1 || p->resize > MAX_SIDE) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "resize %lld: must be 0 to %d", (long long)p->resize,
                           MAX_SIDE);
+    }
+    if ((p->channels != 1 && p->channels != 3) || (unsigned)p->resample > SPADE_RESAMPLE_BICUBIC) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "%lld channels, resample %d: there are 1 and 3 channels, and two filters",
+                          (long long)p->channels, (int)p->resample);
+    }
+    if (!(p->crop_share >= 0 && p->crop_share <= 1) || (p->crop_share > 0 && p->crop_share < MIN_SHARE)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "crop share %g: must be %g to 1, or 0", p->crop_share,
+                          MIN_SHARE);
     }
     for (int c = 0; c < 3; c++) {
         const bool good =
@@ -67,6 +83,36 @@ static int64_t crop_offset(int64_t size, int64_t crop)
     return difference % 2 == 1 && half % 2 == 1 ? half + 1 : half;
 }
 
+/* A side of `crop` pixels before the crop. */
+static int64_t side_before(const spade_preprocess *p, int64_t crop)
+{
+    if (p->resize > 0) { return p->resize; }
+    if (p->crop_share > 0) { return (int64_t)((double)crop / p->crop_share); }
+    return p->squash ? crop : llround((double)crop * 256.0 / 224.0);
+}
+
+/* Height and width after the resize. */
+static spade_status find_size(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+                              geometry *out)
+{
+    const int64_t height = picture->height, width = picture->width;
+    if (p->squash) {
+        out->height = side_before(p, p->height);
+        out->width = side_before(p, p->width);
+    } else {
+        /* the longer side: the default covers a crop that is not square, too */
+        const int64_t shorter = side_before(p, p->height > p->width ? p->height : p->width);
+        const int64_t longer_in = height > width ? height : width, shorter_in = height > width ? width : height;
+        const int64_t longer = (int64_t)((double)(shorter * longer_in) / (double)shorter_in);
+        out->height = height > width ? longer : shorter;
+        out->width = height > width ? shorter : longer;
+    }
+    const int64_t longest = out->height > out->width ? out->height : out->width;
+    if (longest <= MAX_SIDE) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_INPUT, "%lld x %lld pixels become %lld on the longer side, the limit is %d",
+                      (long long)width, (long long)height, (long long)longest, MAX_SIDE);
+}
+
 static spade_status find_geometry(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
                                   geometry *out)
 {
@@ -81,19 +127,25 @@ static spade_status find_geometry(spade_context *context, const spade_preprocess
         *out = (geometry){height, width, 0, 0};
         return SPADE_OK;
     }
-    int64_t crop = p->height > p->width ? p->height : p->width; /* the default covers a crop that is not square, too */
-    int64_t shorter = p->resize > 0 ? p->resize : llround((double)crop * 256.0 / 224.0);
-    int64_t longer_in = height > width ? height : width, shorter_in = height > width ? width : height;
-    int64_t longer = (int64_t)((double)(shorter * longer_in) / (double)shorter_in);
-    if (shorter > MAX_SIDE || longer > MAX_SIDE) {
-        return spade_fail(context, SPADE_ERROR_INPUT,
-                          "%lld x %lld pixels become %lld on the longer side, the limit is %d", (long long)width,
-                          (long long)height, (long long)longer, MAX_SIDE);
-    }
-    out->height = height > width ? longer : shorter;
-    out->width = height > width ? shorter : longer;
+    SPADE_TRY(find_size(context, p, picture, out));
     out->top = crop_offset(out->height, p->height);
     out->left = crop_offset(out->width, p->width);
+    return SPADE_OK;
+}
+
+/* Pillow's convert("L"): fixed-point luma; grey stays as it is. */
+static uint8_t luma(const uint8_t *rgb)
+{
+    return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
+
+spade_status spade_picture_grey(spade_context *context, const spade_picture *picture, spade_picture *out)
+{
+    const size_t pixels = (size_t)(picture->height * picture->width);
+    *out = *picture;
+    out->rgb = malloc(3 * pixels);
+    if (!out->rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture in grey"); }
+    for (size_t i = 0; i < pixels; i++) { memset(out->rgb + 3 * i, luma(picture->rgb + 3 * i), 3); }
     return SPADE_OK;
 }
 
@@ -111,23 +163,23 @@ spade_status spade_preprocess_apply(spade_context *context, const spade_preproce
                                   .top = at.top,
                                   .left = at.left,
                                   .height = p->height,
-                                  .width = p->width};
+                                  .width = p->width,
+                                  .kind = p->resample,
+                                  .channels = (int)p->channels};
+    for (int c = 0; c < 3; c++) { window.plane[c] = spade_preprocess_plane(p, c); }
     for (int c = 0; c < 3; c++) { window.mean[c] = (float)p->mean[c], window.std[c] = (float)p->std[c]; }
+    spade_picture grey = {0};
+    if (p->channels == 1) { SPADE_TRY(spade_picture_grey(context, picture, &grey)); }
     uint8_t *rgb = malloc((size_t)(p->height * p->width) * 3);
-    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped picture"); }
-    spade_status status = spade_resize_window(context, picture, &window, rgb, out);
+    spade_status status = rgb ? spade_resize_window(context, grey.rgb ? &grey : picture, &window, rgb, out)
+                              : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped picture");
+    free(grey.rgb);
     if (status == SPADE_OK && cropped) {
         *cropped = (spade_picture){p->height, p->width, rgb, picture->exif_rotated};
     } else {
         free(rgb);
     }
     return status;
-}
-
-/* Pillow's convert("L"): fixed-point luma; grey stays as it is. */
-static uint8_t luma(const uint8_t *rgb)
-{
-    return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
 /* Pillow's nearest neighbour. The position is accumulated as Pillow does it, so that ties fall the same way. */
@@ -173,7 +225,8 @@ spade_status spade_picture_from_tensor(spade_context *context, const spade_prepr
     if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture of an input"); }
     for (int64_t i = 0; i < pixels; i++) {
         for (int c = 0; c < 3; c++) {
-            double value = (double)input[c * pixels + i] * p->std[c] + p->mean[c];
+            const int of = p->channels == 1 ? 0 : c;
+            double value = (double)input[spade_preprocess_plane(p, c) * pixels + i] * p->std[of] + p->mean[of];
             value = value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0; /* NaN becomes 0 */
             rgb[3 * i + c] = (uint8_t)(value * 255.0 + 0.5);
         }

@@ -1,4 +1,4 @@
-/* resize.c - the antialiased bilinear resize of 8-bit RGB on the context's device. */
+/* resize.c - the antialiased resize of 8-bit RGB on the context's device. */
 #include "picture/resize.h"
 #include "picture/device_args.h"
 
@@ -10,7 +10,7 @@ spade_status spade_resize_window(spade_context *context, const spade_picture *pi
     spade_device_arg arrays[3] = {
         {.in = picture->rgb, .bytes = (size_t)(picture->height * picture->width) * 3},
         {.out = rgb, .bytes = pixels * 3},
-        {.out = normalised, .bytes = pixels * 3 * sizeof(float)},
+        {.out = normalised, .bytes = pixels * (size_t)window->channels * sizeof(float)},
     };
     spade_resample_args args = *window;
     void *block;

@@ -11,7 +11,9 @@
 spade_status spade_resize_window(spade_context *context, const spade_picture *picture,
                                  const spade_resample_args *window, uint8_t *rgb, float *normalised);
 
-/* preprocess.c: a caller's struct to one of ours (base/caller_options.h). */
+/* preprocess.c: a copy of the picture without colours, Pillow's convert("L"). */
+spade_status spade_picture_grey(spade_context *context, const spade_picture *picture, spade_picture *out);
+/* A caller's struct to one of ours (base/caller_options.h). */
 spade_status spade_preprocess_take(spade_context *context, const spade_preprocess *given, spade_preprocess *out);
 
 #endif

@@ -143,13 +143,13 @@ static int choose_classes(const explained_input *explained, int64_t *out)
 {
     int count = 0;
     for (int network = 0; network < NETWORKS; network++) {
-        const double *scores = explained->scores + network * explained->outputs;
+        const double *scores = explained->scores + network * explained->class_count;
         if (!explained->ran[network]) { continue; }
         int wanted = network == DENSE ? MAX_CLASSES - 1 : MAX_CLASSES;
-        int64_t limit = explained->outputs < wanted ? explained->outputs : wanted;
+        int64_t limit = explained->class_count < wanted ? explained->class_count : wanted;
         while (count < limit) {
             int64_t best = -1;
-            for (int64_t i = 0; i < explained->outputs; i++) {
+            for (int64_t i = 0; i < explained->class_count; i++) {
                 if (!contains(out, count, i) && (best < 0 || scores[i] > scores[best])) { best = i; }
             }
             out[count++] = best;
@@ -181,13 +181,13 @@ static void write_scores(FILE *file, const explained_run *run, const explained_i
     fputs("</div>", file);
     for (int i = 0; i < count; i++) {
         bool top = chosen[i] == explained->top[DENSE];
-        double highest = fmax(explained->scores[chosen[i]], explained->scores[explained->outputs + chosen[i]]);
+        double highest = fmax(explained->scores[chosen[i]], explained->scores[explained->class_count + chosen[i]]);
         if (i >= MIN_CLASSES && highest < min_score) { continue; }
         fprintf(file, "<div class=\"score\"><div class=\"name\">%s", top ? "<b>" : "");
         spade_html_text(file, class_name(run->names, chosen[i], buffer));
         fprintf(file, "%s</div>", top ? "</b>" : "");
         write_bar(file, "d", explained->scores[chosen[i]]);
-        if (explained->ran[TRACE]) { write_bar(file, "t", explained->scores[explained->outputs + chosen[i]]); }
+        if (explained->ran[TRACE]) { write_bar(file, "t", explained->scores[explained->class_count + chosen[i]]); }
         fputs("</div>", file);
     }
     fputs("</div>", file);
@@ -210,7 +210,7 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
     if (!explained->ran[TRACE] || explained->top[TRACE] == explained->top[DENSE]) { return; }
     fputs("<p class=\"warn\"><b>The trace decides differently:</b> ", file);
     spade_html_text(file, class_name(run->names, explained->top[TRACE], trace));
-    fprintf(file, " (%.1f %%) instead of ", 100 * scores[explained->outputs + explained->top[TRACE]]);
+    fprintf(file, " (%.1f %%) instead of ", 100 * scores[explained->class_count + explained->top[TRACE]]);
     spade_html_text(file, class_name(run->names, explained->top[DENSE], dense));
     fputs(". Read its maps with care.</p>", file);
 }

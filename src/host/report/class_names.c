@@ -1,8 +1,9 @@
 /* class_names.c - what the classes are called. */
 #include "base/base.h"
 #include "report/record.h"
+#include "report/text.h"
 
-enum { MAX_BYTES = 16 << 20 };
+enum { MAX_BYTES = 16 << 20, MAX_NAME = 200 };
 
 void class_names_clear(class_names *names)
 {
@@ -11,40 +12,79 @@ void class_names_clear(class_names *names)
     *names = (class_names){0};
 }
 
-/* One name a line; a carriage return before the line's end and an empty last line do not count. */
-static spade_status read_lines(spade_context *context, const char *path, const spade_mapping *file, int64_t classes,
+/* The next line, without its end (a newline, a carriage return, or both); *at: behind it. */
+static size_t take_line(const char **at, const char *end)
+{
+    const char *begin = *at, *stop = begin;
+    while (stop < end && *stop != '\n' && *stop != '\r') { stop++; }
+    *at = stop < end ? stop + 1 : end;
+    if (*at < end && *stop == '\r' && **at == '\n') { ++*at; }
+    return (size_t)(stop - begin);
+}
+
+/* One name a line, in UTF-8; empty lines at the end do not count. */
+static spade_status read_lines(spade_context *context, const char *path, const char *text, int64_t classes,
                                class_names *out)
 {
-    const char *at = (const char *)file->data, *end = at + file->size;
+    const char *at = text, *end = text + strlen(text);
+    int64_t lines = 0, names = 0, empty = 0;
     out->items = calloc((size_t)classes + 1, sizeof *out->items);
     if (!out->items) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-    int64_t lines = 0;
     while (at < end) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        const char *stop = newline ? newline : end;
-        size_t length = (size_t)(stop - at);
-        if (length && at[length - 1] == '\r') { length--; }
-        if (lines < classes) {
-            out->items[lines] = strndup(at, length < 200 ? length : 200);
-            if (!out->items[lines]) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-            out->count = lines + 1;
-        }
+        const char *line = at;
+        const size_t length = take_line(&at, end);
         lines++;
-        at = newline ? newline + 1 : end;
+        if (!length) {
+            if (!empty) { empty = lines; }
+            continue;
+        }
+        if (empty) { /* a class without a name would shift all that follow */
+            return spade_fail(context, SPADE_ERROR_INPUT, "%s: line %lld is empty; give a name on each line", path,
+                              (long long)empty);
+        }
+        if (names < classes) {
+            out->items[names] = strndup(line, length < MAX_NAME ? length : MAX_NAME);
+            if (!out->items[names]) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+            out->count = names + 1;
+        }
+        names++;
     }
-    if (lines == classes) { return SPADE_OK; }
+    if (names == classes) { return SPADE_OK; }
     return spade_fail(context, SPADE_ERROR_INPUT, "%s: %lld names, the network has %lld classes", path,
-                      (long long)lines, (long long)classes);
+                      (long long)names, (long long)classes);
+}
+
+/* The file as text: UTF-8, without a byte order mark. malloc'ed. */
+static spade_status read_text(spade_context *context, const char *path, char **out)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    spade_mapping file;
+    *out = NULL;
+    SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
+    const char *bytes = (const char *)file.data;
+    const size_t skip = file.size >= 3 && memcmp(bytes, mark, 3) == 0 ? 3 : 0;
+    const bool zero = memchr(bytes, 0, file.size) != NULL;
+    char *text = zero ? NULL : strndup(bytes + skip, file.size - skip), *clean = text ? spade_utf8(text) : NULL;
+    const bool memory = !zero && (!text || !clean), same = clean && strcmp(text, clean) == 0;
+    spade_unmap(&file);
+    free(clean);
+    if (same) {
+        *out = text;
+        return SPADE_OK;
+    }
+    free(text);
+    if (memory) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: the text is not UTF-8; save it as UTF-8", path);
 }
 
 spade_status class_names_load(spade_context *context, const char *path, const spade_model *model, class_names *out)
 {
     *out = (class_names){.model = model};
     if (!path) { return SPADE_OK; }
-    spade_mapping file;
-    SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
-    spade_status status = read_lines(context, path, &file, spade_model_classes(model), out);
-    spade_unmap(&file);
+    char *text;
+    SPADE_TRY(read_text(context, path, &text));
+    spade_status status = read_lines(context, path, text, spade_model_classes(model), out);
+    free(text);
     if (status != SPADE_OK) { class_names_clear(out); }
     return status;
 }

@@ -42,7 +42,7 @@ static void write_row(results_csv_writer *writer, const explained_input *explain
 {
     const explained_run *run = writer->run;
     const explained_map *map = &pair->maps[network];
-    const int64_t at = network * explained->outputs + pair->target;
+    const int64_t at = network * explained->class_count + pair->target;
     FILE *file = writer->output.file;
     char buffer[32];
     write_text(file, explained->file);

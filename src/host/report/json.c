@@ -23,11 +23,11 @@ static json_t *class_json(const explained_run *run, int64_t index)
 static json_t *network_json(const explained_run *run, const explained_input *explained, int network)
 {
     if (!explained->ran[network]) { return json_null(); }
-    const double *logits = explained->logits + network * explained->outputs;
-    const double *scores = explained->scores + network * explained->outputs;
+    const double *logits = explained->logits + network * explained->class_count;
+    const double *scores = explained->scores + network * explained->class_count;
     json_t *object = class_json(run, explained->top[network]);
     json_t *all_logits = json_array(), *all_scores = json_array();
-    for (int64_t i = 0; i < explained->outputs; i++) {
+    for (int64_t i = 0; i < explained->class_count; i++) {
         json_array_append_new(all_logits, json_real(logits[i]));
         json_array_append_new(all_scores, json_real(scores[i]));
     }
@@ -122,13 +122,13 @@ static bool parse_network(const json_t *record, int network, explained_input *ou
     if (!json_is_object(object)) { return true; }
     out->ran[network] = true;
     out->top[network] = integer_at(object, "class");
-    if (out->top[network] < 0 || out->top[network] >= out->outputs || json_array_size(logits) != (size_t)out->outputs ||
-        json_array_size(scores) != (size_t)out->outputs) {
+    if (out->top[network] < 0 || out->top[network] >= out->class_count ||
+        json_array_size(logits) != (size_t)out->class_count || json_array_size(scores) != (size_t)out->class_count) {
         return false;
     }
-    for (int64_t i = 0; i < out->outputs; i++) {
-        out->logits[network * out->outputs + i] = json_number_value(json_array_get(logits, (size_t)i));
-        out->scores[network * out->outputs + i] = json_number_value(json_array_get(scores, (size_t)i));
+    for (int64_t i = 0; i < out->class_count; i++) {
+        out->logits[network * out->class_count + i] = json_number_value(json_array_get(logits, (size_t)i));
+        out->scores[network * out->class_count + i] = json_number_value(json_array_get(scores, (size_t)i));
     }
     return true;
 }
@@ -166,16 +166,16 @@ static bool parse_pairs(const explained_run *run, const json_t *maps, explained_
 spade_status explained_parse(const explained_run *run, const json_t *record, explained_input *out)
 {
     const json_t *sparsity = json_object_get(record, "sparsity"), *index = json_object_get(record, "index");
-    const int64_t outputs = run->outputs;
+    const int64_t class_count = run->class_count;
     *out = (explained_input){.file = json_string_value(json_object_get(record, "file")),
                              .name = json_string_value(json_object_get(record, "name")),
                              .index = index ? json_integer_value(index) : -1,
-                             .outputs = outputs,
+                             .class_count = class_count,
                              .picture = text_at(record, "picture"),
                              .zeros = integer_at(sparsity, "zeros"),
                              .weights = integer_at(sparsity, "weights")};
-    out->logits = calloc((size_t)outputs * NETWORKS, sizeof *out->logits);
-    out->scores = calloc((size_t)outputs * NETWORKS, sizeof *out->scores);
+    out->logits = calloc((size_t)class_count * NETWORKS, sizeof *out->logits);
+    out->scores = calloc((size_t)class_count * NETWORKS, sizeof *out->scores);
     if (out->file && out->name && out->picture && out->logits && out->scores && parse_network(record, DENSE, out) &&
         parse_network(record, TRACE, out) && parse_pairs(run, json_object_get(record, "maps"), out)) {
         return SPADE_OK;

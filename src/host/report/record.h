@@ -31,8 +31,8 @@ typedef struct explained_input {
     const char *file, *name; /* borrowed; name: of its folder in the output */
     int64_t index;           /* entry of a .npy file; -1: a picture */
     char content[SPADE_FINGERPRINT_SIZE], mask[SPADE_FINGERPRINT_SIZE]; /* fingerprints; mask "": there is none */
-    int64_t outputs;                                                    /* classes of the network */
-    double *logits, *scores; /* [NETWORKS][outputs]: logits and their softmax */
+    int64_t class_count;
+    double *logits, *scores; /* [NETWORKS][class_count]: as spade_model_scores() gives them */
     bool ran[NETWORKS];      /* the network's forward pass was done */
     int64_t top[NETWORKS];   /* class of the highest logit */
     explained_pair *pairs;   /* method by method, class by class */
@@ -70,8 +70,8 @@ typedef struct explained_run {
     int method_count;
     const spade_metric_choice *metrics;
     int metric_count;
-    int64_t outputs; /* classes of the network */
-    int64_t left;    /* inputs that the run was stopped before */
+    int64_t class_count; /* of the network */
+    int64_t left;        /* inputs that the run was stopped before */
 } explained_run;
 
 /* What a method of the run is. */

@@ -28,13 +28,13 @@ spade_status estimate_time(const workload_plan *plan, const float *input, time_e
 {
     spade_context *context = plan->context;
     spade_status status = SPADE_OK;
-    size_t size = 3 * (size_t)(plan->preprocess->height * plan->preprocess->width);
+    size_t size = (size_t)(plan->preprocess->channels * plan->preprocess->height * plan->preprocess->width);
     size_t bytes = sizeof(float) * TIMED_IMAGES * size;
     float *output = NULL;
     void *memory = NULL;
     double operations = 0, hessian, solve, seconds = 0;
     SPADE_TRY(spade_alloc(context, bytes, "a timed forward pass", &memory));
-    output = malloc(sizeof *output * TIMED_IMAGES * (size_t)spade_model_classes(plan->model));
+    output = malloc(sizeof *output * TIMED_IMAGES * (size_t)spade_model_outputs(plan->model));
     if (!output) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
     for (size_t i = 0; i < TIMED_IMAGES; i++) { memcpy((float *)memory + i * size, input, sizeof *input * size); }
     for (int round = 0; round < 2; round++) { /* the first one plans and warms up */

@@ -47,9 +47,9 @@ static spade_status check_inputs(explain_job *job)
     const spade_settings *settings = request->settings;
     struct stat info;
     for (int i = 0; !settings->top_class && i < settings->class_count; i++) {
-        if (settings->classes[i] >= job->outputs) {
+        if (settings->classes[i] >= job->class_count) {
             return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--class %lld: the network has the classes 0 to %lld",
-                              (long long)settings->classes[i], (long long)job->outputs - 1);
+                              (long long)settings->classes[i], (long long)job->class_count - 1);
         }
     }
     if (inputs->count > 1 && request->batch) {
@@ -82,12 +82,13 @@ static spade_status job_open(explain_job *job)
     int64_t channels, height, width;
     spade_model_options options;
     spade_settings_model_options(request->settings, &options);
+    spade_inputs_guess_size(context, request->inputs, request->input_count, request->batch, &options);
     SPADE_TRY(spade_model_load(context, request->model, &options, &job->model));
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
     SPADE_TRY(open_methods(job));
     SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));
-    job->outputs = spade_model_classes(job->model);
+    job->class_count = spade_model_classes(job->model);
     job->run = (explained_run){.context = context,
                                .folder = request->output,
                                .model = request->model,
@@ -98,7 +99,7 @@ static spade_status job_open(explain_job *job)
                                .method_count = job->method_count,
                                .metrics = job->metrics,
                                .metric_count = job->metric_count,
-                               .outputs = job->outputs};
+                               .class_count = job->class_count};
     if (request->batch) {
         spade_model_input(job->model, &channels, &height, &width);
         SPADE_TRY(spade_array_load(context, request->batch, 0, &job->batch));
@@ -172,6 +173,7 @@ static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)
                                 .model = job->model,
                                 .preprocess = &job->preprocess,
                                 .mask = request->mask,
+                                .upright = request->settings->orient,
                                 .augment = &request->settings->augment,
                                 .batch = job->batch.data ? &job->batch : NULL,
                                 .traces = &request->settings->trace,
@@ -199,8 +201,8 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     job.results.lock = job.results.journal.file = -1;
     SPADE_GOTO(check_request(context, request));
     SPADE_GOTO(job_open(&job));
-    SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, 3, job.preprocess.height,
-                                    job.preprocess.width, &job.inputs));
+    SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, job.preprocess.channels,
+                                    job.preprocess.height, job.preprocess.width, &job.inputs));
     SPADE_GOTO(check_inputs(&job));
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);

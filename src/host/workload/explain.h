@@ -18,9 +18,9 @@ typedef struct explain_job {
     int method_count;
     spade_metric_choice *metrics; /* [metric_count] */
     int metric_count;
-    spade_array batch; /* --batch, or empty */
-    int64_t outputs;
-    explained_run run; /* the job as the writers see it */
+    spade_array batch;   /* --batch, or empty */
+    int64_t class_count; /* of the network */
+    explained_run run;   /* the job as the writers see it */
     spade_inputs inputs;
     spade_results results;
     spade_workload_outcome *outcome;

@@ -7,31 +7,22 @@
 #include "workload/explain.h"
 
 /* ---- scores */
-static void softmax(const double *z, int64_t n, double *out)
-{
-    double largest = z[0], sum = 0;
-    for (int64_t i = 1; i < n; i++) { largest = fmax(largest, z[i]); }
-    for (int64_t i = 0; i < n; i++) { sum += out[i] = exp(z[i] - largest); }
-    for (int64_t i = 0; i < n; i++) { out[i] /= sum; }
-}
-
 static spade_status run_forward(explain_job *job, const spade_trace *trace, const float *input, int network,
                                 explained_input *out)
 {
-    float *output = malloc(sizeof *output * (size_t)job->outputs);
+    float *output = malloc(sizeof *output * (size_t)spade_model_outputs(job->model));
     if (!output) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     spade_status status = spade_model_forward(job->context, job->model, trace, input, 1, output);
     if (status == SPADE_OK) {
-        double *logits = out->logits + network * job->outputs;
-        for (int64_t i = 0; i < job->outputs && status == SPADE_OK; i++) {
-            logits[i] = output[i];
+        double *logits = out->logits + network * job->class_count;
+        spade_model_scores(job->model, output, logits, out->scores + network * job->class_count);
+        for (int64_t i = 0; i < job->class_count && status == SPADE_OK; i++) {
             if (!isfinite(logits[i])) {
                 status = spade_fail(job->context, SPADE_ERROR_NUMERICAL, "%s: the %s network's output is not finite",
                                     out->file, explain_prefixes[network]);
             }
             if (logits[i] > logits[out->top[network]]) { out->top[network] = i; }
         }
-        softmax(logits, job->outputs, out->scores + network * job->outputs);
         out->ran[network] = true;
     }
     free(output);
@@ -71,11 +62,12 @@ spade_status explain_dense(void *user, const workload_item *item, void *state)
     explain_job *job = user;
     explained_input *out = state;
     const spade_input *input = item->input;
-    *out = (explained_input){.file = input->file, .name = input->name, .index = input->index, .outputs = job->outputs};
+    *out = (explained_input){
+        .file = input->file, .name = input->name, .index = input->index, .class_count = job->class_count};
     memcpy(out->content, item->image->fingerprint.content, sizeof out->content);
     memcpy(out->mask, item->image->fingerprint.mask, sizeof out->mask);
-    out->logits = calloc((size_t)job->outputs * NETWORKS, sizeof *out->logits);
-    out->scores = calloc((size_t)job->outputs * NETWORKS, sizeof *out->scores);
+    out->logits = calloc((size_t)job->class_count * NETWORKS, sizeof *out->logits);
+    out->scores = calloc((size_t)job->class_count * NETWORKS, sizeof *out->scores);
     if (!out->logits || !out->scores) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     return run_forward(job, NULL, item->image->input, DENSE, out);
 }

@@ -85,7 +85,10 @@ spade_status explain_resume(explain_job *job, spade_inputs *remaining)
     resume r = {.job = job};
     json_t *header;
     *remaining = (spade_inputs){0};
-    r.reader = (spade_reader){.context = job->context, .preprocess = &job->preprocess, .mask = request->mask};
+    r.reader = (spade_reader){.context = job->context,
+                              .preprocess = &job->preprocess,
+                              .mask = request->mask,
+                              .upright = request->settings->orient};
     SPADE_TRY(explain_header(job, &header));
     spade_status status = spade_results_open(job->context, request->output, header, &job->inputs, request->restart,
                                              keep, &r, &job->results);

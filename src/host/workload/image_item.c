@@ -18,7 +18,7 @@ static spade_status charge_pictures(spade_context *context, spade_image_item *it
 
 static spade_status open_input(spade_context *context, const spade_preprocess *preprocess, spade_image_item *item)
 {
-    item->input_bytes = sizeof *item->input * 3 * (size_t)(preprocess->height * preprocess->width);
+    item->input_bytes = sizeof *item->input * (size_t)(preprocess->channels * preprocess->height * preprocess->width);
     return spade_alloc(context, item->input_bytes, "a preprocessed picture", (void **)&item->input);
 }
 

@@ -20,7 +20,7 @@ typedef struct spade_input_fingerprint {
 typedef struct spade_image_item {
     spade_picture original; /* as decoded; empty for arrays */
     spade_picture preview;  /* what the network sees, 8 bits */
-    float *input;           /* [3, height, width] */
+    float *input;           /* [channels, height, width] */
     size_t input_bytes;
     size_t charged; /* bytes of the pictures, which count against the budget as well */
     uint8_t *mask;  /* [height, width] of 0/1, or NULL */
@@ -30,7 +30,7 @@ typedef struct spade_image_item {
 /* The picture is taken over, also when this fails. */
 spade_status spade_image_item_from_picture(spade_context *context, const spade_preprocess *preprocess,
                                            const spade_input *input, spade_picture *picture, spade_image_item *item);
-/* tensor: [3, height, width], normalised */
+/* tensor: [channels, height, width], normalised */
 spade_status spade_image_item_from_tensor(spade_context *context, const spade_preprocess *preprocess,
                                           const float *tensor, spade_image_item *item);
 /* path: where the picture of the mask comes from, for messages */
@@ -61,6 +61,7 @@ typedef struct spade_reader {
     const spade_preprocess *preprocess;
     const char *mask;  /* a picture, a folder with NAME.png or NAME_mask.png, or NULL. A folder without a mask for an
                           input is no error. */
+    bool upright;      /* pictures are turned as their EXIF orientation asks */
     spade_files files; /* that are decoded ahead */
     spade_array array; /* the last .npy file, kept for the next input of it */
     char *array_path;

@@ -51,7 +51,7 @@ spade_status spade_describe_model(spade_context *context, const char *path, cons
     spade_model_options options;
     int count = 0;
     spade_settings_model_options(settings, &options);
-    SPADE_TRY(spade_model_operators(context, path, &operators, &count));
+    SPADE_TRY(spade_model_operators(context, path, &options, &operators, &count));
     json_t *all = json_object();
     json_object_set_new(all, "model", spade_json_text(path));
     json_object_set_new(all, "operators", operators_json(operators, count));
@@ -66,6 +66,7 @@ spade_status spade_describe_model(spade_context *context, const char *path, cons
         json_object_set_new(all, "input",
                             json_pack("[I, I, I]", (json_int_t)channels, (json_int_t)height, (json_int_t)width));
         json_object_set_new(all, "classes", json_integer(spade_model_classes(model)));
+        json_object_set_new(all, "head", json_string(spade_head_name(spade_model_head(model))));
         json_object_set_new(all, "layers", layers_json(model, &parameters, &operations));
         json_object_set_new(all, "weights", json_integer(parameters));
         json_object_set_new(all, "operations", json_real(operations));

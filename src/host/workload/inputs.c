@@ -47,6 +47,20 @@ spade_status spade_check_array(spade_context *context, const char *path, const s
                       (long long)channels, (long long)height, (long long)width);
 }
 
+void spade_inputs_guess_size(spade_context *context, char *const *paths, int count, const char *batch,
+                             spade_model_options *options)
+{
+    spade_array array = {0};
+    for (int i = 0; i < count && !batch; i++) { batch = spade_is_array_path(paths[i]) ? paths[i] : NULL; }
+    if (!batch) { return; }
+    if (spade_array_load(context, batch, 0, &array) == SPADE_OK && array.rank == 4) {
+        options->open_height = array.dims[2];
+        options->open_width = array.dims[3];
+    }
+    spade_error_clear(context); /* whoever reads the array says what is wrong with it */
+    spade_array_clear(&array);
+}
+
 /* ---- the list. error: taken over. */
 static spade_status add(spade_context *context, spade_inputs *list, const char *file, int64_t index, const char *error)
 {

@@ -24,6 +24,10 @@ typedef struct spade_inputs {
  */
 spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, int64_t channels,
                                   int64_t height, int64_t width, spade_inputs *out);
+/* For a network that leaves the size of its input open: that of the arrays, `batch` (may be NULL) or the first .npy file, where
+ * nothing else says it. */
+void spade_inputs_guess_size(spade_context *context, char *const *paths, int count, const char *batch,
+                             spade_model_options *options);
 void spade_inputs_clear(spade_inputs *inputs);
 
 /* Does the path end in ".npy" (any case)? */

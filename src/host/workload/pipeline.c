@@ -313,7 +313,8 @@ spade_status workload_run(const workload_plan *plan, const spade_inputs *inputs,
     pipeline all = {.plan = plan, .inputs = inputs, .consumer = consumer, .map_share = 0.5};
     *stopped = false;
     all.max_group = choose_group(plan);
-    all.reader = (spade_reader){.context = plan->context, .preprocess = plan->preprocess, .mask = plan->mask};
+    all.reader = (spade_reader){
+        .context = plan->context, .preprocess = plan->preprocess, .mask = plan->mask, .upright = plan->upright};
     all.states = calloc((size_t)all.max_group, consumer->state_bytes);
     all.traces = calloc((size_t)all.max_group * (size_t)plan->trace_count + 1, sizeof(spade_trace *));
     spade_status status = all.states && all.traces ? run_groups(&all, stopped)

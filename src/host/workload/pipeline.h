@@ -19,6 +19,7 @@ typedef struct workload_plan {
     const spade_model *model;
     const spade_preprocess *preprocess;
     const char *mask;                     /* see spade_reader; NULL: none */
+    bool upright;                         /* pictures are turned as EXIF asks */
     const spade_augment_options *augment; /* the variants behind a trace */
     const spade_array *batch;             /* given variants [n, C, H, W] in their place, or NULL */
     const spade_trace_options *traces;    /* [trace_count]: the traces of an input; 0: none */

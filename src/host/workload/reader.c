@@ -89,6 +89,7 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
     if (files->count) { /* a failure is recorded for each file */
         (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->count, files->pictures,
                                    files->statuses, files->messages, &files->decoding);
+        if (files->decoding && reader->upright) { spade_decoding_upright(files->decoding); }
     }
 done:
     if (status != SPADE_OK) { close_files(files); }
@@ -106,7 +107,8 @@ static spade_status open_array(spade_reader *reader, const char *path)
     free(reader->array_path);
     reader->array_path = NULL;
     SPADE_TRY(spade_array_load(context, path, 0, &reader->array));
-    SPADE_TRY(spade_check_array(context, path, &reader->array, 3, preprocess->height, preprocess->width));
+    SPADE_TRY(
+        spade_check_array(context, path, &reader->array, preprocess->channels, preprocess->height, preprocess->width));
     reader->array_path = strdup(path);
     return reader->array_path ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
 }
@@ -120,10 +122,10 @@ static spade_status check_file(spade_reader *reader, int file)
     return spade_fail(reader->context, files->statuses[file], "%s", message);
 }
 
-/* The entry of an array that an input is, [3, height, width]; the reader's. */
+/* The entry of an array that an input is, [channels, height, width]; the reader's. */
 static spade_status find_entry(spade_reader *reader, const spade_input *input, const float **out)
 {
-    const int64_t size = 3 * reader->preprocess->height * reader->preprocess->width;
+    const int64_t size = reader->preprocess->channels * reader->preprocess->height * reader->preprocess->width;
     SPADE_TRY(open_array(reader, input->file));
     if (input->index >= reader->array.dims[0]) {
         return spade_fail(reader->context, SPADE_ERROR_INPUT, "%s: changed while it was read", input->file);
@@ -141,7 +143,8 @@ static spade_status make_fingerprint(spade_reader *reader, const spade_input *in
     if (input->index >= 0) {
         const float *entry;
         SPADE_TRY(find_entry(reader, input, &entry));
-        const size_t size = 3 * (size_t)(reader->preprocess->height * reader->preprocess->width);
+        const spade_preprocess *p = reader->preprocess;
+        const size_t size = (size_t)(p->channels * p->height * p->width);
         const spade_mapping piece = {(const uint8_t *)entry, sizeof *entry * size};
         spade_fingerprint(&piece, 1, out->content);
     } else {

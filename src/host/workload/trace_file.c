@@ -73,10 +73,11 @@ static spade_status open_input(spade_context *context, const spade_trace_request
                                const spade_preprocess *preprocess, spade_image_item *item, spade_batch **batch)
 {
     spade_inputs inputs = {0};
-    spade_reader reader = {.context = context, .preprocess = preprocess};
+    spade_reader reader = {.context = context, .preprocess = preprocess, .upright = request->settings->orient};
     spade_status loaded;
     char *message = NULL, *path = (char *)(uintptr_t)request->input;
-    SPADE_TRY(spade_inputs_collect(context, &path, 1, 3, preprocess->height, preprocess->width, &inputs));
+    SPADE_TRY(
+        spade_inputs_collect(context, &path, 1, preprocess->channels, preprocess->height, preprocess->width, &inputs));
     spade_status status = SPADE_OK;
     if (inputs.items[0].error) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s", inputs.items[0].error)); }
     if (inputs.count != 1) {
@@ -135,6 +136,8 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     SPADE_GOTO(check_output(context, request->output));
     if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
     spade_settings_model_options(request->settings, &options);
+    char *input = (char *)(uintptr_t)request->input;
+    spade_inputs_guess_size(context, &input, input ? 1 : 0, request->batch, &options);
     SPADE_GOTO(spade_model_load(context, request->model, &options, &model));
     if (request->batch) {
         SPADE_GOTO(open_batch(context, request->batch, model, &array, &batch));

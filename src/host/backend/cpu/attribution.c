@@ -61,16 +61,28 @@ spade_status spade_cpu_mask_inputs(spade_device *device, const spade_mask_inputs
     return SPADE_OK;
 }
 
-/* One row of outputs z [n]: the seed where it is wanted, and F. */
-static double seed_row(int64_t n, bool softmax, int64_t target, const float *z, float *seed)
+/* F that depends on one output alone. */
+static double seed_one(int64_t n, bool sigmoid, int64_t target, const float *z, float *seed)
 {
-    if (!softmax) {
-        if (seed) {
-            memset(seed, 0, sizeof *seed * (size_t)n);
-            seed[target] = 1;
-        }
-        return z[target];
+    const int64_t at = n == 1 ? 0 : target;
+    const double sign = n == 1 && target == 0 ? -1 : 1, logit = sign * z[at];
+    double value = logit, slope = sign;
+    if (sigmoid) {
+        const double small = exp(-fabs(logit)), sum = 1 + small;
+        value = (logit >= 0 ? 1 : small) / sum;
+        slope = sign * (small / (sum * sum));
     }
+    if (seed) {
+        memset(seed, 0, sizeof *seed * (size_t)n);
+        seed[at] = (float)slope;
+    }
+    return value;
+}
+
+/* One row of outputs z [n]: the seed where it is wanted, and F. */
+static double seed_row(int64_t n, spade_score score_of, int64_t target, const float *z, float *seed)
+{
+    if (score_of != SPADE_SCORE_SOFTMAX) { return seed_one(n, score_of == SPADE_SCORE_SIGMOID, target, z, seed); }
     double largest = z[0], sum = 0;
     for (int64_t j = 1; j < n; j++) { largest = fmax(largest, z[j]); }
     for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
@@ -86,7 +98,7 @@ spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args)
 {
 #pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
     for (int64_t i = 0; i < args->batch; i++) {
-        args->values[i] = seed_row(args->outputs, args->softmax, args->targets[i], args->z + i * args->outputs,
+        args->values[i] = seed_row(args->outputs, args->score, args->targets[i], args->z + i * args->outputs,
                                    args->seed ? args->seed + i * args->outputs : NULL);
     }
     return SPADE_OK;

@@ -35,9 +35,9 @@ static scratch_size measure(const spade_preprocess *p, const spade_variant *vari
     scratch_size size = {.rgb = round64((size_t)(p->height * p->width * 3) * sizeof(float))};
     for (int64_t i = 0; i < count; i++) {
         const spade_variant *v = &variants[i];
-        size_t across = spade_filter_bytes(v->width, p->width);
+        size_t across = spade_filter_bytes(SPADE_RESAMPLE_BILINEAR, v->width, p->width);
         size.across = larger(size.across, across);
-        size.down = larger(size.down, spade_filter_bytes(v->height, p->height));
+        size.down = larger(size.down, spade_filter_bytes(SPADE_RESAMPLE_BILINEAR, v->height, p->height));
         size.weights = larger(size.weights, across); /* more than enough */
         size.middle = larger(size.middle, round64((size_t)(v->height * p->width * 3) * sizeof(float)));
     }
@@ -62,8 +62,8 @@ static void crop_and_resize(const float *picture, int64_t picture_width, const s
                             const spade_variant *v, const scratch *s)
 {
     spade_filter across, down;
-    spade_filter_init(v->width, p->width, s->across, &across);
-    spade_filter_init(v->height, p->height, s->down, &down);
+    spade_filter_init(SPADE_RESAMPLE_BILINEAR, v->width, p->width, s->across, &across);
+    spade_filter_init(SPADE_RESAMPLE_BILINEAR, v->height, p->height, s->down, &down);
     for (int64_t i = 0; i < across.out * across.taps; i++) { s->weights[i] = (float)across.weight[i]; }
     for (int64_t y = 0; y < v->height; y++) {
         const float *row = picture + ((v->top + y) * picture_width + v->left) * 3;
@@ -162,10 +162,10 @@ typedef struct target {
     int64_t pixel, channel; /* elements between neighbouring pixels, channels */
 } target;
 
-static void add_noise(const spade_variant *v, int64_t pixels, const target *to)
+static void add_noise(const spade_variant *v, int64_t channels, int64_t pixels, const target *to)
 {
     double pair[2];
-    for (int64_t e = 0; e < 3 * pixels; e++) {
+    for (int64_t e = 0; e < channels * pixels; e++) {
         if (e % 2 == 0) { normal_pair(v->noise_key, (uint32_t)(e / 2), pair); }
         to->out[e % pixels * to->pixel + e / pixels * to->channel] += (float)(v->noise * pair[e % 2]);
     }
@@ -174,9 +174,9 @@ static void add_noise(const spade_variant *v, int64_t pixels, const target *to)
 /* Flip, normalise, erase, noise: rgb [height, width, 3] in [0, 1] -> its place in the batch. */
 static void finish(const spade_preprocess *p, const spade_variant *v, const float *rgb, const target *to)
 {
-    for (int c = 0; c < 3; c++) {
+    for (int c = 0; c < p->channels; c++) {
         float mean = (float)p->mean[c], std = (float)p->std[c];
-        float *out = to->out + c * to->channel;
+        float *out = to->out + spade_preprocess_plane(p, c) * to->channel;
         for (int64_t y = 0; y < p->height; y++) {
             const float *row = rgb + y * p->width * 3 + c;
             for (int64_t x = 0; x < p->width; x++) {
@@ -190,7 +190,7 @@ static void finish(const spade_preprocess *p, const spade_variant *v, const floa
             }
         }
     }
-    if (v->noise > 0.0) { add_noise(v, p->height * p->width, to); }
+    if (v->noise > 0.0) { add_noise(v, p->channels, p->height * p->width, to); }
 }
 
 spade_status spade_cpu_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
@@ -209,7 +209,7 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int64_t i = 0; i < count; i++) {
         scratch s = cut((char *)block + (size_t)omp_get_thread_num() * size.total, &size);
-        target to = {out + i * 3 * pixels, layout == SPADE_CHANNELS_LAST ? 3 : 1,
+        target to = {out + i * p->channels * pixels, layout == SPADE_CHANNELS_LAST ? p->channels : 1,
                      layout == SPADE_CHANNELS_LAST ? 1 : pixels};
         crop_and_resize(picture, width, p, &variants[i], &s);
         change_colour(&variants[i], pixels, s.rgb);

@@ -1,5 +1,5 @@
 /*
- * resample.c - antialiased bilinear resize of 8-bit RGB, equal to Pillow's bit for bit (libImaging/Resample.c, 8 bits a
+ * resample.c - antialiased resize of 8-bit RGB, equal to Pillow's bit for bit (libImaging/Resample.c, 8 bits a
  * channel), of what a window of the result needs; normalisation; floats of bytes.
  */
 #include "backend/cpu/cpu.h"
@@ -14,19 +14,20 @@ typedef struct axis {
     spade_filter_window part;
 } axis;
 
-static size_t axis_bytes(int64_t in, int64_t out)
+static size_t axis_bytes(spade_resample kind, int64_t in, int64_t out)
 {
-    size_t fixed = (size_t)(out * spade_filter_taps(in, out)) * sizeof(int32_t);
-    return spade_filter_bytes(in, out) + (fixed + 63) / 64 * 64;
+    size_t fixed = (size_t)(out * spade_filter_taps(kind, in, out)) * sizeof(int32_t);
+    return spade_filter_bytes(kind, in, out) + (fixed + 63) / 64 * 64;
 }
 
-static void axis_init(int64_t in, int64_t out, int64_t first, int64_t size, char *memory, axis *a)
+static void axis_init(spade_resample kind, int64_t in, int64_t out, int64_t first, int64_t size, char *memory, axis *a)
 {
-    spade_filter_init(in, out, memory, &a->filter);
-    a->fixed = (int32_t *)(memory + spade_filter_bytes(in, out));
-    a->part = spade_filter_find_window(in, out, first, size);
+    spade_filter_init(kind, in, out, memory, &a->filter);
+    a->fixed = (int32_t *)(memory + spade_filter_bytes(kind, in, out));
+    a->part = spade_filter_find_window(kind, in, out, first, size);
     for (int64_t i = a->part.begin * a->filter.taps; i < a->part.end * a->filter.taps; i++) {
-        a->fixed[i] = (int32_t)(0.5 + a->filter.weight[i] * (1 << PRECISION_BITS));
+        const double fixed = a->filter.weight[i] * (1 << PRECISION_BITS);
+        a->fixed[i] = (int32_t)(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
     }
 }
 
@@ -71,8 +72,8 @@ static void resize_column(const axis *down, int64_t y, int64_t samples, const ui
 static void normalise_row(const spade_resample_args *args, int64_t y)
 {
     const uint8_t *rgb = args->rgb + y * args->width * 3;
-    for (int c = 0; c < 3; c++) {
-        float *out = args->normalised + (c * args->height + y) * args->width;
+    for (int c = 0; c < args->channels; c++) {
+        float *out = args->normalised + (args->plane[c] * args->height + y) * args->width;
         for (int64_t x = 0; x < args->width; x++) {
             out[x] = ((float)rgb[3 * x + c] / 255.0f - args->mean[c]) / args->std[c];
         }
@@ -98,14 +99,15 @@ static void fill_window(const spade_resample_args *args, const axis *across, con
 spade_status spade_cpu_resample(spade_device *device, const spade_resample_args *args)
 {
     const int threads = spade_cpu_threads(device);
-    const size_t across_bytes = axis_bytes(args->picture_width, args->full_width);
-    const size_t filter_bytes = across_bytes + axis_bytes(args->picture_height, args->full_height);
+    const size_t across_bytes = axis_bytes(args->kind, args->picture_width, args->full_width);
+    const size_t filter_bytes = across_bytes + axis_bytes(args->kind, args->picture_height, args->full_height);
     axis across, down;
     void *filters = NULL, *middle = NULL;
     spade_status status;
     SPADE_TRY(spade_alloc(device->context, filter_bytes, "the filters of a resize", &filters));
-    axis_init(args->picture_width, args->full_width, args->left, args->width, filters, &across);
-    axis_init(args->picture_height, args->full_height, args->top, args->height, (char *)filters + across_bytes, &down);
+    axis_init(args->kind, args->picture_width, args->full_width, args->left, args->width, filters, &across);
+    axis_init(args->kind, args->picture_height, args->full_height, args->top, args->height,
+              (char *)filters + across_bytes, &down);
     const int64_t rows = down.part.behind_in - down.part.first_in, columns = across.part.end - across.part.begin;
     const size_t middle_bytes = (size_t)(rows * columns) * 3;
     SPADE_GOTO(spade_alloc(device->context, middle_bytes, "a resized picture", &middle));

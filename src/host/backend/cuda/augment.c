@@ -25,8 +25,8 @@ static void max_taps(const spade_preprocess *p, const spade_variant *variants, i
 {
     taps[0] = taps[1] = 0;
     for (int64_t i = 0; i < count; i++) {
-        int64_t across = spade_filter_taps(variants[i].width, p->width);
-        int64_t down = spade_filter_taps(variants[i].height, p->height);
+        int64_t across = spade_filter_taps(SPADE_RESAMPLE_BILINEAR, variants[i].width, p->width);
+        int64_t down = spade_filter_taps(SPADE_RESAMPLE_BILINEAR, variants[i].height, p->height);
         taps[0] = across > taps[0] ? across : taps[0];
         taps[1] = down > taps[1] ? down : taps[1];
     }
@@ -46,6 +46,8 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
     if (count < 1) { return SPADE_OK; }
     const int64_t group = (count + groups - 1) / groups; /* groups of about the same size */
     k.channels_last = layout == SPADE_CHANNELS_LAST;
+    k.channels = (int)p->channels;
+    for (int c = 0; c < 3; c++) { k.plane[c] = spade_preprocess_plane(p, c); }
     for (int c = 0; c < 3; c++) { k.mean[c] = (float)p->mean[c], k.std[c] = (float)p->std[c]; }
     max_taps(p, variants, count, k.taps);
     size_t bytes = spade_kernel_augment_bytes(p->height, p->width, k.taps, group);
@@ -53,7 +55,7 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
     for (int64_t first = 0; first < count; first += group) {
         k.count = (int)(count - first < group ? count - first : group);
         for (int i = 0; i < k.count; i++) { k.variants[i] = variant_of(&variants[first + i]); }
-        float *to = out + first * 3 * p->height * p->width;
+        float *to = out + first * p->channels * p->height * p->width;
         SPADE_GOTO(spade_cuda_launched(cuda, spade_launch_augment(cuda->stream, &k, picture, workspace, to),
                                        "spade_launch_augment"));
     }

@@ -11,13 +11,16 @@ static spade_resample_kernel kernel_of(const spade_resample_args *args)
                                .size = {args->height, args->width}};
     spade_filter_window part[2];
     for (int axis = 0; axis < 2; axis++) {
-        part[axis] = spade_filter_find_window(k.in[axis], k.full[axis], k.first[axis], k.size[axis]);
+        part[axis] = spade_filter_find_window(args->kind, k.in[axis], k.full[axis], k.first[axis], k.size[axis]);
         k.begin[axis] = part[axis].begin;
         k.end[axis] = part[axis].end;
-        k.taps[axis] = spade_filter_taps(k.in[axis], k.full[axis]);
+        k.taps[axis] = spade_filter_taps(args->kind, k.in[axis], k.full[axis]);
     }
     k.first_row = part[0].first_in;
     k.rows = part[0].behind_in - part[0].first_in;
+    k.cubic = args->kind == SPADE_RESAMPLE_BICUBIC;
+    k.channels = args->channels;
+    memcpy(k.plane, args->plane, sizeof k.plane);
     memcpy(k.mean, args->mean, sizeof k.mean);
     memcpy(k.std, args->std, sizeof k.std);
     return k;

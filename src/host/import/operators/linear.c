@@ -10,6 +10,7 @@ static spade_status read_gemm_bias(spade_import *import, const onnx_node *node, 
     void *bias;
     SPADE_TRY(spade_constant_get(import, node, 2, &c));
     SPADE_TRY(spade_require_float(import, node, c));
+    SPADE_TRY(spade_require_finite(import, node, c));
     int64_t last = c->rank ? c->dims[c->rank - 1] : 1;
     if (c->rank > 2 || (last != rows && last != 1) || c->count != last) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its bias \"%.100s\" is not a vector of %lld",

@@ -1,0 +1,208 @@
+/* head.c - from a graph's output back to the logits. */
+#include "import/head.h"
+
+/* ---- which value */
+
+static bool is_operator(const onnx_node *node, const char *op_type)
+{
+    return strcmp(node->op_type, op_type) == 0;
+}
+
+/* Moves no number of an image: between a head and the graph's output it changes nothing. */
+static bool only_moves(const onnx_node *node)
+{
+    static const char *const names[] = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (is_operator(node, names[i])) { return true; }
+    }
+    return false;
+}
+
+/* Says which class has won, of what it reads. */
+static bool names_winner(const onnx_node *node)
+{
+    return is_operator(node, "ArgMax") ||
+           (is_operator(node, "ZipMap") && node->domain && strcmp(node->domain, "ai.onnx.ml") == 0);
+}
+
+/* The ONNX node that makes the value as its first output; -1: none, or there is nothing that it reads. */
+static int producer_of(const spade_import *import, const char *name)
+{
+    const int index = spade_name_map_get(&import->producers, name);
+    if (index < 0) { return -1; }
+    const onnx_node *node = &import->onnx->nodes[index];
+    return strcmp(node->outputs[0], name) == 0 && spade_has_input(node, 0) ? index : -1;
+}
+
+/* The head that ends at the node. */
+static spade_head head_at(const spade_import *import, int node, int nodes[2])
+{
+    const onnx_node *last = &import->onnx->nodes[node];
+    nodes[0] = node;
+    if (is_operator(last, "Softmax")) { return SPADE_HEAD_SOFTMAX; }
+    if (is_operator(last, "LogSoftmax")) { return SPADE_HEAD_LOG_SOFTMAX; }
+    if (is_operator(last, "Sigmoid")) { return SPADE_HEAD_SIGMOID; }
+    const int before = is_operator(last, "Log") ? producer_of(import, last->inputs[0]) : -1;
+    nodes[0] = nodes[1] = -1;
+    if (before < 0 || !is_operator(&import->onnx->nodes[before], "Softmax")) { return SPADE_HEAD_NONE; }
+    nodes[0] = before;
+    nodes[1] = node;
+    return SPADE_HEAD_LOG_SOFTMAX;
+}
+
+/* Walk back from an output. *logits: what the head reads, or where there is none the output's own name; *winner: the node
+ * that names the winner, -1: none. */
+static spade_import_output follow(const spade_import *import, const onnx_value *graph, const char **logits, int *winner)
+{
+    spade_import_output out = {.name = graph->name, .nodes = {-1, -1}};
+    const char *name = graph->name;
+    int left = import->onnx->node_count; /* a cycle is refused later */
+    *winner = -1;
+    for (int node = producer_of(import, name); node >= 0 && left--; node = producer_of(import, name)) {
+        const onnx_node *at = &import->onnx->nodes[node];
+        if (names_winner(at)) {
+            *winner = node;
+            out.name = at->inputs[0]; /* what it reads holds the classes, whether or not there is a head */
+        } else if (!only_moves(at)) {
+            out.head = head_at(import, node, out.nodes);
+            break;
+        }
+        name = at->inputs[0];
+    }
+    *logits = out.head == SPADE_HEAD_NONE ? out.name : import->onnx->nodes[out.nodes[0]].inputs[0];
+    return out;
+}
+
+/* ---- which output */
+
+static spade_status fail_choice(spade_import *import, const char *wanted)
+{
+    const onnx_model *onnx = import->onnx;
+    char names[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < onnx->output_count && used < sizeof names; i++) {
+        used +=
+            (size_t)snprintf(names + used, sizeof names - used, "%s\"%.100s\"", i ? ", " : "", onnx->outputs[i].name);
+    }
+    if (wanted) {
+        return spade_fail(import->context, SPADE_ERROR_ARGUMENT, "%.200s: there is no output \"%.100s\", only %s",
+                          onnx->path, wanted, names);
+    }
+    return spade_fail(import->context, SPADE_ERROR_UNSUPPORTED,
+                      "%.200s: the graph has %d outputs; say which one holds the classes (--output-name): %s",
+                      onnx->path, onnx->output_count, names);
+}
+
+/* Of several outputs that are all about the same logits, scores and winner for example, the first that has a head. */
+static spade_status choose(spade_import *import, const char *wanted, int *out)
+{
+    const onnx_model *onnx = import->onnx;
+    const char *logits, *first;
+    bool same = true;
+    int winner, best = -1;
+    *out = 0;
+    if (onnx->output_count < 1) {
+        return spade_fail(import->context, SPADE_ERROR_INPUT, "%s: the graph has no output", onnx->path);
+    }
+    follow(import, &onnx->outputs[0], &first, &winner);
+    for (int i = 0; i < onnx->output_count; i++) {
+        if (wanted && strcmp(onnx->outputs[i].name, wanted) == 0) {
+            *out = i;
+            return SPADE_OK;
+        }
+        const spade_import_output output = follow(import, &onnx->outputs[i], &logits, &winner);
+        same = same && strcmp(logits, first) == 0;
+        if (best < 0 && output.head != SPADE_HEAD_NONE) { best = i; }
+    }
+    if (wanted || !same) { return fail_choice(import, wanted); }
+    *out = best < 0 ? 0 : best;
+    return SPADE_OK;
+}
+
+spade_status spade_output_find(spade_import *import, spade_import_output *out)
+{
+    const char *wanted = import->options ? import->options->output : NULL;
+    const char *logits;
+    int index, winner;
+    SPADE_TRY(choose(import, wanted, &index));
+    *out = follow(import, &import->onnx->outputs[index], &logits, &winner);
+    if (winner >= 0) {
+        const onnx_node *node = &import->onnx->nodes[winner];
+        spade_log(import->context, SPADE_LOG_INFO,
+                  "%.200s: node \"%.100s\" (%.60s) only names the class; \"%.100s\", which it reads, is the output",
+                  import->onnx->path, spade_onnx_label(node), node->op_type, node->inputs[0]);
+    }
+    if (out->head != SPADE_HEAD_NONE) {
+        spade_log(import->context, SPADE_LOG_INFO, "%.200s: ends in a %s; its input \"%.100s\" holds the logits",
+                  import->onnx->path, spade_head_name(out->head), logits);
+    }
+    return SPADE_OK;
+}
+
+/* ---- is it a classifier's? */
+
+/* A softmax has to be over all classes. shape: of its input, of one image. */
+static spade_status check_axis(spade_import *import, const onnx_node *node, const spade_shape *shape)
+{
+    const bool flattens = import->onnx->opset < 13; /* then all axes from `axis` on are one */
+    int64_t axis, over = 1;
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", flattens ? 1 : -1, &axis)));
+    axis += axis < 0 ? shape->rank : 0;
+    if (axis < 0 || axis >= shape->rank) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its axis is out of range");
+    }
+    for (int i = (int)axis; i < (flattens ? shape->rank : (int)axis + 1); i++) { over *= shape->dims[i]; }
+    if (over != spade_shape_size(shape)) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "the last softmax has to be over the classes, axis %lld is not", (long long)axis);
+    }
+    if (over == 1) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "a softmax over one class is always 1: there is nothing to explain");
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_output_pass(spade_import *import, int index)
+{
+    const onnx_node *node = &import->onnx->nodes[index];
+    int value;
+    SPADE_TRY(spade_activation_get(import, node, 0, &value));
+    if (!is_operator(node, "Sigmoid") && !is_operator(node, "Log")) {
+        SPADE_TRY(check_axis(import, node, &import->network->values[value].shape));
+    }
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = value});
+}
+
+static spade_status fail_output(spade_import *import, spade_status status, const char *what, const char *name)
+{
+    return spade_fail(import->context, status, "%.200s: %s \"%.200s\"", import->onnx->path, what, name);
+}
+
+/* [batch, classes], and axes of 1 wherever they like. */
+static bool is_vector(const spade_value *value)
+{
+    int longer = 0;
+    for (int i = 0; i < value->shape.rank; i++) { longer += value->shape.dims[i] != 1; }
+    return longer <= 1 && value->batch_axis == 0 && value->batch_outer == 1;
+}
+
+spade_status spade_output_take(spade_import *import, const spade_import_output *output)
+{
+    spade_network *network = import->network;
+    const int index = spade_name_map_get(&import->names, output->name);
+    if (index < 0) {
+        return fail_output(import, SPADE_ERROR_INPUT, "no supported node computes the output", output->name);
+    }
+    const int value = import->operands[index].value;
+    if (value < 0 || value == network->input) {
+        return fail_output(import, SPADE_ERROR_UNSUPPORTED, "the output does not depend on the network:", output->name);
+    }
+    if (!is_vector(&network->values[value])) {
+        return fail_output(import, SPADE_ERROR_UNSUPPORTED,
+                           "only classifiers with an output [batch, classes] are supported, unlike", output->name);
+    }
+    network->output = value;
+    network->head = output->head;
+    return SPADE_OK;
+}

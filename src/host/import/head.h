@@ -1,0 +1,29 @@
+/*
+ * head.h - the output that is explained: which one of the file's, and which of its values. What only makes scores of the
+ * logits (Softmax, LogSoftmax, Sigmoid) is left out, and the network ends before what names the winner (ArgMax, ZipMap).
+ */
+#ifndef SPADE_IMPORT_HEAD_H
+#define SPADE_IMPORT_HEAD_H
+
+#include "import/import.h"
+
+typedef struct spade_import_output {
+    const char
+        *name; /* of the value that the network ends at: an output of the graph, or what names the winner reads */
+    spade_head head;
+    int nodes[2]; /* the ONNX nodes that the head is, the first one first; -1: none. Their values are the logits' */
+} spade_import_output;
+
+/* Names are checked before. SPADE_ERROR_UNSUPPORTED: several outputs, and none was chosen; SPADE_ERROR_ARGUMENT: there is
+ * none of the chosen name. */
+spade_status spade_output_find(spade_import *import, spade_import_output *out);
+/* Is the node a part of the head? Then it is lowered to nothing by this, and any other is left as it is. */
+static inline bool spade_output_is_head(const spade_import_output *output, int node)
+{
+    return node == output->nodes[0] || node == output->nodes[1];
+}
+spade_status spade_output_pass(spade_import *import, int node);
+/* After lowering: the network ends at this value, which holds one number for each class. */
+spade_status spade_output_take(spade_import *import, const spade_import_output *output);
+
+#endif

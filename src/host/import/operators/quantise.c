@@ -1,0 +1,117 @@
+/*
+ * quantise.c - QuantizeLinear and DequantizeLinear, the form in which tools store networks of small integers. They are
+ * computed dequantised: weights are the numbers that the integers stand for, rounding between layers is left out.
+ */
+#include "import/operators/operators.h"
+
+/* How many elements lie in a row along the axis that the scale belongs to; one number for all: the whole tensor. */
+typedef struct scales {
+    const onnx_tensor *scale, *zero; /* zero: NULL: 0 */
+    int64_t count, inner;
+} scales;
+
+static spade_status read_scales(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, scales *out)
+{
+    int64_t axis;
+    *out = (scales){.inner = 1};
+    SPADE_TRY(spade_constant_get(import, node, 1, &out->scale));
+    SPADE_TRY(spade_require_float(import, node, out->scale));
+    SPADE_TRY(spade_require_finite(import, node, out->scale));
+    if (spade_has_input(node, 2)) { SPADE_TRY(spade_constant_get(import, node, 2, &out->zero)); }
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", 1, &axis)));
+    out->count = out->scale->count;
+    axis += axis < 0 ? tensor->rank : 0;
+    if (out->count == 1) { return SPADE_OK; }
+    if (out->scale->rank != 1 || axis < 0 || axis >= tensor->rank || tensor->dims[axis] != out->count ||
+        (out->zero && out->zero->count != out->count)) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "its %lld scales are neither one nor one for each entry of an axis",
+                                 (long long)out->count);
+    }
+    for (int i = (int)axis + 1; i < tensor->rank; i++) { out->inner *= tensor->dims[i]; }
+    return SPADE_OK;
+}
+
+static bool is_small_integer(const onnx_tensor *tensor)
+{
+    return (tensor->type == ONNX_INT8 || tensor->type == ONNX_UINT8 || tensor->type == ONNX_INT32) && tensor->bytes;
+}
+
+/* y = (x - zero) * scale, of a constant. */
+static spade_status dequantise_constant(spade_import *import, const onnx_node *node, const onnx_tensor *tensor)
+{
+    scales by;
+    SPADE_TRY(read_scales(import, node, tensor, &by));
+    if (!is_small_integer(tensor) || (by.zero && (!is_small_integer(by.zero) || !by.zero->count))) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "\"%.100s\" is %s; int8, uint8 and int32 are supported", tensor->name,
+                                 onnx_type_name(tensor->type));
+    }
+    float *values = malloc((size_t)tensor->count * sizeof *values + 1);
+    if (!values) { return spade_import_memory(import); }
+    for (int64_t i = 0; i < tensor->count; i++) {
+        const int64_t at = by.count == 1 ? 0 : i / by.inner % by.count;
+        const int64_t zero = by.zero ? onnx_tensor_int(by.zero, at) : 0;
+        values[i] = (float)(onnx_tensor_int(tensor, i) - zero) * onnx_tensor_float(by.scale, at);
+    }
+    onnx_tensor *made = &import->made[import->made_count++];
+    *made = *tensor;
+    made->name = tensor->name && *tensor->name ? tensor->name : node->outputs[0];
+    made->type = ONNX_FLOAT;
+    made->bytes = values;
+    made->size = (size_t)tensor->count * sizeof *values;
+    made->external = 0;
+    made->owned = false; /* freed with the others that were made */
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = made});
+}
+
+static spade_status pass(spade_import *import, const onnx_node *node, int value)
+{
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = value});
+}
+
+static spade_status check_output(spade_import *import, const onnx_node *node)
+{
+    if (node->output_count > 0 && node->outputs[0][0]) { return SPADE_OK; }
+    return spade_import_fail(import, node, SPADE_ERROR_INPUT, "has no output");
+}
+
+static spade_status lower_quantize(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    int value;
+    SPADE_TRY(check_output(import, node));
+    SPADE_TRY(spade_activation_get(import, node, 0, &value));
+    return pass(import, node, value);
+}
+
+/* The first of its kind in the file: what is said of it is said once. */
+static bool is_first(const spade_import *import, int index)
+{
+    int first = 0;
+    while (strcmp(import->onnx->nodes[first].op_type, import->onnx->nodes[index].op_type) != 0) { first++; }
+    return first == index;
+}
+
+static spade_status lower_dequantize(spade_import *import, int onnx_node_index)
+{
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    spade_operand operand = {.value = -1};
+    if (is_first(import, onnx_node_index)) {
+        spade_log(import->context, SPADE_LOG_INFO,
+                  "%.200s: a quantised network; it is computed in float32, without its rounding to integers",
+                  import->onnx->path);
+    }
+    SPADE_TRY(check_output(import, node));
+    SPADE_TRY(spade_operand_get(import, node, 0, &operand));
+    if (operand.value < 0) { return dequantise_constant(import, node, operand.tensor); }
+    const int producer = spade_name_map_get(&import->producers, node->inputs[0]);
+    if (producer < 0 || strcmp(import->onnx->nodes[producer].op_type, "QuantizeLinear") != 0) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "reads \"%.100s\", which no QuantizeLinear makes", node->inputs[0]);
+    }
+    return pass(import, node, operand.value);
+}
+
+const spade_onnx_operator spade_quantise_operators[] = {
+    {"QuantizeLinear", lower_quantize}, {"DequantizeLinear", lower_dequantize}, {0}};

@@ -1,0 +1,190 @@
+/* test_input.c - what a network takes: channels last, 8-bit values, an open size, one channel, normalisation of its own. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config/settings.h"
+#include "support/model.h"
+#include "spade/spade.h"
+
+enum { C = 3, H = 6, W = 5, PIXELS = C * H * W };
+static const int64_t to_first[4] = {0, 3, 1, 2};
+
+static spade_context *make_context(void)
+{
+    spade_context *context;
+    assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+    return context;
+}
+
+/* A graph input of any type and dims, and an output y. */
+static wire graph_with_input(int type, int rank, const int64_t *dims)
+{
+    const int64_t y[2] = {-1, PIXELS};
+    wire network = {0}, value = {0}, outer = {0}, tensor = {0}, shape = {0};
+    for (int i = 0; i < rank; i++) {
+        wire dimension = {0};
+        if (dims[i] >= 0) { wire_number(&dimension, 1, (uint64_t)dims[i]); }
+        if (dims[i] < 0) { wire_text(&dimension, 2, "n"); }
+        wire_message(&shape, 1, dimension);
+    }
+    wire_number(&tensor, 1, (uint64_t)type);
+    wire_message(&tensor, 2, shape);
+    wire_message(&outer, 1, tensor);
+    wire_text(&value, 1, "x");
+    wire_message(&value, 2, outer);
+    wire_text(&network, 2, "by hand");
+    wire_message(&network, 11, value);
+    wire_message(&network, 12, value_of("y", 2, y));
+    return network;
+}
+
+static spade_status load(spade_context *context, wire network, const spade_model_options *options, spade_model **out)
+{
+    return spade_model_load(context, test_save("input.onnx", model_with_opset(network, 13)), options, out);
+}
+
+static void check_shape(const spade_model *model, int64_t channels, int64_t height, int64_t width)
+{
+    int64_t c, h, w;
+    spade_model_input(model, &c, &h, &w);
+    assert_true(c == channels && h == height && w == width);
+}
+
+/* The network only flattens: its output is its input, in the order that it sees. */
+static void check_identity(spade_context *context, const spade_model *model)
+{
+    float x[PIXELS], y[PIXELS];
+    for (int i = 0; i < PIXELS; i++) { x[i] = pseudo_random(2, (uint32_t)i); }
+    assert_int_equal(spade_model_forward(context, model, NULL, x, 1, y), SPADE_OK);
+    assert_memory_equal(x, y, sizeof x);
+}
+
+static void test_channels_last(void **state)
+{
+    (void)state;
+    const int64_t dims[4] = {-1, H, W, C};
+    for (int bytes = 0; bytes < 2; bytes++) {
+        spade_context *context = make_context();
+        spade_model *model;
+        wire network = graph_with_input(bytes ? 2 : 1, 4, dims);
+        if (bytes) { put_node(&network, with_int(node_of("cast", "Cast", "x", "c"), "to", 1)); }
+        put_node(&network, with_ints(node_of("first", "Transpose", bytes ? "c" : "x", "t"), "perm", 4, to_first));
+        put_node(&network, node_of("relu", "Identity", "t", "i"));
+        put_node(&network, node_of("flat", "Flatten", "i", "f"));
+        put_tensor(&network, tensor_float("zero", 1, (int64_t[]){1}, 0));
+        put_node(&network, node_of("add", "Add", "f zero", "y"));
+        if (load(context, network, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+        check_shape(model, C, H, W);
+        assert_int_equal(spade_model_takes_bytes(model), bytes);
+        check_identity(context, model);
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+}
+
+static void refuse(wire network, const char *first, const char *second)
+{
+    spade_context *context = make_context();
+    spade_model *model;
+    assert_int_not_equal(load(context, network, NULL, &model), SPADE_OK);
+    if (!strstr(spade_message(context), first) || !strstr(spade_message(context), second)) {
+        fail_msg("%s", spade_message(context));
+    }
+    spade_context_destroy(context);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    wire network = graph_with_input(1, 4, (int64_t[]){-1, 32, 32, C});
+    put_node(&network, node_of("flat", "Flatten", "x", "y"));
+    refuse(network, "\"flat\"", "channels first");
+    network = graph_with_input(1, 4, (int64_t[]){-1, H, W, C}); /* a Transpose, and somebody who reads it as it is */
+    put_node(&network, with_ints(node_of("first", "Transpose", "x", "t"), "perm", 4, to_first));
+    put_node(&network, node_of("other", "Flatten", "x", "o"));
+    put_node(&network, node_of("flat", "Flatten", "t", "y"));
+    refuse(network, "\"other\"", "channels first");
+    network = graph_with_input(7, 4, (int64_t[]){-1, C, H, W});
+    put_node(&network, node_of("flat", "Flatten", "x", "y"));
+    refuse(network, "only floats and uint8", "\"x\"");
+    network = graph_with_input(1, 4, (int64_t[]){-1, C, -1, -1});
+    put_node(&network, node_of("flat", "Flatten", "x", "y"));
+    refuse(network, "open", "height");
+}
+
+static void test_open_size(void **state)
+{
+    (void)state;
+    spade_context *context = make_context();
+    spade_model *model;
+    spade_model_options options;
+    spade_model_options_init(&options);
+    options.open_height = 7;
+    options.open_width = 9;
+    for (int fixed = 0; fixed < 2; fixed++) {
+        const int64_t dims[4] = {-1, C, fixed ? H : -1, fixed ? W : -1};
+        wire network = graph_with_input(1, 4, dims);
+        put_node(&network, node_of("pool", "GlobalAveragePool", "x", "p"));
+        put_node(&network, node_of("flat", "Flatten", "p", "y"));
+        if (load(context, network, &options, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+        check_shape(model, C, fixed ? H : 7, fixed ? W : 9); /* what the file says wins over a guess */
+        spade_model_destroy(model);
+    }
+    spade_context_destroy(context);
+}
+
+/* What settings make of a network's input. */
+static void preprocess_of(spade_context *context, int type, int64_t channels, const spade_settings *settings,
+                          spade_status should, spade_preprocess *out)
+{
+    spade_model *model;
+    wire network = graph_with_input(type, 4, (int64_t[]){-1, channels, H, W});
+    put_node(&network, with_int(node_of("cast", "Cast", "x", "c"), "to", 1));
+    put_node(&network, node_of("pool", "GlobalAveragePool", "c", "p"));
+    put_node(&network, node_of("flat", "Flatten", "p", "y"));
+    if (load(context, network, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    assert_int_equal(spade_settings_preprocess(context, settings, model, out), should);
+    spade_model_destroy(model);
+}
+
+static void test_settings(void **state)
+{
+    (void)state;
+    spade_context *context = make_context();
+    spade_settings settings;
+    spade_preprocess p;
+    spade_settings_init(&settings);
+    preprocess_of(context, 1, 3, &settings, SPADE_OK, &p);
+    assert_true(p.channels == 3 && fabs(p.mean[0] - 0.485) < 1e-12);
+    preprocess_of(context, 1, 1, &settings, SPADE_OK, &p);
+    assert_int_equal(p.channels, 1);
+    preprocess_of(context, 1, 4, &settings, SPADE_ERROR_UNSUPPORTED, &p);
+    assert_non_null(strstr(spade_message(context), "4 channels"));
+    preprocess_of(context, 2, 3, &settings, SPADE_OK, &p); /* 8 bits: x * 255 */
+    assert_true(p.mean[1] == 0 && fabs(p.std[1] * 255 - 1) < 1e-12);
+    settings.scale = 1;
+    for (int c = 0; c < 3; c++) { settings.mean[c] = 100 + c, settings.std[c] = 50; }
+    preprocess_of(context, 1, 3, &settings, SPADE_OK, &p); /* (x * 255 - 102) / 50 */
+    assert_true(fabs(p.mean[2] * 255 - 102) < 1e-9 && fabs(p.std[2] * 255 - 50) < 1e-9);
+    spade_settings_clear(&settings);
+    spade_context_destroy(context);
+}
+
+static int remove_files(void **state)
+{
+    (void)state;
+    test_remove_folder();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_channels_last), cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_open_size), cmocka_unit_test(test_settings)};
+    return cmocka_run_group_tests(tests, NULL, remove_files);
+}
