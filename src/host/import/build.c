@@ -61,7 +61,7 @@ spade_status spade_build_permute(spade_import *import, const onnx_node *from, in
     spade_extent y = x;
     spade_node node = {.kind = SPADE_NODE_PERMUTE, .layer = -1};
     bool moves = false;
-    for (int i = 0; i < x.rank; i++) {
+    for (int i = 0; i < x.rank && i < SPADE_MAX_RANK; i++) {
         moves = moves || order[i] != i;
         y.dims[i] = x.dims[order[i]];
         if (order[i] == x.batch_axis) { y.batch_axis = i; }

@@ -31,7 +31,7 @@ spade_status(spade_import_fail)(spade_import *import, const onnx_node *node, spa
                       spade_onnx_label(node), node->op_type, reason);
 }
 
-spade_status spade_import_memory(spade_import *import)
+spade_status(spade_import_memory)(spade_import *import)
 {
     return spade_fail(import->context, SPADE_ERROR_MEMORY, "%s: out of memory while reading the graph",
                       import->onnx->path);

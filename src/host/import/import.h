@@ -85,6 +85,7 @@ spade_status spade_import_fail(spade_import *import, const onnx_node *node, spad
                                ...) __attribute__((format(printf, 4, 5)));
 #define spade_import_fail(...) spade_not_ok(spade_import_fail(__VA_ARGS__)) /* base.h says why */
 spade_status spade_import_memory(spade_import *import);                     /* malloc failed */
+#define spade_import_memory(import) spade_not_ok((spade_import_memory)(import))
 /* Put 'FILE: ' before the message of a failed onnx_get_*; SPADE_OK passes. */
 spade_status spade_import_attribute(spade_import *import, spade_status status);
 

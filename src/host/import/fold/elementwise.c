@@ -343,11 +343,12 @@ static const struct {
 
 static spade_status fold_function_node(fold_call *call)
 {
-    const spade_fold *operands[2];
+    const spade_fold *operands[2] = {NULL};
     spade_fold *out;
     size_t f = 0;
     while (strcmp(functions[f].op_type, call->node->op_type) != 0) { f++; } /* the operators' table names these only */
     SPADE_TRY(read_operands(call, functions[f].operands, operands));
+    if (!operands[0]) { return fold_wrong(call, "has no input"); }
     SPADE_TRY(map(call, operands, functions[f].operands, functions[f].to_bool ? ONNX_BOOL : operands[0]->tensor.type,
                   functions[f].function, &out));
     call->outputs[0] = out;

@@ -61,6 +61,7 @@ spade_status fold_create(fold_call *call, int type, const spade_extent *shape, u
     int64_t count;
     void *memory;
     const size_t width = onnx_type_size(type);
+    *out = NULL;
     if (!spade_mul_dims(shape->dims, shape->rank, &count)) {
         return fold_wrong(call, "its result has a dimension below 0, or is beyond the limits");
     }
@@ -215,7 +216,8 @@ static spade_status convert_half(fold_call *call, spade_fold *input)
     spade_fold *wide;
     if (input->tensor.type != ONNX_FLOAT16) { return SPADE_OK; }
     const spade_extent shape = fold_extent(input);
-    SPADE_TRY(fold_create(call, ONNX_FLOAT, &shape, 0, &wide));
+    spade_status status = fold_create(call, ONNX_FLOAT, &shape, 0, &wide);
+    if (status != SPADE_OK || !wide) { return status; }
     for (int64_t k = 0; k < input->tensor.count; k++) {
         const float number = onnx_tensor_float(&input->tensor, k);
         memcpy((uint8_t *)(uintptr_t)wide->tensor.bytes + k * (int64_t)sizeof number, &number, sizeof number);

@@ -539,7 +539,7 @@ static spade_status read_pads(fold_call *call, const onnx_tensor *tensor, const 
 static spade_status fold_pad(fold_call *call)
 {
     const spade_fold *from = NULL;
-    int64_t pads[2 * ONNX_MAX_RANK], strides[ONNX_MAX_RANK];
+    int64_t pads[2 * ONNX_MAX_RANK], strides[ONNX_MAX_RANK] = {0};
     const char *mode;
     spade_fold *out;
     SPADE_TRY(fold_require_uniform(call, 0, &from));
@@ -560,7 +560,8 @@ static spade_status fold_pad(fold_call *call)
     for (int64_t e = 0; e < out->tensor.count; e++) {
         int64_t index = 0, rest = e;
         bool inside = true;
-        for (int i = shape.rank - 1; i >= 0; i--) {
+        for (int i = (shape.rank < ONNX_MAX_RANK ? shape.rank : ONNX_MAX_RANK) - 1; i >= 0 && shape.dims[i] > 0;
+             i--) { /* there are elements: no axis is empty */
             const int64_t at = padded_index(rest % shape.dims[i], pads[i], from->tensor.dims[i], mode);
             inside = inside && at >= 0;
             index += at * strides[i];

@@ -88,12 +88,12 @@ static spade_status fold_reduce(fold_call *call)
     if (from->index || (from->batch && kind != SUM && kind != PRODUCT)) {
         return fold_fail(call, "its input depends on the batch, which is not supported here");
     }
-    for (int i = 0; i < from->tensor.rank; i++) {
+    for (int i = 0; i < from->tensor.rank && i < ONNX_MAX_RANK; i++) {
         if (axes & 1u << i && !nothing) { SPADE_TRY(fold_check_axis(call, from, i)); }
     }
     spade_extent shape = fold_extent(from), kept = {.batch_axis = -1};
-    for (int i = 0; i < shape.rank; i++) {
-        const bool gone = axes & 1u << i && !nothing;
+    for (int i = 0; i < shape.rank && i < ONNX_MAX_RANK; i++) {
+        const bool gone = axes >> i & 1u && !nothing;
         if (gone) { counted *= shape.dims[i]; }
         if (i == shape.batch_axis) {
             kept.batch_axis = kept.rank;
@@ -101,8 +101,9 @@ static spade_status fold_reduce(fold_call *call)
         }
         if (!gone || keep) { kept.dims[kept.rank++] = gone ? 1 : shape.dims[i]; }
     }
-    for (int i = shape.rank - 1; i >= 0; i--) {
-        const bool gone = axes & 1u << i && !nothing;
+    for (int i = ONNX_MAX_RANK - 1; i >= 0; i--) {
+        if (i >= shape.rank) { continue; }
+        const bool gone = axes >> i & 1u && !nothing;
         strides[i] = gone ? 0 : at;
         at *= gone ? 1 : shape.dims[i];
     }
@@ -118,7 +119,7 @@ static spade_status fold_reduce(fold_call *call)
     }
     for (int64_t e = 0; !reason && e < from->tensor.count; e++) {
         int64_t index = 0, rest = e;
-        for (int i = shape.rank - 1; i >= 0; i--) {
+        for (int i = shape.rank - 1; i >= 0 && shape.dims[i] > 0; i--) { /* there are elements: no axis is empty */
             index += rest % shape.dims[i] * strides[i];
             rest /= shape.dims[i];
         }

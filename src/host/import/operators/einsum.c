@@ -65,7 +65,7 @@ static void sort_letters(const equation *e, int operand, bool own_first, char *o
 static spade_status make_matrices(spade_import *import, const onnx_node *node, const equation *e, int operand,
                                   const char *letters, const int counts[3], int *value)
 {
-    int order[SPADE_MAX_RANK];
+    int order[SPADE_MAX_RANK] = {0};
     const int rank = (int)strlen(letters), shared = counts[0], first = operand == 0 ? counts[1] : counts[2];
     for (int i = 0; i < rank; i++) { order[i] = index_of(e->letters[operand], letters[i]); }
     SPADE_TRY(spade_build_permute(import, node, *value, order, value));
@@ -89,7 +89,7 @@ static spade_status lower_einsum(spade_import *import, int onnx_node_index)
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     equation e;
     spade_extent sources[2];
-    char sorted[2][SPADE_MAX_RANK + 1], joined[2 * SPADE_MAX_RANK + 1];
+    char sorted[2][SPADE_MAX_RANK + 1] = {{0}}, joined[2 * SPADE_MAX_RANK + 1] = "";
     int values[2], counts[2][3], order[SPADE_MAX_RANK], y;
     if (node->input_count != 2) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "only two operands are supported, it has %d",
