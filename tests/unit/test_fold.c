@@ -245,7 +245,7 @@ static void test_refused(void **state)
            "depends on the batch");
     refuse("r Reshape x heads\nt Transpose@1,0,2,3,4 r\nm Reshape t mixing\n", SPADE_ERROR_UNSUPPORTED,
            "what belongs to one picture");
-    refuse("r Reshape x tokens\nt Transpose@1,0,2 r\nm Softmax@1 t\n", SPADE_ERROR_UNSUPPORTED, "over the batch");
+    refuse("r Reshape x tokens\nt Transpose@1,0,2 r\nm Softmax@1 t\nq Relu m\n", SPADE_ERROR_UNSUPPORTED, "over the batch");
     refuse("g Gather@0 x zero\n", SPADE_ERROR_UNSUPPORTED, "over the batch");
     refuse("z Slice x zero one zero\n", SPADE_ERROR_UNSUPPORTED, "batch");
     refuse("c Concat@0 x x\n", SPADE_ERROR_UNSUPPORTED, "along the batch");
