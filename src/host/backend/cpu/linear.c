@@ -1,32 +1,24 @@
 /*
  * linear.c - matrix products: y = x w^T + bias, dx = dy w, y = a b.
  *
- * The result is cut into tiles of a fixed size; each tile is one product by OpenBLAS on one thread, so that neither the
+ * The result is cut into tiles of a fixed size; each tile is one product on one thread, so that neither the
  * split nor the sums depend on the number of threads. Packed weights are the rows as given, scaled.
  */
-#include <cblas.h>
 #include <omp.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/product.h"
 
-/* One matrix: rows x columns as stored, or their transpose. */
-typedef struct matrix {
-    const float *data;
-    int64_t stride; /* elements from row to row, as stored */
-    bool transpose;
-} matrix;
-
-/* c [m, n] = a [m, k] b [k, n], then + bias [n], then relu: the tile that begins at (i, j). */
-static void compute_tile(int64_t m, int64_t n, int64_t k, int64_t i, int64_t j, matrix a, matrix b, const float *bias,
-                         bool relu, float *c)
+/* c [m, n] = a [m, k] b [k, n], then + bias [n], then relu: the tile that begins at (i, j). false: out of memory. */
+static bool compute_tile(int64_t m, int64_t n, int64_t k, int64_t i, int64_t j, spade_cpu_matrix a, spade_cpu_matrix b,
+                         const float *bias, bool relu, float *c)
 {
     int64_t rows = m - i < SPADE_CPU_TILE_ROWS ? m - i : SPADE_CPU_TILE_ROWS;
     int64_t columns = n - j < SPADE_CPU_TILE_COLUMNS ? n - j : SPADE_CPU_TILE_COLUMNS;
-    const float *from_a = a.data + (a.transpose ? i : i * a.stride);
-    const float *from_b = b.data + (b.transpose ? j * b.stride : j);
     float *to = c + i * n + j;
-    cblas_sgemm(CblasRowMajor, a.transpose ? CblasTrans : CblasNoTrans, b.transpose ? CblasTrans : CblasNoTrans,
-                (int)rows, (int)columns, (int)k, 1.0f, from_a, (int)a.stride, from_b, (int)b.stride, 0.0f, to, (int)n);
+    a.data += a.transpose ? i : i * a.stride;
+    b.data += b.transpose ? j * b.stride : j;
+    if (!spade_cpu_product(rows, columns, k, a, b, to, n)) { return false; }
     for (int64_t r = 0; (bias || relu) && r < rows; r++) {
         float *row = to + r * n;
         if (bias) {
@@ -36,6 +28,12 @@ static void compute_tile(int64_t m, int64_t n, int64_t k, int64_t i, int64_t j, 
             for (int64_t s = 0; s < columns; s++) { row[s] = row[s] < 0 ? 0 : row[s]; }
         }
     }
+    return true;
+}
+
+static spade_status no_memory(const spade_op *op)
+{
+    return spade_fail(op->device->context, SPADE_ERROR_MEMORY, "out of memory for the buffers of a matrix product");
 }
 
 /* Where matrix number `index` of a batch with these leading dims begins in an operand that may have 1 there. */
@@ -65,19 +63,21 @@ static spade_status run_matmul(spade_op *op, const spade_op_args *args)
     int64_t k = a->dims[a->rank - (op->desc.transpose_a ? 2 : 1)];
     int64_t across = tiles_of(n, SPADE_CPU_TILE_COLUMNS), each = tiles_of(m, SPADE_CPU_TILE_ROWS) * across;
     int64_t batches = spade_shape_size(y) / (m * n);
+    bool done = true;
 #pragma omp parallel num_threads(spade_cpu_threads(op->device))
     {
-        omp_set_num_threads(1); /* of OpenBLAS below; this thread's setting only */
-#pragma omp for schedule(dynamic)
+        omp_set_num_threads(1); /* of oneDNN below; this thread's setting only */
+#pragma omp for schedule(dynamic) reduction(&& : done)
         for (int64_t task = 0; task < batches * each; task++) {
             int64_t batch = task / each, tile = task % each;
-            matrix left = {args->a + batch_offset(y, a, batch), a->dims[a->rank - 1], op->desc.transpose_a};
-            matrix right = {args->b + batch_offset(y, b, batch), b->dims[b->rank - 1], op->desc.transpose_b};
-            compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS, left,
-                         right, NULL, false, args->out + batch * m * n);
+            spade_cpu_matrix left = {args->a + batch_offset(y, a, batch), a->dims[a->rank - 1], op->desc.transpose_a};
+            spade_cpu_matrix right = {args->b + batch_offset(y, b, batch), b->dims[b->rank - 1], op->desc.transpose_b};
+            done = compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS,
+                                left, right, NULL, false, args->out + batch * m * n) &&
+                   done;
         }
     }
-    return SPADE_OK;
+    return done ? SPADE_OK : no_memory(op);
 }
 
 static spade_status plan_linear(spade_op *op)
@@ -107,21 +107,23 @@ static spade_status run_linear(spade_op *op, const spade_op_args *args)
     int64_t columns = op->desc.a.dims[op->desc.a.rank - 1], rows = op->desc.y.dims[op->desc.y.rank - 1];
     int64_t m = spade_shape_size(&op->desc.a) / columns;
     int64_t n = backward ? columns : rows, k = backward ? rows : columns;
-    matrix x = {backward ? args->dy : args->a, k, false};
-    matrix weights = {args->packed, columns, !backward};
+    spade_cpu_matrix x = {backward ? args->dy : args->a, k, false};
+    spade_cpu_matrix weights = {args->packed, columns, !backward};
     const float *bias = backward ? NULL : args->bias;
     bool relu = op->desc.relu && !backward;
     int64_t across = tiles_of(n, SPADE_CPU_TILE_COLUMNS);
+    bool done = true;
 #pragma omp parallel num_threads(spade_cpu_threads(op->device))
     {
-        omp_set_num_threads(1); /* of OpenBLAS below; this thread's setting only */
-#pragma omp for schedule(dynamic)
+        omp_set_num_threads(1); /* of oneDNN below; this thread's setting only */
+#pragma omp for schedule(dynamic) reduction(&& : done)
         for (int64_t tile = 0; tile < tiles_of(m, SPADE_CPU_TILE_ROWS) * across; tile++) {
-            compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS, x,
-                         weights, bias, relu, args->out);
+            done = compute_tile(m, n, k, tile / across * SPADE_CPU_TILE_ROWS, tile % across * SPADE_CPU_TILE_COLUMNS, x,
+                                weights, bias, relu, args->out) &&
+                   done;
         }
     }
-    return SPADE_OK;
+    return done ? SPADE_OK : no_memory(op);
 }
 
 const spade_op_entry spade_cpu_matmul_op = {.run = run_matmul};

@@ -4,7 +4,7 @@
  *
  * Each form: does it apply; its cost for one update, in nanoseconds of one core as a model (only ratios matter, and it
  * depends on the shapes only, so that the choice is the same on every machine); numbers of an accumulator; bytes of
- * workspace; the update; reading H.
+ * workspace; the update (false: out of memory); reading H.
  */
 #ifndef SPADE_CPU_HESSIAN_FORMS_H
 #define SPADE_CPU_HESSIAN_FORMS_H
@@ -17,7 +17,7 @@
 double spade_unfold_cost(const spade_hessian_desc *desc);
 int64_t spade_unfold_size(const spade_hessian_desc *desc);
 size_t spade_unfold_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc);
-void spade_unfold_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
+bool spade_unfold_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                          double *accumulator, void *workspace);
 void spade_unfold_read(const spade_device *device, const spade_hessian_desc *desc, const double *accumulator,
                        int64_t group, int64_t offset, double *out);
@@ -26,14 +26,14 @@ void spade_unfold_read(const spade_device *device, const spade_hessian_desc *des
 bool spade_spectral_applies(const spade_hessian_desc *desc);
 double spade_spectral_cost(const spade_hessian_desc *desc);
 size_t spade_spectral_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc);
-void spade_spectral_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
+bool spade_spectral_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                            double *accumulator, void *workspace);
 
 /* ---- shift.c: SPADE_HESSIAN_SHIFT */
 bool spade_shift_applies(const spade_hessian_desc *desc);
 double spade_shift_cost(const spade_hessian_desc *desc);
 size_t spade_shift_workspace_bytes(const spade_device *device, const spade_hessian_desc *desc);
-void spade_shift_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
+bool spade_shift_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                         double *accumulator, void *workspace);
 
 /* ---- depthwise.c: SPADE_HESSIAN_DEPTHWISE, lags of each channel; SPADE_HESSIAN_OFFSET_PAIRS, products of all pairs of

@@ -50,16 +50,18 @@ static spade_status hessian_update(spade_device *device, const spade_hessian_des
         return spade_fail(device->context, SPADE_ERROR_UNSUPPORTED,
                           "a Hessian of %lld columns is too large for the BLAS", (long long)positions.columns);
     }
+    bool done = true;
     int before = spade_set_num_threads(1);
     switch (desc->form) {
-    case SPADE_HESSIAN_SPECTRAL: spade_spectral_update(device, desc, x, alpha, accumulator, workspace); break;
-    case SPADE_HESSIAN_SHIFT: spade_shift_update(device, desc, x, alpha, accumulator, workspace); break;
+    case SPADE_HESSIAN_SPECTRAL: done = spade_spectral_update(device, desc, x, alpha, accumulator, workspace); break;
+    case SPADE_HESSIAN_SHIFT: done = spade_shift_update(device, desc, x, alpha, accumulator, workspace); break;
     case SPADE_HESSIAN_DEPTHWISE: spade_depthwise_update(device, desc, x, alpha, accumulator, workspace); break;
     case SPADE_HESSIAN_OFFSET_PAIRS: spade_offset_pairs_update(device, desc, x, alpha, accumulator, workspace); break;
-    default: spade_unfold_update(device, desc, x, alpha, accumulator, workspace); break;
+    default: done = spade_unfold_update(device, desc, x, alpha, accumulator, workspace); break;
     }
     spade_set_num_threads(before);
-    return SPADE_OK;
+    return done ? SPADE_OK
+                : spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory for the buffers of a matrix product");
 }
 
 static spade_status hessian_read(spade_device *device, const spade_hessian_desc *desc, const void *accumulator,

@@ -11,6 +11,7 @@
 
 #include "backend/cpu/hessian/forms.h"
 #include "backend/cpu/hessian/autocorrelation.h"
+#include "backend/cpu/product.h"
 
 enum { RUN = 4096 /* positions of one product */ };
 
@@ -28,6 +29,7 @@ typedef struct shift {
     char *padded;          /* [images * height * width + a margin, all] */
     char *products;        /* of each thread [LAG_BLOCK, LAG_BLOCK] */
     double *cells;
+    bool *failed; /* a product found no memory */
 } shift;
 
 static void set_part(shift *s, int64_t index)
@@ -113,15 +115,16 @@ static void pad_row(const shift *s, int64_t image, int64_t y)
 /* products [rows, columns] = A^T B, `count` positions */
 static void multiply(const shift *s, int rows, int columns, int64_t count, const char *a, const char *b, char *c)
 {
-    int ld = (int)s->all;
     if (s->fp64) {
         cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, columns, (int)count, 1.0,
-                    (const double *)(const void *)a, ld, (const double *)(const void *)b, ld, 0.0, (double *)(void *)c,
-                    SPADE_LAG_BLOCK);
-    } else {
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, columns, (int)count, 1.0f,
-                    (const float *)(const void *)a, ld, (const float *)(const void *)b, ld, 0.0f, (float *)(void *)c,
-                    SPADE_LAG_BLOCK);
+                    (const double *)(const void *)a, (int)s->all, (const double *)(const void *)b, (int)s->all, 0.0,
+                    (double *)(void *)c, SPADE_LAG_BLOCK);
+        return;
+    }
+    const spade_cpu_matrix left = {(const float *)(const void *)a, s->all, true},
+                           right = {(const float *)(const void *)b, s->all, false};
+    if (!spade_cpu_product(rows, columns, count, left, right, (float *)(void *)c, SPADE_LAG_BLOCK)) {
+        spade_cpu_set(s->failed);
     }
 }
 
@@ -166,15 +169,17 @@ static void run_part(const shift *s)
     }
 }
 
-void spade_shift_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
+bool spade_shift_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                         double *accumulator, void *workspace)
 {
+    bool failed = false;
     shift s = resolve(device, desc);
     int64_t image = s.lags.axis[0].size * s.lags.axis[1].size * s.all;
     s.x = x;
     s.alpha = alpha;
     s.accumulator = accumulator;
     s.cells = workspace;
+    s.failed = &failed;
     s.padded = (char *)(s.cells + s.images * spade_autocorrelation_cells(&s.lags));
     s.products = s.padded + (padded_bytes(&s) + SPADE_CPU_ALIGNMENT - 1) / SPADE_CPU_ALIGNMENT * SPADE_CPU_ALIGNMENT;
 #pragma omp parallel num_threads(spade_cpu_threads(device))
@@ -193,4 +198,5 @@ void spade_shift_update(const spade_device *device, const spade_hessian_desc *de
             run_part(&s);
         }
     }
+    return !failed;
 }

@@ -18,6 +18,7 @@
 #include "backend/cpu/hessian/forms.h"
 #include "backend/cpu/hessian/autocorrelation.h"
 #include "backend/cpu/hessian/spectral.h"
+#include "backend/cpu/product.h"
 
 enum {
     BAND_BYTES = 32 << 20, /* of spectra */
@@ -49,6 +50,7 @@ typedef struct spectral {
     char *scratch;             /* of each thread: transforms or products */
     size_t scratch_bytes;
     char *spectra, *partial;
+    bool *failed; /* a product found no memory */
 } spectral;
 
 /* ---- sizes */
@@ -197,10 +199,10 @@ static void multiply(const spectral *s, int64_t m, int64_t n, int64_t k, const v
     if (s->fp64) {
         cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1.0, a, (int)lda, b, (int)ldb,
                     0.0, c, (int)ldc);
-    } else {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1.0f, a, (int)lda, b, (int)ldb,
-                    0.0f, c, (int)ldc);
+        return;
     }
+    const spade_cpu_matrix left = {a, lda, false}, right = {b, ldb, false};
+    if (!spade_cpu_product(m, n, k, left, right, c, ldc)) { spade_cpu_set(s->failed); }
 }
 
 /* The part of an image as numbers of the form's type: in place where that is float. -> its row stride */
@@ -380,14 +382,16 @@ size_t spade_spectral_workspace_bytes(const spade_device *device, const spade_he
     return lay_out(&s, NULL);
 }
 
-void spade_spectral_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
+bool spade_spectral_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                            double *accumulator, void *workspace)
 {
+    bool failed = false;
     spectral s = resolve(device, desc);
     lay_out(&s, workspace);
     s.x = x;
     s.alpha = alpha;
     s.accumulator = accumulator;
+    s.failed = &failed;
 #pragma omp parallel num_threads(spade_cpu_threads(device))
     {
         run_squares(&s);
@@ -406,4 +410,5 @@ void spade_spectral_update(const spade_device *device, const spade_hessian_desc 
             }
         }
     }
+    return !failed;
 }

@@ -12,6 +12,7 @@
 #include <cblas.h>
 
 #include "backend/cpu/hessian/forms.h"
+#include "backend/cpu/product.h"
 
 enum {
     CHUNK = 2048,       /* positions gathered at a time */
@@ -31,6 +32,7 @@ typedef struct unfold {
     int64_t chunk, chunks;      /* positions of a chunk; chunks multiplied at a time */
     char *gathered;             /* [chunks * chunk, row] */
     float *products;            /* float32: [chunks][groups, K, K], or with one chunk at a time a tile of each thread */
+    bool *failed;               /* a product found no memory */
 } unfold;
 
 static unfold resolve(const spade_device *device, const spade_hessian_desc *desc, const float *x)
@@ -151,14 +153,12 @@ static tile find_tile(const unfold *u, int64_t index)
 /* c [rows, columns] (lower triangle on the diagonal) = P_rows^T P_columns over `count` positions */
 static void multiply_float(const unfold *u, const tile *t, const float *p, int64_t count, float *c, int64_t ldc)
 {
-    const float *a = p + t->group * u->positions.columns + t->row, *b = p + t->group * u->positions.columns + t->column;
-    if (t->diagonal) {
-        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, t->rows, (int)count, 1.0f, a, (int)u->row, 0.0f, c,
-                    (int)ldc);
-    } else {
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, t->rows, t->columns, (int)count, 1.0f, a, (int)u->row, b,
-                    (int)u->row, 0.0f, c, (int)ldc);
-    }
+    const float *rows = p + t->group * u->positions.columns + t->row,
+                *columns = p + t->group * u->positions.columns + t->column;
+    const spade_cpu_matrix a = {rows, u->row, true}, b = {columns, u->row, false};
+    bool done = t->diagonal ? spade_cpu_product_with_itself(t->rows, count, rows, u->row, c, ldc)
+                            : spade_cpu_product(t->rows, t->columns, count, a, b, c, ldc);
+    if (!done) { spade_cpu_set(u->failed); }
 }
 
 static void multiply_double(const unfold *u, const tile *t, const double *p, int64_t count)
@@ -224,10 +224,12 @@ static void run_chunks(const unfold *u, int64_t first, int64_t count)
     }
 }
 
-void spade_unfold_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
+bool spade_unfold_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                          double *accumulator, void *workspace)
 {
+    bool failed = false;
     unfold u = resolve(device, desc, x);
+    u.failed = &failed;
     u.alpha = alpha;
     u.h = accumulator;
     u.gathered = workspace;
@@ -246,6 +248,7 @@ void spade_unfold_update(const spade_device *device, const spade_hessian_desc *d
             run_chunk(&u, first, count);
         }
     }
+    return !failed;
 }
 
 /* ---- reading: (row, column, channel) -> (channel, row, column) */
