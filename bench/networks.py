@@ -29,7 +29,7 @@ LAYERS = [
     Layer("linear-768x768-196-tokens", "tokens", 768, 768, 196, 1, 1, 1, 64),
 ]
 
-NETWORKS = {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
+NETWORKS = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "vit_b_16": "ViT-B/16"}
 
 # network, variants of the tables that compare with the peer
-TRACES = [("resnet18", 64), ("resnet50", 32)]
+TRACES = [("resnet18", 64), ("resnet50", 32), ("vit_b_16", 32)]

@@ -67,7 +67,7 @@ def hessians(net, batch, clock):
             x = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)  # [n, K, positions]
             x = x.transpose(0, 1).reshape(x.shape[1], -1)
         else:
-            x = x.t()
+            x = x.flatten(0, -2).t()  # tokens are samples, too
         out[module] = 2.0 / len(batch) * x.matmul(x.t())
         clock.done("hessian")
 

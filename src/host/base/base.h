@@ -162,6 +162,9 @@ typedef struct spade_mapping {
 } spade_mapping;
 spade_status spade_map_file(spade_context *context, const char *path, uint64_t limit, spade_mapping *out);
 void spade_unmap(spade_mapping *mapping);
+/* Memory of the pages that lie within these bytes of the mapping goes back; they are read from the file again when they are
+ * needed. Bytes that are not the mapping's stay as they are. */
+void spade_mapping_drop(const spade_mapping *mapping, const void *bytes, size_t size);
 /*
  * Write a file beside its final name and rename it into place when complete. Usage:
  *   spade_output out; open; fwrite to out.file ...; commit (or abort, which removes it).

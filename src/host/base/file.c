@@ -45,6 +45,14 @@ void spade_unmap(spade_mapping *mapping)
     *mapping = (spade_mapping){0};
 }
 
+void spade_mapping_drop(const spade_mapping *mapping, const void *bytes, size_t size)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)mapping->data, from = (uintptr_t)bytes;
+    if (!mapping->data || from < begin || from + size > begin + mapping->size) { return; }
+    const uintptr_t first = (from + page - 1) / page * page, last = (from + size) / page * page;
+    if (first < last) { (void)madvise((void *)first, last - first, MADV_DONTNEED); } /* only to save memory */
+}
+
 /* ---- temporary files: NAME.spade-XXXXXXXX beside NAME, locked (flock) by the process that writes it, so that those of
  * killed processes can be told from those that are still written. Where locks do not work, none is removed. */
 enum { TEMPORARY_DIGITS = 8 };

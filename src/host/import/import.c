@@ -3,6 +3,7 @@
  *
  * Only nodes that the output depends on are lowered; the others are checked for names and cycles only.
  */
+#include <math.h>
 #include <stdarg.h>
 
 #include "import/fold/fold.h"
@@ -130,20 +131,6 @@ spade_status spade_require_float(spade_import *import, const onnx_node *node, co
                              onnx_type_name(tensor->type));
 }
 
-spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out)
-{
-    *out = NULL;
-    SPADE_TRY(spade_require_float(import, node, tensor));
-    SPADE_TRY(spade_require_numbers(import, node, tensor));
-    void *copy;
-    size_t bytes = (size_t)tensor->count * sizeof(float);
-    spade_status status = spade_alloc(import->context, bytes, "the network's weights", &copy);
-    if (status != SPADE_OK) { return spade_fail_in(import->context, status, "%.200s", import->onnx->path); }
-    memcpy(copy, tensor->bytes, bytes);
-    *out = copy;
-    return SPADE_OK;
-}
-
 spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int input, int64_t n, spade_parameter *out)
 {
     const onnx_tensor *tensor = NULL;
@@ -153,7 +140,6 @@ spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int 
                                  tensor->name, (long long)tensor->count, (long long)n);
     }
     float *copy;
-    SPADE_TRY(spade_require_finite(import, node, tensor));
     SPADE_TRY(spade_copy_floats(import, node, tensor, &copy));
     *out = (spade_parameter){copy, n};
     return SPADE_OK;
@@ -237,6 +223,12 @@ spade_status spade_make_constant(spade_import *import, const onnx_node *from, co
     spade_status status = spade_alloc(import->context, bytes, "the network's weights", &copy);
     if (status != SPADE_OK) { return spade_fail_in(import->context, status, "%.200s", import->onnx->path); }
     memcpy(copy, elements, bytes);
+    for (int64_t i = 0; i < spade_shape_size(shape); i++) { /* infinite numbers are a mask's */
+        if (!isnan(((const float *)copy)[i])) { continue; }
+        spade_free_bytes(import->context, copy, bytes);
+        return spade_import_fail(import, from, SPADE_ERROR_INPUT, "its constant \"%.100s\" holds NaN (element %lld)",
+                                 name ? name : "", (long long)i);
+    }
     value.constant = copy;
     value.name = strdup(name ? name : "");
     *out = value.name ? spade_network_add_value(import->network, &value) : -1;

@@ -97,10 +97,9 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
 spade_status spade_constant_get(spade_import *import, const onnx_node *node, int input, const onnx_tensor **out);
 /* A constant has to be float32. */
 spade_status spade_require_float(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
-/* types.c: no number of the float32 constant is infinite or NaN, as of weights; none is NaN: masks have infinite ones. */
+/* types.c: no number of the float32 constant is infinite or NaN, as of weights. */
 spade_status spade_require_finite(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
-spade_status spade_require_numbers(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
-/* Copy a float32 constant into memory of the network. */
+/* types.c: copy a float32 constant, whose numbers have to be finite, into memory of the network. */
 spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out);
 /* A float32 constant with exactly n elements. */
 spade_status spade_copy_vector(spade_import *import, const onnx_node *node, int input, int64_t n, spade_parameter *out);

@@ -117,6 +117,8 @@ typedef struct onnx_model {
 
 spade_status onnx_load(spade_context *context, const char *path, bool follow_links, onnx_model **out);
 void onnx_free(onnx_model *model); /* NULL is fine */
+/* These bytes of a tensor have been read: the memory of the file's pages may go back (spade_mapping_drop). */
+void onnx_drop_pages(const onnx_model *model, const void *bytes, size_t size);
 
 /* Tensors of float16, bfloat16 and float64 become float32. */
 spade_status onnx_convert_floats(spade_context *context, onnx_model *model);

@@ -440,6 +440,12 @@ static void clear_node(spade_context *context, onnx_node *node)
     free(node->domain);
 }
 
+void onnx_drop_pages(const onnx_model *model, const void *bytes, size_t size)
+{
+    spade_mapping_drop(&model->file, bytes, size);
+    for (int i = 0; i < model->external_count; i++) { spade_mapping_drop(&model->external[i], bytes, size); }
+}
+
 void onnx_free(onnx_model *model)
 {
     if (!model) { return; }
