@@ -96,6 +96,7 @@ int spade_launch_softmax_backward(spade_stream stream, spade_lines_kernel lines,
 typedef struct spade_layer_norm_kernel {
     int64_t count, length;
     double epsilon;
+    bool root_mean_square;          /* 0 in place of the mean */
     const float *x, *scale, *shift; /* scale, shift: [length] or NULL */
 } spade_layer_norm_kernel;
 int spade_launch_layer_norm(spade_stream stream, const spade_layer_norm_kernel *kernel /* host */, float *y);

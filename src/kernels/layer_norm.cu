@@ -56,7 +56,7 @@ template <int Sharing> __global__ void normalise(spade_layer_norm_kernel k, floa
     const share<Sharing> s = share_of<Sharing>();
     for (int64_t row = s.row; row < k.count; row += s.rows) {
         const float *x = k.x + row * k.length;
-        const double mean = mean_of<Sharing>(k.length, x, s.first, parts);
+        const double mean = k.root_mean_square ? 0 : mean_of<Sharing>(k.length, x, s.first, parts);
         double squares = 0;
         for (int64_t i = s.first; i < k.length; i += s.STEP) {
             const double c = x[i] - mean;
@@ -70,14 +70,15 @@ template <int Sharing> __global__ void normalise(spade_layer_norm_kernel k, floa
     }
 }
 
-/* dx = r (g - mean(g) - z mean(g z)), where g = dy * scale, r = 1 / sqrt(variance + epsilon) and z = r (x - mean). */
+/* dx = r (g - mean(g) - z mean(g z)), where g = dy * scale, r = 1 / sqrt(variance + epsilon) and z = r (x - mean);
+ * without a mean that of g is not there either. */
 template <int Sharing> __global__ void normalise_backward(spade_layer_norm_kernel k, const float *dys, float *dx)
 {
     __shared__ double parts[WARPS];
     const share<Sharing> s = share_of<Sharing>();
     for (int64_t row = s.row; row < k.count; row += s.rows) {
         const float *x = k.x + row * k.length, *dy = dys + row * k.length;
-        const double mean = mean_of<Sharing>(k.length, x, s.first, parts);
+        const double mean = k.root_mean_square ? 0 : mean_of<Sharing>(k.length, x, s.first, parts);
         double squares = 0, gradient = 0, product = 0;
         for (int64_t i = s.first; i < k.length; i += s.STEP) {
             const double c = x[i] - mean, g = (double)dy[i] * (k.scale ? k.scale[i] : 1);
@@ -86,7 +87,7 @@ template <int Sharing> __global__ void normalise_backward(spade_layer_norm_kerne
             product += g * c;
         }
         const double variance = sum_of<Sharing>(squares, parts) / (double)k.length;
-        const double mean_gradient = sum_of<Sharing>(gradient, parts) / (double)k.length;
+        const double mean_gradient = k.root_mean_square ? 0 : sum_of<Sharing>(gradient, parts) / (double)k.length;
         const double mean_product = sum_of<Sharing>(product, parts) / (double)k.length;
         const double inverse = 1 / sqrt(variance + k.epsilon), slope = inverse * inverse * mean_product;
         for (int64_t i = s.first; i < k.length; i += s.STEP) {

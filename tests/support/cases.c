@@ -152,7 +152,10 @@ static spade_op_desc draw_same(random_stream *r, spade_op_kind kind)
 /* Over the last axis or several; rows from one element to thousands. */
 static spade_op_desc draw_layer_norm(random_stream *r, spade_op_kind kind)
 {
-    spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 9), .epsilon = random_bool(r) ? 1e-5f : 1e-2f};
+    spade_op_desc d = {.kind = kind,
+                       .a = draw_shape(r, 1, 9),
+                       .epsilon = random_bool(r) ? 1e-5f : 1e-2f,
+                       .root_mean_square = random_bool(r)};
     d.a.layout = SPADE_ROW_MAJOR;
     d.a.dims[d.a.rank - 1] = random_int(r, 0, 3) ? random_int(r, 1, 100) : random_int(r, 1, 3000);
     d.y = d.a;

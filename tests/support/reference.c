@@ -693,24 +693,24 @@ int64_t reference_row_length(const spade_op_desc *d)
     return length;
 }
 
-/* z = (x - mean) / sqrt(variance + epsilon) of one row. */
-static void normalise(int64_t n, double epsilon, const float *x, double *z, double *deviation)
+/* z = (x - mean) / sqrt(variance + epsilon) of one row; without the mean for the root mean square. */
+static void normalise(const spade_op_desc *d, int64_t n, const float *x, double *z, double *deviation)
 {
     double mean = 0, variance = 0;
-    for (int64_t i = 0; i < n; i++) { mean += x[i] / (double)n; }
+    for (int64_t i = 0; i < n && !d->root_mean_square; i++) { mean += x[i] / (double)n; }
     for (int64_t i = 0; i < n; i++) { variance += (x[i] - mean) * (x[i] - mean) / (double)n; }
-    *deviation = sqrt(variance + epsilon);
+    *deviation = sqrt(variance + (double)d->epsilon);
     for (int64_t i = 0; i < n; i++) { z[i] = (x[i] - mean) / *deviation; }
 }
 
-/* Backward: from dz = dy * scale by the matrix d z[j] / d x[i] = ((i == j) - 1/n - z[i] z[j] / n) / deviation. */
+/* Backward: from dz = dy * scale by the matrix d z[j] / d x[i] = ((i == j) - 1/n - z[i] z[j] / n) / deviation, where 1/n is the mean's. */
 static void run_layer_norm(const spade_op_desc *d, const reference_args *args, double *out)
 {
     const int64_t n = reference_row_length(d);
     const float *scale = args->operands[0], *shift = args->operands[1];
     for (int64_t row = 0; row < spade_shape_size(&d->a) / n; row++) {
         double *z = out + row * n, deviation;
-        normalise(n, d->epsilon, args->a + row * n, z, &deviation);
+        normalise(d, n, args->a + row * n, z, &deviation);
         if (d->kind == SPADE_OP_LAYER_NORM) {
             for (int64_t i = 0; i < n; i++) { z[i] = z[i] * (scale ? scale[i] : 1) + (shift ? shift[i] : 0); }
             continue;
@@ -719,7 +719,7 @@ static void run_layer_norm(const spade_op_desc *d, const reference_args *args, d
         double sum = 0, product = 0;
         for (int64_t j = 0; j < n; j++) {
             const double dz = dy[j] * (scale ? (double)scale[j] : 1);
-            sum += dz;
+            sum += d->root_mean_square ? 0 : dz;
             product += dz * z[j];
         }
         for (int64_t i = 0; i < n; i++) {

@@ -15,7 +15,7 @@
 #include "support/backward.h"
 #include "support/model.h"
 
-/* x [IMAGES, 2, 3, 4], normalised as tokens [IMAGES, 6, 4] over the last axis or both, flat at the end. */
+/* RMSNorm is one without a mean. x [IMAGES, 2, 3, 4], normalised as tokens [IMAGES, 6, 4] over the last axis or both, flat at the end. */
 enum { TOKENS = 6, WIDTH = 4, PIXELS = TOKENS * WIDTH, IMAGES = 3 };
 
 static spade_context *make_context(void)
@@ -77,9 +77,11 @@ static void expect_parts(wire network, int64_t opset)
 typedef struct form {
     int axes; /* the last ones: 1 or 2 */
     bool scale, shift;
-    bool product;         /* the square as Mul */
-    bool constants_first; /* in sums and products */
-    bool axes_as_input;   /* opset 18 */
+    bool product;          /* the square as Mul */
+    bool constants_first;  /* in sums and products */
+    bool axes_as_input;    /* opset 18 */
+    bool root_mean_square; /* RMSNorm */
+    bool reciprocal;       /* the quotient as Mul by Reciprocal */
 } form;
 
 static const float epsilon = 1e-3f;
@@ -108,9 +110,22 @@ static wire start(void)
     return start_with("n");
 }
 
+static wire chain_of(const form *f);
+
 static wire operator_of(const form *f)
 {
     wire network = start();
+    if (f->root_mean_square && (f->shift || !f->scale)) { /* not in RMSNormalization: as another form of the chain */
+        form other = *f;
+        other.product = !f->product;
+        wire_free(&network);
+        return chain_of(&other);
+    }
+    if (f->root_mean_square) {
+        wire node = node_of("norm", "RMSNormalization", f->axes == 1 ? "t gamma1" : "t gamma2", "n");
+        put_node(&network, with_float(with_int(node, "axis", -f->axes), "epsilon", epsilon));
+        return network;
+    }
     wire node = node_of("norm", "LayerNormalization", "t", "n");
     wire_text(&node, 1, !f->scale ? "" : f->axes == 1 ? "gamma1" : "gamma2"); /* PyTorch 1.13 leaves it out too */
     if (f->shift) { wire_text(&node, 1, f->axes == 1 ? "beta1" : "beta2"); }
@@ -141,12 +156,22 @@ static void put_chain(wire *network, const form *f)
 {
     static const int64_t axes[2] = {-2, -1};
     if (f->axes_as_input) { put_tensor(network, tensor_int64("axes", f->axes, axes + 2 - f->axes)); }
-    put_mean(network, f, "mean", "t", 1);
-    put_node(network, node_of("centre", "Sub", "t mean", "centre"));
+    if (!f->root_mean_square) {
+        put_mean(network, f, "mean", "t", 1);
+        put_node(network, node_of("centre", "Sub", "t mean", "centre"));
+    }
+    const char *quotient = f->scale ? "z" : f->shift ? "s" : "n", *dividend = f->root_mean_square ? "t" : "centre";
     put_mean(network, f, "variance", "square", 1);
     put_binary(network, f, "Add", "variance", "epsilon", "spread");
     put_node(network, node_of("deviation", "Sqrt", "spread", "deviation"));
-    put_node(network, node_of("quotient", "Div", "centre deviation", f->scale ? "z" : f->shift ? "s" : "n"));
+    if (f->reciprocal) {
+        put_node(network, node_of("inverse", "Reciprocal", "deviation", "inverse"));
+        put_binary(network, f, "Mul", dividend, "inverse", quotient);
+    } else {
+        char inputs[32];
+        snprintf(inputs, sizeof inputs, "%s deviation", dividend);
+        put_node(network, node_of("quotient", "Div", inputs, quotient));
+    }
     if (f->scale) { put_binary(network, f, "Mul", "z", f->axes == 1 ? "gamma1" : "gamma2", f->shift ? "s" : "n"); }
     if (f->shift) { put_binary(network, f, "Add", "s", f->axes == 1 ? "beta1" : "beta2", "n"); }
 }
@@ -155,8 +180,10 @@ static wire chain_of(const form *f)
 {
     wire network = start();
     put_chain(&network, f);
-    put_node(&network, f->product ? node_of("square", "Mul", "centre centre", "square")
-                                  : node_of("square", "Pow", "centre two", "square"));
+    const char *product = f->root_mean_square ? "t t" : "centre centre",
+               *power = f->root_mean_square ? "t two" : "centre two";
+    put_node(&network,
+             f->product ? node_of("square", "Mul", product, "square") : node_of("square", "Pow", power, "square"));
     return network;
 }
 
@@ -182,7 +209,7 @@ static void expect(const form *f, const float *x, double *y)
     const uint32_t n = f->axes == 1 ? WIDTH : PIXELS;
     for (uint32_t first = 0; first < IMAGES * PIXELS; first += n) {
         double mean = 0, variance = 0;
-        for (uint32_t i = 0; i < n; i++) { mean += (double)x[first + i] / n; }
+        for (uint32_t i = 0; i < n && !f->root_mean_square; i++) { mean += (double)x[first + i] / n; }
         for (uint32_t i = 0; i < n; i++) { variance += pow((double)x[first + i] - mean, 2) / n; }
         for (uint32_t i = 0; i < n; i++) {
             y[first + i] = ((double)x[first + i] - mean) / sqrt(variance + (double)epsilon);
@@ -201,7 +228,8 @@ static void check_form(const form *f)
     for (uint32_t i = 0; i < IMAGES * PIXELS; i++) { x[i] = pseudo_random(7, i) + 0.5f; }
     expect(f, x, expected);
     for (int m = 0; m < 2; m++) {
-        models[m] = load(context, model_with_opset(m ? chain_of(f) : operator_of(f), f->axes_as_input ? 18 : 17));
+        const int64_t opset = f->root_mean_square && !m && f->scale && !f->shift ? 23 : f->axes_as_input ? 18 : 17;
+        models[m] = load(context, model_with_opset(m ? chain_of(f) : operator_of(f), opset));
         assert_int_equal(spade_model_forward(context, models[m], NULL, x, IMAGES, y[m]), SPADE_OK);
     }
     const spade_node *a = find_kind(models[0], SPADE_NODE_LAYER_NORM), *b = find_kind(models[1], SPADE_NODE_LAYER_NORM);
@@ -209,6 +237,8 @@ static void check_form(const form *f)
     assert_int_equal(models[0]->network.node_count, models[1]->network.node_count);
     assert_int_equal(a->layer_norm.axis, 3 - f->axes);
     assert_int_equal(b->layer_norm.axis, 3 - f->axes);
+    assert_int_equal(a->layer_norm.root_mean_square, f->root_mean_square);
+    assert_int_equal(b->layer_norm.root_mean_square, f->root_mean_square);
     assert_memory_equal(&a->layer_norm.epsilon, &epsilon, sizeof epsilon);
     assert_memory_equal(&b->layer_norm.epsilon, &epsilon, sizeof epsilon);
     assert_same_parameter(&a->parameters[SPADE_SCALE], &b->parameters[SPADE_SCALE]);
@@ -223,8 +253,8 @@ static void check_form(const form *f)
 static void test_same_node(void **state)
 {
     (void)state;
-    for (int bits = 0; bits < 64; bits++) {
-        const form f = {1 + (bits & 1), bits & 2, bits & 4, bits & 8, bits & 16, bits & 32};
+    for (int bits = 0; bits < 256; bits++) {
+        const form f = {1 + (bits & 1), bits & 2, bits & 4, bits & 8, bits & 16, bits & 32, bits & 64, bits & 128};
         check_form(&f);
     }
 }

@@ -1,4 +1,5 @@
 /* Subgraphs that are one node: every form that exporters write becomes the node, what only looks like it does not. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +27,8 @@ static wire begin(void)
     put_number(&network, "scale", 0.797884583f);
     put_number(&network, "cubic", 0.044715f);
     put_number(&network, "other", 0.6f);
+    put_number(&network, "quick", 1.702f);
+    put_number(&network, "twenty", 20);
     static const int64_t axes[3] = {1, 1, 1}, exponent = 3;
     static const float half = 0.5f;
     put_tensor(&network, tensor_of("deep", 3, axes, &half));
@@ -41,7 +44,9 @@ static void put_lines(wire *network, const char *lines)
     char *last = NULL;
     for (char *line; (line = strsep(&rest, "\n")) && *line;) {
         char *name = strsep(&line, " "), *op = strsep(&line, " ");
-        put_node(network, node_of(name, op, line, name));
+        const bool sixth = strcmp(op, "HardSigmoid@sixth") == 0; /* with the slope of a hard swish */
+        wire node = node_of(name, sixth ? "HardSigmoid" : op, line, name);
+        put_node(network, sixth ? with_float(node, "alpha", 1.0f / 6) : node);
         last = name;
     }
     put_node(network, node_of("flat", "Flatten", last, "y"));
@@ -73,8 +78,21 @@ static void unload(loaded *l)
     spade_context_destroy(l->context);
 }
 
-/* The network is one function of its input, and computes what that does. */
-static void expect_function(const char *lines, spade_function function)
+static double compute(spade_function function, float x, float alpha)
+{
+    switch (function) {
+    case SPADE_GELU: return (double)spade_gelu(x, 0, 0);
+    case SPADE_GELU_TANH: return (double)spade_gelu_tanh(x, 0, 0);
+    case SPADE_SWISH: return (double)x / (1 + exp(-(double)alpha * (double)x));
+    case SPADE_HARD_SWISH: return (double)x * fmin(fmax((double)x / 6 + 0.5, 0), 1);
+    case SPADE_MISH: return (double)x * tanh(log1p(exp((double)x)));
+    case SPADE_SOFTPLUS: return log1p(exp((double)x));
+    default: fail(); return 0;
+    }
+}
+
+/* The network is one function of its input, and computes what that does; alpha: swish's. */
+static void expect_scaled(const char *lines, spade_function function, float alpha)
 {
     loaded l = load(lines);
     if (l.status != SPADE_OK) { fail_msg("%s\n%s", lines, spade_message(l.context)); }
@@ -85,11 +103,13 @@ static void expect_function(const char *lines, spade_function function)
     float x[PIXELS], y[PIXELS];
     for (uint32_t i = 0; i < PIXELS; i++) { x[i] = 3 * pseudo_random(5, i); }
     assert_int_equal(spade_model_forward(l.context, l.model, NULL, x, 1, y), SPADE_OK);
-    for (int i = 0; i < PIXELS; i++) {
-        double expected = function == SPADE_GELU ? (double)spade_gelu(x[i], 0, 0) : (double)spade_gelu_tanh(x[i], 0, 0);
-        assert_float_equal(y[i], expected, 1e-6);
-    }
+    for (int i = 0; i < PIXELS; i++) { assert_true(fabs((double)y[i] - compute(function, x[i], alpha)) < 1e-6); }
     unload(&l);
+}
+
+static void expect_function(const char *lines, spade_function function)
+{
+    expect_scaled(lines, function, 1);
 }
 
 static void test_gelu(void **state)
@@ -117,6 +137,42 @@ static void test_gelu_tanh(void **state)
     expect_function("b Pow x three\nc Mul b cubic\nd Add x c\ne Mul d scale\nt Tanh e\ns Add t one\n"
                     "p Mul s half\nz Mul x p\n",
                     SPADE_GELU_TANH);
+}
+
+static void test_gates(void **state)
+{
+    (void)state;
+    expect_function("g Sigmoid x\nz Mul x g\n", SPADE_SWISH);
+    expect_function("g Sigmoid x\nz Mul g x\n", SPADE_SWISH);
+    expect_scaled("a Mul x quick\ng Sigmoid a\nz Mul x g\n", SPADE_SWISH, 1.702f);
+    expect_scaled("a Mul quick x\ng Sigmoid a\nz Mul g x\n", SPADE_SWISH, 1.702f);
+    expect_function("g HardSigmoid@sixth x\nz Mul x g\n", SPADE_HARD_SWISH);
+    expect_function("g HardSigmoid@sixth x\nz Mul g x\n", SPADE_HARD_SWISH);
+    expect_function("s Softplus x\ng Tanh s\nz Mul x g\n", SPADE_MISH);
+    expect_function("s Softplus x\nl Greater x twenty\nz Where l x s\n", SPADE_SOFTPLUS);
+}
+
+/* Gates of something else, of another slope, or that somebody else reads: as they are. */
+static void test_other_gates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lines;
+        int nodes; /* and the reshape */
+    } cases[] = {
+        {"r Relu x\ng Sigmoid r\nz Mul x g\n", 4},  {"a Mul x quick\ng Sigmoid a\nz Mul a g\n", 3},
+        {"g HardSigmoid x\nz Mul x g\n", 3},        {"g Tanh x\nz Mul x g\n", 3},
+        {"g Sigmoid x\np Mul x g\nz Add p g\n", 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        loaded l = load(cases[i].lines);
+        if (l.status != SPADE_OK) { fail_msg("%s", spade_message(l.context)); }
+        if (l.model->network.node_count != cases[i].nodes) { fail_msg("%s", cases[i].lines); }
+        unload(&l);
+    }
+    loaded l = load("s Softplus x\nl Greater x one\nz Where l x s\n"); /* another function where x is above 1 */
+    assert_int_equal(l.status, SPADE_ERROR_UNSUPPORTED);
+    unload(&l);
 }
 
 static int count_gelus(const spade_network *network)
@@ -223,6 +279,7 @@ static void test_operators(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu),        cmocka_unit_test(test_gelu_tanh),
+                                       cmocka_unit_test(test_gates),       cmocka_unit_test(test_other_gates),
                                        cmocka_unit_test(test_near_misses), cmocka_unit_test(test_constants_and_domains),
                                        cmocka_unit_test(test_twice),       cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);

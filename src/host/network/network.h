@@ -26,7 +26,7 @@ enum { SPADE_MICRO_BATCH = 8 };
  *   BATCH_NORM       y = x * scale[c] + shift[c]
  *   FUNCTION         y = f(x), element by element: relu, clip, sigmoid, ...
  *   SOFTMAX          along an axis
- *   LAYER_NORM       over the last axes: y = (x - mean) / sqrt(variance + epsilon) * scale + shift
+ *   LAYER_NORM       over the last axes: y = (x - mean) / sqrt(variance + epsilon) * scale + shift, or without the mean
  *   MAX_POOL, AVERAGE_POOL    global: the window is the image
  *   ADD, MUL         of two values; one may be a constant
  *   REDUCE_SUM       over the axes where the output has 1, divided by a number: mean
@@ -112,6 +112,7 @@ typedef struct spade_node {
         struct {
             int axis; /* the first of the axes that are normalised over; the batch is not among them */
             float epsilon;
+            bool root_mean_square; /* RMSNorm: 0 in place of the mean */
         } layer_norm;
         struct {
             double divisor; /* of the sum, which is rounded once, after the division; not 0 */

@@ -50,9 +50,10 @@ static row_sums sum_row(int64_t n, const float *x, double mean, const float *dy,
     return (row_sums){total(squares), total(gradient), total(product)};
 }
 
-static void normalise_row(int64_t n, double epsilon, const float *x, const float *scale, const float *shift, float *y)
+static void normalise_row(const spade_op_desc *desc, int64_t n, const float *x, const float *scale, const float *shift,
+                          float *y)
 {
-    const double mean = mean_of(n, x);
+    const double mean = desc->root_mean_square ? 0 : mean_of(n, x), epsilon = (double)desc->epsilon;
     const double inverse = 1 / sqrt(sum_row(n, x, mean, NULL, NULL).squares / (double)n + epsilon);
     for (int64_t i = 0; i < n; i++) {
         const double normal = (x[i] - mean) * inverse;
@@ -60,13 +61,15 @@ static void normalise_row(int64_t n, double epsilon, const float *x, const float
     }
 }
 
-/* dx = r (g - mean(g) - z mean(g z)), where r = 1 / sqrt(variance + epsilon) and z = r (x - mean). */
-static void backward_row(int64_t n, double epsilon, const float *x, const float *scale, const float *dy, float *dx)
+/* dx = r (g - mean(g) - z mean(g z)), where r = 1 / sqrt(variance + epsilon) and z = r (x - mean);
+ * without a mean that of g is not there either. */
+static void backward_row(const spade_op_desc *desc, int64_t n, const float *x, const float *scale, const float *dy,
+                         float *dx)
 {
-    const double mean = mean_of(n, x);
+    const double mean = desc->root_mean_square ? 0 : mean_of(n, x), epsilon = (double)desc->epsilon;
     const row_sums sums = sum_row(n, x, mean, dy, scale);
     const double inverse = 1 / sqrt(sums.squares / (double)n + epsilon);
-    const double mean_gradient = sums.gradient / (double)n;
+    const double mean_gradient = desc->root_mean_square ? 0 : sums.gradient / (double)n;
     const double slope = inverse * inverse * sums.product / (double)n; /* z mean(g z) = slope (x - mean) */
     for (int64_t i = 0; i < n; i++) {
         const double g = scale ? (double)dy[i] * scale[i] : dy[i];
@@ -86,7 +89,7 @@ static spade_status run(spade_op *op, const spade_op_args *args)
     const int64_t length = row_length(&op->desc), count = spade_shape_size(&op->desc.a) / length;
 #pragma omp parallel for num_threads(spade_cpu_threads(op->device)) schedule(static)
     for (int64_t row = 0; row < count; row++) {
-        normalise_row(length, (double)op->desc.epsilon, args->a + row * length, args->operands[0], args->operands[1],
+        normalise_row(&op->desc, length, args->a + row * length, args->operands[0], args->operands[1],
                       args->out + row * length);
     }
     return SPADE_OK;
@@ -97,8 +100,8 @@ static spade_status run_backward(spade_op *op, const spade_op_args *args)
     const int64_t length = row_length(&op->desc), count = spade_shape_size(&op->desc.a) / length;
 #pragma omp parallel for num_threads(spade_cpu_threads(op->device)) schedule(static)
     for (int64_t row = 0; row < count; row++) {
-        backward_row(length, (double)op->desc.epsilon, args->a + row * length, args->operands[0],
-                     args->dy + row * length, args->out + row * length);
+        backward_row(&op->desc, length, args->a + row * length, args->operands[0], args->dy + row * length,
+                     args->out + row * length);
     }
     return SPADE_OK;
 }

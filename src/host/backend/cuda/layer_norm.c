@@ -6,6 +6,7 @@ static spade_layer_norm_kernel kernel_of(const spade_op *op, const spade_op_args
     const spade_op_desc *desc = &op->desc;
     spade_layer_norm_kernel kernel = {.length = 1,
                                       .epsilon = (double)desc->epsilon,
+                                      .root_mean_square = desc->root_mean_square,
                                       .x = args->a,
                                       .scale = args->operands[0],
                                       .shift = args->operands[1]};

@@ -69,6 +69,7 @@ static spade_status copy_broadcast(spade_import *import, const onnx_node *node, 
     const int leading = tensor->rank - (x->rank - axis); /* axes of the tensor before those; -1: it has one less */
     int64_t size = 1, strides[SPADE_MAX_RANK], stride = 1;
     SPADE_TRY(spade_require_float(import, node, tensor));
+    SPADE_TRY(spade_require_finite(import, node, tensor));
     for (int i = 0; i < leading; i++) {
         if (tensor->dims[i] != 1) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT,
@@ -107,7 +108,9 @@ static spade_status build_layer_norm(spade_import *import, const onnx_node *from
 {
     const spade_value *value = &import->network->values[input];
     const spade_shape x = value->shape;
-    spade_node result = {.kind = SPADE_NODE_LAYER_NORM, .layer = -1, .layer_norm.epsilon = norm->epsilon};
+    spade_node result = {.kind = SPADE_NODE_LAYER_NORM,
+                         .layer = -1,
+                         .layer_norm = {.epsilon = norm->epsilon, .root_mean_square = norm->root_mean_square}};
     const int64_t axis = norm->axis < 0 ? norm->axis + x.rank : norm->axis;
     spade_status status;
     if (axis < 0 || axis >= x.rank) {
@@ -241,28 +244,13 @@ static spade_status lower_group_norm(spade_import *import, int onnx_node_index)
 static spade_status lower_rms_norm(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    const onnx_tensor *scale = NULL;
-    int64_t given;
-    int value, spread, factor, axis;
-    float epsilon;
-    SPADE_TRY(spade_activation_get(import, node, 0, &value));
-    SPADE_TRY(spade_constant_get(import, node, 1, &scale));
-    SPADE_TRY(read_epsilon(import, node, &epsilon));
-    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", -1, &given)));
-    const spade_extent x = spade_value_extent(import, value);
-    SPADE_TRY(spade_axis_get(import, node, given, x.rank, &axis));
-    if (scale->rank > x.rank - axis) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its scale has more axes than are normalised over");
-    }
-    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, value, value, &spread));
-    SPADE_TRY(spade_build_mean(import, node, spread, ((1u << x.rank) - 1) & ~((1u << axis) - 1), &spread));
-    SPADE_TRY(spade_build_shift(import, node, spread, epsilon, &spread));
-    SPADE_TRY(spade_build_function(import, node, spread, SPADE_SQRT, 0, 0, &spread));
-    SPADE_TRY(spade_build_function(import, node, spread, SPADE_RECIPROCAL, 0, 0, &spread));
-    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, value, spread, &value));
-    SPADE_TRY(spade_constant_value(import, node, scale, &x, &factor));
-    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, value, factor, &value));
-    return spade_bind_output(import, node, 0, value);
+    spade_layer_norm norm = {.root_mean_square = true};
+    int input;
+    SPADE_TRY(spade_activation_get(import, node, 0, &input));
+    SPADE_TRY(spade_constant_get(import, node, 1, &norm.scale));
+    SPADE_TRY(read_epsilon(import, node, &norm.epsilon));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", -1, &norm.axis)));
+    return spade_emit_layer_norm(import, node, input, &norm);
 }
 
 const spade_onnx_operator spade_norm_operators[] = {

@@ -26,6 +26,7 @@ SPADE_OPERATOR_FAMILIES(SPADE_OPERATOR_FAMILY)
 typedef struct spade_layer_norm {
     int64_t axis; /* the first of the axes normalised over; below 0: counted from behind the last */
     float epsilon;
+    bool root_mean_square;            /* RMSNorm: no mean is subtracted */
     const onnx_tensor *scale, *shift; /* broadcast to the axes normalised over; NULL: none */
 } spade_layer_norm;
 spade_status spade_emit_layer_norm(spade_import *import, const onnx_node *from, int input,

@@ -1,8 +1,10 @@
 /*
- * layer_norm.c - layer normalisation as it was written before opset 17:
+ * layer_norm.c - layer normalisation as it was written before opset 17, and RMSNorm before opset 23:
  *
  *   mean = ReduceMean(x), c = Sub(x, mean), variance = ReduceMean(Pow(c, 2) or Mul(c, c)),
  *   Div(c, Sqrt(Add(variance, epsilon))), then, each where the file has it, Mul by a constant and Add of a constant
+ *
+ * The quotient may be Mul(c, Reciprocal(Sqrt(..))). RMSNorm is the same with x itself in place of c.
  *
  * Both means are over the same axes, the last ones, counted from the end: how many axes x has is not known yet. Constants
  * that reach beyond these axes are no scale and shift of it.
@@ -12,8 +14,9 @@
 
 /* What a subgraph consists of. */
 typedef struct chain {
-    int axes;   /* how many of the last axes are normalised over */
-    int centre; /* Sub: its input 0 is x */
+    int axes;              /* how many of the last axes are normalised over */
+    int input_node, input; /* x */
+    bool root_mean_square;
     float epsilon;
     const onnx_tensor *scale, *shift; /* NULL: none */
 } chain;
@@ -46,35 +49,71 @@ static int find_square(const spade_import *import, int mean, spade_pattern_match
     return product >= 0 && spade_pattern_same(import, product, 0, product, 1) ? product : -1;
 }
 
-/* Sqrt(Add(variance, epsilon)), the divisor; *variance: a ReduceMean. */
-static bool read_deviation(const spade_import *import, int div, spade_pattern_match *match, chain *out, int *variance)
+/* Sqrt(Add(variance, epsilon)), an input of the node; *variance: a ReduceMean. */
+static bool read_deviation(const spade_import *import, int node, int input, spade_pattern_match *match, chain *out,
+                           int *variance)
 {
-    const int root = spade_pattern_node(import, div, 1, "Sqrt", match);
+    const int root = spade_pattern_node(import, node, input, "Sqrt", match);
     const int sum = root < 0 ? -1 : spade_pattern_node(import, root, 0, "Add", match);
-    for (int input = 0; sum >= 0 && input < 2; input++) {
-        const onnx_tensor *epsilon = spade_pattern_constant(import, sum, input);
+    for (int k = 0; sum >= 0 && k < 2; k++) {
+        const onnx_tensor *epsilon = spade_pattern_constant(import, sum, k);
         if (!epsilon || epsilon->type != ONNX_FLOAT || epsilon->count != 1 || epsilon->rank > 1 || !epsilon->bytes) {
             continue;
         }
         out->epsilon = onnx_tensor_float(epsilon, 0);
-        *variance = spade_pattern_node(import, sum, 1 - input, "ReduceMean", match);
+        *variance = spade_pattern_node(import, sum, 1 - k, "ReduceMean", match);
         return out->epsilon >= 0 && *variance >= 0;
     }
     return false;
 }
 
+/* What is divided, an input of the node: x - mean, or x itself; the square is the same one's. */
+static bool read_dividend(const spade_import *import, int node, int input, int variance, spade_pattern_match *match,
+                          chain *out)
+{
+    const int square = find_square(import, variance, match);
+    const int count = match->count, centre = spade_pattern_node(import, node, input, "Sub", match);
+    if (square < 0) { return false; }
+    out->axes = count_axes(import, variance);
+    if (centre >= 0 && spade_pattern_node(import, square, 0, "Sub", match) == centre) {
+        const int mean = spade_pattern_node(import, centre, 1, "ReduceMean", match);
+        if (mean >= 0 && spade_pattern_same(import, centre, 0, mean, 0)) {
+            out->input_node = centre;
+            out->input = 0;
+            return out->axes > 0 && count_axes(import, mean) == out->axes;
+        }
+    }
+    match->count = count; /* a difference of something else is x */
+    out->root_mean_square = true;
+    out->input_node = node;
+    out->input = input;
+    return out->axes > 0 && spade_pattern_same(import, node, input, square, 0);
+}
+
 /* The quotient: everything but scale and shift. */
-static bool read_quotient(const spade_import *import, int div, spade_pattern_match *match, chain *out)
+static bool read_quotient(const spade_import *import, int node, spade_pattern_match *match, chain *out)
 {
     int variance;
-    out->centre = spade_pattern_node(import, div, 0, "Sub", match);
-    if (out->centre < 0 || !read_deviation(import, div, match, out, &variance)) { return false; }
-    const int square = find_square(import, variance, match);
-    if (square < 0 || spade_pattern_node(import, square, 0, "Sub", match) != out->centre) { return false; }
-    const int mean = spade_pattern_node(import, out->centre, 1, "ReduceMean", match);
-    if (mean < 0 || !spade_pattern_same(import, out->centre, 0, mean, 0)) { return false; }
-    out->axes = count_axes(import, mean);
-    return out->axes > 0 && count_axes(import, variance) == out->axes;
+    if (strcmp(import->onnx->nodes[node].op_type, "Div") == 0) {
+        return read_deviation(import, node, 1, match, out, &variance) &&
+               read_dividend(import, node, 0, variance, match, out);
+    }
+    for (int k = 0; k < 2; k++) {
+        const int count = match->count, inverse = spade_pattern_node(import, node, k, "Reciprocal", match);
+        if (inverse >= 0 && read_deviation(import, inverse, 0, match, out, &variance) &&
+            read_dividend(import, node, 1 - k, variance, match, out)) {
+            return true;
+        }
+        match->count = count;
+    }
+    return false;
+}
+
+/* The node behind an input that may be a quotient: -1: it is none. */
+static int find_quotient(const spade_import *import, int node, int input, spade_pattern_match *match)
+{
+    const int quotient = spade_pattern_node(import, node, input, "Div", match);
+    return quotient >= 0 ? quotient : spade_pattern_node(import, node, input, "Mul", match);
 }
 
 /* Which input of a product or sum is a constant of one number for each element normalised over, or fewer: 0, 1; -1: none. */
@@ -104,14 +143,12 @@ static bool read_chain(const spade_import *import, spade_pattern_match *match, c
     if (strcmp(import->onnx->nodes[node].op_type, "Add") == 0) {
         const int shift = find_parameter(import, node, &out->shift);
         if (shift < 0) { return false; }
-        const int product = spade_pattern_node(import, node, 1 - shift, "Mul", match);
-        node = product >= 0 ? product : spade_pattern_node(import, node, 1 - shift, "Div", match);
+        node = find_quotient(import, node, 1 - shift, match);
     }
-    if (node >= 0 && strcmp(import->onnx->nodes[node].op_type, "Mul") == 0) {
-        const int scale = find_parameter(import, node, &out->scale);
-        if (scale < 0) { return false; }
-        node = spade_pattern_node(import, node, 1 - scale, "Div", match);
-    }
+    const int scale = node < 0 || strcmp(import->onnx->nodes[node].op_type, "Mul") != 0
+                          ? -1
+                          : find_parameter(import, node, &out->scale);
+    if (scale >= 0) { node = find_quotient(import, node, 1 - scale, match); }
     return node >= 0 && read_quotient(import, node, match, out) && !reaches_beyond(out->scale, out->axes) &&
            !reaches_beyond(out->shift, out->axes);
 }
@@ -120,8 +157,8 @@ static bool match_chain(const spade_import *import, spade_pattern_match *match)
 {
     chain found;
     if (!read_chain(import, match, &found)) { return false; }
-    match->input_node = found.centre;
-    match->input = 0;
+    match->input_node = found.input_node;
+    match->input = found.input;
     return true;
 }
 
@@ -139,7 +176,11 @@ static spade_status emit_chain(spade_import *import, const spade_pattern_match *
         return spade_import_fail(import, &import->onnx->nodes[match->nodes[0]], SPADE_ERROR_UNSUPPORTED,
                                  "its constant has more axes than its input");
     }
-    const spade_layer_norm norm = {-found.axes, found.epsilon, found.scale, found.shift};
+    const spade_layer_norm norm = {.axis = -found.axes,
+                                   .epsilon = found.epsilon,
+                                   .root_mean_square = found.root_mean_square,
+                                   .scale = found.scale,
+                                   .shift = found.shift};
     return spade_emit_layer_norm(import, &import->onnx->nodes[match->nodes[0]], input, &norm);
 }
 

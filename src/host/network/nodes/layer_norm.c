@@ -1,4 +1,4 @@
-/* layer_norm.c - y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over the last axes. The gradient reads x. */
+/* layer_norm.c - y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over the last axes; RMSNorm without the mean. The gradient reads x. */
 #include "network/node_class.h"
 
 static unsigned gradient_keeps(const spade_node *node)
@@ -13,7 +13,8 @@ static void forward(const spade_node_shapes *s, spade_op_desc *out)
                            .a = spade_input_shape(s, 0),
                            .y = spade_output_shape(s),
                            .axis = s->node->layer_norm.axis,
-                           .epsilon = s->node->layer_norm.epsilon};
+                           .epsilon = s->node->layer_norm.epsilon,
+                           .root_mean_square = s->node->layer_norm.root_mean_square};
 }
 
 static void gradient(const spade_node_shapes *s, int input, spade_op_desc *out)
