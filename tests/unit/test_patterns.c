@@ -1,4 +1,5 @@
 /* Subgraphs that are one node: every form that exporters write becomes the node, what only looks like it does not. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,6 +23,7 @@ static wire begin(void)
     put_number(&network, "half", 0.5f);
     put_number(&network, "one", 1);
     put_number(&network, "three", 3);
+    put_number(&network, "twenty", 20);
     put_number(&network, "root2", 1.41421354f);
     put_number(&network, "scale", 0.797884583f);
     put_number(&network, "cubic", 0.044715f);
@@ -84,9 +86,12 @@ static void expect_function(const char *lines, spade_function function)
     assert_int_equal(network->nodes[0].pointwise.function, function);
     float x[PIXELS], y[PIXELS];
     for (uint32_t i = 0; i < PIXELS; i++) { x[i] = 3 * pseudo_random(5, i); }
+    x[0] = 21; /* past softplus's threshold */
     assert_int_equal(spade_model_forward(l.context, l.model, NULL, x, 1, y), SPADE_OK);
     for (int i = 0; i < PIXELS; i++) {
-        double expected = function == SPADE_GELU ? (double)spade_gelu(x[i], 0, 0) : (double)spade_gelu_tanh(x[i], 0, 0);
+        double expected = function == SPADE_GELU       ? (double)spade_gelu(x[i], 0, 0)
+                          : function == SPADE_SOFTPLUS ? log1p(exp((double)x[i]))
+                                                       : (double)spade_gelu_tanh(x[i], 0, 0);
         assert_float_equal(y[i], expected, 1e-6);
     }
     unload(&l);
@@ -131,6 +136,22 @@ static int count_gelus(const spade_network *network)
 }
 
 /* Another number, another activation in the product, and a value that somebody else reads too: the operators as they are. */
+static void test_softplus(void **state)
+{
+    (void)state;
+    expect_function("f Softplus x\nc Greater x twenty\nz Where c x f\n", SPADE_SOFTPLUS);
+    static const char *const others[] = {
+        "f Softplus x\nc Greater x one\nz Where c x f\n",             /* another threshold */
+        "f Softplus x\nc Greater x twenty\nz Where c f x\n",          /* the other way round */
+        "n Neg x\nf Softplus x\nc Greater n twenty\nz Where c x f\n", /* of something else */
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        loaded l = load(others[i]);
+        assert_true(l.status == SPADE_ERROR_UNSUPPORTED || l.model->network.node_count > 2);
+        unload(&l);
+    }
+}
+
 static void test_near_misses(void **state)
 {
     (void)state;
@@ -222,8 +243,12 @@ static void test_operators(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu),        cmocka_unit_test(test_gelu_tanh),
-                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_constants_and_domains),
-                                       cmocka_unit_test(test_twice),       cmocka_unit_test(test_operators)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu),
+                                       cmocka_unit_test(test_gelu_tanh),
+                                       cmocka_unit_test(test_softplus),
+                                       cmocka_unit_test(test_near_misses),
+                                       cmocka_unit_test(test_constants_and_domains),
+                                       cmocka_unit_test(test_twice),
+                                       cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

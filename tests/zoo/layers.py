@@ -1,0 +1,46 @@
+"""Which modules the layers of a network belong to, as PyTorch runs it: what spade's names have to be."""
+import re
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# Operations that multiply by a weight, and where among their arguments it may stand.
+PRODUCTS = {"convolution": (1,), "mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}
+
+
+class LayerRecorder(TorchDispatchMode):
+    """Notes whose parameter each convolution and product reads; a convolution by a computed weight is the running module's."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.names, self.layers, self.running, self.handles = {}, [], [], []
+        for name, parameter in network.named_parameters():
+            self.names.setdefault(parameter.untyped_storage().data_ptr(), re.sub("[._]weight$", "", name))
+        for name, module in network.named_modules():
+            self.handles.append(module.register_forward_pre_hook(lambda *_, name=name: self.running.append(name)))
+            self.handles.append(module.register_forward_hook(lambda *_: self.running.pop() and None))
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        operation = function.overloadpacket.__name__
+        for place in PRODUCTS.get(operation, ()):
+            name = self.names.get(arguments[place].untyped_storage().data_ptr())
+            if name is not None:
+                self.layers.append(name)
+                break
+        else:
+            if operation == "convolution":
+                self.layers.append(self.running[-1])
+        return function(*arguments, **(options or {}))
+
+
+def layer_names(network, x):
+    """In the order in which the network runs them."""
+    torch.backends.mha.set_fastpath_enabled(False)  # one fused operation, which shows no weights
+    recorder = LayerRecorder(network)
+    try:
+        with torch.no_grad(), recorder:
+            network(x)
+    finally:
+        for handle in recorder.handles:
+            handle.remove()
+    return recorder.layers
