@@ -86,6 +86,8 @@ static void test_names(void **state)
         /* since 2.9: its metadata have the modules' names */
         {"stem.conv.weight", "node_Conv_7", "Conv", 8, 8, "stem.conv", "['', 'stem', 'stem.bn', 'batch_norm']",
          "%batch_norm : call_function(args = (%conv2d, %p_stem_bn_weight, %p_stem_bn_bias))"},
+        {"blocks.1.shared.proj.weight", "node_conv2d_1", "Conv", 8, 8, "blocks.0.shared.proj",
+         "['', 'blocks.0', 'blocks.0.shared.proj', 'conv2d_1']", NULL},
         {"val_28", "node_MatMul_27", "MatMul", 8, 8, "mlp.fc1", "['', 'mlp', 'mlp.fc1', 'linear']", NULL},
         {"val_28", "node_MatMul_27", "MatMul", 24, 8, "net.attn.q_k_v", "['', 'net', 'net.attn', 'linear_4']",
          "%linear_4 : call_function(args = (%x, %p_net_attn_q_k_v_weight, %cat), kwargs = {})"},

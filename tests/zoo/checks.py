@@ -96,14 +96,11 @@ class Checks:
     def layers(self):
         """Their names, in order."""
         import torch
-        from layers import layer_names
+        from layers import find_wrong, layer_names
 
         names = [layer["name"] for layer in json.loads(run(self.spade, "info", self.path, "--json"))["layers"]]
-        expected = layer_names(self.make_network(), torch.from_numpy(self.x[:1]))
-        if names == expected:
-            return str(len(names)), True
-        wrong = [name for name in names if name not in expected] or ["the order"]
-        return f"{len(wrong)} of {len(names)} ({wrong[0]})", False
+        wrong = find_wrong(names, layer_names(self.make_network(), torch.from_numpy(self.x[:1])))
+        return (str(len(names)), True) if wrong is None else (f"{wrong} of {len(names)}", False)
 
     def sparse(self):
         """onnxruntime's logits of the file that `spade trace` writes are the trace's."""

@@ -58,7 +58,7 @@ def main():
         if IS_NEW:
             np.save(folder / f"{name}.logits.npy", logits.numpy().astype(np.float32))
             np.save(folder / f"{name}.gradients.npy", gradients.numpy().astype(np.float32))
-            (folder / f"{name}.layers.txt").write_text("\n".join(layer_names(small.make(name), x)) + "\n")
+            (folder / f"{name}.layers.txt").write_text("".join(f"{n}\n" for names in layer_names(small.make(name), x) for n in names))
         print(f"{name}: logits up to {logits.abs().max():.2f}, gradients up to {gradients.abs().max():.3f}")
 
 

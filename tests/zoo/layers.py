@@ -9,13 +9,15 @@ PRODUCTS = {"convolution": (1,), "mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "
 
 
 class LayerRecorder(TorchDispatchMode):
-    """Notes whose parameter each convolution and product reads; a convolution by a computed weight is the running module's."""
+    """Notes whose parameter each convolution and product reads; a convolution by a computed weight is the running module's.
+    layers: the names that each has, several where a module stands in several places; none from the second run of one on."""
 
     def __init__(self, network):
         super().__init__()
         self.names, self.layers, self.running, self.handles = {}, [], [], []
-        for name, parameter in network.named_parameters():
-            self.names.setdefault(parameter.untyped_storage().data_ptr(), re.sub("[._]weight$", "", name))
+        for name, parameter in network.named_parameters(remove_duplicate=False):
+            names = self.names.setdefault(parameter.untyped_storage().data_ptr(), set())
+            names.add(re.sub("[._]weight$", "", name))
         for name, module in network.named_modules():
             self.handles.append(module.register_forward_pre_hook(lambda *_, name=name: self.running.append(name)))
             self.handles.append(module.register_forward_hook(lambda *_: self.running.pop() and None))
@@ -23,18 +25,18 @@ class LayerRecorder(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         operation = function.overloadpacket.__name__
         for place in PRODUCTS.get(operation, ()):
-            name = self.names.get(arguments[place].untyped_storage().data_ptr())
-            if name is not None:
-                self.layers.append(name)
+            names = self.names.get(arguments[place].untyped_storage().data_ptr())
+            if names is not None:
+                self.layers.append(names if names not in self.layers else set())
                 break
         else:
             if operation == "convolution":
-                self.layers.append(self.running[-1])
+                self.layers.append({self.running[-1]})
         return function(*arguments, **(options or {}))
 
 
 def layer_names(network, x):
-    """In the order in which the network runs them."""
+    """In the order in which the network runs them, see LayerRecorder.layers."""
     torch.backends.mha.set_fastpath_enabled(False)  # one fused operation, which shows no weights
     recorder = LayerRecorder(network)
     try:
@@ -44,3 +46,14 @@ def layer_names(network, x):
         for handle in recorder.handles:
             handle.remove()
     return recorder.layers
+
+
+def find_wrong(names, expected):
+    """The first name that is none of its layer's, or that two layers have; a module's second run may have any other name. None: all
+    are right."""
+    for i in range(max(len(names), len(expected))):
+        if i >= len(names) or i >= len(expected):
+            return (names + ["(none)"])[i] if i >= len(expected) else "(none)"
+        if (expected[i] and names[i] not in expected[i]) or names[i] in names[:i]:
+            return names[i]
+    return None

@@ -26,6 +26,12 @@ static bool lies_in(const char *name, const char *path)
     return length && strncmp(name, path, length) == 0 && name[length] == '.';
 }
 
+static const char *last_part(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
 /* ---- the module that a node stands in */
 
 /* "/encoder/layers/layers.0/mlp/MatMul": the operator is dropped, segments are joined, and one that begins with its
@@ -146,8 +152,7 @@ static char *name_by_call(const char *call, const char *path)
  * attention itself. */
 static bool is_in_projection(const onnx_node *node, const char *path, int64_t rows, int64_t columns)
 {
-    const char *last = strrchr(path, '.');
-    last = last ? last + 1 : path;
+    const char *last = last_part(path);
     return strcmp(node->op_type, "MatMul") == 0 && rows == 3 * columns &&
            (strstr(last, "attention") || strstr(last, "attn"));
 }
@@ -179,7 +184,13 @@ static char *name_by_weight(const onnx_node *node, const char *path, const char 
         !strchr(weight + strlen(path) + 1, '.')) {
         return strdup(path);
     }
-    return strndup(weight, strlen(weight) - (suffix ? strlen(".weight") : 0));
+    char *name = strndup(weight, strlen(weight) - (suffix ? strlen(".weight") : 0));
+    /* A module that stands in several places: the weight has the name of one of them, the node stands in each. */
+    if (name && node->scopes && path[0] && !lies_in(name, path) && strcmp(last_part(name), last_part(path)) == 0) {
+        free(name);
+        return strdup(path);
+    }
+    return name;
 }
 
 static bool is_taken(const spade_network *network, const char *name)
