@@ -6,7 +6,9 @@ By hand, not in CI: it needs PyPI's torch, torchvision, timm, transformers, onnx
     python3 -m venv zoo && zoo/bin/pip install torch torchvision timm transformers onnx onnxscript onnxruntime
     zoo/bin/python tests/zoo/zoo.py --folder DIR [--exporter old,new] [--checks logits,gradients,layers,sparse] [--grep TEXT]
     zoo/bin/python tests/zoo/zoo.py --folder DIR [--checks ...] FILE.onnx ...
-    zoo/bin/python tests/zoo/readme.py --all          # README's own lines, with all three packages
+    zoo/bin/python tests/zoo/readme.py --all                                # README's own lines, with all three packages
+    zoo/bin/python tests/zoo/export_small.py tests/golden/data/exports      # the small networks of the tests, today's exporter
+    /usr/bin/python3 tests/zoo/export_small.py tests/golden/data/exports    # and Debian's, the older one
 
 Weights are random, seeded. Each network is exported once into DIR (MODEL.EXPORTER.onnx, or MODEL.EXPORTER.failed with the exporter's message) and
 stays there; DIR/table.md is the table of the last run (--table: elsewhere). The checks:
