@@ -4,8 +4,8 @@
     export_small.py FOLDER [NAME ...]
 
 PyTorch before 2.9 (Debian 12's 1.13) writes NAME.old.onnx, with its defaults at opset 13. Since 2.9 it is NAME.new.onnx of the
-default exporter (needs onnxscript), without its stack traces, and what PyTorch computes: NAME.logits.npy, NAME.gradients.npy (of each picture's first
-class), both in float64, and NAME.layers.txt, the modules of the layers. inputs.npy holds the pictures.
+default exporter (needs onnxscript), without its stack traces, and what PyTorch computes in float64: NAME.logits.npy and
+NAME.gradients.npy (of each picture's first class), and NAME.layers.txt, the modules of the layers. inputs.npy holds the pictures.
 """
 import pathlib
 import sys

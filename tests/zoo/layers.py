@@ -53,7 +53,8 @@ def layer_names(network, x):
 
 
 def add_in_projections(layers, path):
-    """PATH.in_proj for PATH.qkv where the file has no word of it: the older exporter's, of a weight that an attention multiplies by itself."""
+    """PATH.in_proj for PATH.qkv where the file has no word of it: the older exporter's, of a weight by which an attention
+    multiplies without calling the module."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph

@@ -10,8 +10,8 @@ By hand, not in CI: it needs PyPI's torch, torchvision, timm, transformers, onnx
     zoo/bin/python tests/zoo/export_small.py tests/golden/data/exports      # the small networks of the tests, today's exporter
     /usr/bin/python3 tests/zoo/export_small.py tests/golden/data/exports    # and Debian's, the older one
 
-Weights are random, seeded. Each network is exported once into DIR (MODEL.EXPORTER.onnx, or MODEL.EXPORTER.failed with the exporter's message) and
-stays there; DIR/table.md is the table of the last run (--table: elsewhere). The checks:
+Weights are random, seeded. Each network is exported once into DIR (MODEL.EXPORTER.onnx, or MODEL.EXPORTER.failed with the
+exporter's message) and stays there; DIR/table.md is the table of the last run (--table: elsewhere). The checks:
 
     logits      of two pictures are onnxruntime's up to 1e-4 of the largest
     gradients   by a picture are PyTorch's in float64, up to four times its own error in float32, or 1e-5 of the largest
