@@ -368,6 +368,42 @@ static json_t *layer_named(const json_t *result, const char *name)
     return NULL;
 }
 
+/* info --graph: nodes in an order in which each reads what stands before it, patterns under their own name, the batch where
+ * windows have it. */
+static void test_graph(void **state)
+{
+    (void)state;
+    const char *swin = "info --graph " SPADE_TEST_DATA "/exports/swin.old.onnx";
+    expect(0, "linear layer         4Nx16x24 ", NULL, swin);
+    expect(0, " GELU                 Nx8x8x16 ", NULL, swin);
+    command_result result = command_run("%s --json", swin);
+    assert_int_equal(result.code, 0);
+    json_t *json = json_loads(result.out, 0, NULL), *node, *input;
+    const json_t *graph = json_object_get(json, "graph");
+    size_t index, layers = 0, k;
+    assert_true(json_array_size(graph) > 0);
+    json_array_foreach(graph, index, node)
+    {
+        const json_t *layer = json_object_get(node, "layer");
+        assert_int_equal(json_integer_value(json_object_get(node, "node")), index);
+        assert_true(json_array_size(json_object_get(node, "shape")) > 0);
+        json_array_foreach(json_object_get(node, "inputs"), k, input)
+        {
+            const char *text = json_string_value(input);
+            assert_true(text ? strcmp(text, index ? "constant" : "picture") == 0
+                             : (size_t)json_integer_value(input) < index);
+        }
+        if (!json_is_string(layer)) { continue; }
+        assert_ptr_equal(layer_named(json, json_string_value(layer)),
+                         json_array_get(json_object_get(json, "layers"), layers++));
+    }
+    assert_int_equal(layers, json_array_size(json_object_get(json, "layers")));
+    json_decref(json);
+    command_clear(&result);
+    expect(0, "\"layers\"", NULL, "info --json " MODEL);
+    expect(2, NULL, "--graph takes no value", "info --graph=yes " MODEL);
+}
+
 /* Rules of a configuration, and an option that wins over those of its key. */
 static void test_rules(void **state)
 {
@@ -402,15 +438,11 @@ static void test_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_usage_errors),
-        cmocka_unit_test(test_info),
-        cmocka_unit_test(test_explain),
-        cmocka_unit_test(test_method_options),
-        cmocka_unit_test(test_layer_maps),
-        cmocka_unit_test(test_masks_and_names),
-        cmocka_unit_test(test_reproducible),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_help),         cmocka_unit_test(test_usage_errors),
+        cmocka_unit_test(test_info),         cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_explain),      cmocka_unit_test(test_method_options),
+        cmocka_unit_test(test_layer_maps),   cmocka_unit_test(test_masks_and_names),
+        cmocka_unit_test(test_reproducible), cmocka_unit_test(test_trace),
         cmocka_unit_test(test_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,22 +69,47 @@ static void test_names(void **state)
         const char *weight, *node, *op;
         int64_t rows, columns;
         const char *name;
+        const char *scopes, *call;
     } cases[] = {
-        {"layer1.0.conv1.weight", "/layer1/layer1.0/conv1/Conv", "Conv", 8, 8, "layer1.0.conv1"},
-        {"attn.in_proj_weight", "/attn/MatMul", "MatMul", 24, 8, "attn.in_proj"},
-        {"onnx::Conv_193", "/layer2/layer2.0/downsample/downsample.0/Conv", "Conv", 8, 8, "layer2.0.downsample.0"},
+        /* until PyTorch 2.8: the node's name is a path */
+        {"layer1.0.conv1.weight", "/layer1/layer1.0/conv1/Conv", "Conv", 8, 8, "layer1.0.conv1", NULL, NULL},
+        {"attn.in_proj_weight", "/attn/MatMul", "MatMul", 24, 8, "attn.in_proj", NULL, NULL},
+        {"onnx::Conv_193", "/layer2/layer2.0/downsample/downsample.0/Conv", "Conv", 8, 8, "layer2.0.downsample.0", NULL,
+         NULL},
         {"onnx::MatMul_657", "/encoder/layers/layer_0/self_attention/MatMul", "MatMul", 24, 8,
-         "encoder.layers.layer_0.self_attention.in_proj"},
+         "encoder.layers.layer_0.self_attention.in_proj", NULL, NULL},
         {"onnx::MatMul_658", "/encoder/layers/layer_0/mlp/mlp.0/MatMul", "MatMul", 32, 8,
-         "encoder.layers.layer_0.mlp.0"},
-        {"onnx::MatMul_659", "/blocks/blocks.0/attn/qkv/MatMul", "MatMul", 24, 8, "blocks.0.attn.qkv"},
-        {"193", "Conv_12", "Conv", 8, 8, "Conv_12"},
-        {"weight", "Conv_0", "Conv", 8, 8, "weight"},
+         "encoder.layers.layer_0.mlp.0", NULL, NULL},
+        {"onnx::MatMul_659", "/blocks/blocks.0/attn/qkv/MatMul", "MatMul", 24, 8, "blocks.0.attn.qkv", NULL, NULL},
+        {"193", "Conv_12", "Conv", 8, 8, "Conv_12", NULL, NULL},
+        {"weight", "Conv_0", "Conv", 8, 8, "weight", NULL, NULL},
+        /* since 2.9: its metadata have the modules' names */
+        {"stem.conv.weight", "node_Conv_7", "Conv", 8, 8, "stem.conv", "['', 'stem', 'stem.bn', 'batch_norm']",
+         "%batch_norm : call_function(args = (%conv2d, %p_stem_bn_weight, %p_stem_bn_bias))"},
+        {"blocks.1.shared.proj.weight", "node_conv2d_1", "Conv", 8, 8, "blocks.0.shared.proj",
+         "['', 'blocks.0', 'blocks.0.shared.proj', 'conv2d_1']", NULL},
+        {"val_28", "node_MatMul_27", "MatMul", 8, 8, "mlp.fc1", "['', 'mlp', 'mlp.fc1', 'linear']", NULL},
+        {"val_28", "node_MatMul_27", "MatMul", 24, 8, "net.attn.q_k_v", "['', 'net', 'net.attn', 'linear_4']",
+         "%linear_4 : call_function(args = (%x, %p_net_attn_q_k_v_weight, %cat), kwargs = {})"},
+        {"val_28", "node_MatMul_27", "MatMul", 8, 8, "net.fc", "['', 'net', 'net.fc', 'linear_4']",
+         "%linear_4 : call_function(args = (%x, %p_net_fc_weight, %p_net_fc_bias), kwargs = {})"},
+        {"val_28", "node_MatMul_27", "MatMul", 24, 8, "net.attn.in_proj", "['', 'net', 'net.attn', 'linear_4']",
+         "%linear_4 : call_function(args = (%x, %p_net_attn2_weight, %p_net), kwargs = {})"},
+        {"view_5", "node_conv2d_3", "Conv", 8, 8, "stages.0.conv", "['', 'stages', 'stages.0.conv', 'conv2d_3']", NULL},
+        {"pool.filter", "node_conv2d_3", "Conv", 8, 8, "pool", "['', \"pool\", 'conv2d_3']", NULL},
+        {"attn.table", "node_matmul_3", "MatMul", 8, 8, "attn.table", "['', 'attn', 'matmul_3']", NULL},
+        {"val_28", "node_linear", "MatMul", 8, 8, "node_linear", "['', 'linear']", NULL},
+        {"val_28", "/fc/MatMul", "MatMul", 8, 8, "fc", "['', 'other', ", NULL}, /* no list */
+        {"val_28", "node_linear", "MatMul", 8, 8, "node_linear", "['linear']", NULL},
     };
     const spade_network empty = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        onnx_node node = {.name = (char *)(uintptr_t)cases[i].node, .op_type = (char *)(uintptr_t)cases[i].op};
-        char *name = spade_layer_name(&empty, &node, cases[i].weight, cases[i].rows, cases[i].columns);
+        onnx_node node = {.name = (char *)(uintptr_t)cases[i].node,
+                          .op_type = (char *)(uintptr_t)cases[i].op,
+                          .scopes = (char *)(uintptr_t)cases[i].scopes,
+                          .call = (char *)(uintptr_t)cases[i].call};
+        const onnx_model onnx = {.nodes = &node, .node_count = 1};
+        char *name = spade_layer_name(&empty, &onnx, 0, cases[i].weight, cases[i].rows, cases[i].columns);
         assert_string_equal(name, cases[i].name);
         free(name);
     }
@@ -92,13 +117,65 @@ static void test_names(void **state)
     spade_layer layers[2] = {{.name = "shared"}, {.name = "a.b"}};
     spade_network network = {.layers = layers, .layer_count = 1};
     onnx_node node = {.name = "/a/b/Conv", .op_type = "Conv"};
-    char *name = spade_layer_name(&network, &node, "shared.weight", 1, 1);
+    const onnx_model onnx = {.nodes = &node, .node_count = 1};
+    char *name = spade_layer_name(&network, &onnx, 0, "shared.weight", 1, 1);
     assert_string_equal(name, "a.b");
     free(name);
     network.layer_count = 2;
-    name = spade_layer_name(&network, &node, "shared.weight", 1, 1);
+    name = spade_layer_name(&network, &onnx, 0, "shared.weight", 1, 1);
     assert_string_equal(name, "shared#2");
     free(name);
+}
+
+/* The node with an entry of metadata_props. */
+static wire with_metadata(wire node, const char *key, const char *value)
+{
+    wire entry = {0};
+    wire_text(&entry, 1, key);
+    wire_text(&entry, 2, value);
+    wire_message(&node, 9, entry);
+    return node;
+}
+
+/* A file with a product and a bias: by which name the layer goes. */
+static void check_product(wire product, const char *weight, const char *bias, const char *expected)
+{
+    const int64_t weight_dims[] = {2, 2};
+    spade_context *context = make_context();
+    wire network = graph_of(2, 1, 1, 2);
+    put_tensor(&network, tensor_random(weight, 2, weight_dims, 1));
+    put_tensor(&network, tensor_random(bias, 1, weight_dims, 2));
+    put_node(&network, node_of("flat", "Flatten", "x", "f"));
+    put_node(&network, product);
+    char inputs[64];
+    snprintf(inputs, sizeof inputs, "%s p", bias);
+    put_node(&network, node_of("sum", "Add", inputs, "y"));
+    spade_model *model = load(context, model_of(network));
+    assert_int_equal(model->network.layer_count, 1);
+    assert_string_equal(model->network.layers[0].name, expected);
+    finish(context, model);
+}
+
+static void test_names_in_files(void **state)
+{
+    (void)state;
+    static const char scopes[] = "['', 'block', 'block.attn', 'linear']", key[] = "pkg.torch.onnx.name_scopes";
+    char too_long[5000] = {0};
+    memset(too_long, '[', sizeof too_long - 1);
+    wire product = node_of("node_linear", "MatMul", "f val_4", "p");
+    check_product(with_metadata(product, key, scopes), "val_4", "other.bias", "block.attn");
+    product = with_metadata(node_of("node_linear", "MatMul", "f val_4", "p"), "namespace", "not this");
+    check_product(with_metadata(product, key, scopes), "val_4", "block.attn.qkv.bias", "block.attn.qkv");
+    product = with_metadata(node_of("node_linear", "MatMul", "f val_4", "p"), "pkg.torch.onnx.fx_node",
+                            "%linear : (args = (%f, %p_block_attn_qkv_weight))");
+    check_product(with_metadata(product, key, scopes), "val_4", "val_5", "block.attn.qkv");
+    product = node_of("node_linear", "MatMul", "f val_4", "p"); /* metadata that are no text of use */
+    check_product(with_metadata(product, key, too_long), "val_4", "val_5", "node_linear");
+    check_product(with_metadata(node_of("n", "MatMul", "f val_4", "p"), key, ""), "val_4", "val_5", "n");
+    /* an older exporter's, and one whose metadata an optimiser dropped */
+    product = node_of("/attn/MatMul", "MatMul", "f onnx::MatMul_4", "p");
+    check_product(product, "onnx::MatMul_4", "attn.in_proj_bias", "attn.in_proj");
+    check_product(node_of("node_linear", "MatMul", "f val_4", "p"), "val_4", "mlp.fc1.bias", "mlp.fc1");
 }
 
 /* ---- windows */
@@ -402,11 +479,11 @@ static void test_arena(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),       cmocka_unit_test(test_windows),
-                                       cmocka_unit_test(test_layouts),     cmocka_unit_test(test_constant_layout),
-                                       cmocka_unit_test(test_gemm),        cmocka_unit_test(test_fixed_batch),
-                                       cmocka_unit_test(test_clip),        cmocka_unit_test(test_average),
-                                       cmocka_unit_test(test_class_names), cmocka_unit_test(test_operators),
-                                       cmocka_unit_test(test_arena)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),           cmocka_unit_test(test_names_in_files),
+                                       cmocka_unit_test(test_windows),         cmocka_unit_test(test_layouts),
+                                       cmocka_unit_test(test_constant_layout), cmocka_unit_test(test_gemm),
+                                       cmocka_unit_test(test_fixed_batch),     cmocka_unit_test(test_clip),
+                                       cmocka_unit_test(test_average),         cmocka_unit_test(test_class_names),
+                                       cmocka_unit_test(test_operators),       cmocka_unit_test(test_arena)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

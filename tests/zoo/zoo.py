@@ -1,195 +1,148 @@
 #!/usr/bin/env python3
-"""Export architectures of torchvision, timm and transformers, and compare spade's logits with onnxruntime's.
+"""Export architectures of torchvision, timm and transformers, and compare what spade makes of the files with onnxruntime and PyTorch.
 
-By hand, not in CI: it needs PyPI's torch, torchvision, timm, transformers, onnxscript, onnxruntime and numpy.
+By hand, not in CI: it needs PyPI's torch, torchvision, timm, transformers, onnxscript, onnxruntime and numpy, in an environment of its own:
 
-    zoo.py --spade build/spade --folder DIR [--exporter old,new] [--grep TEXT] [--list] [FILE.onnx ...]
+    python3 -m venv zoo && zoo/bin/pip install torch torchvision timm transformers onnx onnxscript onnxruntime
+    zoo/bin/python tests/zoo/zoo.py --folder DIR [--exporter old,new] [--checks logits,gradients,layers,sparse] [--grep TEXT]
+    zoo/bin/python tests/zoo/zoo.py --folder DIR [--checks ...] FILE.onnx ...
+    zoo/bin/python tests/zoo/readme.py --all                                # README's own lines, with all three packages
+    zoo/bin/python tests/zoo/export_small.py tests/golden/data/exports      # the small networks of the tests, today's exporter
+    /usr/bin/python3 tests/zoo/export_small.py tests/golden/data/exports    # and Debian's, the older one
 
-Random weights, seeded. Each network is exported once into DIR (MODEL.EXPORTER.onnx) and stays there; the table of the last run is
-DIR/table.txt. A network is right where spade loads it and its logits of two pictures are onnxruntime's up to 1e-4 of the largest.
+Weights are random, seeded. Each network is exported once into DIR (MODEL.EXPORTER.onnx, or MODEL.EXPORTER.failed with the
+exporter's message) and stays there; DIR/table.md is the table of the last run (--table: elsewhere). The checks:
+
+    logits      of two pictures are onnxruntime's up to 1e-4 of the largest
+    gradients   by a picture are PyTorch's in float64, up to four times its own error in float32, or 1e-5 of the largest
+    layers      have the names of the modules, in the order in which PyTorch runs them
+    sparse      the file that `spade trace` writes computes the trace's logits in onnxruntime
+
+A file is right where all that were chosen are; those that need the network are left out where a file is none of DIR's names.
 """
 import argparse
-import json
+import collections
+import datetime
+import importlib.metadata
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
-import warnings
 
-import numpy as np
+from checks import CHECKS, NEED_THE_NETWORK, Checks, Refused
+from networks import NAMES, export, make, spread_weights
 
-TORCHVISION = """alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3 maxvit_t mnasnet0_5
-    mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_400mf regnet_y_400mf resnet18 resnet50 resnext50_32x4d
-    shufflenet_v2_x0_5 shufflenet_v2_x1_0 squeezenet1_0 squeezenet1_1 swin_t swin_v2_t vgg11 vgg16_bn vit_b_16 vit_b_32
-    wide_resnet50_2"""
-TIMM = """beit_base_patch16_224 botnet26t_256 cait_xxs24_224 caformer_s18 coat_lite_tiny coatnet_0_rw_224 convit_tiny
-    convmixer_768_32 convnext_atto convnextv2_atto crossvit_9_240 cs3darknet_s csatv2 cspdarknet53 darknet53 davit_tiny
-    deit_tiny_patch16_224 deit_tiny_distilled_patch16_224 densenet121 dla34 dm_nfnet_f0 dpn68 eca_nfnet_l0 ecaresnet26t
-    edgenext_small efficientformer_l1 efficientformerv2_s0 efficientnet_lite0 efficientvit_b0 efficientvit_m0
-    ese_vovnet19b_dw eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 fbnetc_100 focalnet_tiny_srf gcresnet50t gcvit_xxtiny
-    gernet_s ghostnet_100 gmixer_24_224 gmlp_s16_224 halonet26t hardcorenas_a hiera_tiny_224 hrnet_w18_small
-    inception_next_atto inception_resnet_v2 inception_v4 lambda_resnet26t lcnet_050 levit_128 mambaout_femto
-    maxxvit_rmlp_nano_rw_256 mixer_s16_224 mixnet_s mobilenetv4_conv_small mobilenetv4_hybrid_medium mobileone_s0
-    mobilevit_s mobilevitv2_050 mvitv2_tiny nest_tiny nextvit_small nf_resnet50 pit_ti_224 poolformer_s12 pvt_v2_b0
-    rdnet_tiny regnetx_002 regnety_002 repghostnet_050 repvgg_a0 repvit_m0_9 res2net50_26w_4s resmlp_12_224 resnest14d
-    resnet50d resnetv2_50 resnetv2_50x1_bit rexnet_100 selecsls42b sequencer2d_s seresnet50 shvit_s1 skresnet18
-    starnet_s1 swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 tf_efficientnet_b0
-    tf_efficientnetv2_b0 tiny_vit_5m_224 tnt_s_patch16_224 tresnet_m twins_svt_small visformer_tiny
-    vit_base_patch16_clip_224 vit_base_patch16_siglip_224 vit_relpos_small_patch16_224 vit_small_patch14_dinov2
-    vit_small_patch14_reg4_dinov2 vit_small_patch16_224 vit_small_patch16_dinov3 vit_tiny_patch16_224
-    vit_tiny_r_s16_p8_224 volo_d1_224 xception41 xcit_nano_12_p16_224"""
-TRANSFORMERS = {
-    "beit": ("Beit", {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 384}),
-    "convnext": ("ConvNext", {"depths": [1, 1, 2, 1], "hidden_sizes": [32, 64, 96, 128]}),
-    "deit": ("DeiT", {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 384}),
-    "dinov2": ("Dinov2", {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3}),
-    "mobilevit": ("MobileViT", {}),
-    "resnet": ("ResNet", {"depths": [1, 1, 1, 1], "hidden_sizes": [64, 128, 256, 512]}),
-    "segformer": ("Segformer", {}),
-    "swin": ("Swin", {"depths": [1, 2, 1, 1], "embed_dim": 48}),
-    "vit": ("ViT", {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 384}),
-}
-NAMES = ([f"hf:{n}" for n in TRANSFORMERS] + [f"tv:{n}" for n in TORCHVISION.split()] + [f"tm:{n}" for n in TIMM.split()])
+VERDICTS = ("right", "WRONG", "refused", "noexport")
+Row = collections.namedtuple("Row", "name exporter verdict results")  # results: check or "" -> text
 
 
-def make(name):
-    """The network, and the side of its pictures."""
-    import torch
-
-    torch.manual_seed(0)
-    family, name = name.split(":")
-    if family == "tv":
-        import torchvision
-
-        extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-        return torchvision.models.get_model(name, weights=None, **extra).eval(), 299 if name == "inception_v3" else 224
-    if family == "tm":
-        import timm
-
-        network = timm.create_model(name, pretrained=False).eval()
-        return network, network.pretrained_cfg["input_size"][1]
-    import transformers
-
-    kind, options = TRANSFORMERS[name]
-    config = getattr(transformers, kind + "Config")(num_labels=10, **options)
-
-    class Logits(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.network = getattr(transformers, kind + "ForImageClassification")(config)
-
-        def forward(self, x):
-            return self.network(x).logits
-
-    return Logits().eval(), getattr(config, "image_size", 224) if kind != "MobileViT" else 256
+def file_name(name, exporter):
+    return f"{name.replace(':', '_')}.{exporter.replace(':', '')}.onnx"
 
 
-def spread_weights(network):
-    """Statistics and scales that differ from channel to channel, so that a mistake shows; layer scales that are not tiny."""
-    import torch
+def find_network(path):
+    """A function that makes the network which the file was exported from, by the file's name."""
+    name = next((n for n in NAMES if n.replace(":", "_") == path.name.split(".")[0]), None)
 
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():
-        if getattr(module, "running_mean", None) is not None:
-            module.running_mean += 0.1 * torch.randn(module.running_mean.shape, generator=generator)
-            module.running_var *= 0.75 + 0.5 * torch.rand(module.running_var.shape, generator=generator)
-    for key, parameter in network.named_parameters():
-        if not parameter.any():
-            with torch.no_grad():
-                parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-        elif parameter.ndim <= 1 or re.search("gamma|layer_scale|token|pos_embed|bias_table", key):
-            noise = torch.randn(parameter.shape, generator=generator)
-            with torch.no_grad():
-                parameter += (0.1 if parameter.abs().max() < 0.5 else 0.05) * noise
+    def make_network():
+        network, _ = make(name)
+        spread_weights(network)
+        return network
+
+    return make_network if name else None
 
 
-def export(name, exporter, path):
-    import torch
-
-    network, side = make(name)
-    spread_weights(network)
-    x = torch.randn(2, 3, side, side)
-    options = {"input_names": ["input"], "output_names": ["logits"]}
-    if exporter == "old":
-        options.update(dynamo=False, opset_version=17, dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}})
-    else:
-        options.update(dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False)
-        if ":" in exporter:
-            options["opset_version"] = int(exporter.split(":")[1])
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(network, (x,), str(path), **options)
-
-
-def run_spade(spade, model, x):
-    """Logits of the pictures, or what spade says."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="zoo"))
-    np.save(folder / "x.npy", x)
-    command = [spade, "explain", str(model), str(folder / "x.npy"), "-o", str(folder / "out"), "--no-trace", "--no-report",
-               "--resize", "0", "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    try:
-        if done.returncode:
-            return None, (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        results = json.loads((folder / "out" / "results.json").read_text())
-        return np.array([i["dense"]["logits"] for i in results["inputs"]], np.float32), ""
-    finally:
-        shutil.rmtree(folder)
+def provide(name, exporter, path):
+    """Export the network unless its file is there. The exporter's message where it fails, now or before."""
+    failed = path.with_suffix(".failed")
+    if failed.exists():
+        return failed.read_text()
+    if not path.exists():
+        part = path.with_suffix(".part")
+        try:
+            export(name, exporter, part)
+            part.rename(path)
+        except Exception as error:  # whatever an exporter throws
+            part.unlink(missing_ok=True)
+            failed.write_text(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}")
+            return failed.read_text()
+    return None
 
 
-def check(spade, model):
-    import onnxruntime
+def check_file(spade, path, chosen):
+    """Verdict, and what each check says."""
+    results = {}
+    checks = Checks(spade, path, find_network(path))
+    verdict = "right"
+    for name in chosen:
+        if name in NEED_THE_NETWORK and not checks.make_network:
+            continue
+        try:
+            results[name], is_right = CHECKS[name](checks)
+        except Refused as message:
+            return "refused", {"": str(message)}
+        except Exception as error:  # of PyTorch or onnxruntime
+            results[name], is_right = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:80]}", False
+        if not is_right:
+            results[name] += " !"
+            verdict = "WRONG"
+    return verdict, results
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    shape = [d if isinstance(d, int) else 224 for d in session.get_inputs()[0].shape]
-    x = np.random.default_rng(0).standard_normal([2, *shape[1:]], np.float32)
-    logits, message = run_spade(spade, model, x)
-    if logits is None:
-        return "refused", message
-    fixed = isinstance(session.get_inputs()[0].shape[0], int)
-    runs = [session.run(None, {session.get_inputs()[0].name: part})[0] for part in (np.split(x, 2) if fixed else [x])]
-    expected = np.concatenate(runs)
-    difference = float(np.abs(logits - expected).max() / np.abs(expected).max())
-    return ("right" if difference <= 1e-4 else "WRONG"), f"{difference:.1e}"
+
+def format_table(rows, chosen, spade):
+    """Markdown: counts, then a line for each file."""
+    versions = [f"{p} {importlib.metadata.version(p)}" for p in ("torch", "torchvision", "timm", "transformers", "onnxruntime")]
+    lines = [f"# Exported networks, {datetime.date.today()}", "",
+             f"{', '.join(versions)}; {subprocess.run([spade, 'version'], capture_output=True, text=True).stdout.splitlines()[0]}.",
+             "Relative errors; ! is beyond the limit. tests/zoo/zoo.py says what is compared.", ""]
+    exporters = list(dict.fromkeys(row.exporter for row in rows))
+    lines += ["| exporter | " + " | ".join(VERDICTS) + " |", "|---" * (len(VERDICTS) + 1) + "|"]
+    for exporter in exporters:
+        counts = [sum(r.verdict == verdict for r in rows if r.exporter == exporter) for verdict in VERDICTS]
+        lines.append(f"| {exporter} | " + " | ".join(map(str, counts)) + " |")
+    lines += ["", "| network | exporter | verdict | " + " | ".join(chosen) + " | message |", "|---" * (len(chosen) + 4) + "|"]
+    for row in rows:
+        cells = [row.name, row.exporter, row.verdict, *(row.results.get(c, "") for c in chosen), row.results.get("", "")]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
-def main():
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spade", default="build/spade")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--exporter", default="old,new", help="old, new, new:18, new:23 ...")
+    parser.add_argument("--checks", default=",".join(CHECKS), help="some of %(default)s")
     parser.add_argument("--grep", default="", help="only names in which this regular expression is found")
-    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", type=pathlib.Path, help="FOLDER/table.md")
+    parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("files", nargs="*", type=pathlib.Path, help="check these files instead")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    arguments.checks = arguments.checks.split(",")
+    unknown = [c for c in arguments.checks if c not in CHECKS]
+    if unknown:
+        parser.error(f"there is no check {unknown[0]}")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
     names = [n for n in NAMES if re.search(arguments.grep, n)]
     if arguments.list:
         print("\n".join(names))
         return 0
-    rows = [(str(f), "file", f) for f in arguments.files] or [
-        (n, e, arguments.folder / f"{n.replace(':', '_')}.{e.replace(':', '')}.onnx")
-        for n in names for e in arguments.exporter.split(",")]
-    table = []
-    for name, exporter, path in rows:
-        try:
-            if not path.exists():
-                export(name, exporter, path)
-            verdict, detail = check(arguments.spade, path)
-        except Exception as error:  # an exporter's own failure
-            path.unlink(missing_ok=True)
-            verdict, detail = "noexport", f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
-        table.append((name, exporter, verdict, detail))
-        print(f"{name:40} {exporter:8} {verdict:8} {detail}", flush=True)
-    (arguments.folder / "table.txt").write_text("".join("\t".join(r) + "\n" for r in table))
-    for verdict in ("right", "WRONG", "refused", "noexport"):
-        print(verdict, sum(r[2] == verdict for r in table))
-    return int(any(r[2] == "WRONG" for r in table))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    wanted = [(f.name, "file", f) for f in arguments.files] or [
+        (n, e, arguments.folder / file_name(n, e)) for n in names for e in arguments.exporter.split(",")]
+    rows, table = [], arguments.table or arguments.folder / "table.md"
+    for name, exporter, path in wanted:
+        message = provide(name, exporter, path) if exporter != "file" else None
+        verdict, results = ("noexport", {"": message}) if message else check_file(arguments.spade, path, arguments.checks)
+        rows.append(Row(name, exporter, verdict, results))
+        print(f"{name:34} {exporter:5} {verdict:9}", ", ".join(f"{k} {v}".strip() for k, v in results.items()), flush=True)
+        table.write_text(format_table(rows, arguments.checks, arguments.spade))
+    print(", ".join(f"{sum(r.verdict == verdict for r in rows)} {verdict}" for verdict in VERDICTS))
+    return int(any(row.verdict == "WRONG" for row in rows))
 
 
 if __name__ == "__main__":

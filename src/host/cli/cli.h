@@ -16,7 +16,8 @@ enum {
     OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --mask, --labels, ... */
     OPTIONS_COMMON = 1 << 16,                               /* --json, --quiet, --verbose, --help */
     OPTIONS_OUTPUT = 1 << 17,                               /* -o */
-    OPTIONS_MARKDOWN = 1 << 18                              /* --markdown */
+    OPTIONS_MARKDOWN = 1 << 18,                             /* --markdown */
+    OPTIONS_GRAPH = 1 << 19                                 /* --graph */
 };
 
 typedef struct cli_options cli_options;
@@ -53,7 +54,7 @@ struct cli_options {
     const char *device, *config, *output, *batch, *mask, *labels;
     int64_t threads, in_flight; /* 0: not given */
     uint64_t memory;
-    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, markdown;
+    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, markdown, graph;
     spade_settings settings;
 };
 

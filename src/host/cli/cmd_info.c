@@ -71,6 +71,59 @@ static void print_layers(const json_t *all)
            json_number_value(json_object_get(all, "operations")) / 1e6);
 }
 
+/* "Nx64x56x56": of a batch of N; "64" behind the batch where one picture has several windows: "64Nx49x96". */
+static void format_batch_shape(const json_t *node, char *buffer, size_t size)
+{
+    const json_t *shape = json_object_get(node, "shape");
+    const json_int_t batch_axis = json_integer_value(json_object_get(node, "batch_axis"));
+    size_t length = 0;
+    buffer[0] = 0;
+    for (size_t i = 0; i < json_array_size(shape) && length < size; i++) {
+        const long long dim = json_integer_value(json_array_get(shape, i));
+        const bool grows = (json_int_t)i == batch_axis;
+        length += (size_t)snprintf(buffer + length, size - length, "%s", i ? "x" : "");
+        if (length < size && (!grows || dim > 1)) {
+            length += (size_t)snprintf(buffer + length, size - length, "%lld", dim);
+        }
+        if (length < size && grows) { length += (size_t)snprintf(buffer + length, size - length, "N"); }
+    }
+}
+
+static void format_inputs(const json_t *inputs, char *buffer, size_t size)
+{
+    size_t length = 0;
+    buffer[0] = 0;
+    for (size_t i = 0; i < json_array_size(inputs) && length < size; i++) {
+        const json_t *input = json_array_get(inputs, i);
+        const char *comma = i ? ", " : "";
+        length += (size_t)(json_is_string(input)
+                               ? snprintf(buffer + length, size - length, "%s%s", comma, json_string_value(input))
+                               : snprintf(buffer + length, size - length, "%s%lld", comma,
+                                          (long long)json_integer_value(input)));
+    }
+}
+
+static void print_graph(const json_t *graph)
+{
+    size_t index;
+    json_t *item;
+    const int width = width_of(graph, "kind", 4);
+    printf("\n%5s  %-*s  %-20s %-16s %s\n", "node", width, "kind", "output", "inputs", "name");
+    json_array_foreach(graph, index, item)
+    {
+        char shape[160], inputs[160];
+        const json_t *layer = json_object_get(item, "layer");
+        const char *module = text_of(item, "module");
+        format_batch_shape(item, shape, sizeof shape);
+        format_inputs(json_object_get(item, "inputs"), inputs, sizeof inputs);
+        printf("%5lld  ", (long long)json_integer_value(json_object_get(item, "node")));
+        cli_print_text(text_of(item, "kind"), width);
+        printf("  %-20s %-16s ", shape, inputs);
+        cli_print_text(json_is_string(layer) ? json_string_value(layer) : *module ? module : text_of(item, "name"), 0);
+        putchar('\n');
+    }
+}
+
 static int name_unsupported(const json_t *operators)
 {
     size_t index;
@@ -95,7 +148,8 @@ static int run(cli_options *options)
     int code = EXIT_DONE;
     spade_context *context = cli_context(options, &progress, &code);
     if (!context) { return code; }
-    spade_status status = spade_describe_model(context, options->arguments[0], &options->settings, &result, &supported);
+    spade_status status =
+        spade_describe_model(context, options->arguments[0], &options->settings, options->graph, &result, &supported);
     if (status != SPADE_OK) {
         code = cli_failure(options, status, spade_message(context));
     } else if (options->json) {
@@ -112,7 +166,8 @@ static int run(cli_options *options)
             putchar('\n');
         }
         print_operators(json_object_get(result, "operators"));
-        if (supported) { print_layers(result); }
+        if (supported && !options->graph) { print_layers(result); }
+        if (supported && options->graph) { print_graph(json_object_get(result, "graph")); }
     }
     if (status == SPADE_OK && !supported) { code = name_unsupported(json_object_get(result, "operators")); }
     json_decref(result);
@@ -124,7 +179,7 @@ const cli_command command_info = {
     .name = "info",
     .usage = "info MODEL [options]",
     .summary = "What is in a model: operators, and its layers with shapes, parameters and operations.",
-    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_SIZE,
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_SIZE | OPTIONS_GRAPH,
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run,

@@ -169,7 +169,7 @@ spade_status spade_make(spade_import *import, const onnx_node *from, spade_node 
     SPADE_GOTO(spade_check_shape(import, from, &value.shape));
     status = SPADE_ERROR_MEMORY;
     node->name = strdup(spade_onnx_label(from));
-    node->path = spade_node_path(from->name);
+    node->path = spade_node_path(from);
     value.name = strdup("");
     if (!node->name || !node->path || !value.name) { goto done; }
     *out = spade_network_add_value(network, &value);

@@ -165,16 +165,15 @@ bool spade_broadcast(const spade_shape *a, const spade_shape *b, spade_shape *ou
 
 /* ---- layer_names.c */
 /*
- * Where a node stands among the modules of the network that was exported, by the path that its name is:
- * "/encoder/layers/layer_0/mlp/mlp.0/MatMul" -> "encoder.layers.layer_0.mlp.0": the operator is dropped, segments are
- * joined with dots, and a segment that begins with its predecessor and a dot replaces it. Empty where the name is no
- * path. malloc'ed, NULL: out of memory.
+ * Where a node stands among the modules of the network that was exported: the last but one of the scopes that PyTorch's
+ * exporter notes since 2.9, else by the path that its name is: "/encoder/layers/layer_0/mlp/mlp.0/MatMul" ->
+ * "encoder.layers.layer_0.mlp.0". Empty where nothing says it. malloc'ed, NULL: out of memory.
  */
-char *spade_node_path(const char *node_name);
-/* Name of a layer (malloc'ed): spec: by its weight, or by its node's path where an exporter renamed the weight. NULL:
- * out of memory. */
-char *spade_layer_name(const spade_network *network, const onnx_node *node, const char *weight, int64_t rows,
-                       int64_t columns);
+char *spade_node_path(const onnx_node *node);
+/* Name of the layer of a node (malloc'ed): spec: by its weight; where an exporter renamed the weight by its bias, or where
+ * the node stands. No two of the network's layers have the same. NULL: out of memory. */
+char *spade_layer_name(const spade_network *network, const onnx_model *onnx, int node_index, const char *weight,
+                       int64_t rows, int64_t columns);
 
 /* ---- prune.c: takes away the nodes that the output does not depend on, with their values and layers. */
 spade_status spade_network_prune(spade_context *context, spade_network *network);

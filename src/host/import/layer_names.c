@@ -1,25 +1,50 @@
-/* layer_names.c - how a layer is called, and the module that a node stands in. Source: spec, section 1. */
+/*
+ * layer_names.c - how a layer is called, and the module that a node stands in. Source: spec, section 1.
+ *
+ * PyTorch's exporters leave the module's path in the weight's name ("layer1.0.conv1.weight"), and where they made a new
+ * tensor of the weight (folded with BatchNorm, transposed, standardised), in what the node says of itself: until 2.8 its
+ * name is a path, since 2.9 its metadata hold the scopes.
+ */
 #include "import/import.h"
 
-/* Names that an exporter made up: "onnx::MatMul_657", "/fc/Constant_output_0", "193". */
+/* Names that an exporter made up: "onnx::MatMul_657", "/fc/Constant_output_0", "193", "val_28". */
 static bool is_made_up(const char *name)
 {
-    return !name[0] || name[0] == '/' || strstr(name, "::") || strspn(name, "0123456789") == strlen(name);
+    const char *number = strncmp(name, "val_", 4) == 0 ? name + 4 : name;
+    return !name[0] || name[0] == '/' || strstr(name, "::") || strspn(number, "0123456789") == strlen(number);
 }
 
-static void cut_suffix(char *name, const char *suffix)
+static bool ends_in(const char *name, const char *suffix)
 {
     size_t length = strlen(name), tail = strlen(suffix);
-    if (length > tail && strcmp(name + length - tail, suffix) == 0) { name[length - tail] = '\0'; }
+    return length > tail && strcmp(name + length - tail, suffix) == 0;
 }
 
-char *spade_node_path(const char *node_name)
+static bool lies_in(const char *name, const char *path)
 {
-    char *name = calloc(strlen(node_name) + 1, 1), *copy = strdup(node_name);
+    const size_t length = strlen(path);
+    return length && strncmp(name, path, length) == 0 && name[length] == '.';
+}
+
+static const char *last_part(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
+/* ---- the module that a node stands in */
+
+/* "/encoder/layers/layers.0/mlp/MatMul": the operator is dropped, segments are joined, and one that begins with its
+ * predecessor and a dot replaces it. */
+static bool path_of_name(const char *node_name, char *path)
+{
+    char *copy = strdup(node_name), *end = copy ? strrchr(copy, '/') : NULL, *rest = NULL;
     const char *before = NULL;
     size_t before_length = 0, length = 0;
-    char *end = copy ? strrchr(copy, '/') : NULL, *rest = NULL;
-    if (!name || !copy || !end) { goto done; }
+    if (!copy || !end) {
+        free(copy);
+        return copy != NULL;
+    }
     *end = '\0';
     for (char *segment = strtok_r(copy, "/", &rest); segment; segment = strtok_r(NULL, "/", &rest)) {
         size_t size = strlen(segment);
@@ -27,30 +52,145 @@ char *spade_node_path(const char *node_name)
             strncmp(segment, before, before_length) == 0) {
             length -= before_length;
         } else if (length) {
-            name[length++] = '.';
+            path[length++] = '.';
         }
-        memcpy(name + length, segment, size + 1);
+        memcpy(path + length, segment, size + 1);
         length += size;
         before = segment;
         before_length = size;
     }
-done:
-    if (!copy) {
-        free(name);
-        name = NULL;
-    }
     free(copy);
-    return name;
+    return true;
+}
+
+/* "['', 'mlp', 'mlp.fc1', 'linear']": the last entry but one. False: it is no such list. */
+static bool path_of_scopes(const char *scopes, char *path)
+{
+    const char *entry = NULL, *module = NULL; /* behind the opening quotation mark */
+    size_t length = 0, module_length = 0;
+    const char *at = scopes[0] == '[' ? scopes + 1 : "";
+    while (*at == '\'' || *at == '"') {
+        const char *end = strchr(at + 1, *at);
+        if (!end) { return false; }
+        module = entry;
+        module_length = length;
+        entry = at + 1;
+        length = (size_t)(end - entry);
+        at = end + 1 + strspn(end + 1, ", ");
+    }
+    if (strcmp(at, "]") != 0 || !module) { return false; }
+    memcpy(path, module, module_length);
+    return true;
+}
+
+char *spade_node_path(const onnx_node *node)
+{
+    const size_t name_length = strlen(node->name), scopes_length = node->scopes ? strlen(node->scopes) : 0;
+    char *path = calloc((name_length > scopes_length ? name_length : scopes_length) + 1, 1);
+    if (!path || (node->scopes && path_of_scopes(node->scopes, path)) || path_of_name(node->name, path)) {
+        return path;
+    }
+    free(path);
+    return NULL;
+}
+
+/* ---- what tells a layer's module where its weight does not: a new string, NULL: nothing does */
+
+/* The bias that the file holds under its own name: the node's third input, or what is added right behind a product. It has
+ * to be of the node's module, or of one in it: equal biases of several modules are written once. */
+static char *name_by_bias(const onnx_model *onnx, int index, const char *path)
+{
+    enum { NODES_BEHIND = 8, SUFFIX = 5 }; /* the sum follows, behind nodes that make constants; ".bias", "_bias" */
+    const onnx_node *node = &onnx->nodes[index];
+    const char *bias = node->input_count > 2 ? node->inputs[2] : NULL;
+    for (int n = index + 1; !bias && node->output_count && n < onnx->node_count && n <= index + NODES_BEHIND; n++) {
+        const onnx_node *sum = &onnx->nodes[n];
+        if (strcmp(sum->op_type, "Add") != 0 || sum->input_count != 2) { continue; }
+        for (int k = 0; k < 2; k++) {
+            if (strcmp(sum->inputs[k], node->outputs[0]) == 0) { bias = sum->inputs[1 - k]; }
+        }
+    }
+    if (!bias || is_made_up(bias) || onnx_find_initializer(onnx, bias) < 0 ||
+        !(ends_in(bias, ".bias") || ends_in(bias, "_bias"))) {
+        return NULL;
+    }
+    char *name = strndup(bias, strlen(bias) - SUFFIX);
+    if (!name || !path[0] || strcmp(name, path) == 0 || lies_in(name, path)) { return name; }
+    free(name);
+    return NULL;
+}
+
+/* The call that PyTorch traced: "%p_blocks_0_attn_qkv_weight" among its arguments, in the module "blocks.0.attn", is the
+ * weight of "blocks.0.attn.qkv". */
+static char *name_by_call(const char *call, const char *path)
+{
+    const size_t path_length = strlen(path);
+    for (const char *at = strstr(call, "%p_"); at && path_length; at = strstr(at + 1, "%p_")) {
+        const char *module = at + strlen("%p_");
+        const size_t length = strspn(module, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+        const size_t suffix = strlen("_weight");
+        size_t same = 0;
+        while (same < path_length && (module[same] == path[same] || (module[same] == '_' && path[same] == '.'))) {
+            same++;
+        }
+        if (same < path_length || length < path_length + suffix || module[same] != '_' ||
+            strncmp(module + length - suffix, "_weight", suffix) != 0) {
+            continue;
+        }
+        const size_t within = length - suffix - path_length; /* "_qkv", or nothing */
+        char *name = calloc(path_length + within + 1, 1);
+        if (!name) { return NULL; }
+        memcpy(name, path, path_length);
+        memcpy(name + path_length, module + path_length, within);
+        if (within) { name[path_length] = '.'; }
+        return name;
+    }
+    return NULL;
 }
 
 /* An attention computes queries, keys and values with one product of three times the width; its node stands in the
  * attention itself. */
 static bool is_in_projection(const onnx_node *node, const char *path, int64_t rows, int64_t columns)
 {
-    const char *last = strrchr(path, '.');
-    last = last ? last + 1 : path;
+    const char *last = last_part(path);
     return strcmp(node->op_type, "MatMul") == 0 && rows == 3 * columns &&
            (strstr(last, "attention") || strstr(last, "attn"));
+}
+
+static char *name_by_path(const onnx_node *node, const char *path, int64_t rows, int64_t columns)
+{
+    const char *suffix = is_in_projection(node, path, rows, columns) ? ".in_proj" : "";
+    size_t room = strlen(path) + strlen(suffix) + 1;
+    char *name = malloc(room);
+    if (name) { snprintf(name, room, "%s%s", path, suffix); }
+    return name;
+}
+
+/* ---- the name */
+
+/* The weight's own name tells its module. Where the file says in which one the node stands, tensors that are neither called
+ * weights nor lie in it ("view_5") were made by the exporter. */
+static bool weight_tells(const onnx_node *node, const char *path, const char *weight)
+{
+    return !is_made_up(weight) &&
+           (!node->scopes || ends_in(weight, ".weight") || ends_in(weight, "_weight") || lies_in(weight, path));
+}
+
+static char *name_by_weight(const onnx_node *node, const char *path, const char *weight)
+{
+    const bool suffix = ends_in(weight, ".weight") || ends_in(weight, "_weight");
+    /* "pool.filter" of the convolution that is "pool" */
+    if (!suffix && strcmp(node->op_type, "Conv") == 0 && lies_in(weight, path) &&
+        !strchr(weight + strlen(path) + 1, '.')) {
+        return strdup(path);
+    }
+    char *name = strndup(weight, strlen(weight) - (suffix ? strlen(".weight") : 0));
+    /* A module that stands in several places: the weight has the name of one of them, the node stands in each. */
+    if (name && node->scopes && path[0] && !lies_in(name, path) && strcmp(last_part(name), last_part(path)) == 0) {
+        free(name);
+        return strdup(path);
+    }
+    return name;
 }
 
 static bool is_taken(const spade_network *network, const char *name)
@@ -61,7 +201,7 @@ static bool is_taken(const spade_network *network, const char *name)
     return false;
 }
 
-/* Layers that share a weight get the path of their node, and where that is taken too, a number: "NAME#2". */
+/* Layers of one weight or one module get the path of their node, and where that is taken too, a number: "NAME#2". */
 static char *make_unique(const spade_network *network, char *name, const char *path)
 {
     if (!is_taken(network, name)) { return name; }
@@ -79,24 +219,19 @@ static char *make_unique(const spade_network *network, char *name, const char *p
     return numbered;
 }
 
-char *spade_layer_name(const spade_network *network, const onnx_node *node, const char *weight, int64_t rows,
-                       int64_t columns)
+char *spade_layer_name(const spade_network *network, const onnx_model *onnx, int node_index, const char *weight,
+                       int64_t rows, int64_t columns)
 {
-    char *path = spade_node_path(node->name), *name = NULL;
+    const onnx_node *node = &onnx->nodes[node_index];
+    char *path = spade_node_path(node), *name = NULL;
     if (!path) { return NULL; }
-    if (!is_made_up(weight)) {
-        name = strdup(weight);
-        if (name) {
-            cut_suffix(name, ".weight");
-            cut_suffix(name, "_weight");
-        }
-    } else if (path[0]) {
-        const char *suffix = is_in_projection(node, path, rows, columns) ? ".in_proj" : "";
-        size_t room = strlen(path) + strlen(suffix) + 1;
-        name = malloc(room);
-        if (name) { snprintf(name, room, "%s%s", path, suffix); }
+    if (weight_tells(node, path, weight)) {
+        name = name_by_weight(node, path, weight);
     } else {
-        name = strdup(node->name[0] ? node->name : weight[0] ? weight : node->op_type);
+        name = name_by_bias(onnx, node_index, path);
+        if (!name && node->call) { name = name_by_call(node->call, path); }
+        if (!name && path[0]) { name = name_by_path(node, path, rows, columns); }
+        if (!name) { name = strdup(node->name[0] ? node->name : weight[0] ? weight : node->op_type); }
     }
     if (name) { name = make_unique(network, name, path); }
     free(path);

@@ -79,6 +79,7 @@ typedef struct onnx_node {
     int input_count, output_count;
     onnx_attribute *attributes;
     int attribute_count;
+    char *scopes, *call; /* what PyTorch's exporter since 2.9 says of it (metadata.c); NULL: nothing */
 } onnx_node;
 
 /* A graph input or output. dims[i] = -1 where symbolic or unknown. */

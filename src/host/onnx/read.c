@@ -33,6 +33,10 @@ static spade_status read_node(onnx_reader *reader, onnx_cursor cursor, onnx_node
             SPADE_TRY(onnx_read_attribute(reader, content, &node->attributes[node->attribute_count - 1]));
             break;
         case 7: SPADE_TRY(onnx_read_text(reader, &field, "the domain of a node", ONNX_MAX_NAME, &node->domain)); break;
+        case 9:
+            SPADE_TRY(onnx_enter(reader, &cursor, &field, "the metadata of a node", &content));
+            SPADE_TRY(onnx_read_node_metadata(reader, content, node));
+            break;
         default: break;
         }
     }
@@ -438,6 +442,8 @@ static void clear_node(spade_context *context, onnx_node *node)
     free(node->name);
     free(node->op_type);
     free(node->domain);
+    free(node->scopes);
+    free(node->call);
 }
 
 void onnx_drop_pages(const onnx_model *model, const void *bytes, size_t size)

@@ -67,6 +67,9 @@ bool onnx_type_readable(int type);
 spade_status onnx_read_attribute(onnx_reader *reader, onnx_cursor cursor, onnx_attribute *attribute);
 void onnx_clear_attribute(spade_context *context, onnx_attribute *attribute);
 
+/* metadata.c: an entry of a node's metadata_props */
+spade_status onnx_read_node_metadata(onnx_reader *reader, onnx_cursor cursor, onnx_node *node);
+
 /*
  * external.c: the bytes that the entries of external_data point to; size: how many the tensor needs, SIZE_MAX
  * where that is not known. On success tensor->bytes and external* are set.

@@ -1,5 +1,6 @@
 /* info.c - the info job: what is in a model file. */
 #include "base/base.h"
+#include "engine/model.h"
 #include "workload/workload.h"
 #include "report/text.h"
 
@@ -43,7 +44,45 @@ static json_t *layers_json(const spade_model *model, int64_t *parameters, double
     return list;
 }
 
-spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings,
+/* What a node reads: the number of the node that computes it, "picture", or "constant". */
+static json_t *source_json(const spade_network *network, int value)
+{
+    if (value == network->input) { return json_string("picture"); }
+    if (network->values[value].constant) { return json_string("constant"); }
+    return json_integer(network->values[value].producer);
+}
+
+/* In the order in which they are computed. The shape is of one picture, of which axis batch_axis grows with the batch. */
+static json_t *graph_json(const spade_network *network)
+{
+    json_t *list = json_array();
+    for (int n = 0; n < network->node_count; n++) {
+        const spade_node *node = &network->nodes[n];
+        const spade_value *output = &network->values[node->outputs[0]];
+        const char *kind = node->kind == SPADE_NODE_FUNCTION ? spade_function_name(node->pointwise.function)
+                                                             : spade_node_kind_name(node->kind);
+        json_t *object = json_object(), *shape = json_array(), *inputs = json_array();
+        for (int i = 0; i < output->shape.rank; i++) {
+            json_array_append_new(shape, json_integer(output->shape.dims[i]));
+        }
+        for (int i = 0; i < node->input_count; i++) {
+            json_array_append_new(inputs, source_json(network, node->inputs[i]));
+        }
+        json_object_set_new(object, "node", json_integer(n));
+        json_object_set_new(object, "kind", json_string(kind));
+        json_object_set_new(object, "name", spade_json_text(node->name));
+        json_object_set_new(object, "module", spade_json_text(node->path ? node->path : ""));
+        json_object_set_new(object, "layer",
+                            node->layer >= 0 ? spade_json_text(network->layers[node->layer].name) : json_null());
+        json_object_set_new(object, "shape", shape);
+        json_object_set_new(object, "batch_axis", json_integer(output->batch_axis));
+        json_object_set_new(object, "inputs", inputs);
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
+spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings, bool graph,
                                   json_t **result, bool *supported)
 {
     spade_operator_info *operators = NULL;
@@ -70,6 +109,7 @@ spade_status spade_describe_model(spade_context *context, const char *path, cons
         json_object_set_new(all, "layers", layers_json(model, &parameters, &operations));
         json_object_set_new(all, "weights", json_integer(parameters));
         json_object_set_new(all, "operations", json_real(operations));
+        if (graph) { json_object_set_new(all, "graph", graph_json(&model->network)); }
     }
     spade_model_destroy(model);
     if (status == SPADE_OK) {

@@ -69,9 +69,9 @@ typedef struct spade_trace_request {
 spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request,
                                  const spade_workload_events *events, json_t **result);
 
-/* ---- info. *result: operators and, when the model can be loaded, input, classes and layers; new reference.
- * *supported: it can. */
-spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings,
+/* ---- info. *result: operators and, when the model can be loaded, input, classes, layers and, if graph is true, the nodes
+ * that it was made into; new reference. *supported: it can. */
+spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings, bool graph,
                                   json_t **result, bool *supported);
 
 #endif

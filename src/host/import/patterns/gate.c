@@ -4,8 +4,6 @@
  *   SiLU, swish    x * Sigmoid(x), x * Sigmoid(alpha * x): with alpha 1.702 the quick form of GELU
  *   hard swish     x * HardSigmoid(x), of slope 1/6 and offset 1/2
  *   Mish           x * Tanh(Softplus(x))
- *
- * and of Softplus, which is x where x is large, Where(x > threshold, x, Softplus(x)).
  */
 #include <math.h>
 
@@ -73,15 +71,6 @@ static bool match_gate(const spade_import *import, spade_pattern_match *match)
     return find_gate(import, match, &found);
 }
 
-static spade_status emit(spade_import *import, const spade_pattern_match *match, gate function)
-{
-    const onnx_node *last = &import->onnx->nodes[match->nodes[0]];
-    spade_node result = {.kind = SPADE_NODE_FUNCTION, .layer = -1, .pointwise = {function.function, function.alpha, 0}};
-    int input;
-    SPADE_TRY(spade_activation_get(import, &import->onnx->nodes[match->input_node], match->input, &input));
-    return spade_emit(import, last, &result, &input, 1, &import->network->values[input].shape);
-}
-
 static spade_status emit_gate(spade_import *import, const spade_pattern_match *match)
 {
     spade_pattern_match again = {.nodes = {match->nodes[0]}, .count = 1};
@@ -89,31 +78,11 @@ static spade_status emit_gate(spade_import *import, const spade_pattern_match *m
     if (!find_gate(import, &again, &found)) {
         return spade_fail(import->context, SPADE_ERROR_INTERNAL, "a gate is not there any more");
     }
-    return emit(import, match, found);
+    const onnx_node *last = &import->onnx->nodes[match->nodes[0]];
+    spade_node result = {.kind = SPADE_NODE_FUNCTION, .layer = -1, .pointwise = {found.function, found.alpha, 0}};
+    int input;
+    SPADE_TRY(spade_activation_get(import, &import->onnx->nodes[match->input_node], match->input, &input));
+    return spade_emit(import, last, &result, &input, 1, &import->network->values[input].shape);
 }
 
 const spade_pattern spade_pattern_gate = {"SiLU, hard swish, Mish", "Mul", match_gate, emit_gate};
-
-/* ---- Softplus */
-
-/* From here on log(1 + e^x) is x in float32. */
-static const float large = 17;
-
-static bool match_softplus(const spade_import *import, spade_pattern_match *match)
-{
-    const int where = match->nodes[0], larger = spade_pattern_node(import, where, 0, "Greater", match);
-    const int softplus = larger < 0 ? -1 : spade_pattern_node(import, where, 2, "Softplus", match);
-    const onnx_tensor *threshold = softplus < 0 ? NULL : spade_pattern_constant(import, larger, 1);
-    match->input_node = softplus;
-    match->input = 0;
-    return threshold && threshold->type == ONNX_FLOAT && threshold->count == 1 && threshold->bytes &&
-           onnx_tensor_float(threshold, 0) >= large && spade_pattern_same(import, larger, 0, softplus, 0) &&
-           spade_pattern_same(import, where, 1, softplus, 0);
-}
-
-static spade_status emit_softplus(spade_import *import, const spade_pattern_match *match)
-{
-    return emit(import, match, (gate){SPADE_SOFTPLUS, 0});
-}
-
-const spade_pattern spade_pattern_softplus = {"Softplus", "Where", match_softplus, emit_softplus};
