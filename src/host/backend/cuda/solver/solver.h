@@ -9,7 +9,7 @@ spade_status spade_cuda_factor(spade_device *device, spade_factor_args *problems
 size_t spade_cuda_factor_workspace_bytes(spade_device *device, int64_t k);
 spade_status spade_cuda_sweep(spade_device *device, spade_sweep_args *problems, int n);
 size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
-                                        spade_precision precision);
+                                        int64_t samples, spade_precision precision);
 spade_status spade_cuda_quadratic_form(spade_device *device, spade_quadratic_args *problems, int n);
 spade_status spade_cuda_inverse(spade_device *device, spade_factor_args *problems, int n);
 size_t spade_cuda_inverse_workspace_bytes(spade_device *device, int64_t k);

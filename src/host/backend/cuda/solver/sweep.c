@@ -41,9 +41,10 @@ static size_t lay_out(int64_t rows, int64_t columns, int64_t block, void *base, 
 }
 
 size_t spade_cuda_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
-                                        spade_precision precision)
+                                        int64_t samples, spade_precision precision)
 {
     (void)device;
+    (void)samples;
     (void)precision; /* always float64 */
     spade_sweep_kernel kernel;
     return lay_out(rows, columns, block, NULL, &kernel);
