@@ -218,7 +218,7 @@ static void check_samples(spade_device *device, const spade_hessian_desc *p, con
                 for (int64_t j = i; j < columns; j++) {
                     double sum = 0;
                     for (int64_t s = 0; s < n; s++) { sum += (double)samples[i * n + s] * (double)samples[j * n + s]; }
-                    h[i * columns + j] = 0.37 * sum;
+                    h[i * columns + j] = 2 * 0.37 * sum; /* as of two updates */
                 }
             }
             compare(h, columns, expected + g * k * k, k, taps, tap, step, 1e-12);
