@@ -9,6 +9,14 @@
  * U[i, i:]. Loss = sum(err^2)/2. magnitude, random: the same counts per block without any update. Their loss is the
  * same quadratic form.
  *
+ * A trace solves fast layers with fewer samples (variants times positions) than columns without any Hessian, from their
+ * inputs X, H = lam I + X X^T (dual form; this project's own). Let B be the columns at hand, A those left of them, already
+ * decided, D what they have lost, r = B and all to its right, M = lam I + X_r^T X_r [samples, samples]. By the
+ * push-through identity the weights of B are W_B + (D_A X_A) M^-1 X_B^T, and the block of H_rr^-1 that has the scores'
+ * U_ii is (I - X_B M^-1 X_B^T) / lam: no matrix is K x K, work grows with K n (n + 2 R) instead of K^3 / 3 + R K^2, and
+ * memory with K. The same masks but for near ties, weights to 1e-6. spade_solve() has the Hessian already, and uses it; the
+ * other solvers have no such form.
+ *
  * exact (SPADE; OBC, Frantar 2022): the b columns of a group go together, C = K / b groups a row (columns past the last
  * whole group always stay). Per row, among the groups left, again and again the one of least loss w_g^T (A_gg)^-1 w_g /
  * 2 (ties: lower group) is removed, A = H^-1, then w -= A_:g (A_gg)^-1 w_g and A -= A_:g (A_gg)^-1 A_g:; to the end of

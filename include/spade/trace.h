@@ -2,6 +2,10 @@
  * spade/trace.h - the trace: sparse weights of one sample laid over the shared network.
  *
  * Source: SPADE, ICML 2024. The network itself never changes; a trace holds weights only for the layers that differ.
+ *
+ * Layers of the fast solver with fewer samples than columns, as wide linear layers have, need no Hessian: their inputs are
+ * kept, and solve.h's dual form takes them. Which layers these are follows from sizes and options alone, as what costs least
+ * on the device: never from the budget, the number of threads, or what else is in the call.
  */
 #ifndef SPADE_TRACE_H
 #define SPADE_TRACE_H

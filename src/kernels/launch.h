@@ -349,6 +349,31 @@ typedef struct spade_factor_batch {
     spade_factor_kernel problems[SPADE_SOLVE_BATCH];
 } spade_factor_batch;
 int spade_launch_factor_small(spade_stream stream, const spade_factor_batch *batch /* host */);
+/* ---- dual.cu: the factor without a Hessian, and the inputs that it is made of */
+typedef struct spade_dual_kernel {
+    int64_t k, n; /* columns, samples */
+    double scale, damping;
+    const float *x;  /* [k, n] */
+    uint8_t *dead;   /* [k] */
+    double *squares; /* [k]: H's diagonal */
+    double *shift;   /* [1]: the damping */
+    double *inverse; /* N [n, n] */
+} spade_dual_kernel;
+/* dead, squares, shift (not a number where there is no positive one), N = I */
+int spade_launch_dual_begin(spade_stream stream, const spade_dual_kernel *problem /* host */);
+/* out [n, width] = root * the transpose of x [width, n] */
+int spade_launch_dual_inputs(spade_stream stream, const float *x, int64_t n, int64_t width, double root, double *out);
+/* The diagonal of matrix [width, width] += shift, and 1 where the input is dead. */
+int spade_launch_dual_shift(spade_stream stream, int64_t width, const double *shift, const uint8_t *dead,
+                            double *matrix);
+/* t [width, n]: the transpose of A V^-T, A [n, width], V [width, width] upper triangular. */
+int spade_launch_dual_solve(spade_stream stream, int64_t n, int64_t width, const double *v, const double *a, double *t);
+/* Whether the panels' V, each [width, width] at panel * panel numbers, are factors. */
+int spade_launch_dual_check(spade_stream stream, int64_t k, int64_t panel, const double *v, int *failed);
+/* out [channels * taps, positions]: patches of one group, kernel positions `first` and on; columns (channel, tap). */
+int spade_launch_samples(spade_stream stream, spade_patch_kernel patches, int64_t positions, int64_t group, int first,
+                         int taps, float *out);
+
 /* *out = sum of a[i] b[i] */
 int spade_launch_dot(spade_stream stream, int64_t n, const double *a, const double *b, double *out);
 
@@ -362,6 +387,7 @@ typedef struct spade_sweep_kernel {
     bool n_of_m;               /* all but `keep` of a block in each row are pruned */
     int64_t keep;              /* else so many of */
     int64_t prune, prune_last; /* each block, the last one */
+    bool dual;                 /* V of each panel only, [width, width] at panel * panel numbers; no gather */
     const double *v;           /* [columns, columns] */
     float *weights;            /* [columns, rows] W, then Q */
     double *removed;           /* [columns, rows] W - Q */

@@ -102,7 +102,7 @@ __global__ __launch_bounds__(SPADE_TILE_THREADS) void gather(const __grid_consta
     int64_t first = index * p.panel, width = minimum(p.columns - first, p.panel);
     int64_t across = (width + SPADE_TILE - 1) / SPADE_TILE, from = (int64_t)blockIdx.y * SPADE_SWEEP_DEPTH;
     int64_t row = blockIdx.x / across * SPADE_TILE, column = blockIdx.x % across * SPADE_TILE;
-    if (row >= p.rows || from >= first) { return; }
+    if (p.dual || row >= p.rows || from >= first) { return; }
     const double *removed = p.removed + from * p.rows + row, *v = p.v + from * p.columns + first + column;
     int64_t rows = p.rows, columns = p.columns, rows_left = rows - row, columns_left = width - column;
     double sum[SPADE_TILE_EACH][SPADE_TILE_EACH] = {{0}};
@@ -124,7 +124,7 @@ __global__ void add_parts(const __grid_constant__ spade_sweep_batch batch, int64
 {
     const spade_sweep_kernel &p = batch.problems[blockIdx.y];
     int64_t first = index * p.panel, width = minimum(p.columns - first, p.panel), size = p.panel * p.rows;
-    if (first <= SPADE_SWEEP_DEPTH || first >= p.columns) { return; }
+    if (p.dual || first <= SPADE_SWEEP_DEPTH || first >= p.columns) { return; }
     int64_t parts = (first + SPADE_SWEEP_DEPTH - 1) / SPADE_SWEEP_DEPTH;
     SPADE_EACH(i, width * p.rows)
     {
@@ -378,11 +378,12 @@ __global__ __launch_bounds__(THREADS) void panel(const __grid_constant__ spade_s
     __shared__ panel_shared shared;
     const spade_sweep_kernel &p = batch.problems[blockIdx.x];
     cursor c = {&p, p.rows, index * p.panel, minimum((index + 1) * p.panel, p.columns), nullptr, p.columns};
-    c.v = p.v + c.first * (p.columns + 1);
+    int64_t width = c.last - c.first;
+    c.v = p.dual ? p.v + index * p.panel * p.panel : p.v + c.first * (p.columns + 1);
+    if (p.dual) { c.ld = width; }
     if (p.panel <= PANEL) {
-        int64_t width = c.last - c.first;
         for (int64_t q = threadIdx.x; q < width * width; q += blockDim.x) {
-            shared.v[q] = c.v[q / width * p.columns + q % width];
+            shared.v[q] = c.v[q / width * c.ld + q % width];
         }
         __syncthreads();
         c.v = shared.v;

@@ -121,7 +121,7 @@ static void check_sweep(spade_context *context, bool finite)
     for (int i = 0; i < K; i++) { v[i * (K + 1)] = 1; }
     for (int i = 0; i < ROWS * K; i++) { host[i] = (float)(1 + i % 101); }
     if (!finite) { host[5 * K + 17] = INFINITY; }
-    size_t bytes = backend->solver->sweep_workspace_bytes(context->device, ROWS, K, 16, SPADE_FP64);
+    size_t bytes = backend->solver->sweep_workspace_bytes(context->device, ROWS, K, 16, 0, SPADE_FP64);
     spade_sweep_args args = {.rows = ROWS, .columns = K, .block = 16, .prune = ROWS * 8, .prune_last = ROWS * 3};
     double *on_v = take(context, K * K * sizeof *v);
     float *dense = take(context, sizeof host);

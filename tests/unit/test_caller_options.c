@@ -54,7 +54,8 @@ static void test_newer_caller(void **state)
         options_v1 options;
         int64_t behind;
     } own = {.behind = -1};
-    assert_int_equal(spade_caller_options_take(&context, "options", &caller, &own.options, sizeof own.options), SPADE_OK);
+    assert_int_equal(spade_caller_options_take(&context, "options", &caller, &own.options, sizeof own.options),
+                     SPADE_OK);
     assert_true(own.options.damping == 5);
     assert_int_equal(own.behind, -1);
     caller.steps = 3; /* nothing that an older library could do right */
@@ -71,7 +72,8 @@ static void test_forgotten_init(void **state)
     spade_context context = {.budget = UINT64_MAX};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         options_v1 caller = {.size = sizes[i]}, own = defaults_v1;
-        assert_int_equal(spade_caller_options_take(&context, "options", &caller, &own, sizeof own), SPADE_ERROR_ARGUMENT);
+        assert_int_equal(spade_caller_options_take(&context, "options", &caller, &own, sizeof own),
+                         SPADE_ERROR_ARGUMENT);
         assert_non_null(strstr(context.message, "call options_init() first"));
     }
 }

@@ -197,6 +197,39 @@ static void check_form(spade_device *device, const spade_hessian_desc *p, const 
     backend->free(device, accumulator, bytes);
 }
 
+/* The samples of every group times their transpose are its Hessian; those of one kernel position, a block of it. */
+static void check_samples(spade_device *device, const spade_hessian_desc *p, const float *x, const double *expected)
+{
+    const spade_backend *backend = device->backend;
+    const int64_t k = columns_of(p), n = positions_of(p),
+                  taps = p->linear ? 1 : p->window.kernel[0] * p->window.kernel[1];
+    const size_t x_bytes = (size_t)spade_shape_size(&p->x) * sizeof *x, bytes = (size_t)(k * n) * sizeof(float);
+    float *samples = malloc(bytes);
+    double *h = malloc((size_t)(k * k) * sizeof *h);
+    void *input = device_memory(device, x_bytes), *out = device_memory(device, bytes);
+    assert_int_equal(backend->upload(device, input, x, x_bytes), SPADE_OK);
+    for (int64_t g = 0; g < p->groups; g++) {
+        for (int part = 0; part < 2; part++) {
+            const int64_t tap = part ? taps / 2 : 0, step = part ? taps : 1, columns = k / step;
+            assert_int_equal(backend->hessian->samples(device, p, input, g, part ? tap : -1, out), SPADE_OK);
+            assert_int_equal(backend->download(device, samples, out, (size_t)(columns * n) * sizeof(float)), SPADE_OK);
+            assert_int_equal(backend->synchronize(device), SPADE_OK);
+            for (int64_t i = 0; i < columns; i++) {
+                for (int64_t j = i; j < columns; j++) {
+                    double sum = 0;
+                    for (int64_t s = 0; s < n; s++) { sum += (double)samples[i * n + s] * (double)samples[j * n + s]; }
+                    h[i * columns + j] = 2 * 0.37 * sum; /* as of two updates */
+                }
+            }
+            compare(h, columns, expected + g * k * k, k, taps, tap, step, 1e-12);
+        }
+    }
+    backend->free(device, out, bytes);
+    backend->free(device, input, x_bytes);
+    free(h);
+    free(samples);
+}
+
 /* The processor's accumulators do not depend on the threads. */
 static void check_threads(const spade_hessian_desc *p, const float *x)
 {
@@ -224,6 +257,7 @@ static void check_device(int index, spade_hessian_desc patches, const float *x, 
         }
         seen[index][form]++;
     }
+    check_samples(device, &patches, x, expected);
 }
 
 static void check(uint32_t *count, const spade_hessian_desc *p)

@@ -49,6 +49,12 @@ typedef struct spade_backend_hessian {
      */
     spade_status (*read)(struct spade_device *device, const spade_hessian_desc *desc, const void *accumulator,
                          int64_t group, int64_t offset, double *out);
+    /*
+     * The patches themselves, for the solver's dual form: out [K, positions] float32 in device memory, of one group of the
+     * tensor x that the description has; columns and `offset` as in read. The form does not matter.
+     */
+    spade_status (*samples)(struct spade_device *device, const spade_hessian_desc *desc, const float *x, int64_t group,
+                            int64_t offset, float *out);
 } spade_backend_hessian;
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * form.c - the description of a layer's Hessian, the form (algorithm) that sums it, and which layers share one.
+ * form.c - the description of a layer's Hessian, the form (algorithm) that sums it, and which layers share one; and for
+ * which layers it is not summed at all, because the solver does better with their inputs.
  *
  * The form is the one of minimum cost in the backend's model for a whole micro-batch: a function of shapes only, so that
  * neither the budget nor the number of threads changes a result.
@@ -49,6 +50,32 @@ spade_hessian_desc spade_hessian_describe(const spade_model *model, int layer, i
     return desc;
 }
 
+/* ---- inputs instead of a Hessian */
+
+int64_t spade_hessian_samples(const spade_model *model, int layer, int64_t variants)
+{
+    const spade_hessian_desc desc = describe(&model->network, layer, variants, SPADE_FP32);
+    return desc.linear ? spade_shape_size(&desc.x) / model->network.layers[layer].columns
+                       : variants * desc.out_height * desc.out_width;
+}
+
+bool spade_hessian_prefers_inputs(const spade_model *model, int layer, int64_t variants, int64_t block,
+                                  spade_precision precision)
+{
+    spade_device *device = model->context->device;
+    const spade_backend *backend = device->backend;
+    const spade_layer *l = &model->network.layers[layer];
+    const int64_t samples = spade_hessian_samples(model, layer, variants), rows = l->rows / l->groups;
+    if (samples >= l->columns) { return false; }
+    const double inputs = backend->solver->fast_cost(device, rows, l->columns, block, samples);
+    if (inputs < 0) { return false; } /* this backend has only the other form */
+    const int64_t micro_batch = backend->hessian->micro_batch;
+    const spade_hessian_desc desc = spade_hessian_describe(model, layer, micro_batch, precision);
+    const double sum = backend->hessian->cost(device, &desc) * (double)variants / (double)micro_batch;
+    const double hessian = backend->solver->fast_cost(device, rows, l->columns, block, 0);
+    return (double)l->groups * inputs < sum + (double)l->groups * hessian;
+}
+
 const char *spade_hessian_form_text(spade_hessian_form form)
 {
     static const char *const names[SPADE_HESSIAN_FORM_COUNT] = {"unfold", "rank-k",    "spectral",
@@ -96,35 +123,44 @@ static bool covers(const spade_network *network, int a, int b, int64_t *tap)
     return *tap >= 0;
 }
 
-int spade_hessian_source(const spade_network *network, const int *layers, int count, int i, int64_t *tap)
+/* The same of what a pass brings: sums hold no inputs, and inputs no sums. */
+static bool holds(const spade_network *network, const spade_hessian_request *request, int a, int b, int64_t *tap)
 {
+    return spade_hessian_is_kept(request, a) == spade_hessian_is_kept(request, b) && covers(network, a, b, tap);
+}
+
+int spade_hessian_source(const spade_network *network, const spade_hessian_request *request, int i, int64_t *tap)
+{
+    const int *layers = request->layers;
     int64_t same_tap;
     int source = i;
     *tap = -1;
-    for (int j = 0; j < count; j++) { /* a larger kernel that has it as one of its positions */
+    for (int j = 0; j < request->count; j++) { /* a larger kernel that has it as one of its positions */
         int64_t at;
-        if (j != i && covers(network, layers[j], layers[i], &at) && at >= 0) {
+        if (j != i && holds(network, request, layers[j], layers[i], &at) && at >= 0) {
             source = j;
             *tap = at;
             break;
         }
     }
     for (int j = 0; j < source; j++) { /* of several with the same sums, the first */
-        if (covers(network, layers[j], layers[source], &same_tap) && same_tap < 0) { return j; }
+        if (holds(network, request, layers[j], layers[source], &same_tap) && same_tap < 0) { return j; }
     }
     return source;
 }
 
-spade_status spade_hessian_order(spade_context *context, const spade_network *network, int *layers, int count)
+spade_status spade_hessian_order(spade_context *context, const spade_network *network,
+                                 const spade_hessian_request *request, int *layers)
 {
+    const int count = request->count;
     int *ordered = malloc(((size_t)count + 1) * sizeof *ordered), n = 0;
     if (!ordered) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d layers", count); }
     for (int i = 0; i < count; i++) {
         int64_t tap;
-        if (spade_hessian_source(network, layers, count, i, &tap) != i) { continue; }
+        if (spade_hessian_source(network, request, i, &tap) != i) { continue; }
         ordered[n++] = layers[i];
         for (int j = 0; j < count; j++) {
-            if (j != i && spade_hessian_source(network, layers, count, j, &tap) == i) { ordered[n++] = layers[j]; }
+            if (j != i && spade_hessian_source(network, request, j, &tap) == i) { ordered[n++] = layers[j]; }
         }
     }
     memcpy(layers, ordered, (size_t)count * sizeof *layers);

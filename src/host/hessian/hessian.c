@@ -1,5 +1,6 @@
 /*
- * hessian.c - the Hessians of several layers in one pass of the batch through the dense network. Variants run in
+ * hessian.c - the Hessians of several layers, or the inputs that they are made of, in one pass of the batch through the
+ * dense network. Variants run in
  * micro-batches of a fixed size, in order; the last one, where it is smaller, has its own plan.
  */
 #include "augment/batch.h"
@@ -24,13 +25,14 @@ static int64_t micro_batch(const spade_context *context, int64_t n)
     return n < max_images ? n : max_images;
 }
 
-/* ---- queued rows: a layer with few positions a variant is updated with the rows of several micro-batches at once */
+/* ---- queued inputs: a layer with few positions a variant is updated with the inputs of several micro-batches at once; in
+ * the queue of a layer whose inputs are kept all of them have room. */
 
 enum { MAX_QUEUED_ROWS = 1024 };
 
 /* Rows of this layer's input that are queued before an update, in whole micro-batches; 0: every micro-batch is an
  * update. */
-static int64_t queue_capacity(const spade_hessian_desc *desc, int64_t columns)
+static int64_t queue_rows(const spade_hessian_desc *desc, int64_t columns)
 {
     int64_t rows = spade_shape_size(&desc->x) / columns;
     return desc->form == SPADE_HESSIAN_RANK_K && desc->groups == 1 && 2 * rows <= MAX_QUEUED_ROWS
@@ -38,32 +40,61 @@ static int64_t queue_capacity(const spade_hessian_desc *desc, int64_t columns)
                : 0;
 }
 
-/* Bytes of the queue, and of the rows of one micro-batch on their way to it. */
-static size_t queue_bytes(const spade_hessian_desc *desc, int64_t columns)
+/* Variants that are queued before an update, or that are kept: all n. */
+static int64_t queue_capacity(const spade_model *model, int layer, int64_t n, const spade_hessian_request *request)
 {
-    int64_t capacity = queue_capacity(desc, columns);
-    return capacity ? (size_t)(capacity * columns + spade_shape_size(&desc->x)) * sizeof(float) : 0;
+    const int64_t images = model->context->device->backend->hessian->micro_batch;
+    if (spade_hessian_is_kept(request, layer)) { return n; }
+    const spade_hessian_desc desc = spade_hessian_describe(model, layer, images, request->precision);
+    const int64_t columns = model->network.layers[layer].columns;
+    return queue_rows(&desc, columns) / (spade_shape_size(&desc.x) / columns) * images;
 }
 
-/* Update the Hessian with the queued rows. */
-static spade_status flush_rows(spade_device *device, spade_accumulator *a, double scale, void *workspace)
+static int64_t image_size(const spade_model *model, int layer)
 {
-    if (!a->row_count) { return SPADE_OK; }
+    const spade_hessian_desc desc = spade_hessian_describe(model, layer, 1, SPADE_FP32);
+    return spade_shape_size(&desc.x);
+}
+
+/* Bytes of the queue, and of the inputs of one micro-batch on their way to it. */
+static size_t queue_bytes(const spade_model *model, int layer, int64_t n, const spade_hessian_request *request)
+{
+    const int64_t capacity = queue_capacity(model, layer, n, request);
+    const int64_t images = model->context->device->backend->hessian->micro_batch;
+    return capacity ? (size_t)((capacity + images) * image_size(model, layer)) * sizeof(float) : 0;
+}
+
+/* Update the Hessian with the queued inputs. */
+static spade_status flush_queue(spade_device *device, spade_accumulator *a, double scale, void *workspace)
+{
+    if (!a->queued || a->kept) { return SPADE_OK; }
     spade_hessian_desc desc = a->desc;
     desc.linear = true;
-    desc.x = (spade_shape){.rank = 2, .dims = {a->row_count, a->columns}};
-    a->row_count = 0;
-    return device->backend->hessian->update(device, &desc, a->rows, scale, a->h, workspace);
+    desc.x = (spade_shape){.rank = 2, .dims = {a->queued * a->image_size / a->columns, a->columns}};
+    a->queued = 0;
+    return device->backend->hessian->update(device, &desc, a->queue, scale, a->h, workspace);
 }
 
 /* ---- sizes */
 
+static size_t sum_bytes(const spade_model *model, int layer, const spade_hessian_request *request)
+{
+    spade_device *device = model->context->device;
+    const spade_backend_hessian *backend = device->backend->hessian;
+    if (spade_hessian_is_kept(request, layer)) { return 0; }
+    const spade_hessian_desc desc = spade_hessian_describe(model, layer, backend->micro_batch, request->precision);
+    return backend->bytes(device, &desc);
+}
+
+uint64_t spade_hessian_layer_bytes(const spade_model *model, int layer, int64_t n, const spade_hessian_request *request)
+{
+    return sum_bytes(model, layer, request) + queue_bytes(model, layer, n, request);
+}
+
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
-    spade_hessian_desc desc =
-        spade_hessian_describe(model, layer, model->context->device->backend->hessian->micro_batch, precision);
-    int64_t columns = model->network.layers[layer].columns;
-    return model->context->device->backend->hessian->bytes(model->context->device, &desc) + queue_bytes(&desc, columns);
+    const spade_hessian_request request = {.layers = &layer, .count = 1, .precision = precision};
+    return spade_hessian_layer_bytes(model, layer, 0, &request);
 }
 
 /* Working memory of an update with n images, or with a full queue of rows. */
@@ -72,7 +103,7 @@ static size_t update_bytes(const spade_model *model, int layer, int64_t n, spade
     const spade_backend *backend = model->context->device->backend;
     spade_hessian_desc desc = spade_hessian_describe(model, layer, n, precision);
     size_t bytes = backend->hessian->workspace_bytes(model->context->device, &desc);
-    int64_t columns = model->network.layers[layer].columns, rows = queue_capacity(&desc, columns);
+    int64_t columns = model->network.layers[layer].columns, rows = queue_rows(&desc, columns);
     if (!rows) { return bytes; }
     desc.linear = true;
     desc.x = (spade_shape){.rank = 2, .dims = {rows, columns}};
@@ -80,9 +111,12 @@ static size_t update_bytes(const spade_model *model, int layer, int64_t n, spade
     return queued > bytes ? queued : bytes;
 }
 
-size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n, spade_precision precision)
+size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_t n,
+                                     const spade_hessian_request *request)
 {
+    const spade_precision precision = request->precision;
     int64_t full = micro_batch(model->context, n);
+    if (spade_hessian_is_kept(request, layer)) { return 0; }
     size_t bytes = update_bytes(model, layer, full, precision);
     /* a smaller last micro-batch can take more, as it is cut into other pieces */
     size_t last = n % full ? update_bytes(model, layer, n % full, precision) : 0;
@@ -93,24 +127,27 @@ size_t spade_hessian_workspace_bytes(const spade_model *model, int layer, int64_
 
 static const char hessians_kind = 0;
 
-static spade_status make_accumulator(spade_context *context, const spade_model *model, const int *layers, int count,
-                                     int i, spade_precision precision, spade_accumulator *out)
+static spade_status make_accumulator(spade_context *context, const spade_model *model,
+                                     const spade_hessian_request *request, int64_t n, int i, spade_accumulator *out)
 {
-    const spade_layer *l = &model->network.layers[layers[i]];
+    const int layer = request->layers[i];
+    const spade_layer *l = &model->network.layers[layer];
     const spade_backend *backend = context->device->backend;
-    *out = (spade_accumulator){.layer = layers[i], .columns = l->columns};
-    out->source = spade_hessian_source(&model->network, layers, count, i, &out->tap);
-    out->desc = spade_hessian_describe(model, layers[i], backend->hessian->micro_batch, precision);
+    const bool kept = spade_hessian_is_kept(request, layer);
+    *out = (spade_accumulator){.layer = layer, .columns = l->columns, .kept = kept};
+    out->source = spade_hessian_source(&model->network, request, i, &out->tap);
+    out->desc = spade_hessian_describe(model, layer, kept ? n : backend->hessian->micro_batch, request->precision);
+    out->image_size = image_size(model, layer);
     if (out->source != i) { return SPADE_OK; }
-    const size_t bytes = backend->hessian->bytes(context->device, &out->desc);
-    spade_status status = backend->alloc(context->device, bytes, "Hessian", &out->h);
+    const size_t bytes = sum_bytes(model, layer, request), queued = queue_bytes(model, layer, n, request);
+    spade_status status = SPADE_OK;
+    if (bytes) { status = backend->alloc(context->device, bytes, "Hessian", &out->h); }
     out->bytes = status == SPADE_OK ? bytes : 0;
-    out->capacity = queue_capacity(&out->desc, out->columns);
-    if (status == SPADE_OK && out->capacity) {
-        out->image_rows = spade_shape_size(&out->desc.x) / out->columns / backend->hessian->micro_batch;
-        status = backend->alloc(context->device, queue_bytes(&out->desc, out->columns), "inputs of a layer",
-                                (void **)&out->rows);
-        out->arrived = status == SPADE_OK ? out->rows + out->capacity * out->columns : NULL;
+    out->capacity = queue_capacity(model, layer, n, request);
+    if (status == SPADE_OK && queued) {
+        status = backend->alloc(context->device, queued, "inputs of a layer", (void **)&out->queue);
+        out->queue_bytes = status == SPADE_OK ? queued : 0;
+        out->arrived = status == SPADE_OK ? out->queue + out->capacity * out->image_size : NULL;
     }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "layer %s", l->name);
 }
@@ -119,8 +156,7 @@ static uint64_t hessians_bytes(const spade_hessians *hessians)
 {
     uint64_t bytes = 0;
     for (int i = 0; i < hessians->count; i++) {
-        const spade_accumulator *a = &hessians->accumulators[i];
-        bytes += a->bytes + (a->rows ? queue_bytes(&a->desc, a->columns) : 0);
+        bytes += hessians->accumulators[i].bytes + hessians->accumulators[i].queue_bytes;
     }
     return bytes;
 }
@@ -133,7 +169,7 @@ static void destroy_item(spade_cache_entry *item)
     for (int i = 0; i < hessians->count; i++) {
         spade_accumulator *a = &hessians->accumulators[i];
         if (a->h) { device->backend->free(device, a->h, a->bytes); }
-        if (a->rows) { device->backend->free(device, a->rows, queue_bytes(&a->desc, a->columns)); }
+        if (a->queue) { device->backend->free(device, a->queue, a->queue_bytes); }
     }
     free(hessians->accumulators);
     free(hessians);
@@ -149,49 +185,54 @@ void spade_hessians_release(spade_hessians *hessians)
     if (hessians) { spade_cache_release(&hessians->item, hessians_bytes(hessians)); }
 }
 
-/* The layers of a pass. */
-typedef struct layer_list {
-    const int *layers;
-    int count;
-    spade_precision precision;
-} layer_list;
+/* What is asked of a batch of so many variants. */
+typedef struct wanted_hessians {
+    const spade_hessian_request *request;
+    int64_t variants;
+} wanted_hessians;
 
 static bool is_for(const spade_cache_entry *item, const void *user)
 {
     const spade_hessians *h = (const spade_hessians *)item;
-    const layer_list *list = user;
-    if (h->count != list->count || h->precision != list->precision) { return false; }
+    const wanted_hessians *wanted = user;
+    const spade_hessian_request *request = wanted->request;
+    if (h->count != request->count || h->precision != request->precision) { return false; }
     for (int i = 0; i < h->count; i++) {
-        if (h->accumulators[i].layer != list->layers[i]) { return false; }
+        const spade_accumulator *a = &h->accumulators[i];
+        const bool kept = spade_hessian_is_kept(request, request->layers[i]);
+        if (a->layer != request->layers[i] || a->kept != kept) { return false; }
+        if (kept && h->variants != wanted->variants) { return false; }
     }
     return true;
 }
 
-static spade_status create_hessians(spade_context *context, const spade_model *model, const layer_list *list,
+static spade_status create_hessians(spade_context *context, const spade_model *model, const wanted_hessians *wanted,
                                     spade_hessians **out)
 {
+    const spade_hessian_request *request = wanted->request;
     spade_hessians *h = *out = calloc(1, sizeof *h);
     if (!h) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: Hessians"); }
     h->item = (spade_cache_entry){
         .kind = &hessians_kind, .network = &model->network, .context = context, .destroy = destroy_item, .users = 1};
-    h->precision = list->precision;
-    h->accumulators = calloc((size_t)list->count + 1, sizeof *h->accumulators);
+    h->precision = request->precision;
+    h->variants = wanted->variants;
+    h->accumulators = calloc((size_t)request->count + 1, sizeof *h->accumulators);
     if (!h->accumulators) {
-        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", list->count);
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d Hessians", request->count);
     }
-    for (int i = 0; i < list->count; i++) {
+    for (int i = 0; i < request->count; i++) {
         h->count++;
-        SPADE_TRY(make_accumulator(context, model, list->layers, list->count, i, list->precision, &h->accumulators[i]));
+        SPADE_TRY(make_accumulator(context, model, request, wanted->variants, i, &h->accumulators[i]));
     }
     return SPADE_OK;
 }
 
 /* Those of an earlier image, or new ones; not zero yet. */
-static spade_status open_hessians(spade_context *context, const spade_model *model, const layer_list *list,
+static spade_status open_hessians(spade_context *context, const spade_model *model, const wanted_hessians *wanted,
                                   spade_hessians **out)
 {
-    *out = (spade_hessians *)spade_cache_acquire(context, &model->network, &hessians_kind, is_for, list);
-    return *out ? SPADE_OK : create_hessians(context, model, list, out);
+    *out = (spade_hessians *)spade_cache_acquire(context, &model->network, &hessians_kind, is_for, wanted);
+    return *out ? SPADE_OK : create_hessians(context, model, wanted, out);
 }
 
 /* All sums are zero. */
@@ -200,7 +241,7 @@ static spade_status clear_hessians(spade_device *device, spade_hessians *h)
     h->forward_seconds = h->update_seconds = 0;
     for (int i = 0; i < h->count; i++) {
         spade_accumulator *a = &h->accumulators[i];
-        a->row_count = 0;
+        a->queued = 0;
         if (a->h) { SPADE_TRY(device->backend->zero(device, a->h, a->bytes)); }
     }
     return SPADE_OK;
@@ -243,34 +284,35 @@ static void plan_requests(const spade_context *context, int64_t n, spade_plan_re
 }
 
 /* Working memory of the updates of all layers that have sums of their own. */
-static size_t largest_workspace(const spade_model *model, const layer_list *list, int64_t n)
+static size_t largest_workspace(const spade_model *model, const spade_hessian_request *request, int64_t n)
 {
     size_t largest = 0;
-    for (int i = 0; i < list->count; i++) {
+    for (int i = 0; i < request->count; i++) {
         int64_t tap;
-        if (spade_hessian_source(&model->network, list->layers, list->count, i, &tap) != i) { continue; }
-        size_t bytes = spade_hessian_workspace_bytes(model, list->layers[i], n, list->precision);
+        if (spade_hessian_source(&model->network, request, i, &tap) != i) { continue; }
+        size_t bytes = spade_hessian_workspace_bytes(model, request->layers[i], n, request);
         largest = bytes > largest ? bytes : largest;
     }
     return largest;
 }
 
 /* Everything that takes memory, so that a budget that is too small is known before any work. */
-static spade_status open_pass(pass *p, const int64_t dims[4], const layer_list *list)
+static spade_status open_pass(pass *p, const int64_t dims[4], const spade_hessian_request *request)
 {
+    const wanted_hessians wanted = {request, dims[0]};
     spade_context *context = p->context;
     const spade_network *network = &p->model->network;
     spade_plan_request full, rest;
     plan_requests(context, dims[0], &full, &rest);
-    SPADE_TRY(open_lists(p, list->layers, list->count));
-    SPADE_TRY(open_hessians(context, p->model, list, &p->hessians));
+    SPADE_TRY(open_lists(p, request->layers, request->count));
+    SPADE_TRY(open_hessians(context, p->model, &wanted, &p->hessians));
     SPADE_TRY(spade_executor_acquire(context, network, &full, NULL, &p->executor));
     if (rest.batch) { SPADE_TRY(spade_executor_acquire(context, network, &rest, NULL, &p->last_executor)); }
-    for (int i = 0; i < list->count; i++) {
-        if (p->hessians->accumulators[i].source == i) { p->wanted[list->layers[i]] = true; }
+    for (int i = 0; i < request->count; i++) {
+        if (p->hessians->accumulators[i].source == i) { p->wanted[request->layers[i]] = true; }
     }
     p->scale = 2.0 / (double)dims[0];
-    return spade_executor_scratch(p->executor, largest_workspace(p->model, list, dims[0]),
+    return spade_executor_scratch(p->executor, largest_workspace(p->model, request, dims[0]),
                                   "working memory of a Hessian");
 }
 
@@ -290,6 +332,7 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
     spade_accumulator *a = &p->hessians->accumulators[p->slot[layer]];
     spade_status status;
     if (a->capacity) {
+        a->desc.x.layout = shape->layout;
         status = device->backend->copy(device, a->arrived, x, (size_t)spade_shape_size(shape) * sizeof *x);
     } else {
         spade_hessian_desc desc = a->desc;
@@ -300,18 +343,18 @@ static spade_status tap(void *user, int layer, const spade_shape *shape, const f
     return status;
 }
 
-/* The rows of a micro-batch of n variants go from `arrived` to the queue, so that the next one can write there. */
-static spade_status queue_rows(pass *p, int64_t n)
+/* The inputs of a micro-batch of n variants go from `arrived` to the queue, so that the next one can write there. */
+static spade_status queue_inputs(pass *p, int64_t n)
 {
     spade_device *device = p->context->device;
     double start = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
         spade_accumulator *a = &p->hessians->accumulators[i];
         if (!a->capacity) { continue; }
-        if (a->row_count == a->capacity) { SPADE_TRY(flush_rows(device, a, p->scale, p->executor->scratch)); }
-        SPADE_TRY(device->backend->copy(device, a->rows + a->row_count * a->columns, a->arrived,
-                                        (size_t)(n * a->image_rows * a->columns) * sizeof(float)));
-        a->row_count += n * a->image_rows;
+        if (a->queued == a->capacity) { SPADE_TRY(flush_queue(device, a, p->scale, p->executor->scratch)); }
+        SPADE_TRY(device->backend->copy(device, a->queue + a->queued * a->image_size, a->arrived,
+                                        (size_t)(n * a->image_size) * sizeof(float)));
+        a->queued += n;
     }
     count_update(p, start);
     return SPADE_OK;
@@ -348,13 +391,13 @@ static spade_status run_pass(pass *p, const spade_batch *batch, int64_t n)
         augment += seconds;
         spade_stage_done(p->context, SPADE_STAGE_AUGMENT, seconds);
         SPADE_TRY(p->running == p->executor ? repeat_micro_batch(p) : run_micro_batch(p));
-        SPADE_TRY(queue_rows(p, count));
+        SPADE_TRY(queue_inputs(p, count));
         first += count;
         spade_report_progress(p->context, "hessian", (double)first, (double)n);
     }
     double flush_start = spade_stage_clock(p->context);
     for (int i = 0; i < p->hessians->count; i++) {
-        SPADE_TRY(flush_rows(device, &p->hessians->accumulators[i], p->scale, p->executor->scratch));
+        SPADE_TRY(flush_queue(device, &p->hessians->accumulators[i], p->scale, p->executor->scratch));
     }
     count_update(p, flush_start);
     p->hessians->forward_seconds = spade_now() - start - p->hessians->update_seconds;
@@ -382,16 +425,15 @@ static spade_status check_request(spade_context *context, const spade_model *mod
     return SPADE_OK;
 }
 
-spade_status spade_hessian_accumulate(spade_context *context, const spade_model *model, const spade_batch *batch,
-                                      const int *layers, int count, spade_precision precision, spade_hessians **out)
+spade_status spade_hessian_collect(spade_context *context, const spade_model *model, const spade_batch *batch,
+                                   const spade_hessian_request *request, spade_hessians **out)
 {
     pass p = {.context = context, .model = model};
     int64_t dims[4];
     *out = NULL;
     spade_batch_shape(batch, dims);
-    SPADE_TRY(check_request(context, model, dims, layers, count));
-    const layer_list list = {layers, count, precision};
-    spade_status status = open_pass(&p, dims, &list);
+    SPADE_TRY(check_request(context, model, dims, request->layers, request->count));
+    spade_status status = open_pass(&p, dims, request);
     if (status == SPADE_OK) { status = run_pass(&p, batch, dims[0]); }
     close_pass(&p);
     if (status == SPADE_OK) {
@@ -402,22 +444,28 @@ spade_status spade_hessian_accumulate(spade_context *context, const spade_model 
     return status;
 }
 
+spade_status spade_hessian_accumulate(spade_context *context, const spade_model *model, const spade_batch *batch,
+                                      const int *layers, int count, spade_precision precision, spade_hessians **out)
+{
+    const spade_hessian_request request = {.layers = layers, .count = count, .precision = precision};
+    return spade_hessian_collect(context, model, batch, &request, out);
+}
+
 spade_status spade_hessian_pass_bytes(spade_context *context, const spade_model *model, const spade_batch *batch,
-                                      const int *layers, int count, spade_precision precision, uint64_t *bytes)
+                                      const spade_hessian_request *request, uint64_t *bytes)
 {
     const spade_network *network = &model->network;
-    const layer_list list = {layers, count, precision};
     spade_plan_request full, rest;
     uint64_t full_bytes = 0, rest_bytes = 0;
     int64_t dims[4], tap;
     spade_batch_shape(batch, dims);
     plan_requests(context, dims[0], &full, &rest);
-    SPADE_TRY(spade_executor_bytes(context, network, &full, largest_workspace(model, &list, dims[0]), &full_bytes));
+    SPADE_TRY(spade_executor_bytes(context, network, &full, largest_workspace(model, request, dims[0]), &full_bytes));
     if (rest.batch) { SPADE_TRY(spade_executor_bytes(context, network, &rest, 0, &rest_bytes)); }
     *bytes = full_bytes + rest_bytes + spade_device_parameters_bytes(context, network);
-    for (int i = 0; i < count; i++) {
-        bool is_source = spade_hessian_source(network, layers, count, i, &tap) == i;
-        if (is_source) { *bytes += spade_hessian_bytes(model, layers[i], precision); }
+    for (int i = 0; i < request->count; i++) {
+        bool is_source = spade_hessian_source(network, request, i, &tap) == i;
+        if (is_source) { *bytes += spade_hessian_layer_bytes(model, request->layers[i], dims[0], request); }
     }
     return SPADE_OK;
 }

@@ -34,8 +34,9 @@ uint64_t spade_layer_task_bytes(const spade_context *context, const spade_layer_
 {
     const spade_problem problem = group_problem(task, 0);
     const spade_solve_options options = solve_options(&task->method);
-    return problem.solver == SPADE_SOLVER_EXACT ? spade_solve_exact_bytes(context, &problem, task->groups)
-                                                : spade_solver_problem_bytes(context, &options, &problem);
+    return problem.solver == SPADE_SOLVER_EXACT
+               ? spade_solve_exact_bytes(context, &problem, task->groups)
+               : spade_solver_problem_bytes(context, &options, &problem, task->samples);
 }
 
 double spade_layer_task_work(const spade_layer_task *task)
@@ -46,7 +47,7 @@ double spade_layer_task_work(const spade_layer_task *task)
         spade_problem problem = group_problem(task, 0);
         problem.solutions = &solution;
         problem.solution_count = 1;
-        work += spade_problem_work(&problem);
+        work += spade_problem_work(&problem, task->samples);
     }
     return (double)task->groups * work;
 }
@@ -69,8 +70,11 @@ static void add_problems(spade_solver_call *call, spade_layer_task *task, int la
             problem->solutions[s] = (spade_solution){.sparsity = task->solutions[s].sparsity,
                                                      .sparse = task->solutions[s].weights + g * group_size};
         }
-        call->problems[call->count++] = (spade_solver_problem){
-            .problem = problem, .options = solve_options(&task->method), .task = task, .task_group = g};
+        call->problems[call->count++] = (spade_solver_problem){.problem = problem,
+                                                               .options = solve_options(&task->method),
+                                                               .task = task,
+                                                               .task_group = g,
+                                                               .samples = task->samples};
     }
 }
 

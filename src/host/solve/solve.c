@@ -28,10 +28,10 @@ static spade_status take_options(spade_context *context, const spade_solve_optio
 }
 
 uint64_t spade_solver_problem_bytes(const spade_context *context, const spade_solve_options *options,
-                                    const spade_problem *p)
+                                    const spade_problem *p, int64_t samples)
 {
     if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_bytes(context, p, 1); }
-    return spade_solve_batch_bytes(context->device, options, p) +
+    return spade_solve_batch_bytes(context->device, options, p, samples) +
            (p->solver == SPADE_SOLVER_FAST ? 0 : spade_baseline_host_bytes(p));
 }
 
@@ -39,16 +39,17 @@ uint64_t spade_solve_workspace(const spade_context *context, const spade_solve_o
 {
     spade_context messages = {0}; /* the caller's is not for changing */
     spade_solve_options own;
-    return take_options(&messages, options, &own) == SPADE_OK ? spade_solver_problem_bytes(context, &own, p)
+    return take_options(&messages, options, &own) == SPADE_OK ? spade_solver_problem_bytes(context, &own, p, 0)
                                                               : UINT64_MAX;
 }
 
 /* ---- one problem */
 
-double spade_problem_work(const spade_problem *p)
+double spade_problem_work(const spade_problem *p, int64_t samples)
 {
     double k = (double)p->columns, r = (double)p->rows, solutions = (double)p->solution_count;
     if (p->solver == SPADE_SOLVER_EXACT) { return spade_solve_exact_work(p); }
+    if (samples) { return 2 * k * (double)samples * ((double)samples + r * solutions) + 100 * k * r * solutions; }
     return k * k * (k / 3 + r * solutions) + 100 * k * r * solutions;
 }
 
@@ -120,9 +121,9 @@ static int batch_size(const batch_queue *queue, int first, uint64_t limit, size_
     int n = 0;
     for (*arena_bytes = 0; first + n < queue->count; n++) {
         const spade_solver_problem *p = &call->problems[queue->order[first + n]];
-        bytes += spade_solver_problem_bytes(call->context, &p->options, p->problem);
+        bytes += spade_solver_problem_bytes(call->context, &p->options, p->problem, p->samples);
         if (n && bytes > limit) { break; }
-        *arena_bytes += spade_solve_batch_bytes(call->device, &p->options, p->problem);
+        *arena_bytes += spade_solve_batch_bytes(call->device, &p->options, p->problem, p->samples);
     }
     return n;
 }
@@ -135,7 +136,7 @@ static uint64_t batch_limit(const batch_queue *queue)
     if (!call->device->backend->host_memory) { return available < DEVICE_BATCH_BYTES ? available : DEVICE_BATCH_BYTES; }
     for (int i = 0; i < queue->count; i++) {
         const spade_solver_problem *p = &call->problems[queue->order[i]];
-        uint64_t bytes = spade_solver_problem_bytes(call->context, &p->options, p->problem);
+        uint64_t bytes = spade_solver_problem_bytes(call->context, &p->options, p->problem, p->samples);
         limit = bytes > limit ? bytes : limit;
     }
     return available < limit ? available : limit;
@@ -201,7 +202,8 @@ static int compare_problems(const void *a, const void *b, void *problems)
 {
     int i = *(const int *)a, j = *(const int *)b;
     const spade_solver_problem *all = problems;
-    double x = spade_problem_work(all[i].problem), y = spade_problem_work(all[j].problem);
+    double x = spade_problem_work(all[i].problem, all[i].samples);
+    double y = spade_problem_work(all[j].problem, all[j].samples);
     return x != y ? (x < y) - (x > y) : (i > j) - (i < j);
 }
 
@@ -300,7 +302,7 @@ spade_status spade_solver_run(spade_solver_call *call)
             SPADE_GOTO(solve_dense(call, &call->problems[i]));
             continue;
         }
-        call->work_total += spade_problem_work(p);
+        call->work_total += spade_problem_work(p, call->problems[i].samples);
         if (p->solver != SPADE_SOLVER_EXACT) { queue.order[queue.count++] = i; }
     }
     qsort_r(queue.order, (size_t)queue.count, sizeof *queue.order, compare_problems, call->problems);

@@ -51,6 +51,10 @@ typedef struct spade_layer_task {
      * is the layer's, -1: all of it. */
     const spade_hessian_desc *hessian;
     const void *accumulator;
+    /* Dual form (fast solver): so many samples; `hessian` describes the inputs of all variants, which lie at
+     * `accumulator`, and H = scale X X^T. 0: the Hessian is there. */
+    int64_t samples;
+    double scale;
     int64_t position;
     const float *dense, *device_dense; /* [rows, columns] on the host, on the device */
     spade_layer_solution *solutions;
@@ -83,7 +87,8 @@ typedef struct spade_solver_problem {
     spade_solve_options options;
     spade_layer_task *task; /* NULL: Hessian and weights are the problem's own, on the host */
     int64_t task_group;
-    bool gathered; /* exact.c: it is solved with its layer, or was */
+    int64_t samples; /* of the task */
+    bool gathered;   /* exact.c: it is solved with its layer, or was */
 } spade_solver_problem;
 
 typedef struct spade_solver_call {
@@ -98,19 +103,23 @@ typedef struct spade_solver_call {
 } spade_solver_call;
 
 /* ---- solve.c */
-/* Checks and solves the problems. One that fails numerically has its status set, and is no failure of the call. */
+/*
+ * The fast solver has two forms: with the Hessian (samples 0), and without it from its samples, where they are fewer than
+ * its columns (backend_solver.h: spade_dual_args). What the two choose differs in near ties only.
+ *
+ * Checks and solves the problems. One that fails numerically has its status set, and is no failure of the call. */
 spade_status spade_solver_run(spade_solver_call *call);
 spade_status spade_solver_check(spade_context *context, const spade_solve_options *options);
 /* spade_solve_workspace(), of options that are ours already (base/caller_options.h). */
 uint64_t spade_solver_problem_bytes(const spade_context *context, const spade_solve_options *options,
-                                    const spade_problem *problem);
+                                    const spade_problem *problem, int64_t samples);
 /* The problem's Hessian to device memory [K, K]: at least its upper triangle (column >= row). */
 spade_status spade_solver_load_hessian(const spade_solver_call *call, const spade_solver_problem *problem,
                                        double *device_hessian);
 /* Whether any solution's sparsity is above 0; if none is, no Hessian is needed. */
 bool spade_problem_prunes(const spade_problem *problem);
 /* Multiply-adds of factor and sweeps. */
-double spade_problem_work(const spade_problem *problem);
+double spade_problem_work(const spade_problem *problem, int64_t samples);
 /* Columns a block: at most all. */
 int64_t spade_problem_block(const spade_problem *problem);
 /* Weights to prune in each block, and in the last one, by every solver but the exact one: floor(sparsity * rows * width),
@@ -129,7 +138,8 @@ typedef struct spade_batch_problem {
     int64_t block;
     spade_solution *solution; /* of this round; NULL: the problem has no more of them, or has failed */
     int64_t prune[2];         /* of this round: weights of a block, of the last one */
-    double *hessian;          /* device [K, K]: damped, then V */
+    double *hessian;          /* device [K, K]: damped, then V; dual form: the dual factor */
+    float *inputs;            /* device [K, samples]; dual form */
     uint8_t *dead;            /* device [K] */
     const float *dense;       /* device [R, K] */
     bool in_place;            /* dense and solution->sparse are device memory: nothing is copied */
@@ -137,8 +147,10 @@ typedef struct spade_batch_problem {
     void *workspace;          /* device: of the factor, then of the sweep; of a baseline */
     void *host;               /* scratch of a baseline */
     size_t host_bytes;
-    const spade_damp_args *damp;     /* the batch's */
-    const spade_factor_args *factor; /* the batch's; NULL: not a fast problem, or it had failed before */
+    /* The batch's; NULL: another form or solver, or the problem had failed before. */
+    const spade_damp_args *damp;
+    const spade_factor_args *factor;
+    const spade_dual_args *dual;
 } spade_batch_problem;
 
 /* The backend writes to the arguments until the host waits for it, at the end of the batch. */
@@ -147,6 +159,7 @@ typedef struct spade_solve_batch {
     int n, rounds;          /* rounds: the largest number of solutions of a problem; round r makes the r-th of each */
     spade_damp_args *damps; /* [n] */
     spade_factor_args *factors; /* [n] */
+    spade_dual_args *duals;     /* [n] */
     spade_sweep_args *sweeps;   /* [n * rounds], round by round */
     int sweep_count;
     int *sweep_of; /* [n * rounds]: the sweep of problem i's solution r, -1: none; at i * rounds + r */
@@ -155,7 +168,8 @@ typedef struct spade_solve_batch {
 /* Solve problems[order[0 .. n)] of the call. */
 spade_status spade_solve_batch_run(spade_solver_call *call, const int *order, int n, void *arena);
 /* Bytes of the arena that a problem needs. */
-size_t spade_solve_batch_bytes(spade_device *device, const spade_solve_options *options, const spade_problem *problem);
+size_t spade_solve_batch_bytes(spade_device *device, const spade_solve_options *options, const spade_problem *problem,
+                               int64_t samples);
 /* Whether it is known already that the problem has failed. */
 bool spade_batch_problem_failed(const spade_batch_problem *problem);
 

@@ -12,42 +12,52 @@ typedef struct assignment {
 
 typedef struct task_list {
     spade_context *context;
+    const spade_model *model;
     const spade_network *network;
     spade_layer_task *tasks;
     assignment *assignments; /* of each task */
     int count;
 } task_list;
 
-static spade_layer_task describe(const spade_network *network, int layer, const spade_layer_method *method)
+/* kept: solved from the inputs of the batch's variants. */
+static spade_layer_task describe(const spade_model *model, int layer, const spade_layer_method *method,
+                                 const spade_batch *variants, bool kept)
 {
-    const spade_layer *l = &network->layers[layer];
+    const spade_layer *l = &model->network.layers[layer];
+    int64_t dims[4];
+    spade_batch_shape(variants, dims);
     return (spade_layer_task){.layer = layer,
                               .rows = l->rows,
                               .columns = l->columns,
                               .groups = l->groups,
                               .kernel = l->convolution ? l->weight[2] * l->weight[3] : 1,
                               .method = *method,
+                              .samples = kept ? spade_hessian_samples(model, layer, dims[0]) : 0,
+                              .scale = 2.0 / (double)dims[0],
                               .dense = l->weights};
 }
 
-uint64_t spade_trace_solve_bytes(const spade_context *context, const spade_network *network,
-                                 const spade_trace_pass *pass, int i)
+uint64_t spade_trace_solve_bytes(const spade_context *context, const spade_model *model, const spade_trace_pass *pass,
+                                 int i)
 {
     uint64_t largest = 0;
     for (int j = 0; j < pass->batch->job_count; j++) {
         const spade_trace_job *job = &pass->batch->jobs[j];
         if (!spade_trace_job_takes(job, pass, i)) { continue; }
-        spade_layer_task task = describe(network, pass->layers[i], &job->layers[pass->layers[i]].method);
+        const int layer = pass->layers[i];
+        spade_layer_task task =
+            describe(model, layer, &job->layers[layer].method, pass->batch->variants, pass->kept[layer]);
         uint64_t bytes = spade_layer_task_bytes(context, &task);
         if (bytes > largest) { largest = bytes; }
     }
     return largest;
 }
 
-double spade_trace_solve_work(const spade_network *network, const spade_trace_job *job, int layer)
+double spade_trace_solve_work(const spade_batch *variants, const spade_trace_job *job, int layer)
 {
     spade_layer_solution solution = {.sparsity = job->layers[layer].sparsity};
-    spade_layer_task task = describe(network, layer, &job->layers[layer].method);
+    spade_layer_task task =
+        describe(job->trace->base.model, layer, &job->layers[layer].method, variants, job->kept[layer]);
     task.solutions = &solution;
     task.solution_count = 1;
     return spade_layer_task_work(&task);
@@ -72,7 +82,7 @@ static spade_status add_task(task_list *list, const spade_trace_pass *pass, int 
     const size_t jobs = (size_t)pass->batch->job_count;
     spade_layer_task *task = &list->tasks[list->count];
     assignment *assigned = &list->assignments[list->count++];
-    *task = describe(list->network, pass->layers[i], method);
+    *task = describe(list->model, pass->layers[i], method, pass->batch->variants, pass->kept[pass->layers[i]]);
     task->solutions = calloc(jobs + 1, sizeof *task->solutions);
     *assigned = (assignment){.pass = pass, .index = i};
     assigned->solution_of = malloc((jobs + 1) * sizeof *assigned->solution_of);
@@ -134,7 +144,7 @@ static spade_status bind_task(spade_layer_task *task, const assignment *assigned
     const spade_accumulator *accumulator = &accumulators[assigned->index];
     const spade_accumulator *source = &accumulators[accumulator->source];
     task->hessian = &source->desc;
-    task->accumulator = source->h;
+    task->accumulator = source->kept ? (const void *)source->queue : source->h;
     task->position = accumulator->tap;
     task->device_dense = parameters->weights[task->layer].data;
     for (int s = 0; s < task->solution_count; s++) {
@@ -185,10 +195,11 @@ static spade_status name_failure(const task_list *list, spade_status status)
     return status;
 }
 
-spade_status spade_trace_solve(spade_context *context, const spade_network *network, const spade_trace_pass *passes,
+spade_status spade_trace_solve(spade_context *context, const spade_model *model, const spade_trace_pass *passes,
                                int count)
 {
-    task_list list = {.context = context, .network = network};
+    const spade_network *network = &model->network;
+    task_list list = {.context = context, .model = model, .network = network};
     spade_device_parameters *parameters = NULL;
     spade_status status;
     SPADE_GOTO(open_tasks(&list, passes, count));

@@ -31,9 +31,12 @@ static int family_end(const spade_trace_pass *pass, int first)
 
 static uint64_t sums_bytes(const search *s, const spade_trace_pass *pass, int first, int last)
 {
+    const spade_hessian_request request = spade_trace_pass_request(pass);
     uint64_t bytes = 0;
+    int64_t dims[4];
+    spade_batch_shape(pass->batch->variants, dims);
     for (int i = first; i < last; i++) {
-        if (pass->sources[i] < 0) { bytes += spade_hessian_bytes(s->model, pass->layers[i], pass->precision); }
+        if (pass->sources[i] < 0) { bytes += spade_hessian_layer_bytes(s->model, pass->layers[i], dims[0], &request); }
     }
     return bytes;
 }
@@ -42,7 +45,7 @@ static uint64_t largest_solve(const search *s, const spade_trace_pass *pass, int
 {
     uint64_t largest = 0;
     for (int i = first; i < last; i++) {
-        uint64_t bytes = spade_trace_solve_bytes(s->context, s->network, pass, i);
+        uint64_t bytes = spade_trace_solve_bytes(s->context, s->model, pass, i);
         if (bytes > largest) { largest = bytes; }
     }
     return largest;
@@ -50,11 +53,12 @@ static uint64_t largest_solve(const search *s, const spade_trace_pass *pass, int
 
 static uint64_t largest_update(const search *s, const spade_trace_pass *pass, int first, int last)
 {
+    const spade_hessian_request request = spade_trace_pass_request(pass);
     uint64_t largest = 0;
     int64_t dims[4];
     spade_batch_shape(pass->batch->variants, dims);
     for (int i = first; i < last; i++) {
-        uint64_t bytes = spade_hessian_workspace_bytes(s->model, pass->layers[i], dims[0], pass->precision);
+        uint64_t bytes = spade_hessian_workspace_bytes(s->model, pass->layers[i], dims[0], &request);
         if (bytes > largest) { largest = bytes; }
     }
     return largest;
@@ -80,8 +84,10 @@ static spade_status explain_budget(const search *s, const spade_trace_pass *pass
 {
     int end = family_end(pass, first);
     uint64_t pass_bytes = 0, need = 0;
-    SPADE_TRY(spade_hessian_pass_bytes(s->context, s->model, pass->batch->variants, pass->layers + first, end - first,
-                                       pass->precision, &pass_bytes));
+    spade_hessian_request family = spade_trace_pass_request(pass);
+    family.layers += first;
+    family.count = end - first;
+    SPADE_TRY(spade_hessian_pass_bytes(s->context, s->model, pass->batch->variants, &family, &pass_bytes));
     uint64_t fixed = pass_bytes - sums_bytes(s, pass, first, end) - largest_update(s, pass, first, end);
     for (int i = 0; i < pass->count; i = end) {
         end = family_end(pass, i);
@@ -111,7 +117,7 @@ static void add_work(const search *s, const spade_trace_batch *batch, const spad
     spade_model_layer(s->model, layer, &info);
     spade_batch_shape(batch->variants, dims);
     sum->pass += (double)dims[0] * info.operations;
-    sum->solve += spade_trace_solve_work(s->network, job, layer);
+    sum->solve += spade_trace_solve_work(batch->variants, job, layer);
 }
 
 static void add_pass_work(const search *s, const spade_trace_pass *pass, work *sum)
@@ -152,8 +158,8 @@ static spade_status accumulate(search *s, spade_trace_pass *pass)
     work sum = {0};
     add_pass_work(s, pass, &sum);
     begin_work(s, sum.pass);
-    SPADE_TRY(spade_hessian_accumulate(s->context, s->model, pass->batch->variants, pass->layers, pass->count,
-                                       pass->precision, &pass->hessians));
+    const spade_hessian_request request = spade_trace_pass_request(pass);
+    SPADE_TRY(spade_hessian_collect(s->context, s->model, pass->batch->variants, &request, &pass->hessians));
     s->work_done += sum.pass;
     for (int j = 0; j < pass->batch->job_count; j++) {
         pass->batch->jobs[j].trace->seconds[0] += pass->hessians->forward_seconds;
@@ -177,7 +183,7 @@ static spade_status solve(search *s, spade_trace_pass *passes, int count)
     work sum = {0};
     for (int p = 0; p < count; p++) { add_pass_work(s, &passes[p], &sum); }
     begin_work(s, sum.solve);
-    spade_status status = spade_trace_solve(s->context, s->network, passes, count);
+    spade_status status = spade_trace_solve(s->context, s->model, passes, count);
     s->work_done += sum.solve;
     release_hessians(passes, count);
     double seconds = spade_now() - start;
@@ -224,8 +230,9 @@ static spade_status count_joint_passes(const search *s, const spade_trace_pass *
     for (int i = 0; i < count && passes[i].count; i++) {
         const spade_trace_pass *pass = &passes[i];
         uint64_t pass_bytes, sums_before = sums, largest = largest_solve(s, pass, 0, pass->count);
-        spade_status status = spade_hessian_pass_bytes(s->context, s->model, pass->batch->variants, pass->layers,
-                                                       pass->count, pass->precision, &pass_bytes);
+        const spade_hessian_request request = spade_trace_pass_request(pass);
+        spade_status status =
+            spade_hessian_pass_bytes(s->context, s->model, pass->batch->variants, &request, &pass_bytes);
         if (status == SPADE_ERROR_MEMORY) { break; } /* the device is too small for all layers in one pass */
         SPADE_TRY(status);
         sums += sums_bytes(s, pass, 0, pass->count);
@@ -272,7 +279,8 @@ static spade_status run_search(search *s)
         passes[i].batch = &s->batches[i];
         passes[i].layers = calloc(layer_count, sizeof *passes[i].layers);
         passes[i].sources = calloc(layer_count, sizeof *passes[i].sources);
-        if (!passes[i].layers || !passes[i].sources) {
+        passes[i].kept = calloc(layer_count, sizeof *passes[i].kept);
+        if (!passes[i].layers || !passes[i].sources || !passes[i].kept) {
             SPADE_GOTO(spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory: list of layers"));
         }
     }
@@ -288,6 +296,7 @@ done:
     for (int i = 0; i < s->count; i++) {
         free(passes[i].layers);
         free(passes[i].sources);
+        free(passes[i].kept);
     }
     free(passes);
     return status;

@@ -18,6 +18,7 @@ typedef struct spade_trace_job {
     spade_checkpoint checkpoint;
     spade_layer_options *layers; /* [layers] */
     bool *pending;               /* [layers]: still to be solved */
+    bool *kept;                  /* [layers]: solved from its inputs, without a Hessian; from sizes and options only */
     int *sources; /* [layers]: the layer whose Hessian holds this one's as a block, -1: none. Decided once, from
                                     all layers of the trace, as the last bits of a Hessian depend on it. */
 } spade_trace_job;
@@ -33,6 +34,7 @@ typedef struct spade_trace_pass {
     int *layers;  /* with the sources of their Hessians before them */
     int *sources; /* of each of `layers`, as in spade_trace_job */
     int count;
+    bool *kept; /* [layers of the network], likewise */
     spade_precision precision;
     spade_hessians *hessians;
 } spade_trace_pass;
@@ -56,12 +58,19 @@ spade_status spade_trace_pass_fill(spade_context *context, const spade_network *
 
 /* ---- layer_tasks.c */
 /* Solve the layers of the passes, for every job that takes them. */
-spade_status spade_trace_solve(spade_context *context, const spade_network *network, const spade_trace_pass *passes,
+spade_status spade_trace_solve(spade_context *context, const spade_model *model, const spade_trace_pass *passes,
                                int count);
+/* What the pass asks of its batch. */
+static inline spade_hessian_request spade_trace_pass_request(const spade_trace_pass *pass)
+{
+    return (spade_hessian_request){
+        .layers = pass->layers, .count = pass->count, .kept = pass->kept, .precision = pass->precision};
+}
+
 /* Bytes that the i-th layer of the pass needs while it is solved: of the job that needs most. */
-uint64_t spade_trace_solve_bytes(const spade_context *context, const spade_network *network,
-                                 const spade_trace_pass *pass, int i);
+uint64_t spade_trace_solve_bytes(const spade_context *context, const spade_model *model, const spade_trace_pass *pass,
+                                 int i);
 /* Multiply-adds that solving a layer takes for a job that shares nothing. */
-double spade_trace_solve_work(const spade_network *network, const spade_trace_job *job, int layer);
+double spade_trace_solve_work(const spade_batch *variants, const spade_trace_job *job, int layer);
 
 #endif

@@ -3,12 +3,12 @@
 #include "trace/search.h"
 
 /* For each of the layers: the one among them whose Hessian holds its own as a block, -1: none. */
-static void find_sources(const spade_network *network, const int *layers, int count, int *sources)
+static void find_sources(const spade_network *network, const spade_hessian_request *request, int *sources)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < request->count; i++) {
         int64_t tap;
-        int source = spade_hessian_source(network, layers, count, i, &tap);
-        sources[i] = tap < 0 ? -1 : layers[source];
+        int source = spade_hessian_source(network, request, i, &tap);
+        sources[i] = tap < 0 ? -1 : request->layers[source];
     }
 }
 
@@ -22,6 +22,19 @@ static int list_marked(const spade_network *network, const bool *marked, int *la
     return count;
 }
 
+/* Which layers do better without a Hessian. */
+static void choose_kept(const spade_model *model, const spade_batch *variants, spade_trace_job *job)
+{
+    int64_t dims[4];
+    spade_batch_shape(variants, dims);
+    for (int l = 0; l < model->network.layer_count; l++) {
+        const spade_layer_method *method = &job->layers[l].method;
+        const int64_t block = method->of ? method->of : method->block;
+        job->kept[l] = job->pending[l] && method->solver == SPADE_SOLVER_FAST &&
+                       spade_hessian_prefers_inputs(model, l, dims[0], block, job->options->hessian);
+    }
+}
+
 /* The sources of the pending layers, as in a search for this trace alone. */
 static spade_status choose_sources(spade_context *context, const spade_network *network, spade_trace_job *job)
 {
@@ -30,7 +43,8 @@ static spade_status choose_sources(spade_context *context, const spade_network *
     spade_status status = SPADE_OK;
     if (!layers || !sources) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of layers")); }
     int count = list_marked(network, job->pending, layers);
-    find_sources(network, layers, count, sources);
+    const spade_hessian_request request = {.layers = layers, .count = count, .kept = job->kept};
+    find_sources(network, &request, sources);
     for (int i = 0; i < count; i++) { job->sources[layers[i]] = sources[i]; }
 done:
     free(layers);
@@ -90,8 +104,9 @@ spade_status spade_trace_job_open(spade_context *context, const spade_batch *var
     *out = (spade_trace_job){.options = options, .trace = trace};
     out->layers = calloc(all, sizeof *out->layers);
     out->pending = calloc(all, sizeof *out->pending);
+    out->kept = calloc(all, sizeof *out->kept);
     out->sources = calloc(all, sizeof *out->sources);
-    if (!out->layers || !out->pending || !out->sources) {
+    if (!out->layers || !out->pending || !out->kept || !out->sources) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of layers");
     }
     SPADE_TRY(spade_trace_layer_options(context, model, options, out->layers));
@@ -99,6 +114,7 @@ spade_status spade_trace_job_open(spade_context *context, const spade_batch *var
         trace->layers[l].sparsity = out->layers[l].sparsity;
         out->pending[l] = out->layers[l].sparsity > 0;
     }
+    choose_kept(model, variants, out);
     SPADE_TRY(choose_sources(context, network, out));
     SPADE_TRY(spade_checkpoint_open(context, options->checkpoint, model, variants, &out->checkpoint));
     SPADE_TRY(resume(out, network));
@@ -109,23 +125,32 @@ void spade_trace_job_close(spade_trace_job *job)
 {
     free(job->layers);
     free(job->pending);
+    free(job->kept);
     free(job->sources);
 }
 
 bool spade_trace_job_takes(const spade_trace_job *job, const spade_trace_pass *pass, int i)
 {
     int layer = pass->layers[i];
-    return job->pending[layer] && job->options->hessian == pass->precision && job->sources[layer] == pass->sources[i];
+    return job->pending[layer] && job->options->hessian == pass->precision && job->kept[layer] == pass->kept[layer] &&
+           job->sources[layer] == pass->sources[i];
 }
 
 /* ---- what comes next */
 
-static void mark_pending(const spade_trace_job *job, const spade_network *network, bool *marked)
+static void mark_layer(const spade_trace_job *job, int layer, bool *marked, bool *kept)
+{
+    if (!marked[layer]) { kept[layer] = job->kept[layer]; }
+    marked[layer] = true;
+}
+
+/* Of jobs that want a layer in different forms the first gets its own; the others wait for a pass of theirs. */
+static void mark_pending(const spade_trace_job *job, const spade_network *network, bool *marked, bool *kept)
 {
     for (int l = 0; l < network->layer_count; l++) {
         if (!job->pending[l]) { continue; }
-        marked[l] = true;
-        if (job->sources[l] >= 0) { marked[job->sources[l]] = true; }
+        mark_layer(job, l, marked, kept);
+        if (job->sources[l] >= 0) { mark_layer(job, job->sources[l], marked, kept); }
     }
 }
 
@@ -166,12 +191,13 @@ spade_status spade_trace_pass_fill(spade_context *context, const spade_network *
         for (int i = 0; i < pass->batch->job_count; i++) {
             const spade_trace_job *job = &pass->batch->jobs[i];
             if (job == first || (round == 0 && job->options->hessian == pass->precision)) {
-                mark_pending(job, network, marked);
+                mark_pending(job, network, marked, pass->kept);
             }
         }
         pass->count = list_marked(network, marked, pass->layers);
-        SPADE_GOTO(spade_hessian_order(context, network, pass->layers, pass->count));
-        find_sources(network, pass->layers, pass->count, pass->sources);
+        const spade_hessian_request request = spade_trace_pass_request(pass);
+        SPADE_GOTO(spade_hessian_order(context, network, &request, pass->layers));
+        find_sources(network, &request, pass->sources);
         if (is_taken(pass)) { break; }
     }
 done:

@@ -49,4 +49,8 @@ size_t spade_depthwise_workspace_bytes(const spade_device *device, const spade_h
 void spade_depthwise_update(const spade_device *device, const spade_hessian_desc *desc, const float *x, double alpha,
                             double *accumulator, void *workspace);
 
+/* ---- samples.c: patches that are kept instead of summed. */
+void spade_samples_read(const spade_device *device, const spade_hessian_desc *desc, const float *x, int64_t group,
+                        int64_t offset, float *out);
+
 #endif

@@ -75,6 +75,13 @@ static spade_status hessian_read(spade_device *device, const spade_hessian_desc 
     return SPADE_OK;
 }
 
+static spade_status hessian_samples(spade_device *device, const spade_hessian_desc *desc, const float *x, int64_t group,
+                                    int64_t offset, float *out)
+{
+    spade_samples_read(device, desc, x, group, offset, out);
+    return SPADE_OK;
+}
+
 /* More than SPADE_MICRO_BATCH: the spectral form folds its products into lags once per pass. */
 enum { MICRO_BATCH = 32 };
 
@@ -85,4 +92,5 @@ const spade_backend_hessian spade_cpu_hessian = {
     .workspace_bytes = hessian_workspace_bytes,
     .update = hessian_update,
     .read = hessian_read,
+    .samples = hessian_samples,
 };

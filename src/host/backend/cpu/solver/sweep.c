@@ -17,18 +17,20 @@
  * gather(p, c) needs D up to panel(p - 2) and runs beside panel(p - 1); so one large layer keeps several threads busy.
  * With precision SPADE_FP32 the gathers' products are float32, DEPTH columns at a time, added up in float64; everything
  * else stays float64.
+ *
+ * Without V (a dual factor, backend_solver.h), D_A V_AB is S T with S = D_A X_A [rows, samples], which takes up panel after
+ * panel: a gather adds D X of the panel before the last and multiplies by T. D is needed of two panels only then.
  */
 #include <math.h>
 
 #include "backend/cpu/solver/solver.h"
-#include "backend/cpu/microkernels.h"
 #include "backend/partial_select.h"
 
 enum {
     LANES = SPADE_LANES,
     STRIP = SPADE_STRIP,
-    PANEL = 128,
-    DEPTH = 192,       /* rows of V that a gather holds at a time, in the second-level cache */
+    PANEL = SPADE_CPU_PANEL,
+    DEPTH = 192,       /* rows of V, or samples of X, that a gather holds at a time, in the second-level cache */
     CHUNK = 12 * LANES /* rows of a gather */
 };
 
@@ -36,11 +38,14 @@ enum {
 typedef struct sweep {
     const spade_sweep_args *args;
     const spade_microkernels *kernels;
-    int64_t rows, columns, block, panel, panels, groups, chunks;
-    bool is_single;  /* gathers in float32 */
-    int64_t ld;      /* of copies of V's columns of a panel: an odd number of cache lines */
-    double *removed; /* D [groups][columns][LANES] */
-    float *single;   /* FP32: D of finished panels, two groups beside each other: [pairs][columns][2 LANES] */
+    int64_t rows, columns, block, panel, panels, groups, chunks, samples;
+    spade_cpu_dual dual; /* where V is not there (samples > 0) */
+    bool is_single;      /* gathers in float32 */
+    int64_t ld;          /* of copies of V's columns of a panel: an odd number of cache lines */
+    int64_t held;        /* columns that D has room for: all, or two panels */
+    double *removed;     /* D [groups][held][LANES]; column j at j % held */
+    double *sums;        /* S [groups][samples][LANES] */
+    float *single;       /* FP32: D of finished panels, two groups beside each other: [pairs][columns][2 LANES] */
     double *left;    /* [2][groups][panel][LANES]: sum over finished columns i of D_i V_ij, for the panel's columns */
     double *weights; /* [2][groups][panel][LANES]: W of the panel, then Q */
     double *scores;  /* [groups][block][LANES] */
@@ -55,28 +60,16 @@ typedef struct sweep {
     char *tokens;       /* for the dependences of tasks: [2 + chunks] */
 } sweep;
 
-static int64_t clip_block(int64_t columns, int64_t block)
+static sweep dimensions(int64_t rows, int64_t columns, int64_t block, int64_t samples, spade_precision precision)
 {
-    return block <= 0 || block > columns ? columns : block;
-}
-
-/* Columns of a panel: whole blocks. */
-static int64_t panel_of(int64_t columns, int64_t block)
-{
-    int64_t panel = block >= PANEL ? block : PANEL / block * block;
-    return panel < columns ? panel : columns;
-}
-
-static sweep dimensions(int64_t rows, int64_t columns, int64_t block, spade_precision precision)
-{
-    sweep s = {.rows = rows, .columns = columns, .block = clip_block(columns, block)};
-    s.panel = panel_of(columns, s.block);
+    sweep s = {.rows = rows, .columns = columns, .samples = samples, .block = spade_cpu_clip_block(columns, block)};
+    s.panel = spade_cpu_panel(columns, s.block);
     s.panels = (columns + s.panel - 1) / s.panel;
     s.groups = spade_lane_groups(rows);
     s.chunks = (s.groups * LANES + CHUNK - 1) / CHUNK;
-    s.ld = (s.panel + STRIP - 1) / STRIP;
-    s.ld = (s.ld + 1 - s.ld % 2) * STRIP;
-    s.is_single = precision == SPADE_FP32 && s.panels > 2; /* less has no gathers */
+    s.ld = spade_cpu_panel_stride(s.panel);
+    s.is_single = precision == SPADE_FP32 && s.panels > 2 && !samples; /* less has no gathers */
+    s.held = samples ? 2 * s.panel : columns;
     return s;
 }
 
@@ -89,7 +82,8 @@ static size_t lay_out(sweep *s, void *base)
     const struct {
         double **place;
         size_t numbers;
-    } parts[] = {{&s->removed, group * (size_t)s->columns},
+    } parts[] = {{&s->removed, group * (size_t)s->held},
+                 {&s->sums, group * (size_t)s->samples},
                  {&single, pairs * (size_t)s->columns * LANES},
                  {&s->left, 2 * group * (size_t)s->panel},
                  {&s->weights, 2 * group * (size_t)s->panel},
@@ -98,7 +92,7 @@ static size_t lay_out(sweep *s, void *base)
                  {&s->errors, group},
                  {&s->reciprocal, (size_t)s->columns},
                  {&s->diagonal, (size_t)s->columns},
-                 {&s->triangle, s->panel <= PANEL ? (size_t)(2 * s->panel * s->ld) : 0},
+                 {&s->triangle, s->panel <= PANEL && !s->samples ? (size_t)(2 * s->panel * s->ld) : 0},
                  {&s->nowhere, STRIP * LANES},
                  {&s->depth, s->panels > 2 ? (size_t)(s->chunks * DEPTH * s->ld) : 0}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -113,10 +107,10 @@ static size_t lay_out(sweep *s, void *base)
 }
 
 size_t spade_cpu_sweep_workspace_bytes(spade_device *device, int64_t rows, int64_t columns, int64_t block,
-                                       spade_precision precision)
+                                       int64_t samples, spade_precision precision)
 {
     (void)device;
-    sweep s = dimensions(rows, columns, block, precision);
+    sweep s = dimensions(rows, columns, block, samples, precision);
     return lay_out(&s, NULL);
 }
 
@@ -134,7 +128,7 @@ static double *in_panel(const sweep *s, double *packs, int64_t panel, int64_t gr
 
 static double *removed_of(const sweep *s, int64_t group, int64_t column)
 {
-    return s->removed + (group * s->columns + column) * LANES;
+    return s->removed + (group * s->held + column % s->held) * LANES;
 }
 
 /* out [to - from, LANES] += sign * sum over p < n of b[p][j] a[p], a strip of columns at a time */
@@ -242,6 +236,25 @@ static void make_single(const sweep *s, int64_t panel)
     }
 }
 
+/* S += D X of one panel, then S T. */
+static void gather_dual(const sweep *s, int64_t panel, int64_t chunk, int64_t first, int64_t last)
+{
+    int64_t column = panel * s->panel, width = panel_end(s, panel) - column, from = column - 2 * s->panel;
+    double *depth = s->depth + chunk * DEPTH * s->ld; /* X [panel, DEPTH] */
+    for (int64_t sample = 0; sample < s->samples; sample += DEPTH) {
+        int64_t count = s->samples - sample < DEPTH ? s->samples - sample : DEPTH;
+        spade_cpu_dual_rows(s->args->dual, from, s->panel, sample, count, depth, DEPTH);
+        for (int64_t g = first; g < last; g++) {
+            add_products(s, s->panel, removed_of(s, g, from), depth, DEPTH, count, 1.0,
+                         s->sums + (g * s->samples + sample) * LANES);
+        }
+    }
+    for (int64_t g = first; g < last; g++) {
+        add_products(s, s->samples, s->sums + g * s->samples * LANES, s->dual.t + panel * s->dual.t_size,
+                     s->dual.stride, width, 1.0, in_panel(s, s->left, panel, g, column));
+    }
+}
+
 static void gather(const sweep *s, int64_t panel, int64_t chunk)
 {
     int64_t first = chunk * (CHUNK / LANES), last = first + CHUNK / LANES;
@@ -251,6 +264,13 @@ static void gather(const sweep *s, int64_t panel, int64_t chunk)
         if (panel >= 2) { store_result(s, panel - 2, g); }
         load_weights(s, panel, g);
         memset(in_panel(s, s->left, panel, g, column), 0, (size_t)(width * LANES) * sizeof(double));
+        if (panel == 0 && s->samples) {
+            memset(s->sums + g * s->samples * LANES, 0, (size_t)(s->samples * LANES) * sizeof(double));
+        }
+    }
+    if (s->samples) {
+        if (panel >= 2) { gather_dual(s, panel, chunk, first, last); }
+        return;
     }
     for (int64_t from = 0; from < done; from += DEPTH) {
         int64_t n = done - from < DEPTH ? done - from : DEPTH;
@@ -275,6 +295,11 @@ static cursor open_panel(const sweep *s, int64_t panel)
 {
     cursor c = {.panel = panel, .first = panel * s->panel, .last = panel_end(s, panel)};
     c.base = panel > 0 ? c.first - s->panel : 0;
+    if (s->samples) {
+        c.v = s->dual.v + panel * s->dual.v_size;
+        c.ld = s->dual.stride;
+        return c;
+    }
     c.v = s->args->v + c.base * s->columns + c.first;
     c.ld = s->columns;
     if (s->panel <= PANEL) {
@@ -362,10 +387,16 @@ static void run_panel(const sweep *s, int64_t panel)
 
 /* ---- a whole sweep */
 
+static double dual_diagonal(const sweep *s, int64_t column)
+{
+    int64_t panel = column / s->panel, at = column % s->panel, row = panel > 0 ? s->panel + at : at;
+    return s->dual.v[panel * s->dual.v_size + row * s->dual.stride + at];
+}
+
 static void begin(sweep *s)
 {
     for (int64_t j = 0; j < s->columns; j++) {
-        s->diagonal[j] = s->args->v[j * (s->columns + 1)];
+        s->diagonal[j] = s->samples ? dual_diagonal(s, j) : s->args->v[j * (s->columns + 1)];
         s->reciprocal[j] = 1.0 / s->diagonal[j];
     }
     if (s->is_single) { /* the rows of the group that an odd number of groups lacks */
@@ -434,8 +465,11 @@ spade_status spade_cpu_sweep(spade_device *device, spade_sweep_args *problems, i
     sweep *sweeps = malloc((size_t)n * sizeof *sweeps + 1);
     if (!sweeps) { return spade_fail(device->context, SPADE_ERROR_MEMORY, "out of memory: list of %d sweeps", n); }
     for (int i = 0; i < n; i++) {
-        sweeps[i] = dimensions(problems[i].rows, problems[i].columns, problems[i].block, problems[i].precision);
+        const spade_dual_args *dual = problems[i].dual;
+        sweeps[i] = dimensions(problems[i].rows, problems[i].columns, problems[i].block, dual ? dual->samples : 0,
+                               problems[i].precision);
         sweeps[i].args = &problems[i];
+        if (dual) { sweeps[i].dual = spade_cpu_dual_of(dual); }
         sweeps[i].kernels = spade_cpu_microkernels();
         lay_out(&sweeps[i], problems[i].workspace);
     }

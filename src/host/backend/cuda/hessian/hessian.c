@@ -138,6 +138,17 @@ static spade_status hessian_read(spade_device *device, const spade_hessian_desc 
                              : spade_cuda_unfold_read(cuda, desc, accumulator, group, offset, out);
 }
 
+static spade_status hessian_samples(spade_device *device, const spade_hessian_desc *desc, const float *x, int64_t group,
+                                    int64_t offset, float *out)
+{
+    const spade_cuda_device *cuda = spade_cuda_of(device);
+    const spade_positions p = spade_positions_of(desc, x);
+    const int taps = (int)(p.columns / p.group_channels);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_samples(cuda->stream, spade_cuda_patch_kernel(desc, x), p.count, group,
+                                                 offset < 0 ? 0 : (int)offset, offset < 0 ? taps : 1, out));
+    return SPADE_OK;
+}
+
 /* Enough images to fill a GPU with the smallest layers, few enough for the activations of large networks. */
 enum { MICRO_BATCH = 64 };
 
@@ -148,4 +159,5 @@ const spade_backend_hessian spade_cuda_hessian = {
     .workspace_bytes = hessian_workspace_bytes,
     .update = hessian_update,
     .read = hessian_read,
+    .samples = hessian_samples,
 };
