@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "engine/model.h"
+#include "import/import.h"
 #include "onnx/onnx.h"
 #include "onnx/wire.h"
 #include "support/device.h"
@@ -123,6 +124,11 @@ static void copy_fields(const uint8_t *bytes, size_t start, size_t end, uint32_t
     }
 }
 
+static bool is_real(int type)
+{
+    return type == ONNX_FLOAT || type == ONNX_DOUBLE || type == ONNX_FLOAT16 || type == ONNX_BFLOAT16;
+}
+
 /* ---- a network around the case's graph */
 
 /* Which inputs are made of the picture, and where the batch is. */
@@ -143,7 +149,7 @@ static bool of_picture(const test_case *test, int k, const form *f)
     const onnx_tensor *first = test->inputs[0], *tensor = test->inputs[k];
     const int axis = axis_of(first, tensor, f);
     if (k == 0) { return true; }
-    if (!f->all || tensor->type != ONNX_FLOAT || axis < 0 || axis >= tensor->rank) { return false; }
+    if (!f->all || !is_real(tensor->type) || axis < 0 || axis >= tensor->rank) { return false; }
     return f->axis < 0 ? tensor->rank == first->rank : tensor->dims[axis] == first->dims[f->axis];
 }
 
@@ -243,6 +249,11 @@ static const char *finish(wire *graph, const test_case *test, int64_t batch, int
     wire_message(graph, 12, value_of("spade.y", 2, (const int64_t[]){batch, -1}));
     wire_message(&model, 7, *graph);
     copy_fields(test->bytes, 0, test->size, 8, &model);
+    if (test->model->opset < SPADE_MIN_OPSET) { /* the operator is the same until then, else the case was a later one */
+        wire opset = {0};
+        wire_number(&opset, 2, SPADE_MIN_OPSET);
+        wire_message(&model, 8, opset);
+    }
     return test_save("node.onnx", model);
 }
 
@@ -295,11 +306,6 @@ static const char *write_as_constants(const test_case *test, int output)
 
 /* ---- what comes out */
 
-static bool is_real(int type)
-{
-    return type == ONNX_FLOAT || type == ONNX_DOUBLE || type == ONNX_FLOAT16 || type == ONNX_BFLOAT16;
-}
-
 static double number_at(const onnx_tensor *tensor, int64_t index)
 {
     return is_real(tensor->type) ? (double)onnx_tensor_float(tensor, index) : (double)onnx_tensor_int(tensor, index);
@@ -331,10 +337,11 @@ static float *run_network(spade_context *context, const char *path, const float 
     if (spade_model_forward(context, model, NULL, x, pictures, y) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
     double *scores = calloc((size_t)size + 2, sizeof *scores);
     assert_non_null(scores);
-    for (int64_t n = 0; *head != SPADE_HEAD_NONE && size > 1 && n < pictures; n++) {
+    for (int64_t n = 0; *head != SPADE_HEAD_NONE && n < pictures; n++) {
         spade_model_scores(model, y + n * size, NULL, scores);
         for (int64_t e = 0; e < size; e++) {
-            y[n * size + e] = (float)(*head == SPADE_HEAD_LOG_SOFTMAX ? log(scores[e]) : scores[e]);
+            const double score = scores[size == 1 ? 1 : e]; /* one output speaks for two classes */
+            y[n * size + e] = (float)(*head == SPADE_HEAD_LOG_SOFTMAX ? log(score) : score);
         }
     }
     free(scores);
@@ -462,8 +469,8 @@ static result try_picture(spade_context *context, const test_case *test, int out
 {
     const onnx_tensor *first = test->input_count ? test->inputs[0] : NULL, *expected = test->outputs[output];
     result found = REFUSED;
-    if (!first || first->type != ONNX_FLOAT || first->count < 1 || expected->count < 1 || expected->type != ONNX_FLOAT) {
-        snprintf(reason, LINE, "input or output are no float32");
+    if (!first || !is_real(first->type) || first->count < 1 || expected->count < 1 || !is_real(expected->type)) {
+        snprintf(reason, LINE, "input or output hold no real numbers");
         return REFUSED;
     }
     for (int head = 0; head <= (is_head(test) ? 1 : 0); head++) {
