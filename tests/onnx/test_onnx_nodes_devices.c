@@ -329,7 +329,7 @@ static double tolerance_of(const test_case *test, const onnx_tensor *tensor)
     for (size_t i = 0; i < sizeof inexact / sizeof *inexact; i++) {
         if (strstr(test->name, inexact[i].part)) { return inexact[i].tolerance; }
     }
-    return tensor->type == ONNX_FLOAT16 || tensor->type == ONNX_BFLOAT16 ? 2e-3 : 2e-5;
+    return tensor->type == ONNX_BFLOAT16 ? 1e-2 : tensor->type == ONNX_FLOAT16 ? 2e-3 : 2e-5;
 }
 
 static bool is_close(const test_case *test, double found, double expected, const onnx_tensor *tensor)
@@ -534,21 +534,49 @@ static bool all_claimed(claim *claims, int count, const onnx_model *model)
 
 /* ---- what may be refused */
 
-typedef struct refusal {
-    const char *word; /* of the message */
-    const char *why;
-} refusal;
-
-static const refusal refusals[] = {
-    {NULL, NULL},
+/* Words of the messages, of what is not supported on purpose (docs/operators.md). */
+static const char *const refusals[] = {
+    "has a type that is not read", /* 16-bit integers, text, ... */
+    "stored in segments",          /* sequences and optional values, which are no tensors */
+    "where its shape and type need",
+    "over the batch is not supported", /* what mixes pictures */
+    "over the images of a batch",
+    "has a batch of its own",
+    "no axis of its output can be the batch",
+    "an output that is not computed", /* second outputs that only training reads */
+    "training mode is not supported",
+    "over two dimensions", /* 1-D and 3-D windows */
+    "keys and values of the past",
+    "_window_size\" is not supported", /* an attribute of opset 25 */
+    "batch_dims is not supported",
+    "\"...ii ->...i\" is not supported",
+    "neither one nor one for each entry of an axis",
+    "Mod of real numbers",
+    "a conversion of the picture to type",
+    "(Cast): type", /* float8, ... */
+    "the extreme of nothing",
+    "input 0 is a constant", /* the remaining operators have a rule for a picture alone */
 };
 
 static bool is_known_refusal(const char *reason)
 {
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
-        if (refusals[i].word && strstr(reason, refusals[i].word)) { return true; }
+        if (strstr(reason, refusals[i])) { return true; }
     }
     return false;
+}
+
+/* One line that names a node of the case and its operator, or what is wrong with the file. */
+static bool is_clear(const test_case *test, const char *reason)
+{
+    bool named = !strstr(reason, "node \"") || !test->model;
+    for (int i = 0; !named && i < test->model->node_count; i++) {
+        char words[80];
+        snprintf(words, sizeof words, "(%s): ", test->model->nodes[i].op_type);
+        named = strstr(reason, words) != NULL || strstr(reason, "unsupported operators") != NULL ||
+                strstr(reason, "(Neg): ") || strstr(reason, "(Reshape): "); /* ours, which read the case's output */
+    }
+    return named && !strchr(reason, '\n');
 }
 
 /* ---- the folder */
@@ -561,7 +589,14 @@ static void skip_case(tally *t, const test_case *test, int output, const char *p
 {
     t->skipped++;
     printf("skipped  %s, output %d: %s | %s\n", test->name, output, picture, constants);
-    if (!is_known_refusal(picture) && !is_known_refusal(constants)) { t->unexplained++; }
+    if (!is_known_refusal(picture) && !is_known_refusal(constants)) {
+        t->unexplained++;
+        printf("UNEXPLAINED\n");
+    }
+    if (!is_clear(test, picture) || !is_clear(test, constants)) {
+        t->unexplained++;
+        printf("UNCLEAR\n");
+    }
 }
 
 static void run_case(spade_context *context, const test_case *test, claim *claims, int count, tally *t)
