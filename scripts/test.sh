@@ -5,7 +5,7 @@
 #   scripts/test.sh [CTEST OPTION...]     for example: scripts/test.sh -L unit
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh --packages-only libcmocka-dev g++ clang-tidy libomp-dev cppcheck binutils \
+scripts/setup.sh --packages-only libcmocka-dev libonnx-testdata g++ clang-tidy libomp-dev cppcheck binutils \
     python3-torch python3-torchvision # README's export lines
 
 jobs=$(nproc)

@@ -114,6 +114,23 @@ SPADE_API spade_status spade_model_operators(spade_context *context, const char 
                                              const spade_model_options *options, spade_operator_info **out, int *count);
 SPADE_API void spade_operators_free(spade_operator_info *operators, int count);
 
+/* An ONNX operator (of the standard domain) that is computed, up to the newest opset that was tried (24). */
+typedef enum spade_operator_flags {
+    SPADE_OPERATOR_ON_PICTURE = 1,   /* of what depends on the picture */
+    SPADE_OPERATOR_ON_CONSTANTS = 2, /* of constants and shapes, once, at load */
+    SPADE_OPERATOR_AT_END = 4        /* as the network's head, or behind it */
+} spade_operator_flags;
+
+typedef struct spade_known_operator {
+    const char *name;
+    int opset;         /* the first that has it, 7 or later */
+    unsigned flags;    /* spade_operator_flags */
+    const char *limit; /* what is asked of it beyond ONNX's definition, in words; NULL: nothing */
+} spade_known_operator;
+
+/* In the order of their names. False: no such index. */
+SPADE_API bool spade_known_operator_at(int index, spade_known_operator *out);
+
 /*
  * Forward pass: input [n, C, H, W] normalised float32 -> output [n, outputs], before the head.
  * trace: NULL for the dense network. Images run in micro-batches of a fixed size.

@@ -5,6 +5,8 @@
  * threads then take neighbouring lines); long lines of neighbours are a warp's, whose lanes stride over them and meet
  * in shuffles.
  */
+#include <math.h>
+
 #include "kernels/index.cuh"
 
 namespace
@@ -50,19 +52,22 @@ __device__ double sum_of(lanes_of_a_warp, double x)
     return x;
 }
 
+/* A line of -inf alone, which is masked whole, becomes 0. */
 template <typename Team>
 __device__ void softmax_line(int64_t length, int64_t step, int64_t first, int64_t by, const float *x, float *y)
 {
     float largest = x[0];
     for (int64_t i = first; i < length; i += by) { largest = x[i * step] > largest ? x[i * step] : largest; }
     largest = largest_of(Team(), largest);
+    largest = largest == -INFINITY ? 0 : largest;
     double sum = 0;
     for (int64_t i = first; i < length; i += by) {
         float e = expf(x[i * step] - largest);
         y[i * step] = e;
         sum += e;
     }
-    float scale = (float)(1 / sum_of(Team(), sum));
+    sum = sum_of(Team(), sum);
+    float scale = sum == 0 ? 0 : (float)(1 / sum);
     for (int64_t i = first; i < length; i += by) { y[i * step] *= scale; }
 }
 

@@ -40,6 +40,7 @@ typedef struct cli_command {
     ROW(explain)          \
     ROW(trace)            \
     ROW(methods)          \
+    ROW(operators)        \
     ROW(devices)          \
     ROW(version)
 /* clang-format on */

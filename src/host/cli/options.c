@@ -41,7 +41,7 @@ static const option table[] = {
      "most memory to use, with K, M or G; results do not depend on it"},
     {"json", 0, OPTIONS_COMMON, FLAG, AT(json), NULL, "one line of JSON per result on stdout"},
     {"graph", 0, OPTIONS_GRAPH, FLAG, AT(graph), NULL, "the nodes that are computed, in order, in place of the layers"},
-    {"markdown", 0, OPTIONS_MARKDOWN, FLAG, AT(markdown), NULL, "docs/methods.md"},
+    {"markdown", 0, OPTIONS_MARKDOWN, FLAG, AT(markdown), NULL, "the page of docs/ about it"},
     {"quiet", 'q', OPTIONS_COMMON, FLAG, AT(quiet), NULL, "only errors"},
     {"verbose", 'v', OPTIONS_COMMON, FLAG, AT(verbose), NULL, "say what is done"},
     {"help", 'h', OPTIONS_COMMON, FLAG, AT(help), NULL, "this text"},

@@ -9,6 +9,7 @@
 #include "import/fold/fold.h"
 #include "import/head.h"
 #include "import/input.h"
+#include "import/known_operators.h"
 #include "import/operators/operators.h"
 #include "import/patterns/patterns.h"
 #include "import/unsupported.h"
@@ -257,6 +258,12 @@ static const spade_onnx_operator *find_operator(const onnx_node *node)
         }
     }
     return NULL;
+}
+
+bool spade_lowers(const char *op_type)
+{
+    const onnx_node node = {.op_type = (char *)(uintptr_t)op_type};
+    return find_operator(&node) != NULL;
 }
 
 static spade_status lower_node(spade_import *import, int index)

@@ -6,6 +6,7 @@
  *   ends.c        initializers, and which of the inputs is the picture
  *   fold/         what depends on constants and shapes alone is computed
  *   input.c, head.c   what stands before and behind the network: channels last, 8-bit values; softmax, sigmoid, ArgMax
+ *   known_operators.c   what is computed at all, with its limits: docs/operators.md
  *   types.c, unsupported.c   what is refused: weights that are no numbers, operators, all of them at once
  *   patterns/     subgraphs that are one node (GELU, ...)
  *   operators/    ONNX operators to nodes, one file a family

@@ -17,9 +17,12 @@ typedef struct layout_pass {
     int value_count;
 } layout_pass;
 
-static bool same_bytes(const spade_shape *shape)
+/* An axis that is 1 long in one picture is longer in a batch if it is the one that grows. */
+static bool same_bytes(const spade_value *value)
 {
-    return shape->rank != 4 || shape->dims[1] == 1 || shape->dims[2] * shape->dims[3] == 1;
+    const int64_t *dims = value->shape.dims;
+    const int grows = value->batch_axis;
+    return value->shape.rank != 4 || (dims[1] == 1 && grows != 1) || (dims[2] * dims[3] == 1 && grows < 2);
 }
 
 /* Images [rows, columns] -> [columns, rows] */
@@ -89,7 +92,7 @@ static spade_status convert(layout_pass *pass, const char *node_name, int value,
         return SPADE_OK;
     }
     spade_value to = *from;
-    spade_node node = {.kind = same_bytes(&from->shape) ? SPADE_NODE_RESHAPE : SPADE_NODE_CONVERT_LAYOUT, .layer = -1};
+    spade_node node = {.kind = same_bytes(from) ? SPADE_NODE_RESHAPE : SPADE_NODE_CONVERT_LAYOUT, .layer = -1};
     to.shape.layout = layout;
     to.producer = network->node_count;
     to.name = strdup(from->name);
@@ -157,9 +160,9 @@ static spade_status place_node(layout_pass *pass, spade_node *node)
     spade_network *network = pass->network;
     spade_layout layout = wanted_layout(network, node);
     for (int i = 0; i < node->input_count; i++) {
-        const spade_shape *shape = &network->values[node->inputs[i]].shape;
-        bool alias = node->kind == SPADE_NODE_RESHAPE && same_bytes(shape); /* reads the bytes as they are */
-        if (shape->rank != 4 || alias || spade_node_class_of(node)->reads_any_layout) { continue; }
+        const spade_value *input = &network->values[node->inputs[i]];
+        bool alias = node->kind == SPADE_NODE_RESHAPE && same_bytes(input); /* reads the bytes as they are */
+        if (input->shape.rank != 4 || alias || spade_node_class_of(node)->reads_any_layout) { continue; }
         SPADE_TRY(convert(pass, node->name, node->inputs[i], layout, &node->inputs[i]));
     }
     if (node->kind == SPADE_NODE_PERMUTE && keeps_order(network, node, layout)) { node->kind = SPADE_NODE_RESHAPE; }

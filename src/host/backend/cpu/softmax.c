@@ -35,17 +35,19 @@ static int64_t line_offset(const lines *l, int64_t index)
     return offset;
 }
 
+/* A line of -inf alone, which is masked whole, becomes 0. */
 static void softmax_line(int64_t n, int64_t step, const float *x, float *y)
 {
     float largest = x[0];
     double sum = 0;
     for (int64_t i = 1; i < n; i++) { largest = x[i * step] > largest ? x[i * step] : largest; }
+    largest = largest == -INFINITY ? 0 : largest;
     for (int64_t i = 0; i < n; i++) {
         float e = expf(x[i * step] - largest);
         y[i * step] = e;
         sum += e;
     }
-    float scale = (float)(1 / sum);
+    float scale = sum == 0 ? 0 : (float)(1 / sum);
     for (int64_t i = 0; i < n; i++) { y[i * step] *= scale; }
 }
 

@@ -177,7 +177,7 @@ static spade_status fold_one_hot(fold_call *call)
     SPADE_TRY(read_scalar(call, 1, &depth));
     SPADE_TRY(fold_require_plain(call, 2, &values));
     SPADE_TRY(fold_attribute(call, "axis", -1, &given));
-    if (!fold_type_is_integer(indices->tensor.type) || values->tensor.count != 2 || !fold_is_plain_number(&depth) ||
+    if (values->tensor.count != 2 || !fold_is_plain_number(&depth) ||
         indices->tensor.rank >= ONNX_MAX_RANK) {
         return fold_wrong(call, "its inputs do not fit together");
     }
@@ -192,7 +192,10 @@ static spade_status fold_one_hot(fold_call *call)
     }
     SPADE_TRY(fold_create(call, values->tensor.type, &shape, 0, &out));
     for (int64_t e = 0; e < out->tensor.count; e++) {
-        int64_t index = onnx_tensor_int(&indices->tensor, e / (after * n) * after + e % after);
+        fold_number given_index = fold_load(indices, e / (after * n) * after + e % after), index_number;
+        const char *reason = fold_convert(&given_index, ONNX_INT64, &index_number);
+        if (reason) { return fold_fail(call, "%s", reason); }
+        int64_t index = index_number.i[0];
         index += index < 0 ? n : 0;
         const fold_number number = fold_load(values, index == e / after % n);
         (void)fold_store(out, e, &number);

@@ -435,17 +435,38 @@ static spade_status copy_all(fold_call *call, const spade_fold *from, spade_fold
     return SPADE_OK;
 }
 
-static spade_status read_scatter(fold_call *call, const spade_fold *inputs[3])
+static spade_status read_scatter(fold_call *call, const spade_fold *inputs[3], const char **reduction)
 {
-    const char *reduction;
+    static const char *const known[] = {"none", "add", "mul", "min", "max"};
+    bool found = false;
     for (int i = 0; i < 3; i++) { SPADE_TRY(fold_require_plain(call, i, &inputs[i])); }
     SPADE_TRY(spade_import_attribute(
-        call->import, onnx_get_string(call->import->context, call->node, "reduction", "none", &reduction)));
-    if (strcmp(reduction, "none") != 0) { return fold_fail(call, "reduction \"%.40s\" is not supported", reduction); }
+        call->import, onnx_get_string(call->import->context, call->node, "reduction", "none", reduction)));
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) { found = found || strcmp(*reduction, known[i]) == 0; }
+    if (!found) { return fold_fail(call, "reduction \"%.40s\" is not supported", *reduction); }
     if (inputs[2]->tensor.type != inputs[0]->tensor.type || !fold_type_is_integer(inputs[1]->tensor.type)) {
         return fold_wrong(call, "its inputs have the wrong types");
     }
     return SPADE_OK;
+}
+
+/* Element `index` of the updates, put in place of one of the result's, or joined with it. */
+static spade_status put_update(fold_call *call, spade_fold *out, int64_t at, const spade_fold *updates, int64_t index,
+                               const char *reduction)
+{
+    const fold_number pair[2] = {fold_load(out, at), fold_load(updates, index)};
+    fold_number result = pair[1];
+    const char *reason = NULL;
+    if (strcmp(reduction, "add") == 0) {
+        reason = fold_add(pair, &result);
+    } else if (strcmp(reduction, "mul") == 0) {
+        reason = fold_multiply(pair, &result);
+    } else if (strcmp(reduction, "none") != 0) {
+        const unsigned worse = strcmp(reduction, "min") == 0 ? 4u : 1u; /* both are plain */
+        result = fold_compare(&pair[1], &pair[0]) == worse ? pair[0] : pair[1];
+    }
+    if (reason) { return fold_fail(call, "%s", reason); }
+    return fold_store(out, at, &result) ? SPADE_OK : fold_fail(call, "a result does not fit its type");
 }
 
 static spade_status fold_scatter_nd(fold_call *call)
@@ -453,15 +474,18 @@ static spade_status fold_scatter_nd(fold_call *call)
     const spade_fold *inputs[3];
     int64_t rows, after;
     int length;
+    const char *reduction;
     spade_fold *out;
-    SPADE_TRY(read_scatter(call, inputs));
+    SPADE_TRY(read_scatter(call, inputs, &reduction));
     SPADE_TRY(read_rows(call, inputs[0], inputs[1], &length, &rows, &after));
     if (inputs[2]->tensor.count != rows * after) { return fold_wrong(call, "its updates do not fit its indices"); }
     SPADE_TRY(copy_all(call, inputs[0], &out));
     for (int64_t r = 0; r < rows; r++) {
         int64_t row;
         SPADE_TRY(read_point(call, inputs[1], r, length, &inputs[0]->tensor, &row));
-        for (int64_t e = 0; e < after; e++) { copy_element(out, row * after + e, inputs[2], r * after + e); }
+        for (int64_t e = 0; e < after; e++) {
+            SPADE_TRY(put_update(call, out, row * after + e, inputs[2], r * after + e, reduction));
+        }
     }
     call->outputs[0] = out;
     return SPADE_OK;
@@ -471,9 +495,10 @@ static spade_status fold_scatter_elements(fold_call *call)
 {
     const spade_fold *inputs[3];
     int64_t given, strides[ONNX_MAX_RANK];
+    const char *reduction;
     int axis;
     spade_fold *out;
-    SPADE_TRY(read_scatter(call, inputs));
+    SPADE_TRY(read_scatter(call, inputs, &reduction));
     SPADE_TRY(fold_attribute(call, "axis", 0, &given));
     const onnx_tensor *to = &inputs[0]->tensor, *indices = &inputs[1]->tensor;
     SPADE_TRY(fold_axis(call, given, to->rank, &axis));
@@ -489,7 +514,7 @@ static spade_status fold_scatter_elements(fold_call *call)
             at += (i == axis ? index : rest % indices->dims[i]) * strides[i];
             rest /= indices->dims[i];
         }
-        copy_element(out, at, inputs[2], e);
+        SPADE_TRY(put_update(call, out, at, inputs[2], e, reduction));
     }
     call->outputs[0] = out;
     return SPADE_OK;
@@ -504,6 +529,7 @@ static int64_t padded_index(int64_t e, int64_t before, int64_t n, const char *mo
     if (at >= 0 && at < n) { return at; }
     if (strcmp(mode, "edge") == 0) { return at < 0 ? 0 : n - 1; }
     if (strcmp(mode, "reflect") == 0) { return at < 0 ? -at : 2 * (n - 1) - at; }
+    if (strcmp(mode, "wrap") == 0) { return at < 0 ? at + n : at - n; }
     return -1;
 }
 
@@ -512,7 +538,8 @@ static spade_status read_pads(fold_call *call, const onnx_tensor *tensor, const 
 {
     int64_t axes[ONNX_MAX_RANK], given[2 * ONNX_MAX_RANK];
     int count, axis_count;
-    const bool known = strcmp(mode, "constant") == 0 || strcmp(mode, "edge") == 0 || strcmp(mode, "reflect") == 0;
+    const bool known = strcmp(mode, "constant") == 0 || strcmp(mode, "edge") == 0 ||
+                       strcmp(mode, "reflect") == 0 || strcmp(mode, "wrap") == 0;
     if (!known) { return fold_fail(call, "mode \"%.40s\" is not supported", mode); }
     SPADE_TRY(fold_integers(call, 1, "pads", 2 * ONNX_MAX_RANK, given, &count));
     SPADE_TRY(fold_integers(call, 3, NULL, ONNX_MAX_RANK, axes, &axis_count));
@@ -526,9 +553,10 @@ static spade_status read_pads(fold_call *call, const onnx_tensor *tensor, const 
     }
     for (int i = 0; i < tensor->rank; i++) {
         const int64_t before = pads[i], after = pads[i + ONNX_MAX_RANK], n = tensor->dims[i];
-        const bool reflects = strcmp(mode, "reflect") == 0, constant = strcmp(mode, "constant") == 0;
+        const int64_t room = n - (strcmp(mode, "reflect") == 0);
+        const bool inner = strcmp(mode, "reflect") == 0 || strcmp(mode, "wrap") == 0, constant = strcmp(mode, "constant") == 0;
         if (before > SPADE_MAX_WINDOW || after > SPADE_MAX_WINDOW || n + before + after < 0 ||
-            (reflects && (before >= n || after >= n)) || (!constant && n < 1 && (before || after))) {
+            (inner && (before > room || after > room)) || (!constant && n < 1 && (before || after))) {
             return fold_wrong(call, "its pads do not fit axis %d", i);
         }
         shape->dims[i] = n + before + after;

@@ -138,6 +138,48 @@ static spade_status fold_reduce(fold_call *call)
     return SPADE_OK;
 }
 
+/* ---- ArgMax, ArgMin */
+
+static spade_status fold_arg_extreme(fold_call *call)
+{
+    const spade_fold *from = NULL;
+    const unsigned better = strcmp(call->node->op_type, "ArgMax") == 0 ? 4u : 1u;
+    int64_t given, keep, last, after = 1;
+    int axis;
+    spade_fold *out;
+    SPADE_TRY(fold_require_plain(call, 0, &from));
+    SPADE_TRY(fold_attribute(call, "axis", 0, &given));
+    SPADE_TRY(fold_attribute(call, "keepdims", 1, &keep));
+    SPADE_TRY(fold_attribute(call, "select_last_index", 0, &last));
+    SPADE_TRY(fold_axis(call, given, from->tensor.rank, &axis));
+    const spade_extent shape = fold_extent(from);
+    spade_extent kept = {.batch_axis = -1};
+    const int64_t n = shape.dims[axis];
+    for (int i = 0; i < shape.rank; i++) {
+        if (i > axis) { after *= shape.dims[i]; }
+        if (i != axis || keep) { kept.dims[kept.rank++] = i == axis ? 1 : shape.dims[i]; }
+    }
+    if (n < 1) { return fold_wrong(call, "its axis is empty"); }
+    SPADE_TRY(fold_charge(call, (double)from->tensor.count));
+    SPADE_TRY(fold_create(call, ONNX_INT64, &kept, 0, &out));
+    for (int64_t e = 0; e < out->tensor.count; e++) {
+        const int64_t first = e / after * n * after + e % after;
+        int64_t best = 0;
+        fold_number extreme = fold_load(from, first);
+        for (int64_t k = 1; k < n; k++) {
+            const fold_number next = fold_load(from, first + k * after);
+            const unsigned order = fold_compare(&next, &extreme);
+            if (order != better && !(last && order == 2u)) { continue; }
+            best = k;
+            extreme = next;
+        }
+        const fold_number number = fold_integer(best);
+        (void)fold_store(out, e, &number);
+    }
+    call->outputs[0] = out;
+    return SPADE_OK;
+}
+
 /* ---- CumSum */
 
 static spade_status fold_cumulative_sum(fold_call *call)
@@ -335,7 +377,9 @@ static spade_status fold_softmax(fold_call *call)
     return SPADE_OK;
 }
 
-const fold_operator fold_reduce_operators[] = {{"BatchNormalization", fold_batch_norm, 0},
+const fold_operator fold_reduce_operators[] = {{"ArgMax", fold_arg_extreme, 0},
+                                               {"ArgMin", fold_arg_extreme, 0},
+                                               {"BatchNormalization", fold_batch_norm, 0},
                                                {"CumSum", fold_cumulative_sum, 0},
                                                {"MatMul", fold_matmul, 0},
                                                {"ReduceL1", fold_reduce, 0},

@@ -191,8 +191,7 @@ static spade_status lower_prelu(spade_import *import, int onnx_node_index)
 
 /* ---- Where */
 
-/* Where(IsNaN(softmax), 0, softmax), which exporters write for masked attention: no row of ours is masked whole, so that it is the
- * softmax. */
+/* Where(IsNaN(softmax), 0, softmax), which exporters write for masked attention: our softmax of a row that is masked whole is 0. */
 static bool is_guarded_softmax(const spade_import *import, const onnx_node *node)
 {
     const int guard = spade_name_map_get(&import->producers, node->inputs[0]);

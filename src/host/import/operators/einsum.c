@@ -1,5 +1,5 @@
 /*
- * einsum.c - Einsum of two operands, as a matrix product: letters are sorted into those that both and the result have (matrices
+ * einsum.c - Einsum of one operand, as a sum and a permutation, and of two, as a matrix product: letters are sorted into those that both and the result have (matrices
  * of their own), those that are summed over, and those of one operand alone.
  */
 #include "import/build.h"
@@ -9,7 +9,7 @@ typedef struct equation {
     char letters[3][SPADE_MAX_RANK + 1]; /* of both operands, of the result */
 } equation;
 
-/* "bhqd,bhkd->bhqk" with blanks anywhere. */
+/* "bhqd,bhkd->bhqk" or "ij->ji", with blanks anywhere. */
 static spade_status read_equation(spade_import *import, const onnx_node *node, equation *out)
 {
     const char *text;
@@ -20,8 +20,8 @@ static spade_status read_equation(spade_import *import, const onnx_node *node, e
         if (*c == ' ') { continue; }
         const bool next = *c == ',' || (*c == '-' && c[1] == '>');
         const bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
-        if (next && part < 2 && (*c == ',') == (part == 0)) {
-            part++;
+        if (next && part < 2 && (*c == ',') == (part + 1 < node->input_count)) {
+            part = *c == ',' ? 1 : 2;
             count = 0;
             c += *c == '-';
         } else if (letter && count < SPADE_MAX_RANK && !strchr(out->letters[part], *c)) {
@@ -84,6 +84,37 @@ static spade_status make_matrices(spade_import *import, const onnx_node *node, c
     return spade_build_reshape(import, node, *value, &y, value);
 }
 
+/* Letters that the result has not are summed over, the others put in its order. */
+static spade_status lower_einsum_of_one(spade_import *import, const onnx_node *node)
+{
+    equation e;
+    int value, order[SPADE_MAX_RANK], count = 0;
+    unsigned summed = 0;
+    SPADE_TRY(read_equation(import, node, &e));
+    SPADE_TRY(spade_activation_get(import, node, 0, &value));
+    const int rank = import->network->values[value].shape.rank;
+    if ((int)strlen(e.letters[0]) != rank) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its equation does not fit an operand of %d axes", rank);
+    }
+    for (const char *c = e.letters[2]; *c; c++) {
+        order[count] = index_of(e.letters[0], *c);
+        if (order[count++] < 0) {
+            return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its equation makes '%c' of nothing", *c);
+        }
+    }
+    for (int i = 0; i < rank; i++) {
+        if (index_of(e.letters[2], e.letters[0][i]) >= 0) { continue; }
+        summed |= 1u << i;
+        order[count++] = i;
+    }
+    SPADE_TRY(spade_build_sum(import, node, value, summed, &value));
+    SPADE_TRY(spade_build_permute(import, node, value, order, &value));
+    for (int i = rank - 1; i >= (int)strlen(e.letters[2]); i--) {
+        SPADE_TRY(spade_build_drop_axis(import, node, value, i, &value));
+    }
+    return spade_bind_output(import, node, 0, value);
+}
+
 static spade_status lower_einsum(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
@@ -91,8 +122,9 @@ static spade_status lower_einsum(spade_import *import, int onnx_node_index)
     spade_extent sources[2];
     char sorted[2][SPADE_MAX_RANK + 1] = {{0}}, joined[2 * SPADE_MAX_RANK + 1] = "";
     int values[2], counts[2][3], order[SPADE_MAX_RANK], y;
+    if (node->input_count == 1) { return lower_einsum_of_one(import, node); }
     if (node->input_count != 2) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "only two operands are supported, it has %d",
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "only one or two operands are supported, it has %d",
                                  node->input_count);
     }
     SPADE_TRY(read_equation(import, node, &e));

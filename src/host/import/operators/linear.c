@@ -190,6 +190,23 @@ static spade_status lower_matmul_layer(spade_import *import, int onnx_node_index
     return spade_bind_output(import, node, 0, out);
 }
 
+/* A vector is a matrix of one row, or as the right operand of one column; the result has no such axis. */
+static spade_status make_matrix(spade_import *import, const onnx_node *node, bool right, int *value)
+{
+    const spade_extent x = spade_value_extent(import, *value);
+    spade_extent y = {.rank = 2, .dims = {1, x.dims[0]}, .batch_axis = -1, .batch_outer = 1};
+    SPADE_TRY(spade_check_axis(import, node, *value, 0, "a sum"));
+    if (right) {
+        y.dims[0] = x.dims[0];
+        y.dims[1] = 1;
+    }
+    spade_value *constant = &import->network->values[*value];
+    if (!constant->constant) { return spade_build_reshape(import, node, *value, &y, value); }
+    constant->shape.rank = 2;
+    memcpy(constant->shape.dims, y.dims, sizeof y.dims);
+    return SPADE_OK;
+}
+
 static spade_status lower_matmul(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
@@ -207,7 +224,15 @@ static spade_status lower_matmul(spade_import *import, int onnx_node_index)
     for (int k = 0; k < 2; k++) {
         if (values[k] < 0) { SPADE_TRY(matrix_value(import, node, operands[k].tensor, false, &values[k])); }
     }
+    bool vector[2];
+    for (int k = 0; k < 2; k++) {
+        vector[k] = import->network->values[values[k]].shape.rank == 1;
+        if (vector[k]) { SPADE_TRY(make_matrix(import, node, k == 1, &values[k])); }
+    }
     SPADE_TRY(spade_build_matmul(import, node, values[0], values[1], &y));
+    const int rank = import->network->values[y].shape.rank;
+    if (vector[1]) { SPADE_TRY(spade_build_drop_axis(import, node, y, rank - 1, &y)); }
+    if (vector[0]) { SPADE_TRY(spade_build_drop_axis(import, node, y, rank - 2, &y)); }
     return spade_bind_output(import, node, 0, y);
 }
 

@@ -2,6 +2,8 @@
  * quantise.c - QuantizeLinear and DequantizeLinear, the form in which tools store networks of small integers. They are
  * computed dequantised: weights are the numbers that the integers stand for, rounding between layers is left out.
  */
+#include <math.h>
+
 #include "import/operators/operators.h"
 
 /* How many elements lie in a row along the axis that the scale belongs to; one number for all: the whole tensor. */
@@ -65,6 +67,41 @@ static spade_status dequantise_constant(spade_import *import, const onnx_node *n
     return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = made});
 }
 
+/* y = round(x / scale) + zero within the limits of int8 or uint8, of a constant: a weight that is quantised in the graph. */
+static spade_status quantise_constant(spade_import *import, const onnx_node *node, const onnx_tensor *tensor)
+{
+    scales by;
+    int64_t type;
+    SPADE_TRY(read_scales(import, node, tensor, &by));
+    SPADE_TRY(spade_require_float(import, node, tensor));
+    SPADE_TRY(spade_require_finite(import, node, tensor));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "output_dtype", 0, &type)));
+    type = by.zero ? by.zero->type : type ? type : ONNX_UINT8;
+    if ((type != ONNX_INT8 && type != ONNX_UINT8) || (by.zero && (!by.zero->bytes || !by.zero->count))) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "a constant is made %s; int8 and uint8 are supported", onnx_type_name((int)type));
+    }
+    const double low = type == ONNX_INT8 ? INT8_MIN : 0, high = type == ONNX_INT8 ? INT8_MAX : UINT8_MAX;
+    uint8_t *values = malloc((size_t)tensor->count + 1);
+    if (!values) { return spade_import_memory(import); }
+    for (int64_t i = 0; i < tensor->count; i++) {
+        const int64_t at = by.count == 1 ? 0 : i / by.inner % by.count;
+        const double zero = by.zero ? (double)onnx_tensor_int(by.zero, at) : 0;
+        const float ratio = onnx_tensor_float(tensor, i) / onnx_tensor_float(by.scale, at);
+        const double y = nearbyint((double)ratio) + zero;
+        values[i] = (uint8_t)(int)(y < low ? low : y > high ? high : y);
+    }
+    onnx_tensor *made = &import->made[import->made_count++];
+    *made = *tensor;
+    made->name = tensor->name && *tensor->name ? tensor->name : node->outputs[0];
+    made->type = (int)type;
+    made->bytes = values;
+    made->size = (size_t)tensor->count;
+    made->external = 0;
+    made->owned = false; /* freed with the others that were made */
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = made});
+}
+
 static spade_status pass(spade_import *import, const onnx_node *node, int value)
 {
     return spade_bind(import, node->outputs[0], (spade_operand){.value = value});
@@ -79,10 +116,13 @@ static spade_status check_output(spade_import *import, const onnx_node *node)
 static spade_status lower_quantize(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    int value;
+    spade_operand operand = {.value = -1};
     SPADE_TRY(check_output(import, node));
-    SPADE_TRY(spade_activation_get(import, node, 0, &value));
-    return pass(import, node, value);
+    SPADE_TRY(spade_operand_get(import, node, 0, &operand));
+    if (operand.value >= 0) { return pass(import, node, operand.value); }
+    const onnx_tensor *tensor = NULL;
+    SPADE_TRY(spade_constant_get(import, node, 0, &tensor));
+    return quantise_constant(import, node, tensor);
 }
 
 /* The first of its kind in the file: what is said of it is said once. */
@@ -104,7 +144,11 @@ static spade_status lower_dequantize(spade_import *import, int onnx_node_index)
     }
     SPADE_TRY(check_output(import, node));
     SPADE_TRY(spade_operand_get(import, node, 0, &operand));
-    if (operand.value < 0) { return dequantise_constant(import, node, operand.tensor); }
+    if (operand.value < 0) {
+        const onnx_tensor *tensor = NULL;
+        SPADE_TRY(spade_constant_get(import, node, 0, &tensor));
+        return dequantise_constant(import, node, tensor);
+    }
     const int producer = spade_name_map_get(&import->producers, node->inputs[0]);
     if (producer < 0 || strcmp(import->onnx->nodes[producer].op_type, "QuantizeLinear") != 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,

@@ -1,4 +1,6 @@
 /* reduce.c - sums, means and maxima over axes, and norms made of them. */
+#include <float.h>
+
 #include "import/build.h"
 #include "import/operators/operators.h"
 
@@ -58,7 +60,7 @@ static spade_status lower_reduce(spade_import *import, int onnx_node_index)
     return spade_bind_output(import, node, 0, x);
 }
 
-/* x divided by its norm along an axis. */
+/* x divided by its norm along an axis; zeros stay zeros. */
 static spade_status lower_lp_normalization(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
@@ -78,6 +80,7 @@ static spade_status lower_lp_normalization(spade_import *import, int onnx_node_i
     }
     SPADE_TRY(spade_build_sum(import, node, norm, 1u << axis, &norm));
     if (power == 2) { SPADE_TRY(spade_build_function(import, node, norm, SPADE_SQRT, 1, 0, &norm)); }
+    SPADE_TRY(spade_build_function(import, node, norm, SPADE_CLIP, FLT_MIN, FLT_MAX, &norm));
     SPADE_TRY(spade_build_function(import, node, norm, SPADE_RECIPROCAL, 0, 0, &norm));
     SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, x, norm, &x));
     return spade_bind_output(import, node, 0, x);

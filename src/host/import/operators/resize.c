@@ -7,22 +7,34 @@
 
 typedef struct resize {
     const char *mode, *coordinates, *nearest;
-    float cubic;
-    int64_t exclude_outside;
+    float cubic, outside; /* what a place outside of the picture holds, where a part is cut out */
+    int64_t exclude_outside, antialias;
     double scale[SPADE_MAX_RANK];
+    double roi[2][SPADE_MAX_RANK];  /* first and last place of the part that is cut out, of an axis from 0 to 1 */
     int64_t length[SPADE_MAX_RANK]; /* of the result */
 } resize;
 
-/* Where element j of n_out lies in an axis of n. */
-static double source_of(const resize *r, int64_t j, int64_t n, int64_t n_out, double scale)
+static bool cuts(const resize *r)
 {
-    const double x = (double)j;
+    return strcmp(r->coordinates, "tf_crop_and_resize") == 0;
+}
+
+/* Where element j of the result lies in an axis of n. */
+static double source_of(const resize *r, int axis, int64_t j, int64_t n)
+{
+    const double x = (double)j, last = (double)(n - 1), scale = r->scale[axis];
+    const int64_t n_out = r->length[axis];
     if (strcmp(r->coordinates, "asymmetric") == 0) { return x / scale; }
-    if (strcmp(r->coordinates, "align_corners") == 0) {
-        return n_out == 1 ? 0 : x * (double)(n - 1) / (double)(n_out - 1);
+    if (strcmp(r->coordinates, "align_corners") == 0) { return n_out == 1 ? 0 : x * last / (double)(n_out - 1); }
+    if (strcmp(r->coordinates, "tf_half_pixel_for_nn") == 0) { return (x + 0.5) / scale; }
+    if (cuts(r)) {
+        const double start = r->roi[0][axis], end = r->roi[1][axis];
+        return n_out == 1 ? 0.5 * (start + end) * last : start * last + x * (end - start) * last / (double)(n_out - 1);
     }
     if (strcmp(r->coordinates, "pytorch_half_pixel") == 0 && n_out <= 1) { return 0; }
-    return (x + 0.5) / scale - 0.5; /* half_pixel */
+    const double at = (x + 0.5) / scale - 0.5; /* half_pixel */
+    if (strcmp(r->coordinates, "half_pixel_symmetric") != 0) { return at; }
+    return at + (double)n / 2 * (1 - (double)n_out / (scale * (double)n));
 }
 
 static int64_t nearest_of(const resize *r, double x)
@@ -33,74 +45,86 @@ static int64_t nearest_of(const resize *r, double x)
     return (int64_t)ceil(x - 0.5); /* round_prefer_floor */
 }
 
-/* Keys' cubic: weights of the pixels at floor(x) - 1 to + 2. */
-static void cubic_weights(double a, double t, double out[4])
+/* How far a filter reaches to each side: the triangle, or Keys' cubic. */
+static double reach_of(const resize *r)
 {
-    const double d[4] = {1 + t, t, 1 - t, 2 - t};
-    for (int k = 0; k < 4; k++) {
-        const double u = d[k];
-        out[k] = k == 0 || k == 3 ? ((a * u - 5 * a) * u + 8 * a) * u - 4 * a : ((a + 2) * u - (a + 3)) * u * u + 1;
-    }
+    return strcmp(r->mode, "linear") == 0 ? 1 : 2;
 }
 
-/* Entries of one element: up to 4 pixels, those outside moved to the border (or left out, by exclude_outside). */
-static int entries_of(const resize *r, double x, int64_t n, int64_t index[4], double weight[4])
+static double filter_at(const resize *r, double distance)
 {
-    const int64_t at = (int64_t)floor(x);
-    int count = 1;
+    const double a = (double)r->cubic, u = fabs(distance);
+    if (u >= reach_of(r)) { return 0; }
+    if (strcmp(r->mode, "linear") == 0) { return 1 - u; }
+    return u > 1 ? ((a * u - 5 * a) * u + 8 * a) * u - 4 * a : ((a + 2) * u - (a + 3)) * u * u + 1;
+}
+
+/* By which the filter is stretched: antialias widens it by what a picture is reduced. */
+static double stretch_of(const resize *r, int axis)
+{
+    return r->antialias && r->scale[axis] < 1 ? r->scale[axis] : 1;
+}
+
+static int64_t most_entries(const resize *r, int axis)
+{
+    return 2 * (int64_t)ceil(reach_of(r) / stretch_of(r, axis)) + 2;
+}
+
+/* The pixels that make the element at x, those outside moved to the border (or left out, by exclude_outside); how many. */
+static int64_t entries_of(const resize *r, int axis, double x, int64_t n, int64_t *index, float *weight)
+{
+    const double stretch = stretch_of(r, axis);
+    const int64_t first = (int64_t)floor(x) + (int64_t)floor(-reach_of(r) / stretch) + 1;
+    const int64_t last = first + most_entries(r, axis);
+    int64_t count = 0;
+    double sum = 0;
     if (strcmp(r->mode, "nearest") == 0) {
-        index[0] = nearest_of(r, x);
-        weight[0] = 1;
-    } else if (strcmp(r->mode, "linear") == 0) {
-        const double inside = x < 0 ? 0 : x > (double)(n - 1) ? (double)(n - 1) : x;
-        index[0] = (int64_t)floor(inside);
-        index[1] = index[0] + 1;
-        weight[1] = inside - floor(inside);
-        weight[0] = 1 - weight[1];
-        count = weight[1] > 0 ? 2 : 1;
-    } else {
-        double sum = 0;
-        cubic_weights((double)r->cubic, x - floor(x), weight);
-        for (int k = 0; k < 4; k++) {
-            index[k] = at - 1 + k;
-            if (r->exclude_outside && (index[k] < 0 || index[k] >= n)) { weight[k] = 0; }
-            sum += weight[k];
-        }
-        for (int k = 0; k < 4 && r->exclude_outside; k++) { weight[k] /= sum; }
-        count = 4;
+        const int64_t at = nearest_of(r, x);
+        index[0] = at < 0 ? 0 : at >= n ? n - 1 : at;
+        return 1;
     }
-    for (int k = 0; k < count; k++) { index[k] = index[k] < 0 ? 0 : index[k] >= n ? n - 1 : index[k]; }
+    for (int64_t k = first; k < last; k++) {
+        if (!r->exclude_outside || (k >= 0 && k < n)) { sum += filter_at(r, ((double)k - x) * stretch); }
+    }
+    for (int64_t k = first; k < last;) {
+        const int64_t pixel = k < 0 ? 0 : k >= n ? n - 1 : k;
+        double total = 0;
+        for (; k < last && (k < 0 ? 0 : k >= n ? n - 1 : k) == pixel; k++) {
+            if (!r->exclude_outside || k == pixel) { total += filter_at(r, ((double)k - x) * stretch); }
+        }
+        if (total == 0) { continue; }
+        index[count] = pixel;
+        weight[count++] = (float)(r->exclude_outside || r->antialias ? total / sum : total);
+    }
     return count;
 }
 
 static spade_status resize_axis(spade_import *import, const onnx_node *node, const resize *r, int axis, int *value)
 {
     const int64_t n = import->network->values[*value].shape.dims[axis], n_out = r->length[axis];
-    int64_t *offsets = malloc((size_t)(n_out + 1) * sizeof *offsets),
-            *indices = malloc((size_t)n_out * 4 * sizeof *indices);
-    float *weights = malloc((size_t)n_out * 4 * sizeof *weights);
+    const size_t room = (size_t)(n_out * most_entries(r, axis));
+    int64_t *offsets = malloc((size_t)(n_out + 1) * sizeof *offsets), *indices = malloc(room * sizeof *indices);
+    float *weights = malloc(room * sizeof *weights), *filling = calloc((size_t)n_out, sizeof *filling);
     spade_axis_map map;
     spade_status status = SPADE_OK;
-    if (!offsets || !indices || !weights) { SPADE_GOTO(spade_import_memory(import)); }
+    if (!offsets || !indices || !weights || !filling) { SPADE_GOTO(spade_import_memory(import)); }
     offsets[0] = 0;
     for (int64_t j = 0; j < n_out; j++) {
-        int64_t index[4];
-        double weight[4];
-        const int count = entries_of(r, source_of(r, j, n, n_out, r->scale[axis]), n, index, weight);
-        offsets[j + 1] = offsets[j] + count;
-        for (int k = 0; k < count; k++) {
-            indices[offsets[j] + k] = index[k];
-            weights[offsets[j] + k] = (float)weight[k];
-        }
+        const double x = source_of(r, axis, j, n);
+        const bool inside = !cuts(r) || (x >= 0 && x <= (double)(n - 1));
+        const int64_t at = offsets[j];
+        offsets[j + 1] = at + (inside ? entries_of(r, axis, x, n, indices + at, weights + at) : 0);
+        filling[j] = inside ? 0 : r->outside;
     }
     SPADE_GOTO(spade_check_axis(import, node, *value, axis, "resizing"));
     SPADE_GOTO(spade_axis_map_create(import->context, n_out, n, offsets, indices,
-                                     strcmp(r->mode, "nearest") == 0 ? NULL : weights, NULL, &map));
+                                     strcmp(r->mode, "nearest") == 0 ? NULL : weights, cuts(r) ? filling : NULL, &map));
     SPADE_GOTO(spade_build_axis_map(import, node, *value, axis, &map, value));
 done:
     free(offsets);
     free(indices);
     free(weights);
+    free(filling);
     return status;
 }
 
@@ -113,29 +137,28 @@ static bool is_one_of(const char *word, const char *const *words)
 static spade_status read_attributes(spade_import *import, const onnx_node *node, resize *out)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
-    static const char *const coordinates[] = {"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", NULL};
+    static const char *const coordinates[] = {"half_pixel",           "pytorch_half_pixel", "half_pixel_symmetric",
+                                              "align_corners",        "asymmetric",         "tf_half_pixel_for_nn",
+                                              "tf_crop_and_resize", NULL};
     static const char *const nearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
     spade_context *context = import->context;
     const bool old = import->onnx->opset < 11; /* no choice of coordinates then */
-    int64_t antialias;
-    const char *policy;
     SPADE_TRY(spade_import_attribute(import, onnx_get_string(context, node, "mode", "nearest", &out->mode)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_string(context, node, "coordinate_transformation_mode",
                                                              old ? "asymmetric" : "half_pixel", &out->coordinates)));
     SPADE_TRY(spade_import_attribute(
         import, onnx_get_string(context, node, "nearest_mode", old ? "floor" : "round_prefer_floor", &out->nearest)));
-    SPADE_TRY(
-        spade_import_attribute(import, onnx_get_string(context, node, "keep_aspect_ratio_policy", "stretch", &policy)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_float(context, node, "cubic_coeff_a", -0.75f, &out->cubic)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "exclude_outside", 0, &out->exclude_outside)));
-    SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "antialias", 0, &antialias)));
-    if (!is_one_of(out->mode, modes) || !is_one_of(out->coordinates, coordinates) ||
-        !is_one_of(out->nearest, nearest) || strcmp(policy, "stretch") != 0 || antialias) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                 "mode %.20s, coordinates %.30s%s are not supported", out->mode, out->coordinates,
-                                 antialias ? ", antialias" : "");
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "antialias", 0, &out->antialias)));
+    SPADE_TRY(
+        spade_import_attribute(import, onnx_get_float(context, node, "extrapolation_value", 0, &out->outside)));
+    if (is_one_of(out->mode, modes) && is_one_of(out->coordinates, coordinates) && is_one_of(out->nearest, nearest)) {
+        return SPADE_OK;
     }
-    return SPADE_OK;
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "mode %.20s, coordinates %.30s, rounding %.30s are not supported", out->mode,
+                             out->coordinates, out->nearest);
 }
 
 /* The axes that scales or sizes are given for. */
@@ -197,6 +220,49 @@ static spade_status read_sizes(spade_import *import, const onnx_node *node, int 
     return SPADE_OK;
 }
 
+/* The same scale for all axes: the largest that no size is exceeded by, or the smallest that no size falls short of. */
+static spade_status keep_aspect(spade_import *import, const onnx_node *node, const spade_extent *x, const int *axes,
+                                int count, resize *r)
+{
+    const char *policy;
+    SPADE_TRY(spade_import_attribute(
+        import, onnx_get_string(import->context, node, "keep_aspect_ratio_policy", "stretch", &policy)));
+    const bool larger = strcmp(policy, "not_smaller") == 0;
+    if (strcmp(policy, "stretch") == 0 || count < 1) { return SPADE_OK; }
+    if (!larger && strcmp(policy, "not_larger") != 0) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "keep_aspect_ratio_policy is \"%.40s\"", policy);
+    }
+    double scale = r->scale[axes[0]];
+    for (int i = 1; i < count; i++) {
+        const double next = r->scale[axes[i]];
+        scale = (next > scale) == larger ? next : scale;
+    }
+    for (int i = 0; i < count; i++) {
+        r->scale[axes[i]] = scale;
+        r->length[axes[i]] = (int64_t)floor((double)x->dims[axes[i]] * scale + 0.5);
+    }
+    return SPADE_OK;
+}
+
+/* Input 1 says for each axis where the part begins that is cut out, then for each where it ends. */
+static spade_status read_roi(spade_import *import, const onnx_node *node, const int *axes, int count, resize *r)
+{
+    const onnx_tensor *roi = NULL;
+    if (!cuts(r)) { return SPADE_OK; }
+    for (int i = 0; i < SPADE_MAX_RANK; i++) { r->roi[1][i] = 1; }
+    SPADE_TRY(spade_constant_get(import, node, 1, &roi));
+    SPADE_TRY(spade_require_float(import, node, roi));
+    SPADE_TRY(spade_require_finite(import, node, roi));
+    if (roi->count != 2 * count) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its roi has %lld numbers instead of %d",
+                                 (long long)roi->count, 2 * count);
+    }
+    for (int i = 0; i < 2 * count; i++) {
+        r->roi[i >= count][axes[i % count]] = (double)onnx_tensor_float(roi, i);
+    }
+    return SPADE_OK;
+}
+
 /* Resize: x, roi, scales, sizes; before opset 11, and Upsample: x, scales. */
 static spade_status lower_resize(spade_import *import, int onnx_node_index)
 {
@@ -214,11 +280,14 @@ static spade_status lower_resize(spade_import *import, int onnx_node_index)
     }
     if (!old && spade_has_input(node, 3)) {
         SPADE_TRY(read_sizes(import, node, 3, &x, axes, count, &r));
+        SPADE_TRY(keep_aspect(import, node, &x, axes, count, &r));
     } else {
         SPADE_TRY(read_scales(import, node, old ? 1 : 2, &x, axes, count, &r));
     }
+    if (!old) { SPADE_TRY(read_roi(import, node, axes, count, &r)); }
     for (int i = 0; i < x.rank; i++) {
-        if (r.length[i] == x.dims[i] && r.scale[i] == 1) { continue; }
+        const bool whole = r.roi[0][i] == 0 && (!cuts(&r) || r.roi[1][i] == 1);
+        if (r.length[i] == x.dims[i] && r.scale[i] == 1 && whole) { continue; }
         SPADE_TRY(resize_axis(import, node, &r, i, &value));
     }
     return spade_bind_output(import, node, 0, value);
