@@ -73,12 +73,15 @@ spade_status spade_operand_get(spade_import *import, const onnx_node *node, int 
     return SPADE_OK;
 }
 
-/* Numbers that are the same for every picture, where there is one for each: a constant of the network, of one picture. */
-static spade_status make_uniform(spade_import *import, const onnx_node *node, const spade_operand *operand, int *out)
+/* Numbers that are the same for every picture, one at a time or without a batch at all: a constant of the network. */
+static spade_status make_uniform(spade_import *import, const onnx_node *node, int input, const onnx_tensor *tensor,
+                                 int *out)
 {
-    const spade_fold *fold = operand->fold;
-    const onnx_tensor *tensor = &fold->tensor;
     spade_shape shape = {.rank = tensor->rank};
+    if (tensor->rank < 1) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "input %d is a number, which is not supported",
+                                 input);
+    }
     memcpy(shape.dims, tensor->dims, sizeof shape.dims);
     SPADE_TRY(spade_require_float(import, node, tensor));
     return spade_make_constant(import, node, tensor->name, &shape, tensor->bytes, out);
@@ -88,17 +91,17 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
 {
     spade_operand operand = {.value = -1};
     SPADE_TRY(spade_operand_get(import, node, input, &operand));
-    const spade_fold *fold = operand.fold;
-    if (operand.value < 0 && !operand.tensor && fold && !fold->batch && !fold->index && fold->batch_axis == 0 &&
-        fold->tensor.dims[0] == 1) {
-        return make_uniform(import, node, &operand, out);
-    }
-    if (operand.value < 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                 "input %d is a constant, which is not supported", input);
-    }
     *out = operand.value;
-    return SPADE_OK;
+    if (operand.value >= 0) { return SPADE_OK; }
+    const spade_fold *fold = operand.fold;
+    const onnx_tensor *tensor = operand.tensor;
+    if (!tensor && fold && !fold->batch && !fold->index && fold->batch_axis == 0 && fold->tensor.dims[0] == 1) {
+        tensor = &fold->tensor;
+    }
+    const bool picture = tensor && tensor->rank > 2 && tensor->dims[0] == 1;
+    if (tensor && (fold || picture)) { return make_uniform(import, node, input, tensor, out); }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "input %d is a constant, which is not supported",
+                             input);
 }
 
 spade_status spade_constant_get(spade_import *import, const onnx_node *node, int input, const onnx_tensor **out)
