@@ -21,6 +21,8 @@ spade_status spade_import_layer(spade_import *import, int onnx_node_index, const
     }
     layer.onnx_node = onnx_node_index;
     layer.onnx_input = 1;
+    layer.file_shape.rank = tensor->rank;
+    memcpy(layer.file_shape.dims, tensor->dims, sizeof tensor->dims);
     layer.name = spade_layer_name(import->network, node, tensor->name ? tensor->name : "", layer.rows, layer.columns);
     *out = layer.name ? spade_network_add_layer(import->network, &layer) : -1;
     if (*out < 0) {
