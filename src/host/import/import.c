@@ -98,8 +98,7 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
     if (!tensor && fold && !fold->batch && !fold->index && fold->batch_axis == 0 && fold->tensor.dims[0] == 1) {
         tensor = &fold->tensor;
     }
-    const bool picture = tensor && tensor->rank > 2 && tensor->dims[0] == 1;
-    if (tensor && (fold || picture)) { return make_uniform(import, node, input, tensor, out); }
+    if (tensor) { return make_uniform(import, node, input, tensor, out); }
     return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "input %d is a constant, which is not supported",
                              input);
 }
@@ -189,10 +188,11 @@ spade_status spade_make(spade_import *import, const onnx_node *from, spade_node 
     node->path = spade_node_path(from->name);
     value.name = strdup("");
     if (!node->name || !node->path || !value.name) { goto done; }
-    *out = spade_network_add_value(network, &value);
-    if (*out < 0) { goto done; }
+    const int made = spade_network_add_value(network, &value);
+    if (made < 0) { goto done; }
     value.name = NULL;
-    if (!spade_node_connect(node, inputs, input_count, out, 1)) { goto done; }
+    if (!spade_node_connect(node, inputs, input_count, &made, 1)) { goto done; }
+    *out = made; /* which may be where the one input stood */
     int index = spade_network_add_node(network, node);
     if (index < 0) { goto done; }
     if (node->layer >= 0) { network->layers[node->layer].node = index; }
@@ -407,6 +407,18 @@ static spade_status lower_nodes(spade_import *import, const spade_import_output 
     return SPADE_OK;
 }
 
+/* The first convolution sees the picture itself and stays dense; so does a layer that sees no picture. */
+static void choose_prunable(spade_network *network)
+{
+    bool first = true;
+    for (int i = 0; i < network->layer_count; i++) {
+        spade_layer *layer = &network->layers[i];
+        const bool sees = network->values[network->nodes[layer->node].inputs[0]].batch_axis >= 0;
+        layer->prunable = sees && !(layer->convolution && first);
+        first = first && !(sees && layer->convolution);
+    }
+}
+
 static spade_status lower_graph(spade_import *import)
 {
     const onnx_model *onnx = import->onnx;
@@ -426,12 +438,7 @@ static spade_status lower_graph(spade_import *import)
     SPADE_GOTO(lower_nodes(import, &output, &order));
     SPADE_GOTO(spade_output_take(import, &output));
     SPADE_GOTO(spade_network_prune(import->context, import->network));
-    bool first = true; /* the first convolution sees the picture itself and stays dense */
-    for (int i = 0; i < import->network->layer_count; i++) {
-        spade_layer *layer = &import->network->layers[i];
-        layer->prunable = !(layer->convolution && first);
-        first = first && !layer->convolution;
-    }
+    choose_prunable(import->network);
 done:
     clear_order(&order);
     return status;
