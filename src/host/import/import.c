@@ -95,7 +95,8 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
     if (operand.value >= 0) { return SPADE_OK; }
     const spade_fold *fold = operand.fold;
     const onnx_tensor *tensor = operand.tensor;
-    if (!tensor && fold && !fold->batch && !fold->index && fold->batch_axis == 0 && fold->tensor.dims[0] == 1) {
+    if (!tensor && fold && !fold->batch && !fold->index && fold->batch_axis >= 0 &&
+        fold->tensor.dims[fold->batch_axis] == 1) {
         tensor = &fold->tensor;
     }
     if (tensor) { return make_uniform(import, node, input, tensor, out); }
