@@ -102,9 +102,9 @@ static void link_pointwise(const spade_network *network, const int *user, int n,
     const spade_node *reader = &network->nodes[next];
     if (!spade_node_is_pointwise(reader)) { return; }
     int count = spade_node_class_of(reader)->steps(reader, input_of(reader, node->outputs[0]), steps);
-    const spade_shape *from = &network->values[node->outputs[0]].shape;
-    if (links[n].steps + count > SPADE_POINTWISE_STEPS ||
-        !spade_same_shape(from, &network->values[reader->outputs[0]].shape)) {
+    const spade_value *from = &network->values[node->outputs[0]], *to = &network->values[reader->outputs[0]];
+    if (links[n].steps + count > SPADE_POINTWISE_STEPS || !spade_same_shape(&from->shape, &to->shape) ||
+        from->batch_axis != to->batch_axis) { /* what every picture has is repeated there */
         return;
     }
     links[n].next = next;

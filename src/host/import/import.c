@@ -75,12 +75,15 @@ spade_status spade_operand_get(spade_import *import, const onnx_node *node, int 
     return SPADE_OK;
 }
 
-/* Numbers that are the same for every picture, where there is one for each: a constant of the network, of one picture. */
-static spade_status make_uniform(spade_import *import, const onnx_node *node, const spade_operand *operand, int *out)
+/* Numbers that are the same for every picture, one at a time or without a batch at all: a constant of the network. */
+static spade_status make_uniform(spade_import *import, const onnx_node *node, int input, const onnx_tensor *tensor,
+                                 int *out)
 {
-    const spade_fold *fold = operand->fold;
-    const onnx_tensor *tensor = &fold->tensor;
     spade_shape shape = {.rank = tensor->rank};
+    if (tensor->rank < 1) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "input %d is a number, which is not supported",
+                                 input);
+    }
     memcpy(shape.dims, tensor->dims, sizeof shape.dims);
     SPADE_TRY(spade_require_float(import, node, tensor));
     return spade_make_constant(import, node, tensor->name, &shape, tensor->bytes, out);
@@ -90,17 +93,17 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
 {
     spade_operand operand = {.value = -1};
     SPADE_TRY(spade_operand_get(import, node, input, &operand));
-    const spade_fold *fold = operand.fold;
-    if (operand.value < 0 && !operand.tensor && fold && !fold->batch && !fold->index && fold->batch_axis == 0 &&
-        fold->tensor.dims[0] == 1) {
-        return make_uniform(import, node, &operand, out);
-    }
-    if (operand.value < 0) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                 "input %d is a constant, which is not supported", input);
-    }
     *out = operand.value;
-    return SPADE_OK;
+    if (operand.value >= 0) { return SPADE_OK; }
+    const spade_fold *fold = operand.fold;
+    const onnx_tensor *tensor = operand.tensor;
+    if (!tensor && fold && !fold->batch && !fold->index && fold->batch_axis >= 0 &&
+        fold->tensor.dims[fold->batch_axis] == 1) {
+        tensor = &fold->tensor;
+    }
+    if (tensor) { return make_uniform(import, node, input, tensor, out); }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "input %d is a constant, which is not supported",
+                             input);
 }
 
 spade_status spade_constant_get(spade_import *import, const onnx_node *node, int input, const onnx_tensor **out)
@@ -173,10 +176,11 @@ spade_status spade_make(spade_import *import, const onnx_node *from, spade_node 
     node->path = spade_node_path(from);
     value.name = strdup("");
     if (!node->name || !node->path || !value.name) { goto done; }
-    *out = spade_network_add_value(network, &value);
-    if (*out < 0) { goto done; }
+    const int made = spade_network_add_value(network, &value);
+    if (made < 0) { goto done; }
     value.name = NULL;
-    if (!spade_node_connect(node, inputs, input_count, out, 1)) { goto done; }
+    if (!spade_node_connect(node, inputs, input_count, &made, 1)) { goto done; }
+    *out = made; /* which may be where the one input stood */
     int index = spade_network_add_node(network, node);
     if (index < 0) { goto done; }
     if (node->layer >= 0) { network->layers[node->layer].node = index; }
@@ -403,6 +407,18 @@ static spade_status lower_nodes(spade_import *import, const spade_import_output 
     return SPADE_OK;
 }
 
+/* The first convolution sees the picture itself and stays dense; so does a layer that sees no picture. */
+static void choose_prunable(spade_network *network)
+{
+    bool first = true;
+    for (int i = 0; i < network->layer_count; i++) {
+        spade_layer *layer = &network->layers[i];
+        const bool sees = network->values[network->nodes[layer->node].inputs[0]].batch_axis >= 0;
+        layer->prunable = sees && !(layer->convolution && first);
+        first = first && !(sees && layer->convolution);
+    }
+}
+
 static spade_status lower_graph(spade_import *import)
 {
     const onnx_model *onnx = import->onnx;
@@ -422,12 +438,7 @@ static spade_status lower_graph(spade_import *import)
     SPADE_GOTO(lower_nodes(import, &output, &order));
     SPADE_GOTO(spade_output_take(import, &output));
     SPADE_GOTO(spade_network_prune(import->context, import->network));
-    bool first = true; /* the first convolution sees the picture itself and stays dense */
-    for (int i = 0; i < import->network->layer_count; i++) {
-        spade_layer *layer = &import->network->layers[i];
-        layer->prunable = !(layer->convolution && first);
-        first = first && !layer->convolution;
-    }
+    choose_prunable(import->network);
 done:
     clear_order(&order);
     return status;

@@ -157,10 +157,24 @@ spade_status spade_import_layer(spade_import *import, int onnx_node_index, const
 /* ---- shape.c */
 /* Refuses dimensions below 1, overflow and absurd sizes. `what` for the message. */
 spade_status spade_check_shape(spade_import *import, const onnx_node *node, const spade_shape *shape);
-/* kernel_shape (unless known: kernel[0] > 0), strides, dilations, pads, auto_pad, ceil_mode -> window with explicit
- * padding; output size. */
-spade_status spade_window_read(spade_import *import, const onnx_node *node, const spade_shape *x, spade_window *window,
-                               int64_t out[2], bool *ceil_extra);
+/*
+ * Convolutions and poolings are over images of two axes. An image of one axis is a column of pixels; of an image of more, the
+ * axes that windows leave alone go to the batch, as long as windows are over two at most.
+ */
+typedef struct spade_image {
+    int count;                      /* axes of the image: rank - 2 */
+    int64_t kernel[SPADE_MAX_RANK]; /* along each of them */
+    int axes[2];                    /* those that windows are over, in order; -1: there is none, it is 1 long */
+    int64_t others[SPADE_MAX_RANK]; /* length of each other axis */
+} spade_image;
+/* kernel_shape, of an operator that has to have it. */
+spade_status spade_image_kernel(spade_import *import, const onnx_node *node, int rank, spade_image *out);
+/* The value, [batch, channels, ...], as an image [batch, channels, height, width], and such an image back as what it was. */
+spade_status spade_image_enter(spade_import *import, const onnx_node *node, spade_image *image, int *value);
+spade_status spade_image_leave(spade_import *import, const onnx_node *node, const spade_image *image, int *value);
+/* strides, dilations, pads, auto_pad, ceil_mode -> window with explicit padding; output size. x: of the image of two axes. */
+spade_status spade_window_read(spade_import *import, const onnx_node *node, const spade_image *image,
+                               const spade_shape *x, spade_window *window, int64_t out[2], bool *ceil_extra);
 /* NumPy broadcasting of shapes of equal rank; false where they do not fit. */
 bool spade_broadcast(const spade_shape *a, const spade_shape *b, spade_shape *out);
 

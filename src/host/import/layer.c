@@ -28,11 +28,11 @@ spade_status spade_import_layer(spade_import *import, int onnx_node_index, const
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     SPADE_TRY(spade_copy_floats(import, node, tensor, &layer.weights));
     const size_t bytes = (size_t)tensor->count * sizeof(float);
-    if (layer.transposed) { /* [columns, rows] in the file */
-        copy_transposed(import, tensor, &layer);
-    }
+    if (layer.transposed) { copy_transposed(import, tensor, &layer); }
     layer.onnx_node = onnx_node_index;
     layer.onnx_input = 1;
+    layer.file_shape.rank = tensor->rank;
+    memcpy(layer.file_shape.dims, tensor->dims, sizeof tensor->dims);
     layer.name = spade_layer_name(import->network, import->onnx, onnx_node_index, tensor->name ? tensor->name : "",
                                   layer.rows, layer.columns);
     *out = layer.name ? spade_network_add_layer(import->network, &layer) : -1;

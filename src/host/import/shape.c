@@ -1,5 +1,5 @@
 /* shape.c - shapes of results; windows of convolutions and poolings with all ways of padding made explicit. */
-#include "import/import.h"
+#include "import/build.h"
 
 spade_status spade_check_shape(spade_import *import, const onnx_node *node, const spade_shape *shape)
 {
@@ -90,24 +90,119 @@ static bool fit_axis(int64_t in, int64_t extent, int64_t stride, padding mode, b
     return true;
 }
 
-spade_status spade_window_read(spade_import *import, const onnx_node *node, const spade_shape *x, spade_window *window,
-                               int64_t out[2], bool *ceil_extra)
+/* ---- images of one, two or more axes */
+
+spade_status spade_image_kernel(spade_import *import, const onnx_node *node, int rank, spade_image *out)
 {
-    int64_t ceil_mode = 0, pads[4];
-    padding mode = PAD_EXPLICIT;
-    if (window->kernel[0] == 0) {
-        SPADE_TRY(read_numbers(import, node, "kernel_shape", 2, 1, SPADE_MAX_WINDOW, 0, window->kernel));
+    *out = (spade_image){.count = rank - 2};
+    if (rank < 3) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its input is no image"); }
+    if (!onnx_find_attribute(node, "kernel_shape")) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "kernel_shape is missing");
     }
-    SPADE_TRY(read_numbers(import, node, "strides", 2, 1, SPADE_MAX_WINDOW, 1, window->stride));
-    SPADE_TRY(read_numbers(import, node, "dilations", 2, 1, SPADE_MAX_WINDOW, 1, window->dilation));
-    SPADE_TRY(read_numbers(import, node, "pads", 4, 0, SPADE_MAX_WINDOW, 0, pads));
+    return read_numbers(import, node, "kernel_shape", out->count, 1, SPADE_MAX_WINDOW, 0, out->kernel);
+}
+
+/* The two axes that windows are over: those where they do anything, else the last ones; -1: there is but one. */
+static spade_status choose_axes(spade_import *import, const onnx_node *node, spade_image *image)
+{
+    const int count = image->count;
+    int64_t strides[SPADE_MAX_RANK], pads[2 * SPADE_MAX_RANK];
+    int chosen = 0;
+    SPADE_TRY(read_numbers(import, node, "strides", count, 1, SPADE_MAX_WINDOW, 1, strides));
+    SPADE_TRY(read_numbers(import, node, "pads", 2 * count, 0, SPADE_MAX_WINDOW, 0, pads));
+    image->axes[0] = image->axes[1] = -1;
+    for (int i = 0; i < count; i++) {
+        const bool moves = image->kernel[i] != 1 || strides[i] != 1 || pads[i] || pads[i + count];
+        const int left = count - i; /* this one and those behind it */
+        if (!moves && left > 2 - chosen) { continue; }
+        if (chosen == 2) {
+            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                     "only windows over two dimensions are supported, its are over %d", count);
+        }
+        image->axes[chosen++] = i;
+    }
+    if (count == 1) { /* a column of pixels */
+        image->axes[0] = -1;
+        image->axes[1] = 0;
+    }
+    return SPADE_OK;
+}
+
+/* order: the value's axes as batch, the axes that windows do not touch, channels, the two axes of windows. */
+static void order_axes(const spade_image *image, int *order)
+{
+    int at = 0;
+    order[at++] = 0;
+    for (int i = 0; i < image->count; i++) {
+        if (i != image->axes[0] && i != image->axes[1]) { order[at++] = i + 2; }
+    }
+    order[at++] = 1;
+    for (int k = 0; k < 2; k++) {
+        if (image->axes[k] >= 0) { order[at++] = image->axes[k] + 2; }
+    }
+}
+
+spade_status spade_image_enter(spade_import *import, const onnx_node *node, spade_image *image, int *value)
+{
+    int order[SPADE_MAX_RANK];
+    SPADE_TRY(spade_check_batch_first(import, node, *value));
+    SPADE_TRY(choose_axes(import, node, image));
+    if (image->count == 2) { return SPADE_OK; }
+    order_axes(image, order);
+    SPADE_TRY(spade_build_permute(import, node, *value, order, value));
+    const spade_extent x = spade_value_extent(import, *value);
+    const int more = image->count > 2 ? image->count - 2 : 0;
+    spade_extent y = {.rank = 4, .batch_axis = x.batch_axis, .batch_outer = x.batch_outer};
+    y.dims[0] = x.dims[0];
+    for (int i = 0; i < more; i++) { y.dims[0] *= image->others[i] = x.dims[i + 1]; }
+    y.dims[1] = x.dims[more + 1];
+    y.dims[2] = image->axes[0] < 0 ? 1 : x.dims[more + 2];
+    y.dims[3] = x.dims[x.rank - 1];
+    return spade_build_reshape(import, node, *value, &y, value);
+}
+
+spade_status spade_image_leave(spade_import *import, const onnx_node *node, const spade_image *image, int *value)
+{
+    int order[SPADE_MAX_RANK], back[SPADE_MAX_RANK];
+    if (image->count == 2) { return SPADE_OK; }
+    const spade_extent x = spade_value_extent(import, *value);
+    const int more = image->count > 2 ? image->count - 2 : 0;
+    spade_extent y = {.rank = image->count + 2, .batch_axis = x.batch_axis, .batch_outer = x.batch_outer};
+    y.dims[0] = x.dims[0];
+    for (int i = 0; i < more; i++) {
+        y.dims[i + 1] = image->others[i];
+        y.dims[0] /= image->others[i];
+    }
+    y.dims[more + 1] = x.dims[1];
+    for (int k = 0; k < 2; k++) {
+        if (image->axes[k] >= 0) { y.dims[y.rank - 2 + k] = x.dims[2 + k]; }
+    }
+    SPADE_TRY(spade_build_reshape(import, node, *value, &y, value));
+    order_axes(image, order);
+    for (int i = 0; i < y.rank; i++) { back[order[i]] = i; }
+    return spade_build_permute(import, node, *value, back, value);
+}
+
+spade_status spade_window_read(spade_import *import, const onnx_node *node, const spade_image *image,
+                               const spade_shape *x, spade_window *window, int64_t out[2], bool *ceil_extra)
+{
+    const int count = image->count;
+    int64_t ceil_mode = 0, strides[SPADE_MAX_RANK], dilations[SPADE_MAX_RANK], pads[2 * SPADE_MAX_RANK];
+    padding mode = PAD_EXPLICIT;
+    SPADE_TRY(read_numbers(import, node, "strides", count, 1, SPADE_MAX_WINDOW, 1, strides));
+    SPADE_TRY(read_numbers(import, node, "dilations", count, 1, SPADE_MAX_WINDOW, 1, dilations));
+    SPADE_TRY(read_numbers(import, node, "pads", 2 * count, 0, SPADE_MAX_WINDOW, 0, pads));
     SPADE_TRY(read_padding(import, node, &mode));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "ceil_mode", 0, &ceil_mode)));
     *ceil_extra = false;
     for (int i = 0; i < 2; i++) {
+        const int axis = image->axes[i];
+        window->kernel[i] = axis < 0 ? 1 : image->kernel[axis];
+        window->stride[i] = axis < 0 ? 1 : strides[axis];
+        window->dilation[i] = axis < 0 ? 1 : dilations[axis];
+        window->pad[i] = axis < 0 ? 0 : pads[axis];
+        window->pad[i + 2] = axis < 0 ? 0 : pads[axis + count];
         int64_t extent = (window->kernel[i] - 1) * window->dilation[i] + 1;
-        window->pad[i] = pads[i];
-        window->pad[i + 2] = pads[i + 2];
         if (!fit_axis(x->dims[2 + i], extent, window->stride[i], mode, ceil_mode != 0, &window->pad[i],
                       &window->pad[i + 2], &out[i], ceil_extra)) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT,

@@ -36,13 +36,10 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
             transpose(weights, layer->rows, layer->columns, transposed[i]);
             weights = transposed[i];
         }
-        const bool turned = layer->transposed;
-        replacements[count++] = (onnx_replacement){
-            .node = layer->onnx_node,
-            .input = layer->onnx_input,
-            .data = weights,
-            .rank = layer->convolution ? 4 : 2,
-            .dims = {layer->weight[turned], layer->weight[!turned], layer->weight[2], layer->weight[3]}};
+        onnx_replacement *to = &replacements[count++];
+        *to = (onnx_replacement){
+            .node = layer->onnx_node, .input = layer->onnx_input, .data = weights, .rank = layer->file_shape.rank};
+        memcpy(to->dims, layer->file_shape.dims, sizeof to->dims);
     }
     SPADE_GOTO(onnx_write(context, model->onnx, replacements, count, path));
 done:

@@ -298,47 +298,76 @@ static spade_status fold_batch_norm(fold_call *call)
 
 /* ---- MatMul of two constants: the last two axes, the others broadcast */
 
+/* Of each operand: how far apart its matrices are along the leading axes of the result, and where the batch is there. */
+typedef struct matrices {
+    int64_t strides[ONNX_MAX_RANK], size;
+    int batch_axis; /* among the axes of the result; -1: none */
+} matrices;
+
+static matrices find_matrices(const spade_fold *fold, int rank)
+{
+    const onnx_tensor *tensor = &fold->tensor;
+    const int more = rank - tensor->rank;
+    matrices m = {.size = 1, .batch_axis = fold->batch_axis < 0 ? -1 : fold->batch_axis + more};
+    for (int i = rank - 3; i >= more; i--) {
+        m.strides[i] = tensor->dims[i - more] == 1 ? 0 : m.size;
+        m.size *= tensor->dims[i - more];
+    }
+    return m;
+}
+
+/* The extent of the product, where there is one: the batch is not summed over, and beside it is nothing but 1. */
+static bool find_product(const spade_fold *const in[2], const matrices m[2], spade_extent *out)
+{
+    const onnx_tensor *a = &in[0]->tensor, *b = &in[1]->tensor;
+    const int rank = out->rank;
+    for (int i = 0; i < rank - 2; i++) {
+        const int own[2] = {i - (rank - a->rank), i - (rank - b->rank)};
+        const int64_t lengths[2] = {own[0] < 0 ? 1 : a->dims[own[0]], own[1] < 0 ? 1 : b->dims[own[1]]};
+        const bool one_grows = (i == m[0].batch_axis) != (i == m[1].batch_axis);
+        if (lengths[0] != lengths[1] && lengths[0] != 1 && lengths[1] != 1) { return false; }
+        if (one_grows && lengths[i == m[0].batch_axis ? 1 : 0] != 1) { return false; }
+        out->dims[i] = lengths[0] == 1 ? lengths[1] : lengths[0];
+    }
+    out->dims[rank - 2] = a->dims[a->rank - 2];
+    out->dims[rank - 1] = b->dims[b->rank - 1];
+    const int grows = m[0].batch_axis >= 0 ? 0 : 1;
+    out->batch_axis = m[grows].batch_axis;
+    out->batch_outer = in[grows]->batch_outer;
+    const bool both = m[0].batch_axis >= 0 && m[1].batch_axis >= 0;
+    return m[0].batch_axis != rank - 1 && m[1].batch_axis != rank - 2 &&
+           (!both || (m[0].batch_axis == m[1].batch_axis && in[0]->batch_outer == in[1]->batch_outer));
+}
+
 static spade_status fold_matmul(fold_call *call)
 {
     const spade_fold *in[2];
     for (int i = 0; i < 2; i++) {
-        SPADE_TRY(fold_require_plain(call, i, &in[i]));
+        SPADE_TRY(fold_require_uniform(call, i, &in[i]));
         if (in[i]->tensor.rank < 2 || fold_type_is_integer(in[i]->tensor.type)) {
             return fold_fail(call, "its constants are no matrices of real numbers");
         }
     }
     const onnx_tensor *a = &in[0]->tensor, *b = &in[1]->tensor;
-    const int rank = a->rank > b->rank ? a->rank : b->rank;
-    const int64_t m = a->dims[a->rank - 2], k = a->dims[a->rank - 1], n = b->dims[b->rank - 1];
-    spade_extent shape = {.rank = rank, .batch_axis = -1};
-    int64_t strides[2][ONNX_MAX_RANK] = {0}, sizes[2] = {1, 1};
-    bool fits = b->dims[b->rank - 2] == k;
-    for (int i = rank - 3; i >= 0; i--) {
-        const int own[2] = {i - (rank - a->rank), i - (rank - b->rank)};
-        const int64_t lengths[2] = {own[0] < 0 ? 1 : a->dims[own[0]], own[1] < 0 ? 1 : b->dims[own[1]]};
-        fits = fits && (lengths[0] == lengths[1] || lengths[0] == 1 || lengths[1] == 1);
-        shape.dims[i] = lengths[0] == 1 ? lengths[1] : lengths[0];
-        for (int o = 0; o < 2; o++) {
-            strides[o][i] = lengths[o] == 1 ? 0 : sizes[o];
-            sizes[o] *= lengths[o];
-        }
+    const int64_t rows = a->dims[a->rank - 2], k = a->dims[a->rank - 1], n = b->dims[b->rank - 1];
+    spade_extent shape = {.rank = a->rank > b->rank ? a->rank : b->rank, .batch_axis = -1};
+    const matrices m[2] = {find_matrices(in[0], shape.rank), find_matrices(in[1], shape.rank)};
+    if (b->dims[b->rank - 2] != k || !find_product(in, m, &shape)) {
+        return fold_wrong(call, "the shapes of its operands do not fit together");
     }
-    shape.dims[rank - 2] = m;
-    shape.dims[rank - 1] = n;
-    if (!fits) { return fold_wrong(call, "the shapes of its operands do not fit together"); }
     spade_fold *out;
     SPADE_TRY(fold_create(call, a->type, &shape, 0, &out));
     SPADE_TRY(fold_charge(call, (double)out->tensor.count * (double)k));
     for (int64_t e = 0; e < out->tensor.count; e++) {
-        int64_t rest = e / (m * n), matrix[2] = {0, 0};
-        for (int i = rank - 3; i >= 0; i--) {
-            for (int o = 0; o < 2; o++) { matrix[o] += rest % shape.dims[i] * strides[o][i]; }
+        int64_t rest = e / (rows * n), matrix[2] = {0, 0};
+        for (int i = shape.rank - 3; i >= 0; i--) {
+            for (int o = 0; o < 2; o++) { matrix[o] += rest % shape.dims[i] * m[o].strides[i]; }
             rest /= shape.dims[i];
         }
         double sum = 0;
         for (int64_t j = 0; j < k; j++) {
-            sum +=
-                real_at(in[0], (matrix[0] * m + e / n % m) * k + j) * real_at(in[1], (matrix[1] * k + j) * n + e % n);
+            sum += real_at(in[0], (matrix[0] * rows + e / n % rows) * k + j) *
+                   real_at(in[1], (matrix[1] * k + j) * n + e % n);
         }
         store_real(out, e, sum);
     }
@@ -354,12 +383,13 @@ static spade_status fold_softmax(fold_call *call)
     int64_t given, after = 1;
     int axis;
     spade_fold *out;
-    SPADE_TRY(fold_require_plain(call, 0, &from));
+    SPADE_TRY(fold_require_uniform(call, 0, &from));
     SPADE_TRY(fold_attribute(call, "axis", -1, &given));
     if (call->import->onnx->opset < 13 || fold_type_is_integer(from->tensor.type)) {
         return fold_fail(call, "a softmax of constants before opset 13, or of integers");
     }
     SPADE_TRY(fold_axis(call, given, from->tensor.rank, &axis));
+    SPADE_TRY(fold_check_axis(call, from, axis));
     const spade_extent shape = fold_extent(from);
     for (int i = axis + 1; i < shape.rank; i++) { after *= shape.dims[i]; }
     SPADE_TRY(fold_create(call, from->tensor.type, &shape, 0, &out));

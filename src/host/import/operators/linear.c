@@ -215,7 +215,7 @@ static spade_status lower_matmul(spade_import *import, int onnx_node_index)
     for (int k = 0; k < 2; k++) {
         SPADE_TRY(spade_operand_get(import, node, k, &operands[k]));
         values[k] = operands[k].value;
-        if (values[k] < 0) { SPADE_TRY(spade_constant_get(import, node, k, &operands[k].tensor)); }
+        if (values[k] < 0 && !operands[k].tensor) { SPADE_TRY(spade_activation_get(import, node, k, &values[k])); }
     }
     if (values[0] >= 0 && values[1] < 0 && operands[1].tensor->rank == 2 &&
         import->network->values[values[0]].shape.rank >= 2) {

@@ -394,6 +394,9 @@ static spade_status lower_expand(spade_import *import, int onnx_node_index)
                   : fold_is_plain_number(&n) && (n.i[0] == length || n.i[0] == 1)) {
             continue; /* as it is */
         }
+        if (x.batch_axis < 0 && x.dims[i] == 1 && n.i[0] == 0 && n.i[1] == 1 && n.i[2] == 0) {
+            continue; /* every picture has the same: one of it is there */
+        }
         if (!fold_is_plain_number(&n) || x.dims[i] != 1 || i == x.batch_axis) {
             return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "it would repeat axis %d along the batch",
                                      i);
@@ -403,19 +406,25 @@ static spade_status lower_expand(spade_import *import, int onnx_node_index)
     return spade_bind_output(import, node, 0, value);
 }
 
+/* Repeats are numbers, or the batch where every picture has the same: then there is one of it. */
 static spade_status lower_tile(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    int64_t repeats[SPADE_MAX_RANK];
+    fold_number repeats[SPADE_MAX_RANK];
     int value, count;
     SPADE_TRY(spade_activation_get(import, node, 0, &value));
-    SPADE_TRY(spade_integers_get(import, node, 1, NULL, SPADE_MAX_RANK, repeats, &count));
-    if (count != import->network->values[value].shape.rank) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %d repeats", count);
-    }
+    SPADE_TRY(read_bounds(import, node, 1, "repeats", repeats, &count));
+    const spade_extent x = spade_value_extent(import, value);
+    if (count != x.rank) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %d repeats", count); }
     for (int i = 0; i < count; i++) {
-        if (repeats[i] != 1) { SPADE_TRY(spade_check_axis(import, node, value, i, "repeating")); }
-        SPADE_TRY(repeat_axis(import, node, &value, i, repeats[i]));
+        const bool plain = fold_is_plain_number(&repeats[i]);
+        const bool batch = !plain && repeats[i].i[0] == 0 && repeats[i].i[1] == 1 && repeats[i].i[2] == 0;
+        if (batch && x.batch_axis < 0 && x.dims[i] == 1) { continue; }
+        if (!plain) {
+            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its repeats depend on the batch");
+        }
+        if (repeats[i].i[0] != 1) { SPADE_TRY(spade_check_axis(import, node, value, i, "repeating")); }
+        SPADE_TRY(repeat_axis(import, node, &value, i, repeats[i].i[0]));
     }
     return spade_bind_output(import, node, 0, value);
 }

@@ -2,23 +2,16 @@
 #include "import/build.h"
 #include "import/operators/operators.h"
 
-static spade_status require_image(spade_import *import, const onnx_node *node, int value, spade_shape *out)
+/* The value as an image of two axes, and the window of a pooling, which has to see at least one pixel wherever it stands. */
+static spade_status read_pool(spade_import *import, const onnx_node *node, spade_image *image, int *value,
+                              spade_window *window, spade_extent *y, bool *ceil_extra)
 {
-    *out = import->network->values[value].shape;
-    if (out->rank == 4) { return spade_check_batch_first(import, node, value); }
-    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                             "only pooling over two dimensions is supported, its input has %d", out->rank - 2);
-}
-
-/* The window of a pooling that has to see at least one pixel wherever it stands. */
-static spade_status read_pool_window(spade_import *import, const onnx_node *node, const spade_shape *x,
-                                     spade_window *window, spade_shape *y, bool *ceil_extra)
-{
-    if (!onnx_find_attribute(node, "kernel_shape")) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "kernel_shape is missing");
-    }
-    *y = *x;
-    SPADE_TRY(spade_window_read(import, node, x, window, &y->dims[2], ceil_extra));
+    SPADE_TRY(spade_activation_get(import, node, 0, value));
+    SPADE_TRY(spade_image_kernel(import, node, import->network->values[*value].shape.rank, image));
+    SPADE_TRY(spade_image_enter(import, node, image, value));
+    *y = spade_value_extent(import, *value);
+    SPADE_TRY(spade_window_read(import, node, image, &import->network->values[*value].shape, window, &y->dims[2],
+                                ceil_extra));
     for (int i = 0; i < 4; i++) {
         if (window->pad[i] >= (window->kernel[i & 1] - 1) * window->dilation[i & 1] + 1) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its padding of %lld is as large as its window",
@@ -28,17 +21,25 @@ static spade_status read_pool_window(spade_import *import, const onnx_node *node
     return SPADE_OK;
 }
 
+/* The pooling, which reads the image, under the operator's own axes. */
+static spade_status bind_pool(spade_import *import, const onnx_node *node, const spade_image *image, spade_node *pool,
+                              int value, const spade_extent *y)
+{
+    SPADE_TRY(spade_make(import, node, pool, &value, 1, y, &value));
+    SPADE_TRY(spade_image_leave(import, node, image, &value));
+    return spade_bind_output(import, node, 0, value);
+}
+
 static spade_status lower_max_pool(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     spade_node result = {.kind = SPADE_NODE_MAX_POOL, .layer = -1};
-    int input;
-    spade_shape x, y;
+    spade_image image;
+    spade_extent y;
+    int value;
     bool ceil_extra;
-    SPADE_TRY(spade_activation_get(import, node, 0, &input));
-    SPADE_TRY(require_image(import, node, input, &x));
-    SPADE_TRY(read_pool_window(import, node, &x, &result.pool.window, &y, &ceil_extra));
-    return spade_emit(import, node, &result, &input, 1, &y);
+    SPADE_TRY(read_pool(import, node, &image, &value, &result.pool.window, &y, &ceil_extra));
+    return bind_pool(import, node, &image, &result, value, &y);
 }
 
 /* Does the file declare any padding? Without, count_include_pad says nothing. */
@@ -56,13 +57,12 @@ static spade_status lower_average_pool(spade_import *import, int onnx_node_index
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     spade_node result = {.kind = SPADE_NODE_AVERAGE_POOL, .layer = -1};
-    int input;
-    spade_shape x, y;
+    spade_image image;
+    spade_extent y;
     int64_t count_padding;
+    int value;
     bool ceil_extra, declared = false;
-    SPADE_TRY(spade_activation_get(import, node, 0, &input));
-    SPADE_TRY(require_image(import, node, input, &x));
-    SPADE_TRY(read_pool_window(import, node, &x, &result.pool.window, &y, &ceil_extra));
+    SPADE_TRY(read_pool(import, node, &image, &value, &result.pool.window, &y, &ceil_extra));
     SPADE_TRY(
         spade_import_attribute(import, onnx_get_int(import->context, node, "count_include_pad", 0, &count_padding)));
     result.pool.count_padding = count_padding != 0;
@@ -75,7 +75,7 @@ static spade_status lower_average_pool(spade_import *import, int onnx_node_index
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "ceil_mode beyond the padding together with count_include_pad is not supported");
     }
-    return spade_emit(import, node, &result, &input, 1, &y);
+    return bind_pool(import, node, &image, &result, value, &y);
 }
 
 /* Over all axes but batch and channels. */
