@@ -339,15 +339,16 @@ spade_status spade_cpu_dual_factor(spade_device *device, spade_dual_args *proble
     return SPADE_OK;
 }
 
-/* ---- cost, in nanoseconds of one core as the Hessian's forms count (cpu/hessian/forms.h) */
+/* ---- cost, in nanoseconds of one core as the Hessian's forms count (cpu/hessian/forms.h); of what the two forms do not
+ * share: choosing weights takes as long in both */
 
 double spade_cpu_fast_cost(spade_device *device, int64_t rows, int64_t columns, int64_t block, int64_t samples)
 {
-    static const double RATE = 20;          /* multiply-adds a nanosecond */
-    static const double PANEL_COST = 40000; /* of the steps of a panel that wait for each other */
+    static const double RATE = 28;           /* multiply-adds a nanosecond */
+    static const double PANEL_COST = 150000; /* of the steps of a panel that wait for each other */
     (void)device;
     double k = (double)columns, r = (double)rows, n = (double)samples;
     double panel = (double)spade_cpu_panel(columns, spade_cpu_clip_block(columns, block));
-    if (samples == 0) { return k * k * (k / 3 + r / 2) / RATE; }
-    return 2 * k * n * (n + r + panel) / RATE + k * panel * panel / 3 / RATE + k / panel * PANEL_COST;
+    double products = samples ? 2 * n * (n + r + panel) + panel * panel / 6 : k * (k / 6 + r / 2); /* of a column */
+    return k * products / RATE + k / panel * PANEL_COST;
 }
