@@ -1,6 +1,6 @@
 """Networks with random weights (seed 0) as ONNX.
 
-export.py NET OUT.onnx      torchvision's network of that name
+export.py NET OUT.onnx      torchvision's network of that name; or "wide", VGG-16's first linear layer behind one convolution
 export.py --layers FOLDER   the single layers of networks.py, FOLDER/NAME.onnx
 """
 import inspect
@@ -34,15 +34,24 @@ class Attention(nn.Module):
         return self.out_proj(y), None
 
 
+def wide():
+    """VGG-16's classifier of 25,088 inputs, behind one convolution that makes them of a picture of 14 pixels."""
+    return nn.Sequential(nn.Conv2d(3, 512, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(25088, 4096), nn.ReLU(),
+                         nn.Linear(4096, 1000))
+
+
 def build(name):
+    """-> module, pixels a side"""
     torch.manual_seed(0)
+    if name == "wide":
+        return wide().eval(), 14
     net = getattr(torchvision.models, name)(weights=None).eval()
     for module in list(net.modules()):
         if isinstance(getattr(module, "self_attention", None), nn.MultiheadAttention):
             module.self_attention = Attention(module.self_attention)
     if hasattr(net, "heads"):  # torchvision leaves the classes of a ViT at zero
         nn.init.normal_(net.heads.head.weight, std=0.02)
-    return net
+    return net, 224
 
 
 class Tokens(nn.Module):
@@ -87,7 +96,8 @@ def main():
         for layer in LAYERS:
             export(*build_layer(layer), os.path.join(sys.argv[2], f"{layer.name}.onnx"))
     else:
-        export(build(sys.argv[1]), (3, 224, 224), sys.argv[2])
+        module, size = build(sys.argv[1])
+        export(module, (3, size, size), sys.argv[2])
 
 
 if __name__ == "__main__":

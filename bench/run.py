@@ -7,7 +7,7 @@ import time
 
 import harness
 
-TABLES = ("trace", "stages", "hessian", "growth", "exact", "budget", "gpu", "against")
+TABLES = ("trace", "stages", "hessian", "growth", "exact", "wide", "budget", "gpu", "against")
 APART = ("budget", "gpu", "against")  # minutes, another machine, or another build: not in --all
 
 

@@ -1,7 +1,7 @@
 /*
  * hessian.c - the Hessians of several layers, or the inputs that they are made of, in one pass of the batch through the
- * dense network. Variants run in
- * micro-batches of a fixed size, in order; the last one, where it is smaller, has its own plan.
+ * dense network. Variants run in micro-batches of a fixed size, in order; the last one, where it is smaller, has its own
+ * plan.
  */
 #include "augment/batch.h"
 #include "engine/device_parameters.h"
