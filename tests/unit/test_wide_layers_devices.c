@@ -330,6 +330,50 @@ static void test_checkpoints(void **state)
     close_fixture(&f);
 }
 
+/* Fewer samples than columns and no damping: H is singular, and both forms say so in the same words. */
+static void test_no_damping(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"linear", "fc"}; /* without a Hessian, with one */
+    static const char *const words[] = {
+        "layer linear, group 0: the Hessian [4096, 4096] is not positive definite or not finite, even when damped",
+        "layer fc, group 0: the Hessian [32, 32] is not positive definite or not finite, even when damped"};
+    fixture f = open_fixture(test_device(), 2, 0, save_model(), 6);
+    for (int i = 0; i < 2; i++) {
+        spade_trace_options options = exact_sums(0.6);
+        spade_trace *trace;
+        options.include = &names[i];
+        options.include_count = 1;
+        options.damping = 0;
+        assert_true(prefers_inputs(&f, names[i], 6) == (i == 0));
+        assert_int_equal(spade_trace_create(f.context, f.model, f.batches[0], &options, &trace), SPADE_ERROR_NUMERICAL);
+        assert_string_equal(spade_message(f.context), words[i]);
+    }
+    close_fixture(&f);
+}
+
+/* The exact solver has no form without a Hessian: its refusal names the layer and a budget that holds one. */
+static void test_exact_asks_for_its_hessian(void **state)
+{
+    (void)state;
+    if (test_is_emulated()) { skip(); } /* what a budget holds is decided on the host for all devices */
+    const uint64_t hessian = (uint64_t)(CHANNELS * 16) * (CHANNELS * 16) * sizeof(double);
+    fixture f = open_fixture(test_device(), 2, hessian, save_model(), 6);
+    spade_trace_options options = exact_sums(0.6);
+    spade_trace *trace;
+    double megabytes = 0;
+    take_linear(&options);
+    const uint64_t fast = hash_alone(&f, 0, &options);
+    assert_true(fast != 0);
+    options.solver = SPADE_SOLVER_EXACT;
+    assert_int_equal(spade_trace_create(f.context, f.model, f.batches[0], &options, &trace), SPADE_ERROR_MEMORY);
+    const char *hint = strstr(spade_message(f.context), "(linear); --memory ");
+    assert_non_null(hint);
+    assert_int_equal(sscanf(hint, "(linear); --memory %lfM", &megabytes), 1);
+    assert_true(megabytes * 1048576 > (double)hessian);
+    close_fixture(&f);
+}
+
 static int close_group(void **state)
 {
     (void)state;
@@ -344,6 +388,8 @@ int main(void)
         cmocka_unit_test(test_company_changes_no_bit),
         cmocka_unit_test(test_memory_and_threads_change_no_bit),
         cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_no_damping),
+        cmocka_unit_test(test_exact_asks_for_its_hessian),
     };
     return cmocka_run_group_tests(tests, NULL, close_group);
 }
