@@ -13,7 +13,7 @@ typedef struct placement {
     int64_t windows[2], image[2], kernel[2], stride[2], dilation[2], pad[2];
 } placement;
 
-/* For each pixel, from row 0 on: the elements that are added there. NULL: out of memory. */
+/* For each pixel, from row 0 on: the elements that are added there. */
 static spade_status make_map(spade_import *import, const onnx_node *node, const placement *p, spade_axis_map *out)
 {
     const int64_t pixels = p->image[0] * p->image[1], places = p->windows[0] * p->windows[1];
