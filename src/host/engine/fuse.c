@@ -103,10 +103,7 @@ static void link_pointwise(const spade_network *network, const int *user, int n,
     if (!spade_node_is_pointwise(reader)) { return; }
     int count = spade_node_class_of(reader)->steps(reader, input_of(reader, node->outputs[0]), steps);
     const spade_value *from = &network->values[node->outputs[0]], *to = &network->values[reader->outputs[0]];
-    if (links[n].steps + count > SPADE_POINTWISE_STEPS || !spade_same_shape(&from->shape, &to->shape) ||
-        from->batch_axis != to->batch_axis) { /* what every picture has is repeated there */
-        return;
-    }
+    if (links[n].steps + count > SPADE_POINTWISE_STEPS || !spade_same_shape(from, to)) { return; }
     links[n].next = next;
     links[next].previous = n;
 }
@@ -215,7 +212,7 @@ static void extend_sequence(spade_plan *plan, const int *user, spade_back_input 
         int value = network->nodes[input->to_node].inputs[input->to_input], made_by = network->values[value].producer;
         const spade_value *from = &network->values[network->nodes[input->to_node].outputs[0]];
         if (made_by < 0 || user[value] < 0 || value == spade_plan_stop(plan) || spade_plan_is_tap(plan, value) ||
-            !spade_same_shape(&network->values[value].shape, &from->shape)) {
+            !spade_same_shape(&network->values[value], from)) {
             return;
         }
         int k = only_share(plan, made_by);
@@ -223,7 +220,7 @@ static void extend_sequence(spade_plan *plan, const int *user, spade_back_input 
         const spade_sequence *more = &plan->back[made_by].inputs[k].sequence;
         int before = network->nodes[made_by].inputs[k];
         if (user[before] < 0 || input->sequence.count + more->count > SPADE_POINTWISE_STEPS ||
-            !spade_same_shape(&network->values[before].shape, &network->values[value].shape)) {
+            !spade_same_shape(&network->values[before], &network->values[value])) {
             return;
         }
         for (int i = 0; i < more->count; i++) { input->sequence.steps[input->sequence.count++] = more->steps[i]; }

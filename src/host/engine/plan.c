@@ -116,7 +116,7 @@ static bool may_overwrite(const spade_plan *plan, const spade_step *step, int bu
     for (int i = 0; i < spade_step_input_count(plan->network, step); i++) {
         int value = spade_step_input(plan->network, step, i);
         bool here = value >= 0 && plan->value_buffer[value] == buffer;
-        if (here && !spade_same_shape(&all[value].shape, &all[step->output].shape)) { return false; }
+        if (here && !spade_same_shape(&all[value], &all[step->output])) { return false; }
     }
     return true;
 }
@@ -189,7 +189,7 @@ static bool shares_place(const spade_plan *plan, int n, int k)
     for (int other = k + 1; other < node->input_count; other++) {
         if (inputs[other].wanted) { return false; }
     }
-    return spade_same_shape(&values[node->inputs[k]].shape, &values[node->outputs[0]].shape);
+    return spade_same_shape(&values[node->inputs[k]], &values[node->outputs[0]]);
 }
 
 /* The relevance of the value that input k's share is the first of. */

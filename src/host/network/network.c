@@ -38,9 +38,10 @@ bool spade_same_dims(const spade_shape *a, const spade_shape *b)
     return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
 }
 
-bool spade_same_shape(const spade_shape *a, const spade_shape *b)
+bool spade_same_shape(const spade_value *a, const spade_value *b)
 {
-    return spade_same_dims(a, b) && a->layout == b->layout;
+    return spade_same_dims(&a->shape, &b->shape) && a->shape.layout == b->shape.layout &&
+           a->batch_axis == b->batch_axis;
 }
 
 spade_shape spade_input_shape(const spade_node_shapes *shapes, int input)

@@ -67,11 +67,11 @@ typedef enum spade_node_kind {
 
 typedef struct spade_value {
     char *name;
-    spade_shape shape; /* of one image */
-    int batch_axis;    /* dims[batch_axis] is multiplied by the batch; -1: a constant */
+    spade_shape shape;   /* of one image */
+    int batch_axis;      /* dims[batch_axis] is multiplied by the batch; -1: a constant */
     int64_t batch_outer; /* import: this axis is outer * batch * inner long; what is outside of the batch */
-    int producer;      /* node, -1: the network's input or a constant */
-    float *constant;   /* owned data of a constant operand, or NULL */
+    int producer;        /* node, -1: the network's input or a constant */
+    float *constant;     /* owned data of a constant operand, or NULL */
 } spade_value;
 
 /* Constant vectors of a node, beside a layer's weights: what a product or a normalisation is scaled by, then shifted by. */
@@ -165,7 +165,8 @@ int64_t spade_network_outputs(const spade_network *network);
 /* The shape of a value for a batch of n images. */
 spade_shape spade_value_shape(const spade_value *value, int64_t n);
 bool spade_same_dims(const spade_shape *a, const spade_shape *b);
-bool spade_same_shape(const spade_shape *a, const spade_shape *b); /* dims and layout */
+/* Dims and layout, for every batch: what all pictures have in common is no value of theirs. */
+bool spade_same_shape(const spade_value *a, const spade_value *b);
 
 /* ---- while the network is imported: its arrays grow. Index of the new entry, -1: out of memory. */
 int spade_network_add_value(spade_network *network, const spade_value *value);

@@ -17,7 +17,8 @@ typedef struct spade_onnx_operator {
     ROW(attention)                                                                                                     \
     ROW(convolution)                                                                                                   \
     ROW(einsum)                                                                                                        \
-    ROW(linear) ROW(movement) ROW(norm) ROW(pointwise) ROW(pool) ROW(quantise) ROW(reduce) ROW(resize) ROW(scatter)    \
+    ROW(linear)                                                                                                        \
+    ROW(movement) ROW(norm) ROW(pointwise) ROW(pool) ROW(quantise) ROW(reduce) ROW(replace) ROW(resize) ROW(scatter)   \
         ROW(shape) ROW(softmax)
 #define SPADE_OPERATOR_FAMILY(name) extern const spade_onnx_operator spade_##name##_operators[];
 SPADE_OPERATOR_FAMILIES(SPADE_OPERATOR_FAMILY)

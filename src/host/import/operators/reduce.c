@@ -86,12 +86,48 @@ static spade_status lower_lp_normalization(spade_import *import, int onnx_node_i
     return spade_bind_output(import, node, 0, x);
 }
 
-const spade_onnx_operator spade_reduce_operators[] = {{"LpNormalization", lower_lp_normalization},
-                                                      {"ReduceL1", lower_reduce},
-                                                      {"ReduceL2", lower_reduce},
-                                                      {"ReduceMax", lower_reduce},
-                                                      {"ReduceMean", lower_reduce},
-                                                      {"ReduceMin", lower_reduce},
-                                                      {"ReduceSum", lower_reduce},
-                                                      {"ReduceSumSquare", lower_reduce},
-                                                      {0}};
+/* Sums of all elements up to each, or from each on: a map along the axis. */
+static spade_status lower_cumulative_sum(spade_import *import, int onnx_node_index)
+{
+    enum { LONGEST = 4096 }; /* elements of the axis: the map has half their square */
+    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
+    int64_t given[1], exclusive, reverse;
+    int x, count, axis;
+    spade_axis_map map;
+    SPADE_TRY(spade_activation_get(import, node, 0, &x));
+    SPADE_TRY(spade_integers_get(import, node, 1, NULL, 1, given, &count));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "exclusive", 0, &exclusive)));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "reverse", 0, &reverse)));
+    if (count != 1) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its axis is missing"); }
+    SPADE_TRY(spade_axis_get(import, node, given[0], import->network->values[x].shape.rank, &axis));
+    SPADE_TRY(spade_check_axis(import, node, x, axis, "a sum"));
+    const int64_t n = import->network->values[x].shape.dims[axis];
+    if (n > LONGEST) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its axis has %lld elements, the limit is %d",
+                                 (long long)n, LONGEST);
+    }
+    int64_t *offsets = malloc(((size_t)n + 1) * sizeof *offsets);
+    int64_t *indices = malloc(((size_t)(n * n) + 1) * sizeof *indices);
+    spade_status status = offsets && indices ? SPADE_OK : spade_import_memory(import);
+    for (int64_t j = 0, at = 0; status == SPADE_OK && j < n; j++) {
+        const int64_t skipped = exclusive != 0, first = reverse ? j + skipped : 0, end = reverse ? n : j + 1 - skipped;
+        offsets[j] = at;
+        for (int64_t k = first; k < end; k++) { indices[at++] = k; }
+        offsets[j + 1] = at;
+    }
+    if (status == SPADE_OK) {
+        status = spade_axis_map_create(import->context, n, n, offsets, indices, NULL, NULL, &map);
+    }
+    free(offsets);
+    free(indices);
+    SPADE_TRY(status);
+    SPADE_TRY(spade_build_axis_map(import, node, x, axis, &map, &x));
+    return spade_bind_output(import, node, 0, x);
+}
+
+const spade_onnx_operator spade_reduce_operators[] = {
+    {"CumSum", lower_cumulative_sum},  {"LpNormalization", lower_lp_normalization},
+    {"ReduceL1", lower_reduce},        {"ReduceL2", lower_reduce},
+    {"ReduceMax", lower_reduce},       {"ReduceMean", lower_reduce},
+    {"ReduceMin", lower_reduce},       {"ReduceSum", lower_reduce},
+    {"ReduceSumSquare", lower_reduce}, {0}};

@@ -13,7 +13,7 @@ typedef struct placement {
     int64_t windows[2], image[2], kernel[2], stride[2], dilation[2], pad[2];
 } placement;
 
-/* For each pixel, from row 0 on: the elements that are added there. NULL: out of memory. */
+/* For each pixel, from row 0 on: the elements that are added there. */
 static spade_status make_map(spade_import *import, const onnx_node *node, const placement *p, spade_axis_map *out)
 {
     const int64_t pixels = p->image[0] * p->image[1], places = p->windows[0] * p->windows[1];
@@ -111,7 +111,7 @@ static spade_status read_pads(spade_import *import, const onnx_node *node, int a
 
 static spade_status check_placement(spade_import *import, const onnx_node *node, const placement *p)
 {
-    const int64_t sides[6] = {p->windows[0], p->windows[1], p->kernel[0], p->kernel[1]};
+    const int64_t sides[4] = {p->windows[0], p->windows[1], p->kernel[0], p->kernel[1]};
     int64_t elements;
     if (!spade_mul_dims(sides, 4, &elements) || elements > MAX_WINDOW_ELEMENTS ||
         !spade_mul_dims(p->image, 2, &elements) || elements > MAX_WINDOW_ELEMENTS) {
