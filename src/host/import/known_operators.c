@@ -33,6 +33,7 @@ static const row rows[] = {
     {"Constant", 7, "no text, no sparse tensors"},
     {"ConstantOfShape", 9, NULL},
     {"Conv", 7, "two dimensions; the weight is a constant; " CHANNELS_SECOND},
+    {"ConvTranspose", 7, "weight and bias are constants; " CHANNELS_SECOND "; its weight is not pruned"},
     {"Cos", 7, NULL},
     {"CumSum", 11, ONE_PICTURE},
     {"DequantizeLinear", 10, "int8, uint8 and int32; scales for the whole or for one axis"},

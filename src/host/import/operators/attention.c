@@ -13,7 +13,7 @@ typedef struct attention {
 /* What a later opset adds changes the result: it must not be passed over. */
 static spade_status check_attributes(spade_import *import, const onnx_node *node)
 {
-    static const char *const known[] = {"scale",     "softcap",           "q_num_heads", "kv_num_heads",
+    static const char *const known[] = {"scale",     "softcap",           "q_num_heads",          "kv_num_heads",
                                         "is_causal", "softmax_precision", "qk_matmul_output_mode"};
     for (int i = 0; i < node->attribute_count; i++) {
         bool found = false;

@@ -16,8 +16,9 @@ typedef struct spade_onnx_operator {
     ROW(arithmetic)                                                                                                    \
     ROW(attention)                                                                                                     \
     ROW(convolution)                                                                                                   \
-    ROW(einsum) ROW(linear) ROW(movement) ROW(norm) ROW(pointwise) ROW(pool) ROW(quantise) ROW(reduce) ROW(resize)     \
-        ROW(shape) ROW(softmax)
+    ROW(einsum)                                                                                                        \
+    ROW(linear) ROW(movement) ROW(norm) ROW(pointwise) ROW(pool) ROW(quantise) ROW(reduce) ROW(resize) ROW(shape)      \
+        ROW(softmax) ROW(transposed_convolution)
 #define SPADE_OPERATOR_FAMILY(name) extern const spade_onnx_operator spade_##name##_operators[];
 SPADE_OPERATOR_FAMILIES(SPADE_OPERATOR_FAMILY)
 #undef SPADE_OPERATOR_FAMILY
