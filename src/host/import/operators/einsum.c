@@ -1,6 +1,6 @@
 /*
- * einsum.c - Einsum of one operand, as a sum and a permutation, and of two, as a matrix product: letters are sorted into those that both and the result have (matrices
- * of their own), those that are summed over, and those of one operand alone.
+ * einsum.c - Einsum of one operand, as a sum and a permutation, and of two, as a matrix product: letters are sorted into those
+ * that both and the result have (matrices of their own), those that are summed over, and those of one operand alone.
  */
 #include "import/build.h"
 #include "import/operators/operators.h"
