@@ -570,6 +570,7 @@ static const char *const refusals[] = {
     "a conversion of the picture to type",
     "(Cast): type", /* float8, ... */
     "the extreme of nothing",
+    "only float32 weights are supported",
     "input 0 is a constant", /* the remaining operators have a rule for a picture alone */
 };
 
