@@ -81,7 +81,9 @@ static void test_rows(void **state)
     }
     assert_false(spade_known_operator_at(-1, &o));
     for (size_t t = 0; t < sizeof folded / sizeof *folded; t++) {
-        for (const fold_operator *f = folded[t]; f->op_type; f++) { expect_row(f->op_type, SPADE_OPERATOR_ON_CONSTANTS); }
+        for (const fold_operator *f = folded[t]; f->op_type; f++) {
+            expect_row(f->op_type, SPADE_OPERATOR_ON_CONSTANTS);
+        }
     }
     for (size_t t = 0; t < sizeof lowered / sizeof *lowered; t++) {
         for (const spade_onnx_operator *l = lowered[t]; l->op_type; l++) {

@@ -37,14 +37,18 @@ static json_t *operator_json(const spade_known_operator *o)
 
 static const char page[] =
     "# ONNX operators\n\n"
-    "Made by `spade operators --markdown > docs/operators.md`: change the rows in `src/host/import/known_operators.c`, not this\n"
+    "Made by `spade operators --markdown > docs/operators.md`: change the rows in `src/host/import/known_operators.c`, "
+    "not this\n"
     "page; a test compares. Opsets 7 to 24 of the standard domain.\n\n"
-    "- picture: computed of what depends on the picture, forward and backward, on every backend. Types: float32; float16,\n"
+    "- picture: computed of what depends on the picture, forward and backward, on every backend. Types: float32; "
+    "float16,\n"
     "  bfloat16 and float64 networks are converted at load.\n"
-    "- constants: computed at load where all inputs are constants or shapes, exactly, with only the batch unknown: float16 (as\n"
+    "- constants: computed at load where all inputs are constants or shapes, exactly, with only the batch unknown: "
+    "float16 (as\n"
     "  float32), float32, float64, int8, uint8, int32, int64 and bool.\n"
     "- end: the network's head (scores), or behind the logits.\n\n"
-    "In all of them the pictures of a batch stay apart: what would mix them is refused by the node's name, and so is every form\n"
+    "In all of them the pictures of a batch stay apart: what would mix them is refused by the node's name, and so is "
+    "every form\n"
     "that the last column excludes. The operators are held against the ONNX project's own cases (`tests/onnx/`).\n\n"
     "| operator | from opset | picture | constants | end | limits |\n|---|---|---|---|---|---|";
 

@@ -13,6 +13,7 @@ typedef struct row {
 } row;
 
 #define ONE_PICTURE "not along the batch"
+#define WINDOWS "windows over one and two dimensions, and over more that are 1 long along the others"
 #define CHANNELS_SECOND "the batch is its input's first axis"
 
 static const row rows[] = {
@@ -22,17 +23,21 @@ static const row rows[] = {
     {"ArgMax", 7, "of a picture behind the logits only; the logits are the output then"},
     {"ArgMin", 7, NULL},
     {"Attention", 23, "its first output, without keys and values of the past"},
-    {"AveragePool", 7, "two dimensions; " CHANNELS_SECOND "; not ceil_mode beyond padding that counts"},
+    {"AveragePool", 7, WINDOWS "; " CHANNELS_SECOND "; not ceil_mode beyond padding that counts"},
     {"BatchNormalization", 7, "not in training mode on a picture; constants also in training mode"},
     {"Cast", 7, "a picture to float types only"},
     {"CastLike", 15, "a picture to float types only"},
     {"Ceil", 7, NULL},
     {"Celu", 12, NULL},
     {"Clip", 7, "bounds are constants"},
+    {"Col2Im", 18, "two dimensions; " CHANNELS_SECOND},
     {"Concat", 7, ONE_PICTURE},
     {"Constant", 7, "no text, no sparse tensors"},
     {"ConstantOfShape", 9, NULL},
-    {"Conv", 7, "two dimensions; the weight is a constant; " CHANNELS_SECOND},
+    {"Conv", 7, WINDOWS "; the weight is a constant; " CHANNELS_SECOND},
+    {"ConvTranspose", 7,
+     "one and two dimensions; weight and bias are constants; " CHANNELS_SECOND
+     "; a weight of several groups is not pruned"},
     {"Cos", 7, NULL},
     {"CumSum", 11, ONE_PICTURE},
     {"DequantizeLinear", 10, "int8, uint8 and int32; scales for the whole or for one axis"},
@@ -69,7 +74,7 @@ static const row rows[] = {
     {"LpNormalization", 7, ONE_PICTURE},
     {"MatMul", 7, NULL},
     {"Max", 7, NULL},
-    {"MaxPool", 7, "two dimensions; its first output; " CHANNELS_SECOND},
+    {"MaxPool", 7, WINDOWS "; its first output; " CHANNELS_SECOND},
     {"Mean", 7, NULL},
     {"Min", 7, NULL},
     {"Mish", 18, NULL},

@@ -155,6 +155,24 @@ static spade_layout wanted_layout(const spade_network *network, const spade_node
     return SPADE_ROW_MAJOR;
 }
 
+/* The same bytes of a constant under another shape are a constant too, and no node's: an alias has no memory of its own. */
+static spade_status reshape_constant(layout_pass *pass, spade_node *node, spade_layout layout)
+{
+    spade_network *network = pass->network;
+    const spade_value *from = &network->values[node->inputs[0]];
+    spade_value *to = &network->values[node->outputs[0]];
+    const size_t bytes = (size_t)spade_shape_size(&from->shape) * sizeof(float);
+    void *memory;
+    SPADE_TRY(spade_alloc(network->context, bytes, "the network's weights", &memory));
+    memcpy(memory, from->constant, bytes);
+    to->constant = memory;
+    to->shape.layout = layout;
+    to->producer = -1;
+    spade_node_release(network->context, node);
+    *node = (spade_node){.kind = SPADE_NODE_RESHAPE, .layer = -1};
+    return SPADE_OK;
+}
+
 static spade_status place_node(layout_pass *pass, spade_node *node)
 {
     spade_network *network = pass->network;
@@ -166,6 +184,9 @@ static spade_status place_node(layout_pass *pass, spade_node *node)
         SPADE_TRY(convert(pass, node->name, node->inputs[i], layout, &node->inputs[i]));
     }
     if (node->kind == SPADE_NODE_PERMUTE && keeps_order(network, node, layout)) { node->kind = SPADE_NODE_RESHAPE; }
+    if (node->kind == SPADE_NODE_RESHAPE && network->values[node->inputs[0]].constant) {
+        return reshape_constant(pass, node, layout);
+    }
     network->values[node->outputs[0]].shape.layout = layout;
     network->values[node->outputs[0]].producer = network->node_count;
     if (node->layer >= 0) { network->layers[node->layer].node = network->node_count; }

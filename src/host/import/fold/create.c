@@ -177,8 +177,7 @@ static spade_status fold_one_hot(fold_call *call)
     SPADE_TRY(read_scalar(call, 1, &depth));
     SPADE_TRY(fold_require_plain(call, 2, &values));
     SPADE_TRY(fold_attribute(call, "axis", -1, &given));
-    if (values->tensor.count != 2 || !fold_is_plain_number(&depth) ||
-        indices->tensor.rank >= ONNX_MAX_RANK) {
+    if (values->tensor.count != 2 || !fold_is_plain_number(&depth) || indices->tensor.rank >= ONNX_MAX_RANK) {
         return fold_wrong(call, "its inputs do not fit together");
     }
     const int64_t n = depth.integer ? depth.i[0] : depth.f[0] >= 1 && depth.f[0] < 0x1p31 ? (int64_t)depth.f[0] : 0;

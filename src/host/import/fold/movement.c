@@ -538,8 +538,8 @@ static spade_status read_pads(fold_call *call, const onnx_tensor *tensor, const 
 {
     int64_t axes[ONNX_MAX_RANK], given[2 * ONNX_MAX_RANK];
     int count, axis_count;
-    const bool known = strcmp(mode, "constant") == 0 || strcmp(mode, "edge") == 0 ||
-                       strcmp(mode, "reflect") == 0 || strcmp(mode, "wrap") == 0;
+    const bool known = strcmp(mode, "constant") == 0 || strcmp(mode, "edge") == 0 || strcmp(mode, "reflect") == 0 ||
+                       strcmp(mode, "wrap") == 0;
     if (!known) { return fold_fail(call, "mode \"%.40s\" is not supported", mode); }
     SPADE_TRY(fold_integers(call, 1, "pads", 2 * ONNX_MAX_RANK, given, &count));
     SPADE_TRY(fold_integers(call, 3, NULL, ONNX_MAX_RANK, axes, &axis_count));
@@ -554,7 +554,8 @@ static spade_status read_pads(fold_call *call, const onnx_tensor *tensor, const 
     for (int i = 0; i < tensor->rank; i++) {
         const int64_t before = pads[i], after = pads[i + ONNX_MAX_RANK], n = tensor->dims[i];
         const int64_t room = n - (strcmp(mode, "reflect") == 0);
-        const bool inner = strcmp(mode, "reflect") == 0 || strcmp(mode, "wrap") == 0, constant = strcmp(mode, "constant") == 0;
+        const bool inner = strcmp(mode, "reflect") == 0 || strcmp(mode, "wrap") == 0,
+                   constant = strcmp(mode, "constant") == 0;
         if (before > SPADE_MAX_WINDOW || after > SPADE_MAX_WINDOW || n + before + after < 0 ||
             (inner && (before > room || after > room)) || (!constant && n < 1 && (before || after))) {
             return fold_wrong(call, "its pads do not fit axis %d", i);

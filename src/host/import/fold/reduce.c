@@ -407,18 +407,9 @@ static spade_status fold_softmax(fold_call *call)
     return SPADE_OK;
 }
 
-const fold_operator fold_reduce_operators[] = {{"ArgMax", fold_arg_extreme, 0},
-                                               {"ArgMin", fold_arg_extreme, 0},
-                                               {"BatchNormalization", fold_batch_norm, 0},
-                                               {"CumSum", fold_cumulative_sum, 0},
-                                               {"MatMul", fold_matmul, 0},
-                                               {"ReduceL1", fold_reduce, 0},
-                                               {"ReduceL2", fold_reduce, 0},
-                                               {"ReduceMax", fold_reduce, 0},
-                                               {"ReduceMean", fold_reduce, 0},
-                                               {"ReduceMin", fold_reduce, 0},
-                                               {"ReduceProd", fold_reduce, 0},
-                                               {"ReduceSum", fold_reduce, 0},
-                                               {"ReduceSumSquare", fold_reduce, 0},
-                                               {"Softmax", fold_softmax, 0},
-                                               {0}};
+const fold_operator fold_reduce_operators[] = {
+    {"ArgMax", fold_arg_extreme, 0},     {"ArgMin", fold_arg_extreme, 0}, {"BatchNormalization", fold_batch_norm, 0},
+    {"CumSum", fold_cumulative_sum, 0},  {"MatMul", fold_matmul, 0},      {"ReduceL1", fold_reduce, 0},
+    {"ReduceL2", fold_reduce, 0},        {"ReduceMax", fold_reduce, 0},   {"ReduceMean", fold_reduce, 0},
+    {"ReduceMin", fold_reduce, 0},       {"ReduceProd", fold_reduce, 0},  {"ReduceSum", fold_reduce, 0},
+    {"ReduceSumSquare", fold_reduce, 0}, {"Softmax", fold_softmax, 0},    {0}};

@@ -13,7 +13,7 @@ typedef struct attention {
 /* What a later opset adds changes the result: it must not be passed over. */
 static spade_status check_attributes(spade_import *import, const onnx_node *node)
 {
-    static const char *const known[] = {"scale",     "softcap",           "q_num_heads", "kv_num_heads",
+    static const char *const known[] = {"scale",     "softcap",           "q_num_heads",          "kv_num_heads",
                                         "is_causal", "softmax_precision", "qk_matmul_output_mode"};
     for (int i = 0; i < node->attribute_count; i++) {
         bool found = false;
@@ -117,6 +117,7 @@ static spade_status add_causal_mask(spade_import *import, const onnx_node *node,
     const int64_t queries = x.dims[2], keys = x.dims[3];
     const spade_shape shape = {.rank = 4, .dims = {1, 1, queries, keys}};
     int mask;
+    SPADE_TRY(spade_check_axis(import, node, *scores, 2, "a causal mask"));
     float *numbers = malloc((size_t)(queries * keys) * sizeof *numbers);
     if (!numbers) { return spade_import_memory(import); }
     for (int64_t e = 0; e < queries * keys; e++) { numbers[e] = e % keys > e / keys ? -INFINITY : 0; }

@@ -1,6 +1,6 @@
 /*
- * einsum.c - Einsum of one operand, as a sum and a permutation, and of two, as a matrix product: letters are sorted into those that both and the result have (matrices
- * of their own), those that are summed over, and those of one operand alone.
+ * einsum.c - Einsum of one operand, as a sum and a permutation, and of two, as a matrix product: letters are sorted into those
+ * that both and the result have (matrices of their own), those that are summed over, and those of one operand alone.
  */
 #include "import/build.h"
 #include "import/operators/operators.h"
@@ -94,7 +94,8 @@ static spade_status lower_einsum_of_one(spade_import *import, const onnx_node *n
     SPADE_TRY(spade_activation_get(import, node, 0, &value));
     const int rank = import->network->values[value].shape.rank;
     if ((int)strlen(e.letters[0]) != rank) {
-        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its equation does not fit an operand of %d axes", rank);
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its equation does not fit an operand of %d axes",
+                                 rank);
     }
     for (const char *c = e.letters[2]; *c; c++) {
         order[count] = index_of(e.letters[0], *c);
@@ -124,8 +125,8 @@ static spade_status lower_einsum(spade_import *import, int onnx_node_index)
     int values[2], counts[2][3], order[SPADE_MAX_RANK], y;
     if (node->input_count == 1) { return lower_einsum_of_one(import, node); }
     if (node->input_count != 2) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "only one or two operands are supported, it has %d",
-                                 node->input_count);
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "only one or two operands are supported, it has %d", node->input_count);
     }
     SPADE_TRY(read_equation(import, node, &e));
     for (int k = 0; k < 2; k++) {

@@ -137,9 +137,9 @@ static bool is_one_of(const char *word, const char *const *words)
 static spade_status read_attributes(spade_import *import, const onnx_node *node, resize *out)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
-    static const char *const coordinates[] = {"half_pixel",           "pytorch_half_pixel", "half_pixel_symmetric",
-                                              "align_corners",        "asymmetric",         "tf_half_pixel_for_nn",
-                                              "tf_crop_and_resize", NULL};
+    static const char *const coordinates[] = {
+        "half_pixel", "pytorch_half_pixel",   "half_pixel_symmetric", "align_corners",
+        "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize",   NULL};
     static const char *const nearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
     spade_context *context = import->context;
     const bool old = import->onnx->opset < 11; /* no choice of coordinates then */
@@ -151,8 +151,7 @@ static spade_status read_attributes(spade_import *import, const onnx_node *node,
     SPADE_TRY(spade_import_attribute(import, onnx_get_float(context, node, "cubic_coeff_a", -0.75f, &out->cubic)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "exclude_outside", 0, &out->exclude_outside)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "antialias", 0, &out->antialias)));
-    SPADE_TRY(
-        spade_import_attribute(import, onnx_get_float(context, node, "extrapolation_value", 0, &out->outside)));
+    SPADE_TRY(spade_import_attribute(import, onnx_get_float(context, node, "extrapolation_value", 0, &out->outside)));
     if (is_one_of(out->mode, modes) && is_one_of(out->coordinates, coordinates) && is_one_of(out->nearest, nearest)) {
         return SPADE_OK;
     }
@@ -257,9 +256,7 @@ static spade_status read_roi(spade_import *import, const onnx_node *node, const 
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its roi has %lld numbers instead of %d",
                                  (long long)roi->count, 2 * count);
     }
-    for (int i = 0; i < 2 * count; i++) {
-        r->roi[i >= count][axes[i % count]] = (double)onnx_tensor_float(roi, i);
-    }
+    for (int i = 0; i < 2 * count; i++) { r->roi[i >= count][axes[i % count]] = (double)onnx_tensor_float(roi, i); }
     return SPADE_OK;
 }
 
