@@ -155,7 +155,7 @@ static void test_weights(void **state)
     REFUSE(network, SPADE_ERROR_INPUT, "\"conv\"", "5 channels", "3 channels");
     network = network_with(node_of("conv", "Conv", "x line", "c"));
     put_tensor(&network, tensor_random("line", 3, line, 1));
-    REFUSE(network, SPADE_ERROR_UNSUPPORTED, "\"conv\"", "two dimensions");
+    REFUSE(network, SPADE_ERROR_INPUT, "\"conv\"", "4 dimensions", "its weight 3");
     network = network_with(with_int(node_of("conv", "Conv", "x many", "c"), "group", 3));
     put_tensor(&network, tensor_random("many", 4, many, 1));
     REFUSE(network, SPADE_ERROR_INPUT, "\"conv\"", "3 groups");

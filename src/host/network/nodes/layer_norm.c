@@ -1,4 +1,7 @@
-/* layer_norm.c - y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over the last axes; RMSNorm without the mean. The gradient reads x. */
+/*
+ * layer_norm.c - y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over the last axes; RMSNorm without the mean.
+ * The gradient reads x.
+ */
 #include "network/node_class.h"
 
 static unsigned gradient_keeps(const spade_node *node)
