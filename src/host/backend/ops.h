@@ -130,9 +130,9 @@ typedef struct spade_op_desc {
     bool pool_max;                 /* POOL*: max, else average */
     bool count_padding;            /* POOL*, average: padding counts in the divisor */
     bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
+    bool root_mean_square;         /* LAYER_NORM*: 0 in place of the mean, so x / sqrt(mean(x^2) + epsilon) */
     int axis;                      /* SOFTMAX*, CONCAT*, AXIS_MAP; LAYER_NORM*: the first of the axes normalised over */
     float epsilon;                 /* LAYER_NORM* */
-    bool root_mean_square;         /* LAYER_NORM*: 0 in place of the mean, so x / sqrt(mean(x^2) + epsilon) */
     double divisor;                /* REDUCE_SUM; 0: no division */
     int axes[SPADE_MAX_RANK];      /* PERMUTE */
     int64_t start;                 /* CONCAT*: the first place of the part along the axis */

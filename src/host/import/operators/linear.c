@@ -217,12 +217,13 @@ static spade_status lower_matmul(spade_import *import, int onnx_node_index)
         values[k] = operands[k].value;
         if (values[k] < 0 && !operands[k].tensor) { SPADE_TRY(spade_activation_get(import, node, k, &values[k])); }
     }
-    if (values[0] >= 0 && values[1] < 0 && operands[1].tensor->rank == 2 &&
+    if (values[0] >= 0 && values[1] < 0 && operands[1].tensor && operands[1].tensor->rank == 2 &&
         import->network->values[values[0]].shape.rank >= 2) {
         return lower_matmul_layer(import, onnx_node_index, values[0], operands[1].tensor);
     }
     for (int k = 0; k < 2; k++) {
-        if (values[k] < 0) { SPADE_TRY(matrix_value(import, node, operands[k].tensor, false, &values[k])); }
+        const onnx_tensor *constant = operands[k].tensor;
+        if (values[k] < 0 && constant) { SPADE_TRY(matrix_value(import, node, constant, false, &values[k])); }
     }
     bool vector[2];
     for (int k = 0; k < 2; k++) {
