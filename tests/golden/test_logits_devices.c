@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 #include "support/backward.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "engine/engine.h"
 #include "engine/model.h"
 #include "spade/array.h"
@@ -18,17 +18,6 @@
 #define DATA(name) SPADE_TEST_DATA "/" name
 
 enum { SCENES = 12, CLASSES = 10, PIXELS = 3 * 64 * 64 };
-
-static spade_context *make_context(int threads)
-{
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = threads;
-    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-    return context;
-}
 
 static spade_model *load_model(spade_context *context, const char *name)
 {
@@ -56,7 +45,7 @@ static spade_array load_array(spade_context *context, const char *net, const cha
 
 static void check_logits(const char *net, const char *file)
 {
-    spade_context *context = make_context(2);
+    spade_context *context = test_context(test_device(), 2);
     spade_model *model = load_model(context, file);
     spade_array inputs = load_array(context, "", "inputs"), expected = load_array(context, net, "/logits");
     float logits[SCENES * CLASSES];
@@ -91,7 +80,7 @@ static void test_logits(void **state)
 static void check_saliency(const char *net, const char *file, int64_t batch)
 {
     static const int labels[4] = {1, 5, 8, 3};
-    spade_context *context = make_context(2);
+    spade_context *context = test_context(test_device(), 2);
     spade_model *model = load_model(context, file);
     spade_array inputs = load_array(context, "", "inputs"), expected = load_array(context, net, "/saliency");
     spade_plan *plan = NULL;
@@ -139,7 +128,7 @@ static void test_saliency(void **state)
 /* ---- prunable layers: names, order and shapes */
 static void check_layers(const char *net, const char *file)
 {
-    spade_context *context = make_context(1);
+    spade_context *context = test_context(test_device(), 1);
     spade_model *model = load_model(context, file);
     char path[512];
     snprintf(path, sizeof path, DATA("layers_%s.json"), net);
@@ -179,7 +168,7 @@ static void test_layers(void **state)
 /* ---- bits */
 static void forward_bits(const char *file, int threads, float *logits, float *gradient)
 {
-    spade_context *context = make_context(threads);
+    spade_context *context = test_context(test_device(), threads);
     spade_model *model = load_model(context, file);
     spade_array inputs = load_array(context, "", "inputs");
     spade_plan *plan = NULL;
@@ -216,7 +205,7 @@ static void test_threads(void **state)
 static void test_budget(void **state)
 {
     (void)state;
-    spade_context *context = make_context(1);
+    spade_context *context = test_context(test_device(), 1);
     spade_model *model = load_model(context, "resnet");
     spade_plan *plan = NULL;
     uint64_t before = context->used;

@@ -9,19 +9,9 @@
 
 #include <cmocka.h>
 
-#include "support/device.h"
+#include "support/context.h"
 #include "spade/array.h"
 #include "spade/picture.h"
-
-static spade_context *open_context(void)
-{
-    spade_context *context;
-    spade_context_options options;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
 
 static void mean_and_worst(const float *a, const float *b, int64_t n, double *mean, double *worst)
 {
@@ -38,7 +28,7 @@ static void mean_and_worst(const float *a, const float *b, int64_t n, double *me
 static void photo_resized_and_cropped(void **state)
 {
     (void)state;
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 0);
     spade_picture photo, cropped;
     spade_preprocess preprocess;
     spade_array golden;
@@ -65,7 +55,7 @@ static void photo_resized_and_cropped(void **state)
 static void scenes_as_they_are(void **state)
 {
     (void)state;
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 0);
     spade_array golden;
     spade_preprocess preprocess;
     static float out[3 * 64 * 64];
@@ -93,7 +83,7 @@ static void scenes_as_they_are(void **state)
 static void many_at_once_equal_one_by_one(void **state)
 {
     (void)state;
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 0);
     char paths[12][512];
     const char *pointers[12];
     spade_picture many[12], one;

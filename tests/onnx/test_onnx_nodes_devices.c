@@ -24,7 +24,7 @@
 #include "import/import.h"
 #include "onnx/onnx.h"
 #include "onnx/wire.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "support/model.h"
 
 enum { MAX_TENSORS = 16, MAX_CASES = 4096, MAX_OPERATORS = 256, LINE = 1024 };
@@ -672,12 +672,7 @@ static void test_nodes(void **state)
     claim claims[MAX_OPERATORS] = {0};
     tally t = {0};
     int count, case_count;
-    spade_context *context;
-    spade_context_options options;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = 1;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    spade_context *context = test_context(test_device(), 1);
     for (count = 0; spade_known_operator_at(count, &claims[count].operator); count++) {
         assert_int_not_equal(count + 1, MAX_OPERATORS);
     }

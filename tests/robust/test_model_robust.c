@@ -8,24 +8,14 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "support/context.h"
 #include "support/model.h"
 #include "spade/model.h"
-
-static spade_context *make_context(void)
-{
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = "cpu";
-    options.threads = 1;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
 
 /* Loading has to fail with this status and a message that holds the file and all of the (NULL-terminated) words. */
 static void refuse_model(wire model, spade_status expected, ...)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 1);
     spade_model *loaded = NULL;
     const char *path = test_save("model.onnx", model);
     spade_status status = spade_model_load(context, path, NULL, &loaded);
@@ -66,7 +56,7 @@ static wire network_with(wire conv)
 static void test_accepts(void **state)
 {
     (void)state;
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 1);
     spade_model *model = NULL;
     float x[3 * 8 * 8] = {0}, y[4];
     const char *path = test_save("good.onnx", model_of(network_with(node_of("conv", "Conv", "x w", "c"))));
@@ -264,7 +254,7 @@ static void test_long_chain(void **state)
 {
     (void)state;
     enum { LENGTH = 50000 };
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 1);
     spade_model *model = NULL;
     wire network = graph_of(1, 1, 2, 2);
     char last[16];

@@ -7,20 +7,9 @@
 
 #include <cmocka.h>
 
-#include "support/device.h"
+#include "support/context.h"
 #include "attribution/gradient_driver.h"
 #include "spade/spade.h"
-
-static spade_context *open_context(int threads)
-{
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = threads;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
 
 /* An n-point rule is exact for polynomials up to degree 2n-1: integral of x^d on [0, 1] is 1/(d+1). */
 static void test_quadrature(void **state)
@@ -245,7 +234,7 @@ typedef struct fixture {
 
 static void fixture_open(fixture *f, int threads)
 {
-    f->context = open_context(threads);
+    f->context = test_context(test_device(), threads);
     spade_status status = spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &f->model);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
     f->inputs = (spade_array){0};

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "support/context.h"
 #include "augment/batch.h"
 
 enum { HEIGHT = 30, WIDTH = 41, SIDE = 16, SIZE = 3 * SIDE * SIDE };
@@ -20,21 +21,10 @@ typedef struct fixture {
     spade_preprocess preprocess;
 } fixture;
 
-static spade_context *open_context(int threads)
-{
-    spade_context *context;
-    spade_context_options options;
-    spade_context_options_init(&options);
-    options.device = "cpu";
-    options.threads = threads;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
-
 static int set_up(void **state)
 {
     fixture *f = calloc(1, sizeof *f);
-    f->context = open_context(2);
+    f->context = test_context("cpu", 2);
     f->picture = (spade_picture){HEIGHT, WIDTH, malloc(HEIGHT * WIDTH * 3), false};
     uint32_t seed = 7;
     for (int i = 0; i < HEIGHT * WIDTH * 3; i++) {
@@ -183,7 +173,7 @@ static void variants_do_not_depend_on_their_company(void **state)
     everything_on(&options);
     float *all = malloc(40 * SIZE * sizeof *all), *part = malloc(40 * SIZE * sizeof *part);
     for (int threads = 1; threads <= 5; threads += 2) {
-        spade_context *context = open_context(threads);
+        spade_context *context = test_context("cpu", threads);
         spade_batch *batch;
         int64_t dims[4];
         assert_int_equal(spade_batch_from_picture(context, &f->picture, &f->preprocess, &options, &batch), SPADE_OK);

@@ -14,24 +14,13 @@
 #include "engine/executor.h"
 #include "import/import.h"
 #include "support/backward.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "support/model.h"
 #include "support/reference.h"
 
 enum { IMAGES = 3, MAX_INPUTS = 64 };
 
 /* ---- making a network */
-
-static spade_context *open_context(void)
-{
-    spade_context *context;
-    spade_context_options options;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = 2;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
 
 static int add_value(spade_network *n, spade_shape shape, int batch_axis)
 {
@@ -395,7 +384,7 @@ static int count_kind(const spade_network *network, spade_node_kind kind)
 static void test_pictures(void **state)
 {
     (void)state;
-    spade_network n = {.context = open_context()};
+    spade_network n = {.context = test_context(test_device(), 2)};
     n.input = add_value(&n, (spade_shape){4, {1, 4, 3, 5}, 0}, 0);
     const int constant = add_constant(&n, (spade_shape){4, {1, 2, 3, 5}, 0}, 5);
     const int repeated = add_constant(&n, (spade_shape){4, {1, 2, 1, 1}, 0}, 6);
@@ -432,7 +421,7 @@ static void test_pictures(void **state)
 static void test_sequences(void **state)
 {
     (void)state;
-    spade_network n = {.context = open_context()};
+    spade_network n = {.context = test_context(test_device(), 2)};
     n.input = add_value(&n, (spade_shape){3, {4, 1, 6}, 0}, 1);
     const int token = add_constant(&n, (spade_shape){3, {1, 1, 6}, 0}, 5);
     int y = add_concat(&n, 0, (int[]){token, n.input}, 2);
@@ -464,7 +453,7 @@ static void test_many_inputs(void **state)
 {
     (void)state;
     enum { BLOCKS = 12, MANY = 60 };
-    spade_network n = {.context = open_context()};
+    spade_network n = {.context = test_context(test_device(), 2)};
     int all[MANY];
     n.input = add_value(&n, (spade_shape){4, {1, 3, 2, 2}, 0}, 0);
     all[0] = add_pool(&n, n.input);
@@ -489,7 +478,7 @@ static void test_linear_functions(void **state)
     enum { SIZE = 4 };
     static const float x[SIZE] = {1, -1, 1, -1}, relevance[SIZE] = {3, 3, -3, -3};
     static const float expected[SIZE] = {0, 0, 6, 0}; /* 2 max(-relevance, 0) where 2 x + 1 is positive */
-    spade_network n = {.context = open_context()};
+    spade_network n = {.context = test_context(test_device(), 2)};
     n.input = add_value(&n, (spade_shape){2, {1, SIZE}, 0}, 0);
     int y = add_function(&n, n.input, SPADE_AFFINE, 2, 1);
     y = add_function(&n, y, SPADE_RELU, 0, 0);
@@ -510,7 +499,7 @@ static void test_linear_functions(void **state)
 static void test_impossible_maps(void **state)
 {
     (void)state;
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 2);
     spade_axis_map map;
     const int64_t outside[2] = {0, 5}, negative[2] = {0, -2};
     const int64_t falling[3] = {0, 2, 1}, indices[2] = {0, 1};

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "support/budget.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "engine/executor.h"
 #include "engine/model.h"
 #include "support/model.h"
@@ -56,12 +56,7 @@ typedef struct fixture {
 
 static spade_context *open_context(uint64_t memory)
 {
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = 2;
-    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    spade_context *context = test_context(test_device(), 2);
     test_set_budget(context, memory);
     return context;
 }

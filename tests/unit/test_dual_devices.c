@@ -11,19 +11,8 @@
 
 #include "backend/backend.h"
 #include "spade/solve.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "support/random_problem.h"
-
-static spade_context *make_context(int threads)
-{
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = threads;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
 
 /* A layer's weights and inputs, and how it is solved. */
 typedef struct dual_problem {
@@ -212,7 +201,7 @@ static void check(spade_context *context, const dual_problem *p, int64_t *flips)
 static void test_random_problems(void **state)
 {
     (void)state;
-    spade_context *context = make_context(2);
+    spade_context *context = test_context(test_device(), 2);
     source s = {.key = 21};
     static const int64_t blocks[] = {1, 4, 9, 25, 64, 0};
     static const double dampings[] = {0.01, 1e-4, 1.0};
@@ -236,7 +225,7 @@ static void test_random_problems(void **state)
 static void test_seams(void **state)
 {
     (void)state;
-    spade_context *context = make_context(2);
+    spade_context *context = test_context(test_device(), 2);
     source s = {.key = 22};
     static const int64_t sizes[][4] = {{7, 127, 24, 1},  {7, 128, 25, 1},   {7, 129, 23, 1},   {24, 255, 48, 1},
                                        {25, 256, 1, 1},  {49, 257, 100, 1}, {3, 385, 193, 9},  {3, 64, 10, 1},
@@ -262,7 +251,7 @@ static void test_seams(void **state)
 static void test_dead_inputs(void **state)
 {
     (void)state;
-    spade_context *context = make_context(2);
+    spade_context *context = test_context(test_device(), 2);
     source s = {.key = 23};
     int64_t flips = 0;
     for (int t = 0; t < 2; t++) {
@@ -283,7 +272,7 @@ static void test_dead_inputs(void **state)
 static void test_failures(void **state)
 {
     (void)state;
-    spade_context *context = make_context(2);
+    spade_context *context = test_context(test_device(), 2);
     source s = {.key = 24};
     for (int t = 0; t < 2; t++) {
         dual_problem p = {
@@ -308,7 +297,7 @@ static void test_threads_change_no_bit(void **state)
     fill(&s, &p, 7);
     dual_result results[2];
     for (int t = 0; t < 2; t++) {
-        spade_context *context = make_context(t ? 3 : 1);
+        spade_context *context = test_context(test_device(), t ? 3 : 1);
         results[t] = solve_with_inputs(context, &p);
         spade_context_destroy(context);
     }

@@ -10,21 +10,11 @@
 
 #include <cmocka.h>
 
-#include "support/device.h"
+#include "support/context.h"
 #include "support/model.h"
 #include "spade/spade.h"
 
 enum { PIXELS = 6, MAX_CLASSES = 5 };
-
-static spade_context *make_context(void)
-{
-    spade_context *context;
-    spade_context_options options;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
 
 static float weight(int pixel, int of)
 {
@@ -69,7 +59,7 @@ static spade_model *load_output(spade_context *context, wire model, const char *
 
 static void refuse(wire model, const char *output, const char *first, const char *second)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context(test_device(), 0);
     spade_model *loaded;
     spade_model_options options;
     spade_model_options_init(&options);
@@ -138,7 +128,7 @@ static void check_maps(spade_context *context, const spade_model *model, spade_h
 
 static void check_model(wire graph, const char *output, spade_head head, int outputs)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context(test_device(), 0);
     spade_model *model = load_output(context, model_with_opset(graph, 13), output);
     const int classes = outputs == 1 ? 2 : outputs;
     float z[MAX_CLASSES];

@@ -9,18 +9,8 @@
 
 #include <cmocka.h>
 
-#include "support/device.h"
+#include "support/context.h"
 #include "spade/picture.h"
-
-static spade_context *open_context(void)
-{
-    spade_context *context;
-    spade_context_options options;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
 
 static void reductions(void **state)
 {
@@ -75,7 +65,7 @@ static void map_is_seen_where_it_is(void **state)
 {
     (void)state;
     enum { SIDE = 64, FACTOR = 4 };
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 0);
     static uint8_t rgb[SIDE * SIDE * 3];
     static float map[SIDE * SIDE];
     memset(rgb, 128, sizeof rgb);
@@ -106,7 +96,7 @@ static void map_is_seen_where_it_is(void **state)
 static void edges(void **state)
 {
     (void)state;
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 0);
     uint8_t rgb[6] = {0, 0, 0, 255, 255, 255};
     float map[2] = {0, 0};
     spade_picture picture = {1, 2, rgb, false}, out;

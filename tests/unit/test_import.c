@@ -11,18 +11,8 @@
 #include "import/import.h"
 #include "engine/model.h"
 #include "engine/plan.h"
+#include "support/context.h"
 #include "support/model.h"
-
-static spade_context *make_context(void)
-{
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = "cpu";
-    options.threads = 2;
-    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-    return context;
-}
 
 static spade_model *load(spade_context *context, wire file)
 {
@@ -141,7 +131,7 @@ static wire with_metadata(wire node, const char *key, const char *value)
 static void check_product(wire product, const char *weight, const char *bias, const char *expected)
 {
     const int64_t weight_dims[] = {2, 2};
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = graph_of(2, 1, 1, 2);
     put_tensor(&network, tensor_random(weight, 2, weight_dims, 1));
     put_tensor(&network, tensor_random(bias, 1, weight_dims, 2));
@@ -182,7 +172,7 @@ static void test_names_in_files(void **state)
 static void check_window(wire node, int64_t height, int64_t width, const int64_t expected[4], const int64_t pad[4])
 {
     static const int64_t kernel[2] = {3, 2};
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = graph_of(1, height, width, 1);
     put_node(&network, with_ints(node, "kernel_shape", 2, kernel));
     put_node(&network, node_of("flat", "Flatten", "p", "y"));
@@ -220,7 +210,7 @@ static void test_layouts(void **state)
 {
     (void)state;
     static const int64_t weight[4] = {4, 3, 3, 3};
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = graph_of(3, 6, 6, 4);
     put_tensor(&network, tensor_random("w", 4, weight, 1));
     put_node(&network, node_of("conv", "Conv", "x w", "c"));
@@ -246,7 +236,7 @@ static void test_constant_layout(void **state)
     enum { C = 3, P = 20 };
     static const int64_t eye_dims[4] = {C, C, 1, 1}, k_dims[3] = {C, 4, 5};
     static const float eye[C * C] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = graph_of(C, 4, 5, C * P);
     put_tensor(&network, tensor_of("eye", 4, eye_dims, eye));
     put_tensor(&network, tensor_random("k", 3, k_dims, 7));
@@ -272,7 +262,7 @@ static void test_gemm(void **state)
     static const int bias_ranks[4] = {1, 2, 0, -1};
     for (int form = 0; form < 8; form++) {
         int transposed = form & 1, bias = form / 2;
-        spade_context *context = make_context();
+        spade_context *context = test_context("cpu", 2);
         wire network = graph_of(K, 1, 1, R);
         wire gemm = node_of("gemm", "Gemm", bias_ranks[bias] < 0 ? "f w" : "f w c", "y");
         gemm = with_int(with_float(with_float(gemm, "alpha", 0.5f), "beta", 2), "transB", transposed);
@@ -307,7 +297,7 @@ static void test_fixed_batch(void **state)
 {
     (void)state;
     static const int64_t x_dims[4] = {1, 2, 2, 2}, y_dims[2] = {1, 8}, shape[2] = {1, -1};
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = {0};
     wire_message(&network, 11, value_of("x", 4, x_dims));
     wire_message(&network, 12, value_of("y", 2, y_dims));
@@ -327,7 +317,7 @@ static void test_fixed_batch(void **state)
 /* ---- Clip: bounds as attributes before opset 11, as inputs since */
 static void check_clip(int64_t opset, wire clip)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     static const float low = -0.25f, high = 0.5f;
     wire network = graph_of(8, 1, 1, 8);
     put_tensor(&network, tensor_of("low", 0, NULL, &low));
@@ -353,7 +343,7 @@ static void test_clip(void **state)
 static void check_average(bool count, bool ceil_mode, const int64_t pads[4], const float *expected, int n)
 {
     static const int64_t kernel[2] = {1, 2};
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = graph_of(1, 1, 3, n), pool = node_of("pool", "AveragePool", "x", "p");
     pool = with_int(with_int(pool, "count_include_pad", count), "ceil_mode", ceil_mode);
     pool = with_ints(with_ints(with_ints(pool, "kernel_shape", 2, kernel), "strides", 2, (int64_t[]){1, 2}), "pads", 4,
@@ -390,7 +380,7 @@ static void put_metadata(wire *model, const char *key, const char *value)
 
 static void check_class_names(const char *json, const char *first, const char *second)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = graph_of(2, 1, 1, 2);
     put_node(&network, node_of("flat", "Flatten", "x", "y"));
     wire file = model_of(network);
@@ -426,7 +416,7 @@ static void test_class_names(void **state)
 static void test_operators(void **state)
 {
     (void)state;
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     wire network = graph_of(2, 1, 1, 2);
     put_node(&network, node_of("a", "Relu", "x", "a"));
     put_node(&network, node_of("b", "Det", "a", "b"));
@@ -450,7 +440,7 @@ static void test_arena(void **state)
 {
     (void)state;
     enum { COUNT = 200 };
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     for (uint32_t seed = 0; seed < 20; seed++) {
         spade_buffer buffers[COUNT];
         size_t end, total = 0;

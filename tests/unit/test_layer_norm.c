@@ -12,22 +12,12 @@
 
 #include "engine/model.h"
 #include "engine/plan.h"
+#include "support/context.h"
 #include "support/backward.h"
 #include "support/model.h"
 
 /* RMSNorm is one without a mean. x [IMAGES, 2, 3, 4], normalised as tokens [IMAGES, 6, 4] over the last axis or both, flat at the end. */
 enum { TOKENS = 6, WIDTH = 4, PIXELS = TOKENS * WIDTH, IMAGES = 3 };
-
-static spade_context *make_context(void)
-{
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = "cpu";
-    options.threads = 2;
-    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-    return context;
-}
 
 static spade_model *load(spade_context *context, wire file)
 {
@@ -47,7 +37,7 @@ static void finish(spade_context *context, spade_model *model)
 
 static void refuse(wire network, int64_t opset, spade_status expected, const char *word)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     spade_model *model = NULL;
     const char *path = test_save("norm.onnx", model_with_opset(network, opset));
     assert_int_equal(spade_model_load(context, path, NULL, &model), expected);
@@ -58,7 +48,7 @@ static void refuse(wire network, int64_t opset, spade_status expected, const cha
 /* The parts of what is no layer normalisation are taken as they are. */
 static void expect_parts(wire network, int64_t opset)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     spade_model *model = NULL;
     const char *path = test_save("norm.onnx", model_with_opset(network, opset));
     if (spade_model_load(context, path, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
@@ -221,7 +211,7 @@ static void expect(const form *f, const float *x, double *y)
 
 static void check_form(const form *f)
 {
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     spade_model *models[2];
     float x[IMAGES * PIXELS], y[2][IMAGES * PIXELS];
     double expected[IMAGES * PIXELS];
@@ -267,7 +257,7 @@ static void test_broadcast_scale(void **state)
     static const float half = 0.5f;
     const form plain = {.axes = 2};
     for (int whole = 0; whole < 2; whole++) {
-        spade_context *context = make_context();
+        spade_context *context = test_context("cpu", 2);
         wire network = start();
         put_tensor(&network, tensor_of("half", 0, NULL, &half));
         put_tensor(&network, tensor_random("wide", 3, dims, 1));
@@ -293,7 +283,7 @@ static void test_broadcast_scale(void **state)
 static void test_longer_constant(void **state)
 {
     (void)state;
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     static const int64_t all[3] = {1, TOKENS, WIDTH};
     const form f = {.axes = 1, .scale = true};
     wire network = start();
@@ -394,7 +384,7 @@ static void test_other_reader(void **state)
     static const char *const between[] = {"centre", "mean", "square", "variance", "spread", "deviation"};
     for (size_t i = 0; i < sizeof between / sizeof *between; i++) { expect_parts(chain_with_reader(between[i]), 17); }
     /* who reads the quotient keeps scale and shift apart, and it is one still */
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     spade_model *model = load(context, model_with_opset(chain_with_reader("z"), 17));
     assert_non_null(find_kind(model, SPADE_NODE_MUL));
     assert_null(find_kind(model, SPADE_NODE_LAYER_NORM)->parameters[SPADE_SCALE].data);
@@ -479,7 +469,7 @@ static void test_gradient(void **state)
     (void)state;
     enum { SIZE = 2 * 27 };
     static const float seed[2 * 3] = {1, -0.5f, 0.25f, -1, 0.5f, 2};
-    spade_context *context = make_context();
+    spade_context *context = test_context("cpu", 2);
     spade_model *model = load(context, differentiated());
     spade_packed_weights *weights = NULL;
     spade_plan *plan = NULL;

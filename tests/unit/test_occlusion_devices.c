@@ -11,20 +11,9 @@
 #include <cmocka.h>
 
 #include "attribution/perturbation_driver.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "support/model.h"
 #include "spade/spade.h"
-
-static spade_context *open_context(int threads)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = threads;
-    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-    return context;
-}
 
 static spade_model *load(spade_context *context, const char *path)
 {
@@ -62,7 +51,7 @@ static void fixture_open(fixture *f)
     put_node(&network, node_of("flatten", "Flatten", "a", "b"));
     put_tensor(&network, tensor_of("fc.weight", 2, dims, f->weights));
     put_node(&network, with_int(node_of("fc", "Gemm", "b fc.weight", "y"), "transB", 1));
-    f->context = open_context(0);
+    f->context = test_context(test_device(), 0);
     f->model = load(f->context, test_save("occlusion.onnx", model_of(network)));
 }
 
@@ -274,7 +263,7 @@ static const char *golden_method(void)
 
 static spade_status golden_maps(int threads, uint64_t memory, float *maps, char *message, size_t message_size)
 {
-    spade_context *context = open_context(threads);
+    spade_context *context = test_context(test_device(), threads);
     spade_model *model = load(context, SPADE_TEST_DATA "/models/scene_resnet.onnx");
     spade_array inputs = {0};
     assert_int_equal(spade_array_load(context, SPADE_TEST_DATA "/arrays/inputs.npy", 0, &inputs), SPADE_OK);

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "support/device.h"
+#include "support/context.h"
 #include "support/model.h"
 #include "spade/spade.h"
 
@@ -52,16 +52,6 @@ static spade_status map_of(spade_context *context, const char *model_path, const
     return status;
 }
 
-static spade_context *open_context(void)
-{
-    spade_context_options options;
-    spade_context *context;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    if (spade_context_create(&options, &context) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-    return context;
-}
-
 static void test_maps_by_hand(void **state)
 {
     (void)state;
@@ -69,7 +59,7 @@ static void test_maps_by_hand(void **state)
         const char *method;
         bool positive_inputs; /* relevance goes back only there */
     } methods[] = {{"guided_backprop", true}, {"deconvolution", false}};
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 0);
     float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
     random_numbers(1, CLASSES * SIZE, weights);
     random_numbers(2, SIZE, x);
@@ -103,7 +93,7 @@ static void test_no_rule(void **state)
         {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" (%s)"},
         {"deconvolution", "deconvolution: the deconvolutional network has no rule for node \"the function\" (%s)"},
     };
-    spade_context *context = open_context();
+    spade_context *context = test_context(test_device(), 0);
     float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
     random_numbers(1, CLASSES * SIZE, weights);
     random_numbers(2, SIZE, x);

@@ -11,7 +11,7 @@
 
 #include "picture/orient.h"
 #include "picture/resize.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "spade/augment.h"
 
 static const struct {
@@ -35,22 +35,11 @@ static void fill(uint8_t *rgb, size_t size)
     }
 }
 
-static spade_context *open_context(int threads)
-{
-    spade_context *context;
-    spade_context_options options;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = threads;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
-    return context;
-}
-
 static void equals_pillow(void **state)
 {
     (void)state;
     for (int threads = 1; threads <= 3; threads++) {
-        spade_context *context = open_context(threads);
+        spade_context *context = test_context(test_device(), threads);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             size_t size = (size_t)(cases[i].height * cases[i].width * 3);
             spade_picture in = {cases[i].height, cases[i].width, malloc(size), false}, out;
@@ -77,7 +66,7 @@ static void equals_pillow(void **state)
 static void constant_stays_constant(void **state)
 {
     (void)state;
-    spade_context *context = open_context(0);
+    spade_context *context = test_context(test_device(), 0);
     static uint8_t rgb[19 * 23 * 3];
     memset(rgb, 201, sizeof rgb);
     spade_picture in = {19, 23, rgb, false}, out;
@@ -92,7 +81,7 @@ static void constant_stays_constant(void **state)
 static void impossible_sizes(void **state)
 {
     (void)state;
-    spade_context *context = open_context(0);
+    spade_context *context = test_context(test_device(), 0);
     uint8_t rgb[3] = {1, 2, 3};
     spade_picture in = {1, 1, rgb, false}, out;
     assert_int_equal(spade_picture_resize(context, &in, 0, 5, &out), SPADE_ERROR_ARGUMENT);
@@ -106,7 +95,7 @@ static void impossible_sizes(void **state)
 static void preprocess_geometry(void **state)
 {
     (void)state;
-    spade_context *context = open_context(0);
+    spade_context *context = test_context(test_device(), 0);
     static uint8_t rgb[40 * 60 * 3], inside[32 * 32];
     static float out[3 * 32 * 32];
     for (int y = 0; y < 40; y++) {
@@ -148,7 +137,7 @@ enum { HEIGHT = 100, WIDTH = 150 };
 
 static void check_preview(const spade_preprocess *preprocess, uint32_t crc)
 {
-    spade_context *context = open_context(0);
+    spade_context *context = test_context(test_device(), 0);
     static uint8_t rgb[HEIGHT * WIDTH * 3], inside[64 * 64], mask[HEIGHT * WIDTH * 3];
     static float out[3 * 64 * 64];
     const int64_t pixels = preprocess->height * preprocess->width;
@@ -203,7 +192,7 @@ static void variants_of_channels(void **state)
     enum { SIDE = 16, N = 4, SIZE = SIDE * SIDE };
     static uint8_t rgb[HEIGHT * WIDTH * 3];
     static float usual[N * 3 * SIZE], other[N * 3 * SIZE];
-    spade_context *context = open_context(0);
+    spade_context *context = test_context(test_device(), 0);
     spade_picture in = {HEIGHT, WIDTH, rgb, false}, grey;
     spade_preprocess preprocess;
     spade_augment_options options;
@@ -237,7 +226,7 @@ static void upright(void **state)
     (void)state;
     static const uint32_t crcs[] = {0,          0,          0x6685aaa1, 0xb5e0d9c5, 0x2a7a2f80,
                                     0x9f2ea19e, 0x3c8d7edb, 0xdac56f06, 0x16bc5170};
-    spade_context *context = open_context(0);
+    spade_context *context = test_context(test_device(), 0);
     for (int orientation = 0; orientation < 10; orientation++) {
         const bool turned = orientation >= 5 && orientation <= 8;
         spade_picture in = {5, 7, malloc(5 * 7 * 3), true};

@@ -12,18 +12,13 @@
 #include "backend/backend.h"
 #include "support/budget.h"
 #include "backend/partial_select.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "support/random_problem.h"
 #include "spade/solve.h"
 
 static spade_context *make_context(int threads, uint64_t memory)
 {
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    options.threads = threads;
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    spade_context *context = test_context(test_device(), threads);
     test_set_budget(context, memory);
     return context;
 }

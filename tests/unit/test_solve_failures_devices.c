@@ -11,18 +11,14 @@
 
 #include "backend/backend.h"
 #include "support/budget.h"
-#include "support/device.h"
+#include "support/context.h"
 #include "spade/solve.h"
 
 enum { PROBLEMS = 3, ROWS = 4, LARGE = 100, SMALL = 20 };
 
 static spade_context *make_context(uint64_t memory)
 {
-    spade_context_options options;
-    spade_context *context = NULL;
-    spade_context_options_init(&options);
-    options.device = test_device();
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    spade_context *context = test_context(test_device(), 0);
     test_set_budget(context, memory);
     return context;
 }
