@@ -9,30 +9,17 @@
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"
 #define MASK SPADE_TEST_DATA "/images/scene00_patch.png"
 
-static command_result run_well(const char *arguments)
-{
-    command_result result = command_run("%s", arguments);
-    if (result.code != 0) { fail_msg("spade %s: code %d: %s", arguments, result.code, result.err); }
-    return result;
-}
-
 /* The page that people read is what the tables say. */
 static void test_page(void **state)
 {
     (void)state;
-    command_result result = run_well("methods --markdown");
-    char *page = file_read(SPADE_SOURCE_DIR "/docs/methods.md", NULL);
-    if (!page || strcmp(page, result.out) != 0) {
-        fail_msg("docs/methods.md is not what the tables say: build/spade methods --markdown > docs/methods.md");
-    }
-    free(page);
-    command_clear(&result);
+    command_expect_page("methods --markdown", "methods.md");
 }
 
 static void test_text(void **state)
 {
     (void)state;
-    command_result result = run_well("methods");
+    command_result result = command_run_well("methods");
     for (int i = 0; i < spade_method_count(); i++) { assert_non_null(strstr(result.out, spade_method_at(i)->name)); }
     for (int i = 0; i < spade_metric_count(); i++) { assert_non_null(strstr(result.out, spade_metric_at(i)->name)); }
     for (char *line = result.out, *end; *line; line = end + 1) {
@@ -47,7 +34,7 @@ static void test_text(void **state)
         const char *source = metric < 0 ? spade_method_at(i)->source : spade_metric_at(metric)->source;
         char line[64];
         snprintf(line, sizeof line, "methods %s", name);
-        result = run_well(line);
+        result = command_run_well(line);
         const char *words = strstr(result.out, "source");
         assert_non_null(words);
         words += strlen("source") + strspn(words + strlen("source"), " ");
@@ -76,7 +63,7 @@ static const json_t *named(const json_t *list, const char *name)
 static void test_json(void **state)
 {
     (void)state;
-    command_result result = run_well("methods --json");
+    command_result result = command_run_well("methods --json");
     assert_non_null(strstr(result.out, "\"default\":0.15,")); /* as it is written, not 0.14999999999999999 */
     assert_int_equal(strchr(result.out, '\n') - result.out, (long)strlen(result.out) - 1);
     json_t *all = json_loads(result.out, 0, NULL);
@@ -97,7 +84,7 @@ static void test_json(void **state)
     json_decref(all);
     command_clear(&result);
 
-    result = run_well("methods --json pointing"); /* that one only */
+    result = command_run_well("methods --json pointing"); /* that one only */
     all = json_loads(result.out, 0, NULL);
     assert_int_equal(json_array_size(json_object_get(all, "methods")), 0);
     assert_int_equal(json_array_size(json_object_get(all, "metrics")), 1);

@@ -6,31 +6,18 @@
 #include "spade/spade.h"
 #include "support/command.h"
 
-static command_result run_well(const char *arguments)
-{
-    command_result result = command_run("%s", arguments);
-    if (result.code != 0) { fail_msg("spade %s: code %d: %s", arguments, result.code, result.err); }
-    return result;
-}
-
 /* The page that people read is what the rows say. */
 static void test_page(void **state)
 {
     (void)state;
-    command_result result = run_well("operators --markdown");
-    char *page = file_read(SPADE_SOURCE_DIR "/docs/operators.md", NULL);
-    if (!page || strcmp(page, result.out) != 0) {
-        fail_msg("docs/operators.md is not what the rows say: build/spade operators --markdown > docs/operators.md");
-    }
-    free(page);
-    command_clear(&result);
+    command_expect_page("operators --markdown", "operators.md");
 }
 
 static void test_text_and_json(void **state)
 {
     (void)state;
     spade_known_operator o;
-    command_result text = run_well("operators"), json = run_well("operators --json");
+    command_result text = command_run_well("operators"), json = command_run_well("operators --json");
     json_t *list = json_loads(json.out, 0, NULL);
     assert_true(json_is_array(list));
     for (int i = 0; spade_known_operator_at(i, &o); i++) {

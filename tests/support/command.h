@@ -89,11 +89,33 @@ __attribute__((format(printf, 1, 2))) static inline command_result command_run(c
     return result;
 }
 
+/* The same, which has to end well. */
+static inline command_result command_run_well(const char *arguments)
+{
+    command_result result = command_run("%s", arguments);
+    if (result.code != 0) { fail_msg("spade %s: code %d: %s", arguments, result.code, result.err); }
+    return result;
+}
+
 static inline void command_clear(command_result *result)
 {
     free(result->out);
     free(result->err);
     *result = (command_result){0};
+}
+
+/* A page of docs/ is what `spade ARGUMENTS` makes now. */
+static inline void command_expect_page(const char *arguments, const char *name)
+{
+    command_result result = command_run_well(arguments);
+    char path[512];
+    snprintf(path, sizeof path, "%s/docs/%s", SPADE_SOURCE_DIR, name);
+    char *page = file_read(path, NULL);
+    if (!page || strcmp(page, result.out) != 0) {
+        fail_msg("docs/%s is old: build/spade %s > docs/%s", name, arguments, name);
+    }
+    free(page);
+    command_clear(&result);
 }
 
 #endif

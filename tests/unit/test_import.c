@@ -92,29 +92,33 @@ static void test_names(void **state)
         {"val_28", "/fc/MatMul", "MatMul", 8, 8, "fc", "['', 'other', ", NULL}, /* no list */
         {"val_28", "node_linear", "MatMul", 8, 8, "node_linear", "['linear']", NULL},
     };
-    const spade_network empty = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         onnx_node node = {.name = (char *)(uintptr_t)cases[i].node,
                           .op_type = (char *)(uintptr_t)cases[i].op,
                           .scopes = (char *)(uintptr_t)cases[i].scopes,
                           .call = (char *)(uintptr_t)cases[i].call};
         const onnx_model onnx = {.nodes = &node, .node_count = 1};
-        char *name = spade_layer_name(&empty, &onnx, 0, cases[i].weight, cases[i].rows, cases[i].columns);
+        spade_import import = {.onnx = &onnx};
+        char *name = spade_layer_name(&import, 0, cases[i].weight, cases[i].rows, cases[i].columns);
         assert_string_equal(name, cases[i].name);
         free(name);
     }
     /* layers that share a weight: the path, then a number */
-    spade_layer layers[2] = {{.name = "shared"}, {.name = "a.b"}};
-    spade_network network = {.layers = layers, .layer_count = 1};
     onnx_node node = {.name = "/a/b/Conv", .op_type = "Conv"};
     const onnx_model onnx = {.nodes = &node, .node_count = 1};
-    char *name = spade_layer_name(&network, &onnx, 0, "shared.weight", 1, 1);
-    assert_string_equal(name, "a.b");
-    free(name);
-    network.layer_count = 2;
-    name = spade_layer_name(&network, &onnx, 0, "shared.weight", 1, 1);
-    assert_string_equal(name, "shared#2");
-    free(name);
+    static const char *const expected[] = {"shared", "a.b", "shared#2", "shared#3"};
+    spade_import import = {.onnx = &onnx};
+    char *names[4];
+    for (int i = 0; i < 4; i++) {
+        names[i] = spade_layer_name(&import, 0, "shared.weight", 1, 1);
+        assert_string_equal(names[i], expected[i]);
+        assert_true(spade_name_map_put(&import.layers, names[i], 1));
+    }
+    char *other = spade_layer_name(&import, 0, "shared#2", 1, 1); /* a weight that has such a name itself */
+    assert_string_equal(other, "shared#2#2");
+    free(other);
+    for (int i = 0; i < 4; i++) { free(names[i]); }
+    spade_name_map_clear(&import.layers);
 }
 
 /* The node with an entry of metadata_props. */

@@ -275,6 +275,21 @@ static void test_not_finite(void **state)
     }
 }
 
+/* The same in a constant of the arithmetic; infinite ones are a mask's. */
+static void test_constants_not_numbers(void **state)
+{
+    (void)state;
+    float shift[PIXELS] = {0};
+    shift[4] = NAN;
+    wire network = flat_graph();
+    put_tensor(&network, tensor_of("shift", 2, (int64_t[]){1, PIXELS}, shift));
+    static const float weights[WEIGHTS];
+    put_tensor(&network, tensor_of("w", 2, (int64_t[]){PIXELS, CLASSES}, weights));
+    put_node(&network, node_of("sum", "Add", "f shift", "s"));
+    put_node(&network, node_of("fc", "MatMul", "s w", "y"));
+    refuse(network, "\"sum\"", "\"shift\" holds NaN (element 4)");
+}
+
 static int remove_files(void **state)
 {
     (void)state;
@@ -284,8 +299,9 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_other_floats), cmocka_unit_test(test_written),
-                                       cmocka_unit_test(test_rounding), cmocka_unit_test(test_quantised),
-                                       cmocka_unit_test(test_not_finite)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_other_floats), cmocka_unit_test(test_written),
+        cmocka_unit_test(test_rounding),     cmocka_unit_test(test_quantised),
+        cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_constants_not_numbers)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

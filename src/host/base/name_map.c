@@ -26,8 +26,11 @@ bool spade_name_map_put(spade_name_map *map, const char *name, int number)
 {
     if (map->count * 2 >= map->capacity && !grow(map)) { return false; }
     struct spade_name_slot *slot = find_slot(map->slots, map->capacity, name);
-    if (!slot->name) { map->count++; }
-    *slot = (struct spade_name_slot){name, number};
+    if (!slot->name) {
+        map->count++;
+        slot->name = name;
+    }
+    slot->number = number;
     return true;
 }
 

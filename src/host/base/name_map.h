@@ -14,7 +14,7 @@ typedef struct spade_name_map {
     size_t capacity, count; /* capacity: a power of two, at most half full */
 } spade_name_map;
 
-/* False when memory runs out. A name that is there gets the new number. */
+/* False when memory runs out. A name that is there gets the new number; the key stays the one that was there. */
 bool spade_name_map_put(spade_name_map *map, const char *name, int number);
 int spade_name_map_get(const spade_name_map *map, const char *name); /* -1: not there */
 void spade_name_map_clear(spade_name_map *map);

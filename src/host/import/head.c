@@ -25,6 +25,12 @@ static bool names_winner(const onnx_node *node)
            (is_operator(node, "ZipMap") && node->domain && strcmp(node->domain, "ai.onnx.ml") == 0);
 }
 
+bool spade_is_head_operator(const char *op_type)
+{
+    return strcmp(op_type, "Softmax") == 0 || strcmp(op_type, "LogSoftmax") == 0 || strcmp(op_type, "Sigmoid") == 0 ||
+           strcmp(op_type, "ArgMax") == 0;
+}
+
 /* The ONNX node that makes the value as its first output; -1: none, or there is nothing that it reads. */
 static int producer_of(const spade_import *import, const char *name)
 {

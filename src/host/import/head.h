@@ -7,6 +7,9 @@
 
 #include "import/import.h"
 
+/* May an operator of the standard domain be a head, or stand behind the logits? */
+bool spade_is_head_operator(const char *op_type);
+
 typedef struct spade_import_output {
     const char
         *name; /* of the value that the network ends at: an output of the graph, or what names the winner reads */

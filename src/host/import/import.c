@@ -464,6 +464,7 @@ static void close_import(spade_import *import)
     spade_fold_clear(import);
     spade_name_map_clear(&import->names);
     spade_name_map_clear(&import->producers);
+    spade_name_map_clear(&import->layers);
 }
 
 spade_status spade_network_import(spade_context *context, const onnx_model *onnx, const spade_model_options *options,

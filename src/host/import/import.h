@@ -69,6 +69,7 @@ typedef struct spade_import {
     int64_t file_batch;       /* batch that the file fixes, 0: dynamic */
     spade_name_map producers; /* output name -> ONNX node */
     spade_name_map names;     /* name -> operands */
+    spade_name_map layers;    /* name of a layer -> the last number that made a name unique, as in "NAME#2"; 1: none */
     spade_operand *operands;
     int operand_count;
     onnx_tensor
@@ -186,9 +187,8 @@ bool spade_broadcast(const spade_shape *a, const spade_shape *b, spade_shape *ou
  */
 char *spade_node_path(const onnx_node *node);
 /* Name of the layer of a node (malloc'ed): spec: by its weight; where an exporter renamed the weight by its bias, or where
- * the node stands. No two of the network's layers have the same. NULL: out of memory. */
-char *spade_layer_name(const spade_network *network, const onnx_model *onnx, int node_index, const char *weight,
-                       int64_t rows, int64_t columns);
+ * the node stands. No two of the network's layers have the same: who keeps it puts it into `layers`. NULL: out of memory. */
+char *spade_layer_name(spade_import *import, int node_index, const char *weight, int64_t rows, int64_t columns);
 
 /* ---- prune.c: takes away the nodes that the output does not depend on, with their values and layers. */
 spade_status spade_network_prune(spade_context *context, spade_network *network);

@@ -5,6 +5,7 @@
 #include "import/known_operators.h"
 
 #include "import/fold/fold.h"
+#include "import/head.h"
 
 typedef struct row {
     const char *name;
@@ -105,7 +106,7 @@ static const row rows[] = {
     {"Resize", 10, ONE_PICTURE},
     {"Round", 11, NULL},
     {"ScatterElements", 11, NULL},
-    {"ScatterND", 11, NULL},
+    {"ScatterND", 11, "on a picture without a reduction; indices are constants, each point in its own picture"},
     {"Selu", 7, NULL},
     {"Shape", 7, NULL},
     {"Sigmoid", 7, NULL},
@@ -140,12 +141,6 @@ static bool folds(const char *name)
     return spade_fold_supports(&node, &shapes);
 }
 
-static bool is_head(const char *name)
-{
-    return strcmp(name, "Softmax") == 0 || strcmp(name, "LogSoftmax") == 0 || strcmp(name, "Sigmoid") == 0 ||
-           strcmp(name, "ArgMax") == 0;
-}
-
 bool spade_known_operator_at(int index, spade_known_operator *out)
 {
     if (index < 0 || (size_t)index >= sizeof rows / sizeof *rows) { return false; }
@@ -153,6 +148,6 @@ bool spade_known_operator_at(int index, spade_known_operator *out)
     *out = (spade_known_operator){.name = at->name, .opset = at->opset, .limit = at->limit};
     out->flags = (spade_lowers(at->name) ? SPADE_OPERATOR_ON_PICTURE : 0u) |
                  (folds(at->name) ? SPADE_OPERATOR_ON_CONSTANTS : 0u) |
-                 (is_head(at->name) ? SPADE_OPERATOR_AT_END : 0u);
+                 (spade_is_head_operator(at->name) ? SPADE_OPERATOR_AT_END : 0u);
     return true;
 }

@@ -33,9 +33,9 @@ spade_status spade_import_layer(spade_import *import, int onnx_node_index, const
     layer.onnx_input = 1;
     layer.file_shape.rank = tensor->rank;
     memcpy(layer.file_shape.dims, tensor->dims, sizeof tensor->dims);
-    layer.name = spade_layer_name(import->network, import->onnx, onnx_node_index, tensor->name ? tensor->name : "",
-                                  layer.rows, layer.columns);
-    *out = layer.name ? spade_network_add_layer(import->network, &layer) : -1;
+    layer.name = spade_layer_name(import, onnx_node_index, tensor->name ? tensor->name : "", layer.rows, layer.columns);
+    const bool named = layer.name && spade_name_map_put(&import->layers, layer.name, 1);
+    *out = named ? spade_network_add_layer(import->network, &layer) : -1;
     if (*out < 0) {
         spade_free_bytes(import->context, layer.weights, bytes);
         free(layer.name);

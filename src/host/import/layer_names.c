@@ -193,35 +193,30 @@ static char *name_by_weight(const onnx_node *node, const char *path, const char 
     return name;
 }
 
-static bool is_taken(const spade_network *network, const char *name)
-{
-    for (int i = 0; i < network->layer_count; i++) {
-        if (strcmp(network->layers[i].name, name) == 0) { return true; }
-    }
-    return false;
-}
-
 /* Layers of one weight or one module get the path of their node, and where that is taken too, a number: "NAME#2". */
-static char *make_unique(const spade_network *network, char *name, const char *path)
+static char *make_unique(spade_import *import, char *name, const char *path)
 {
-    if (!is_taken(network, name)) { return name; }
-    if (path[0] && !is_taken(network, path)) {
+    int number = spade_name_map_get(&import->layers, name);
+    if (number < 0) { return name; }
+    if (path[0] && spade_name_map_get(&import->layers, path) < 0) {
         free(name);
         return strdup(path);
     }
     size_t room = strlen(name) + 16;
     char *numbered = malloc(room);
-    for (int number = 2; numbered; number++) {
-        snprintf(numbered, room, "%s#%d", name, number);
-        if (!is_taken(network, numbered)) { break; }
+    if (numbered) {
+        do { /* from the last one on: thousands of layers may share a weight */
+            snprintf(numbered, room, "%s#%d", name, ++number);
+        } while (spade_name_map_get(&import->layers, numbered) >= 0);
+        (void)spade_name_map_put(&import->layers, name, number); /* it is there: no memory is needed */
     }
     free(name);
     return numbered;
 }
 
-char *spade_layer_name(const spade_network *network, const onnx_model *onnx, int node_index, const char *weight,
-                       int64_t rows, int64_t columns)
+char *spade_layer_name(spade_import *import, int node_index, const char *weight, int64_t rows, int64_t columns)
 {
+    const onnx_model *onnx = import->onnx;
     const onnx_node *node = &onnx->nodes[node_index];
     char *path = spade_node_path(node), *name = NULL;
     if (!path) { return NULL; }
@@ -233,7 +228,7 @@ char *spade_layer_name(const spade_network *network, const onnx_model *onnx, int
         if (!name && path[0]) { name = name_by_path(node, path, rows, columns); }
         if (!name) { name = strdup(node->name[0] ? node->name : weight[0] ? weight : node->op_type); }
     }
-    if (name) { name = make_unique(network, name, path); }
+    if (name) { name = make_unique(import, name, path); }
     free(path);
     return name;
 }

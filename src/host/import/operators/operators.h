@@ -12,14 +12,25 @@ typedef struct spade_onnx_operator {
     spade_status (*lower)(spade_import *import, int onnx_node);
 } spade_onnx_operator;
 
-#define SPADE_OPERATOR_FAMILIES(ROW)                                                                                   \
-    ROW(arithmetic)                                                                                                    \
-    ROW(attention)                                                                                                     \
-    ROW(convolution)                                                                                                   \
-    ROW(einsum)                                                                                                        \
-    ROW(linear)                                                                                                        \
-    ROW(movement) ROW(norm) ROW(pointwise) ROW(pool) ROW(quantise) ROW(reduce) ROW(replace) ROW(resize) ROW(scatter)   \
-        ROW(shape) ROW(softmax)
+// clang-format off
+#define SPADE_OPERATOR_FAMILIES(ROW) \
+    ROW(arithmetic) \
+    ROW(attention) \
+    ROW(convolution) \
+    ROW(einsum) \
+    ROW(linear) \
+    ROW(movement) \
+    ROW(norm) \
+    ROW(pointwise) \
+    ROW(pool) \
+    ROW(quantise) \
+    ROW(reduce) \
+    ROW(replace) \
+    ROW(resize) \
+    ROW(scatter) \
+    ROW(shape) \
+    ROW(softmax)
+// clang-format on
 #define SPADE_OPERATOR_FAMILY(name) extern const spade_onnx_operator spade_##name##_operators[];
 SPADE_OPERATOR_FAMILIES(SPADE_OPERATOR_FAMILY)
 #undef SPADE_OPERATOR_FAMILY

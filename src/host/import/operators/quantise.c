@@ -19,6 +19,11 @@ static spade_status read_scales(spade_import *import, const onnx_node *node, con
     SPADE_TRY(spade_constant_get(import, node, 1, &out->scale));
     SPADE_TRY(spade_require_float(import, node, out->scale));
     SPADE_TRY(spade_require_finite(import, node, out->scale));
+    for (int64_t i = 0; i < out->scale->count; i++) {
+        if (onnx_tensor_float(out->scale, i) > 0) { continue; }
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "scale %lld is %g, which has to be above 0",
+                                 (long long)i, (double)onnx_tensor_float(out->scale, i));
+    }
     if (spade_has_input(node, 2)) { SPADE_TRY(spade_constant_get(import, node, 2, &out->zero)); }
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "axis", 1, &axis)));
     out->count = out->scale->count;
@@ -32,6 +37,21 @@ static spade_status read_scales(spade_import *import, const onnx_node *node, con
     }
     for (int i = (int)axis + 1; i < tensor->rank; i++) { out->inner *= tensor->dims[i]; }
     return SPADE_OK;
+}
+
+/* The node's output is the tensor in another type; values: malloc'ed, freed with the others that were made. */
+static spade_status bind_made(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, int type,
+                              const void *values, size_t size)
+{
+    onnx_tensor *made = &import->made[import->made_count++];
+    *made = *tensor;
+    made->name = tensor->name && *tensor->name ? tensor->name : node->outputs[0];
+    made->type = type;
+    made->bytes = values;
+    made->size = size;
+    made->external = 0;
+    made->owned = false;
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = made});
 }
 
 static bool is_small_integer(const onnx_tensor *tensor)
@@ -56,15 +76,7 @@ static spade_status dequantise_constant(spade_import *import, const onnx_node *n
         const int64_t zero = by.zero ? onnx_tensor_int(by.zero, at) : 0;
         values[i] = (float)(onnx_tensor_int(tensor, i) - zero) * onnx_tensor_float(by.scale, at);
     }
-    onnx_tensor *made = &import->made[import->made_count++];
-    *made = *tensor;
-    made->name = tensor->name && *tensor->name ? tensor->name : node->outputs[0];
-    made->type = ONNX_FLOAT;
-    made->bytes = values;
-    made->size = (size_t)tensor->count * sizeof *values;
-    made->external = 0;
-    made->owned = false; /* freed with the others that were made */
-    return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = made});
+    return bind_made(import, node, tensor, ONNX_FLOAT, values, (size_t)tensor->count * sizeof *values);
 }
 
 /* y = round(x / scale) + zero within the limits of int8 or uint8, of a constant: a weight that is quantised in the graph. */
@@ -91,15 +103,7 @@ static spade_status quantise_constant(spade_import *import, const onnx_node *nod
         const double y = nearbyint((double)ratio) + zero;
         values[i] = (uint8_t)(int)(y < low ? low : y > high ? high : y);
     }
-    onnx_tensor *made = &import->made[import->made_count++];
-    *made = *tensor;
-    made->name = tensor->name && *tensor->name ? tensor->name : node->outputs[0];
-    made->type = (int)type;
-    made->bytes = values;
-    made->size = (size_t)tensor->count;
-    made->external = 0;
-    made->owned = false; /* freed with the others that were made */
-    return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = made});
+    return bind_made(import, node, tensor, (int)type, values, (size_t)tensor->count);
 }
 
 static spade_status pass(spade_import *import, const onnx_node *node, int value)

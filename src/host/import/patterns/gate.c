@@ -21,9 +21,9 @@ static bool read_sigmoid(const spade_import *import, int sigmoid, spade_pattern_
     if (spade_pattern_same(import, sigmoid, 0, match->input_node, match->input)) { return true; }
     const int scaled = spade_pattern_node(import, sigmoid, 0, "Mul", match);
     for (int k = 0; scaled >= 0 && k < 2; k++) {
-        const onnx_tensor *alpha = spade_pattern_constant(import, scaled, k);
-        if (!alpha || alpha->type != ONNX_FLOAT || alpha->count != 1 || alpha->rank > 1 || !alpha->bytes) { continue; }
-        out->alpha = onnx_tensor_float(alpha, 0);
+        double alpha;
+        if (!spade_pattern_scalar(import, scaled, k, &alpha)) { continue; }
+        out->alpha = (float)alpha;
         return isfinite(out->alpha) && spade_pattern_same(import, scaled, 1 - k, match->input_node, match->input);
     }
     return false;

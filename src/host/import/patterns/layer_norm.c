@@ -56,11 +56,9 @@ static bool read_deviation(const spade_import *import, int node, int input, spad
     const int root = spade_pattern_node(import, node, input, "Sqrt", match);
     const int sum = root < 0 ? -1 : spade_pattern_node(import, root, 0, "Add", match);
     for (int k = 0; sum >= 0 && k < 2; k++) {
-        const onnx_tensor *epsilon = spade_pattern_constant(import, sum, k);
-        if (!epsilon || epsilon->type != ONNX_FLOAT || epsilon->count != 1 || epsilon->rank > 1 || !epsilon->bytes) {
-            continue;
-        }
-        out->epsilon = onnx_tensor_float(epsilon, 0);
+        double epsilon;
+        if (!spade_pattern_scalar(import, sum, k, &epsilon)) { continue; }
+        out->epsilon = (float)epsilon;
         *variance = spade_pattern_node(import, sum, 1 - k, "ReduceMean", match);
         return out->epsilon >= 0 && *variance >= 0;
     }

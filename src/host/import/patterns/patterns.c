@@ -49,20 +49,21 @@ const onnx_tensor *spade_pattern_constant(const spade_import *import, int node, 
     return operand >= 0 ? import->operands[operand].tensor : NULL;
 }
 
-bool spade_pattern_number(const spade_import *import, int node, int input, double number)
+bool spade_pattern_scalar(const spade_import *import, int node, int input, double *out)
 {
     const onnx_tensor *tensor = spade_pattern_constant(import, node, input);
+    const bool one = tensor && tensor->count == 1 && tensor->rank <= 1 && tensor->bytes;
+    if (!one || (tensor->type != ONNX_FLOAT && tensor->type != ONNX_INT64)) {
+        return false;
+    } /* an exponent may be one */
+    *out = tensor->type == ONNX_FLOAT ? (double)onnx_tensor_float(tensor, 0) : (double)onnx_tensor_int(tensor, 0);
+    return true;
+}
+
+bool spade_pattern_number(const spade_import *import, int node, int input, double number)
+{
     double found;
-    if (!tensor || tensor->count != 1 || tensor->rank > 1 || !tensor->bytes) { /* more axes would be the result's */
-        return false;
-    } else if (tensor->type == ONNX_FLOAT) {
-        found = (double)onnx_tensor_float(tensor, 0);
-    } else if (tensor->type == ONNX_INT64) { /* an exponent may be one */
-        found = (double)onnx_tensor_int(tensor, 0);
-    } else {
-        return false;
-    }
-    return fabs(found - number) <= 1e-6 * fabs(number);
+    return spade_pattern_scalar(import, node, input, &found) && fabs(found - number) <= 1e-6 * fabs(number);
 }
 
 int spade_pattern_which_number(const spade_import *import, int node, double number)
@@ -82,7 +83,7 @@ bool spade_pattern_same(const spade_import *import, int node, int input, int oth
 
 /* ---- finding */
 
-/* uses[nodes]: how often live nodes, and the network's output, read what a node computes. */
+/* uses[nodes]: how often live nodes read what a node computes. What the network's output is, none of them reads. */
 static void count_uses(const spade_import *import, const bool *live, int *uses)
 {
     const onnx_model *onnx = import->onnx;
@@ -92,8 +93,6 @@ static void count_uses(const spade_import *import, const bool *live, int *uses)
             if (producer >= 0) { uses[producer]++; }
         }
     }
-    int output = spade_name_map_get(&import->producers, onnx->outputs[0].name);
-    if (output >= 0) { uses[output]++; }
 }
 
 /* Is what the match's nodes compute, but for the last one, read by its nodes alone, and none of them in another match? */

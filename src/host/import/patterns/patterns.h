@@ -35,6 +35,8 @@ int spade_pattern_node(const spade_import *import, int node, int input, const ch
                        spade_pattern_match *match);
 /* The constant that this input of a node is, an initializer or a Constant node's; NULL: it is computed. */
 const onnx_tensor *spade_pattern_constant(const spade_import *import, int node, int input);
+/* Is the input one number, and which? (With more axes than one it would give the result more.) */
+bool spade_pattern_scalar(const spade_import *import, int node, int input, double *out);
 /* Is the input this one number, up to rounding? */
 bool spade_pattern_number(const spade_import *import, int node, int input, double number);
 /* Which input of a two-operand node is this number: 0, 1, or -1: neither. */
