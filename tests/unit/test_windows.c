@@ -425,14 +425,94 @@ static void test_repeated_constants(void **state)
     expect(network, "z", expected, SIZE);
 }
 
+/* A constant that several nodes read stays what it is: k, x - k + k, and x / k * k, and slope and product of one. */
+static void test_constant_of_several(void **state)
+{
+    (void)state;
+    static double expected[IMAGES * MOST];
+    const int64_t dims[4] = {1, CHANNELS, HEIGHT, WIDTH};
+    for (int64_t e = 0; e < IMAGES * SIZE; e++) {
+        const double k = (double)pseudo_random(6, (uint32_t)(e % SIZE)), x = x_at(e);
+        expected[e] = x * k + (x < 0 ? k * x : x) * k;
+    }
+    wire network = begin(SIZE);
+    put_tensor(&network, tensor_random("constant", 4, dims, 6));
+    put_node(&network, node_of("k", "Mean", "constant", "k")); /* the constant as a value */
+    put_node(&network, node_of("a", "Sub", "x k", "a"));
+    put_node(&network, node_of("b", "Add", "a k", "b"));
+    put_node(&network, node_of("c", "Mul", "b k", "c"));
+    put_node(&network, node_of("d", "PRelu", "x constant", "d"));
+    put_node(&network, node_of("e", "Mul", "d k", "e"));
+    put_node(&network, node_of("z", "Add", "c e", "z"));
+    expect(network, "z", expected, SIZE);
+}
+
+/* Pad in each mode, with pads above and below 0 on one axis: it is cropped first, then padded with what is left. */
+static void test_pads(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"constant", "edge", "reflect", "wrap"};
+    static const int64_t pads[][2] = {{2, 1}, {-1, 2}, {2, -1}, {-2, -1}};
+    static double expected[IMAGES * MOST];
+    for (size_t m = 0; m < 4; m++) {
+        for (size_t p = 0; p < 4; p++) {
+            const int64_t before = pads[p][0], after = pads[p][1], out = WIDTH + before + after;
+            int64_t left[WIDTH + 1], count = 0; /* columns that are not cropped */
+            for (int64_t c = 0; c < WIDTH; c++) {
+                if (c >= -before && c < WIDTH + after) { left[count++] = c; }
+            }
+            for (int64_t e = 0; e < IMAGES * CHANNELS * HEIGHT * out; e++) {
+                int64_t at = e % out - (before > 0 ? before : 0);
+                const bool inside = at >= 0 && at < count;
+                if (!inside && m == 1) { at = at < 0 ? 0 : count - 1; }
+                if (!inside && m == 2) { at = at < 0 ? -at : 2 * (count - 1) - at; }
+                if (!inside && m == 3) { at = (at + count) % count; }
+                expected[e] = !inside && m == 0 ? 0 : x_at(e / out * WIDTH + left[at]);
+            }
+            wire network = begin(CHANNELS * HEIGHT * out);
+            put_tensor(&network, tensor_int64("pads", 8, (const int64_t[]){0, 0, 0, before, 0, 0, 0, after}));
+            put_node(&network, with_text(node_of("z", "Pad", "x pads", "z"), "mode", modes[m]));
+            expect(network, "z", expected, CHANNELS * HEIGHT * out);
+        }
+    }
+}
+
+/* From 5 to 6 rows about the middle: 0, 0.8, .. 4, rounded up; a 0 that is not exact becomes row 1. */
+static void test_symmetric_half_pixels(void **state)
+{
+    (void)state;
+    enum { ROWS = 6 };
+    static const int64_t rows[ROWS] = {0, 1, 2, 3, 4, 4};
+    static double expected[IMAGES * MOST];
+    const float scales[4] = {1, 1, 1.25f, 1};
+    const int64_t outputs = (int64_t)CHANNELS * ROWS * WIDTH;
+    for (int64_t e = 0; e < IMAGES * outputs; e++) {
+        expected[e] = x_at((e / (ROWS * WIDTH) * HEIGHT + rows[e / WIDTH % ROWS]) * WIDTH + e % WIDTH);
+    }
+    wire network = begin(outputs);
+    put_tensor(&network, tensor_of("scales", 1, (const int64_t[]){4}, scales));
+    wire node = node_of("z", "Resize", "x", "z");
+    wire_text(&node, 1, ""); /* no region */
+    wire_text(&node, 1, "scales");
+    node = with_text(with_text(node, "nearest_mode", "ceil"), "coordinate_transformation_mode", "half_pixel_symmetric");
+    put_node(&network, node);
+    expect(network, "z", expected, outputs);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_convolutions),      cmocka_unit_test(test_poolings),
-        cmocka_unit_test(test_refused),           cmocka_unit_test(test_transposed_convolutions),
-        cmocka_unit_test(test_added_windows),     cmocka_unit_test(test_replaced),
-        cmocka_unit_test(test_running_sums),      cmocka_unit_test(test_constants),
-        cmocka_unit_test(test_repeated_constants)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_convolutions),
+                                       cmocka_unit_test(test_poolings),
+                                       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_transposed_convolutions),
+                                       cmocka_unit_test(test_added_windows),
+                                       cmocka_unit_test(test_replaced),
+                                       cmocka_unit_test(test_running_sums),
+                                       cmocka_unit_test(test_constants),
+                                       cmocka_unit_test(test_repeated_constants),
+                                       cmocka_unit_test(test_constant_of_several),
+                                       cmocka_unit_test(test_pads),
+                                       cmocka_unit_test(test_symmetric_half_pixels)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_remove_folder();
     return failed;

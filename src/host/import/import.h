@@ -176,6 +176,12 @@ spade_status spade_image_leave(spade_import *import, const onnx_node *node, cons
 /* strides, dilations, pads, auto_pad, ceil_mode -> window with explicit padding; output size. x: of the image of two axes. */
 spade_status spade_window_read(spade_import *import, const onnx_node *node, const spade_image *image,
                                const spade_shape *x, spade_window *window, int64_t out[2], bool *ceil_extra);
+/* ---- an axis of n that is padded, or cropped where a pad is below 0: cropped first, then padded with what is left.
+ * mode: "constant", "edge", "reflect", "wrap". */
+bool spade_is_pad_mode(const char *mode);
+bool spade_pads_fit(int64_t n, int64_t before, int64_t after, const char *mode);
+/* Which element of the axis is element e of the result; -1: none, it is the constant. The pads have to fit. */
+int64_t spade_padded_index(int64_t e, int64_t n, int64_t before, int64_t after, const char *mode);
 /* NumPy broadcasting of shapes of equal rank; false where they do not fit. */
 bool spade_broadcast(const spade_shape *a, const spade_shape *b, spade_shape *out);
 

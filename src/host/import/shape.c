@@ -27,6 +27,46 @@ bool spade_broadcast(const spade_shape *a, const spade_shape *b, spade_shape *ou
     return true;
 }
 
+/* ---- pads */
+
+bool spade_is_pad_mode(const char *mode)
+{
+    return strcmp(mode, "constant") == 0 || strcmp(mode, "edge") == 0 || strcmp(mode, "reflect") == 0 ||
+           strcmp(mode, "wrap") == 0;
+}
+
+/* What is left of the axis: from *first on; the pads that are none are 0 then. Its length. */
+static int64_t crop_axis(int64_t n, int64_t *before, int64_t *after, int64_t *first)
+{
+    *first = *before < 0 ? -*before : 0;
+    n += (*before < 0 ? *before : 0) + (*after < 0 ? *after : 0);
+    *before = *before < 0 ? 0 : *before;
+    *after = *after < 0 ? 0 : *after;
+    return n;
+}
+
+bool spade_pads_fit(int64_t n, int64_t before, int64_t after, const char *mode)
+{
+    int64_t first, room;
+    if (before < -n || after < -n || before > SPADE_MAX_WINDOW || after > SPADE_MAX_WINDOW) { return false; }
+    n = crop_axis(n, &before, &after, &first);
+    if (n < 0 || strcmp(mode, "constant") == 0) { return n >= 0; }
+    room = strcmp(mode, "edge") == 0 ? INT64_MAX : n - (strcmp(mode, "reflect") == 0);
+    return (before == 0 && after == 0) || (n > 0 && before <= room && after <= room);
+}
+
+int64_t spade_padded_index(int64_t e, int64_t n, int64_t before, int64_t after, const char *mode)
+{
+    int64_t first;
+    n = crop_axis(n, &before, &after, &first);
+    const int64_t at = e - before;
+    if (at >= 0 && at < n) { return first + at; }
+    if (strcmp(mode, "edge") == 0) { return first + (at < 0 ? 0 : n - 1); }
+    if (strcmp(mode, "reflect") == 0) { return first + (at < 0 ? -at : 2 * (n - 1) - at); }
+    if (strcmp(mode, "wrap") == 0) { return first + (at < 0 ? at + n : at - n); }
+    return -1;
+}
+
 /* An attribute of `count` numbers within [low, high], or all `fallback`. */
 static spade_status read_numbers(spade_import *import, const onnx_node *node, const char *name, int count, int64_t low,
                                  int64_t high, int64_t fallback, int64_t *out)

@@ -522,25 +522,12 @@ static spade_status fold_scatter_elements(fold_call *call)
 
 /* ---- Pad, Trilu */
 
-/* Where element e of a padded axis is in an axis of n; -1: in the padding. */
-static int64_t padded_index(int64_t e, int64_t before, int64_t n, const char *mode)
-{
-    const int64_t at = e - before;
-    if (at >= 0 && at < n) { return at; }
-    if (strcmp(mode, "edge") == 0) { return at < 0 ? 0 : n - 1; }
-    if (strcmp(mode, "reflect") == 0) { return at < 0 ? -at : 2 * (n - 1) - at; }
-    if (strcmp(mode, "wrap") == 0) { return at < 0 ? at + n : at - n; }
-    return -1;
-}
-
 static spade_status read_pads(fold_call *call, const onnx_tensor *tensor, const char *mode, int64_t *pads,
                               spade_extent *shape)
 {
     int64_t axes[ONNX_MAX_RANK], given[2 * ONNX_MAX_RANK];
     int count, axis_count;
-    const bool known = strcmp(mode, "constant") == 0 || strcmp(mode, "edge") == 0 || strcmp(mode, "reflect") == 0 ||
-                       strcmp(mode, "wrap") == 0;
-    if (!known) { return fold_fail(call, "mode \"%.40s\" is not supported", mode); }
+    if (!spade_is_pad_mode(mode)) { return fold_fail(call, "mode \"%.40s\" is not supported", mode); }
     SPADE_TRY(fold_integers(call, 1, "pads", 2 * ONNX_MAX_RANK, given, &count));
     SPADE_TRY(fold_integers(call, 3, NULL, ONNX_MAX_RANK, axes, &axis_count));
     if (count != 2 * (axis_count < 0 ? tensor->rank : axis_count)) { return fold_wrong(call, "it has %d pads", count); }
@@ -553,13 +540,7 @@ static spade_status read_pads(fold_call *call, const onnx_tensor *tensor, const 
     }
     for (int i = 0; i < tensor->rank; i++) {
         const int64_t before = pads[i], after = pads[i + ONNX_MAX_RANK], n = tensor->dims[i];
-        const int64_t room = n - (strcmp(mode, "reflect") == 0);
-        const bool inner = strcmp(mode, "reflect") == 0 || strcmp(mode, "wrap") == 0,
-                   constant = strcmp(mode, "constant") == 0;
-        if (before > SPADE_MAX_WINDOW || after > SPADE_MAX_WINDOW || n + before + after < 0 ||
-            (inner && (before > room || after > room)) || (!constant && n < 1 && (before || after))) {
-            return fold_wrong(call, "its pads do not fit axis %d", i);
-        }
+        if (!spade_pads_fit(n, before, after, mode)) { return fold_wrong(call, "its pads do not fit axis %d", i); }
         shape->dims[i] = n + before + after;
     }
     return SPADE_OK;
@@ -591,7 +572,8 @@ static spade_status fold_pad(fold_call *call)
         bool inside = true;
         for (int i = (shape.rank < ONNX_MAX_RANK ? shape.rank : ONNX_MAX_RANK) - 1; i >= 0 && shape.dims[i] > 0;
              i--) { /* there are elements: no axis is empty */
-            const int64_t at = padded_index(rest % shape.dims[i], pads[i], from->tensor.dims[i], mode);
+            const int64_t at =
+                spade_padded_index(rest % shape.dims[i], from->tensor.dims[i], pads[i], pads[i + ONNX_MAX_RANK], mode);
             inside = inside && at >= 0;
             index += at * strides[i];
             rest /= shape.dims[i];

@@ -11,13 +11,18 @@ static bool is_constant(const spade_import *import, int value)
     return import->network->values[value].constant != NULL;
 }
 
-/* f of each of the constant's numbers, in place. */
-static void map_constant(spade_import *import, int value, float (*f)(float))
+/* A constant of f of each of the constant's numbers: others may read that one. */
+static spade_status map_constant(spade_import *import, const onnx_node *node, int *value, float (*f)(float))
 {
-    spade_value *constant = &import->network->values[value];
-    for (int64_t e = 0; e < spade_shape_size(&constant->shape); e++) {
-        constant->constant[e] = f(constant->constant[e]);
-    }
+    const spade_value *constant = &import->network->values[*value];
+    const spade_shape shape = constant->shape;
+    const int64_t n = spade_shape_size(&shape);
+    float *numbers = malloc((size_t)n * sizeof *numbers);
+    if (!numbers) { return spade_import_memory(import); }
+    for (int64_t e = 0; e < n; e++) { numbers[e] = f(constant->constant[e]); }
+    const spade_status status = spade_make_constant(import, node, constant->name, &shape, numbers, value);
+    free(numbers);
+    return status;
 }
 
 static float negative(float x)
@@ -68,7 +73,7 @@ static spade_status lower_sub_or_div(spade_import *import, int onnx_node_index)
     spade_extent joined;
     SPADE_TRY(spade_operands_get(import, node, values, &joined));
     if (is_constant(import, values[1])) {
-        map_constant(import, values[1], sub ? negative : inverse);
+        SPADE_TRY(map_constant(import, node, &values[1], sub ? negative : inverse));
     } else {
         SPADE_TRY(spade_build_function(import, node, values[1], sub ? SPADE_NEG : SPADE_RECIPROCAL, 0, 0, &values[1]));
     }
@@ -181,7 +186,7 @@ static spade_status lower_prelu(spade_import *import, int onnx_node_index)
         return spade_bind_output(import, node, 0, x);
     }
     SPADE_TRY(spade_constant_value(import, node, slope, &beside, &factor));
-    map_constant(import, factor, negative);
+    SPADE_TRY(map_constant(import, node, &factor, negative));
     SPADE_TRY(spade_build_function(import, node, x, SPADE_NEG, 0, 0, &negative_part));
     SPADE_TRY(spade_build_function(import, node, negative_part, SPADE_RELU, 0, 0, &negative_part));
     SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, negative_part, factor, &negative_part));

@@ -200,11 +200,7 @@ static spade_status make_matrix(spade_import *import, const onnx_node *node, boo
         y.dims[0] = x.dims[0];
         y.dims[1] = 1;
     }
-    spade_value *constant = &import->network->values[*value];
-    if (!constant->constant) { return spade_build_reshape(import, node, *value, &y, value); }
-    constant->shape.rank = 2;
-    memcpy(constant->shape.dims, y.dims, sizeof y.dims);
-    return SPADE_OK;
+    return spade_build_reshape(import, node, *value, &y, value);
 }
 
 static spade_status lower_matmul(spade_import *import, int onnx_node_index)

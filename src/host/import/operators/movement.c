@@ -435,26 +435,15 @@ static spade_status pad_axis(spade_import *import, const onnx_node *node, int *v
                              int64_t after, const char *mode, float fill)
 {
     const int64_t n = import->network->values[*value].shape.dims[axis], count = n + before + after;
-    const bool reflect = strcmp(mode, "reflect") == 0, edge = strcmp(mode, "edge") == 0,
-               wrap = strcmp(mode, "wrap") == 0;
     if (before == 0 && after == 0) { return SPADE_OK; }
     SPADE_TRY(spade_check_axis(import, node, *value, axis, "padding"));
-    if (before > SPADE_MAX_WINDOW || after > SPADE_MAX_WINDOW || before < -n || after < -n || count < 1 ||
-        ((reflect || wrap) && (before > n - reflect || after > n - reflect))) {
+    if (!spade_pads_fit(n, before, after, mode) || count < 1) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its pads %lld and %lld do not fit an axis of %lld",
                                  (long long)before, (long long)after, (long long)n);
     }
     int64_t *indices = malloc((size_t)count * sizeof *indices);
     if (!indices) { return spade_import_memory(import); }
-    for (int64_t j = 0; j < count; j++) {
-        const int64_t at = j - before;
-        const bool outside = at < 0 || at >= n;
-        indices[j] = !outside  ? at
-                     : edge    ? (at < 0 ? 0 : n - 1)
-                     : reflect ? (at < 0 ? -at : 2 * (n - 1) - at)
-                     : wrap    ? (at < 0 ? at + n : at - n)
-                               : -1;
-    }
+    for (int64_t j = 0; j < count; j++) { indices[j] = spade_padded_index(j, n, before, after, mode); }
     spade_status status = spade_build_select(import, node, *value, axis, indices, count, fill, value);
     free(indices);
     return status;
@@ -485,8 +474,7 @@ static spade_status lower_pad(spade_import *import, int onnx_node_index)
     float fill;
     SPADE_TRY(spade_activation_get(import, node, 0, &value));
     SPADE_TRY(spade_import_attribute(import, onnx_get_string(import->context, node, "mode", "constant", &mode)));
-    if (strcmp(mode, "constant") != 0 && strcmp(mode, "edge") != 0 && strcmp(mode, "reflect") != 0 &&
-        strcmp(mode, "wrap") != 0) {
+    if (!spade_is_pad_mode(mode)) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its mode is \"%.40s\"", mode);
     }
     SPADE_TRY(

@@ -32,9 +32,11 @@ static double source_of(const resize *r, int axis, int64_t j, int64_t n)
         return n_out == 1 ? 0.5 * (start + end) * last : start * last + x * (end - start) * last / (double)(n_out - 1);
     }
     if (strcmp(r->coordinates, "pytorch_half_pixel") == 0 && n_out <= 1) { return 0; }
-    const double at = (x + 0.5) / scale - 0.5; /* half_pixel */
-    if (strcmp(r->coordinates, "half_pixel_symmetric") != 0) { return at; }
-    return at + (double)n / 2 * (1 - (double)n_out / (scale * (double)n));
+    if (strcmp(r->coordinates, "half_pixel_symmetric") ==
+        0) { /* both counted from their middle; exact for simple scales */
+        return (2 * x + 1 - (double)n_out) / (2 * scale) + last / 2;
+    }
+    return (x + 0.5) / scale - 0.5; /* half_pixel */
 }
 
 static int64_t nearest_of(const resize *r, double x)
