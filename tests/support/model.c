@@ -81,7 +81,12 @@ wire tensor_random(const char *name, int rank, const int64_t *dims, uint32_t see
 
 wire graph_of(int64_t channels, int64_t height, int64_t width, int64_t classes)
 {
-    const int64_t x[4] = {-1, channels, height, width}, y[2] = {-1, classes};
+    return graph_of_batch(-1, channels, height, width, classes);
+}
+
+wire graph_of_batch(int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t classes)
+{
+    const int64_t x[4] = {batch, channels, height, width}, y[2] = {batch, classes};
     wire network = {0};
     wire_text(&network, 2, "by hand");
     wire_message(&network, 11, value_of("x", 4, x));

@@ -21,6 +21,7 @@ float pseudo_random(uint32_t seed, uint32_t index);
 /* ---- a graph from "x" [-1, C, H, W] to "y" [-1, classes], into which nodes (field 1) and initializers (field 5) are
  * put */
 wire graph_of(int64_t channels, int64_t height, int64_t width, int64_t classes);
+wire graph_of_batch(int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t classes); /* -1: open */
 void put_node(wire *network, wire node);
 void put_tensor(wire *network, wire tensor);
 wire model_with_opset(wire network, int64_t opset);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "engine/model.h"
+#include "support/context.h"
 #include "support/model.h"
 
 enum { IMAGES = 2, CHANNELS = 4, HEIGHT = 5, WIDTH = 6, SIZE = CHANNELS * HEIGHT * WIDTH, MOST = 2000 };
@@ -27,13 +28,9 @@ static wire begin(int64_t outputs)
 
 static spade_model *load(spade_context **context, wire network, const char *last)
 {
-    spade_context_options options;
     spade_model *model = NULL;
-    spade_context_options_init(&options);
-    options.device = "cpu";
-    options.threads = 1;
     put_node(&network, node_of("flat", "Flatten", last, "y"));
-    assert_int_equal(spade_context_create(&options, context), SPADE_OK);
+    *context = test_context("cpu", 1);
     const char *path = test_save("windows.onnx", model_with_opset(network, 18));
     if (spade_model_load(*context, path, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(*context)); }
     return model;
@@ -61,6 +58,22 @@ static void expect(wire network, const char *last, const double *expected, int64
         }
     }
     finish(context, model);
+}
+
+/* The network with this output is refused by both words. */
+static void refuse(wire network, const char *last, spade_status status, const char *word, const char *other)
+{
+    spade_context *context = test_context("cpu", 1);
+    spade_model *model = NULL;
+    put_node(&network, node_of("flat", "Flatten", last, "y"));
+    const char *path = test_save("refused.onnx", model_with_opset(network, 18));
+    assert_int_equal(spade_model_load(context, path, NULL, &model), status);
+    const char *message = spade_message(context);
+    if (!strstr(message, word) || !strstr(message, other)) {
+        fail_msg("%s and %s are not in: %s", word, other, message);
+    }
+    assert_int_equal(context->used, 0);
+    spade_context_destroy(context);
 }
 
 static double x_at(int64_t index)
@@ -190,22 +203,11 @@ static void test_poolings(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    spade_context *context;
-    spade_context_options options;
-    spade_model *model = NULL;
-    spade_context_options_init(&options);
-    options.device = "cpu";
-    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     wire network = begin(8);
     put_tensor(&network, tensor_random("w", 5, (const int64_t[]){1, 2, 2, 2, 2}, 2));
     put_node(&network, node_of("r", "Reshape", "x volume", "r"));
     put_node(&network, node_of("c", "Conv", "r w", "c"));
-    put_node(&network, node_of("flat", "Flatten", "c", "y"));
-    const char *path = test_save("refused.onnx", model_with_opset(network, 18));
-    assert_int_equal(spade_model_load(context, path, NULL, &model), SPADE_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(spade_message(context), "node \"c\" (Conv)"));
-    assert_non_null(strstr(spade_message(context), "two dimensions"));
-    spade_context_destroy(context);
+    refuse(network, "c", SPADE_ERROR_UNSUPPORTED, "node \"c\" (Conv)", "two dimensions");
 }
 
 /* ---- windows added */
@@ -447,6 +449,74 @@ static void test_constant_of_several(void **state)
     expect(network, "z", expected, SIZE);
 }
 
+/* A bias that a file of a fixed batch repeats for each of its pictures. */
+static void test_repeated_bias(void **state)
+{
+    (void)state;
+    enum { ROWS = 3 };
+    static double expected[IMAGES * MOST];
+    float bias[IMAGES * ROWS];
+    for (uint32_t i = 0; i < IMAGES * ROWS; i++) {
+        bias[i] = pseudo_random(8, i % ROWS);
+        expected[i] = 0.5 * (double)bias[i];
+        for (int64_t k = 0; k < SIZE; k++) {
+            expected[i] += x_at(i / ROWS * SIZE + k) * (double)pseudo_random(7, (uint32_t)(k * ROWS + i % ROWS));
+        }
+    }
+    wire network = graph_of_batch(IMAGES, CHANNELS, HEIGHT, WIDTH, ROWS);
+    put_tensor(&network, tensor_random("w", 2, (const int64_t[]){SIZE, ROWS}, 7));
+    put_tensor(&network, tensor_of("bias", 2, (const int64_t[]){IMAGES, ROWS}, bias));
+    put_node(&network, node_of("f", "Flatten", "x", "f"));
+    put_node(&network, with_float(node_of("z", "Gemm", "f w bias", "z"), "beta", 0.5f));
+    expect(network, "z", expected, ROWS);
+}
+
+/* Where(IsNaN(softmax), 0, softmax) is the softmax; with another number in place of 0 it is not. */
+static void test_guarded_softmax(void **state)
+{
+    (void)state;
+    static double expected[IMAGES * MOST];
+    for (int64_t row = 0; row < IMAGES * SIZE / WIDTH; row++) {
+        double total = 0;
+        for (int64_t c = 0; c < WIDTH; c++) { total += exp(x_at(row * WIDTH + c)); }
+        for (int64_t c = 0; c < WIDTH; c++) { expected[row * WIDTH + c] = exp(x_at(row * WIDTH + c)) / total; }
+    }
+    for (int other = 0; other < 2; other++) {
+        const float instead = other ? 5 : 0;
+        wire network = begin(SIZE);
+        put_tensor(&network, tensor_of("instead", 0, NULL, &instead));
+        put_node(&network, with_int(node_of("s", "Softmax", "x", "s"), "axis", -1));
+        put_node(&network, node_of("q", "IsNaN", "s", "q"));
+        put_node(&network, node_of("z", "Where", "q instead s", "z"));
+        if (other) {
+            refuse(network, "z", SPADE_ERROR_UNSUPPORTED, "node \"z\" (Where)", "not computed");
+        } else {
+            expect(network, "z", expected, SIZE);
+        }
+    }
+}
+
+/* Pads and sizes beyond every limit. */
+static void test_absurd_sizes(void **state)
+{
+    (void)state;
+    wire network = begin(SIZE);
+    put_tensor(&network, tensor_int64("pads", 8, (const int64_t[]){0, 0, 0, INT64_MIN, 0, 0, 0, INT64_MIN}));
+    put_node(&network, node_of("z", "Pad", "x pads", "z"));
+    refuse(network, "z", SPADE_ERROR_INPUT, "node \"z\" (Pad)", "do not fit");
+    for (int twice = 0; twice < 2; twice++) {
+        network = begin(SIZE);
+        put_tensor(&network, tensor_int64("sizes", 2, (const int64_t[]){1000000, 1}));
+        wire node = node_of("z", "Resize", "x", "z");
+        for (int i = 0; i < 2; i++) { wire_text(&node, 1, ""); } /* no region, no scales */
+        wire_text(&node, 1, "sizes");
+        node = with_text(with_ints(node, "axes", 2, (const int64_t[]){2, twice ? 2 : 3}), "keep_aspect_ratio_policy",
+                         "not_smaller");
+        put_node(&network, node);
+        refuse(network, "z", SPADE_ERROR_INPUT, "node \"z\" (Resize)", twice ? "twice" : "aspect");
+    }
+}
+
 /* Pad in each mode, with pads above and below 0 on one axis: it is cropped first, then padded with what is left. */
 static void test_pads(void **state)
 {
@@ -512,6 +582,9 @@ int main(void)
                                        cmocka_unit_test(test_repeated_constants),
                                        cmocka_unit_test(test_constant_of_several),
                                        cmocka_unit_test(test_pads),
+                                       cmocka_unit_test(test_repeated_bias),
+                                       cmocka_unit_test(test_guarded_softmax),
+                                       cmocka_unit_test(test_absurd_sizes),
                                        cmocka_unit_test(test_symmetric_half_pixels)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_remove_folder();

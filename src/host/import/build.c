@@ -37,12 +37,6 @@ spade_status spade_build_rank(spade_import *import, const onnx_node *from, int v
     }
     for (int i = 0; i < rank; i++) { y.dims[i] = i < more ? 1 : x.dims[i - more]; }
     if (x.batch_axis >= 0) { y.batch_axis = x.batch_axis + more; }
-    if (import->network->values[value].constant) { /* its own memory under another shape */
-        import->network->values[value].shape.rank = rank;
-        memcpy(import->network->values[value].shape.dims, y.dims, sizeof y.dims);
-        *out = value;
-        return SPADE_OK;
-    }
     return spade_build_reshape(import, from, value, &y, out);
 }
 

@@ -197,8 +197,12 @@ static spade_status lower_prelu(spade_import *import, int onnx_node_index)
 /* ---- Where */
 
 /* Where(IsNaN(softmax), 0, softmax), which exporters write for masked attention: our softmax of a row that is masked whole is 0. */
-static bool is_guarded_softmax(const spade_import *import, const onnx_node *node)
+static bool is_guarded_softmax(const spade_import *import, const onnx_node *node, const spade_operand sides[2])
 {
+    const onnx_tensor *instead = sides[0].tensor;
+    bool zeros = sides[1].value >= 0 && instead && instead->type == ONNX_FLOAT && instead->bytes;
+    for (int64_t e = 0; zeros && e < instead->count; e++) { zeros = onnx_tensor_float(instead, e) == 0; }
+    if (!zeros) { return false; }
     const int guard = spade_name_map_get(&import->producers, node->inputs[0]);
     const int source = spade_name_map_get(&import->producers, node->inputs[2]);
     return guard >= 0 && source >= 0 && strcmp(import->onnx->nodes[guard].op_type, "IsNaN") == 0 &&
@@ -234,7 +238,7 @@ static spade_status lower_where(spade_import *import, int onnx_node_index)
     spade_operand sides[2] = {{.value = -1}, {.value = -1}};
     int parts[2], mask;
     for (int k = 0; k < 2; k++) { SPADE_TRY(spade_operand_get(import, node, k + 1, &sides[k])); }
-    if (is_guarded_softmax(import, node)) { return spade_bind_output(import, node, 0, sides[1].value); }
+    if (is_guarded_softmax(import, node, sides)) { return spade_bind_output(import, node, 0, sides[1].value); }
     const int value = sides[0].value >= 0 ? sides[0].value : sides[1].value;
     if (value < 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its condition depends on the picture");

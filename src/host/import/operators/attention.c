@@ -37,6 +37,9 @@ static spade_status read_attention(spade_import *import, const onnx_node *node, 
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "q_num_heads", 0, &out->heads[0])));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "kv_num_heads", 0, &out->heads[1])));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "is_causal", 0, &out->causal)));
+    if (!(out->cap >= 0)) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its softcap is %g", (double)out->cap);
+    }
     for (int i = 4; i < node->input_count; i++) {
         if (spade_has_input(node, i)) {
             return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,

@@ -64,7 +64,8 @@ static spade_status add_matrix(spade_import *import, const onnx_node *node, floa
         const spade_extent beside = spade_value_extent(import, y);
         SPADE_TRY(spade_grown_constant_get(import, node, 2, &beside, &tensor));
         SPADE_TRY(spade_constant_value(import, node, tensor, &beside, &c.value));
-        for (int64_t e = 0; e < tensor->count; e++) { import->network->values[c.value].constant[e] *= beta; }
+        const spade_value *made = &import->network->values[c.value]; /* of one picture, where the tensor repeats it */
+        for (int64_t e = 0; e < spade_shape_size(&made->shape); e++) { made->constant[e] *= beta; }
     } else {
         SPADE_TRY(spade_build_scale(import, node, c.value, beta, &c.value));
     }

@@ -434,10 +434,11 @@ static spade_status lower_tile(spade_import *import, int onnx_node_index)
 static spade_status pad_axis(spade_import *import, const onnx_node *node, int *value, int axis, int64_t before,
                              int64_t after, const char *mode, float fill)
 {
-    const int64_t n = import->network->values[*value].shape.dims[axis], count = n + before + after;
+    const int64_t n = import->network->values[*value].shape.dims[axis];
     if (before == 0 && after == 0) { return SPADE_OK; }
     SPADE_TRY(spade_check_axis(import, node, *value, axis, "padding"));
-    if (!spade_pads_fit(n, before, after, mode) || count < 1) {
+    const int64_t count = spade_pads_fit(n, before, after, mode) ? n + before + after : 0;
+    if (count < 1) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its pads %lld and %lld do not fit an axis of %lld",
                                  (long long)before, (long long)after, (long long)n);
     }

@@ -5,6 +5,9 @@
 #include "import/fold/fold.h"
 #include "import/operators/operators.h"
 
+/* Of a resized axis. */
+#define MAX_LENGTH 0x1p20
+
 typedef struct resize {
     const char *mode, *coordinates, *nearest;
     float cubic, outside; /* what a place outside of the picture holds, where a part is cut out */
@@ -167,7 +170,14 @@ static spade_status read_resized_axes(spade_import *import, const onnx_node *nod
 {
     int64_t given[SPADE_MAX_RANK];
     SPADE_TRY(spade_integers_get(import, node, -1, "axes", SPADE_MAX_RANK, given, count));
-    for (int i = 0; i < *count; i++) { SPADE_TRY(spade_axis_get(import, node, given[i], rank, &axes[i])); }
+    unsigned seen = 0;
+    for (int i = 0; i < *count; i++) {
+        SPADE_TRY(spade_axis_get(import, node, given[i], rank, &axes[i]));
+        if (seen & 1u << axes[i]) {
+            return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it resizes axis %d twice", axes[i]);
+        }
+        seen |= 1u << axes[i];
+    }
     if (*count >= 0) { return SPADE_OK; }
     *count = rank;
     for (int i = 0; i < rank; i++) { axes[i] = i; }
@@ -185,7 +195,7 @@ static spade_status read_scales(spade_import *import, const onnx_node *node, int
     }
     for (int i = 0; i < count; i++) {
         const double scale = (double)onnx_tensor_float(scales, i), length = floor((double)x->dims[axes[i]] * scale);
-        if (!(scale > 0) || !(length >= 1) || length > 0x1p20) {
+        if (!(scale > 0) || !(length >= 1) || length > MAX_LENGTH) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its scale of axis %d is %g", axes[i], scale);
         }
         out->scale[axes[i]] = scale;
@@ -212,7 +222,7 @@ static spade_status read_sizes(spade_import *import, const onnx_node *node, int 
         const bool fits = axes[i] != x->batch_axis ? fold_is_plain_number(&n)
                           : batch                  ? fold_is_plain_number(&n) && n.i[0] == length * batch
                                                    : n.i[0] == 0 && n.i[1] == length && n.i[2] == 0;
-        if (!fits || length < 1 || length > (INT64_C(1) << 20)) {
+        if (!fits || length < 1 || (double)length > MAX_LENGTH) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its size of axis %d does not fit", axes[i]);
         }
         out->length[axes[i]] = length;
@@ -239,8 +249,14 @@ static spade_status keep_aspect(spade_import *import, const onnx_node *node, con
         scale = (next > scale) == larger ? next : scale;
     }
     for (int i = 0; i < count; i++) {
+        const double length = floor((double)x->dims[axes[i]] * scale + 0.5);
+        if (!(length >= 1) || length > MAX_LENGTH) {
+            return spade_import_fail(import, node, SPADE_ERROR_INPUT,
+                                     "with its aspect kept, axis %d would be %g long, the limits are 1 and %g", axes[i],
+                                     length, MAX_LENGTH);
+        }
         r->scale[axes[i]] = scale;
-        r->length[axes[i]] = (int64_t)floor((double)x->dims[axes[i]] * scale + 0.5);
+        r->length[axes[i]] = (int64_t)length;
     }
     return SPADE_OK;
 }
