@@ -121,7 +121,8 @@ def main():
     device = sys.argv[6] if len(sys.argv) > 6 else "cpu"
     torch.set_num_threads(int(threads))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    net = build(name).to(device)
+    net, _ = build(name)
+    net.to(device)
     if device == "cuda":
         net(torch.zeros(2, 3, 224, 224, device=device))  # libraries loaded, kernels chosen: not in the time
     with torch.no_grad():
