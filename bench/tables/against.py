@@ -1,12 +1,18 @@
 """This build against another one (--old BUILD), in one run, alternating: is a change faster, slower, or neither?"""
 import os
 import statistics
+import subprocess
 
 import harness
 from networks import NETWORKS, TRACES
 
 TITLE = "This build against another"
 STAGES = ("augment", "forward", "hessian", "factor", "sweep")
+
+
+def loads(build, name):
+    """Whether that build takes the network: an older one may lack its operators."""
+    return subprocess.run([os.path.join(build, "spade"), "info", harness.network(name)], capture_output=True).returncode == 0
 
 
 def stages(build, name, variants, options):
@@ -55,5 +61,8 @@ def make(options):
     lines = [f"224x224, random weights, sparsity {options.sparsity}, threads: {options.threads}; {options.repeat} runs of each, "
              "taking turns: median (least - most).", ""]
     for name, variants in TRACES:
+        if not loads(os.path.abspath(options.old), name):
+            lines += [f"{NETWORKS[name]}: the other build does not load it.", ""]
+            continue
         lines += network_table(name, options.variants or variants, options)
     return lines
