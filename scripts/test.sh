@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY=passive
 
 cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPADE_SANITIZE=ON -DSPADE_CUDA=OFF >/dev/null
 ninja -C build-sanitize
-ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -LE check "$@"
+ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -LE 'check|slow' "$@"
 
 cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON | grep 'CUDA backend:'
 ninja -C build
