@@ -13,8 +13,8 @@ By hand, not in CI: it needs PyPI's torch, torchvision, timm, transformers, onnx
 Weights are random, seeded. Each network is exported once into DIR (MODEL.EXPORTER.onnx, or MODEL.EXPORTER.failed with the
 exporter's message) and stays there; DIR/table.md is the table of the last run (--table: elsewhere). The checks:
 
-    logits      of two pictures are onnxruntime's up to 1e-4 of the largest, or as near to PyTorch's in float64 as onnxruntime's
-    gradients   by a picture are PyTorch's in float64, up to four times its own error in float32, or 1e-5 of the largest
+    logits      of four pictures are onnxruntime's up to 1e-4 of the largest, or as near to PyTorch's in float64 as onnxruntime's
+    gradients   by one of them are PyTorch's in float64, up to four times its own error in float32, or 1e-5 of the largest
     layers      have the names of the modules, in the order in which PyTorch runs them
     sparse      the file that `spade trace` writes computes the trace's logits in onnxruntime
 
