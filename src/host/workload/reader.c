@@ -30,6 +30,29 @@ static spade_status find_mask(spade_context *context, const char *mask, const sp
     return SPADE_OK;
 }
 
+spade_status spade_masks_check(spade_context *context, const char *mask, const spade_inputs *inputs)
+{
+    int usable = 0, missing = 0;
+    const char *first = NULL;
+    for (int i = 0; i < inputs->count; i++) {
+        char *path = NULL;
+        if (inputs->items[i].error) { continue; }
+        usable++;
+        SPADE_TRY(find_mask(context, mask, &inputs->items[i], &path));
+        if (!path && !missing++) { first = inputs->items[i].stem; }
+        free(path);
+    }
+    if (!missing) { return SPADE_OK; }
+    if (missing == usable) {
+        return spade_fail(context, SPADE_ERROR_INPUT,
+                          "%s: no mask for any of %d inputs (looked for %s.png and %s_mask.png%s)", mask, usable, first,
+                          first, missing > 1 ? ", ..." : "");
+    }
+    spade_log(context, SPADE_LOG_WARNING, "%s: no masks for %d of %d inputs (looked for %s.png and %s_mask.png%s)",
+              mask, missing, usable, first, first, missing > 1 ? ", ..." : "");
+    return SPADE_OK;
+}
+
 /* ---- files */
 
 static void close_files(spade_files *files)
