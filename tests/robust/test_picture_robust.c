@@ -246,10 +246,10 @@ static void other_things(void **state)
     uint8_t noise[200];
     uint32_t seed = 3;
     refused(f, "", 0, "empty");
-    refused(f, "GIF89a\x01\x00\x01\x00\x00\x00\x00;", 14, "not a PNG, JPEG, BMP or PNM");
-    refused(f, "II*\0\x08\0\0\0", 8, "not a PNG, JPEG, BMP or PNM");
-    refused(f, "image,label\na.png,3\n", 20, "not a PNG, JPEG, BMP or PNM");
-    refused(f, "P7\nWIDTH 1\n", 11, "not a PNG, JPEG, BMP or PNM");
+    refused(f, "GIF89a\x01\x00\x01\x00\x00\x00\x00;", 14, "GIF is not supported");
+    refused(f, "II*\0\x08\0\0\0", 8, "TIFF is not supported");
+    refused(f, "image,label\na.png,3\n", 20, "not a picture (PNG, JPEG, WebP, BMP or PNM)");
+    refused(f, "P7\nWIDTH 1\n", 11, "PAM is not supported");
     for (int round = 0; round < 8; round++) {
         for (size_t i = 0; i < sizeof noise; i++) {
             seed = seed * 1664525u + 1013904223u;
@@ -326,7 +326,8 @@ static void decoded_ahead(void **state)
         write_large(f->paths[i], i);
     }
     assert_int_equal(truncate(f->paths[BAD], 1000), 0);
-    assert_int_equal(spade_decoding_begin(f->context, paths, N, pictures, statuses, messages, &decoding), SPADE_OK);
+    assert_int_equal(spade_decoding_begin(f->context, paths, NULL, N, pictures, statuses, messages, &decoding),
+                     SPADE_OK);
     assert_true(count_descriptors() > before);
     usleep(50000);
     spade_decoding_finish(decoding);
@@ -362,7 +363,8 @@ static void decoding_given_up(void **state)
     write_large(f->paths[0], 1);
     write_large(f->paths[1], 2);
     for (int wait = 0; wait < 2; wait++) { /* at work; done and waiting with its pixels */
-        assert_int_equal(spade_decoding_begin(f->context, paths, 2, pictures, statuses, messages, &decoding), SPADE_OK);
+        assert_int_equal(spade_decoding_begin(f->context, paths, NULL, 2, pictures, statuses, messages, &decoding),
+                         SPADE_OK);
         usleep(wait ? 50000 : 0);
         spade_decoding_destroy(decoding);
         assert_int_equal(count_descriptors(), before);

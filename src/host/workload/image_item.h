@@ -48,6 +48,7 @@ typedef struct spade_files {
     const spade_input *inputs; /* NULL: none */
     int input_count;
     int *picture_of, *mask_of; /* [input_count]: index into the lists below, -1: the input has no such file */
+    bool *masks;               /* [count]: the file is a mask */
     char **paths;              /* [count] */
     spade_picture *pictures;
     spade_status *statuses;

@@ -65,6 +65,7 @@ static void close_files(spade_files *files)
     }
     free(files->picture_of);
     free(files->mask_of);
+    free(files->masks);
     free(files->paths);
     free(files->pictures);
     free(files->statuses);
@@ -85,7 +86,9 @@ static spade_status list_files(spade_context *context, const char *mask, spade_f
         }
         if (!mask) { continue; }
         SPADE_TRY(find_mask(context, mask, input, &files->paths[files->count]));
-        if (files->paths[files->count]) { files->mask_of[i] = files->count++; }
+        if (!files->paths[files->count]) { continue; }
+        files->masks[files->count] = true;
+        files->mask_of[i] = files->count++;
     }
     return SPADE_OK;
 }
@@ -99,19 +102,20 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
                            .input_count = count,
                            .picture_of = malloc(n * sizeof *files->picture_of),
                            .mask_of = malloc(n * sizeof *files->mask_of),
+                           .masks = calloc(max_files, sizeof *files->masks),
                            .paths = calloc(max_files, sizeof *files->paths),
                            .pictures = calloc(max_files, sizeof *files->pictures),
                            .statuses = calloc(max_files, sizeof *files->statuses),
                            .messages = calloc(max_files, sizeof *files->messages)};
     spade_status status = SPADE_OK;
-    if (!files->picture_of || !files->mask_of || !files->paths || !files->pictures || !files->statuses ||
-        !files->messages) {
+    if (!files->picture_of || !files->mask_of || !files->masks || !files->paths || !files->pictures ||
+        !files->statuses || !files->messages) {
         SPADE_GOTO(spade_fail(reader->context, SPADE_ERROR_MEMORY, "out of memory: list of %d inputs", count));
     }
     SPADE_GOTO(list_files(reader->context, reader->mask, files));
     if (files->count) { /* a failure is recorded for each file */
-        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->count, files->pictures,
-                                   files->statuses, files->messages, &files->decoding);
+        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->masks, files->count,
+                                   files->pictures, files->statuses, files->messages, &files->decoding);
         if (files->decoding && reader->upright) { spade_decoding_upright(files->decoding); }
     }
 done:
