@@ -66,10 +66,10 @@ static void on_read(png_structp png, png_bytep out, size_t size)
 
 /* ---- pixels */
 
-/* Colours of a palette; where it is short, the number itself, as in Pillow. Alpha is 255 where the file says nothing. */
+/* Colours of a palette; where it is short, black, as in Pillow. Alpha is 255 where the file says nothing. */
 static void expand_palette(png_structp png, png_infop info, bool alpha, decoded *out)
 {
-    uint8_t table[256][4];
+    uint8_t table[256][4] = {{0}};
     png_colorp colours = NULL;
     png_bytep transparent = NULL;
     png_color_16p key = NULL;
@@ -77,7 +77,6 @@ static void expand_palette(png_structp png, png_infop info, bool alpha, decoded 
     png_get_PLTE(png, info, &colours, &colour_count);
     if (alpha) { png_get_tRNS(png, info, &transparent, &transparent_count, &key); }
     for (int i = 0; i < 256; i++) {
-        memset(table[i], i, 3);
         if (i < colour_count) { memcpy(table[i], (uint8_t[]){colours[i].red, colours[i].green, colours[i].blue}, 3); }
         table[i][3] = i < transparent_count ? transparent[i] : 255;
     }
