@@ -24,7 +24,8 @@ static const option table[] = {
     {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), "PATH", "where results go (needed)"},
     {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,3,H,W] in their place"},
     {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), "PATH",
-     "what maps should point at, for metrics: a picture, or a folder with NAME.png or NAME_mask.png"},
+     "what maps should point at, for metrics: a picture (white, any one colour on black, or the alpha channel), or a "
+     "folder with NAME.png or NAME_mask.png"},
     {"recursive", 'r', OPTIONS_MAPS, FLAG, AT(recursive), NULL, "of a given folder also the folders in it"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
     {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), "N",

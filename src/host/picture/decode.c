@@ -135,7 +135,10 @@ static int spawn_helper(const char *program, bool mask, int in, int out, int err
     posix_spawnattr_t attributes;
     sigset_t blocked, defaults;
     char *const arguments[] = {(char *)"spade-decode", mask ? (char *)"--mask" : NULL, NULL};
-    char *const environment[] = {(char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0", NULL};
+    char *libraries = NULL; /* the decoder's are where the program's are */
+    const char *path = getenv("LD_LIBRARY_PATH");
+    if (path && asprintf(&libraries, "LD_LIBRARY_PATH=%s", path) < 0) { return ENOMEM; }
+    char *const environment[] = {(char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0", libraries, NULL};
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
     sigaddset(&blocked, SIGTERM);
@@ -144,10 +147,14 @@ static int spawn_helper(const char *program, bool mask, int in, int out, int err
     sigaddset(&defaults, SIGPIPE);
     sigaddset(&defaults, SIGXCPU);
     int result = posix_spawn_file_actions_init(&actions);
-    if (result != 0) { return result; }
+    if (result != 0) {
+        free(libraries);
+        return result;
+    }
     result = posix_spawnattr_init(&attributes);
     if (result != 0) {
         posix_spawn_file_actions_destroy(&actions);
+        free(libraries);
         return result;
     }
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -160,6 +167,7 @@ static int spawn_helper(const char *program, bool mask, int in, int out, int err
     }
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
+    free(libraries);
     return result;
 }
 
