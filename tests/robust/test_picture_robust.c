@@ -353,9 +353,9 @@ static void hostile_webp(void **state)
     memset(webp + 21, 0xff, 3); /* 14 bits of width, 14 of height: 16384 x ... */
     write_bytes(f->paths[0], webp, size);
     assert_int_equal(load_batch(f, 1), 0);
-    static const uint8_t animated[] = "RIFF\x22\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0"
+    static const uint8_t animated[] = "RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0"
                                       "ANMF\0\0\0\0";
-    refused(f, animated, 42, "animated WebP");
+    refused(f, animated, sizeof animated - 1, "animated WebP");
     memcpy(webp + 16, "\xff\xff\xff\x7f", 4); /* a chunk that is longer than the file */
     refused(f, webp, size, "WebP is truncated");
     free(webp);

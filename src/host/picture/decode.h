@@ -13,7 +13,8 @@ typedef struct spade_decode spade_decode;
 
 /*
  * Start on n files, as many helpers as the context has threads. The lists [n] are those of spade_picture_load_many();
- * they and the paths are borrowed until the end. masks [n]: which files are decoded as spade_mask_load() does, NULL: none. A failure is every file's, and recorded for each; *decoding is NULL.
+ * they and the paths are borrowed until the end. masks [n]: which files are decoded as spade_mask_load() does; NULL: none.
+ * A failure is every file's, and recorded for each; *decoding is NULL.
  */
 spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, int n,
                                   spade_picture *out, spade_status *statuses, char **messages, spade_decode **decoding);
