@@ -24,6 +24,10 @@ pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(LAPACKE REQUIRED IMPORTED_TARGET lapacke)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
+# Only the decoder of pictures, a program of its own, is linked with these.
+pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)
+pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng16)
+pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
 
 # Headers only.
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)

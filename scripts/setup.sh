@@ -8,7 +8,8 @@ packages=(
     cmake ninja-build gcc libc6-dev pkg-config       # to build
     libdnnl-dev                                      # oneDNN: convolutions, pooling
     libopenblas-openmp-dev liblapacke-dev            # linear algebra, on the same OpenMP threads as oneDNN
-    libstb-dev                                       # stb_image: decoding pictures
+    libjpeg62-turbo-dev libpng-dev libwebp-dev       # decoding pictures
+    libstb-dev                                       # stb_image: decoding BMP
     librandom123-dev                                 # Philox: random numbers
     libyaml-dev libjansson-dev zlib1g-dev            # configuration, results, PNG
     libxxhash-dev                                    # xxHash: fingerprints of files

@@ -27,9 +27,9 @@ typedef struct spade_picture {
 } spade_picture;
 
 /*
- * Decode PNG, JPEG, BMP or PNM in a helper process (limits: 16,384 pixels a side, 64 megapixels, a 256 MB file; time,
- * memory). Grey is repeated, alpha dropped, 16 bits reduced, as Pillow's convert("RGB"). A crash of the decoder is that
- * file's error.
+ * Decode PNG, JPEG, WebP, BMP or PNM in a helper process, told by content (limits: 16,384 pixels a side, 64 megapixels, a
+ * 256 MB file; time, memory). Grey is repeated, alpha dropped, 16 bits reduced, inks made RGB, as Pillow's convert("RGB").
+ * A crash of the decoder is that file's error.
  */
 SPADE_API spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out);
 /* The same, turned and mirrored as the file's EXIF orientation asks. */
@@ -38,6 +38,15 @@ SPADE_API spade_status spade_picture_load_upright(spade_context *context, const 
  * each went. */
 SPADE_API spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n,
                                                spade_picture *out, spade_status *statuses, char **messages);
+/*
+ * A mask, made black (outside) and white (inside) for spade_preprocess_mask():
+ *   - an alpha channel that is not the same everywhere is the mask, by the rule for greys
+ *   - of black and one other colour the other one is inside, whatever it is: values of 0 and 1, a class of a palette. The
+ *     border of Pascal VOC's masks, (224, 224, 192), is outside
+ *   - greys: above 127 is inside
+ * SPADE_ERROR_INPUT: the picture cannot be decoded, has several colours, or greys of which none is above 127.
+ */
+SPADE_API spade_status spade_mask_load(spade_context *context, const char *path, spade_picture *out);
 SPADE_API void spade_picture_clear(spade_picture *picture);
 
 /* Write RGB (channels = 3) or grey (channels = 1) 8-bit PNG; beside `path` first, then renamed into place. */

@@ -1,5 +1,7 @@
 /* test_groups_devices.c - explain with several inputs in flight: the same results whatever the group, each failure its own.
  * SPADE_TEST_DEVICE: where it all runs. */
+#include <sys/stat.h>
+
 #include <jansson.h>
 
 #include "support/command.h"
@@ -94,6 +96,23 @@ static void assert_failed(const json_t *results, int index, const char *says)
     if (!error || !strstr(error, says)) { fail_msg("failure %d: '%s', not '%s'", index, error ? error : "", says); }
 }
 
+/* FOLDER/masks: a mask for each of the first scenes, under the name of its picture. */
+static void write_masks(const char *folder)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/masks", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (int i = 0; i < 3; i++) {
+        size_t size;
+        snprintf(path, sizeof path, IMAGES "scene%02d_patch.png", i);
+        char *mask = file_read(path, &size);
+        assert_non_null(mask);
+        snprintf(path, sizeof path, "%s/masks/scene%02d.png", folder, i);
+        file_write(path, mask, size);
+        free(mask);
+    }
+}
+
 /* Pictures, entries of an array and what cannot be read, in groups that begin and end anywhere. */
 static void test_same_results_whatever_the_group(void **state)
 {
@@ -102,6 +121,7 @@ static void test_same_results_whatever_the_group(void **state)
     json_t *results[4];
     static const char *const ways[] = {"--in-flight 1", "--in-flight 2", "--in-flight 5 --threads 1", "--in-flight 64"};
     write_picture(folder, "cut.ppm", SIDE, 1);
+    write_masks(folder);
     snprintf(line, sizeof line, "%s/cut.ppm", folder);
     assert_int_equal(truncate(line, 5000), 0);
     for (int i = 0; i < 4; i++) {
@@ -110,8 +130,8 @@ static void test_same_results_whatever_the_group(void **state)
         snprintf(line, sizeof line,
                  IMAGES "scene00.png %s/cut.ppm " IMAGES "scene01.png " SPADE_TEST_DATA
                         "/arrays/inputs.npy %s/nothing.png " IMAGES "scene02.png --resize 0 --variants 4 "
-                        "--mask " IMAGES " --skip 'layer[34]*' %s",
-                 folder, folder, ways[i]);
+                        "--mask %s/masks --skip 'layer[34]*' %s",
+                 folder, folder, folder, ways[i]);
         free(explain(3, folder, name, line, &results[i]));
         assert_failed(results[i], 0, "cut.ppm");
         assert_failed(results[i], 1, "nothing.png");

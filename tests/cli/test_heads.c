@@ -139,7 +139,9 @@ static void test_labels(void **state)
     LABELS("no\r\nyes", NULL);
     LABELS("no\ryes\r", NULL);
     LABELS("\xef\xbb\xbfno\nyes\n\n\n", NULL);
-    LABELS("no\n", "1 names, the network has 2 classes");
+    LABELS("no\t \nyes  \n  \n\t\r\n", NULL); /* blanks at ends, and lines of blanks at the end */
+    LABELS("no\n", "1 name, the network has 2 classes");
+    LABELS("no\n \nyes\n", "line 2 is empty");
     LABELS("no\n\nyes\n", "line 2 is empty");
     LABELS("\xff\xfen\0o\0\n\0", "not UTF-8");
     LABELS("no\ny\xe9s\n", "not UTF-8");

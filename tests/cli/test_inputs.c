@@ -131,6 +131,26 @@ static void test_open_size(void **state)
     command_clear(&r);
 }
 
+/* A layer's name that .safetensors cannot hold is the model's flaw, not bad usage; ONNX holds it. */
+static void test_layer_name(void **state)
+{
+    (void)state;
+    wire network = graph_of(3, SIDE, SIDE, 4);
+    put_tensor(&network, tensor_random("c\xe9.weight", 4, (int64_t[]){4, 3, 3, 3}, 3));
+    put_node(&network, node_of("c\xe9", "Conv", "x c\xe9.weight", "c"));
+    put_node(&network, node_of("pool", "GlobalAveragePool", "c", "p"));
+    put_node(&network, node_of("flat", "Flatten", "p", "y"));
+    const char *model = test_save("name.onnx", model_of(network));
+    command_result r =
+        command_run("trace %s %s -o %s/t.safetensors --variants 4", model, make_picture(), test_folder());
+    assert_int_equal(r.code, 1);
+    if (!strstr(r.err, "not UTF-8") || !strstr(r.err, "write .onnx")) { fail_msg("%s", r.err); }
+    command_clear(&r);
+    r = command_run("trace %s %s -o %s/t.onnx --variants 4", model, make_picture(), test_folder());
+    if (r.code) { fail_msg("%s", r.err); }
+    command_clear(&r);
+}
+
 static int remove_files(void **state)
 {
     (void)state;
@@ -141,6 +161,7 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_settings), cmocka_unit_test(test_warning),
-                                       cmocka_unit_test(test_channels), cmocka_unit_test(test_open_size)};
+                                       cmocka_unit_test(test_channels), cmocka_unit_test(test_open_size),
+                                       cmocka_unit_test(test_layer_name)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

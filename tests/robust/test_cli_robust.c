@@ -150,6 +150,11 @@ static void test_configurations(void **state)
         file_write(path, cases[i][0], strlen(cases[i][0]));
         expect(2, cases[i][1], "explain " MODEL " " PICTURE " -o %s/out --config %s", folder, path);
     }
+    in_folder(folder, "good.yaml", path);
+    file_write(path, "seed: 3\n", 8);
+    expect(2, "--config: it is given twice", "explain " MODEL " " PICTURE " -o %s/out --config %s --config %s", folder,
+           path, path);
+    expect(2, "-o: it is given twice", "explain " MODEL " " PICTURE " -o %s/out -o %s/other", folder, folder);
     expect(2, "nowhere.yaml", "explain " MODEL " " PICTURE " -o %s/out --config nowhere.yaml", folder);
     folder_remove(folder);
 }

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -120,14 +122,14 @@ static void cut_everywhere(fixture *f, const uint8_t *bytes, size_t size)
     assert_int_equal(load_batch(f, 1), 1);
 }
 
-/* Every byte changed in turn: any outcome but a crash or a hang. */
-static void changed_everywhere(fixture *f, const uint8_t *bytes, size_t size)
+/* Each of the first `changed` bytes changed in turn: any outcome but a crash or a hang. */
+static void changed_everywhere(fixture *f, const uint8_t *bytes, size_t size, size_t changed)
 {
     uint8_t *copy = malloc(size);
     memcpy(copy, bytes, size);
-    for (size_t at = 0; at < size; at += BATCH) {
+    for (size_t at = 0; at < changed; at += BATCH) {
         int n = 0;
-        for (; n < BATCH && at + (size_t)n < size; n++) {
+        for (; n < BATCH && at + (size_t)n < changed; n++) {
             uint8_t *byte = copy + at + (size_t)n;
             uint8_t old = *byte;
             *byte ^= (uint8_t)(0x01 + 37 * n);
@@ -186,15 +188,49 @@ static void cut_pnm(void **state)
     cut_everywhere(*state, (const uint8_t *)plain, sizeof plain - 1);
 }
 
+/* Of the golden set, malloc'ed. */
+static uint8_t *read_golden(const char *name, size_t *size)
+{
+    char path[512];
+    uint8_t *bytes = malloc(1 << 16);
+    snprintf(path, sizeof path, SPADE_TEST_DATA "/decoding/%s", name);
+    FILE *file = fopen(path, "rb");
+    assert_true(file && bytes);
+    *size = fread(bytes, 1, 1 << 16, file);
+    assert_true(*size > 0 && *size < 1 << 16);
+    fclose(file);
+    return bytes;
+}
+
+static const char *const webps[] = {"lossy.webp", "lossless_alpha.webp"};
+
+static void cut_webp(void **state)
+{
+    fixture *f = *state;
+    size_t size;
+    uint8_t *lossy = read_golden(webps[0], &size);
+    cut_everywhere(f, lossy, size);
+    free(lossy);
+    uint8_t *lossless = read_golden(webps[1], &size);
+    for (size_t n = 0; n < BATCH; n++) { write_bytes(f->paths[n], lossless, size * (n + 1) / (BATCH + 1)); }
+    assert_int_equal(load_batch(f, BATCH), 0);
+    free(lossless);
+}
+
 static void changed_bytes(void **state)
 {
     size_t size;
+    for (int i = 0; i < 2; i++) {
+        uint8_t *webp = read_golden(webps[i], &size);
+        changed_everywhere(*state, webp, size, size < 300 ? size : 300);
+        free(webp);
+    }
     uint8_t *png = small_png(*state, &size), bmp[54 + 48];
     small_bmp(bmp);
-    changed_everywhere(*state, png, size);
-    changed_everywhere(*state, jpeg, sizeof jpeg);
-    changed_everywhere(*state, bmp, sizeof bmp);
-    changed_everywhere(*state, (const uint8_t *)"P6 2 3 255\nabcdefghijklmnopqr", 29);
+    changed_everywhere(*state, png, size, size);
+    changed_everywhere(*state, jpeg, sizeof jpeg, sizeof jpeg);
+    changed_everywhere(*state, bmp, sizeof bmp, sizeof bmp);
+    changed_everywhere(*state, (const uint8_t *)"P6 2 3 255\nabcdefghijklmnopqr", 29, 29);
     free(png);
 }
 
@@ -240,16 +276,157 @@ static void impossible_headers(void **state)
     refused(f, jpg, sizeof jpg, "the limit is 16384 a side");
 }
 
+/* The grey JPEG with one more segment behind its first marker. */
+static void refused_with_segment(fixture *f, const void *segment, size_t size, const char *says)
+{
+    uint8_t *bytes = malloc(sizeof jpeg + size);
+    assert_non_null(bytes);
+    memcpy(bytes, jpeg, 2);
+    memcpy(bytes + 2, segment, size);
+    memcpy(bytes + 2 + size, jpeg + 2, sizeof jpeg - 2);
+    refused(f, bytes, sizeof jpeg + size, says);
+    free(bytes);
+}
+
+/* What decoders have been overrun by is refused before they see it. */
+static void hostile_jpeg(void **state)
+{
+    fixture *f = *state;
+    uint8_t table[2 + 2 + 17 + 300] = {0xff, 0xc4, 0x01, 0x3f}, frame[19] = {0xff, 0xc0, 0, 17, 8, 0, 7, 0, 9, 2};
+    for (int bits = 1; bits <= 16; bits++) { table[4 + bits] = 16; }
+    table[4 + 16] = 17; /* 257 codes */
+    refused_with_segment(f, table, sizeof table, "Huffman table");
+    memset(table + 5, 0, 16);
+    table[4 + 16] = 255;
+    table[2] = (2 + 17 + 254) >> 8, table[3] = (2 + 17 + 254) & 255; /* fewer bytes than codes */
+    refused_with_segment(f, table, 2 + 2 + 17 + 254, "Huffman table");
+    table[2] = 0, table[3] = 2 + 5; /* shorter than its counts */
+    refused_with_segment(f, table, 2 + 2 + 5, "Huffman table");
+    refused_with_segment(f, frame, sizeof frame, "JPEG of 2 components");
+    frame[1] = 0xc3;
+    refused_with_segment(f, frame, sizeof frame, "of a kind that is not supported");
+    static const uint8_t scan[] = {0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0};
+    uint8_t *scans = malloc(300 * sizeof scan);
+    assert_non_null(scans);
+    for (size_t i = 0; i < 300; i++) { memcpy(scans + i * sizeof scan, scan, sizeof scan); }
+    refused_with_segment(f, scans, 300 * sizeof scan, "more than 256 scans");
+    free(scans);
+}
+
+static void count_line(void *user, spade_log_level level, const char *line)
+{
+    (void)level;
+    *(int *)user += strstr(line, "damaged") != NULL;
+}
+
+/* Damage in the middle of the data, which libjpeg goes on after: a picture, and a word about it. */
+static void damaged_jpeg(void **state)
+{
+    fixture *f = *state;
+    size_t size;
+    int lines = 0;
+    spade_picture picture;
+    spade_context_options options;
+    spade_context *context;
+    spade_context_options_init(&options);
+    options.log = count_line;
+    options.user = &lines;
+    uint8_t *bytes = read_golden("baseline_444.jpg", &size);
+    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
+    for (int damaged = 0; damaged < 2; damaged++) {
+        if (damaged) { memset(bytes + size - 60, 0xfe, 30); }
+        write_bytes(f->paths[0], bytes, size);
+        assert_int_equal(spade_picture_load(context, f->paths[0], &picture), SPADE_OK);
+        spade_picture_clear(&picture);
+        assert_int_equal(lines, damaged);
+    }
+    spade_context_destroy(context);
+    free(bytes);
+}
+
+static void hostile_webp(void **state)
+{
+    fixture *f = *state;
+    size_t size;
+    uint8_t *webp = read_golden("lossless_alpha.webp", &size);
+    assert_memory_equal(webp + 12, "VP8L", 4);
+    memset(webp + 21, 0xff, 3); /* 14 bits of width, 14 of height: 16384 x ... */
+    write_bytes(f->paths[0], webp, size);
+    assert_int_equal(load_batch(f, 1), 0);
+    static const uint8_t animated[] = "RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0"
+                                      "ANMF\0\0\0\0";
+    refused(f, animated, sizeof animated - 1, "animated WebP");
+    memcpy(webp + 16, "\xff\xff\xff\x7f", 4); /* a chunk that is longer than the file */
+    refused(f, webp, size, "WebP is truncated");
+    free(webp);
+}
+
+/* ---- what the decoder may not do */
+
+/* The value of a line of /proc/PID/status, or "". */
+static void read_status(pid_t pid, const char *key, char value[64])
+{
+    char path[64], line[256];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    *value = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        if (strncmp(line, key, strlen(key)) == 0) { sscanf(line + strlen(key), " %63s", value); }
+    }
+    if (file) { fclose(file); }
+}
+
+/* A decoder that waits for its file has given everything up already. */
+static void sandboxed(void **state)
+{
+    (void)state;
+    int ends[2];
+    char program[512], value[64], limits[64];
+    char *const arguments[] = {program, NULL};
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    const char *slash = strrchr(SPADE_COMMAND, '/');
+    snprintf(program, sizeof program, "%.*s/spade-decode", slash ? (int)(slash - SPADE_COMMAND) : 1,
+             slash ? SPADE_COMMAND : ".");
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+    assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[0], 0), 0);
+    assert_int_equal(posix_spawn(&pid, program, &actions, NULL, arguments, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    *value = 0;
+    for (int wait = 0; wait < 500 && strcmp(value, "1") != 0; wait++) {
+        usleep(10000);
+        read_status(pid, "NoNewPrivs:", value);
+    }
+    usleep(100000); /* what comes after it */
+    char filter[64];
+    read_status(pid, "Seccomp:", filter);
+    snprintf(limits, sizeof limits, "/proc/%d/limits", (int)pid);
+    FILE *file = fopen(limits, "r");
+    char line[256], files[64] = "";
+    while (file && fgets(line, sizeof line, file)) { sscanf(line, "Max open files %63s", files); }
+    if (file) { fclose(file); }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(ends[0]);
+    close(ends[1]);
+    assert_string_equal(value, "1");
+#ifndef __SANITIZE_ADDRESS__ /* sanitizers open files and start threads */
+    assert_string_equal(files, "0");
+    if (*filter) { assert_string_equal(filter, "2"); } /* this kernel has seccomp */
+#endif
+}
+
 static void other_things(void **state)
 {
     fixture *f = *state;
     uint8_t noise[200];
     uint32_t seed = 3;
     refused(f, "", 0, "empty");
-    refused(f, "GIF89a\x01\x00\x01\x00\x00\x00\x00;", 14, "not a PNG, JPEG, BMP or PNM");
-    refused(f, "II*\0\x08\0\0\0", 8, "not a PNG, JPEG, BMP or PNM");
-    refused(f, "image,label\na.png,3\n", 20, "not a PNG, JPEG, BMP or PNM");
-    refused(f, "P7\nWIDTH 1\n", 11, "not a PNG, JPEG, BMP or PNM");
+    refused(f, "GIF89a\x01\x00\x01\x00\x00\x00\x00;", 14, "GIF is not supported");
+    refused(f, "II*\0\x08\0\0\0", 8, "TIFF is not supported");
+    refused(f, "image,label\na.png,3\n", 20, "not a picture (PNG, JPEG, WebP, BMP or PNM)");
+    refused(f, "P7\nWIDTH 1\n", 11, "PAM is not supported");
     for (int round = 0; round < 8; round++) {
         for (size_t i = 0; i < sizeof noise; i++) {
             seed = seed * 1664525u + 1013904223u;
@@ -326,7 +503,8 @@ static void decoded_ahead(void **state)
         write_large(f->paths[i], i);
     }
     assert_int_equal(truncate(f->paths[BAD], 1000), 0);
-    assert_int_equal(spade_decoding_begin(f->context, paths, N, pictures, statuses, messages, &decoding), SPADE_OK);
+    assert_int_equal(spade_decoding_begin(f->context, paths, NULL, N, pictures, statuses, messages, &decoding),
+                     SPADE_OK);
     assert_true(count_descriptors() > before);
     usleep(50000);
     spade_decoding_finish(decoding);
@@ -362,7 +540,8 @@ static void decoding_given_up(void **state)
     write_large(f->paths[0], 1);
     write_large(f->paths[1], 2);
     for (int wait = 0; wait < 2; wait++) { /* at work; done and waiting with its pixels */
-        assert_int_equal(spade_decoding_begin(f->context, paths, 2, pictures, statuses, messages, &decoding), SPADE_OK);
+        assert_int_equal(spade_decoding_begin(f->context, paths, NULL, 2, pictures, statuses, messages, &decoding),
+                         SPADE_OK);
         usleep(wait ? 50000 : 0);
         spade_decoding_destroy(decoding);
         assert_int_equal(count_descriptors(), before);
@@ -397,10 +576,23 @@ static void budget_of_several(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cut_png),       cmocka_unit_test(cut_jpeg),           cmocka_unit_test(cut_bmp),
-        cmocka_unit_test(cut_pnm),       cmocka_unit_test(changed_bytes),      cmocka_unit_test(png_checksums),
-        cmocka_unit_test(other_things),  cmocka_unit_test(impossible_headers), cmocka_unit_test(closed_standard_input),
-        cmocka_unit_test(decoded_ahead), cmocka_unit_test(decoding_given_up),  cmocka_unit_test(budget_of_several),
+        cmocka_unit_test(cut_png),
+        cmocka_unit_test(cut_jpeg),
+        cmocka_unit_test(cut_bmp),
+        cmocka_unit_test(cut_pnm),
+        cmocka_unit_test(cut_webp),
+        cmocka_unit_test(hostile_jpeg),
+        cmocka_unit_test(damaged_jpeg),
+        cmocka_unit_test(hostile_webp),
+        cmocka_unit_test(sandboxed),
+        cmocka_unit_test(changed_bytes),
+        cmocka_unit_test(png_checksums),
+        cmocka_unit_test(other_things),
+        cmocka_unit_test(impossible_headers),
+        cmocka_unit_test(closed_standard_input),
+        cmocka_unit_test(decoded_ahead),
+        cmocka_unit_test(decoding_given_up),
+        cmocka_unit_test(budget_of_several),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -376,6 +376,55 @@ static void test_refused(void **state)
     }
 }
 
+/* Files that are small and would take long: refused by what makes them so, within a second. */
+static void check_costly(const char *begin, const char *piece, int times, const char *says)
+{
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings settings;
+    const size_t length = strlen(piece);
+    char *text = malloc(strlen(begin) + (length + 16) * (size_t)times + 1);
+    assert_non_null(text);
+    size_t used = (size_t)sprintf(text, "%s", begin);
+    for (int i = 0; i < times; i++) {
+        const char *number = strchr(piece, '#'); /* becomes the count */
+        const int before = number ? (int)(number - piece) : (int)length;
+        used += (size_t)sprintf(text + used, "%.*s", before, piece);
+        if (number) { used += (size_t)sprintf(text + used, "%d%s", i, number + 1); }
+    }
+    const double start = spade_now();
+    assert_int_equal(read_text(&context, text, used, &settings), SPADE_ERROR_INPUT);
+    if (!strstr(context.message, says)) { fail_msg("%s: '%s'", piece, context.message); }
+    assert_true(spade_now() - start < 1.0);
+    spade_settings_clear(&settings);
+    free(text);
+}
+
+static void test_costly(void **state)
+{
+    (void)state;
+    check_costly("methods: ", "[", 200000, "more than 16 levels of lists and mappings (line 1)");
+    check_costly("methods:\n", "- ", 200000, "more than 16 levels");
+    check_costly("methods:\n", "? ", 200000, "more than 16 levels");
+    check_costly("methods: ", "{a: ", 100000, "more than 16 levels");
+    check_costly("methods:\n", "- &a# x\n", 50000, "more than 64 anchors (line 66)");
+    check_costly("methods:\n- &a [x, x, x]\n", "- *a\n", 1000, "more than 64 aliases (line 67)");
+    check_costly("methods: [", "x,\n", 300000, "more than 65536 values");
+    check_costly("", "%TAG !a#! a\n", 60000, "more than 64 percent signs");
+    /* each ten times the one before: 10^9 values */
+    check_costly("a: &a0 [x,x,x,x,x,x,x,x,x,x]\n", "b#: [*a0,*a0,*a0,*a0,*a0,*a0,*a0,*a0,*a0,*a0]\n", 9, "aliases");
+}
+
+/* What needs an alias may have one. */
+static void test_aliases(void **state)
+{
+    (void)state;
+    static const char text[] = "rules: [{layers: a, nm: &nm \"2:4\"}, {layers: b, nm: *nm}]\n";
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings settings;
+    assert_int_equal(read_text(&context, text, sizeof text - 1, &settings), SPADE_OK);
+    spade_settings_clear(&settings);
+}
+
 /* Whatever bytes a file holds: read or refused, never a crash. */
 static void test_random_bytes(void **state)
 {
@@ -406,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_default_file), cmocka_unit_test(test_methods),
         cmocka_unit_test(test_follow_links), cmocka_unit_test(test_methods_as_mappings),
         cmocka_unit_test(test_metrics),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_costly),       cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_plain_values_win_over_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,7 +55,7 @@ struct cli_options {
     const char *device, *config, *output, *batch, *mask, *labels;
     int64_t threads, in_flight; /* 0: not given */
     uint64_t memory;
-    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, markdown, graph;
+    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph;
     spade_settings settings;
 };
 

@@ -129,6 +129,7 @@ static int run(cli_options *options)
     spade_explain_request request = {.model = options->arguments[0],
                                      .inputs = options->arguments + 1,
                                      .input_count = options->argument_count - 1,
+                                     .recursive = options->recursive,
                                      .batch = options->batch,
                                      .mask = options->mask,
                                      .labels = options->labels,
@@ -165,8 +166,9 @@ const cli_command command_explain = {
     .usage = "explain MODEL INPUT... -o DIR [options]",
     .summary = "Explain a network's decisions: maps of the dense network and of the trace side by side.",
     .details =
-        "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, BMP, PNM), a folder of pictures, or a .npy file of\n"
-        "inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, DIR/results.json\n"
+        "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, WebP, BMP, PNM), a folder of pictures, or a .npy file\n"
+        "of inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, "
+        "DIR/results.json\n"
         "and DIR/NAME/ hold them.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_OUTPUT,
     .min_arguments = 2,

@@ -24,7 +24,9 @@ static const option table[] = {
     {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), "PATH", "where results go (needed)"},
     {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,3,H,W] in their place"},
     {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), "PATH",
-     "what maps should point at, for metrics: a picture, or a folder with NAME.png or NAME_mask.png"},
+     "what maps should point at, for metrics: a picture (white, any one colour on black, or the alpha channel), or a "
+     "folder with NAME.png or NAME_mask.png"},
+    {"recursive", 'r', OPTIONS_MAPS, FLAG, AT(recursive), NULL, "of a given folder also the folders in it"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
     {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), "N",
      "inputs whose traces are found together (1, on a GPU 4); results do not depend on it"},
@@ -144,6 +146,7 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
     case FLAG: *(bool *)to = true; break;
     case TEXT:
         if (!*value) { return spade_fail(messages, SPADE_ERROR_ARGUMENT, "a value is needed"); }
+        if (*(const char **)to) { return spade_fail(messages, SPADE_ERROR_ARGUMENT, "it is given twice"); }
         *(const char **)to = value;
         break;
     case COUNT:

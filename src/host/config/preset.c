@@ -182,7 +182,7 @@ static spade_status read_file(spade_context *context, const char *path, spade_pr
     spade_mapping file;
     json_error_t error;
     SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
-    json_t *all = json_loadb((const char *)file.data, file.size, 0, &error);
+    json_t *all = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &error);
     spade_unmap(&file);
     if (!json_is_object(all)) {
         json_decref(all);

@@ -4,6 +4,9 @@
 #include "config/yaml.h"
 
 enum { MAX_BYTES = 1 << 20, MAX_ENTRIES = 1024, MAX_VALUE = 4096 };
+/* libyaml takes time with the square of how deep a file goes, and of how many anchors and directives it has; an alias makes
+ * a few bytes as much work as a long list. */
+enum { MAX_DEPTH = 16, MAX_NODES = 65536, MAX_ANCHORS = 64, MAX_ALIASES = 64, MAX_PERCENT_SIGNS = 64 };
 
 /* A document while it is read. */
 typedef struct reading {
@@ -349,6 +352,67 @@ static spade_status fail_parser(spade_context *context, const char *path, const 
                       parser->problem ? parser->problem : "malformed", (int)parser->problem_mark.line + 1);
 }
 
+/* ---- limits: the file is read once as a sequence of events, which is stopped where one of them is passed */
+typedef struct yaml_size {
+    int depth, nodes, anchors, aliases;
+} yaml_size;
+
+static void count_event(const yaml_event_t *event, yaml_size *size)
+{
+    const yaml_char_t *anchor = NULL;
+    switch (event->type) {
+    case YAML_ALIAS_EVENT: size->aliases++; break;
+    case YAML_SCALAR_EVENT: anchor = event->data.scalar.anchor; break;
+    case YAML_SEQUENCE_START_EVENT: anchor = event->data.sequence_start.anchor; break;
+    case YAML_MAPPING_START_EVENT: anchor = event->data.mapping_start.anchor; break;
+    default: break;
+    }
+    size->nodes++;
+    size->anchors += anchor != NULL;
+    if (event->type == YAML_SEQUENCE_START_EVENT || event->type == YAML_MAPPING_START_EVENT) { size->depth++; }
+    if (event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT) { size->depth--; }
+}
+
+static spade_status check_limits(spade_context *context, const char *path, const yaml_size *size, int line)
+{
+    const struct {
+        int count, limit;
+        const char *what;
+    } limits[] = {{size->depth, MAX_DEPTH, "levels of lists and mappings"},
+                  {size->nodes, MAX_NODES, "values"},
+                  {size->anchors, MAX_ANCHORS, "anchors"},
+                  {size->aliases, MAX_ALIASES, "aliases"}};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (limits[i].count <= limits[i].limit) { continue; }
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: more than %d %s (line %d)", path, limits[i].limit,
+                          limits[i].what, line);
+    }
+    return SPADE_OK;
+}
+
+static spade_status check_events(spade_context *context, const char *path, yaml_parser_t *parser)
+{
+    yaml_size size = {0};
+    for (;;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(parser, &event)) { return fail_parser(context, path, parser); }
+        const bool end = event.type == YAML_STREAM_END_EVENT;
+        count_event(&event, &size);
+        spade_status status = check_limits(context, path, &size, (int)event.start_mark.line + 1);
+        yaml_event_delete(&event);
+        if (end || status != SPADE_OK) { return status; }
+    }
+}
+
+static spade_status check_bytes(spade_context *context, const char *path, const spade_mapping *file)
+{
+    int signs = 0;
+    for (size_t i = 0; i < file->size; i++) { signs += file->data[i] == '%'; }
+    if (signs <= MAX_PERCENT_SIGNS) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: more than %d percent signs", path, MAX_PERCENT_SIGNS);
+}
+
+/* ---- the file */
 static spade_status read_stream(spade_context *context, const char *path, yaml_parser_t *parser, spade_config *out)
 {
     reading file = {.context = context, .path = path, .config = out};
@@ -362,19 +426,25 @@ static spade_status read_stream(spade_context *context, const char *path, yaml_p
     return more ? spade_fail(context, SPADE_ERROR_INPUT, "%s: more than one document", path) : SPADE_OK;
 }
 
+/* One pass over the file; out NULL: only its limits are checked. */
+static spade_status parse(spade_context *context, const char *path, const spade_mapping *file, spade_config *out)
+{
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    yaml_parser_set_input_string(&parser, file->data, file->size);
+    spade_status status = out ? read_stream(context, path, &parser, out) : check_events(context, path, &parser);
+    yaml_parser_delete(&parser);
+    return status;
+}
+
 spade_status spade_config_load(spade_context *context, const char *path, spade_config *out)
 {
     spade_mapping file;
-    yaml_parser_t parser;
     *out = (spade_config){0};
     SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
-    if (!yaml_parser_initialize(&parser)) {
-        spade_unmap(&file);
-        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
-    }
-    yaml_parser_set_input_string(&parser, file.data, file.size);
-    spade_status status = read_stream(context, path, &parser, out);
-    yaml_parser_delete(&parser);
+    spade_status status = check_bytes(context, path, &file);
+    if (status == SPADE_OK) { status = parse(context, path, &file, NULL); }
+    if (status == SPADE_OK) { status = parse(context, path, &file, out); }
     spade_unmap(&file);
     if (status != SPADE_OK) { spade_config_clear(out); }
     return status;

@@ -24,8 +24,9 @@ typedef struct spade_config {
 } spade_config;
 
 /*
- * Limits: 1 MiB a file, 1024 entries a list, 4096 characters a value. SPADE_ERROR_INPUT names the file and what is
- * wrong: unknown key, wrong form, not YAML.
+ * Limits: 1 MiB a file, 1024 entries a list, 4096 characters a value; and against files that are small but take long: 16
+ * levels of lists and mappings, 65536 values, 64 anchors, 64 aliases, 64 percent signs (they begin directives).
+ * SPADE_ERROR_INPUT names the file and what is wrong: unknown key, wrong form, not YAML.
  */
 spade_status spade_config_load(spade_context *context, const char *path, spade_config *out);
 void spade_config_clear(spade_config *config); /* leaves it empty */

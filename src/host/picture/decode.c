@@ -1,5 +1,5 @@
 /*
- * decode.c - pictures through spade-decode, a helper process each (decode_worker.c says why).
+ * decode.c - pictures through spade-decode, a helper process each (decoder/worker.c says why).
  *
  * Helpers are started with posix_spawn, never fork: after OpenMP or CUDA a forked process is not safe. As many run at
  * once as the context has threads; one poll loop drains their pipes. A helper whose pipe nobody drains yet decodes all
@@ -19,7 +19,7 @@
 #include "picture/orient.h"
 
 enum { MAX_SIDE = SPADE_MAX_SIDE, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
-enum { FLAG_GREY_CLIPPED = 2, ORIENTATION_SHIFT = 8 };
+enum { FLAG_MASK_GREYS = 1, FLAG_GREY_CLIPPED = 2, FLAG_DAMAGED = 4, ORIENTATION_SHIFT = 8 }; /* decoder/decoder.h */
 #define MAX_FILE ((off_t)256 << 20)
 #define MAX_SECONDS 20.0
 
@@ -40,6 +40,7 @@ typedef struct helper {
 struct spade_decode {
     spade_context *context;
     const char *const *paths;
+    const bool *masks;        /* NULL: none is */
     int count, next, running; /* files; the first that has had no helper yet; helpers at work */
     spade_picture *pictures;
     spade_status *statuses;
@@ -128,13 +129,16 @@ static spade_status open_picture_file(spade_context *context, const char *path, 
 
 /* posix_spawn with fds as standard input, output and error; default signals, but those that ask a run to stop go to
  * this process alone: it may still want the pictures. Returns an errno. */
-static int spawn_helper(const char *program, int in, int out, int error, pid_t *pid)
+static int spawn_helper(const char *program, bool mask, int in, int out, int error, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t blocked, defaults;
-    char *const arguments[] = {(char *)"spade-decode", NULL};
-    char *const environment[] = {(char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0", NULL};
+    char *const arguments[] = {(char *)"spade-decode", mask ? (char *)"--mask" : NULL, NULL};
+    char *libraries = NULL; /* the decoder's are where the program's are */
+    const char *path = getenv("LD_LIBRARY_PATH");
+    if (path && asprintf(&libraries, "LD_LIBRARY_PATH=%s", path) < 0) { return ENOMEM; }
+    char *const environment[] = {(char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0", libraries, NULL};
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
     sigaddset(&blocked, SIGTERM);
@@ -143,10 +147,14 @@ static int spawn_helper(const char *program, int in, int out, int error, pid_t *
     sigaddset(&defaults, SIGPIPE);
     sigaddset(&defaults, SIGXCPU);
     int result = posix_spawn_file_actions_init(&actions);
-    if (result != 0) { return result; }
+    if (result != 0) {
+        free(libraries);
+        return result;
+    }
     result = posix_spawnattr_init(&attributes);
     if (result != 0) {
         posix_spawn_file_actions_destroy(&actions);
+        free(libraries);
         return result;
     }
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -159,16 +167,21 @@ static int spawn_helper(const char *program, int in, int out, int error, pid_t *
     }
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
+    free(libraries);
     return result;
 }
 
-static spade_status start_helper(spade_context *context, const char *program, const char *path, int index, helper *h)
+static spade_status start_helper(const spade_decode *d, int index, helper *h)
 {
+    spade_context *context = d->context;
+    const char *program = d->program, *path = d->paths[index];
+    const bool mask = d->masks && d->masks[index];
     int in = -1, out[2] = {-1, -1}, error[2] = {-1, -1};
     spade_status status;
     *h = (helper){.index = -1, .out = -1, .error = -1};
     SPADE_GOTO(open_picture_file(context, path, &in));
-    int result = open_pipe(out) && open_pipe(error) ? spawn_helper(program, in, out[1], error[1], &h->pid) : errno;
+    int result =
+        open_pipe(out) && open_pipe(error) ? spawn_helper(program, mask, in, out[1], error[1], &h->pid) : errno;
     if (result != 0) {
         status = spade_fail(context, SPADE_ERROR_IO, "%s: cannot start %s: %s", path, program, strerror(result));
         goto done;
@@ -295,6 +308,14 @@ static spade_status finish_helper(spade_decode *d, helper *h)
         } else if (out->exif_rotated) {
             spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored; --orient applies it", path);
         }
+        if (h->header[3] & FLAG_DAMAGED) {
+            spade_log(context, SPADE_LOG_WARNING, "%s: the file is damaged; decoded as far as it can be (as in Pillow)",
+                      path);
+        }
+        if (h->header[3] & FLAG_MASK_GREYS) {
+            spade_log(context, SPADE_LOG_WARNING,
+                      "%s: most pixels of the mask that are not black are not above 127, and so outside", path);
+        }
         if (h->header[3] & FLAG_GREY_CLIPPED) {
             spade_log(context, SPADE_LOG_WARNING, "%s: 16-bit grey, values above 255 become white (as in Pillow)",
                       path);
@@ -346,15 +367,15 @@ static void start_helpers(spade_decode *d)
     for (int i = 0; i < d->slots && d->next < d->count; i++) {
         while (d->helpers[i].index < 0 && d->next < d->count) {
             int index = d->next++;
-            spade_status status = start_helper(d->context, d->program, d->paths[index], index, &d->helpers[i]);
+            spade_status status = start_helper(d, index, &d->helpers[i]);
             if (status != SPADE_OK) { record(d, status, index); }
             d->running += status == SPADE_OK;
         }
     }
 }
 
-spade_status spade_decoding_begin(spade_context *context, const char *const *paths, int n, spade_picture *out,
-                                  spade_status *statuses, char **messages, spade_decode **decoding)
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, int n,
+                                  spade_picture *out, spade_status *statuses, char **messages, spade_decode **decoding)
 {
     spade_decode *d = *decoding = calloc(1, sizeof *d);
     spade_status status = d ? find_helper(context, d->program, sizeof d->program)
@@ -371,6 +392,7 @@ spade_status spade_decoding_begin(spade_context *context, const char *const *pat
     }
     d->context = context;
     d->paths = paths;
+    d->masks = masks;
     d->count = n;
     d->pictures = out;
     d->statuses = statuses;
@@ -419,11 +441,11 @@ void spade_decoding_destroy(spade_decode *d)
     free(d);
 }
 
-static spade_status load_many(spade_context *context, const char *const *paths, int n, bool upright, spade_picture *out,
-                              spade_status *statuses, char **messages)
+static spade_status load_many(spade_context *context, const char *const *paths, const bool *masks, int n, bool upright,
+                              spade_picture *out, spade_status *statuses, char **messages)
 {
     spade_decode *decoding;
-    SPADE_TRY(spade_decoding_begin(context, paths, n, out, statuses, messages, &decoding));
+    SPADE_TRY(spade_decoding_begin(context, paths, masks, n, out, statuses, messages, &decoding));
     if (upright) { spade_decoding_upright(decoding); }
     spade_decoding_finish(decoding);
     spade_decoding_destroy(decoding);
@@ -433,26 +455,31 @@ static spade_status load_many(spade_context *context, const char *const *paths, 
 spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n, spade_picture *out,
                                      spade_status *statuses, char **messages)
 {
-    return load_many(context, paths, n, false, out, statuses, messages);
+    return load_many(context, paths, NULL, n, false, out, statuses, messages);
 }
 
-static spade_status load(spade_context *context, const char *path, bool upright, spade_picture *out)
+static spade_status load(spade_context *context, const char *path, bool mask, bool upright, spade_picture *out)
 {
     spade_status status;
     char *message;
-    spade_status all = load_many(context, &path, 1, upright, out, &status, &message);
+    spade_status all = load_many(context, &path, &mask, 1, upright, out, &status, &message);
     free(message); /* the context has it too */
     return all != SPADE_OK ? all : status;
 }
 
 spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out)
 {
-    return load(context, path, false, out);
+    return load(context, path, false, false, out);
 }
 
 spade_status spade_picture_load_upright(spade_context *context, const char *path, spade_picture *out)
 {
-    return load(context, path, true, out);
+    return load(context, path, false, true, out);
+}
+
+spade_status spade_mask_load(spade_context *context, const char *path, spade_picture *out)
+{
+    return load(context, path, true, false, out);
 }
 
 void spade_picture_clear(spade_picture *picture)

@@ -12,17 +12,18 @@ void class_names_clear(class_names *names)
     *names = (class_names){0};
 }
 
-/* The next line, without its end (a newline, a carriage return, or both); *at: behind it. */
+/* The next line, without blanks at its end and the end itself (a newline, a carriage return, or both); *at: behind it. */
 static size_t take_line(const char **at, const char *end)
 {
     const char *begin = *at, *stop = begin;
     while (stop < end && *stop != '\n' && *stop != '\r') { stop++; }
     *at = stop < end ? stop + 1 : end;
     if (*at < end && *stop == '\r' && **at == '\n') { ++*at; }
+    while (stop > begin && (stop[-1] == ' ' || stop[-1] == '\t')) { stop--; }
     return (size_t)(stop - begin);
 }
 
-/* One name a line, in UTF-8; empty lines at the end do not count. */
+/* One name a line, in UTF-8; empty lines, and lines of blanks, at the end do not count. */
 static spade_status read_lines(spade_context *context, const char *path, const char *text, int64_t classes,
                                class_names *out)
 {
@@ -50,8 +51,8 @@ static spade_status read_lines(spade_context *context, const char *path, const c
         names++;
     }
     if (names == classes) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %lld names, the network has %lld classes", path,
-                      (long long)names, (long long)classes);
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %lld name%s, the network has %lld classes", path,
+                      (long long)names, names == 1 ? "" : "s", (long long)classes);
 }
 
 /* The file as text: UTF-8, without a byte order mark. malloc'ed. */

@@ -201,9 +201,10 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     job.results.lock = job.results.journal.file = -1;
     SPADE_GOTO(check_request(context, request));
     SPADE_GOTO(job_open(&job));
-    SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, job.preprocess.channels,
-                                    job.preprocess.height, job.preprocess.width, &job.inputs));
+    SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
+                                    job.preprocess.channels, job.preprocess.height, job.preprocess.width, &job.inputs));
     SPADE_GOTO(check_inputs(&job));
+    if (request->mask) { SPADE_GOTO(spade_masks_check(context, request->mask, &job.inputs)); }
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);
     if (outcome->done) { /* also when the job broke off: what was done is worth keeping */

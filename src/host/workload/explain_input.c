@@ -1,7 +1,6 @@
 /* explain_input.c - one input: scores, trace, and its folder. Its maps: explain_map.c. */
 #include <errno.h>
 #include <math.h>
-#include <sys/stat.h>
 
 #include "base/base.h"
 #include "workload/explain.h"
@@ -48,13 +47,6 @@ static void describe_trace(const explain_job *job, const spade_trace *trace, boo
     if (shared) { out->trace_seconds[2] = solve; }
 }
 
-/* ---- files */
-static spade_status make_folder(spade_context *context, const char *path)
-{
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_IO, "%s: cannot make the folder: %s", path, strerror(errno));
-}
-
 /* ---- the steps */
 
 spade_status explain_dense(void *user, const workload_item *item, void *state)
@@ -84,7 +76,7 @@ spade_status explain_process(void *user, const workload_item *item, void *state)
         SPADE_GOTO(run_forward(job, item->traces[0], item->image->input, TRACE, out));
     }
     SPADE_GOTO(explain_join(context, job->request->output, out->name, &folder));
-    SPADE_GOTO(make_folder(context, folder));
+    SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder"));
     spade_sweep_temporaries(folder);
     if (asprintf(&out->picture, "%s/input.png", out->name) < 0) {
         out->picture = NULL;

@@ -48,6 +48,7 @@ typedef struct spade_files {
     const spade_input *inputs; /* NULL: none */
     int input_count;
     int *picture_of, *mask_of; /* [input_count]: index into the lists below, -1: the input has no such file */
+    bool *masks;               /* [count]: the file is a mask */
     char **paths;              /* [count] */
     spade_picture *pictures;
     spade_status *statuses;
@@ -67,6 +68,8 @@ typedef struct spade_reader {
     char *array_path;
 } spade_reader;
 
+/* Warns of a folder of masks that lacks those of some inputs; one that lacks all is refused. mask: as in spade_reader. */
+spade_status spade_masks_check(spade_context *context, const char *mask, const spade_inputs *inputs);
 /* Begin to decode the files of these inputs. Files that were prefetched before and not loaded are dropped. */
 spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inputs, int count);
 /*

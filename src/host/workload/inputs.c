@@ -1,12 +1,13 @@
 /* inputs.c - files, folders and arrays to single inputs; names that are safe and unique. */
-#include <dirent.h>
 #include <errno.h>
 #include <strings.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
-#include "workload/inputs.h"
+#include "picture/format.h"
 #include "report/text.h"
+#include "workload/folder.h"
+#include "workload/inputs.h"
 
 enum { MAX_INPUTS = 1000000, MAX_NAME = 200 };
 
@@ -19,15 +20,6 @@ static bool has_suffix(const char *path, const char *suffix)
 bool spade_is_array_path(const char *path)
 {
     return has_suffix(path, ".npy");
-}
-
-static bool is_picture_name(const char *name)
-{
-    static const char *const suffixes[] = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".pnm"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        if (has_suffix(name, suffixes[i])) { return true; }
-    }
-    return false;
 }
 
 spade_status spade_check_array(spade_context *context, const char *path, const spade_array *array, int64_t channels,
@@ -61,8 +53,23 @@ void spade_inputs_guess_size(spade_context *context, char *const *paths, int cou
     spade_array_clear(&array);
 }
 
-/* ---- the list. error: taken over. */
-static spade_status add(spade_context *context, spade_inputs *list, const char *file, int64_t index, const char *error)
+/* ---- the list */
+
+/* The name without its suffix; the last part of a path is cut to MAX_NAME bytes. malloc'ed. NULL: out of memory. */
+static char *make_stem(const char *relative, int64_t index)
+{
+    const char *slash = strrchr(relative, '/'), *base = slash ? slash + 1 : relative, *dot = strrchr(base, '.');
+    const int before = (int)(base - relative);
+    const int length = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+    char number[32] = "", *stem;
+    if (index >= 0) { snprintf(number, sizeof number, "_%04lld", (long long)index); }
+    const int whole = before + (length < MAX_NAME ? length : MAX_NAME);
+    return asprintf(&stem, "%.*s%s", whole, relative, number) < 0 ? NULL : stem;
+}
+
+/* relative: what the input is named after, the path from its folder on or the file's name. error: copied. */
+static spade_status add(spade_context *context, spade_inputs *list, const char *file, const char *relative,
+                        int64_t index, const char *error)
 {
     if (list->count >= MAX_INPUTS) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "more than %d inputs", MAX_INPUTS);
@@ -72,16 +79,9 @@ static spade_status add(spade_context *context, spade_inputs *list, const char *
         if (!items) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", file); }
         list->items = items;
     }
-    const char *slash = strrchr(file, '/');
-    const char *base = slash ? slash + 1 : file;
-    const char *dot = strrchr(base, '.');
-    int length = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
-    char stem[MAX_NAME * 2];
-    int used = snprintf(stem, sizeof stem, "%.*s", length < MAX_NAME ? length : MAX_NAME, base);
-    if (index >= 0) { snprintf(stem + used, sizeof stem - (size_t)used, "_%04lld", (long long)index); }
     spade_input *item = &list->items[list->count];
     *item = (spade_input){.file = strdup(file),
-                          .stem = strdup(stem),
+                          .stem = make_stem(relative, index),
                           .index = index,
                           .position = list->count++,
                           .error = error ? strdup(error) : NULL};
@@ -91,38 +91,43 @@ static spade_status add(spade_context *context, spade_inputs *list, const char *
     return SPADE_OK;
 }
 
-static int by_name(const struct dirent **left, const struct dirent **right)
+static const char *base_name(const char *path)
 {
-    return strcmp((*left)->d_name, (*right)->d_name); /* by bytes: alphasort would follow the locale */
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
-static int visible_picture(const struct dirent *entry)
+typedef struct collected {
+    spade_context *context;
+    spade_inputs *list;
+} collected;
+
+static spade_status add_picture(void *user, const char *file, const char *relative)
 {
-    return entry->d_name[0] != '.' && is_picture_name(entry->d_name);
+    const collected *to = user;
+    return add(to->context, to->list, file, relative, -1, NULL);
 }
 
-static spade_status add_folder(spade_context *context, spade_inputs *list, const char *path)
+/* What a folder holds besides pictures is named; one without pictures is an item with an error. */
+static spade_status add_folder(spade_context *context, spade_inputs *list, const char *path, bool recursive)
 {
-    struct dirent **entries = NULL;
-    char message[512];
-    int count = scandir(path, &entries, visible_picture, by_name);
-    if (count <= 0) {
-        snprintf(message, sizeof message, "%s: %s", path, count < 0 ? strerror(errno) : "no pictures in this folder");
-        free(entries);
-        return add(context, list, path, -1, message);
-    }
+    collected to = {context, list};
+    char *skipped, *reason, *message = NULL;
+    const int before = list->count;
+    SPADE_TRY(spade_folder_pictures(context, path, recursive, add_picture, &to, &skipped, &reason));
     spade_status status = SPADE_OK;
-    size_t length = strlen(path);
-    const char *between = path[length - 1] == '/' ? "" : "/";
-    for (int i = 0; i < count; i++) {
-        char *file = NULL;
-        if (status == SPADE_OK && asprintf(&file, "%s%s%s", path, between, entries[i]->d_name) >= 0) {
-            status = add(context, list, file, -1, NULL);
-            free(file);
-        }
-        free(entries[i]);
+    if (list->count > before && skipped) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: skipped: %s", path, skipped);
+    } else if (list->count == before) {
+        const int length = asprintf(&message, "%s: %s%s%s", path,
+                                    reason ? reason : "no pictures (" SPADE_DECODED_FORMATS ") in this folder",
+                                    skipped ? "; there are " : "", skipped ? skipped : "");
+        status = length < 0 ? spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)
+                            : add(context, list, path, base_name(path), -1, message);
+        if (length >= 0) { free(message); }
     }
-    free(entries);
+    free(skipped);
+    free(reason);
     return status;
 }
 
@@ -135,27 +140,35 @@ static spade_status add_array(spade_context *context, spade_inputs *list, const 
     int64_t entries = array.rank ? array.dims[0] : 0;
     spade_array_clear(&array);
     if (status == SPADE_ERROR_MEMORY) { return status; }
-    if (status != SPADE_OK) { return add(context, list, path, -1, spade_message(context)); }
-    for (int64_t i = 0; i < entries && status == SPADE_OK; i++) { status = add(context, list, path, i, NULL); }
+    if (status != SPADE_OK) { return add(context, list, path, base_name(path), -1, spade_message(context)); }
+    for (int64_t i = 0; i < entries && status == SPADE_OK; i++) {
+        status = add(context, list, path, base_name(path), i, NULL);
+    }
     return status;
 }
 
 /* ---- names */
 
-/* A folder name from a stem: no control characters, never hidden, never one of the files beside it. NULL: out of
- * memory. */
+/* Is it one of the files beside the folders of results? */
+static bool is_reserved(const char *name, size_t length)
+{
+    static const char *const others[] = {"results.jsonl", "results.json", "results.csv", "report.html", "report"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (strlen(others[i]) == length && memcmp(name, others[i], length) == 0) { return true; }
+    }
+    return false;
+}
+
+/* A folder name from a stem: no control characters, never hidden, never one of the files beside it. A stem of several
+ * parts stays one of several folders. NULL: out of memory. */
 static char *safe_name(const char *stem)
 {
     char *clean = spade_utf8(stem);
     if (!clean) { return NULL; }
     for (char *at = clean; *at; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7f || *at == '/' || *at == '\\') { *at = '_'; }
+        if ((unsigned char)*at < 0x20 || *at == 0x7f || *at == '\\') { *at = '_'; }
     }
-    static const char *const others[] = {"results.jsonl", "results.json", "results.csv", "report.html", "report"};
-    bool reserved = !*clean || *clean == '.';
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        reserved = reserved || strcmp(clean, others[i]) == 0;
-    }
+    const bool reserved = !*clean || *clean == '.' || is_reserved(clean, strcspn(clean, "/"));
     char *name = NULL;
     if (asprintf(&name, "%s%s", reserved ? "_" : "", clean) < 0) { name = NULL; }
     free(clean);
@@ -205,8 +218,8 @@ static bool make_unique(spade_inputs *list)
     return ok;
 }
 
-spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, int64_t channels,
-                                  int64_t height, int64_t width, spade_inputs *out)
+spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, bool recursive,
+                                  int64_t channels, int64_t height, int64_t width, spade_inputs *out)
 {
     spade_status status = SPADE_OK;
     *out = (spade_inputs){0};
@@ -215,13 +228,13 @@ spade_status spade_inputs_collect(spade_context *context, char *const *paths, in
         if (stat(paths[i], &info) != 0) {
             char message[512];
             snprintf(message, sizeof message, "%s: %s", paths[i], strerror(errno));
-            SPADE_GOTO(add(context, out, paths[i], -1, message));
+            SPADE_GOTO(add(context, out, paths[i], base_name(paths[i]), -1, message));
         } else if (S_ISDIR(info.st_mode)) {
-            SPADE_GOTO(add_folder(context, out, paths[i]));
+            SPADE_GOTO(add_folder(context, out, paths[i], recursive));
         } else if (spade_is_array_path(paths[i])) {
             SPADE_GOTO(add_array(context, out, paths[i], channels, height, width));
         } else {
-            SPADE_GOTO(add(context, out, paths[i], -1, NULL));
+            SPADE_GOTO(add(context, out, paths[i], base_name(paths[i]), -1, NULL));
         }
     }
     bool named = true;

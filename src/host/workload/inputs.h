@@ -6,8 +6,9 @@
 
 typedef struct spade_input {
     char *file;
-    char *stem;    /* file name without suffix, FILE_0000 for an entry of an array: what a mask is named after */
-    char *name;    /* of its folder in the output: the stem made safe, unique in the list */
+    char *stem; /* file name without suffix, FILE_0000 for an entry of an array, FOLDER/FILE for a file of a folder in
+                      a folder: what a mask is named after */
+    char *name; /* of its folder in the output: the stem made safe, unique in the list */
     int64_t index; /* entry of a .npy file, -1: a picture */
     int position;  /* in the list that was collected */
     char *error;   /* why it cannot be used (a folder without pictures, ...), or NULL */
@@ -19,11 +20,12 @@ typedef struct spade_inputs {
 } spade_inputs;
 
 /*
- * Pictures, folders (their pictures, sorted by name, not those of folders in them) and .npy files of normalised inputs
- * [n, channels, height, width]. What cannot be read becomes an item with an error; only running out of memory fails.
+ * Pictures, folders (their pictures, sorted by name; recursive: those of folders in them as well) and .npy files of
+ * normalised inputs [n, channels, height, width]. What cannot be read becomes an item with an error; only running out of
+ * memory fails. What a folder holds besides pictures is warned about, kinds and counts.
  */
-spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, int64_t channels,
-                                  int64_t height, int64_t width, spade_inputs *out);
+spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, bool recursive,
+                                  int64_t channels, int64_t height, int64_t width, spade_inputs *out);
 /* For a network that leaves the size of its input open: that of the arrays, `batch` (may be NULL) or the first .npy file, where
  * nothing else says it. */
 void spade_inputs_guess_size(spade_context *context, char *const *paths, int count, const char *batch,

@@ -30,6 +30,29 @@ static spade_status find_mask(spade_context *context, const char *mask, const sp
     return SPADE_OK;
 }
 
+spade_status spade_masks_check(spade_context *context, const char *mask, const spade_inputs *inputs)
+{
+    int usable = 0, missing = 0;
+    const char *first = NULL;
+    for (int i = 0; i < inputs->count; i++) {
+        char *path = NULL;
+        if (inputs->items[i].error) { continue; }
+        usable++;
+        SPADE_TRY(find_mask(context, mask, &inputs->items[i], &path));
+        if (!path && !missing++) { first = inputs->items[i].stem; }
+        free(path);
+    }
+    if (!missing) { return SPADE_OK; }
+    if (missing == usable) {
+        return spade_fail(context, SPADE_ERROR_INPUT,
+                          "%s: no mask for any of %d inputs (looked for %s.png and %s_mask.png%s)", mask, usable, first,
+                          first, missing > 1 ? ", ..." : "");
+    }
+    spade_log(context, SPADE_LOG_WARNING, "%s: no masks for %d of %d inputs (looked for %s.png and %s_mask.png%s)",
+              mask, missing, usable, first, first, missing > 1 ? ", ..." : "");
+    return SPADE_OK;
+}
+
 /* ---- files */
 
 static void close_files(spade_files *files)
@@ -42,6 +65,7 @@ static void close_files(spade_files *files)
     }
     free(files->picture_of);
     free(files->mask_of);
+    free(files->masks);
     free(files->paths);
     free(files->pictures);
     free(files->statuses);
@@ -62,7 +86,9 @@ static spade_status list_files(spade_context *context, const char *mask, spade_f
         }
         if (!mask) { continue; }
         SPADE_TRY(find_mask(context, mask, input, &files->paths[files->count]));
-        if (files->paths[files->count]) { files->mask_of[i] = files->count++; }
+        if (!files->paths[files->count]) { continue; }
+        files->masks[files->count] = true;
+        files->mask_of[i] = files->count++;
     }
     return SPADE_OK;
 }
@@ -76,19 +102,20 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
                            .input_count = count,
                            .picture_of = malloc(n * sizeof *files->picture_of),
                            .mask_of = malloc(n * sizeof *files->mask_of),
+                           .masks = calloc(max_files, sizeof *files->masks),
                            .paths = calloc(max_files, sizeof *files->paths),
                            .pictures = calloc(max_files, sizeof *files->pictures),
                            .statuses = calloc(max_files, sizeof *files->statuses),
                            .messages = calloc(max_files, sizeof *files->messages)};
     spade_status status = SPADE_OK;
-    if (!files->picture_of || !files->mask_of || !files->paths || !files->pictures || !files->statuses ||
-        !files->messages) {
+    if (!files->picture_of || !files->mask_of || !files->masks || !files->paths || !files->pictures ||
+        !files->statuses || !files->messages) {
         SPADE_GOTO(spade_fail(reader->context, SPADE_ERROR_MEMORY, "out of memory: list of %d inputs", count));
     }
     SPADE_GOTO(list_files(reader->context, reader->mask, files));
     if (files->count) { /* a failure is recorded for each file */
-        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->count, files->pictures,
-                                   files->statuses, files->messages, &files->decoding);
+        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->masks, files->count,
+                                   files->pictures, files->statuses, files->messages, &files->decoding);
         if (files->decoding && reader->upright) { spade_decoding_upright(files->decoding); }
     }
 done:

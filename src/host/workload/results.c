@@ -73,19 +73,40 @@ bool spade_results_has_files(const spade_results *results, const json_t *record)
     return visit_files(results, record, record_name(record), is_there);
 }
 
+/* A name, or several with slashes between them, none of which leads out of the folder or is hidden. */
+static bool is_inside(const char *name)
+{
+    for (const char *at = name; at; at = strchr(at, '/')) {
+        at += *at == '/' && at != name;
+        if (!*at || *at == '.' || *at == '/') { return false; }
+    }
+    return true;
+}
+
 /* A record that was read from a file, or NULL: what is not one is worth nothing. */
 static json_t *parse_record(const char *line)
 {
     json_t *record = json_loads(line, 0, NULL);
     const char *name = json_string_value(json_object_get(record, "name"));
-    if (name && json_is_string(json_object_get(record, "file")) && !strchr(name, '/') && *name != '.') {
-        return record;
-    }
+    if (name && json_is_string(json_object_get(record, "file")) && is_inside(name)) { return record; }
     json_decref(record);
     return NULL;
 }
 
 /* ---- what was there before */
+
+/* Remove the folder of an input, and those that it lies in: each stays where something else is in it. */
+static void remove_folders(const spade_results *results, const char *name)
+{
+    char *inside = strdup(name), *path;
+    for (char *end = inside; end; end = strrchr(inside, '/')) {
+        if (end != inside) { *end = 0; }
+        if (asprintf(&path, "%s/%s", results->folder, inside) < 0) { break; }
+        (void)rmdir(path);
+        free(path);
+    }
+    free(inside);
+}
 
 /* Remove the files that the records name, and the journal. */
 static spade_status remove_all(spade_results *results)
@@ -97,12 +118,8 @@ static spade_status remove_all(spade_results *results)
         json_t *record = first ? NULL : parse_record(line);
         free(line);
         if (!record) { continue; }
-        char *folder;
         visit_files(results, record, record_name(record), remove_file);
-        if (asprintf(&folder, "%s/%s", results->folder, record_name(record)) >= 0) {
-            (void)rmdir(folder); /* stays where something else is in it */
-            free(folder);
-        }
+        remove_folders(results, record_name(record));
         json_decref(record);
     }
     /* The journal last: as long as it is there, a run that is killed here can be repeated. */

@@ -76,8 +76,8 @@ static spade_status open_input(spade_context *context, const spade_trace_request
     spade_reader reader = {.context = context, .preprocess = preprocess, .upright = request->settings->orient};
     spade_status loaded;
     char *message = NULL, *path = (char *)(uintptr_t)request->input;
-    SPADE_TRY(
-        spade_inputs_collect(context, &path, 1, preprocess->channels, preprocess->height, preprocess->width, &inputs));
+    SPADE_TRY(spade_inputs_collect(context, &path, 1, false, preprocess->channels, preprocess->height,
+                                   preprocess->width, &inputs));
     spade_status status = SPADE_OK;
     if (inputs.items[0].error) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s", inputs.items[0].error)); }
     if (inputs.count != 1) {
@@ -120,6 +120,25 @@ static spade_status check_output(spade_context *context, const char *path)
     return error ? spade_fail(context, SPADE_ERROR_IO, "%s: cannot write: %s", path, strerror(error)) : SPADE_OK;
 }
 
+/* The names of a .safetensors file are UTF-8; those of an ONNX file need not be. Told before the work. */
+static spade_status check_names(spade_context *context, const spade_trace_request *request, const spade_model *model)
+{
+    if (!ends_in(request->output, ".safetensors")) { return SPADE_OK; }
+    for (int i = 0; i < spade_model_layer_count(model); i++) {
+        spade_layer_info info;
+        spade_model_layer(model, i, &info);
+        char *clean = spade_utf8(info.name);
+        if (!clean) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", request->model); }
+        const bool same = strcmp(clean, info.name) == 0;
+        free(clean);
+        if (same) { continue; }
+        return spade_fail(context, SPADE_ERROR_INPUT,
+                          "%s: the name of layer '%s' is not UTF-8, which .safetensors cannot hold; write .onnx",
+                          request->model, info.name);
+    }
+    return SPADE_OK;
+}
+
 spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request,
                                  const spade_workload_events *events, json_t **result)
 {
@@ -139,6 +158,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     char *input = (char *)(uintptr_t)request->input;
     spade_inputs_guess_size(context, &input, input ? 1 : 0, request->batch, &options);
     SPADE_GOTO(spade_model_load(context, request->model, &options, &model));
+    SPADE_GOTO(check_names(context, request, model));
     if (request->batch) {
         SPADE_GOTO(open_batch(context, request->batch, model, &array, &batch));
     } else {

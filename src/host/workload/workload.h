@@ -36,6 +36,7 @@ typedef struct spade_explain_request {
     const char *model;
     char *const *inputs;
     int input_count;
+    bool recursive;     /* the folders in given folders as well */
     const char *batch;  /* variants [n, 3, H, W] of the only input, or NULL */
     const char *mask;   /* picture or folder, or NULL */
     const char *labels; /* class names, one a line, or NULL */

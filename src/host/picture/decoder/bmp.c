@@ -1,0 +1,94 @@
+/* bmp.c - BMP, through stb_image, which does not look whether the rows are there: what the header says is checked first. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "picture/decoder/decoder.h"
+
+/* ---- counted allocation: stb asks for memory as the file says, this says no. One picture a process, so one counter.
+ */
+static size_t allocated, allocation_limit;
+
+typedef union block_head {
+    size_t size;
+    max_align_t align;
+} block_head;
+
+static void *counted_malloc(size_t size)
+{
+    if (size > allocation_limit - allocated) { return NULL; }
+    block_head *head = calloc(1, sizeof *head + size); /* zeroed: no pixel may depend on old memory */
+    if (!head) { return NULL; }
+    head->size = size;
+    allocated += size;
+    return head + 1;
+}
+
+static void counted_free(void *pointer)
+{
+    if (!pointer) { return; }
+    block_head *head = (block_head *)pointer - 1;
+    allocated -= head->size;
+    free(head);
+}
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STBI_MAX_DIMENSIONS MAX_SIDE
+#define STBI_MALLOC(size) counted_malloc(size)
+#define STBI_REALLOC(pointer, size) NULL /* not for BMP */
+#define STBI_FREE(pointer) counted_free(pointer)
+#include <stb_image.h>
+
+static void check_bmp(file_bytes file, decoded *out)
+{
+    if (file.size < 26) { decoder_fail("BMP is truncated"); }
+    uint64_t offset = little32(file.data + 10);
+    uint32_t info = little32(file.data + 14);
+    uint64_t width, height;
+    uint32_t bits, compression = 0;
+    if (info == 12) {
+        width = little16(file.data + 18);
+        height = little16(file.data + 20);
+        bits = little16(file.data + 24);
+    } else {
+        if (info != 40 && info != 56 && info != 108 && info != 124) {
+            decoder_fail("BMP is corrupt or of an unknown version");
+        }
+        if (file.size < 14 + (size_t)info) { decoder_fail("BMP is truncated"); }
+        width = little32(file.data + 18);
+        int64_t signed_height = (int32_t)little32(file.data + 22); /* negative: rows from the top */
+        height = (uint64_t)(signed_height < 0 ? -signed_height : signed_height);
+        bits = little16(file.data + 28);
+        compression = little32(file.data + 30);
+    }
+    decoder_check_size(width, height);
+    if (compression != 0 && compression != 3) { decoder_fail("compressed BMP is not supported"); }
+    if (bits != 1 && bits != 4 && bits != 8 && bits != 16 && bits != 24 && bits != 32) {
+        decoder_fail("BMP is corrupt: bits");
+    }
+    uint64_t row = (width * bits + 31) / 32 * 4;
+    if (offset < 14 + (uint64_t)info || offset > file.size ||
+        row * (height - 1) + (width * bits + 7) / 8 > file.size - offset) {
+        decoder_fail("BMP is truncated");
+    }
+    *out = (decoded){.width = (uint32_t)width, .height = (uint32_t)height};
+}
+
+decoded decode_bmp(file_bytes file)
+{
+    decoded out;
+    int width = 0, height = 0;
+    check_bmp(file, &out);
+    allocation_limit = ((size_t)16 << 20) + 16 * (size_t)out.width * out.height;
+    uint8_t *pixels = stbi_load_from_memory(file.data, (int)file.size, &width, &height, &out.channels, 0);
+    if (!pixels || (uint32_t)width != out.width || (uint32_t)height != out.height) {
+        const char *why = pixels ? "sizes disagree" : stbi_failure_reason();
+        decoder_fail("BMP cannot be decoded (%s)", why ? why : "out of memory");
+    }
+    const size_t bytes = (size_t)out.width * out.height * (size_t)out.channels;
+    out.pixels = decoder_pixels(out.width, out.height, out.channels);
+    memcpy(out.pixels, pixels, bytes);
+    counted_free(pixels);
+    return out;
+}

@@ -1,0 +1,142 @@
+/*
+ * worker.c - spade-decode: one picture file in (fd 0, or a path), one block of RGB out (fd 1). --mask: as a mask, black and
+ * white (mask.c).
+ *
+ * A process of its own, because what decodes files from anywhere may crash, hang or be taken over: that is this file's error
+ * and nobody else's. What libraries accept without a word (half a file, wrong checksums) is checked before they see it,
+ * memory is limited by what the header says, time by RLIMIT_CPU, and the rest by sandbox.c.
+ *
+ * Out: "SPD1", then width, height, flags (uint32, native order), then height * width * 3 bytes.
+ * On failure: exit status 1 and the reason, one line, on fd 2.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "picture/decoder/decoder.h"
+#include "picture/format.h"
+
+enum { MAX_FILE = 256 << 20 };
+
+__attribute__((noreturn)) void decoder_fail(const char *format, ...)
+{
+    char reason[200];
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    const size_t size = length < 0 ? 0 : (size_t)length < sizeof reason ? (size_t)length : sizeof reason - 1;
+    const ssize_t written = write(2, reason, size);
+    (void)written;
+    _exit(1);
+}
+
+void decoder_check_size(uint64_t width, uint64_t height)
+{
+    const unsigned long long w = width, h = height;
+    if (width == 0 || height == 0) { decoder_fail("the picture has no pixels"); }
+    if (width > MAX_SIDE || height > MAX_SIDE) {
+        decoder_fail("%llu x %llu pixels, the limit is %d a side", w, h, MAX_SIDE);
+    }
+    if (width * height > MAX_PIXELS) {
+        decoder_fail("%llu x %llu pixels, the limit is %d megapixels", w, h, MAX_PIXELS / 1000000);
+    }
+}
+
+uint8_t *decoder_pixels(uint32_t width, uint32_t height, int channels)
+{
+    uint8_t *pixels = calloc((size_t)width * height, (size_t)channels);
+    if (!pixels) { decoder_fail("out of memory"); }
+    return pixels;
+}
+
+static file_bytes read_all(int fd)
+{
+    size_t capacity = 1 << 16, size = 0;
+    uint8_t *data = malloc(capacity);
+    while (data) {
+        const ssize_t n = read(fd, data + size, capacity - size);
+        if (n < 0 && errno == EINTR) { continue; }
+        if (n < 0) { decoder_fail("%s", strerror(errno)); }
+        if (n == 0) { return (file_bytes){data, size}; }
+        size += (size_t)n;
+        if (size > MAX_FILE) { decoder_fail("the file is larger than 256 MiB"); }
+        if (size == capacity) {
+            uint8_t *grown = realloc(data, capacity *= 2);
+            if (!grown) { free(data); }
+            data = grown;
+        }
+    }
+    decoder_fail("out of memory");
+}
+
+static decoded decode(file_bytes file, bool mask)
+{
+    if (file.size == 0) { decoder_fail("empty file"); }
+    const spade_picture_format *format = spade_picture_format_of(file.data, file.size);
+    if (!format) { decoder_fail("not a picture (" SPADE_DECODED_FORMATS ")"); }
+    switch (format->codec) {
+    case SPADE_CODEC_PNG: return decode_png(file, mask);
+    case SPADE_CODEC_JPEG: return decode_jpeg(file);
+    case SPADE_CODEC_WEBP: return decode_webp(file, mask);
+    case SPADE_CODEC_BMP: return decode_bmp(file);
+    case SPADE_CODEC_PNM: return decode_pnm(file);
+    case SPADE_CODEC_NONE: break;
+    }
+    decoder_fail("%s is not supported; save the picture as " SPADE_DECODED_FORMATS, format->name);
+}
+
+static void write_all(const void *bytes, size_t size)
+{
+    const uint8_t *p = bytes;
+    while (size > 0) {
+        const ssize_t n = write(1, p, size);
+        if (n < 0 && errno == EINTR) { continue; }
+        if (n < 0) { _exit(1); } /* the reader is gone */
+        p += n;
+        size -= (size_t)n;
+    }
+}
+
+/* Grey is repeated, alpha dropped. */
+static void write_rgb(const decoded *picture)
+{
+    const size_t channels = (size_t)picture->channels, width = picture->width;
+    if (channels == 3) {
+        write_all(picture->pixels, width * picture->height * 3);
+        return;
+    }
+    const uint32_t rows = picture->height < 64 ? picture->height : 64; /* at once */
+    uint8_t *rgb = decoder_pixels(picture->width, rows, 3);
+    for (uint32_t y = 0; y < picture->height; y += rows) {
+        const size_t pixels = width * (picture->height - y < rows ? picture->height - y : rows);
+        for (size_t i = 0; i < pixels; i++) {
+            const uint8_t *at = picture->pixels + (width * y + i) * channels;
+            rgb[3 * i] = at[0];
+            rgb[3 * i + 1] = at[channels < 3 ? 0 : 1];
+            rgb[3 * i + 2] = at[channels < 3 ? 0 : 2];
+        }
+        write_all(rgb, pixels * 3);
+    }
+    free(rgb);
+}
+
+int main(int argc, char **argv)
+{
+    const bool mask = argc > 1 && strcmp(argv[1], "--mask") == 0;
+    const char *path = argc > 1 + mask ? argv[1 + mask] : NULL;
+    const int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : 0;
+    if (fd < 0) { decoder_fail("%s", strerror(errno)); }
+    decoder_enter_sandbox();
+    decoded picture = decode(read_all(fd), mask);
+    if (mask) { decoder_make_mask(&picture); }
+    const uint32_t head[3] = {picture.width, picture.height, picture.flags};
+    write_all("SPD1", 4);
+    write_all(head, sizeof head);
+    write_rgb(&picture);
+    _exit(0); /* memory goes with the process */
+}

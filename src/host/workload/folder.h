@@ -1,0 +1,22 @@
+/* folder.h - the pictures in a folder, and what else is there. */
+#ifndef SPADE_WORKLOAD_FOLDER_H
+#define SPADE_WORKLOAD_FOLDER_H
+
+#include "base/base.h"
+
+/* file: its path; relative: the same, from the folder on. Both are borrowed. */
+typedef spade_status (*spade_picture_found)(void *user, const char *file, const char *relative);
+
+/*
+ * Calls `found` for each picture, in the order of names (by bytes). A picture is a file whose first bytes say so, or whose
+ * name does: its reader then says what is wrong with it. recursive: the folders in the folder as well, each once, links
+ * to folders too.
+ *
+ * *skipped (malloc'ed; NULL: nothing): what was passed over, kinds and counts, as in "2 TIFF (a.tif, ...), 1 folder (b)".
+ * Hidden files that are no pictures, and hidden folders, are not counted. *reason (malloc'ed or NULL): why the folder cannot
+ * be read. Fails where `found` does, and when memory runs out.
+ */
+spade_status spade_folder_pictures(spade_context *context, const char *path, bool recursive, spade_picture_found found,
+                                   void *user, char **skipped, char **reason);
+
+#endif
