@@ -139,6 +139,7 @@ const spade_backend spade_backend_cpu = {
     .run = spade_op_run,
     .ops = cpu_ops,
     .axpby = spade_cpu_axpby,
+    .magnitude = spade_cpu_magnitude,
     .points = spade_cpu_points,
     .mask_inputs = spade_cpu_mask_inputs,
     .seed = spade_cpu_seed,
