@@ -2,6 +2,7 @@
  * norm.c - BatchNormalization: y = gamma * (x - mean) / sqrt(var + eps) + beta, as scale and shift of each channel, computed in
  * double. The others: the same with mean and variance of rows, channels or groups of x, which are computed as the network runs.
  */
+#include <float.h>
 #include <math.h>
 
 #include "import/build.h"
