@@ -119,6 +119,11 @@ spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char
 void spade_free_bytes(spade_context *context, void *pointer, size_t bytes);
 /* Free the large blocks that spade_free_bytes kept for the next allocation of their size. */
 void spade_block_cache_destroy(spade_context *context);
+/* ---- available.c. Bytes that this process may still take before the system, or a control group that it is in, has no more;
+ * UINT64_MAX: nobody says. prefix: of /proc and /sys, "" but in tests. */
+uint64_t spade_available_memory(const char *prefix);
+/* Bytes that the machine has in all; UINT64_MAX: unknown. */
+uint64_t spade_machine_memory(void);
 /* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
 spade_status spade_charge(spade_context *context, size_t bytes, const char *what);
 void spade_release(spade_context *context, size_t bytes);
