@@ -56,9 +56,9 @@ static spade_status check_relevance(void *user, int node, const spade_shape *sha
     SPADE_TRY(device->backend->magnitude(device, spade_shape_size(shape), relevance, to));
     SPADE_TRY(device->backend->download(device, &largest, to, sizeof largest));
     if (isfinite(largest)) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_NUMERICAL, "%s %.200s: the gradient of its output holds %s",
-                      layer >= 0 ? "layer" : "node",
-                      layer >= 0 ? network->layers[layer].name : network->nodes[node].name,
+    /* the walk puts the node's name before it */
+    return spade_fail(context, SPADE_ERROR_NUMERICAL, "%s%.200s%sthe gradient of its output holds %s",
+                      layer >= 0 ? "layer " : "", layer >= 0 ? network->layers[layer].name : "", layer >= 0 ? ": " : "",
                       isnan(largest) ? "NaN" : "infinite numbers");
 }
 
