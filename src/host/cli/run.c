@@ -1,16 +1,5 @@
 /* run.c - what the commands share: the context, failures, JSON lines. */
-#include "backend/backend.h"
 #include "cli/cli.h"
-
-/* Without --memory: a run that needs more than there is ends with a line that says so, and not by the system's hand. The rest
- * is for what is not counted: pictures that are decoded in processes of their own, the libraries' own buffers. A GPU's
- * memory is its own, and what it has no room for it says itself. */
-static void limit_memory(spade_context *context)
-{
-    const uint64_t available = spade_available_memory("");
-    if (available == UINT64_MAX || !context->device->backend->host_memory) { return; }
-    context->budget = context->used + available / 4 * 3;
-}
 
 spade_context *cli_context(const cli_options *options, cli_progress *progress, int *code)
 {
@@ -27,7 +16,7 @@ spade_context *cli_context(const cli_options *options, cli_progress *progress, i
     wanted.user = progress;
     spade_status status = spade_context_create(&wanted, &context);
     if (status == SPADE_OK) {
-        if (!options->memory) { limit_memory(context); }
+        if (!options->memory) { spade_limit_to_free_memory(context); }
         return context;
     }
     *code = cli_failure(options, status, spade_message(context));
