@@ -36,6 +36,8 @@ int spade_launch_pointwise(spade_stream stream, const spade_pointwise_kernel *st
 
 /* ---- memory.cu: y = alpha * x + beta * y; beta = 0 does not read y. */
 int spade_launch_axpby(spade_stream stream, int64_t n, float alpha, const float *x, float beta, float *y);
+/* *largest = the largest of itself and the n numbers |x|, NaN larger than infinity. *largest >= 0 before. */
+int spade_launch_magnitude(spade_stream stream, int64_t n, const float *x, float *largest);
 
 /* ---- axes: reduce.cu, index.cuh */
 /* Axes from the slowest to the fastest, the strides of each operand along them (0 where it is broadcast); rank >= 1. */

@@ -71,7 +71,8 @@ __device__ void largest(const spade_pool_kernel &k, const float *x, int64_t i, S
             const place in = {out.n, out.channel, top + row * k.dilation[0], left + column * k.dilation[1]};
             spade_load(x + offset(k.x_strides, in), value);
             for (int j = 0; j < Width; j++) {
-                if (value[j] > best[j]) { best[j] = value[j], which[j] = (Saved)(row * k.kernel[1] + column); }
+                /* NaN is larger than all */
+                if (value[j] > best[j] || value[j] != value[j]) { best[j] = value[j], which[j] = (Saved)(row * k.kernel[1] + column); }
             }
         }
     }

@@ -1,5 +1,6 @@
 /* test_backend_devices.c - contexts, device names, refusals of impossible descriptions, memory and vectors of every backend
  * present. */
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -133,6 +134,44 @@ static void check_axpby(spade_context *context, int64_t n, int64_t offset)
     free(y);
 }
 
+/* The largest magnitude of n numbers at `offset` numbers into their memory, beside one that was there. */
+static void check_magnitude(spade_context *context, int64_t n, int64_t offset)
+{
+    const spade_backend *backend = context->device->backend;
+    const float last[] = {0.5f, -3, INFINITY, -INFINITY, NAN, -NAN, FLT_MAX}, before[] = {0, 2, INFINITY};
+    size_t bytes = (size_t)(n + offset) * sizeof(float);
+    float *x = make(bytes), found;
+    for (int64_t i = 0; i < n + offset; i++) { x[i] = i < offset ? NAN : (float)(i % 7) / -7; } /* below 1 */
+    float *on_x = to_device(context, x, bytes), *largest = to_device(context, NULL, sizeof found);
+    for (size_t b = 0; b < sizeof before / sizeof *before; b++) {
+        for (size_t l = 0; l < sizeof last / sizeof *last; l++) {
+            const float own = fabsf(last[l]) < 6 / 7.0f ? 6 / 7.0f : fabsf(last[l]);
+            ok(context, backend->upload(context->device, on_x + offset + n / 2, &last[l], sizeof *last));
+            ok(context, backend->upload(context->device, largest, &before[b], sizeof *before));
+            ok(context, backend->magnitude(context->device, n, on_x + offset, largest));
+            ok(context, backend->download(context->device, &found, largest, sizeof found));
+            assert_true(isnan(own) ? isnan(found) : found == (own > before[b] ? own : before[b]));
+        }
+    }
+    backend->free(context->device, on_x, bytes);
+    backend->free(context->device, largest, sizeof found);
+    free(x);
+}
+
+static void test_magnitude(void **state)
+{
+    (void)state;
+    for (int i = 0; i < DEVICE_COUNT; i++) {
+        spade_context *context = open_device(devices[i], 2, 0);
+        if (!context) { continue; }
+        check_magnitude(context, 200000, 0);
+        check_magnitude(context, 50000, 3);
+        check_magnitude(context, 49, 1);
+        assert_int_equal(context->used, context->device->own_bytes);
+        spade_context_destroy(context);
+    }
+}
+
 static void test_axpby(void **state)
 {
     (void)state;
@@ -229,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_devices_and_versions),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_axpby),
+        cmocka_unit_test(test_magnitude),
         cmocka_unit_test(test_impossible_descriptions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

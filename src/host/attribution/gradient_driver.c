@@ -12,6 +12,8 @@
  */
 #include "attribution/gradient_driver.h"
 
+#include <math.h>
+
 _Static_assert((int)SPADE_MICRO_BATCH <= (int)SPADE_MAX_POINTS, "a micro-batch is one call of the backend");
 
 typedef struct driver {
@@ -169,13 +171,38 @@ static spade_status run_batch(driver *d, int64_t first, int64_t count)
     return SPADE_OK;
 }
 
+/* A network's NaN may end before the gradients: a relu's gradient there is 0. */
+static spade_status check_values(const driver *d, const double *values)
+{
+    const int points = d->points->points;
+    for (int64_t pair = 0; pair < d->pairs; pair++) {
+        if (isfinite(values[pair])) { continue; }
+        return spade_fail(
+            d->job->context, SPADE_ERROR_NUMERICAL,
+            "what the network says of class %lld is not finite at input %lld of the %d that the map is made of",
+            (long long)d->job->classes[pair / points], (long long)(pair % points) + 1, points);
+    }
+    return SPADE_OK;
+}
+
 static spade_status finish(driver *d, float *maps, double *values)
 {
     const attribution_job *job = d->job;
     spade_device *device = job->context->device;
-    SPADE_TRY(device->backend->download(device, maps, d->maps, sizeof *maps * (size_t)(job->size * job->n)));
-    if (values) { SPADE_TRY(device->backend->download(device, values, d->values, sizeof *values * (size_t)d->pairs)); }
-    return device->backend->synchronize(device);
+    const size_t bytes = sizeof *values * (size_t)d->pairs;
+    double *own = values ? values : malloc(bytes);
+    if (!own) {
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory: a list of %lld passes",
+                          (long long)d->pairs);
+    }
+    spade_status status;
+    SPADE_GOTO(device->backend->download(device, maps, d->maps, sizeof *maps * (size_t)(job->size * job->n)));
+    SPADE_GOTO(device->backend->download(device, own, d->values, bytes));
+    SPADE_GOTO(device->backend->synchronize(device));
+    status = check_values(d, own);
+done:
+    if (own != values) { free(own); }
+    return status;
 }
 
 spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,

@@ -10,6 +10,8 @@
  */
 #include "attribution/perturbation_driver.h"
 
+#include <math.h>
+
 #include "engine/executor.h"
 
 typedef struct driver {
@@ -87,6 +89,12 @@ spade_status attribution_perturb(const attribution_job *job, int64_t images, att
     }
     SPADE_GOTO(device->backend->download(device, values, d.values, sizeof *values * (size_t)(job->n * images)));
     SPADE_GOTO(device->backend->synchronize(device));
+    for (int64_t i = 0; i < images * job->n; i++) {
+        if (isfinite(values[i])) { continue; }
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_NUMERICAL,
+                              "what the network says of class %lld is not finite at perturbed input %lld of %lld",
+                              (long long)job->classes[i / images], (long long)(i % images) + 1, (long long)images));
+    }
 done:
     if (d.block) { device->backend->free(device, d.block, d.bytes); }
     spade_executor_release(d.executor);

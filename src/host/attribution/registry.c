@@ -98,6 +98,19 @@ static spade_status check_classes(const attribution_job *job)
     return SPADE_OK;
 }
 
+static spade_status check_finite(const attribution_job *job, int64_t map_size, const float *maps, int *failed)
+{
+    for (int i = 0; i < job->n; i++) {
+        for (int64_t e = 0; e < map_size; e++) {
+            if (isfinite(maps[i * map_size + e])) { continue; }
+            *failed = i;
+            return spade_fail(job->context, SPADE_ERROR_NUMERICAL, "the map of class %lld is not finite",
+                              (long long)job->classes[i]);
+        }
+    }
+    return SPADE_OK;
+}
+
 spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
                              const spade_attribution *attribution, const float *input, const int64_t *classes, int n,
                              float *maps, spade_map_note *notes)
@@ -114,13 +127,8 @@ spade_status spade_attribute(spade_context *context, const spade_model *model, c
     for (int i = 0; notes && i < n; i++) { notes[i] = (spade_map_note){.delta = NAN}; }
 
     spade_status status = attribution->method->run(&job, attribution->options, maps, notes);
-    if (status != SPADE_OK) { return spade_fail_in(context, status, "%s", job.method); }
-    const int64_t map_size = shape[0] * shape[1] * shape[2];
-    for (int64_t i = 0; i < n * map_size; i++) {
-        if (!isfinite(maps[i])) {
-            return spade_fail(context, SPADE_ERROR_NUMERICAL, "%s: the map of class %lld is not finite", job.method,
-                              (long long)classes[i / map_size]);
-        }
-    }
-    return SPADE_OK;
+    int failed = 0; /* the class whose map is not finite */
+    if (status == SPADE_OK) { status = check_finite(&job, shape[0] * shape[1] * shape[2], maps, &failed); }
+    if (status == SPADE_ERROR_NUMERICAL) { status = attribution_explain_not_finite(&job, classes[failed], status); }
+    return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%s", job.method);
 }

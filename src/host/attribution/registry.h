@@ -81,6 +81,10 @@ struct spade_attribution {
 /* NULL: there is no method of this name, which is the first `length` characters. */
 const attribution_method *attribution_find(const char *name, size_t length);
 
+/* ---- not_finite.c: the map of a class failed with SPADE_ERROR_NUMERICAL, `status`, whose message is set. A message that names
+ * the layer takes its place where one is to blame at the input itself, and not only at inputs that the method made of it. */
+spade_status attribution_explain_not_finite(const attribution_job *job, int64_t target, spade_status status);
+
 /* ---- options.c */
 /* From a method and the part of the text behind its name: "" or ":samples=25". */
 spade_status attribution_create(spade_context *context, const attribution_method *method, const char *options,

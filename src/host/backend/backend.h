@@ -64,7 +64,7 @@ typedef struct spade_backend {
     /*
      * ---- graph capture: what is enqueued between begin and end does not run, but is kept, and runs at every
      * graph_launch on what its memory then holds; memory and operations must outlive the captured graph. Only work that
-     * never waits for the device nor takes memory (run, pack, copy, zero, axpby, seed, a Hessian's update and read;
+     * never waits for the device nor takes memory (run, pack, copy, zero, axpby, magnitude, seed, a Hessian's update and read;
      * memory may be freed meanwhile, but that is not captured), and that ran before in the same way. end: also after a
      * failure in between, the first of which it gives; the device goes on. NULL: the backend has none, work costs
      * nothing to enqueue.
@@ -88,6 +88,8 @@ typedef struct spade_backend {
 
     /* ---- vectors: y = alpha * x + beta * y; n elements. beta = 0 does not read y. */
     spade_status (*axpby)(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y);
+    /* *largest = the largest of itself and the n numbers |x|; NaN counts as larger than infinity. */
+    spade_status (*magnitude)(spade_device *device, int64_t n, const float *x, float *largest /* device memory */);
 
     /*
      * ---- attribution maps: inputs before the passes, the output gradient between forward and backward, sums after them.

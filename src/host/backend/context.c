@@ -51,6 +51,14 @@ void spade_context_destroy(spade_context *context)
     free(context);
 }
 
+/* A quarter is for what is not counted: pictures that are decoded in processes of their own, the libraries' buffers. */
+void spade_limit_to_free_memory(spade_context *context)
+{
+    const uint64_t available = spade_available_memory("");
+    if (available == UINT64_MAX || !context->device->backend->host_memory) { return; }
+    context->budget = context->used + available / 4 * 3;
+}
+
 double spade_stage_clock(spade_context *context)
 {
     if (context->profile) { /* a failure stays: the device's next call has it */

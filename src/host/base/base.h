@@ -119,6 +119,15 @@ spade_status spade_alloc_zeroed(spade_context *context, size_t bytes, const char
 void spade_free_bytes(spade_context *context, void *pointer, size_t bytes);
 /* Free the large blocks that spade_free_bytes kept for the next allocation of their size. */
 void spade_block_cache_destroy(spade_context *context);
+/* ---- available.c. Bytes that this process may still take before the system, or a control group that it is in, has no more;
+ * UINT64_MAX: nobody says. prefix: of /proc and /sys, "" but in tests. */
+uint64_t spade_available_memory(const char *prefix);
+/* backend/context.c: a budget for a new context without one, of three quarters of what is free now: a run that needs more ends
+ * with a message, and not by the system's hand. None on a GPU, whose memory is its own and which says itself what it has no
+ * room for. */
+void spade_limit_to_free_memory(spade_context *context);
+/* Bytes that the machine has in all; UINT64_MAX: unknown. */
+uint64_t spade_machine_memory(void);
 /* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
 spade_status spade_charge(spade_context *context, size_t bytes, const char *what);
 void spade_release(spade_context *context, size_t bytes);

@@ -244,6 +244,12 @@ spade_status spade_alloc(spade_context *context, size_t bytes, const char *what,
 {
     *out = NULL;
     if (bytes > SIZE_MAX / 2) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: size overflows", what); }
+    /* The system may promise what it has not, and stop the process when it is used. */
+    if (bytes >= MIN_CACHED_BLOCK && bytes > spade_machine_memory()) {
+        char need[32], has[32];
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: %s needs %s, this machine has %s", what,
+                          spade_format_bytes(bytes, need), spade_format_bytes(spade_machine_memory(), has));
+    }
     if (bytes >= MIN_CACHED_BLOCK && bytes <= spade_budget_left(context)) { *out = reuse_block(context, bytes); }
     SPADE_TRY(spade_charge(context, bytes, what));
     if (*out) { return SPADE_OK; }

@@ -40,7 +40,7 @@ static const option table[] = {
     {"device", 0, OPTIONS_RUN, TEXT, AT(device), "NAME", "auto, cpu or cuda[:N] (auto)"},
     {"threads", 0, OPTIONS_RUN, COUNT, AT(threads), "N", "host threads (all); results do not depend on it"},
     {"memory", 0, OPTIONS_RUN, MEMORY, AT(memory), "BYTES",
-     "most memory to use, with K, M or G; results do not depend on it"},
+     "most memory to use, with K, M or G (3/4 of what is free; on a GPU all); results do not depend on it"},
     {"json", 0, OPTIONS_COMMON, FLAG, AT(json), NULL, "one line of JSON per result on stdout"},
     {"graph", 0, OPTIONS_GRAPH, FLAG, AT(graph), NULL, "the nodes that are computed, in order, in place of the layers"},
     {"markdown", 0, OPTIONS_MARKDOWN, FLAG, AT(markdown), NULL, "the page of docs/ about it"},

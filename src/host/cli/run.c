@@ -15,7 +15,10 @@ spade_context *cli_context(const cli_options *options, cli_progress *progress, i
     wanted.progress = cli_progress_stage;
     wanted.user = progress;
     spade_status status = spade_context_create(&wanted, &context);
-    if (status == SPADE_OK) { return context; }
+    if (status == SPADE_OK) {
+        if (!options->memory) { spade_limit_to_free_memory(context); }
+        return context;
+    }
     *code = cli_failure(options, status, spade_message(context));
     spade_context_destroy(context);
     return NULL;

@@ -157,7 +157,20 @@ static spade_status run_node(spade_rule_call *call)
     return back->rule->run ? back->rule->run(call, node, call->plan->rules.options) : SPADE_OK;
 }
 
+static spade_status show_relevance(const spade_rule_call *call, spade_relevance_observer observer, void *user)
+{
+    const spade_value *output = &call->plan->network->values[node_of(call)->outputs[0]];
+    const spade_shape shape = spade_value_shape(output, spade_batch_of(call->plan));
+    return observer(user, call->node, &shape, spade_rule_relevance(call));
+}
+
 spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights)
+{
+    return spade_run_backward_observed(plan, weights, NULL, NULL);
+}
+
+spade_status spade_run_backward_observed(spade_plan *plan, spade_packed_weights *weights,
+                                         spade_relevance_observer observer, void *user)
 {
     const spade_network *network = plan->network;
     if (!plan->back) {
@@ -166,7 +179,8 @@ spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights)
     for (int n = network->node_count - 1; n >= 0; n--) {
         spade_rule_call call = {plan, weights, n};
         if (!plan->back[n].rule || plan->back[n].passed) { continue; }
-        spade_status status = run_node(&call);
+        spade_status status = observer ? show_relevance(&call, observer, user) : SPADE_OK;
+        if (status == SPADE_OK) { status = run_node(&call); }
         if (status != SPADE_OK) {
             return spade_fail_in(plan->context, status, "node \"%.200s\"", network->nodes[n].name);
         }

@@ -66,13 +66,19 @@ const float *spade_plan_tap_relevance(const spade_plan *plan, int i);
 typedef spade_status (*spade_layer_observer)(void *user, int layer, const spade_shape *shape, const float *x);
 
 /* ---- forward.c. input: host [batch, C, H, W] row-major; NULL: it is in spade_plan_input already. output (may be NULL):
- * host [batch, classes]. wanted: observe only these layers (bool per layer); nodes after the last wanted one are skipped
- * when output is NULL. */
+ * host [batch, classes]. wanted: observe only these layers (bool per layer), nodes after the last of them are skipped where
+ * output is NULL; wanted NULL: all layers. */
 spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, const float *input, float *output,
                                spade_layer_observer observer, void *user, const bool *wanted);
 
 /* ---- backward.c: after spade_run_forward with the same plan, which has rules: from spade_plan_output_relevance to
  * spade_plan_relevance. The work is given to the device, nobody waits for it. */
 spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights);
+/* Called before relevance goes back through a node: relevance is that of its output, complete. */
+typedef spade_status (*spade_relevance_observer)(void *user, int node, const spade_shape *shape,
+                                                 const float *relevance);
+/* The same walk, watched; observer NULL: by nobody. */
+spade_status spade_run_backward_observed(spade_plan *plan, spade_packed_weights *weights,
+                                         spade_relevance_observer observer, void *user);
 
 #endif

@@ -197,7 +197,7 @@ spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, 
     const spade_backend *backend = device->backend;
     spade_shape shape;
     int to_come = 0; /* layers to be observed yet */
-    for (int i = 0; observer && i < network->layer_count; i++) { to_come += !wanted || wanted[i]; }
+    for (int i = 0; wanted && i < network->layer_count; i++) { to_come += wanted[i]; }
     void *x = spade_plan_input(plan, &shape);
     if (input) { SPADE_TRY(backend->upload(device, x, input, (size_t)spade_shape_size(&shape) * sizeof(float))); }
     for (int s = 0; s < plan->step_count; s++) {
@@ -207,8 +207,8 @@ spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, 
             SPADE_TRY(show_layer(plan, weights, node, observer, user));
             to_come--;
         }
-        /* A pass for the observer only ends with the last layer; with rules it is completed, since a walk may follow. */
-        if (observer && !output && !to_come && !plan->back) { break; }
+        /* A pass for some layers only ends with the last of them; with rules it is completed, since a walk may follow. */
+        if (wanted && !output && !to_come && !plan->back) { break; }
         if (!step->op && !step->parts) { continue; }
         spade_status status = step->parts ? run_parts(plan, weights, step) : run_step(plan, weights, step);
         if (status != SPADE_OK) { return spade_fail_in(plan->context, status, "node \"%.200s\"", node->name); }

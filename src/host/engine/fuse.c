@@ -55,6 +55,34 @@ static void add_other_readers(const spade_plan *plan, int *user)
     }
 }
 
+/* Functions that make NaN or infinity of finite numbers that are not even large. */
+static bool leaves_its_domain(const spade_node *node)
+{
+    if (node->kind == SPADE_NODE_LAYER_NORM) { return !(node->layer_norm.epsilon > 0); }
+    if (node->kind != SPADE_NODE_FUNCTION) { return false; }
+    switch (node->pointwise.function) {
+    case SPADE_RECIPROCAL:
+    case SPADE_SQRT:
+    case SPADE_EXP:
+    case SPADE_LOG:
+    case SPADE_POW: return true;
+    default: return false;
+    }
+}
+
+/* may_be_nan[values]: what depends on such a function. NULL: out of memory. */
+static bool *find_risky_values(const spade_network *network)
+{
+    bool *may_be_nan = calloc((size_t)network->value_count + 1, sizeof *may_be_nan);
+    for (int n = 0; may_be_nan && n < network->node_count; n++) {
+        const spade_node *node = &network->nodes[n];
+        bool risky = leaves_its_domain(node);
+        for (int k = 0; k < node->input_count; k++) { risky = risky || may_be_nan[node->inputs[k]]; }
+        for (int k = 0; k < node->output_count; k++) { may_be_nan[node->outputs[k]] = risky; }
+    }
+    return may_be_nan;
+}
+
 static bool is_relu(const spade_node *node)
 {
     return node->kind == SPADE_NODE_FUNCTION && node->pointwise.function == SPADE_RELU;
@@ -66,7 +94,8 @@ static void absorb(const spade_network *network, int node, link *links, link *la
     layer->output = network->nodes[node].outputs[0];
 }
 
-static void fuse_layer(const spade_network *network, const int *user, bool fold, int n, link *links)
+/* keeps_nan: a relu stays a node of its own, since that of a library's convolution may make 0 of NaN. */
+static void fuse_layer(const spade_network *network, const int *user, bool fold, bool keeps_nan, int n, link *links)
 {
     link *layer = &links[n];
     int next = user[layer->output];
@@ -76,7 +105,7 @@ static void fuse_layer(const spade_network *network, const int *user, bool fold,
         absorb(network, next, links, layer);
         next = user[layer->output];
     }
-    if (next >= 0 && is_relu(&network->nodes[next])) {
+    if (next >= 0 && !keeps_nan && is_relu(&network->nodes[next])) {
         layer->relu = true;
         absorb(network, next, links, layer);
     }
@@ -137,8 +166,9 @@ spade_status spade_plan_steps(spade_plan *plan)
     const spade_network *network = plan->network;
     link *links = malloc(((size_t)network->node_count + 1) * sizeof *links);
     int *user = find_users(network);
+    bool *may_be_nan = find_risky_values(network);
     spade_status status = SPADE_OK;
-    if (!links || !user) {
+    if (!links || !user || !may_be_nan) {
         status = spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
         goto done;
     }
@@ -147,7 +177,10 @@ spade_status spade_plan_steps(spade_plan *plan)
         links[n] = (link){.norm = -1, .output = network->nodes[n].outputs[0], .previous = -1, .next = -1};
     }
     for (int n = 0; n < network->node_count; n++) {
-        if (network->nodes[n].layer >= 0) { fuse_layer(network, user, !plan->request.rules, n, links); }
+        const spade_node *node = &network->nodes[n];
+        if (node->layer < 0) { continue; }
+        const bool keeps_nan = node->kind == SPADE_NODE_CONVOLUTION && may_be_nan[node->inputs[0]];
+        fuse_layer(network, user, !plan->request.rules, keeps_nan, n, links);
     }
     for (int n = 0; n < network->node_count; n++) {
         if (!links[n].absorbed && spade_node_is_pointwise(&network->nodes[n])) {
@@ -161,6 +194,7 @@ spade_status spade_plan_steps(spade_plan *plan)
 done:
     free(links);
     free(user);
+    free(may_be_nan);
     return status;
 }
 

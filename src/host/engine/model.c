@@ -1,6 +1,6 @@
 /* model.c - the public face of a network: load, what it is made of, forward. */
 #include "base/caller_options.h"
-#include "engine/executor.h"
+#include "engine/magnitude.h"
 #include "engine/model.h"
 #include "import/import.h"
 
@@ -212,8 +212,7 @@ static spade_status forward_batches(spade_context *context, const spade_network 
     for (int64_t i = 0; i < n; i += batch) {
         SPADE_GOTO(backend->upload(context->device, spade_plan_input(executor->plan, NULL), input + i * pixels,
                                    (size_t)(batch * pixels) * sizeof *input));
-        SPADE_GOTO(spade_executor_forward(executor));
-        SPADE_GOTO(spade_plan_read_output(executor->plan, output + i * outputs));
+        SPADE_GOTO(spade_executor_forward_checked(executor, output + i * outputs));
     }
 done:
     spade_executor_release(executor);

@@ -317,6 +317,27 @@ static spade_status size_arena(spade_plan *plan)
     return SPADE_OK;
 }
 
+/* A value that not even an empty device holds is refused before its operation is planned: libraries may take long over
+ * such sizes. */
+static spade_status check_sizes(const spade_plan *plan)
+{
+    spade_context *context = plan->context;
+    const uint64_t memory = context->device->memory ? context->device->memory : spade_machine_memory();
+    for (int s = 0; s < plan->step_count; s++) {
+        const spade_step *step = &plan->steps[s];
+        const spade_shape shape = spade_value_shape(&plan->network->values[step->output], spade_batch_of(plan));
+        const uint64_t bytes = (uint64_t)spade_shape_size(&shape) * sizeof(float);
+        char need[32], has[32];
+        if (bytes <= memory) { continue; }
+        return spade_fail(context, SPADE_ERROR_MEMORY,
+                          "node \"%.200s\": its output for %lld image%s takes %s, %s has %s",
+                          plan->network->nodes[step->node].name, (long long)spade_batch_of(plan),
+                          spade_batch_of(plan) == 1 ? "" : "s", spade_format_bytes(bytes, need),
+                          context->device->memory ? "the GPU" : "this machine", spade_format_bytes(memory, has));
+    }
+    return SPADE_OK;
+}
+
 spade_status spade_plan_make(spade_context *context, const spade_network *network, const spade_plan_request *request,
                              spade_plan **out)
 {
@@ -334,6 +355,7 @@ spade_status spade_plan_make(spade_context *context, const spade_network *networ
     SPADE_GOTO(allocate_arrays(plan));
     if (plan->back) { SPADE_GOTO(spade_plan_ask_rules(plan)); }
     SPADE_GOTO(spade_plan_steps(plan));
+    SPADE_GOTO(check_sizes(plan));
     for (int s = 0; s < plan->step_count; s++) { SPADE_GOTO(spade_plan_forward_op(plan, &plan->steps[s])); }
     SPADE_GOTO(plan_buffers(plan));
     if (plan->back) { SPADE_GOTO(plan_backward(plan)); }

@@ -96,13 +96,28 @@ int64_t spade_count_zeros(const float *weights, int64_t n)
     return zeros;
 }
 
+/* Zeros, and the largest magnitude: without their sign, the bits of floats are ordered as their magnitudes are. */
+static void measure_weights(spade_layer *layer)
+{
+    int32_t largest = 0;
+    layer->zeros = 0;
+    for (int64_t i = 0; i < layer->rows * layer->columns; i++) {
+        int32_t bits;
+        memcpy(&bits, &layer->weights[i], sizeof bits);
+        bits &= INT32_MAX;
+        layer->zeros += bits == 0;
+        largest = bits > largest ? bits : largest;
+    }
+    memcpy(&layer->largest, &largest, sizeof largest);
+}
+
 int spade_network_add_layer(spade_network *network, const spade_layer *layer)
 {
     spade_layer *layers = grow(network->layers, network->layer_count, sizeof *layers);
     if (!layers) { return -1; }
     network->layers = layers;
     layers[network->layer_count] = *layer;
-    layers[network->layer_count].zeros = spade_count_zeros(layer->weights, layer->rows * layer->columns);
+    measure_weights(&layers[network->layer_count]);
     return network->layer_count++;
 }
 

@@ -138,6 +138,7 @@ typedef struct spade_layer {
     int64_t groups, rows, columns;
     float *weights;            /* [rows, columns]; owned (copied out of the file once, aligned) */
     int64_t zeros;             /* of the weights */
+    float largest;             /* of the weights' magnitudes */
     int onnx_node, onnx_input; /* where the weight stands in the file */
     spade_shape file_shape;    /* that it has there */
     bool transposed;           /* the file holds it as [columns, rows] */

@@ -105,6 +105,7 @@ static spade_status write_map(FILE *file, const html_report *report, const expla
     SPADE_TRY(html_write_image(file, report, map->heatmap, text));
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
     write_values(file, report->run, pair, network);
+    if (map->all_zero) { fputs(" <span class=\"warn\">0 everywhere: this map says nothing</span>", file); }
     fputs("</figcaption></figure>", file);
     return SPADE_OK;
 }
@@ -194,6 +195,16 @@ static void write_scores(FILE *file, const explained_run *run, const explained_i
 }
 
 /* ---- the card */
+/* Layers of the trace without a weight: what they compute is the same for every picture. */
+static void write_empty_layers(FILE *file, const explained_input *explained)
+{
+    if (!explained->empty_layers) { return; }
+    fprintf(file, "<p class=\"warn\"><b>All weights are 0 in %lld layer%s of the trace:</b> ",
+            (long long)explained->empty_layers, explained->empty_layers == 1 ? "" : "s");
+    spade_html_text(file, explained->empty_layer ? explained->empty_layer : "");
+    fprintf(file, "%s. Less sparsity keeps some.</p>", explained->empty_layers == 1 ? "" : " and others");
+}
+
 static void write_head(FILE *file, const explained_run *run, const explained_input *explained)
 {
     char dense[32], trace[32];
@@ -219,6 +230,7 @@ spade_status html_write_card(FILE *file, const html_report *report, const explai
 {
     fprintf(file, "<article class=\"card\" id=\"i%lld\">", (long long)report->added);
     write_head(file, report->run, explained);
+    write_empty_layers(file, explained);
     fputs("<div class=\"body\"><div><h3>Input</h3><figure>", file);
     SPADE_TRY(html_write_image(file, report, explained->picture, "what the network sees"));
     fputs("</figure>", file);

@@ -43,6 +43,7 @@ static json_t *map_json(const explained_run *run, const explained_map *map)
     json_t *object = json_object();
     json_object_set_new(object, "map", spade_json_text(map->array));
     json_object_set_new(object, "overlay", spade_json_text(map->heatmap));
+    if (map->all_zero) { json_object_set_new(object, "all_zero", json_true()); }
     for (int i = 0; i < run->metric_count; i++) {
         json_object_set_new(object, run->metrics[i].label, number_or_null(map->values[i]));
     }
@@ -83,9 +84,13 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
         bool changed = explained->top[DENSE] != explained->top[TRACE];
         json_object_set_new(object, "class_changed", json_boolean(changed));
         double share = explained->weights ? (double)explained->zeros / (double)explained->weights : 0;
-        json_object_set_new(object, "sparsity",
-                            json_pack("{s:I, s:I, s:f}", "zeros", (json_int_t)explained->zeros, "weights",
-                                      (json_int_t)explained->weights, "share", share));
+        json_t *sparsity = json_pack("{s:I, s:I, s:f}", "zeros", (json_int_t)explained->zeros, "weights",
+                                     (json_int_t)explained->weights, "share", share);
+        if (explained->empty_layers) {
+            json_object_set_new(sparsity, "all_zero_layers", json_integer(explained->empty_layers));
+            json_object_set_new(sparsity, "first_all_zero_layer", spade_json_text(explained->empty_layer));
+        }
+        json_object_set_new(object, "sparsity", sparsity);
     }
     json_object_set_new(object, "maps", pairs_json(run, explained));
     json_object_set_new(object, "seconds",
@@ -136,6 +141,7 @@ static bool parse_network(const json_t *record, int network, explained_input *ou
 static void parse_map(const explained_run *run, const json_t *object, explained_map *out)
 {
     out->delta = real_at(object, "completeness_delta");
+    out->all_zero = json_is_true(json_object_get(object, "all_zero"));
     for (int i = 0; i < run->metric_count; i++) { out->values[i] = real_at(object, run->metrics[i].label); }
     out->array = text_at(object, "map");
     out->heatmap = text_at(object, "overlay");
@@ -173,7 +179,9 @@ spade_status explained_parse(const explained_run *run, const json_t *record, exp
                              .class_count = class_count,
                              .picture = text_at(record, "picture"),
                              .zeros = integer_at(sparsity, "zeros"),
-                             .weights = integer_at(sparsity, "weights")};
+                             .weights = integer_at(sparsity, "weights"),
+                             .empty_layers = integer_at(sparsity, "all_zero_layers"),
+                             .empty_layer = text_at(sparsity, "first_all_zero_layer")};
     out->logits = calloc((size_t)class_count * NETWORKS, sizeof *out->logits);
     out->scores = calloc((size_t)class_count * NETWORKS, sizeof *out->scores);
     if (out->file && out->name && out->picture && out->logits && out->scores && parse_network(record, DENSE, out) &&

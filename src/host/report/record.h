@@ -13,6 +13,7 @@ enum { DENSE, TRACE, NETWORKS };
 /* One map of one network, for one class. */
 typedef struct explained_map {
     bool present;
+    bool all_zero;         /* it says nothing: a saturated score, dead inputs */
     double delta;          /* NaN: none */
     double *values;        /* [metrics of the run], of the input; NaN: none */
     char *array, *heatmap; /* files, relative to the output folder */
@@ -40,6 +41,8 @@ typedef struct explained_input {
     double *values;          /* [pairs][NETWORKS][metrics of the run] */
     char *picture;           /* input.png, relative */
     int64_t zeros, weights;  /* over the trace's layers */
+    int64_t empty_layers;    /* of the trace: all their weights are 0 */
+    char *empty_layer;       /* the first of them, or NULL */
     double trace_seconds[3]; /* augmentation and forward, Hessians, solve */
     double map_seconds[NETWORKS];
 } explained_input;

@@ -317,15 +317,30 @@ done:
     return status;
 }
 
-static spade_status first_failure(spade_context *context, const spade_problem *problems, int count)
+/* The first diagonal element of the Hessian that is not finite; K: there is none. */
+static int64_t first_not_finite(const spade_problem *p)
+{
+    int64_t d = 0;
+    while (d < p->columns && isfinite(p->hessian[d * (p->columns + 1)])) { d++; }
+    return d;
+}
+
+static spade_status first_failure(spade_context *context, double damping, const spade_problem *problems, int count)
 {
     for (int i = 0; i < count; i++) {
-        if (problems[i].status != SPADE_OK) {
-            return spade_fail(
-                context, problems[i].status,
-                "problem %d: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped", i,
-                (long long)problems[i].columns, (long long)problems[i].columns);
+        const spade_problem *p = &problems[i];
+        if (p->status == SPADE_OK) { continue; }
+        const long long k = p->columns, at = first_not_finite(p);
+        if (at < k) {
+            return spade_fail(context, p->status,
+                              "problem %d: element %lld of the diagonal of the Hessian [%lld, %lld] is %s", i, at, k, k,
+                              isnan(p->hessian[at * (k + 1)]) ? "NaN" : "infinite");
         }
+        return spade_fail(
+            context, p->status,
+            "problem %d: the Hessian [%lld, %lld] is not positive definite or not finite with a damping of "
+            "%g; %s",
+            i, k, k, damping, damping > 0 ? "a larger one may help" : "0.01 helps");
     }
     return SPADE_OK;
 }
@@ -343,5 +358,5 @@ spade_status spade_solve(spade_context *context, const spade_solve_options *opti
     }
     spade_status status = spade_solver_run(&call);
     free(call.problems);
-    return status == SPADE_OK ? first_failure(context, problems, count) : status;
+    return status == SPADE_OK ? first_failure(context, own.damping, problems, count) : status;
 }

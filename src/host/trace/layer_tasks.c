@@ -186,11 +186,8 @@ static spade_status name_failure(const task_list *list, spade_status status)
     for (int i = 0; i < list->count; i++) {
         const spade_layer_task *task = &list->tasks[i];
         if (task->status == SPADE_OK) { continue; }
-        return spade_fail(
-            list->context, task->status,
-            "layer %s, group %lld: the Hessian [%lld, %lld] is not positive definite or not finite, even when damped",
-            list->network->layers[task->layer].name, (long long)task->failed_group, (long long)task->columns,
-            (long long)task->columns);
+        const spade_batch *variants = list->assignments[i].pass->batch->variants;
+        return spade_trace_explain_failure(list->context, list->network, variants, task);
     }
     return status;
 }

@@ -10,6 +10,7 @@
 #define SPADE_TRACE_SEARCH_H
 
 #include "hessian/hessians.h"
+#include "solve/solver.h"
 #include "trace/checkpoint.h"
 
 typedef struct spade_trace_job {
@@ -60,6 +61,10 @@ spade_status spade_trace_pass_fill(spade_context *context, const spade_network *
 /* Solve the layers of the passes, for every job that takes them. */
 spade_status spade_trace_solve(spade_context *context, const spade_model *model, const spade_trace_pass *passes,
                                int count);
+/* ---- failure.c: a task failed whose variants these are. Fails, too, with what was wrong, and what would help. */
+spade_status spade_trace_explain_failure(spade_context *context, const spade_network *network,
+                                         const spade_batch *variants, const spade_layer_task *task);
+
 /* What the pass asks of its batch. */
 static inline spade_hessian_request spade_trace_pass_request(const spade_trace_pass *pass)
 {

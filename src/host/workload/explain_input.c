@@ -1,6 +1,7 @@
 /* explain_input.c - one input: scores, trace, and its folder. Its maps: explain_map.c. */
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "workload/explain.h"
@@ -32,19 +33,30 @@ static spade_status run_forward(explain_job *job, const spade_trace *trace, cons
 
 /* Zeros and seconds. Traces that are found together take their time together: then this one's own solving time is the
  * sum over its layers. */
-static void describe_trace(const explain_job *job, const spade_trace *trace, bool shared, explained_input *out)
+static spade_status describe_trace(const explain_job *job, const spade_trace *trace, bool shared, explained_input *out)
 {
     double solve = 0;
     spade_trace_seconds(trace, out->trace_seconds);
     for (int i = 0; i < spade_model_layer_count(job->model); i++) {
         spade_trace_layer layer;
+        spade_layer_info info;
         spade_trace_layer_info(trace, i, &layer);
         if (!layer.solved) { continue; }
         out->zeros += layer.zeros;
         out->weights += layer.weights;
         if (!layer.resumed) { solve += layer.seconds; }
+        if (layer.zeros < layer.weights || out->empty_layers++) { continue; }
+        spade_model_layer(job->model, i, &info);
+        out->empty_layer = strdup(info.name);
+        if (!out->empty_layer) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     }
     if (shared) { out->trace_seconds[2] = solve; }
+    if (out->empty_layers) {
+        spade_log(job->context, SPADE_LOG_WARNING, "%s: all weights are 0 in %lld layer%s of the trace (%s%s)",
+                  out->file, (long long)out->empty_layers, out->empty_layers == 1 ? "" : "s", out->empty_layer,
+                  out->empty_layers == 1 ? "" : ", ...");
+    }
+    return SPADE_OK;
 }
 
 /* ---- the steps */
@@ -72,7 +84,7 @@ spade_status explain_process(void *user, const workload_item *item, void *state)
     spade_status status = SPADE_OK;
     char *folder = NULL;
     if (item->traces) {
-        describe_trace(job, item->traces[0], item->in_group, out);
+        SPADE_GOTO(describe_trace(job, item->traces[0], item->in_group, out));
         SPADE_GOTO(run_forward(job, item->traces[0], item->image->input, TRACE, out));
     }
     SPADE_GOTO(explain_join(context, job->request->output, out->name, &folder));

@@ -105,6 +105,19 @@ static spade_status measure(explain_job *job, const spade_image_item *item, cons
     return SPADE_OK;
 }
 
+/* Warn of a map that says nothing. */
+static bool is_all_zero(const explain_job *job, const char *name, const explained_pair *pair, int network,
+                        const float *map, int64_t size)
+{
+    for (int64_t i = 0; i < size; i++) {
+        if (map[i] != 0) { return false; }
+    }
+    spade_log(job->context, SPADE_LOG_WARNING, "%s: the %s map of %s for class %lld is 0 everywhere: it says nothing%s",
+              name, explain_prefixes[network], explained_method(&job->run, pair->method)->name, (long long)pair->target,
+              job->request->settings->output ? "; --output logits explains what comes before the score" : "");
+    return true;
+}
+
 static spade_status draw_map(explain_job *job, const spade_image_item *item, const method_maps *m,
                              const explained_pair *pair, const float *map, float *reduced, explained_map *out)
 {
@@ -135,6 +148,7 @@ static spade_status draw_pair(explain_job *job, const spade_image_item *item, co
     for (int network = 0; network < NETWORKS; network++) {
         if (!m->maps[network]) { continue; }
         explained_map *map = &pair->maps[network];
+        map->all_zero = is_all_zero(job, folder, pair, network, m->maps[network] + index * m->size, m->size);
         SPADE_TRY(name_files(job, pair, folder, network, with_class, map));
         SPADE_TRY(draw_map(job, item, m, pair, m->maps[network] + index * m->size, m->reduced[network], map));
     }

@@ -38,7 +38,7 @@ static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer 
 static json_t *trace_json(const spade_trace_request *request, const spade_model *model, const spade_trace *trace,
                           int64_t variants)
 {
-    json_t *layers = json_array(), *all = json_object();
+    json_t *layers = json_array(), *empty = json_array(), *all = json_object();
     int64_t zeros = 0, weights = 0;
     double seconds[3];
     spade_trace_seconds(trace, seconds);
@@ -50,6 +50,7 @@ static json_t *trace_json(const spade_trace_request *request, const spade_model 
         if (layer.solved) {
             zeros += layer.zeros;
             weights += info.rows * info.columns;
+            if (layer.zeros == info.rows * info.columns) { json_array_append_new(empty, spade_json_text(info.name)); }
         }
         json_array_append_new(layers, layer_json(&info, &layer));
     }
@@ -64,8 +65,18 @@ static json_t *trace_json(const spade_trace_request *request, const spade_model 
         all, "seconds",
         json_pack("{s:f, s:f, s:f}", "variants", seconds[0], "hessian", seconds[1], "solve", seconds[2]));
     json_object_set_new(all, "layers", layers);
+    json_object_set_new(all, "all_zero_layers", empty);
     json_object_set_new(all, "configuration", spade_settings_json(request->settings));
     return all;
+}
+
+/* What a layer without a weight computes is the same for every picture. */
+static void warn_of_empty_layers(spade_context *context, const char *path, const json_t *names)
+{
+    const size_t count = json_array_size(names);
+    if (!count) { return; }
+    spade_log(context, SPADE_LOG_WARNING, "%s: all weights are 0 in %zu layer%s of the trace (%s%s)", path, count,
+              count == 1 ? "" : "s", json_string_value(json_array_get(names, 0)), count == 1 ? "" : ", ...");
 }
 
 /* The only input of the request, prepared. */
@@ -174,6 +185,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     }
     spade_batch_shape(batch, dims);
     *result = trace_json(request, model, trace, dims[0]);
+    warn_of_empty_layers(context, request->output, json_object_get(*result, "all_zero_layers"));
 done:
     spade_trace_destroy(trace);
     spade_batch_destroy(batch);

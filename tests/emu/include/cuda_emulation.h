@@ -509,6 +509,12 @@ template <typename T> static inline T __ldg(const T *p)
 {
     return *p;
 }
+static inline int __float_as_int(float x)
+{
+    int bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
 static inline unsigned long long __double_as_longlong(double x)
 {
     unsigned long long bits;

@@ -1,5 +1,4 @@
 /* backend.c - the CPU backend: its table, its one device, opening and closing it. */
-#include <unistd.h>
 
 #include <cblas.h>
 #include <lapacke.h>
@@ -46,10 +45,10 @@ static int cpu_devices(spade_device_info *devices, int capacity)
 {
     if (capacity < 1) { return 1; }
     char model[80];
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     read_model_name(model, sizeof model);
     devices[0] = (spade_device_info){.name = "cpu", .threads = omp_get_max_threads()};
-    devices[0].memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+    devices[0].memory = spade_machine_memory();
+    if (devices[0].memory == UINT64_MAX) { devices[0].memory = 0; }
     snprintf(devices[0].description, sizeof devices[0].description, "%s, %s", model[0] ? model : "processor",
              instruction_set());
     return 1;
@@ -139,6 +138,7 @@ const spade_backend spade_backend_cpu = {
     .run = spade_op_run,
     .ops = cpu_ops,
     .axpby = spade_cpu_axpby,
+    .magnitude = spade_cpu_magnitude,
     .points = spade_cpu_points,
     .mask_inputs = spade_cpu_mask_inputs,
     .seed = spade_cpu_seed,

@@ -42,6 +42,7 @@ void spade_cpu_free(spade_device *device, void *pointer, size_t bytes);
 spade_status spade_cpu_copy(spade_device *device, void *to, const void *from, size_t bytes);
 spade_status spade_cpu_zero(spade_device *device, void *to, size_t bytes);
 spade_status spade_cpu_axpby(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y);
+spade_status spade_cpu_magnitude(spade_device *device, int64_t n, const float *x, float *largest);
 
 /* ---- operations on tensors, each in its own file */
 #define SPADE_CPU_ENTRY(kind, name, entry, fits) extern const spade_op_entry spade_cpu_##entry##_op;

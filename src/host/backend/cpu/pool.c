@@ -2,6 +2,8 @@
  * pool.c - maximum and average pooling and their backward, on oneDNN. `saved` is oneDNN's workspace of the forward
  * pass: which position of the window was the maximum.
  */
+#include <math.h>
+
 #include "backend/check.h"
 #include "backend/cpu/dnnl.h"
 
@@ -117,10 +119,21 @@ done:
     return status;
 }
 
+/* oneDNN's maximum passes over NaN, as if the network were sound. */
+static spade_status refuse_nan(const spade_cpu_dnnl_op *op, const float *x)
+{
+    spade_device *device = op->base.device;
+    float largest = 0;
+    SPADE_TRY(spade_cpu_magnitude(device, spade_shape_size(&op->base.desc.a), x, &largest));
+    return isnan(largest) ? spade_fail(device->context, SPADE_ERROR_NUMERICAL, "max pooling: its input holds NaN")
+                          : SPADE_OK;
+}
+
 static spade_status run(spade_op *base, const spade_op_args *args)
 {
     spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     if (spade_op_is_global_average(&op->base.desc)) { return spade_cpu_global_average_run(base, args); }
+    if (op->base.desc.pool_max && op->base.desc.kind == SPADE_OP_POOL) { SPADE_TRY(refuse_nan(op, args->a)); }
     if (!op->base.desc.pool_max) { return spade_cpu_dnnl_execute(op, op->primitive, args, NULL, 0); }
     if (!args->saved) {
         if (op->base.desc.kind == SPADE_OP_POOL_BACKWARD) {

@@ -203,6 +203,7 @@ const spade_backend spade_backend_cuda = {
     .run = cuda_run,
     .ops = cuda_ops,
     .axpby = spade_cuda_axpby,
+    .magnitude = spade_cuda_magnitude,
     .points = spade_cuda_points,
     .mask_inputs = spade_cuda_mask_inputs,
     .seed = spade_cuda_seed,

@@ -72,6 +72,7 @@ spade_status spade_cuda_copy(spade_device *device, void *to, const void *from, s
 spade_status spade_cuda_zero(spade_device *device, void *to, size_t bytes);
 spade_status spade_cuda_synchronize(spade_device *device);
 spade_status spade_cuda_axpby(spade_device *device, int64_t n, float alpha, const float *x, float beta, float *y);
+spade_status spade_cuda_magnitude(spade_device *device, int64_t n, const float *x, float *largest);
 /* Cut pieces of SPADE_CUDA_ALIGNMENT multiples off a workspace; base NULL only counts. */
 void *spade_cuda_take(void *base, size_t *used, size_t bytes);
 

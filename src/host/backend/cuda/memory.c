@@ -82,6 +82,13 @@ spade_status spade_cuda_axpby(spade_device *device, int64_t n, float alpha, cons
     return SPADE_OK;
 }
 
+spade_status spade_cuda_magnitude(spade_device *device, int64_t n, const float *x, float *largest)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_magnitude(cuda->stream, n, x, largest));
+    return SPADE_OK;
+}
+
 void *spade_cuda_take(void *base, size_t *used, size_t bytes)
 {
     void *piece = base ? (char *)base + *used : NULL;

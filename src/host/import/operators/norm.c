@@ -2,6 +2,7 @@
  * norm.c - BatchNormalization: y = gamma * (x - mean) / sqrt(var + eps) + beta, as scale and shift of each channel, computed in
  * double. The others: the same with mean and variance of rows, channels or groups of x, which are computed as the network runs.
  */
+#include <float.h>
 #include <math.h>
 
 #include "import/build.h"
@@ -23,8 +24,14 @@ static spade_status fold_statistics(spade_import *import, const onnx_node *node,
                                          "the variance of channel %lld is not positive", (long long)c));
         }
         double scale = (double)gamma->data[c] / sqrt(spread);
+        const double shift = (double)beta->data[c] - (double)mean.data[c] * scale;
+        if (!(fabs(scale) <= FLT_MAX) || !(fabs(shift) <= FLT_MAX)) {
+            SPADE_GOTO(spade_import_fail(import, node, SPADE_ERROR_INPUT,
+                                         "the scale of channel %lld, over its standard deviation, does not fit float32",
+                                         (long long)c));
+        }
         gamma->data[c] = (float)scale;
-        beta->data[c] = (float)((double)beta->data[c] - (double)mean.data[c] * scale);
+        beta->data[c] = (float)shift;
     }
 done:
     spade_free_bytes(import->context, mean.data, (size_t)mean.count * sizeof(float));
