@@ -170,6 +170,7 @@ static bool makes_features(const spade_node *node, const spade_spatial *where)
     case SPADE_NODE_AVERAGE_POOL:
     case SPADE_NODE_BATCH_NORM:
     case SPADE_NODE_LAYER_NORM: return true;
+    case SPADE_NODE_CONCAT: return !where->tokens && where->axis == 2 && node->concat.axis == 1;
     default: return spade_node_is_pointwise(node) && !where->tokens && where->axis == 2;
     }
 }

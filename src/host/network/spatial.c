@@ -130,22 +130,33 @@ static spade_spatial of_picture(const spade_value *y, const spade_spatial *x)
     return is_picture ? measured(shape, 2) : unknown;
 }
 
+/* Rows and columns that the reshape keeps, merges into tokens, or has merged with channels and takes apart again. */
 static spade_spatial of_reshape(const spade_shape *x, const spade_shape *y, spade_spatial where)
 {
-    const int64_t runs = runs_of(x, where.axis), pixels = where.height * where.width;
-    const int axis = where.tokens ? find_axis(y, runs, where.length) : -1;
-    const int rows =
-        where.tokens && (axis >= 0 || where.length != pixels) ? -1 : find_axes(y, runs, where.height, where.width);
-    if (axis >= 0) {
-        where.axis = axis;
-        return where;
+    const int64_t runs = where.axis < 0 ? where.runs : runs_of(x, where.axis), pixels = where.height * where.width;
+    if (where.tokens) {
+        const int axis = find_axis(y, runs, where.length);
+        if (axis >= 0) {
+            where.axis = axis;
+            return where;
+        }
+        if (where.length != pixels) { return unknown; }
     }
+    const int rows = find_axes(y, runs, where.height, where.width), axis = find_axis(y, runs, pixels);
     if (rows >= 0) { return measured(y, rows); }
-    where.axis = where.tokens ? -1 : find_axis(y, runs, pixels);
-    where.tokens = true;
-    where.first = 0;
-    where.length = pixels;
-    return where;
+    return (spade_spatial){.axis = axis,
+                           .tokens = axis >= 0,
+                           .length = axis >= 0 ? pixels : 0,
+                           .height = where.height,
+                           .width = where.width,
+                           .runs = axis >= 0 ? 0 : runs};
+}
+
+/* Numbers stay where they are in memory. */
+static bool keeps_places(const spade_node *node, const spade_shape *x, const spade_shape *y)
+{
+    const bool each = spade_node_is_pointwise(node) || node->kind == SPADE_NODE_LAYER_NORM;
+    return each && x->layout == y->layout && spade_same_dims(x, y);
 }
 
 static spade_spatial of_permutation(const spade_node *node, const spade_shape *y, spade_spatial where)
@@ -185,6 +196,10 @@ static spade_spatial of_input(const spade_network *network, const spade_node *no
 {
     const spade_shape *x = &network->values[node->inputs[input]].shape;
     const spade_value *y = &network->values[node->outputs[0]];
+    if (where.axis < 0) {
+        if (node->kind == SPADE_NODE_RESHAPE) { return of_reshape(x, &y->shape, where); }
+        return keeps_places(node, x, &y->shape) ? where : unknown;
+    }
     switch (node->kind) {
     case SPADE_NODE_CONVOLUTION:
     case SPADE_NODE_MAX_POOL:
@@ -206,9 +221,9 @@ static spade_spatial of_node(const spade_network *network, const spade_node *nod
 {
     for (int k = 0; k < node->input_count; k++) {
         const spade_spatial *input = &where[node->inputs[k]];
-        if (input->axis < 0) { continue; }
+        if (input->axis < 0 && !input->runs) { continue; }
         const spade_spatial found = of_input(network, node, k, *input);
-        if (found.axis >= 0) { return found; }
+        if (found.axis >= 0 || found.runs) { return found; }
     }
     const bool makes_pictures = node->kind == SPADE_NODE_CONVOLUTION;
     return makes_pictures ? of_picture(&network->values[node->outputs[0]], &unknown) : unknown;

@@ -18,6 +18,9 @@ typedef struct spade_spatial {
     int64_t first;  /* of the pixels among the tokens */
     int64_t length; /* of the axis of tokens */
     int64_t height, width;
+    int64_t
+        runs; /* where pixels are not known, but would be again in a reshaped value (the input of a group normalisation):
+                   * its numbers are so many pictures behind one another, with the channels within pixels, if any; else 0 */
 } spade_spatial;
 
 /* What the output reads of a value: its pixels, and of its extra tokens number i (in their order) if bit i is set; bit 63
