@@ -14,6 +14,7 @@
 
 enum { CLASSES = 2 };
 
+/* Of the largest value; a map of zeros is zero. */
 static double relative_error(const float *is, const double *should, int64_t n)
 {
     double error = 0, largest = 0;
@@ -21,7 +22,7 @@ static double relative_error(const float *is, const double *should, int64_t n)
         error = fmax(error, fabs((double)is[i] - should[i]));
         largest = fmax(largest, fabs(should[i]));
     }
-    return error / largest;
+    return error > 0 ? error / largest : 0;
 }
 
 /* The maps of both classes, of `pixels` pixels each; the caller frees them. */

@@ -18,7 +18,7 @@ import small
 
 CLASSES = (0, 3)
 # Layers by name; the first one is what no name gives.
-LAYERS = {"resnet": ["features.3", "features.2", "features.0.0"], "mobilenet": ["features.3"], "inception": ["features.4"],
+LAYERS = {"resnet": ["features.3", "features.2", "features.1"], "mobilenet": ["features.3"], "inception": ["features.4"],
           "norms": ["features.8"], "convnext": ["features.6", "features.3"], "swin": ["norm", "blocks.0.norm1"],
           "vit": ["blocks.1.norm1", "blocks.0.norm2"], "vit_multihead": ["blocks.0.norm1"], "mixer": ["norm"]}
 ATTENTION = {"vit": ["", ":block=1", ":block=blocks.0", ":head=1", ":block=0:head=0"], "vit_multihead": ["", ":head=2"]}
