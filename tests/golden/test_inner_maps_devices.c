@@ -103,6 +103,7 @@ static void test_exports(void **state)
     spade_array inputs = load(context, "inputs");
     for (int n = 0; n < NETWORKS; n++) {
         for (int e = 0; e < EXPORTERS; e++) {
+            if (test_is_emulated() && n % 2 != e) { continue; } /* takes long there */
             assert_true(check_export(context, networks[n], exporters[e], inputs.data) >= 5);
         }
     }
@@ -299,8 +300,7 @@ static void check_layer(const golden_network *g, const layer *l, int class_index
         methods[m].of(l, of.values, of.gradients, map);
         check_map(g, l->network, methods[m].method, class_index, map);
     }
-    /* hundreds of passes: where they are emulated one time is enough */
-    if (!test_is_emulated() || (l->first && class_index == 1)) { check_scorecam(g, l, of.values, class_index); }
+    if (!test_is_emulated()) { check_scorecam(g, l, of.values, class_index); } /* hundreds of passes */
     free(of.values);
     free(of.gradients);
 }
@@ -390,6 +390,7 @@ static void test_golden(void **state)
         spade_trace *trace = fast_50(context, g.model, layers[l].network);
         for (int i = 0; i < 2 * CLASSES; i++) {
             g.trace = i < CLASSES ? NULL : trace;
+            if (test_is_emulated() && i != l && i != l + 1) { continue; }
             check_layer(&g, &layers[l], i % CLASSES);
             if (layers[l].kind == SPADE_NODE_LAYER_NORM) { check_attention(&g, i % CLASSES); }
         }
