@@ -103,7 +103,7 @@ static void test_exports(void **state)
     spade_array inputs = load(context, "inputs");
     for (int n = 0; n < NETWORKS; n++) {
         for (int e = 0; e < EXPORTERS; e++) {
-            if (test_is_emulated() && n % 2 != e) { continue; } /* takes long there */
+            if (test_is_emulated() && (n % 3 || e != n % 2)) { continue; } /* takes long there */
             assert_true(check_export(context, networks[n], exporters[e], inputs.data) >= 5);
         }
     }
