@@ -4,7 +4,9 @@
  *
  * The paper takes the score exp(F), whose derivatives are exp(F) times powers of g = dF/dA: the factor cancels in alpha, and
  * the map is the paper's but for it. alpha has g^2 above and below: without epsilon it is 1 / (2 + sum(A) g), finite also for
- * the smallest gradients. pytorch-grad-cam's GradCAMPlusPlus adds 1e-6 below, which counts where gradients are small.
+ * the smallest gradients. It was derived for feature maps behind a ReLU: where they sum to less than zero, 2 + sum(A) g may
+ * come close to zero, and a place weigh without limit. pytorch-grad-cam's GradCAMPlusPlus adds 1e-6 below, which counts where
+ * gradients are small.
  */
 #include "attribution/class_activation.h"
 
@@ -60,7 +62,7 @@ const attribution_method attribution_gradcam_plus_plus = {
     .info = {.name = "gradcam++",
              .title = "Grad-CAM++",
              .definition = "max(sum over c of w[c] * A[c], 0), w[c] = sum of alpha * max(g, 0), alpha = g^2 / (2 g^2 + "
-                           "sum(A[c]) g^3), g = dF/dA[c]",
+                           "sum(A[c]) g^3), g = dF/dA[c]; made for A that are nowhere negative",
              .source =
                  "Chattopadhay et al. 2018, Grad-CAM++: improved visual explanations for deep convolutional networks",
              .options = options,
