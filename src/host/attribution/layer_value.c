@@ -64,7 +64,7 @@ typedef struct close_name {
 /* Levenshtein's: insertions, deletions and replacements from one name to the other. Both at most MAX_NAME long. */
 static int edit_distance(const char *a, int a_length, const char *b, int b_length)
 {
-    int row[MAX_NAME + 1];
+    int row[MAX_NAME + 1] = {0};
     for (int j = 0; j <= b_length; j++) { row[j] = j; }
     for (int i = 1; i <= a_length; i++) {
         int diagonal = row[0];
@@ -205,7 +205,7 @@ static spade_status named_feature_maps(const attribution_job *job, const spade_s
                                        bool reads, attribution_features *out)
 {
     const spade_network *network = &job->model->network;
-    int value;
+    int value = network->output;
     SPADE_TRY(attribution_layer_value(job, name, &value));
     if (!make_features(network, value, &map->where[value], out)) {
         return fail_shape(job, name, &network->values[value].shape);

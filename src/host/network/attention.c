@@ -47,7 +47,7 @@ static bool find_product(const spade_network *network, int value, const int axes
                 }
                 return out->query_axis >= 0;
             }
-            int moved[SPADE_MAX_RANK];
+            int moved[SPADE_MAX_RANK] = {0};
             for (int i = 0; i < rank; i++) { moved[i] = axes[i] < 0 ? -1 : spade_follow_axis(network, node, axes[i]); }
             if (moved[out->key_axis] < 0) { continue; }
             if (find_product(network, node->outputs[0], moved, depth + 1, out)) { return true; }
