@@ -232,14 +232,34 @@ typedef struct fixture {
     int64_t size;
 } fixture;
 
-static void fixture_open(fixture *f, int threads)
+static void fixture_open_network(fixture *f, int threads, const char *path)
 {
     f->context = test_context(test_device(), threads);
-    spade_status status = spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &f->model);
+    spade_status status = spade_model_load(f->context, path, NULL, &f->model);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
     f->inputs = (spade_array){0};
     assert_int_equal(spade_array_load(f->context, SPADE_TEST_DATA "/arrays/inputs.npy", 0, &f->inputs), SPADE_OK);
     f->size = spade_array_size(&f->inputs) / f->inputs.dims[0];
+}
+
+static void fixture_open(fixture *f, int threads)
+{
+    fixture_open_network(f, threads, SPADE_TEST_DATA "/models/scene_resnet.onnx");
+}
+
+/* Every method has a network: those of attention have a transformer. */
+enum { CONVOLUTIONAL, TRANSFORMER, NETWORKS };
+
+static void fixtures_open(fixture f[NETWORKS], int threads)
+{
+    fixture_open(&f[CONVOLUTIONAL], threads);
+    fixture_open_network(&f[TRANSFORMER], threads, SPADE_TEST_DATA "/models/scene_vit.onnx");
+}
+
+static int network_of(int method)
+{
+    return strncmp(spade_method_at(method)->name, "attention_", strlen("attention_")) == 0 ? TRANSFORMER
+                                                                                           : CONVOLUTIONAL;
 }
 
 static void fixture_close(fixture *f)
@@ -295,6 +315,8 @@ static const char *method_with_passes(int index, int passes, char *buffer, size_
         snprintf(buffer, size, "%s:%s=%d", info->name, option, passes);
     } else if (has_option(info, "window")) { /* a few, so that the test is short */
         snprintf(buffer, size, "%s:window=32:stride=16", info->name);
+    } else if (strcmp(info->name, "scorecam") == 0) { /* of few channels, likewise */
+        snprintf(buffer, size, "%s:layer=conv1", info->name);
     } else {
         snprintf(buffer, size, "%s", info->name);
     }
@@ -346,25 +368,28 @@ static void test_classes_and_threads(void **state)
 {
     (void)state;
     const int64_t classes[3] = {1, 7, 0};
-    fixture two, one;
-    fixture_open(&two, 2);
-    fixture_open(&one, 1);
+    fixture on_two[NETWORKS], on_one[NETWORKS];
+    fixtures_open(on_two, 2);
+    fixtures_open(on_one, 1);
     for (int m = 0; m < spade_method_count(); m++) {
         char buffer[64];
+        fixture *two = &on_two[network_of(m)], *one = &on_one[network_of(m)];
         const char *method = method_with_passes(m, 11, buffer, sizeof buffer);
-        spade_attribution *attribution = open_method(two.context, method);
-        const int64_t size = map_size(&two, attribution);
+        spade_attribution *attribution = open_method(two->context, method);
+        const int64_t size = map_size(two, attribution);
         spade_attribution_destroy(attribution);
-        float *together = maps_of(&two, method, classes, 3, NULL);
+        float *together = maps_of(two, method, classes, 3, NULL);
         for (int k = 0; k < 3; k++) {
-            float *alone = maps_of(&one, method, &classes[k], 1, NULL);
+            float *alone = maps_of(one, method, &classes[k], 1, NULL);
             assert_memory_equal(alone, together + k * size, sizeof *alone * (size_t)size);
             free(alone);
         }
         free(together);
     }
-    fixture_close(&one);
-    fixture_close(&two);
+    for (int i = 0; i < NETWORKS; i++) {
+        fixture_close(&on_two[i]);
+        fixture_close(&on_one[i]);
+    }
 }
 
 /* The gradient of the softmax score against central differences of the score along a random direction. */
@@ -455,16 +480,42 @@ static spade_status count_seed(spade_device *device, const spade_seed_args *args
     return counted->seed(device, args);
 }
 
+/* Methods that only go forward. */
+typedef struct forward_counts {
+    const char *name;
+    int downloads, allocations;
+} forward_counts;
+static const forward_counts forward_methods[] = {
+    {"occlusion", 1, 2}, /* values; masks, and values */
+    {"scorecam", 2, 3},  /* the layer, values; the layer, masks, and values */
+    {"attention_rollout", 1, 1},
+};
+
+/* Whether the method's pass back ends at an inner layer. */
+static bool stops_at_a_layer(const char *method)
+{
+    return strncmp(method, "gradcam", 7) == 0 || strcmp(method, "layercam") == 0 ||
+           strcmp(method, "attention_gradient") == 0;
+}
+
+/* NULL: it goes back, too. */
+static const forward_counts *forward_counts_of(const char *method)
+{
+    for (size_t i = 0; i < sizeof forward_methods / sizeof *forward_methods; i++) {
+        if (strcmp(forward_methods[i].name, method) == 0) { return &forward_methods[i]; }
+    }
+    return NULL;
+}
+
 /* Nothing is uploaded, allocated or waited for between the passes: more passes ask for no more of it, and once the
  * network is ready nothing is allocated but a call's own block. */
 static void test_passes_stay_on_the_device(void **state)
 {
     (void)state;
     const int64_t classes[2] = {1, 4};
-    fixture f;
-    fixture_open(&f, 1);
-    spade_device *device = f.context->device;
-    counted = device->backend;
+    fixture networks[NETWORKS];
+    fixtures_open(networks, 1);
+    counted = networks[0].context->device->backend;
     spade_backend table = *counted;
     table.download = count_download;
     table.synchronize = count_synchronize;
@@ -475,35 +526,37 @@ static void test_passes_stay_on_the_device(void **state)
     for (int m = 0; m < spade_method_count(); m++) {
         struct counts few, many;
         char buffer[64];
+        fixture *f = &networks[network_of(m)];
+        spade_device *device = f->context->device;
         const char *method = method_with_passes(m, 3, buffer, sizeof buffer);
         device->backend = &table;
-        free(maps_of(&f, method, classes, 2, NULL));
+        free(maps_of(f, method, classes, 2, NULL));
         counts = (struct counts){0};
-        free(maps_of(&f, method, classes, 2, NULL));
+        free(maps_of(f, method, classes, 2, NULL));
         few = counts;
         method = method_with_passes(m, 30, buffer, sizeof buffer);
         counts = (struct counts){0};
-        free(maps_of(&f, method, classes, 2, NULL));
+        free(maps_of(f, method, classes, 2, NULL));
         many = counts;
         device->backend = counted;
         const spade_method_info *info = spade_method_at(m);
         const bool path = has_option(info, "steps"), copies = has_option(info, "samples");
-        const bool forward_only = strcmp(info->name, "occlusion") == 0;
-        spade_attribution *attribution = open_method(f.context, info->name);
+        const forward_counts *forward = forward_counts_of(info->name);
+        spade_attribution *attribution = open_method(f->context, info->name);
         /* of a class */
-        const int walks = path || copies || forward_only ? 1 : (int)spade_attribution_passes(f.model, attribution);
+        const int walks = path || copies || forward ? 1 : (int)spade_attribution_passes(f->model, attribution);
         spade_attribution_destroy(attribution);
-        assert_int_equal(few.passes, path ? 2 : copies ? 1 : forward_only ? 0 : 2 * walks);
-        assert_int_equal(many.passes, path || copies ? 8 : forward_only ? 0 : 2 * walks);
+        assert_int_equal(few.passes, path ? 2 : copies ? 1 : forward ? 0 : 2 * walks);
+        assert_int_equal(many.passes, path || copies ? 8 : forward ? 0 : 2 * walks);
         /* maps, and of what walks back to the input the values, which have to be finite */
-        assert_int_equal(few.downloads, walks + (!forward_only && strcmp(info->name, "gradcam") != 0));
+        assert_int_equal(few.downloads, forward ? forward->downloads : walks + !stops_at_a_layer(info->name));
         assert_int_equal(many.downloads, few.downloads);
         assert_int_equal(many.waits, few.waits);
         assert_int_equal(many.uploads, few.uploads);
-        assert_int_equal(few.allocations, forward_only ? 2 : walks); /* masks, and values */
+        assert_int_equal(few.allocations, forward ? forward->allocations : walks);
         assert_int_equal(many.allocations, few.allocations);
     }
-    fixture_close(&f);
+    for (int i = 0; i < NETWORKS; i++) { fixture_close(&networks[i]); }
 }
 
 /* Maps of many classes are charged while they are on the device; a budget that does not hold them is an error. */

@@ -10,6 +10,8 @@
 #include "attribution/layer_value.h"
 #include "support/model.h"
 
+#define NEEDED "one with rows and columns of pixels, or tokens of them, is needed"
+
 typedef struct fixture {
     spade_context *context;
     spade_model *model;
@@ -40,16 +42,18 @@ static void close_model(fixture *f)
 static const char *maker_of(fixture *f, const char *name)
 {
     const spade_layer_option layer = {.name = (char *)(uintptr_t)name};
-    int value = -1;
-    if (attribution_feature_maps(&f->job, &layer, &value) != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
-    return f->model->network.nodes[f->model->network.values[value].producer].name;
+    attribution_features features = {0};
+    if (attribution_feature_maps(&f->job, &layer, true, &features) != SPADE_OK) {
+        fail_msg("%s", spade_message(f->context));
+    }
+    return f->model->network.nodes[f->model->network.values[features.value].producer].name;
 }
 
 static void expect_refused(fixture *f, const char *name, const char *message)
 {
     const spade_layer_option layer = {.name = (char *)(uintptr_t)name};
-    int value;
-    assert_int_equal(attribution_feature_maps(&f->job, &layer, &value), SPADE_ERROR_ARGUMENT);
+    attribution_features features;
+    assert_int_equal(attribution_feature_maps(&f->job, &layer, true, &features), SPADE_ERROR_ARGUMENT);
     if (strcmp(spade_message(f->context), message) != 0) { fail_msg("%s", spade_message(f->context)); }
 }
 
@@ -68,9 +72,8 @@ static void test_paths(void **state)
         assert_string_equal(maker_of(&f, "layer3.1.conv2"), "/layer3/layer3.1/conv2/Conv");
         assert_string_equal(maker_of(&f, "layer2"), "/layer2/layer2.1/relu_1/Relu");
         assert_string_equal(maker_of(&f, "maxpool"), "/maxpool/MaxPool");
-        expect_refused(&f, "fc", "layer fc: its value is [1, 10], one [1, channels, height, width] is needed");
-        expect_refused(&f, "avgpool",
-                       "layer avgpool: its value is [1, 128, 1, 1], one [1, channels, height, width] is needed");
+        expect_refused(&f, "fc", "layer fc: its value is [1, 10], " NEEDED);
+        expect_refused(&f, "avgpool", "layer avgpool: its value is [1, 128, 1, 1], " NEEDED);
         expect_refused(&f, "layer5",
                        "'layer5' is no layer or module; close to it: layer1, layer2, layer3, layer4, layer1.0");
         expect_refused(&f, "layer", /* no module: only the beginning of a name */
@@ -137,10 +140,79 @@ static void test_without_paths(void **state)
     assert_string_equal(maker_of(&f, "blocks.0"), "node_relu_2");
     assert_string_equal(maker_of(&f, "blocks.0.conv1"), "node_conv2d_1");
     assert_string_equal(maker_of(&f, "blocks"), "node_add_1");
-    expect_refused(&f, "last", "layer last: its value is [1, 4, 1, 1], one [1, channels, height, width] is needed");
-    expect_refused(&f, "head", "layer head: its value is [1, 3], one [1, channels, height, width] is needed");
+    expect_refused(&f, "last", "layer last: its value is [1, 4, 1, 1], " NEEDED);
+    expect_refused(&f, "head", "layer head: its value is [1, 3], " NEEDED);
     expect_refused(&f, "blocks.2",
                    "'blocks.2' is no layer or module; close to it: blocks.0, blocks.1, blocks, blocks.0.conv2, last");
+    close_model(&f);
+}
+
+/* Small exports (tests/zoo/small.py): where a name gives feature maps, of how many channels, how large, and at which token they
+ * begin; no name: those that are chosen. */
+static const struct {
+    const char *file, *name;
+    int64_t channels, side, first;
+} feature_maps[] = {
+    {"convnext", NULL, 16, 4, 0},    /* a normalisation over channels that are last */
+    {"inception", NULL, 12, 8, 0},   /* all branches */
+    {"shufflenet", NULL, 16, 16, 0}, /* both halves of the channels */
+    {"norms", NULL, 8, 8, 0},        /* behind a group normalisation */
+    {"pyramid", NULL, 8, 16, 0},     /* a sum of resized branches */
+    {"mixer", NULL, 16, 4, 0},       /* tokens only */
+    {"mixer", "blocks.0", 16, 4, 0}, /* their sum */
+    {"vit", NULL, 16, 4, 1},         /* behind the class token */
+    {"vit", "blocks.0", 16, 4, 1},
+    {"vit", "blocks.0.mixer.qkv", 48, 4, 1},
+    {"vit", "blocks.0.mlp.fc1", 32, 4, 1},
+    {"vit", "patches", 16, 4, 0}, /* before it */
+    {"vit_multihead", NULL, 16, 4, 1},
+    {"vit_multihead", "blocks.0.mixer.attention.in_proj", 48, 4, 1}, /* tokens first, then the batch */
+    {"swin", NULL, 16, 4, 0},                                        /* channels last */
+    {"swin", "blocks.1", 8, 8, 0},                                   /* windows, put together again */
+    {"swin", "blocks.0.norm2", 8, 8, 0},
+    {"swin", "blocks.2.reduction", 16, 4, 0}, /* four places become one */
+};
+
+static void test_feature_maps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof feature_maps / sizeof *feature_maps; i++) {
+        for (int e = 0; e < 2; e++) {
+            char path[512];
+            snprintf(path, sizeof path, SPADE_TEST_DATA "/exports/%s.%s.onnx", feature_maps[i].file, e ? "new" : "old");
+            fixture f = open_model(path);
+            const spade_layer_option layer = {.name = (char *)(uintptr_t)feature_maps[i].name};
+            attribution_features features = {0};
+            if (attribution_feature_maps(&f.job, &layer, true, &features) != SPADE_OK) {
+                fail_msg("%s: %s", path, spade_message(f.context));
+            }
+            assert_int_equal(features.channels, feature_maps[i].channels);
+            assert_int_equal(features.height, feature_maps[i].side);
+            assert_int_equal(features.width, feature_maps[i].side);
+            assert_int_equal(features.where.first, feature_maps[i].first);
+            close_model(&f);
+        }
+    }
+}
+
+/* Tokens behind the last attention, of which only the class token is read; windows; one token. */
+static void test_no_pixels(void **state)
+{
+    (void)state;
+    const spade_layer_option norm = {.name = (char *)(uintptr_t) "norm"};
+    attribution_features features = {0};
+    fixture f = open_model(SPADE_TEST_DATA "/exports/vit.new.onnx");
+    expect_refused(
+        &f, "norm",
+        "layer norm: the classes do not depend on its pixels, only on its class token; take a layer before the "
+        "last attention");
+    assert_int_equal(attribution_feature_maps(&f.job, &norm, false, &features), SPADE_OK); /* without gradients */
+    assert_int_equal(features.height, 4);
+    expect_refused(&f, "head", "layer head: its value is [1, 5], " NEEDED);
+    close_model(&f);
+    f = open_model(SPADE_TEST_DATA "/exports/swin.new.onnx");
+    expect_refused(&f, "blocks.0.mixer.attention.qkv",
+                   "layer blocks.0.mixer.attention.qkv: its value is [4, 16, 24], " NEEDED);
     close_model(&f);
 }
 
@@ -151,8 +223,8 @@ static void test_index(void **state)
     fixture f = open_model(SPADE_TEST_DATA "/models/scene_resnet.onnx");
     char name[] = "layer4";
     const spade_layer_option layer = {.name = name, .has_index = true, .index = 3};
-    int value;
-    assert_int_equal(attribution_feature_maps(&f.job, &layer, &value), SPADE_ERROR_ARGUMENT);
+    attribution_features features;
+    assert_int_equal(attribution_feature_maps(&f.job, &layer, true, &features), SPADE_ERROR_ARGUMENT);
     assert_string_equal(spade_message(f.context), "layer layer4:3: all its channels are meant, not one");
     close_model(&f);
 }
@@ -168,18 +240,15 @@ static void test_no_feature_maps(void **state)
     put_node(&network, with_int(node_of("head", "Gemm", "a head.weight", "y"), "transB", 1));
     fixture f = open_model(test_save("layer_value_flat.onnx", model_of(network)));
     expect_refused(&f, NULL,
-                   "no convolution or pooling of the network has a result with height and width; give a layer that "
-                   "has: layer=NAME");
+                   "no layer of the network has a result with height and width; give a layer that has: layer=NAME");
     close_model(&f);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_without_paths),
-        cmocka_unit_test(test_index),
-        cmocka_unit_test(test_no_feature_maps),
+        cmocka_unit_test(test_paths),     cmocka_unit_test(test_without_paths), cmocka_unit_test(test_feature_maps),
+        cmocka_unit_test(test_no_pixels), cmocka_unit_test(test_index),         cmocka_unit_test(test_no_feature_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,128 +1,107 @@
 /*
- * class_activation.c - feature maps weighted by their mean gradients, on the device: a pass whose walk back ends at the
- * layer, then three small operations in the value's own layout.
- *
- *   the call's block on the device: | weights [C] | weighted [C, h, w] | maps [n, h, w] | workspace |
- *
- * Sums stay sums until the map is on the host, where it is divided by h * w.
+ * class_activation.c - maps of a layer from a pass whose walk back ends there. What methods make of values and gradients is
+ * a few sums over one picture's: it is done on the host, in double.
  */
 #include "attribution/class_activation.h"
 
-#include "attribution/gradient_driver.h"
+#include "attribution/inner_values.h"
 
-enum { SUM_GRADIENTS, MULTIPLY, SUM_CHANNELS, OPERATIONS };
+typedef struct activation_job {
+    const attribution_features *features;
+    attribution_combine_fn combine;
+    const void *options;
+    float *values, *gradients; /* [channels, pixels] */
+    double *map;               /* [pixels] */
+    float *maps;
+} activation_job;
 
-typedef struct activation {
-    const attribution_job *job;
-    attribution_pass pass;
-    spade_op *ops[OPERATIONS];
-    int64_t channels, pixels;
-    void *block;
-    size_t bytes;
-    float *weights, *weighted, *maps, *workspace;
-} activation;
-
-/* [1, C, h, w] with some of C, h, w replaced by 1. */
-static spade_shape reduced(const spade_shape *features, bool keep_channels, bool keep_pixels)
+void attribution_take_features(const attribution_features *features, const float *value, const spade_shape *shape,
+                               float *out)
 {
-    spade_shape shape = *features;
-    if (!keep_channels) { shape.dims[1] = 1; }
-    if (!keep_pixels) { shape.dims[2] = shape.dims[3] = 1; }
-    return shape;
+    const spade_spatial *where = &features->where;
+    const attribution_range rows = {where->tokens ? -1 : where->axis, 0, where->tokens ? 1 : where->height};
+    const attribution_range columns = {where->tokens ? where->axis : where->axis + 1, where->first,
+                                       where->tokens ? where->height * where->width : where->width};
+    attribution_arrange(value, shape, &rows, &columns, out);
 }
 
-static spade_status plan_operations(activation *a, const spade_shape *features)
+static spade_status combine_class(void *user, const attribution_inner *inner)
 {
-    const spade_shape weights = reduced(features, true, false), map = reduced(features, false, true);
-    spade_device *device = a->job->context->device;
-    const spade_op_desc described[OPERATIONS] = {
-        [SUM_GRADIENTS] = {.kind = SPADE_OP_REDUCE_SUM, .a = *features, .y = weights},
-        [MULTIPLY] = {.kind = SPADE_OP_POINTWISE,
-                      .a = *features,
-                      .y = *features,
-                      .step_count = 1,
-                      .steps = {{.kind = SPADE_POINTWISE_MULTIPLY, .operand = weights}}},
-        [SUM_CHANNELS] = {.kind = SPADE_OP_REDUCE_SUM, .a = *features, .y = map},
-    };
-    a->channels = features->dims[1];
-    a->pixels = features->dims[2] * features->dims[3];
-    for (int i = 0; i < OPERATIONS; i++) { SPADE_TRY(device->backend->plan(device, &described[i], &a->ops[i])); }
+    const activation_job *a = user;
+    const int64_t pixels = a->features->height * a->features->width;
+    const attribution_activation activation = {
+        .channels = a->features->channels, .pixels = pixels, .values = a->values, .gradients = a->gradients};
+    float *map = a->maps + inner->class_index * pixels;
+    attribution_take_features(a->features, inner->values[0], &inner->shapes[0], a->values);
+    attribution_take_features(a->features, inner->gradients[0], &inner->shapes[0], a->gradients);
+    memset(a->map, 0, (size_t)pixels * sizeof *a->map);
+    a->combine(&activation, a->options, a->map);
+    for (int64_t i = 0; i < pixels; i++) { map[i] = a->map[i] < 0 ? 0 : (float)a->map[i]; }
     return SPADE_OK;
 }
 
-static spade_status make_block(activation *a)
+spade_status attribution_class_activation(const attribution_job *job, const attribution_features *features,
+                                          attribution_combine_fn combine, const void *options, float *maps)
 {
-    enum { ALIGNMENT = 64 }; /* floats */
-    spade_device *device = a->job->context->device;
-    size_t workspace = 0, numbers = 0, at[OPERATIONS];
-    const int64_t sizes[OPERATIONS] = {a->channels, a->channels * a->pixels, a->job->n * a->pixels};
-    for (int i = 0; i < OPERATIONS; i++) {
-        const size_t needs = device->backend->workspace_bytes(a->ops[i]);
-        workspace = needs > workspace ? needs : workspace;
-        at[i] = numbers;
-        numbers += ((size_t)sizes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    }
-    a->bytes = numbers * sizeof(float) + workspace;
-    SPADE_TRY(device->backend->alloc(device, a->bytes, "maps of a layer", &a->block));
-    float *block = a->block;
-    a->weights = block + at[0];
-    a->weighted = block + at[1];
-    a->maps = block + at[2];
-    a->workspace = block + numbers;
-    return SPADE_OK;
-}
-
-/* One class: its number among the job's. */
-static spade_status run_class(activation *a, int index)
-{
-    const attribution_job *job = a->job;
-    spade_device *device = job->context->device;
-    const spade_backend *backend = device->backend;
-    const float *features = spade_plan_tap(a->pass.plan, 0, NULL);
-    const spade_op_args sum_gradients = {
-        .a = spade_plan_tap_relevance(a->pass.plan, 0), .workspace = a->workspace, .out = a->weights};
-    const spade_op_args multiply = {
-        .a = features, .operands = {a->weights}, .workspace = a->workspace, .out = a->weighted};
-    const spade_op_args sum_channels = {
-        .a = a->weighted, .workspace = a->workspace, .out = a->maps + index * a->pixels};
-    SPADE_TRY(backend->upload(device, spade_plan_input(a->pass.plan, NULL), job->input,
-                              sizeof *job->input * (size_t)job->size));
-    SPADE_TRY(backend->upload(device, a->pass.targets, &job->classes[index], sizeof *job->classes));
-    SPADE_TRY(attribution_pass_run(&a->pass));
-    SPADE_TRY(backend->run(a->ops[SUM_GRADIENTS], &sum_gradients));
-    SPADE_TRY(backend->run(a->ops[MULTIPLY], &multiply));
-    return backend->run(a->ops[SUM_CHANNELS], &sum_channels);
-}
-
-static spade_status finish(const activation *a, float *maps)
-{
-    const int64_t numbers = a->job->n * a->pixels;
-    spade_device *device = a->job->context->device;
-    SPADE_TRY(device->backend->download(device, maps, a->maps, sizeof *maps * (size_t)numbers));
-    SPADE_TRY(device->backend->synchronize(device));
-    for (int64_t i = 0; i < numbers; i++) { maps[i] = maps[i] < 0 ? 0 : maps[i] / (float)a->pixels; }
-    return SPADE_OK;
-}
-
-spade_status attribution_class_activation(const attribution_job *job, int value, float *maps)
-{
-    spade_device *device = job->context->device;
-    spade_status status = SPADE_OK;
-    activation a = {.job = job};
-    spade_plan_request request = spade_relevance_request(1, &spade_rules_gradient);
-    spade_shape features;
-    request.taps = &value;
-    request.tap_count = 1;
-    request.stop = value;
-    SPADE_GOTO(attribution_pass_create(job, &request, &a.pass));
-    (void)spade_plan_tap(a.pass.plan, 0, &features);
-    SPADE_GOTO(plan_operations(&a, &features));
-    SPADE_GOTO(make_block(&a));
-    for (int i = 0; i < job->n; i++) { SPADE_GOTO(run_class(&a, i)); }
-    SPADE_GOTO(finish(&a, maps));
-done:
-    if (a.block) { device->backend->free(device, a.block, a.bytes); }
-    for (int i = 0; i < OPERATIONS; i++) { device->backend->destroy(a.ops[i]); }
-    attribution_pass_destroy(&a.pass);
+    const size_t pixels = (size_t)(features->height * features->width), size = (size_t)features->channels * pixels;
+    const size_t bytes = pixels * sizeof(double) + 2 * size * sizeof(float);
+    void *memory;
+    SPADE_TRY(spade_alloc(job->context, bytes, "feature maps", &memory));
+    activation_job a = {.features = features, .combine = combine, .options = options, .maps = maps};
+    a.map = memory;
+    a.values = (float *)(a.map + pixels);
+    a.gradients = a.values + size;
+    spade_status status = attribution_inner_values(job, &features->value, 1, true, features->value, combine_class, &a);
+    spade_free_bytes(job->context, memory, bytes);
     return status;
+}
+
+void attribution_combine_gradcam(const attribution_activation *a, const void *options, double *map)
+{
+    (void)options;
+    for (int64_t c = 0; c < a->channels; c++) {
+        const float *values = a->values + c * a->pixels, *gradients = a->gradients + c * a->pixels;
+        double weight = 0;
+        for (int64_t i = 0; i < a->pixels; i++) { weight += (double)gradients[i]; }
+        weight /= (double)a->pixels;
+        for (int64_t i = 0; i < a->pixels; i++) { map[i] += weight * (double)values[i]; }
+    }
+}
+
+/* ---- methods */
+
+spade_status attribution_cam_check(const attribution_job *job, const void *options)
+{
+    attribution_features features;
+    return attribution_feature_maps(job, &((const attribution_cam_options *)options)->layer, true, &features);
+}
+
+void attribution_cam_shape(const attribution_job *job, const void *options, int64_t shape[3])
+{
+    const attribution_cam_options *cam = options;
+    attribution_features features = {0};
+    (void)attribution_feature_maps(job, &cam->layer, false, &features); /* was checked */
+    attribution_coarse_shape(job, features.height, features.width, cam->upsample, shape);
+}
+
+typedef struct cam_run {
+    const attribution_features *features;
+    attribution_combine_fn combine;
+    const void *options;
+} cam_run;
+
+static spade_status make_small(const attribution_job *job, const void *user, float *small)
+{
+    const cam_run *run = user;
+    return attribution_class_activation(job, run->features, run->combine, run->options, small);
+}
+
+spade_status attribution_cam_run(const attribution_job *job, const void *options, attribution_combine_fn combine,
+                                 float *maps)
+{
+    const attribution_cam_options *cam = options;
+    attribution_features features;
+    SPADE_TRY(attribution_feature_maps(job, &cam->layer, true, &features));
+    const cam_run run = {&features, combine, options};
+    return attribution_coarse_maps(job, features.height, features.width, cam->upsample, make_small, &run, maps);
 }

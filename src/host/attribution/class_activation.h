@@ -3,10 +3,36 @@
 #ifndef SPADE_ATTRIBUTION_CLASS_ACTIVATION_H
 #define SPADE_ATTRIBUTION_CLASS_ACTIVATION_H
 
-#include "attribution/registry.h"
+#include "attribution/coarse_map.h"
+#include "attribution/layer_value.h"
 
-/* max(sum over c of mean(dF/dA[c]) * A[c], 0) for each of the job's classes, A the value of this number
- * (attribution_feature_maps). maps: host [n, h, w]. */
-spade_status attribution_class_activation(const attribution_job *job, int value, float *maps);
+typedef struct attribution_activation {
+    int64_t channels, pixels;
+    const float *values, *gradients; /* [channels, pixels]: A, dF/dA */
+} attribution_activation;
+
+/* What a method makes of one class's: map [pixels] += ...; it is zero before. */
+typedef void (*attribution_combine_fn)(const attribution_activation *a, const void *options, double *map);
+
+/* max(what `combine` makes, 0) for each of the job's classes. maps: host [n, h, w]. */
+spade_status attribution_class_activation(const attribution_job *job, const attribution_features *features,
+                                          attribution_combine_fn combine, const void *options, float *maps);
+/* Grad-CAM's: the sum over c of mean(dF/dA[c]) * A[c]. */
+void attribution_combine_gradcam(const attribution_activation *a, const void *options, double *map);
+
+/* The feature maps themselves: host [channels, h, w], as they lie in a value of the network. */
+void attribution_take_features(const attribution_features *features, const float *value, const spade_shape *shape,
+                               float *out);
+
+/* ---- methods that are such a combination, whose options begin with these */
+typedef struct attribution_cam_options {
+    spade_layer_option layer;
+    int upsample;
+} attribution_cam_options;
+
+spade_status attribution_cam_check(const attribution_job *job, const void *options);
+void attribution_cam_shape(const attribution_job *job, const void *options, int64_t shape[3]);
+spade_status attribution_cam_run(const attribution_job *job, const void *options, attribution_combine_fn combine,
+                                 float *maps);
 
 #endif

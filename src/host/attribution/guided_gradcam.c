@@ -1,7 +1,6 @@
 /* guided_gradcam.c - fine detail where a layer sees evidence: Grad-CAM's map, enlarged, times guided backpropagation. */
 #include "attribution/class_activation.h"
 #include "attribution/gradient_driver.h"
-#include "attribution/layer_value.h"
 
 typedef struct guided_options {
     spade_layer_option layer;
@@ -9,8 +8,8 @@ typedef struct guided_options {
 
 static spade_status check(const attribution_job *job, const void *options)
 {
-    int value;
-    return attribution_feature_maps(job, &((const guided_options *)options)->layer, &value);
+    attribution_features features;
+    return attribution_feature_maps(job, &((const guided_options *)options)->layer, true, &features);
 }
 
 static double passes(const attribution_job *job, const void *options)
@@ -35,14 +34,13 @@ static spade_status run(const attribution_job *job, const void *options, float *
     (void)notes;
     const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
     spade_status status = SPADE_OK;
-    int value;
+    attribution_features features;
     void *small;
-    SPADE_TRY(attribution_feature_maps(job, &((const guided_options *)options)->layer, &value));
-    const spade_shape *features = &job->model->network.values[value].shape;
-    const int64_t height = features->dims[2], width = features->dims[3], pixels = height * width;
+    SPADE_TRY(attribution_feature_maps(job, &((const guided_options *)options)->layer, true, &features));
+    const int64_t height = features.height, width = features.width, pixels = height * width;
     const size_t bytes = sizeof(float) * (size_t)(job->n * pixels);
     SPADE_TRY(spade_alloc(job->context, bytes, "maps of a layer", &small));
-    SPADE_GOTO(attribution_class_activation(job, value, small));
+    SPADE_GOTO(attribution_class_activation(job, &features, attribution_combine_gradcam, NULL, small));
     SPADE_GOTO(attribution_backward(job, &spade_rules_guided, &input, maps, NULL));
     for (int i = 0; i < job->n; i++) {
         multiply(job, (const float *)small + i * pixels, height, width, maps + i * job->size);

@@ -5,8 +5,7 @@
 
 /* ---- names */
 
-/* Is `name` the module itself, or does it lie under it? */
-static bool lies_under(const char *name, const char *module)
+bool attribution_lies_under(const char *name, const char *module)
 {
     const size_t length = strlen(module);
     return name && strncmp(name, module, length) == 0 && (name[length] == '\0' || name[length] == '.');
@@ -65,7 +64,7 @@ typedef struct close_name {
 /* Levenshtein's: insertions, deletions and replacements from one name to the other. Both at most MAX_NAME long. */
 static int edit_distance(const char *a, int a_length, const char *b, int b_length)
 {
-    int row[MAX_NAME + 1];
+    int row[MAX_NAME + 1] = {0};
     for (int j = 0; j <= b_length; j++) { row[j] = j; }
     for (int i = 1; i <= a_length; i++) {
         int diagonal = row[0];
@@ -136,8 +135,8 @@ spade_status attribution_layer_value(const attribution_job *job, const char *nam
     for (int n = 0; n < network->node_count; n++) {
         const spade_node *node = &network->nodes[n];
         const char *own_name = layer_name(network, node);
-        if (lies_under(node->path, name)) { by_path = n; }
-        if (lies_under(own_name, name)) { by_layer = n; }
+        if (attribution_lies_under(node->path, name)) { by_path = n; }
+        if (attribution_lies_under(own_name, name)) { by_layer = n; }
         if (own_name && strcmp(own_name, name) == 0) { layer = n; }
     }
     if (by_path < 0 && by_layer < 0) { return fail_unknown(job, name); }
@@ -146,35 +145,47 @@ spade_status attribution_layer_value(const attribution_job *job, const char *nam
     return SPADE_OK;
 }
 
-static bool has_extent(const spade_shape *shape)
+/* ---- feature maps */
+
+/* Of a value whose pixels are known; false: it has only one. */
+static bool make_features(const spade_network *network, int value, const spade_spatial *where,
+                          attribution_features *out)
 {
-    return shape->rank == 4 && shape->dims[2] * shape->dims[3] > 1;
+    const int64_t pixels = where->height * where->width, size = spade_shape_size(&network->values[value].shape);
+    if (where->axis < 0 || pixels <= 1) { return false; }
+    *out = (attribution_features){.value = value,
+                                  .where = *where,
+                                  .channels = size / (where->tokens ? where->length : pixels),
+                                  .height = where->height,
+                                  .width = where->width};
+    return true;
 }
 
-/* What convolutions and poolings write, and what normalisations and pointwise nodes make of that. Other values of rank 4
- * (attention's heads) are no pictures. */
-static spade_status last_feature_maps(const attribution_job *job, int *value)
+/* Sums and products of tokens between blocks, and within them, are no feature maps that people look at. */
+static bool makes_features(const spade_node *node, const spade_spatial *where)
+{
+    switch (node->kind) {
+    case SPADE_NODE_CONVOLUTION:
+    case SPADE_NODE_MAX_POOL:
+    case SPADE_NODE_AVERAGE_POOL:
+    case SPADE_NODE_BATCH_NORM:
+    case SPADE_NODE_LAYER_NORM: return true;
+    case SPADE_NODE_CONCAT: return !where->tokens && where->axis == 2 && node->concat.axis == 1;
+    default: return spade_node_is_pointwise(node) && !where->tokens && where->axis == 2;
+    }
+}
+
+static spade_status last_feature_maps(const attribution_job *job, const spade_spatial_map *map,
+                                      attribution_features *out)
 {
     const spade_network *network = &job->model->network;
-    bool *is_picture = calloc((size_t)network->value_count + 1, sizeof *is_picture);
-    if (!is_picture) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    *value = -1;
-    for (int n = 0; n < network->node_count; n++) {
-        const spade_node *node = &network->nodes[n];
-        bool picture = node->kind == SPADE_NODE_CONVOLUTION || node->kind == SPADE_NODE_MAX_POOL ||
-                       node->kind == SPADE_NODE_AVERAGE_POOL;
-        for (int k = 0; keeps_pixels(node) && k < node->input_count; k++) {
-            picture = picture || is_picture[node->inputs[k]];
-        }
-        is_picture[node->outputs[0]] = picture;
-        if (node->kind == SPADE_NODE_CONVERT_LAYOUT) { continue; }
-        if (picture && has_extent(&network->values[node->outputs[0]].shape)) { *value = node->outputs[0]; }
+    for (int n = network->node_count - 1; n >= 0; n--) {
+        const int value = network->nodes[n].outputs[0];
+        if (!map->reads[value].pixels || !makes_features(&network->nodes[n], &map->where[value])) { continue; }
+        if (make_features(network, value, &map->where[value], out)) { return SPADE_OK; }
     }
-    free(is_picture);
-    if (*value >= 0) { return SPADE_OK; }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
-                      "no convolution or pooling of the network has a result with height and width; give a layer that "
-                      "has: layer=NAME");
+                      "no layer of the network has a result with height and width; give a layer that has: layer=NAME");
 }
 
 static spade_status fail_shape(const attribution_job *job, const char *name, const spade_shape *shape)
@@ -184,18 +195,44 @@ static spade_status fail_shape(const attribution_job *job, const char *name, con
     for (int i = 0; i < shape->rank; i++) {
         used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%lld", i ? ", " : "", (long long)shape->dims[i]);
     }
-    return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
-                      "layer %.200s: its value is [%s], one [1, channels, height, width] is needed", name, dims);
+    return spade_fail(
+        job->context, SPADE_ERROR_ARGUMENT,
+        "layer %.200s: its value is [%s], one with rows and columns of pixels, or tokens of them, is needed", name,
+        dims);
 }
 
-spade_status attribution_feature_maps(const attribution_job *job, const spade_layer_option *layer, int *value)
+static spade_status named_feature_maps(const attribution_job *job, const spade_spatial_map *map, const char *name,
+                                       bool reads, attribution_features *out)
 {
+    const spade_network *network = &job->model->network;
+    int value = network->output;
+    SPADE_TRY(attribution_layer_value(job, name, &value));
+    if (!make_features(network, value, &map->where[value], out)) {
+        return fail_shape(job, name, &network->values[value].shape);
+    }
+    if (reads && !map->reads[value].pixels) {
+        return spade_fail(
+            job->context, SPADE_ERROR_ARGUMENT,
+            "layer %.200s: the classes do not depend on its pixels, only on its class token; take a layer "
+            "before the last attention",
+            name);
+    }
+    return SPADE_OK;
+}
+
+spade_status attribution_feature_maps(const attribution_job *job, const spade_layer_option *layer, bool reads,
+                                      attribution_features *out)
+{
+    spade_spatial_map map = {0};
     if (layer->has_index) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "layer %.200s:%lld: all its channels are meant, not one",
                           layer->name, (long long)layer->index);
     }
-    if (!layer->name) { return last_feature_maps(job, value); }
-    SPADE_TRY(attribution_layer_value(job, layer->name, value));
-    const spade_shape *shape = &job->model->network.values[*value].shape;
-    return has_extent(shape) ? SPADE_OK : fail_shape(job, layer->name, shape);
+    spade_status status = spade_spatial_find(job->context, &job->model->network, &map);
+    if (status == SPADE_OK) {
+        status =
+            layer->name ? named_feature_maps(job, &map, layer->name, reads, out) : last_feature_maps(job, &map, out);
+    }
+    spade_spatial_clear(&map);
+    return status;
 }

@@ -10,18 +10,36 @@
 #define SPADE_ATTRIBUTION_LAYER_VALUE_H
 
 #include "attribution/registry.h"
+#include "network/spatial.h"
 
 /* *value: its number in the network. A name that is none is SPADE_ERROR_ARGUMENT, with close ones in the message. */
 spade_status attribution_layer_value(const attribution_job *job, const char *name, int *value);
 
-/* The same for methods whose option `layer` means feature maps [1, C, h, w] with h * w > 1, all channels of them: other
- * values are refused with their shape, and so is an index. No name: the last feature maps before the global pooling. */
+/* Is `name` (NULL: no) the module itself, or does it lie under it? */
+bool attribution_lies_under(const char *name, const char *module);
+
+/* A layer's value with pixels: A [channels, height, width], wherever in the value these stand. */
+typedef struct attribution_features {
+    int value;
+    spade_spatial where;
+    int64_t channels, height, width;
+} attribution_features;
+
+/*
+ * For methods whose option `layer` means feature maps: a value that has rows and columns, or tokens that stand for pixels, and
+ * all its channels. A value whose pixels are not known, or that has only one, is refused with its shape, and so is an index.
+ * No name: the last such value whose pixels the output reads, made by a convolution, a pooling, a normalisation, or of
+ * pictures [1, C, h, w] by pointwise nodes. In a network with a class token that is what the last block's attention reads: the
+ * tokens after the block's first normalisation.
+ * reads: a named value whose pixels the output does not read, so that its gradient is zero, is refused.
+ */
 /* clang-format off */
 #define ATTRIBUTION_FEATURE_MAPS_OPTION                                                                                \
     {.name = "layer",                                                                                                  \
-     .help = "a layer, or a prefix of names: the last value under it; else the last one before the global pooling",     \
+     .help = "a layer, or a prefix of names: the last value under it; else the last one with pixels that F depends on", \
      .type = SPADE_OPTION_LAYER}
 /* clang-format on */
-spade_status attribution_feature_maps(const attribution_job *job, const spade_layer_option *layer, int *value);
+spade_status attribution_feature_maps(const attribution_job *job, const spade_layer_option *layer, bool reads,
+                                      attribution_features *out);
 
 #endif

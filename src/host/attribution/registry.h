@@ -43,8 +43,8 @@ typedef struct attribution_method {
 } attribution_method;
 
 /*
- * THE list of methods, in the order in which they are shown: attribution_NAME is the row of NAME. It ends NAME.c, or the
- * file of the first of several methods that share all but their row (smoothgrad.c).
+ * THE list of methods, in the order in which they are shown: attribution_NAME is the row of NAME (of gradcam++ that is
+ * gradcam_plus_plus). It ends NAME.c, or the file of the first of several methods that share all but their row (smoothgrad.c).
  */
 /* clang-format off */
 #define ATTRIBUTION_METHODS(ROW) \
@@ -57,7 +57,12 @@ typedef struct attribution_method {
     ROW(guided_backprop)         \
     ROW(deconvolution)           \
     ROW(gradcam)                 \
+    ROW(gradcam_plus_plus)       \
+    ROW(layercam)                \
+    ROW(scorecam)                \
     ROW(guided_gradcam)          \
+    ROW(attention_rollout)       \
+    ROW(attention_gradient)      \
     ROW(occlusion)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;

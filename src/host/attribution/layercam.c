@@ -1,0 +1,38 @@
+/* layercam.c - feature maps weighted place by place by their positive gradients: fine also in early layers. As
+ * pytorch-grad-cam's LayerCAM. */
+#include "attribution/class_activation.h"
+
+static void combine(const attribution_activation *a, const void *options, double *map)
+{
+    (void)options;
+    for (int64_t c = 0; c < a->channels; c++) {
+        for (int64_t i = 0; i < a->pixels; i++) {
+            const float gradient = a->gradients[c * a->pixels + i];
+            if (gradient > 0) { map[i] += (double)gradient * (double)a->values[c * a->pixels + i]; }
+        }
+    }
+}
+
+static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+{
+    (void)notes;
+    return attribution_cam_run(job, options, combine, maps);
+}
+
+static const spade_option_info options[] = {ATTRIBUTION_FEATURE_MAPS_OPTION, ATTRIBUTION_UPSAMPLE_OPTION};
+static const size_t option_offsets[] = {offsetof(attribution_cam_options, layer),
+                                        offsetof(attribution_cam_options, upsample)};
+
+const attribution_method attribution_layercam = {
+    .info = {.name = "layercam",
+             .title = "LayerCAM",
+             .definition = "max(sum over c of max(dF/dA[c], 0) * A[c], 0), A [C, h, w] a layer's value",
+             .source = "Jiang et al. 2021, LayerCAM: exploring hierarchical class activation maps for localization",
+             .options = options,
+             .option_count = sizeof options / sizeof *options},
+    .options_bytes = sizeof(attribution_cam_options),
+    .option_offsets = option_offsets,
+    .check = attribution_cam_check,
+    .shape = attribution_cam_shape,
+    .run = run,
+};
