@@ -205,6 +205,7 @@ const spade_backend spade_backend_cuda = {
     .axpby = spade_cuda_axpby,
     .points = spade_cuda_points,
     .mask_inputs = spade_cuda_mask_inputs,
+    .blend_inputs = spade_cuda_blend_inputs,
     .seed = spade_cuda_seed,
     .sum_gradients = spade_cuda_sum_gradients,
     .finish_map = spade_cuda_finish_map,
