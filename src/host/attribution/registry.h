@@ -58,7 +58,10 @@ typedef struct attribution_method {
     ROW(deconvolution)           \
     ROW(gradcam)                 \
     ROW(guided_gradcam)          \
-    ROW(occlusion)
+    ROW(occlusion)               \
+    ROW(rise)                    \
+    ROW(lime)                    \
+    ROW(kernel_shap)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)

@@ -197,8 +197,9 @@ static const size_t option_offsets[] = {offsetof(rise_options, samples), offseto
 const attribution_method attribution_rise = {
     .info = {.name = "rise",
              .title = "RISE",
-             .definition = "mean over random masks m of F(m x + (1 - m) baseline) m / probability; the paper's F is the "
-                           "score: output=scores",
+             .definition =
+                 "mean over random masks m of F(m x + (1 - m) baseline) m / probability; the paper's F is the "
+                 "score: output=scores",
              .source = "Petsiuk, Das, Saenko 2018, RISE: randomized input sampling for explanation of black-box models",
              .options = options,
              .option_count = sizeof options / sizeof *options},

@@ -87,7 +87,9 @@ static void move_centres(slic *s)
     }
     for (int64_t i = 0; i < s->centre_count; i++) {
         const double *sum = s->sums + i * (members + 1);
-        for (int64_t k = 0; k < members && sum[members] > 0; k++) { s->centres[i * members + k] = sum[k] / sum[members]; }
+        for (int64_t k = 0; k < members && sum[members] > 0; k++) {
+            s->centres[i * members + k] = sum[k] / sum[members];
+        }
     }
 }
 

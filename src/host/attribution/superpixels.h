@@ -6,7 +6,9 @@
 
 /* segment_of, everywhere below: host [H * W] out, the segment of each pixel of the input, 0 to *count - 1. */
 
-enum { MAX_SUPERPIXELS = 2000 }; /* that may be asked for, and in a file; the linear models' matrices grow with its square */
+enum {
+    MAX_SUPERPIXELS = 2000
+}; /* that may be asked for, and in a file; the linear models' matrices grow with its square */
 
 /* Rectangles, rows * columns of them, as near to `wanted` as squares come. */
 void attribution_grid_segments(const attribution_job *job, int64_t wanted, int32_t *segment_of, int64_t *count);
