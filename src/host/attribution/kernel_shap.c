@@ -154,8 +154,8 @@ static spade_status fit(const surrogate_problem *problem)
     spade_free_bytes(job->context, memory, bytes);
     if (info == LAPACK_WORK_MEMORY_ERROR) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     if (info != 0) {
-        return spade_fail(job->context, SPADE_ERROR_NUMERICAL, "the least squares of %lld superpixels failed (%d)",
-                          (long long)segments, (int)info);
+        return spade_fail(job->context, SPADE_ERROR_NUMERICAL,
+                          "F is not finite at some of the images with superpixels replaced");
     }
     if (rank < segments - 1) {
         spade_log(
