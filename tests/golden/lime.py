@@ -51,7 +51,8 @@ def case(samples, segments, baseline, alpha, width, seed):
     key = content_hash(x.tobytes(), seed)
     key = [key & 0xFFFFFFFF, key >> 32]
     spacing = math.sqrt(PIXELS / segments)
-    rows, columns = round(HEIGHT / spacing), round(WIDTH / spacing)
+    rows = round(HEIGHT / spacing)
+    columns = round(segments / rows)
     cells = np.array([p // WIDTH * rows // HEIGHT * columns + p % WIDTH * columns // WIDTH for p in range(PIXELS)])
     count = rows * columns
     keep = np.zeros((samples, count))
@@ -78,7 +79,7 @@ def case(samples, segments, baseline, alpha, width, seed):
 def main():
     cases = [
         case(50, 12, 0, 0.01, 1, 0),
-        case(200, 12, 0.5, 0.3, 0.25, 3),
+        case(200, 12, 0.5, 0.1, 0.25, 3),
         case(150, 40, -1, 0.05, 2, 1),  # more than a word of random bits
         case(20, 40, 0, 0.1, 1, 0),  # fewer samples than superpixels
     ]

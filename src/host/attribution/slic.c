@@ -17,9 +17,9 @@ typedef struct slic {
     int32_t *queue;                      /* [H * W]: pixels of a piece */
 } slic;
 
-static int64_t clamp(double value, int64_t low, int64_t high)
+static int64_t clamp(double value, int64_t high)
 {
-    return value < (double)low ? low : value > (double)high ? high : (int64_t)value;
+    return value < 0 ? 0 : value > (double)high ? high : (int64_t)value;
 }
 
 /* Centres in the middle of rectangles; every pixel belongs to its rectangle's. */
@@ -48,10 +48,10 @@ static void claim_pixels(slic *s, int64_t i)
     const attribution_job *job = s->job;
     const int64_t pixels = job->height * job->width;
     const double *centre = s->centres + i * (job->channels + 2), *at = centre + job->channels;
-    const int64_t top = clamp(ceil(at[0] - 2 * s->spacing), 0, job->height - 1);
-    const int64_t bottom = clamp(floor(at[0] + 2 * s->spacing), 0, job->height - 1);
-    const int64_t left = clamp(ceil(at[1] - 2 * s->spacing), 0, job->width - 1);
-    const int64_t right = clamp(floor(at[1] + 2 * s->spacing), 0, job->width - 1);
+    const int64_t top = clamp(ceil(at[0] - 2 * s->spacing), job->height - 1);
+    const int64_t bottom = clamp(floor(at[0] + 2 * s->spacing), job->height - 1);
+    const int64_t left = clamp(ceil(at[1] - 2 * s->spacing), job->width - 1);
+    const int64_t right = clamp(floor(at[1] + 2 * s->spacing), job->width - 1);
     for (int64_t y = top; y <= bottom; y++) {
         const double dy = (double)y - at[0];
         for (int64_t x = left; x <= right; x++) {
@@ -165,8 +165,7 @@ spade_status attribution_slic_segments(const attribution_job *job, int64_t wante
         high = fmax(high, job->input[e]);
     }
     slic s = {.job = job, .spacing = sqrt((double)pixels / (double)wanted)};
-    s.rows = clamp(round((double)job->height / s.spacing), 1, job->height);
-    s.columns = clamp(round((double)job->width / s.spacing), 1, job->width);
+    attribution_rectangles(job, wanted, &s.rows, &s.columns);
     s.centre_count = s.rows * s.columns;
     s.colour_weight = high > low ? 1 / ((high - low) * (high - low)) : 0;
     s.place_weight = compactness * compactness / (s.spacing * s.spacing);

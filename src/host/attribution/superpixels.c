@@ -5,13 +5,22 @@
 #include "spade/picture.h"
 #include "store/labels.h"
 
-void attribution_grid_segments(const attribution_job *job, int64_t wanted, int32_t *segment_of, int64_t *count)
+static int64_t clamp(double value, int64_t high)
+{
+    return value < 1 ? 1 : value > (double)high ? high : (int64_t)value;
+}
+
+void attribution_rectangles(const attribution_job *job, int64_t wanted, int64_t *rows, int64_t *columns)
 {
     const double spacing = sqrt((double)(job->height * job->width) / (double)wanted);
-    int64_t rows = (int64_t)round((double)job->height / spacing),
-            columns = (int64_t)round((double)job->width / spacing);
-    rows = rows < 1 ? 1 : rows > job->height ? job->height : rows;
-    columns = columns < 1 ? 1 : columns > job->width ? job->width : columns;
+    *rows = clamp(round((double)job->height / spacing), job->height);
+    *columns = clamp(round((double)wanted / (double)*rows), job->width);
+}
+
+void attribution_grid_segments(const attribution_job *job, int64_t wanted, int32_t *segment_of, int64_t *count)
+{
+    int64_t rows, columns;
+    attribution_rectangles(job, wanted, &rows, &columns);
     for (int64_t p = 0; p < job->height * job->width; p++) {
         const int64_t row = p / job->width * rows / job->height, column = p % job->width * columns / job->width;
         segment_of[p] = (int32_t)(row * columns + column);

@@ -10,7 +10,9 @@ enum {
     MAX_SUPERPIXELS = 2000
 }; /* that may be asked for, and in a file; the linear models' matrices grow with its square */
 
-/* Rectangles, rows * columns of them, as near to `wanted` as squares come. */
+/* How `wanted` rectangles, about, are laid out, as near to squares as that goes. */
+void attribution_rectangles(const attribution_job *job, int64_t wanted, int64_t *rows, int64_t *columns);
+/* These rectangles, row by row. */
 void attribution_grid_segments(const attribution_job *job, int64_t wanted, int32_t *segment_of, int64_t *count);
 
 /*
