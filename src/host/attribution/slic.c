@@ -29,11 +29,12 @@ static void place_centres(slic *s)
     const int64_t pixels = job->height * job->width;
     for (int64_t i = 0; i < s->centre_count; i++) {
         double *centre = s->centres + i * (job->channels + 2);
-        const int64_t y = (2 * (i / s->columns) + 1) * job->height / (2 * s->rows);
-        const int64_t x = (2 * (i % s->columns) + 1) * job->width / (2 * s->columns);
-        for (int64_t c = 0; c < job->channels; c++) { centre[c] = job->input[c * pixels + y * job->width + x]; }
-        centre[job->channels] = (double)y;
-        centre[job->channels + 1] = (double)x;
+        const double y = ((double)(i / s->columns) + 0.5) * (double)job->height / (double)s->rows - 0.5;
+        const double x = ((double)(i % s->columns) + 0.5) * (double)job->width / (double)s->columns - 0.5;
+        const int64_t pixel = (int64_t)y * job->width + (int64_t)x;
+        for (int64_t c = 0; c < job->channels; c++) { centre[c] = job->input[c * pixels + pixel]; }
+        centre[job->channels] = y;
+        centre[job->channels + 1] = x;
     }
     for (int64_t p = 0; p < pixels; p++) {
         const int64_t row = p / job->width * s->rows / job->height, column = p % job->width * s->columns / job->width;
