@@ -9,10 +9,9 @@
  */
 #include <math.h>
 
-#include <lapacke.h>
-
 #include "attribution/perturbation_driver.h"
 #include "attribution/surrogate.h"
+#include "backend/least_squares.h"
 
 enum { KERNEL_SHAP_STREAM = 3, ENDS = 2, MAX_ENUMERATED = 16 };
 
@@ -129,41 +128,37 @@ static void make_system(const surrogate_problem *problem, double *matrix, double
     }
 }
 
+static void find_coefficients(const surrogate_problem *problem, const double *right, int64_t right_rows)
+{
+    const int64_t segments = problem->segments;
+    for (int64_t i = 0; i < problem->job->n * segments; i++) {
+        const int64_t c = i / segments;
+        const double *values = problem->values + c * problem->images;
+        problem->coefficients[i] = (values[0] - values[1]) / (double)segments + right[c * right_rows + i % segments];
+    }
+}
+
 static spade_status fit(const surrogate_problem *problem)
 {
     const attribution_job *job = problem->job;
     const int64_t segments = problem->segments, count = problem->images - ENDS;
     const int64_t right_rows = count > segments ? count : segments;
-    const size_t doubles = (size_t)(count * segments + right_rows * job->n);
-    const size_t bytes = sizeof(double) * doubles + sizeof(lapack_int) * (size_t)segments;
-    lapack_int rank = 0;
+    const size_t bytes = sizeof(double) * (size_t)(count * segments + right_rows * job->n);
+    int64_t rank = 0;
     void *memory;
     SPADE_TRY(spade_alloc_zeroed(job->context, bytes, "a linear model of superpixels", &memory));
     double *matrix = memory, *right = matrix + count * segments;
-    lapack_int *pivots = (lapack_int *)(matrix + doubles);
     make_system(problem, matrix, right, right_rows);
-    const int threads = spade_set_num_threads(1); /* the same bits for any number of them */
-    const lapack_int info = LAPACKE_dgelsy(LAPACK_COL_MAJOR, (lapack_int)count, (lapack_int)segments, job->n, matrix,
-                                           (lapack_int)count, right, (lapack_int)right_rows, pivots, 1e-9, &rank);
-    spade_set_num_threads(threads);
-    for (int64_t i = 0; info == 0 && i < job->n * segments; i++) {
-        const int64_t c = i / segments;
-        const double *values = problem->values + c * problem->images;
-        problem->coefficients[i] = (values[0] - values[1]) / (double)segments + right[c * right_rows + i % segments];
-    }
+    spade_status status = spade_least_squares(job->context, count, segments, job->n, matrix, right, &rank);
+    if (status == SPADE_OK) { find_coefficients(problem, right, right_rows); }
     spade_free_bytes(job->context, memory, bytes);
-    if (info == LAPACK_WORK_MEMORY_ERROR) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    if (info != 0) {
-        return spade_fail(job->context, SPADE_ERROR_NUMERICAL,
-                          "F is not finite at some of the images with superpixels replaced");
-    }
-    if (rank < segments - 1) {
+    if (status == SPADE_OK && rank < segments - 1) {
         spade_log(
             job->context, SPADE_LOG_WARNING,
             "kernel_shap: %lld samples do not determine %lld superpixels: the smallest values that agree with them",
             (long long)count, (long long)segments);
     }
-    return SPADE_OK;
+    return status;
 }
 
 static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)

@@ -5,10 +5,9 @@
  */
 #include <math.h>
 
-#include <cblas.h>
-
 #include "attribution/perturbation_driver.h"
 #include "attribution/surrogate.h"
+#include "backend/least_squares.h"
 
 enum { LIME_STREAM = 2 }; /* of random numbers under the key: the last word of their counters */
 
@@ -120,10 +119,7 @@ static spade_status fit(const surrogate_problem *problem)
     find_products(problem, &products);
     find_weights(problem, &products, weights);
     make_rows(problem, weights, scratch, rows);
-    const int threads = spade_set_num_threads(1); /* the same bits for any number of them */
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)segments, (int)segments, (int)images, 1.0, rows,
-                (int)segments, rows, (int)segments, 0.0, gram, (int)segments);
-    spade_set_num_threads(threads);
+    spade_gram_matrix(images, segments, rows, gram);
     bool settled = true;
     for (int c = 0; c < job->n && settled; c++) {
         double *correlation = scratch + segments;

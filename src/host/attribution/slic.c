@@ -29,7 +29,8 @@ static void place_centres(slic *s)
     const int64_t pixels = job->height * job->width;
     for (int64_t i = 0; i < s->centre_count; i++) {
         double *centre = s->centres + i * (job->channels + 2);
-        const double y = ((double)(i / s->columns) + 0.5) * (double)job->height / (double)s->rows - 0.5;
+        const int64_t row = i / s->columns;
+        const double y = ((double)row + 0.5) * (double)job->height / (double)s->rows - 0.5;
         const double x = ((double)(i % s->columns) + 0.5) * (double)job->width / (double)s->columns - 0.5;
         const int64_t pixel = (int64_t)y * job->width + (int64_t)x;
         for (int64_t c = 0; c < job->channels; c++) { centre[c] = job->input[c * pixels + pixel]; }
@@ -81,7 +82,8 @@ static void move_centres(slic *s)
     for (int64_t p = 0; p < pixels; p++) {
         double *sum = s->sums + s->nearest[p] * (members + 1);
         for (int64_t c = 0; c < job->channels; c++) { sum[c] += job->input[c * pixels + p]; }
-        sum[job->channels] += (double)(p / job->width);
+        const int64_t row = p / job->width;
+        sum[job->channels] += (double)row;
         sum[job->channels + 1] += (double)(p % job->width);
         sum[members] += 1;
         s->distance[p] = INFINITY;

@@ -1,4 +1,6 @@
 /* surrogate.c - superpixels, F at coalitions of them, and the map of a linear model's coefficients. */
+#include <math.h>
+
 #include "attribution/surrogate.h"
 
 #include "attribution/perturbation_driver.h"
@@ -72,6 +74,12 @@ static spade_status solve(surrogate_problem *problem, const surrogate_method *me
                                      .replace = keep_coalition,
                                      .user = problem};
     SPADE_GOTO(attribution_perturb_masked(job, &masks, values));
+    for (size_t i = 0; i < of_values; i++) {
+        if (!isfinite(values[i])) {
+            SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_NUMERICAL,
+                                  "F is not finite at an image with superpixels replaced"));
+        }
+    }
     SPADE_GOTO(method->fit(problem));
     for (int64_t i = 0; i < job->n * pixels; i++) {
         maps[i] = (float)problem->coefficients[i / pixels * segments + problem->segment_of[i % pixels]];
