@@ -2,7 +2,6 @@
 #include <math.h>
 
 #include "attribution/surrogate.h"
-
 #include "attribution/perturbation_driver.h"
 #include "attribution/superpixels.h"
 
