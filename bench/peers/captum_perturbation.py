@@ -37,7 +37,7 @@ def attribute(method, network, x, samples, wanted, together):
 def main():
     name, path, method, samples, wanted, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    network = build(name).eval()
+    network = build(name)[0].eval()
     x = torch.from_numpy(np.load(path))
     with torch.no_grad():
         if method != "occlusion":

@@ -30,6 +30,7 @@ def theirs(kind, path, options):
 def make(options):
     import numpy
 
+    os.makedirs(harness.out, exist_ok=True)
     path = os.path.join(harness.out, "perturbation.npy")
     numpy.save(path, numpy.random.default_rng(0).standard_normal((1, 3, 224, 224), numpy.float32))
     rows = []
