@@ -37,7 +37,7 @@ allowed() {
         hessian) echo "$device network engine augment hessian" ;;
         solve) echo "$device backend/partial_select.h solve" ;;
         trace) echo "$device onnx store network engine augment hessian solve trace" ;;
-        attribution) echo "$device network engine attribution" ;;
+        attribution) echo "$device backend/least_squares.h store network engine attribution" ;;
         metric) echo "base metric" ;;
         config) echo "base config" ;;
         report) echo "base config picture metric attribution report" ;;

@@ -5,7 +5,7 @@
  *
  * Division of work
  *   points:        a thread makes two neighbouring elements of one image (blockIdx.y): one block of random numbers.
- *   mask_inputs:   a thread has one pixel of one image (blockIdx.y), in all channels.
+ *   mask_inputs, blend_inputs: a thread has one pixel of one image (blockIdx.y), in all channels.
  *   seed:          a block has one image, its threads stride over the outputs; softmax sums meet in shared memory.
  *   sum_gradients: a thread has 1 or 4 neighbouring elements and walks through the images in their order.
  *   finish_map, finish_variance: a thread has one element.
@@ -48,6 +48,24 @@ __global__ void mask_inputs(const __grid_constant__ spade_mask_inputs_args a)
     {
         const float *from = mask[a.cells[p]] ? a.x : a.baseline;
         for (int64_t e = p; e < a.channels * a.pixels; e += a.pixels) { image[e] = from[e]; }
+    }
+}
+
+__global__ void blend_inputs(const __grid_constant__ spade_blend_inputs_args a)
+{
+    const int64_t pixels = a.height * a.width;
+    const uint8_t *mask = a.masks + blockIdx.y * a.grid * a.grid;
+    const spade_grid_position *rows = a.rows + a.shifts[2 * blockIdx.y];
+    const spade_grid_position *columns = a.columns + a.shifts[2 * blockIdx.y + 1];
+    float *image = a.out + blockIdx.y * a.channels * pixels;
+    SPADE_EACH(p, pixels)
+    {
+        int64_t column;
+        const int64_t row = spade_divide(p, a.width, &column);
+        const double m = spade_grid_value(mask, a.grid, rows[row], columns[column]);
+        for (int64_t e = p; e < a.channels * pixels; e += pixels) {
+            image[e] = (float)(m * a.x[e] + (1.0 - m) * a.baseline[e]);
+        }
     }
 }
 
@@ -140,6 +158,12 @@ int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *
 {
     const dim3 grid(spade_blocks(args->pixels), (unsigned)args->count);
     return SPADE_LAUNCH_INDEPENDENT(mask_inputs, grid, SPADE_THREADS, stream, *args);
+}
+
+int spade_launch_blend_inputs(spade_stream stream, const spade_blend_inputs_args *args)
+{
+    const dim3 grid(spade_blocks(args->height * args->width), (unsigned)args->count);
+    return SPADE_LAUNCH_INDEPENDENT(blend_inputs, grid, SPADE_THREADS, stream, *args);
 }
 
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args)

@@ -184,6 +184,7 @@ typedef struct spade_points_kernel {
 /* x [size] -> out [count, size]; without noise where the deviation is 0. */
 int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel /* host */, const float *x, float *out);
 int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *args /* host */);
+int spade_launch_blend_inputs(spade_stream stream, const spade_blend_inputs_args *args /* host */);
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args /* host */);
 typedef struct spade_weights_kernel {
     int count;

@@ -1,6 +1,6 @@
 /*
  * test_attribution_devices.c - the operations behind maps on every backend present, against plain loops: points with and
- * without noise, inputs with parts replaced, seeds of logits and softmax scores, weighted sums of gradients and of their
+ * without noise, inputs with parts replaced or faded, seeds of logits and softmax scores, weighted sums of gradients and of their
  * squares, finished maps; random sizes, odd ones and single elements among them.
  */
 #include <math.h>
@@ -156,6 +156,86 @@ static void test_mask_inputs(void **state)
             free(got);
             free(cell);
             free(masks);
+        }
+        if (context) { assert_int_equal(context->used, context->device->own_bytes); }
+        spade_context_destroy(context);
+    }
+}
+
+/* Positions between the cells of a grid, some of them on a cell. */
+static spade_grid_position *draw_positions(random_stream *random, int64_t count, int64_t grid)
+{
+    spade_grid_position *out = make((size_t)count * sizeof *out);
+    for (int64_t i = 0; i < count; i++) {
+        out[i] = (spade_grid_position){.share = random_unit(random) < 0.3 ? 0 : random_unit(random),
+                                       .first = (int32_t)random_int(random, 0, grid - 1),
+                                       .second = (int32_t)random_int(random, 0, grid - 1)};
+    }
+    return out;
+}
+
+static void expected_blend(const spade_blend_inputs_args *a, float *out)
+{
+    const int64_t pixels = a->height * a->width;
+    for (int64_t e = 0; e < a->count * a->channels * pixels; e++) {
+        const int64_t i = e / (a->channels * pixels), p = e % pixels, of_one = e % (a->channels * pixels);
+        const spade_grid_position r = a->rows[a->shifts[2 * i] + p / a->width];
+        const spade_grid_position c = a->columns[a->shifts[2 * i + 1] + p % a->width];
+        double corner[2][2];
+        for (int k = 0; k < 4; k++) {
+            const int64_t row = k / 2 ? r.second : r.first, column = k % 2 ? c.second : c.first;
+            corner[k / 2][k % 2] = a->masks[(i * a->grid + row) * a->grid + column];
+        }
+        const double upper = (1 - c.share) * corner[0][0] + c.share * corner[0][1];
+        const double lower = (1 - c.share) * corner[1][0] + c.share * corner[1][1];
+        const double m = (1 - r.share) * upper + r.share * lower;
+        out[e] = (float)(m * a->x[of_one] + (1 - m) * a->baseline[of_one]);
+    }
+}
+
+static void test_blend_inputs(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DEVICES; d++) {
+        spade_context *context = open_device(devices[d], 0, 0);
+        random_stream random = {.key = 831};
+        for (int round = 0; context && round < ROUNDS; round++) {
+            const int64_t wide = round % 4 == 3 ? 300 : 20; /* a picture of several blocks */
+            spade_blend_inputs_args args = {.count = random_int(&random, 1, 9),
+                                            .channels = random_int(&random, 1, 4),
+                                            .height = random_int(&random, 1, 20),
+                                            .width = random_int(&random, 1, wide),
+                                            .grid = random_int(&random, 1, 9)};
+            const int64_t size = args.channels * args.height * args.width, most = 5; /* the largest shift */
+            const size_t bytes = (size_t)size * sizeof(float), all = bytes * (size_t)args.count;
+            const size_t of_masks = (size_t)(args.count * args.grid * args.grid);
+            const size_t of_shifts = (size_t)args.count * 2 * sizeof(int32_t);
+            const size_t of_rows = (size_t)(args.height + most) * sizeof(spade_grid_position);
+            const size_t of_columns = (size_t)(args.width + most) * sizeof(spade_grid_position);
+            float *x = make(bytes), *baseline = make(bytes), *expected = make(all), *got = make(all);
+            uint8_t *masks = make(of_masks);
+            int32_t *shifts = make(of_shifts);
+            spade_grid_position *rows = draw_positions(&random, args.height + most, args.grid);
+            spade_grid_position *columns = draw_positions(&random, args.width + most, args.grid);
+            fill(&random, size, x);
+            fill(&random, size, baseline);
+            for (size_t m = 0; m < of_masks; m++) { masks[m] = random_bool(&random); }
+            for (int64_t i = 0; i < 2 * args.count; i++) { shifts[i] = (int32_t)random_int(&random, 0, most); }
+            args.x = x, args.baseline = baseline, args.masks = masks, args.shifts = shifts;
+            args.rows = rows, args.columns = columns;
+            expected_blend(&args, expected);
+            void *block[] = {to_device(context, x, bytes),        to_device(context, baseline, bytes),
+                             to_device(context, masks, of_masks), to_device(context, shifts, of_shifts),
+                             to_device(context, rows, of_rows),   to_device(context, columns, of_columns)};
+            const size_t sizes[] = {bytes, bytes, of_masks, of_shifts, of_rows, of_columns};
+            args.x = block[0], args.baseline = block[1], args.masks = block[2], args.shifts = block[3];
+            args.rows = block[4], args.columns = block[5], args.out = to_device(context, NULL, all);
+            ok(context, context->device->backend->blend_inputs(context->device, &args));
+            to_host(context, got, args.out, all);
+            for (int b = 0; b < 6; b++) { context->device->backend->free(context->device, block[b], sizes[b]); }
+            compare("blended inputs", round, true, got, expected, args.count * size);
+            void *host[] = {x, baseline, expected, got, masks, shifts, rows, columns};
+            for (int h = 0; h < 8; h++) { free(host[h]); }
         }
         if (context) { assert_int_equal(context->used, context->device->own_bytes); }
         spade_context_destroy(context);
@@ -352,7 +432,8 @@ static void test_squares_and_variances(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points),        cmocka_unit_test(test_mask_inputs),           cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_points),        cmocka_unit_test(test_mask_inputs),
+        cmocka_unit_test(test_blend_inputs),  cmocka_unit_test(test_seed),
         cmocka_unit_test(test_sums_and_maps), cmocka_unit_test(test_squares_and_variances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

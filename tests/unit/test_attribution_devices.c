@@ -489,6 +489,9 @@ static const forward_counts forward_methods[] = {
     {"occlusion", 1, 2}, /* values; masks, and values */
     {"scorecam", 2, 3},  /* the layer, values; the layer, masks, and values */
     {"attention_rollout", 1, 1},
+    {"rise", 1, 2},
+    {"lime", 1, 2},
+    {"kernel_shap", 1, 2},
 };
 
 /* Whether the method's pass back ends at an inner layer. */
@@ -540,8 +543,8 @@ static void test_passes_stay_on_the_device(void **state)
         many = counts;
         device->backend = counted;
         const spade_method_info *info = spade_method_at(m);
-        const bool path = has_option(info, "steps"), copies = has_option(info, "samples");
         const forward_counts *forward = forward_counts_of(info->name);
+        const bool path = has_option(info, "steps"), copies = has_option(info, "samples") && !forward;
         spade_attribution *attribution = open_method(f->context, info->name);
         /* of a class */
         const int walks = path || copies || forward ? 1 : (int)spade_attribution_passes(f->model, attribution);

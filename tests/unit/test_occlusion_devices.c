@@ -256,19 +256,23 @@ static void test_driver(void **state)
 enum { SIDE = 64, MAP = SIDE * SIDE };
 static const int64_t golden_classes[2] = {1, 7};
 
-static const char *golden_method(void)
-{
-    return test_is_emulated() ? "occlusion:window=24:stride=24" : "occlusion:window=9:stride=7";
-}
+/* Each method of the driver, with 10 or so images where the device is slow. */
+static const char *const golden_methods[][2] = {
+    {"occlusion:window=9:stride=7", "occlusion:window=24:stride=24"},
+    {"rise:samples=60", "rise:samples=11"},
+    {"lime:samples=60:segments=20", "lime:samples=11:segments=20"},
+    {"kernel_shap:samples=60:segments=20", "kernel_shap:samples=11:segments=20"},
+};
 
-static spade_status golden_maps(int threads, uint64_t memory, float *maps, char *message, size_t message_size)
+static spade_status golden_maps(const char *method, int threads, uint64_t memory, float *maps, char *message,
+                                size_t message_size)
 {
     spade_context *context = test_context(test_device(), threads);
     spade_model *model = load(context, SPADE_TEST_DATA "/models/scene_resnet.onnx");
     spade_array inputs = {0};
     assert_int_equal(spade_array_load(context, SPADE_TEST_DATA "/arrays/inputs.npy", 0, &inputs), SPADE_OK);
     if (memory) { context->budget = context->used + memory; }
-    spade_status status = attribute(context, model, golden_method(), inputs.data, golden_classes, 2, maps);
+    spade_status status = attribute(context, model, method, inputs.data, golden_classes, 2, maps);
     snprintf(message, message_size, "%s", spade_message(context));
     spade_array_clear(&inputs);
     spade_model_destroy(model);
@@ -277,18 +281,17 @@ static spade_status golden_maps(int threads, uint64_t memory, float *maps, char 
 }
 
 /* What does not fit says so; what fits, whatever the budget and the threads, gives the same bits. */
-static void test_threads_and_budgets(void **state)
+static void expect_same_bits(const char *method)
 {
-    (void)state;
     static float maps[2 * MAP], again[2 * MAP];
     char message[512];
     int refused = 0;
-    assert_int_equal(golden_maps(1, 0, maps, message, sizeof message), SPADE_OK);
-    assert_int_equal(golden_maps(3, 0, again, message, sizeof message), SPADE_OK);
+    assert_int_equal(golden_maps(method, 1, 0, maps, message, sizeof message), SPADE_OK);
+    assert_int_equal(golden_maps(method, 3, 0, again, message, sizeof message), SPADE_OK);
     assert_memory_equal(maps, again, sizeof maps);
     for (uint64_t memory = 64 << 10;; memory *= 2) {
         memset(again, 0, sizeof again);
-        spade_status status = golden_maps(2, memory, again, message, sizeof message);
+        spade_status status = golden_maps(method, 2, memory, again, message, sizeof message);
         if (status == SPADE_OK) { break; }
         assert_int_equal(status, SPADE_ERROR_MEMORY);
         assert_non_null(strstr(message, "--memory"));
@@ -296,6 +299,14 @@ static void test_threads_and_budgets(void **state)
     }
     assert_true(refused > 0);
     assert_memory_equal(maps, again, sizeof maps);
+}
+
+static void test_threads_and_budgets(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof golden_methods / sizeof *golden_methods; i++) {
+        expect_same_bits(golden_methods[i][test_is_emulated()]);
+    }
 }
 
 int main(void)

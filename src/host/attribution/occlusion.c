@@ -78,11 +78,10 @@ static void shape(const attribution_job *job, const void *options, int64_t shape
     shape[2] = job->width;
 }
 
-/* A forward pass is a third of a forward and backward one. */
 static double passes(const attribution_job *job, const void *options)
 {
     const grid g = make_grid(job, options);
-    return (double)image_count(&g) / 3;
+    return attribution_forward_passes(image_count(&g));
 }
 
 /* ---- cells */
@@ -176,15 +175,14 @@ static spade_status run(const attribution_job *job, const void *options, float *
     spade_status status = SPADE_OK;
     squares s = {.grid = make_grid(job, options)};
     const size_t height = (size_t)job->height, width = (size_t)job->width, pixels = height * width;
-    const size_t images = (size_t)image_count(&s.grid), size = (size_t)job->size;
+    const size_t images = (size_t)image_count(&s.grid);
     const size_t of_values = sizeof(double) * images * (size_t)job->n;
     const size_t of_sums = sizeof(double) * (size_t)s.grid.rows.count * width;
-    const size_t bytes = of_values + of_sums + sizeof(float) * size + sizeof(int32_t) * (pixels + height + width);
+    const size_t bytes = of_values + of_sums + sizeof(int32_t) * (pixels + height + width);
     size_t used = 0;
     void *memory;
     SPADE_TRY(spade_alloc(job->context, bytes, "the squares of an input", &memory));
     double *values = take(memory, of_values, &used), *sums = take(memory, of_sums, &used);
-    float *baseline = take(memory, sizeof(float) * size, &used);
     int32_t *cell_of = take(memory, sizeof(int32_t) * pixels, &used);
     s.row_cell = take(memory, sizeof(int32_t) * height, &used);
     s.column_cell = take(memory, sizeof(int32_t) * width, &used);
@@ -194,11 +192,10 @@ static spade_status run(const attribution_job *job, const void *options, float *
     for (size_t i = 0; i < pixels; i++) {
         cell_of[i] = (int32_t)(s.row_cell[i / width] * s.grid.columns.cells + s.column_cell[i % width]);
     }
-    for (size_t i = 0; i < size; i++) { baseline[i] = (float)((const occlusion_options *)options)->baseline; }
     const attribution_masks masks = {.images = (int64_t)images,
                                      .cells = s.grid.rows.cells * s.grid.columns.cells,
                                      .cell_of = cell_of,
-                                     .baseline = baseline,
+                                     .baseline = ((const occlusion_options *)options)->baseline,
                                      .replace = replace_square,
                                      .user = &s};
     SPADE_GOTO(attribution_perturb_masked(job, &masks, values));

@@ -19,12 +19,29 @@ typedef spade_status (*attribution_generate_fn)(void *user, int64_t first, int64
 spade_status attribution_perturb(const attribution_job *job, int64_t images, attribution_generate_fn generate,
                                  void *user, double *values);
 
-/* ---- masked_inputs.c: images in which cells of the picture are replaced */
+/* The estimate of the time counts forward and backward passes; a forward pass is a third of one. */
+static inline double attribution_forward_passes(int64_t images)
+{
+    return (double)images / 3;
+}
+
+/* ---- masked_inputs.c: images in which parts of the picture are replaced, or fade */
+
+/* Masks that are grids of cells, interpolated bilinearly: a pixel fades to the baseline's as far as its mask is below 1. */
+typedef struct attribution_fade {
+    int64_t grid;                              /* cells = grid * grid */
+    const spade_grid_position *rows, *columns; /* host [row_count], [column_count] */
+    int64_t row_count, column_count;
+    /* Of the image: `shift` [2] is where its first row and column lie in `rows` and `columns`. */
+    void (*place)(const void *user, int64_t image, int32_t *shift);
+} attribution_fade;
+
 typedef struct attribution_masks {
     int64_t images;
     int64_t cells;
-    const int32_t *cell_of; /* host [H * W]: the cell of each pixel, 0 to cells - 1 */
-    const float *baseline;  /* host [C, H, W]: what replaced pixels are */
+    double baseline;              /* what replaced pixels are, in every channel */
+    const int32_t *cell_of;       /* host [H * W]: the cell of each pixel, 0 to cells - 1; NULL: `fade` says it */
+    const attribution_fade *fade; /* NULL: `cell_of` says it */
     /* Which cells the image keeps: `keep` [cells] is 1 everywhere, and 0 is put where a cell is replaced. */
     void (*replace)(const void *user, int64_t image, uint8_t *keep);
     const void *user;

@@ -63,7 +63,10 @@ typedef struct attribution_method {
     ROW(guided_gradcam)          \
     ROW(attention_rollout)       \
     ROW(attention_gradient)      \
-    ROW(occlusion)
+    ROW(occlusion)               \
+    ROW(rise)                    \
+    ROW(lime)                    \
+    ROW(kernel_shap)
 /* clang-format on */
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)

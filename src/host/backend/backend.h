@@ -96,6 +96,7 @@ typedef struct spade_backend {
      * Arithmetic in double.
      *   points: out [count, size] from x [size]
      *   mask_inputs: images with parts of x replaced; nothing is computed
+     *   blend_inputs: images with parts of x faded, by grids of zeros and ones between which is interpolated
      *   sum_gradients: sum [size] = [sum +] weight[0] * gradients[0] + weight[1] * gradients[1] + ..., in this order;
      * `squared`: the gradients' squares in their place; `add`: to what is there, else to nothing. gradients [count, size],
      * count from 1 to SPADE_MAX_POINTS
@@ -104,6 +105,7 @@ typedef struct spade_backend {
      */
     spade_status (*points)(spade_device *device, const spade_points *points, const float *x, float *out);
     spade_status (*mask_inputs)(spade_device *device, const spade_mask_inputs_args *args);
+    spade_status (*blend_inputs)(spade_device *device, const spade_blend_inputs_args *args);
     spade_status (*seed)(spade_device *device, const spade_seed_args *args);
     spade_status (*sum_gradients)(spade_device *device, int64_t size, int64_t count, const double *weight /* host */,
                                   const float *gradients, bool squared, bool add, double *sum);

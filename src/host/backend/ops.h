@@ -197,6 +197,39 @@ typedef struct spade_mask_inputs_args {
     float *out;                /* [count, channels, pixels] */
 } spade_mask_inputs_args;
 
+/* Where a row (or a column) of a picture lies between those of a coarse grid: the value there is
+ * (1 - share) * value[first] + share * value[second]. */
+typedef struct spade_grid_position {
+    double share;
+    int32_t first, second; /* 0 to grid - 1 */
+} spade_grid_position;
+
+/*
+ * Images made of x by fading parts of it: pixel (r, c) of image i is, in every channel, m * x + (1 - m) * baseline, computed
+ * in double. m, from 0 to 1, is what the image's grid of zeros and ones is there: bilinear, between its columns first, at
+ * rows[shifts[i, 0] + r] and columns[shifts[i, 1] + c].
+ */
+typedef struct spade_blend_inputs_args {
+    int64_t count, channels, height, width, grid;
+    const float *x, *baseline;                 /* [channels, height, width] */
+    const spade_grid_position *rows, *columns; /* [height + the largest shift], [width + the largest shift] */
+    const int32_t *shifts;                     /* [count, 2] */
+    const uint8_t *masks;                      /* [count, grid, grid]: 0 or 1 */
+    float *out;                                /* [count, channels, height, width] */
+} spade_blend_inputs_args;
+static SPADE_FN double spade_grid_mix(double share, double first, double second)
+{
+    return (1.0 - share) * first + share * second;
+}
+/* m; mask [grid, grid]. */
+static SPADE_FN double spade_grid_value(const uint8_t *mask, int64_t grid, spade_grid_position row,
+                                        spade_grid_position column)
+{
+    const uint8_t *first = mask + row.first * grid, *second = mask + row.second * grid;
+    return spade_grid_mix(row.share, spade_grid_mix(column.share, first[column.first], first[column.second]),
+                          spade_grid_mix(column.share, second[column.first], second[column.second]));
+}
+
 /* ---- heat maps */
 
 enum { SPADE_HEATMAP_LEVELS = 256 };

@@ -3,6 +3,7 @@
 
 #include "base/base.h"
 #include "spade/array.h"
+#include "store/labels.h"
 
 enum { MAX_HEADER = 65536 };
 #define MAX_FILE ((uint64_t)1 << 40)
@@ -168,13 +169,19 @@ static spade_status read_header(spade_context *context, const char *path, const 
     return SPADE_OK;
 }
 
+/* Which types a reader takes: NumPy's names of them between spaces, and what they are called. */
+typedef struct npy_types {
+    const char *descrs, *wanted;
+} npy_types;
+
 /* Type, order and length -> number of elements and bytes of each. */
-static spade_status check_content(spade_context *context, const char *path, const npy_header *header, int allow_float64,
+static spade_status check_content(spade_context *context, const char *path, const npy_header *header, npy_types types,
                                   uint64_t bytes, int64_t *count, size_t *element)
 {
-    const char *wanted = allow_float64 ? "float32 or float64" : "float32";
-    bool is_double = strcmp(header->descr, "<f8") == 0;
-    if (strcmp(header->descr, "<f4") != 0 && !(is_double && allow_float64)) {
+    char name[sizeof header->descr + 2];
+    const char *wanted = types.wanted;
+    snprintf(name, sizeof name, " %s ", header->descr);
+    if (!strstr(types.descrs, name)) {
         if (strcmp(header->descr, "?") == 0) {
             return spade_fail(context, SPADE_ERROR_INPUT, "%s: a structured or malformed type, expected %s", path,
                               wanted);
@@ -187,7 +194,7 @@ static spade_status check_content(spade_context *context, const char *path, cons
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: Fortran order, expected C order (numpy.ascontiguousarray)",
                           path);
     }
-    *element = is_double ? 8 : 4;
+    *element = (size_t)(header->descr[2] - '0');
     int64_t need;
     if (!spade_mul_dims(header->dims, header->rank, count) ||
         __builtin_mul_overflow(*count, (int64_t)*element, &need)) {
@@ -210,7 +217,9 @@ spade_status spade_array_load(spade_context *context, const char *path, int allo
     *out = (spade_array){0};
     SPADE_TRY(spade_map_file(context, path, MAX_FILE, &file));
     SPADE_GOTO(read_header(context, path, &file, &header, &at));
-    SPADE_GOTO(check_content(context, path, &header, allow_float64, file.size - at, &count, &element));
+    const npy_types types =
+        allow_float64 ? (npy_types){" <f4 <f8 ", "float32 or float64"} : (npy_types){" <f4 ", "float32"};
+    SPADE_GOTO(check_content(context, path, &header, types, file.size - at, &count, &element));
     size_t bytes = (size_t)count * sizeof(float);
     if (bytes > spade_budget_left(context) || !(out->data = malloc(bytes ? bytes : 1))) {
         char need[32];
@@ -240,6 +249,85 @@ done:
     if (status != SPADE_OK) { spade_array_clear(out); }
     return status;
 }
+
+/* ---- labels */
+
+/* False: it is a float that is no whole number, or one that does not fit. */
+static bool read_label(const npy_header *header, const uint8_t *data, int64_t *out)
+{
+    const size_t bytes = (size_t)(header->descr[2] - '0');
+    if (header->descr[1] == 'f') {
+        float single;
+        double value;
+        memcpy(&single, data, sizeof single);
+        value = single;
+        if (bytes == 8) { memcpy(&value, data, sizeof value); }
+        if (!(fabs(value) < 0x1p53) || value != floor(value)) { return false; }
+        *out = (int64_t)value;
+        return true;
+    }
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes; i++) { value |= (uint64_t)data[i] << (8 * i); }
+    const bool negative = header->descr[1] == 'i' && data[bytes - 1] & 0x80;
+    if (negative && bytes < 8) { value |= UINT64_MAX << (8 * bytes); }
+    if (!negative && value > INT64_MAX) { return false; }
+    memcpy(out, &value, sizeof *out);
+    return true;
+}
+
+spade_status spade_labels_create(spade_context *context, const char *path, int64_t height, int64_t width,
+                                 spade_labels *out)
+{
+    void *memory;
+    *out = (spade_labels){.height = height, .width = width};
+    spade_status status =
+        spade_alloc(context, sizeof *out->data * (size_t)(height * width), "labels of pixels", &memory);
+    if (status != SPADE_OK) {
+        *out = (spade_labels){0};
+        return spade_fail_in(context, status, "%s", path);
+    }
+    out->data = memory;
+    return SPADE_OK;
+}
+
+spade_status spade_labels_load(spade_context *context, const char *path, spade_labels *out)
+{
+    static const npy_types types = {" |b1 |i1 |u1 <i2 <u2 <i4 <u4 <i8 <u8 <f4 <f8 ", "whole numbers"};
+    spade_mapping file;
+    npy_header header = {0};
+    size_t at = 0, element = 0;
+    int64_t count = 0;
+    spade_status status;
+    *out = (spade_labels){0};
+    SPADE_TRY(spade_map_file(context, path, MAX_FILE, &file));
+    SPADE_GOTO(read_header(context, path, &file, &header, &at));
+    SPADE_GOTO(check_content(context, path, &header, types, file.size - at, &count, &element));
+    if (header.rank != 2 || count < 1) {
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: %d axes and %lld numbers, expected [height, width]",
+                              path, header.rank, (long long)count));
+    }
+    SPADE_GOTO(spade_labels_create(context, path, header.dims[0], header.dims[1], out));
+    for (int64_t i = 0; i < count; i++) {
+        if (!read_label(&header, file.data + at + (size_t)i * element, &out->data[i])) {
+            SPADE_GOTO(
+                spade_fail(context, SPADE_ERROR_INPUT, "%s: element %lld is not a whole number", path, (long long)i));
+        }
+    }
+done:
+    spade_unmap(&file);
+    if (status != SPADE_OK) { spade_labels_clear(context, out); }
+    return status;
+}
+
+void spade_labels_clear(spade_context *context, spade_labels *labels)
+{
+    if (labels->data) {
+        spade_free_bytes(context, labels->data, sizeof *labels->data * (size_t)(labels->height * labels->width));
+    }
+    *labels = (spade_labels){0};
+}
+
+/* ---- writing */
 
 spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank,
                               const int64_t *dims)

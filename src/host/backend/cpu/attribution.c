@@ -61,6 +61,29 @@ spade_status spade_cpu_mask_inputs(spade_device *device, const spade_mask_inputs
     return SPADE_OK;
 }
 
+/* Row r of image i, in all channels. */
+static void blend_row(const spade_blend_inputs_args *a, int64_t i, int64_t r)
+{
+    const spade_grid_position row = a->rows[a->shifts[2 * i] + r], *columns = a->columns + a->shifts[2 * i + 1];
+    const uint8_t *mask = a->masks + i * a->grid * a->grid;
+    for (int64_t c = 0; c < a->width; c++) {
+        const double m = spade_grid_value(mask, a->grid, row, columns[c]);
+        for (int64_t channel = 0; channel < a->channels; channel++) {
+            const int64_t e = (channel * a->height + r) * a->width + c;
+            a->out[i * a->channels * a->height * a->width + e] = (float)(m * a->x[e] + (1.0 - m) * a->baseline[e]);
+        }
+    }
+}
+
+spade_status spade_cpu_blend_inputs(spade_device *device, const spade_blend_inputs_args *args)
+{
+#pragma omp parallel for collapse(2) num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t i = 0; i < args->count; i++) {
+        for (int64_t r = 0; r < args->height; r++) { blend_row(args, i, r); }
+    }
+    return SPADE_OK;
+}
+
 /* F that depends on one output alone. */
 static double seed_one(int64_t n, bool sigmoid, int64_t target, const float *z, float *seed)
 {

@@ -141,6 +141,7 @@ const spade_backend spade_backend_cpu = {
     .magnitude = spade_cpu_magnitude,
     .points = spade_cpu_points,
     .mask_inputs = spade_cpu_mask_inputs,
+    .blend_inputs = spade_cpu_blend_inputs,
     .seed = spade_cpu_seed,
     .sum_gradients = spade_cpu_sum_gradients,
     .finish_map = spade_cpu_finish_map,

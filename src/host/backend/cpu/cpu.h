@@ -68,6 +68,7 @@ spade_status spade_cpu_heatmap(spade_device *device, const spade_heatmap_args *a
 /* ---- attribution.c */
 spade_status spade_cpu_points(spade_device *device, const spade_points *points, const float *x, float *out);
 spade_status spade_cpu_mask_inputs(spade_device *device, const spade_mask_inputs_args *args);
+spade_status spade_cpu_blend_inputs(spade_device *device, const spade_blend_inputs_args *args);
 spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args);
 spade_status spade_cpu_sum_gradients(spade_device *device, int64_t size, int64_t count, const double *weight,
                                      const float *gradients, bool squared, bool add, double *sum);

@@ -23,6 +23,13 @@ spade_status spade_cuda_mask_inputs(spade_device *device, const spade_mask_input
     return SPADE_OK;
 }
 
+spade_status spade_cuda_blend_inputs(spade_device *device, const spade_blend_inputs_args *args)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_blend_inputs(cuda->stream, args));
+    return SPADE_OK;
+}
+
 spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);

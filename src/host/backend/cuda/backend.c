@@ -206,6 +206,7 @@ const spade_backend spade_backend_cuda = {
     .magnitude = spade_cuda_magnitude,
     .points = spade_cuda_points,
     .mask_inputs = spade_cuda_mask_inputs,
+    .blend_inputs = spade_cuda_blend_inputs,
     .seed = spade_cuda_seed,
     .sum_gradients = spade_cuda_sum_gradients,
     .finish_map = spade_cuda_finish_map,
