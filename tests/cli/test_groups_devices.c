@@ -103,7 +103,7 @@ static void write_masks(const char *folder)
     snprintf(path, sizeof path, "%s/masks", folder);
     assert_int_equal(mkdir(path, 0700), 0);
     for (int i = 0; i < 3; i++) {
-        size_t size;
+        size_t size = 0;
         snprintf(path, sizeof path, IMAGES "scene%02d_patch.png", i);
         char *mask = file_read(path, &size);
         assert_non_null(mask);
