@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(
-    cmake ninja-build gcc libc6-dev pkg-config       # to build
+    cmake ninja-build g++ libc6-dev pkg-config       # to build
     libdnnl-dev                                      # oneDNN: convolutions, pooling
     libopenblas-openmp-dev liblapacke-dev            # linear algebra, on the same OpenMP threads as oneDNN
     libjpeg62-turbo-dev libpng-dev libwebp-dev       # decoding pictures

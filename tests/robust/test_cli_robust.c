@@ -1,5 +1,5 @@
 /* test_cli_robust.c - bad inputs to the command: one clear line, the right exit code, never a crash. */
-#include "support/command.h"
+#include "support/results.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"
@@ -195,12 +195,102 @@ static void test_resources(void **state)
     folder_remove(folder);
 }
 
+/* Standard descriptors in every combination of open and closed: the results are the same, and nothing is written into them. */
+static void test_closed_descriptors(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), first[512], other[512];
+    snprintf(first, sizeof first, "%s/7", folder);
+    for (int open = 7; open >= 0; open--) {
+        char line[2048];
+        snprintf(other, sizeof other, "%s/%d", folder, open);
+        snprintf(line, sizeof line,
+                 "OMP_WAIT_POLICY=passive %s explain " MODEL " " PICTURE " -o %s --threads 1 " FAST " %s %s %s",
+                 SPADE_COMMAND, other, open & 1 ? "</dev/null" : "<&-", open & 2 ? ">/dev/null" : ">&-",
+                 open & 4 ? "2>/dev/null" : "2>&-");
+        const int status = system(line);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), open & 2 ? 0 : 1); /* what was to be printed was not */
+        assert_same_folders(first, other);
+    }
+    folder_remove(folder);
+}
+
+/* Names that would change what a terminal shows: C0, C1 and marks of direction reach neither of the outputs. */
+static void test_unprintable_names(void **state)
+{
+    (void)state;
+    static const char *const marks[] = {"\x1b[31m",
+                                        "\xc2\x9b"
+                                        "31m",
+                                        "\xe2\x80\xae"
+                                        "gnp",
+                                        "\x9b"
+                                        "31m",
+                                        "\x7f"};
+    char *folder = folder_make(), path[512];
+    size_t size = 0;
+    char *picture = file_read(PICTURE, &size);
+    assert_non_null(picture);
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        snprintf(path, sizeof path, "%s/good%zu%s.png", folder, i, marks[i]);
+        file_write(path, picture, size);
+        snprintf(path, sizeof path, "%s/bad%zu%s.png", folder, i, marks[i]);
+        file_write(path, "junk", 4);
+    }
+    for (int json = 0; json < 2; json++) {
+        command_result result =
+            command_run("explain " MODEL " %s -o %s/out%d " FAST "%s", folder, folder, json, json ? " --json" : "");
+        assert_int_equal(result.code, 3);
+        for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+            const bool shown = strstr(result.out, marks[i]) || strstr(result.err, marks[i]);
+            if (shown) { fail_msg("mark %zu reached the terminal", i); }
+        }
+        const char *named = strstr(result.err, "bad0"); /* the name stands in its line once */
+        assert_non_null(named);
+        const char *again = strstr(named + 1, "bad0"), *end = strchr(named, '\n');
+        assert_true(end && (!again || again > end));
+        command_clear(&result);
+    }
+    free(picture);
+    folder_remove(folder);
+}
+
+/* A disk that is full, for any amount of output: one line, a code that is not 0, and no file under its name that is not whole. */
+static void test_full_output(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"--help",  "explain --help", "info " MODEL,   "info " MODEL " --json",
+                                        "methods", "operators",      "version --json"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char line[1024];
+        snprintf(line, sizeof line, "%s %s >/dev/full 2>/dev/null", SPADE_COMMAND, lines[i]);
+        assert_int_equal(WEXITSTATUS(system(line)), 1);
+    }
+    char *folder = folder_make(), path[512], line[2048];
+    for (int blocks = 0; blocks < 64;
+         blocks = blocks < 8 ? blocks + 1 : blocks + 8) { /* of 512 bytes, for any one file */
+        snprintf(path, sizeof path, "%s/t%d.onnx", folder, blocks);
+        snprintf(line, sizeof line,
+                 "ulimit -f %d; %s trace " MODEL " " PICTURE " -o %s --threads 1 -q " FAST " 2>/dev/null", blocks,
+                 SPADE_COMMAND, path);
+        const int status = system(line);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 1);
+        assert_false(file_exists(path));
+    }
+    assert_int_equal(files_count(folder, ""), 0); /* no temporary file either */
+    folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_models),           cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_arrays),           cmocka_unit_test(test_configurations),
-        cmocka_unit_test(test_masks_and_labels), cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_closed_descriptors), cmocka_unit_test(test_unprintable_names),
+        cmocka_unit_test(test_full_output),        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_pictures),           cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_configurations),     cmocka_unit_test(test_masks_and_labels),
+        cmocka_unit_test(test_resources),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

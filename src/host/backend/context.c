@@ -51,12 +51,17 @@ void spade_context_destroy(spade_context *context)
     free(context);
 }
 
-/* A quarter is for what is not counted: pictures that are decoded in processes of their own, the libraries' buffers. */
+void spade_limit_memory(spade_context *context, uint64_t available)
+{
+    /* A quarter is for what is not counted: pictures that are decoded in processes of their own, the libraries' buffers. */
+    const uint64_t budget = context->used + available / 4 * 3;
+    if (available == UINT64_MAX || !context->device->backend->host_memory || budget > context->budget) { return; }
+    context->budget = budget;
+}
+
 void spade_limit_to_free_memory(spade_context *context)
 {
-    const uint64_t available = spade_available_memory("");
-    if (available == UINT64_MAX || !context->device->backend->host_memory) { return; }
-    context->budget = context->used + available / 4 * 3;
+    spade_limit_memory(context, spade_available_memory(""));
 }
 
 double spade_stage_clock(spade_context *context)

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "backend/plugin.h"
 
 static const spade_backend *load(const char *path, char *why, size_t size)
@@ -39,7 +40,7 @@ bool spade_plugin_find(char *path, size_t size)
     static const char *const folders[] = {SPADE_BUILD_DIR, SPADE_LIBEXEC};
     const char *named = named_in_environment();
     if (named) { return snprintf(path, size, "%s", named) < (int)size; }
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+    for (size_t i = spade_runs_from(SPADE_BUILD_DIR) ? 0 : 1; i < sizeof folders / sizeof *folders; i++) {
         snprintf(path, size, "%s/spade-cuda.so", folders[i]);
         if (access(path, R_OK) == 0) { return true; }
     }

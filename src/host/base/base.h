@@ -126,6 +126,9 @@ uint64_t spade_available_memory(const char *prefix);
  * with a message, and not by the system's hand. None on a GPU, whose memory is its own and which says itself what it has no
  * room for. */
 void spade_limit_to_free_memory(spade_context *context);
+/* To this many bytes more than there are now, of which again a share is for what is not counted; UINT64_MAX: no limit. A smaller
+ * budget stays. */
+void spade_limit_memory(spade_context *context, uint64_t available);
 /* Bytes that the machine has in all; UINT64_MAX: unknown. */
 uint64_t spade_machine_memory(void);
 /* Count memory that something else allocated. SPADE_ERROR_MEMORY when the budget does not hold it. */
@@ -164,16 +167,29 @@ static inline uint64_t spade_generation(spade_context *context)
 char *spade_format_bytes(uint64_t bytes, char *buffer);
 
 /* ---- files */
-/* Map a whole regular file read-only. Empty file: SPADE_ERROR_INPUT. limit: largest size accepted. */
+/*
+ * A whole regular file in memory of its own: what happens to the file afterwards does not reach it, as it would reach pages
+ * that the system maps (and a file that shrinks would take them away). Empty file: SPADE_ERROR_INPUT. limit: largest size
+ * accepted.
+ */
 typedef struct spade_mapping {
     const uint8_t *data;
     size_t size;
+    int descriptor; /* of the file + 1, kept to read it again; 0: none */
 } spade_mapping;
 spade_status spade_map_file(spade_context *context, const char *path, uint64_t limit, spade_mapping *out);
+/* The same, for spade_mapping_release(): its descriptor is kept. */
+spade_status spade_map_kept_file(spade_context *context, const char *path, uint64_t limit, spade_mapping *out);
+/* The same of an open regular file of this size; `name` is for messages. */
+spade_status spade_map_descriptor(spade_context *context, const char *name, int fd, size_t size, bool keep,
+                                  spade_mapping *out);
 void spade_unmap(spade_mapping *mapping);
-/* Memory of the pages that lie within these bytes of the mapping goes back; they are read from the file again when they are
- * needed. Bytes that are not the mapping's stay as they are. */
+/* The memory of whole pages within these bytes goes back: they have been read, and are not there any more. */
 void spade_mapping_drop(const spade_mapping *mapping, const void *bytes, size_t size);
+/* All memory goes back and may not be touched, until restore() has read the file again, to the same address. Whether it is still
+ * the same content the caller compares. Without a kept descriptor both do nothing. */
+void spade_mapping_release(const spade_mapping *mapping);
+spade_status spade_mapping_restore(spade_context *context, const char *name, const spade_mapping *mapping);
 /*
  * Write a file beside its final name and rename it into place when complete. Usage:
  *   spade_output out; open; fwrite to out.file ...; commit (or abort, which removes it).
@@ -196,6 +212,10 @@ spade_status spade_lock_folder(spade_context *context, const char *path, int *ou
 spade_status spade_write_file(spade_context *context, const char *path, const void *bytes, size_t size);
 /* mkdir -p; `action` says in the message what could not be done: "cannot make the folder". */
 spade_status spade_make_folders(spade_context *context, const char *path, const char *action);
+
+/* ---- where the running code lies: does the program, or the library that this is a part of, lie in the folder? What is
+ * installed must not look into the folder that it was built in, which others may have made anew. */
+bool spade_runs_from(const char *folder);
 
 /* ---- time: seconds on the monotonic clock */
 double spade_now(void);

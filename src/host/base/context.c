@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "base/base.h"
+#include "base/text.h"
 
 static const char *const status_names[] = {
     [SPADE_OK] = "ok",
@@ -29,20 +30,13 @@ const char *spade_message(const spade_context *context)
 }
 
 /* Messages are one line of printable text, whatever a hostile file put into its names. */
-static void make_one_line(char *text)
-{
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) { *text = '?'; }
-    }
-}
-
 spade_status spade_set_error(spade_context *context, spade_status status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(context->message, sizeof context->message, format, arguments);
     va_end(arguments);
-    make_one_line(context->message);
+    spade_make_printable(context->message);
     return status;
 }
 
@@ -58,7 +52,7 @@ spade_status spade_prefix_error(spade_context *context, spade_status status, con
     int length = snprintf(context->message, sizeof context->message, "%s: ", prefix);
     size_t room = sizeof context->message - (size_t)length;
     snprintf(context->message + length, room, "%.*s", (int)room - 1, below);
-    make_one_line(context->message);
+    spade_make_printable(context->message);
     return status;
 }
 
@@ -85,7 +79,7 @@ void spade_log(spade_context *context, spade_log_level level, const char *format
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    make_one_line(line);
+    spade_make_printable(line);
     context->log(context->user, level, line);
 }
 

@@ -1,4 +1,4 @@
-/* file.c - mapped input files; output files that appear under their final name only when complete. */
+/* file.c - input files in memory; output files that appear under their final name only when complete. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,39 @@
 
 #include "base/base.h"
 
-spade_status spade_map_file(spade_context *context, const char *path, uint64_t limit, spade_mapping *out)
+/* Fill the memory from the file. A file that is shorter by now changed while it was read. */
+static spade_status read_whole(spade_context *context, const char *name, int fd, void *to, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        const ssize_t count = pread(fd, (char *)to + done, size - done, (off_t)done);
+        if (count < 0 && errno == EINTR) { continue; }
+        if (count < 0) { return spade_fail(context, SPADE_ERROR_IO, "%s: %s", name, strerror(errno)); }
+        if (count == 0) { return spade_fail(context, SPADE_ERROR_IO, "%s: became shorter while it was read", name); }
+        done += (size_t)count;
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_map_descriptor(spade_context *context, const char *name, int fd, size_t size, bool keep,
+                                  spade_mapping *out)
+{
+    *out = (spade_mapping){0};
+    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) {
+        char need[32];
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory: the file needs %s", name,
+                          spade_format_bytes(size, need));
+    }
+    *out = (spade_mapping){.data = data, .size = size};
+    spade_status status = read_whole(context, name, fd, data, size);
+    if (status == SPADE_OK && keep) {
+        out->descriptor = fcntl(fd, F_DUPFD_CLOEXEC, 3) + 1; /* 0 without one: the bytes stay in memory then */
+    }
+    if (status != SPADE_OK) { spade_unmap(out); }
+    return status;
+}
+
+static spade_status map_file(spade_context *context, const char *path, uint64_t limit, bool keep, spade_mapping *out)
 {
     *out = (spade_mapping){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -28,20 +60,26 @@ spade_status spade_map_file(spade_context *context, const char *path, uint64_t l
         status = spade_fail(context, SPADE_ERROR_INPUT, "%s: %s, the limit is %s", path,
                             spade_format_bytes((uint64_t)info.st_size, size), spade_format_bytes(limit, max));
     } else {
-        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) {
-            status = spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, strerror(errno));
-        } else {
-            *out = (spade_mapping){data, (size_t)info.st_size};
-        }
+        status = spade_map_descriptor(context, path, fd, (size_t)info.st_size, keep, out);
     }
     close(fd);
     return status;
 }
 
+spade_status spade_map_file(spade_context *context, const char *path, uint64_t limit, spade_mapping *out)
+{
+    return map_file(context, path, limit, false, out);
+}
+
+spade_status spade_map_kept_file(spade_context *context, const char *path, uint64_t limit, spade_mapping *out)
+{
+    return map_file(context, path, limit, true, out);
+}
+
 void spade_unmap(spade_mapping *mapping)
 {
     if (mapping->data) { munmap((void *)(uintptr_t)mapping->data, mapping->size); }
+    if (mapping->descriptor) { close(mapping->descriptor - 1); }
     *mapping = (spade_mapping){0};
 }
 
@@ -51,6 +89,24 @@ void spade_mapping_drop(const spade_mapping *mapping, const void *bytes, size_t 
     if (!mapping->data || from < begin || from + size > begin + mapping->size) { return; }
     const uintptr_t first = (from + page - 1) / page * page, last = (from + size) / page * page;
     if (first < last) { (void)madvise((void *)first, last - first, MADV_DONTNEED); } /* only to save memory */
+}
+
+void spade_mapping_release(const spade_mapping *mapping)
+{
+    void *data = (void *)(uintptr_t)mapping->data;
+    if (!mapping->descriptor) { return; }
+    /* no access, so that nobody takes the zeros that are there now for the file's */
+    if (mprotect(data, mapping->size, PROT_NONE) == 0) { (void)madvise(data, mapping->size, MADV_DONTNEED); }
+}
+
+spade_status spade_mapping_restore(spade_context *context, const char *name, const spade_mapping *mapping)
+{
+    void *data = (void *)(uintptr_t)mapping->data;
+    if (!mapping->descriptor) { return SPADE_OK; }
+    if (mprotect(data, mapping->size, PROT_READ | PROT_WRITE) != 0) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory to read it again", name);
+    }
+    return read_whole(context, name, mapping->descriptor - 1, data, mapping->size);
 }
 
 /* ---- temporary files: NAME.spade-XXXXXXXX beside NAME, locked (flock) by the process that writes it, so that those of

@@ -1,8 +1,18 @@
 /* fingerprint.c - XXH3-128 through the library xxHash. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "base/fingerprint.h"
+
+static void format(XXH128_hash_t hash, char out[SPADE_FINGERPRINT_SIZE])
+{
+    snprintf(out, SPADE_FINGERPRINT_SIZE, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
+}
 
 void spade_fingerprint(const spade_mapping *pieces, int count, char out[SPADE_FINGERPRINT_SIZE])
 {
@@ -10,16 +20,22 @@ void spade_fingerprint(const spade_mapping *pieces, int count, char out[SPADE_FI
     XXH3_INITSTATE(&state);
     XXH3_128bits_reset(&state);
     for (int i = 0; i < count; i++) { XXH3_128bits_update(&state, pieces[i].data, pieces[i].size); }
-    const XXH128_hash_t hash = XXH3_128bits_digest(&state);
-    snprintf(out, SPADE_FINGERPRINT_SIZE, "%016llx%016llx", (unsigned long long)hash.high64,
-             (unsigned long long)hash.low64);
+    format(XXH3_128bits_digest(&state), out);
 }
 
 spade_status spade_fingerprint_file(spade_context *context, const char *path, char out[SPADE_FINGERPRINT_SIZE])
 {
-    spade_mapping file;
-    SPADE_TRY(spade_map_file(context, path, UINT64_MAX, &file));
-    spade_fingerprint(&file, 1, out);
-    spade_unmap(&file);
+    char piece[65536];
+    ssize_t count;
+    XXH3_state_t state;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
+    XXH3_INITSTATE(&state);
+    XXH3_128bits_reset(&state);
+    while ((count = read(fd, piece, sizeof piece)) > 0) { XXH3_128bits_update(&state, piece, (size_t)count); }
+    const int error = errno;
+    close(fd);
+    if (count < 0) { return spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, strerror(error)); }
+    format(XXH3_128bits_digest(&state), out);
     return SPADE_OK;
 }

@@ -63,7 +63,8 @@ struct cli_options {
 /* Parse argv[2..]; false: a usage error was printed. */
 bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *out);
 void cli_options_clear(cli_options *options);
-void cli_print_help(const cli_command *command, FILE *file);
+/* EXIT_DONE, or EXIT_FAILED after saying why. */
+int cli_print_help(const cli_command *command, FILE *file);
 /* Print "spade: message (see 'spade COMMAND --help')"; returns EXIT_USAGE. */
 int cli_usage_error(const cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -83,9 +84,22 @@ void cli_progress_log(void *user, spade_log_level level, const char *line);
 /* Take the bar away, so that something else can be printed. */
 void cli_progress_clear(cli_progress *progress);
 
+/* ---- start.c: what stands before everything else */
+/* Descriptors 0 to 2 are open from now on, so that no file of ours gets one of these numbers: one that was closed fails
+ * every use, as a closed one does. Writes beyond a limit on the size of files fail too, instead of ending the process. */
+void cli_start(void);
+/* new_handler.cpp: where the C++ libraries get no memory, the command ends with a line. */
+void cli_set_new_handler(void);
+
+/* ---- address_space.c: ulimit -v */
+/* Bytes that the limit leaves when the libraries' buffers for so many threads are taken off; UINT64_MAX: no limit. */
+uint64_t cli_address_space_left(int threads);
+/* It is enough to work with. */
+bool cli_address_space_suffices(int threads);
+
 /* ---- stop.c: SIGINT and SIGTERM */
 /* From now on the first of them is remembered, and the work stops after the input at hand; the second one ends the
- * process at once. */
+ * process at once. That nobody reads standard output any more stops it as well. */
 void cli_stop_on_signals(void);
 bool cli_stopped(void *user); /* spade_workload_events.stop */
 
@@ -94,9 +108,15 @@ bool cli_stopped(void *user); /* spade_workload_events.stop */
 spade_context *cli_context(const cli_options *options, cli_progress *progress, int *code);
 /* Print the context's message and return the exit code for a failure. */
 int cli_failure(const cli_options *options, spade_status status, const char *message);
-/* One compact line of JSON on stdout. */
-void cli_print_json(const json_t *value);
-/* Text from outside on stdout: control characters become '?', padded to width. */
+/* One compact line of JSON on stdout; what is not printable in its strings is escaped. Returns EXIT_DONE; EXIT_FAILED after
+ * saying that memory ran out, also for NULL, which is JSON that could not be made. */
+int cli_print_json(const json_t *value);
+int cli_print_json_with(const json_t *value, size_t flags); /* more of jansson's flags */
+bool cli_write_json(const json_t *value, size_t flags);     /* the same, which says nothing: false: out of memory */
+/* Text from outside, on stdout or elsewhere: what is not printable becomes '?' (base/text.h), padded to width. */
 void cli_print_text(const char *text, int width);
+void cli_print_text_on(FILE *file, const char *text, int width);
+/* "spade: MESSAGE" and a line end on stderr. */
+void cli_print_error(const char *message);
 
 #endif

@@ -6,6 +6,7 @@ typedef struct explain_printer {
     const cli_options *options;
     spade_metric_choice *metrics; /* [metric_count] */
     int metric_count;
+    bool failed; /* a result could not be printed */
 } explain_printer;
 
 static void print_network(const json_t *network)
@@ -73,7 +74,7 @@ static void on_result(void *user, const json_t *result)
     bool changed = json_is_true(json_object_get(result, "class_changed"));
     cli_progress_clear(&printer->progress);
     if (printer->options->json) {
-        cli_print_json(result);
+        printer->failed = !cli_write_json(result, 0) || printer->failed;
         return;
     }
     if (printer->options->quiet) { return; }
@@ -94,7 +95,7 @@ static void on_failed(void *user, const char *message)
 {
     explain_printer *printer = user;
     cli_progress_clear(&printer->progress);
-    fprintf(stderr, "spade: %s\n", message);
+    cli_print_error(message);
 }
 
 static void print_end(const explain_printer *printer, const spade_workload_outcome *outcome)
@@ -155,6 +156,10 @@ static int run(cli_options *options)
     } else {
         if (outcome.done) { print_end(&printer, &outcome); }
         code = exit_code(&outcome);
+        if (printer.failed) {
+            cli_print_error("out of memory for a line of JSON; the results are in the folder");
+            code = code == EXIT_DONE ? EXIT_FAILED : code;
+        }
     }
     spade_metric_choices_destroy(printer.metrics, printer.metric_count);
     spade_context_destroy(context);

@@ -133,8 +133,11 @@ static int name_unsupported(const json_t *operators)
     json_array_foreach(operators, index, item)
     {
         if (json_is_true(json_object_get(item, "supported"))) { continue; }
-        fprintf(stderr, "%s %s (node '%s')", named++ ? "," : "", text_of(item, "operator"),
-                text_of(item, "first_node"));
+        fputs(named++ ? ", " : " ", stderr);
+        cli_print_text_on(stderr, text_of(item, "operator"), 0);
+        fputs(" (node '", stderr);
+        cli_print_text_on(stderr, text_of(item, "first_node"), 0);
+        fputs("')", stderr);
     }
     fputc('\n', stderr);
     return EXIT_FAILED;
@@ -153,7 +156,7 @@ static int run(cli_options *options)
     if (status != SPADE_OK) {
         code = cli_failure(options, status, spade_message(context));
     } else if (options->json) {
-        cli_print_json(result);
+        code = cli_print_json(result);
     } else if (!options->quiet) {
         cli_print_text(text_of(result, "model"), 0);
         putchar('\n');

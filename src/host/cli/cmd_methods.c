@@ -213,62 +213,70 @@ static json_t *options_json(const spade_option_info *options, int count)
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {
         const spade_option_info *option = &options[i];
-        json_t *object = json_pack("{s:s, s:s, s:o, s:s}", "name", option->name, "type", types[option->type], "default",
-                                   default_json(option), "help", option->help);
+        json_t *object = json_object();
+        spade_json_set(&object, "name", json_string(option->name));
+        spade_json_set(&object, "type", json_string(types[option->type]));
+        spade_json_set(&object, "default", default_json(option));
+        spade_json_set(&object, "help", json_string(option->help));
         if (option->type == SPADE_OPTION_INTEGER || option->type == SPADE_OPTION_REAL) {
-            json_object_set_new(object, "min", number_json(option, option->min));
-            json_object_set_new(object, "max", number_json(option, option->max));
+            spade_json_set(&object, "min", number_json(option, option->min));
+            spade_json_set(&object, "max", number_json(option, option->max));
         }
         if (option->type == SPADE_OPTION_WORD) {
             json_t *words = json_array();
             for (const char *word = option->words; word; word = strchr(word, '|')) {
                 word += *word == '|';
-                json_array_append_new(words, json_stringn(word, strcspn(word, "|")));
+                spade_json_append(&words, json_stringn(word, strcspn(word, "|")));
             }
-            json_object_set_new(object, "words", words);
+            spade_json_set(&object, "words", words);
         }
-        json_array_append_new(list, object);
+        spade_json_append(&list, object);
     }
     return list;
 }
 
 static json_t *entry_json(const entry *e)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", e->name, "title", e->title, "definition", e->definition,
-                  "source", e->source, "options", options_json(e->options, e->option_count));
+    json_t *object = json_object();
+    spade_json_set(&object, "name", json_string(e->name));
+    spade_json_set(&object, "title", json_string(e->title));
+    spade_json_set(&object, "definition", json_string(e->definition));
+    spade_json_set(&object, "source", json_string(e->source));
+    spade_json_set(&object, "options", options_json(e->options, e->option_count));
     if (e->method) {
-        json_object_set_new(object, "signed", json_boolean(e->method->flags & SPADE_METHOD_SIGNED));
-        json_object_set_new(object, "completeness", json_boolean(e->method->flags & SPADE_METHOD_COMPLETENESS));
+        spade_json_set(&object, "signed", json_boolean(e->method->flags & SPADE_METHOD_SIGNED));
+        spade_json_set(&object, "completeness", json_boolean(e->method->flags & SPADE_METHOD_COMPLETENESS));
     } else {
-        json_object_set_new(object, "version", json_integer(e->metric->version));
-        json_object_set_new(object, "better",
-                            json_string(e->metric->better == SPADE_METRIC_HIGHER ? "higher" : "lower"));
-        json_object_set_new(object, "reading", json_string(e->metric->reading));
-        json_object_set_new(object, "needs_mask", json_boolean(e->metric->needs & SPADE_METRIC_NEEDS_MASK));
+        spade_json_set(&object, "version", json_integer(e->metric->version));
+        spade_json_set(&object, "better", json_string(e->metric->better == SPADE_METRIC_HIGHER ? "higher" : "lower"));
+        spade_json_set(&object, "reading", json_string(e->metric->reading));
+        spade_json_set(&object, "needs_mask", json_boolean(e->metric->needs & SPADE_METRIC_NEEDS_MASK));
     }
     return object;
 }
 
 /* One object; name NULL: of everything. */
-static void print_json(const char *name)
+static int print_json(const char *name)
 {
     int common;
     const spade_option_info *shared = spade_method_common_options(&common);
     json_t *methods = json_array(), *metrics = json_array();
     for (int i = 0; i < spade_method_count(); i++) {
         const entry e = method_at(i);
-        if (!name || strcmp(name, e.name) == 0) { json_array_append_new(methods, entry_json(&e)); }
+        if (!name || strcmp(name, e.name) == 0) { spade_json_append(&methods, entry_json(&e)); }
     }
     for (int i = 0; i < spade_metric_count(); i++) {
         const entry e = metric_at(i);
-        if (!name || strcmp(name, e.name) == 0) { json_array_append_new(metrics, entry_json(&e)); }
+        if (!name || strcmp(name, e.name) == 0) { spade_json_append(&metrics, entry_json(&e)); }
     }
-    json_t *all = json_pack("{s:o, s:o, s:o}", "methods", methods, "method_options", options_json(shared, common),
-                            "metrics", metrics);
+    json_t *all = json_object();
+    spade_json_set(&all, "methods", methods);
+    spade_json_set(&all, "method_options", options_json(shared, common));
+    spade_json_set(&all, "metrics", metrics);
     /* 15 digits: 0.15 is written as it is, not as the nearest double */
-    if (json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15)) == 0) { putchar('\n'); }
+    const int code = cli_print_json_with(all, JSON_REAL_PRECISION(15));
     json_decref(all);
+    return code;
 }
 
 /* ---- Markdown */
@@ -368,9 +376,8 @@ static int run(cli_options *options)
     if (options->markdown && (name || options->json)) {
         return cli_usage_error(options->command, "--markdown is for all of them, and without --json");
     }
-    if (options->json) {
-        print_json(name);
-    } else if (options->markdown) {
+    if (options->json) { return print_json(name); }
+    if (options->markdown) {
         print_all_markdown();
     } else if (!name) {
         print_all();

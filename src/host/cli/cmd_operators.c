@@ -29,10 +29,14 @@ static void print_markdown(const spade_known_operator *o)
 
 static json_t *operator_json(const spade_known_operator *o)
 {
-    return json_pack("{s:s, s:i, s:b, s:b, s:b, s:o}", "name", o->name, "opset", o->opset, "picture",
-                     (o->flags & SPADE_OPERATOR_ON_PICTURE) != 0, "constants",
-                     (o->flags & SPADE_OPERATOR_ON_CONSTANTS) != 0, "end", (o->flags & SPADE_OPERATOR_AT_END) != 0,
-                     "limit", o->limit ? json_string(o->limit) : json_null());
+    json_t *object = json_object();
+    spade_json_set(&object, "name", json_string(o->name));
+    spade_json_set(&object, "opset", json_integer(o->opset));
+    spade_json_set(&object, "picture", json_boolean(o->flags & SPADE_OPERATOR_ON_PICTURE));
+    spade_json_set(&object, "constants", json_boolean(o->flags & SPADE_OPERATOR_ON_CONSTANTS));
+    spade_json_set(&object, "end", json_boolean(o->flags & SPADE_OPERATOR_AT_END));
+    spade_json_set(&object, "limit", o->limit ? json_string(o->limit) : json_null());
+    return object;
 }
 
 static const char page[] =
@@ -63,16 +67,16 @@ static int run(cli_options *options)
     if (options->markdown) { puts(page); }
     for (int i = 0; spade_known_operator_at(i, &o); i++) {
         if (options->json) {
-            json_array_append_new(list, operator_json(&o));
+            spade_json_append(&list, operator_json(&o));
         } else if (options->markdown) {
             print_markdown(&o);
         } else {
             print_text(&o);
         }
     }
-    if (options->json && json_dumpf(list, stdout, JSON_COMPACT) == 0) { putchar('\n'); }
+    const int code = options->json ? cli_print_json(list) : EXIT_DONE;
     json_decref(list);
-    return EXIT_DONE;
+    return code;
 }
 
 const cli_command command_operators = {

@@ -60,7 +60,7 @@ static int run(cli_options *options)
     if (status != SPADE_OK) {
         code = cli_failure(options, status, spade_message(context));
     } else if (options->json) {
-        cli_print_json(result);
+        code = cli_print_json(result);
     } else if (!options->quiet) {
         print_table(result);
     }

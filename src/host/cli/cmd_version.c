@@ -14,12 +14,14 @@ static int run(cli_options *options)
         char *space = strchr(line, ' ');
         if (!space) { continue; }
         *space = 0;
-        json_object_set_new(libraries, line, json_string(space + 1));
+        spade_json_set(&libraries, line, json_string(space + 1));
     }
-    json_t *all = json_pack("{s:s, s:o}", "spade", spade_version(), "libraries", libraries);
-    cli_print_json(all);
+    json_t *all = json_object();
+    spade_json_set(&all, "spade", json_string(spade_version()));
+    spade_json_set(&all, "libraries", libraries);
+    const int code = cli_print_json(all);
     json_decref(all);
-    return EXIT_DONE;
+    return code;
 }
 
 const cli_command command_version = {

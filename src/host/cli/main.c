@@ -31,15 +31,12 @@ static int help(int argc, char **argv)
 {
     const cli_command *about = argc > 2 ? find_command(argv[2]) : NULL;
     if (argc > 2 && !about) { return cli_usage_error(NULL, "unknown command '%s'", argv[2]); }
-    if (about) {
-        cli_print_help(about, stdout);
-    } else {
-        print_overview(stdout);
-    }
+    if (about) { return cli_print_help(about, stdout); }
+    print_overview(stdout);
     return EXIT_DONE;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     if (argc < 2) {
         print_overview(stderr);
@@ -55,14 +52,16 @@ int main(int argc, char **argv)
     cli_options options;
     int code = EXIT_USAGE;
     if (cli_parse(command, argc - 2, argv + 2, &options)) {
-        if (options.help) {
-            cli_print_help(command, stdout);
-            code = EXIT_DONE;
-        } else {
-            code = command->run(&options);
-        }
+        code = options.help ? cli_print_help(command, stdout) : command->run(&options);
     }
     cli_options_clear(&options);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    cli_start();
+    int code = run(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fputs("spade: cannot write to standard output\n", stderr);
         code = code ? code : EXIT_FAILED;

@@ -305,12 +305,13 @@ static void print_methods(FILE *file)
 }
 
 /* What it means, and in parentheses its default and its bounds. */
-static void print_setting(const spade_key *key, FILE *file)
+/* False: out of memory. */
+static bool print_setting(const spade_key *key, FILE *file)
 {
     char about[HELP_BYTES], value[128], bounds[64], help[2 * HELP_BYTES];
     spade_key_describe(key, about, sizeof about);
     spade_key_describe_bounds(key, bounds, sizeof bounds);
-    spade_settings_default(key, value, sizeof value);
+    if (!spade_settings_default(key, value, sizeof value)) { return false; }
     if (key->type == SPADE_KEY_FLAG) {
         snprintf(help, sizeof help, "%s", about);
     } else {
@@ -318,9 +319,10 @@ static void print_setting(const spade_key *key, FILE *file)
     }
     print_option(0, key->option, key->argument, help, file);
     if (key->type == SPADE_KEY_METHODS) { print_methods(file); }
+    return true;
 }
 
-void cli_print_help(const cli_command *command, FILE *file)
+int cli_print_help(const cli_command *command, FILE *file)
 {
     fprintf(file, "usage: spade %s\n\n%s\n", command->usage, command->summary);
     if (command->details) { fprintf(file, "\n%s\n", command->details); }
@@ -331,7 +333,10 @@ void cli_print_help(const cli_command *command, FILE *file)
         if (sections[s].title) { fprintf(file, "\n %s:\n", sections[s].title); }
         for (int i = 0; i < spade_key_count(); i++) {
             const spade_key *key = spade_key_at(i);
-            if (key->option && key->groups & groups) { print_setting(key, file); }
+            if (key->option && key->groups & groups && !print_setting(key, file)) {
+                cli_print_error("out of memory");
+                return EXIT_FAILED;
+            }
         }
         for (int i = 0; i < OPTION_COUNT; i++) {
             const option *entry = &table[i];
@@ -340,4 +345,5 @@ void cli_print_help(const cli_command *command, FILE *file)
             }
         }
     }
+    return EXIT_DONE;
 }

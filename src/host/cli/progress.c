@@ -82,7 +82,7 @@ void cli_progress_note(void *user, const char *line)
     cli_progress *progress = user;
     if (progress->quiet) { return; }
     cli_progress_clear(progress);
-    fprintf(stderr, "spade: %s\n", line);
+    cli_print_error(line);
 }
 
 void cli_progress_log(void *user, spade_log_level level, const char *line)

@@ -1,4 +1,5 @@
 /* run.c - what the commands share: the context, failures, JSON lines. */
+#include "base/text.h"
 #include "cli/cli.h"
 
 spade_context *cli_context(const cli_options *options, cli_progress *progress, int *code)
@@ -15,8 +16,13 @@ spade_context *cli_context(const cli_options *options, cli_progress *progress, i
     wanted.progress = cli_progress_stage;
     wanted.user = progress;
     spade_status status = spade_context_create(&wanted, &context);
+    if (status == SPADE_OK && !cli_address_space_suffices(context->threads)) {
+        status = spade_fail(context, SPADE_ERROR_MEMORY, "ulimit -v leaves too little memory for %d threads",
+                            context->threads);
+    }
     if (status == SPADE_OK) {
         if (!options->memory) { spade_limit_to_free_memory(context); }
+        spade_limit_memory(context, cli_address_space_left(context->threads));
         return context;
     }
     *code = cli_failure(options, status, spade_message(context));
@@ -27,22 +33,75 @@ spade_context *cli_context(const cli_options *options, cli_progress *progress, i
 int cli_failure(const cli_options *options, spade_status status, const char *message)
 {
     if (status == SPADE_ERROR_ARGUMENT) { return cli_usage_error(options->command, "%s", message); }
-    fprintf(stderr, "spade: %s\n", message);
+    cli_print_error(message);
     return EXIT_FAILED;
 }
 
-void cli_print_json(const json_t *value)
+/* The characters that are not printable, as they may stand in a string: escaped. All are below U+10000. */
+static void print_escaped(const char *text)
 {
-    if (json_dumpf(value, stdout, JSON_COMPACT) == 0) { putchar('\n'); }
+    while (*text) {
+        bool printable;
+        const int length = spade_character(text, &printable);
+        const unsigned char *bytes = (const unsigned char *)text;
+        if (printable) {
+            fwrite(text, 1, (size_t)length, stdout);
+        } else {
+            unsigned code = length == 1 ? bytes[0] : bytes[0] & (0x7fu >> length);
+            for (int i = 1; i < length; i++) { code = code << 6 | (bytes[i] & 0x3f); }
+            printf("\\u%04x", code);
+        }
+        text += length;
+    }
+}
+
+bool cli_write_json(const json_t *value, size_t flags)
+{
+    char *text = spade_json_dump(value, JSON_COMPACT | flags);
+    if (!text) { return false; }
+    print_escaped(text);
+    putchar('\n');
+    free(text);
     fflush(stdout);
+    return true;
+}
+
+int cli_print_json_with(const json_t *value, size_t flags)
+{
+    if (cli_write_json(value, flags)) { return EXIT_DONE; }
+    cli_print_error("out of memory");
+    return EXIT_FAILED;
+}
+
+int cli_print_json(const json_t *value)
+{
+    return cli_print_json_with(value, 0);
+}
+
+void cli_print_text_on(FILE *file, const char *text, int width)
+{
+    int columns = 0;
+    for (; *text; columns++) {
+        bool printable;
+        const int length = spade_character(text, &printable);
+        if (printable) {
+            fwrite(text, 1, (size_t)length, file);
+        } else {
+            fputc('?', file);
+        }
+        text += length;
+    }
+    for (; columns < width; columns++) { fputc(' ', file); }
 }
 
 void cli_print_text(const char *text, int width)
 {
-    int columns = 0;
-    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
-        putchar(*at < 0x20 || *at == 0x7f ? '?' : *at);
-        columns += (*at & 0xc0) != 0x80; /* bytes that begin a character */
-    }
-    for (; columns < width; columns++) { putchar(' '); }
+    cli_print_text_on(stdout, text, width);
+}
+
+void cli_print_error(const char *message)
+{
+    fputs("spade: ", stderr);
+    cli_print_text_on(stderr, message, 0);
+    fputc('\n', stderr);
 }

@@ -1,4 +1,5 @@
-/* stop.c - signals that ask the command to stop. */
+/* stop.c - signals, and a reader that is gone, ask the command to stop. */
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -29,10 +30,18 @@ void cli_stop_on_signals(void)
             sigaction(numbers[i], &action, NULL);
         }
     }
+    signal(SIGPIPE, SIG_IGN); /* writing to standard output fails then */
+}
+
+/* What was written to standard output went to a pipe that nobody reads any more. */
+static bool reader_is_gone(void)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return ferror(stdout) && poll(&output, 1, 0) == 1 && output.revents & POLLERR;
 }
 
 bool cli_stopped(void *user)
 {
     (void)user;
-    return stop_requested != 0;
+    return stop_requested != 0 || reader_is_gone();
 }

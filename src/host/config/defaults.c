@@ -66,7 +66,7 @@ static void format_value(const json_t *value, const char *between, char *buffer,
     }
 }
 
-/* The default of a key; NULL: there is none. A new reference. */
+/* The default of a key; null: there is none; NULL: out of memory. A new reference. */
 static json_t *default_json(const spade_key *key)
 {
     spade_settings settings;
@@ -75,20 +75,22 @@ static json_t *default_json(const spade_key *key)
     spade_settings_clear(&settings);
     if (key->unset && json_is_array(value)) { /* an empty list */
         json_decref(value);
-        return NULL;
+        return json_null();
     }
     return value;
 }
 
-void spade_settings_default(const spade_key *key, char *buffer, size_t size)
+bool spade_settings_default(const spade_key *key, char *buffer, size_t size)
 {
     json_t *value = default_json(key);
-    if (value) {
-        format_value(value, ",", buffer, size);
-    } else {
+    if (!value) { return false; }
+    if (json_is_null(value)) {
         snprintf(buffer, size, "%s", key->unset);
+    } else {
+        format_value(value, ",", buffer, size);
     }
     json_decref(value);
+    return true;
 }
 
 /* ---- the file */
@@ -99,7 +101,7 @@ static void format_entry(const spade_key *key, char *buffer, size_t size)
     const char *dot = strchr(key->name, '.'), *name = dot ? dot + 1 : key->name, *indent = dot ? "  " : "";
     json_t *value = default_json(key);
     char text[256];
-    if (value) {
+    if (value && !json_is_null(value)) {
         const bool list = json_is_array(value);
         format_value(value, ", ", text, sizeof text);
         snprintf(buffer, size, "%s%s%s: %s%s%s", key->type == SPADE_KEY_METHOD_OPTION ? "# " : "", indent, name,

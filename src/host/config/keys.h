@@ -6,9 +6,7 @@
 #ifndef SPADE_CONFIG_KEYS_H
 #define SPADE_CONFIG_KEYS_H
 
-#include <jansson.h>
-
-#include "base/base.h"
+#include "base/json.h"
 #include "spade/attribution.h"
 
 /* What a setting holds, and the type of its member. */

@@ -65,9 +65,9 @@ json_t *spade_settings_rules_json(const spade_settings *settings)
         const spade_key *key = spade_key_at(0);
         for (int k = 1; key->rule != rule.set; k++) { key = spade_key_at(k); }
         json_t *object = json_object();
-        json_object_set_new(object, "layers", json_string(rule.layers));
-        json_object_set_new(object, key->name, spade_key_json(key, rule_member(&rule, key)));
-        json_array_append_new(rules, object);
+        spade_json_set(&object, "layers", spade_json_text(rule.layers));
+        spade_json_set(&object, key->name, spade_key_json(key, rule_member(&rule, key)));
+        spade_json_append(&rules, object);
     }
     return rules;
 }

@@ -31,7 +31,7 @@ json_t *spade_settings_methods_json(const spade_settings *settings)
 {
     json_t *list = json_array();
     for (int i = 0; i < method_count(settings); i++) {
-        json_array_append_new(list, json_string(method_text(settings, i)));
+        spade_json_append(&list, spade_json_text(method_text(settings, i)));
     }
     return list;
 }

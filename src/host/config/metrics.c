@@ -31,7 +31,7 @@ json_t *spade_settings_metrics_json(const spade_settings *settings)
 {
     json_t *list = json_array();
     for (int i = 0; i < metric_count(settings); i++) {
-        json_array_append_new(list, json_string(metric_text(settings, i)));
+        spade_json_append(&list, spade_json_text(metric_text(settings, i)));
     }
     return list;
 }

@@ -30,6 +30,6 @@ bool spade_names_contain(const spade_names *names, const char *text)
 json_t *spade_names_json(const spade_names *names)
 {
     json_t *list = json_array();
-    for (int i = 0; i < names->count; i++) { json_array_append_new(list, json_string(names->items[i])); }
+    for (int i = 0; i < names->count; i++) { spade_json_append(&list, spade_json_text(names->items[i])); }
     return list;
 }

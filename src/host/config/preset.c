@@ -5,9 +5,9 @@
  * crop_mode. transformers (image processors): preprocessor_config.json: size, do_center_crop, crop_size, resample (Pillow's
  * number), do_rescale, rescale_factor, do_normalize, image_mean, image_std, crop_pct.
  */
-#include <jansson.h>
 #include <math.h>
 
+#include "base/json.h"
 #include "config/preset.h"
 
 enum { MAX_BYTES = 1 << 20 };
@@ -180,13 +180,21 @@ static bool has_any(const json_t *object, const char *keys)
 static spade_status read_file(spade_context *context, const char *path, spade_preset *out)
 {
     spade_mapping file;
-    json_error_t error;
+    spade_json_error error;
     SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
-    json_t *all = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &error);
+    json_t *all = spade_json_parse((const char *)file.data, file.size, &error);
     spade_unmap(&file);
-    if (!json_is_object(all)) {
+    if (all && error.repeats) {
         json_decref(all);
-        return spade_fail(context, SPADE_ERROR_INPUT, "%s: no JSON object: line %d: %s", path, error.line, error.text);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: line %d: a name is given twice in one object", path,
+                          error.line);
+    }
+    if (!all && error.memory) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    if (!json_is_object(all)) {
+        const char *reason = all ? "another value" : error.reason;
+        json_decref(all);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: no JSON object: line %d: %s", path, all ? 1 : error.line,
+                          reason);
     }
     const json_t *timm = json_object_get(all, "pretrained_cfg");
     *out = presets[0];

@@ -208,8 +208,8 @@ void spade_settings_finish(spade_settings *settings)
 static json_t *classes_json(const spade_settings *settings)
 {
     json_t *list = json_array();
-    for (int i = 0; i < settings->class_count; i++) { json_array_append_new(list, json_integer(settings->classes[i])); }
-    if (settings->top_class) { json_array_append_new(list, json_string("top")); }
+    for (int i = 0; i < settings->class_count; i++) { spade_json_append(&list, json_integer(settings->classes[i])); }
+    if (settings->top_class) { spade_json_append(&list, json_string("top")); }
     return list;
 }
 
@@ -226,9 +226,9 @@ json_t *spade_setting_json(const spade_settings *settings, const spade_key *key)
     const void *value = const_member(settings, key);
     switch (key->type) {
     case SPADE_KEY_INTEGER:
-        if (key->unset && *(const int64_t *)value < (int64_t)key->min) { return NULL; }
+        if (key->unset && *(const int64_t *)value < (int64_t)key->min) { return json_null(); }
         break;
-    case SPADE_KEY_TEXT: return *(char *const *)value ? json_string(*(char *const *)value) : NULL;
+    case SPADE_KEY_TEXT: return *(char *const *)value ? spade_json_text(*(char *const *)value) : json_null();
     case SPADE_KEY_GLOBS: return spade_names_json(value);
     case SPADE_KEY_METHODS: return spade_settings_methods_json(settings);
     case SPADE_KEY_METRICS: return spade_settings_metrics_json(settings);
@@ -249,18 +249,18 @@ json_t *spade_settings_json(const spade_settings *settings)
     for (int i = 0; i < spade_key_count(); i++) {
         const spade_key *key = spade_key_at(i);
         const char *dot = strchr(key->name, '.');
-        json_t *to = all, *value = key->unrecorded ? NULL : spade_setting_json(settings, key);
-        if (!value) { continue; }
-        if (dot) {
-            char mapping[64];
-            snprintf(mapping, sizeof mapping, "%.*s", (int)(dot - key->name), key->name);
-            to = json_object_get(all, mapping);
-            if (!to) {
-                json_object_set_new(all, mapping, json_object());
-                to = json_object_get(all, mapping);
-            }
+        json_t *value = key->unrecorded ? json_null() : spade_setting_json(settings, key);
+        if (json_is_null(value)) { continue; }
+        if (!dot) {
+            spade_json_set(&all, key->name, value);
+            continue;
         }
-        json_object_set_new(to, dot ? dot + 1 : key->name, value);
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", (int)(dot - key->name), key->name);
+        json_t *mapping = json_incref(json_object_get(all, name));
+        if (!mapping) { mapping = json_object(); }
+        spade_json_set(&mapping, dot + 1, value);
+        spade_json_set(&all, name, mapping);
     }
     return all;
 }

@@ -7,7 +7,7 @@
 #ifndef SPADE_CONFIG_SETTINGS_H
 #define SPADE_CONFIG_SETTINGS_H
 
-#include <jansson.h>
+#include "base/json.h"
 
 #include "config/keys.h"
 #include "spade/spade.h"
@@ -78,7 +78,8 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
 void spade_settings_finish(spade_settings *settings);
 
 /* ---- from settings */
-/* One setting, as it is in the configuration; new reference. NULL: it is not given, and has no default. */
+/* One setting, as it is in the configuration; new reference. null: it is not given, and has no
+ * default; NULL: out of memory. */
 json_t *spade_setting_json(const spade_settings *settings, const spade_key *key);
 /* The configuration in full, as it is written into results; new reference, NULL when out of memory. */
 json_t *spade_settings_json(const spade_settings *settings);
@@ -136,8 +137,9 @@ spade_status spade_choice_describe(spade_context *context, const char *text, con
                                    char **options, char **label);
 
 /* ---- defaults.c: for people */
-/* The default as it is written on the command line, "0.485,0.456,0.406", or what happens without a value. */
-void spade_settings_default(const spade_key *key, char *buffer, size_t size);
+/* The default as it is written on the command line, "0.485,0.456,0.406", or what happens without a value. False: out of
+ * memory. */
+bool spade_settings_default(const spade_key *key, char *buffer, size_t size);
 /* Every key with its default and what can be said of it: configs/default.yaml. */
 void spade_settings_write_defaults(FILE *file);
 /* A line: `left`, then `mark` and the text from `column` on, broken at blanks into lines of at most `width`. */

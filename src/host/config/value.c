@@ -171,6 +171,6 @@ json_t *spade_key_json(const spade_key *key, const void *value)
     const double *numbers = value;
     if (key->count == 1) { return json_real(numbers[0]); }
     json_t *list = json_array();
-    for (int i = 0; i < key->count; i++) { json_array_append_new(list, json_real(numbers[i])); }
+    for (int i = 0; i < key->count; i++) { spade_json_append(&list, json_real(numbers[i])); }
     return list;
 }

@@ -3,7 +3,7 @@
  * Python writes lists and dictionaries (str() of one is what Ultralytics and others put there).
  */
 #include <ctype.h>
-#include <jansson.h>
+#include "base/json.h"
 
 #include "engine/model.h"
 
@@ -89,12 +89,15 @@ static char *literal_to_json(const char *at)
 /* A list or a dictionary, a new reference; NULL: the text is none. *memory: whether that is for want of memory. */
 static json_t *parse_names(const char *value, bool *memory)
 {
-    json_t *names = json_loads(value, 0, NULL);
+    spade_json_error error;
+    json_t *names = spade_json_parse(value, strlen(value), &error);
+    *memory = error.memory;
+    if (*memory) { return NULL; }
     if (!json_is_array(names) && !json_is_object(names)) {
         json_decref(names);
         char *json = literal_to_json(value);
-        *memory = !json;
-        names = json ? json_loads(json, 0, NULL) : NULL;
+        names = json ? spade_json_parse(json, strlen(json), &error) : NULL;
+        *memory = !json || error.memory;
         free(json);
     }
     if (json_is_array(names) || json_is_object(names)) { return names; }

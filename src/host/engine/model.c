@@ -30,6 +30,7 @@ spade_status spade_model_load(spade_context *context, const char *path, const sp
     SPADE_GOTO(onnx_convert_floats(context, model->onnx));
     SPADE_GOTO(spade_network_import(context, model->onnx, &options, &model->network));
     SPADE_GOTO(spade_model_read_class_names(model));
+    onnx_release_files(model->onnx);
     *out = model;
     return SPADE_OK;
 done:
@@ -233,17 +234,4 @@ spade_status spade_model_forward(spade_context *context, const spade_model *mode
             forward_batches(context, network, override, tail, input + whole * pixels, tail, output + whole * outputs);
     }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%.200s", model->path);
-}
-
-spade_status spade_model_fingerprint(const spade_model *model, char out[SPADE_FINGERPRINT_SIZE])
-{
-    const onnx_model *onnx = model->onnx;
-    const int count = onnx->external_count + 1;
-    spade_mapping *pieces = malloc(sizeof *pieces * (size_t)count);
-    if (!pieces) { return spade_fail(model->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    pieces[0] = onnx->file;
-    for (int i = 1; i < count; i++) { pieces[i] = onnx->external[i - 1]; }
-    spade_fingerprint(pieces, count, out);
-    free(pieces);
-    return SPADE_OK;
 }

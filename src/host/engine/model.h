@@ -2,7 +2,6 @@
 #ifndef SPADE_ENGINE_MODEL_H
 #define SPADE_ENGINE_MODEL_H
 
-#include "base/fingerprint.h"
 #include "network/network.h"
 #include "onnx/onnx.h"
 
@@ -18,7 +17,5 @@ struct spade_model {
 spade_score spade_model_score(const spade_model *model);
 /* class_names.c: from the metadata, into model->class_names. SPADE_ERROR_MEMORY. */
 spade_status spade_model_read_class_names(spade_model *model);
-/* Of the model's file and, behind it, of its external data. SPADE_ERROR_MEMORY. */
-spade_status spade_model_fingerprint(const spade_model *model, char out[SPADE_FINGERPRINT_SIZE]);
 
 #endif

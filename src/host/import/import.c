@@ -437,6 +437,7 @@ static spade_status lower_graph(spade_import *import)
     SPADE_GOTO(check_operators(import, &output, &order));
     SPADE_GOTO(lower_nodes(import, &output, &order));
     SPADE_GOTO(spade_output_take(import, &output));
+    SPADE_GOTO(spade_import_weights(import));
     SPADE_GOTO(spade_network_prune(import->context, import->network));
     choose_prunable(import->network);
 done:
@@ -461,6 +462,7 @@ static void close_import(spade_import *import)
     for (int i = 0; import->made && i < import->made_count; i++) { free((void *)(uintptr_t)import->made[i].bytes); }
     free(import->made);
     free(import->operands);
+    free(import->weights);
     spade_fold_clear(import);
     spade_name_map_clear(&import->names);
     spade_name_map_clear(&import->producers);

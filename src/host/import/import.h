@@ -33,6 +33,7 @@
 
 struct spade_fold;
 struct spade_fold_block;
+struct spade_import_weight;
 
 /* What an ONNX name stands for: an activation, a constant tensor of the file, or what was folded of such (fold/fold.h). */
 typedef struct spade_operand {
@@ -75,6 +76,8 @@ typedef struct spade_import {
     onnx_tensor
         *made; /* [made_count <= nodes] tensors of Constant nodes given as numbers; allocated once, never moves */
     int made_count;
+    struct spade_import_weight *weights; /* of layers, that stand in the file and are not copied yet; see layer.c */
+    int weight_count;
     struct spade_fold_block *fold_blocks; /* memory of what was folded */
     double fold_work, fold_limit;         /* elements computed so far, and at most; limit 0: not known yet */
 } spade_import;
@@ -101,6 +104,10 @@ spade_status spade_constant_get(spade_import *import, const onnx_node *node, int
 spade_status spade_require_float(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
 /* types.c: no number of the float32 constant is infinite or NaN, as of weights. */
 spade_status spade_require_finite(spade_import *import, const onnx_node *node, const onnx_tensor *tensor);
+spade_status spade_refuse_number(spade_import *import, const onnx_node *node, const onnx_tensor *tensor,
+                                 int64_t element, float number); /* the message */
+/* The first of n numbers that is not finite, or n. */
+int64_t spade_first_not_finite(const float *numbers, int64_t n);
 /* types.c: copy a float32 constant, whose numbers have to be finite, into memory of the network. */
 spade_status spade_copy_floats(spade_import *import, const onnx_node *node, const onnx_tensor *tensor, float **out);
 /* A float32 constant with exactly n elements. */
@@ -154,6 +161,8 @@ spade_status spade_extent_unsqueeze(spade_import *import, const onnx_node *node,
 /* ---- layer.c: the weight matrix of a convolution or linear layer into the network; *out: its number. */
 spade_status spade_import_layer(spade_import *import, int onnx_node_index, const onnx_tensor *tensor, spade_layer layer,
                                 int *out);
+/* When no tensor is read any more: copy what is not copied yet, and give back the file's memory on the way. */
+spade_status spade_import_weights(spade_import *import);
 
 /* ---- shape.c */
 /* Refuses dimensions below 1, overflow and absurd sizes. `what` for the message. */

@@ -117,8 +117,14 @@ int spade_network_add_layer(spade_network *network, const spade_layer *layer)
     if (!layers) { return -1; }
     network->layers = layers;
     layers[network->layer_count] = *layer;
-    measure_weights(&layers[network->layer_count]);
+    if (layer->weights) { measure_weights(&layers[network->layer_count]); }
     return network->layer_count++;
+}
+
+void spade_network_set_weights(spade_network *network, int layer, float *weights)
+{
+    network->layers[layer].weights = weights;
+    measure_weights(&network->layers[layer]);
 }
 
 static int *copy_numbers(const int *numbers, int count)

@@ -173,7 +173,9 @@ bool spade_same_shape(const spade_value *a, const spade_value *b);
 int spade_network_add_value(spade_network *network, const spade_value *value);
 /* What the node owns is the network's afterwards. */
 int spade_network_add_node(spade_network *network, const spade_node *node);
-int spade_network_add_layer(spade_network *network, const spade_layer *layer);
+int spade_network_add_layer(spade_network *network, const spade_layer *layer); /* weights may be NULL, until: */
+/* The weights of a layer, which the network owns afterwards; measured. */
+void spade_network_set_weights(spade_network *network, int layer, float *weights);
 /* The node's own copy of these value numbers; false: out of memory. */
 bool spade_node_connect(spade_node *node, const int *inputs, int input_count, const int *outputs, int output_count);
 /* Free what a node owns. */

@@ -10,13 +10,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "onnx/reader.h"
 
+enum { MAX_DESCRIPTORS = 64 };
 static const int open_flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
 /* Relative, without empty, "." or ".." components. */
@@ -144,10 +144,9 @@ static spade_status map_descriptor(onnx_reader *reader, const char *location, in
     }
     reader->external_bytes += (uint64_t)info.st_size;
     if (info.st_size == 0) { return SPADE_OK; }
-    void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED) { return fail(reader, location, strerror(errno)); }
-    *out = (spade_mapping){data, (size_t)info.st_size};
-    return SPADE_OK;
+    /* of models in very many files, some stay in memory: descriptors are few */
+    const bool keep = reader->model->external_count <= MAX_DESCRIPTORS;
+    return spade_map_descriptor(reader->context, location, fd, (size_t)info.st_size, keep, out);
 }
 
 /* Open, map and remember a file; *index in model->external. */

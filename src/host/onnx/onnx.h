@@ -7,7 +7,7 @@
 #ifndef SPADE_ONNX_H
 #define SPADE_ONNX_H
 
-#include "base/base.h"
+#include "base/fingerprint.h"
 #include "spade/array.h"
 
 enum {
@@ -110,16 +110,26 @@ typedef struct onnx_model {
     int input_count, output_count;
     onnx_metadata *metadata;
     int metadata_count;
-    spade_mapping *external; /* mapped external data files */
+    spade_mapping *external; /* external data files */
     char **external_names;
     int external_count;
-    onnx_index *by_name; /* [initializer_count], for onnx_find_initializer() */
+    char fingerprint[SPADE_FINGERPRINT_SIZE]; /* of the file and of the external ones, as they were loaded */
+    onnx_index *by_name;                      /* [initializer_count], for onnx_find_initializer() */
 } onnx_model;
 
 spade_status onnx_load(spade_context *context, const char *path, bool follow_links, onnx_model **out);
 void onnx_free(onnx_model *model); /* NULL is fine */
-/* These bytes of a tensor have been read: the memory of the file's pages may go back (spade_mapping_drop). */
-void onnx_drop_pages(const onnx_model *model, const void *bytes, size_t size);
+/*
+ * The network has been imported, with copies of all that it needs: the memory of the model's files goes back. What is in
+ * tensors may not be touched from then on, except between these two: the first reads the files again, and fails where they are no
+ * more what they were.
+ */
+void onnx_release_files(const onnx_model *model);
+/* Before that, piece by piece: are these bytes in the memory of a file that can be read again, and of such: they have been
+ * copied, and nobody reads them any more. */
+bool onnx_can_drop(const onnx_model *model, const void *bytes, size_t size);
+void onnx_drop(const onnx_model *model, const void *bytes, size_t size);
+spade_status onnx_restore_files(const onnx_model *model);
 
 /* Tensors of float16, bfloat16 and float64 become float32. */
 spade_status onnx_convert_floats(spade_context *context, onnx_model *model);

@@ -400,6 +400,24 @@ static const char *recognise(const uint8_t *data, size_t size)
     return printable == look ? "a text file" : NULL;
 }
 
+/* The file, with its descriptor kept (a rename over its name does not change what is read again). */
+static spade_status map_model(onnx_model *model)
+{
+    return spade_map_kept_file(model->context, model->path, ONNX_MAX_FILE, &model->file);
+}
+
+static spade_status fingerprint_files(const onnx_model *model, char out[SPADE_FINGERPRINT_SIZE])
+{
+    const int count = model->external_count + 1;
+    spade_mapping *pieces = malloc(sizeof *pieces * (size_t)count);
+    if (!pieces) { return spade_fail(model->context, SPADE_ERROR_MEMORY, "%s: out of memory", model->path); }
+    pieces[0] = model->file;
+    for (int i = 1; i < count; i++) { pieces[i] = model->external[i - 1]; }
+    spade_fingerprint(pieces, count, out);
+    free(pieces);
+    return SPADE_OK;
+}
+
 spade_status onnx_load(spade_context *context, const char *path, bool follow_links, onnx_model **out)
 {
     *out = NULL;
@@ -411,13 +429,14 @@ spade_status onnx_load(spade_context *context, const char *path, bool follow_lin
     model->context = context;
     model->path = strdup(path);
     if (!model->path) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
-    SPADE_GOTO(spade_map_file(context, path, ONNX_MAX_FILE, &model->file));
+    SPADE_GOTO(map_model(model));
     status = read_model(&reader);
     kind = status == SPADE_ERROR_INPUT && model->node_count == 0 ? recognise(model->file.data, model->file.size) : NULL;
     if (kind) { spade_fail(context, status, "%s: not a readable ONNX model: it is %s", path, kind); }
     SPADE_GOTO(status);
     SPADE_GOTO(index_initializers(&reader));
     SPADE_GOTO(check_use(&reader));
+    SPADE_GOTO(fingerprint_files(model, model->fingerprint));
 done:
     for (int i = 0; i < reader.sparse_count; i++) { free(reader.sparse[i]); }
     for (int i = 0; i < reader.function_count; i++) { free(reader.functions[i]); }
@@ -446,10 +465,50 @@ static void clear_node(spade_context *context, onnx_node *node)
     free(node->call);
 }
 
-void onnx_drop_pages(const onnx_model *model, const void *bytes, size_t size)
+/* The file that these bytes are in, or NULL: they were decoded. */
+static const spade_mapping *file_of(const onnx_model *model, const void *bytes, size_t size)
 {
-    spade_mapping_drop(&model->file, bytes, size);
-    for (int i = 0; i < model->external_count; i++) { spade_mapping_drop(&model->external[i], bytes, size); }
+    for (int i = -1; i < model->external_count; i++) {
+        const spade_mapping *file = i < 0 ? &model->file : &model->external[i];
+        const uintptr_t begin = (uintptr_t)file->data, from = (uintptr_t)bytes;
+        if (file->data && from >= begin && from - begin <= file->size && size <= file->size - (from - begin)) {
+            return file;
+        }
+    }
+    return NULL;
+}
+
+bool onnx_can_drop(const onnx_model *model, const void *bytes, size_t size)
+{
+    const spade_mapping *file = file_of(model, bytes, size);
+    return file && file->descriptor;
+}
+
+void onnx_drop(const onnx_model *model, const void *bytes, size_t size)
+{
+    const spade_mapping *file = file_of(model, bytes, size);
+    if (file) { spade_mapping_drop(file, bytes, size); }
+}
+
+void onnx_release_files(const onnx_model *model)
+{
+    spade_mapping_release(&model->file);
+    for (int i = 0; i < model->external_count; i++) { spade_mapping_release(&model->external[i]); }
+}
+
+spade_status onnx_restore_files(const onnx_model *model)
+{
+    char now[SPADE_FINGERPRINT_SIZE];
+    spade_status status = spade_mapping_restore(model->context, model->path, &model->file);
+    for (int i = 0; i < model->external_count && status == SPADE_OK; i++) {
+        status = spade_mapping_restore(model->context, model->external_names[i], &model->external[i]);
+    }
+    if (status == SPADE_OK) { status = fingerprint_files(model, now); }
+    if (status == SPADE_OK && strcmp(now, model->fingerprint) != 0) {
+        status = spade_fail(model->context, SPADE_ERROR_INPUT, "%s: changed since it was loaded", model->path);
+    }
+    if (status != SPADE_OK) { onnx_release_files(model); }
+    return status;
 }
 
 void onnx_free(onnx_model *model)

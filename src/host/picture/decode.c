@@ -80,7 +80,7 @@ static bool open_pipe(int ends[2])
     return ends[0] >= 0 && ends[1] >= 0;
 }
 
-/* Beside the running program, where it was built, where it is installed. */
+/* Beside the running program; where it was built, if it runs from there; where it is installed. */
 static spade_status find_helper(spade_context *context, char *path, size_t capacity)
 {
     char self[4096];
@@ -96,13 +96,13 @@ static spade_status find_helper(spade_context *context, char *path, size_t capac
         if (access(path, X_OK) == 0) { return SPADE_OK; }
     }
     static const char *const folders[] = {SPADE_BUILD_DIR, SPADE_LIBEXEC};
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+    for (size_t i = spade_runs_from(SPADE_BUILD_DIR) ? 0 : 1; i < sizeof folders / sizeof *folders; i++) {
         snprintf(path, capacity, "%s/spade-decode", folders[i]);
         if (access(path, X_OK) == 0) { return SPADE_OK; }
     }
     return spade_fail(context, SPADE_ERROR_IO,
-                      "the picture decoder spade-decode is missing (looked beside the program, in %s and in %s)",
-                      SPADE_BUILD_DIR, SPADE_LIBEXEC);
+                      "the picture decoder spade-decode is missing (looked beside the program and in %s)",
+                      SPADE_LIBEXEC);
 }
 
 static spade_status open_picture_file(spade_context *context, const char *path, int *out)
@@ -146,6 +146,7 @@ static int spawn_helper(const char *program, bool mask, int in, int out, int err
     sigemptyset(&defaults);
     sigaddset(&defaults, SIGPIPE);
     sigaddset(&defaults, SIGXCPU);
+    sigaddset(&defaults, SIGXFSZ);
     int result = posix_spawn_file_actions_init(&actions);
     if (result != 0) {
         free(libraries);

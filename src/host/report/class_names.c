@@ -1,7 +1,7 @@
 /* class_names.c - what the classes are called. */
 #include "base/base.h"
 #include "report/record.h"
-#include "report/text.h"
+#include "base/text.h"
 
 enum { MAX_BYTES = 16 << 20, MAX_NAME = 200 };
 

@@ -3,21 +3,25 @@
 
 #include "base/base.h"
 #include "report/report.h"
-#include "report/text.h"
+#include "base/text.h"
 
 /* In quotes where the text holds what ends a cell; control characters, and bytes that are no UTF-8, are '?'. */
 static void write_text(FILE *file, const char *text)
 {
-    char *clean = spade_utf8(text);
-    const bool quoted = clean && strpbrk(clean, ",\"\r\n");
+    const bool quoted = strpbrk(text, ",\"\r\n") != NULL;
     if (quoted) { fputc('"', file); }
-    for (const char *at = clean; at && *at; at++) {
-        const unsigned char c = (unsigned char)*at;
-        if (c == '"') { fputc('"', file); }
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, file);
+    while (*text) {
+        bool printable;
+        const int length = spade_character(text, &printable);
+        if (*text == '"') { fputc('"', file); }
+        if (printable) {
+            fwrite(text, 1, (size_t)length, file);
+        } else {
+            fputc('?', file);
+        }
+        text += length;
     }
     if (quoted) { fputc('"', file); }
-    free(clean);
 }
 
 static void write_number(FILE *file, double value)

@@ -97,10 +97,21 @@ static spade_status write_page_body(FILE *file, html_report *report, int64_t pag
     return SPADE_OK;
 }
 
+/* The temporary files hold all that was written into them: html_append() would copy less without a word. */
+static bool are_whole(const html_report *report)
+{
+    FILE *const files[] = {report->cards, report->rows, report->changed_rows, report->failures};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (fflush(files[i]) != 0 || ferror(files[i])) { return false; }
+    }
+    return true;
+}
+
 static spade_status write_file(html_report *report, const char *path,
                                spade_status (*write)(FILE *file, html_report *report, int64_t page), int64_t page)
 {
     spade_output out;
+    if (!are_whole(report)) { return fail_temporary(report); }
     SPADE_TRY(spade_output_open(report->run->context, path, &out));
     spade_status status = write(out.file, report, page);
     if (status != SPADE_OK) {
@@ -168,16 +179,18 @@ static int is_page(const struct dirent *entry)
 }
 
 /* Remove the pages behind the last one, and with the last page the folder; where there is something else in it, it stays. */
-static void remove_pages(const char *report_folder, int64_t last)
+static spade_status remove_pages(const explained_run *run, int64_t last)
 {
     char *folder;
     struct dirent **entries;
-    if (asprintf(&folder, "%s/report", report_folder) < 0) { return; }
+    bool memory = false;
+    if (asprintf(&folder, "%s/report", run->folder) < 0) { return fail_memory(run); }
     const int pages = scandir(folder, &entries, is_page, alphasort);
     for (int i = 0; i < pages; i++) {
-        char *path;
-        if (page_number(entries[i]->d_name) > last && asprintf(&path, "%s/%s", folder, entries[i]->d_name) >= 0) {
-            (void)unlink(path);
+        char *path = NULL;
+        if (page_number(entries[i]->d_name) > last) {
+            if (asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0) { path = NULL, memory = true; }
+            if (path) { (void)unlink(path); }
             free(path);
         }
         free(entries[i]);
@@ -185,15 +198,16 @@ static void remove_pages(const char *report_folder, int64_t last)
     if (pages >= 0) { free(entries); }
     if (!last) { (void)rmdir(folder); }
     free(folder);
+    return memory ? fail_memory(run) : SPADE_OK;
 }
 
-void html_report_remove(const char *folder)
+spade_status html_report_remove(const explained_run *run)
 {
     char *path;
-    if (asprintf(&path, "%s/report.html", folder) < 0) { return; }
+    if (asprintf(&path, "%s/report.html", run->folder) < 0) { return fail_memory(run); }
     (void)unlink(path);
     free(path);
-    remove_pages(folder, 0);
+    return remove_pages(run, 0);
 }
 
 /* ---- records */
@@ -314,7 +328,7 @@ static spade_status write_report(FILE *file, html_report *report, int64_t page)
         write_index(file, report);
     }
     html_write_failures(file, report);
-    html_write_configuration(file, report);
+    SPADE_TRY(html_write_configuration(file, report));
     html_write_end(file);
     return SPADE_OK;
 }
@@ -325,6 +339,5 @@ spade_status html_report_save(html_report *report)
     if (asprintf(&path, "%s/report.html", report->run->folder) < 0) { return fail_memory(report->run); }
     spade_status status = write_file(report, path, write_report, 0);
     free(path);
-    if (status == SPADE_OK) { remove_pages(report->run->folder, report->page); }
-    return status;
+    return status == SPADE_OK ? remove_pages(report->run, report->page) : status;
 }

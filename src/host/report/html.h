@@ -42,7 +42,7 @@ void html_write_summary(FILE *file, const html_report *report);
 /* What the colours mean. */
 spade_status html_write_legend(FILE *file, const html_report *report);
 void html_write_failures(FILE *file, const html_report *report);
-void html_write_configuration(FILE *file, const html_report *report);
+spade_status html_write_configuration(FILE *file, const html_report *report);
 /* All that was written to `from` so far. */
 void html_append(FILE *to, FILE *from);
 

@@ -194,10 +194,12 @@ void html_write_failures(FILE *file, const html_report *page)
     fputs("</section>\n", file);
 }
 
-void html_write_configuration(FILE *file, const html_report *page)
+spade_status html_write_configuration(FILE *file, const html_report *page)
 {
     json_t *configuration = spade_settings_json(page->run->settings);
-    char *text = configuration ? json_dumps(configuration, JSON_INDENT(2)) : NULL;
+    char *text = spade_json_dump(configuration, JSON_INDENT(2));
+    json_decref(configuration);
+    if (!text) { return spade_fail(page->run->context, SPADE_ERROR_MEMORY, "the report: out of memory"); }
     fputs("<section class=\"card\"><h3>Configuration</h3><p class=\"soft\">Model: ", file);
     spade_html_text(file, page->run->model);
     fputs("</p><details><summary>All settings</summary><pre>", file);
@@ -211,5 +213,5 @@ void html_write_configuration(FILE *file, const html_report *page)
     }
     fputs("</pre></details></section>\n", file);
     free(text);
-    json_decref(configuration);
+    return SPADE_OK;
 }

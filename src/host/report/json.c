@@ -2,21 +2,15 @@
 #include <limits.h>
 #include <math.h>
 
-#include "base/base.h"
+#include "base/json.h"
 #include "report/report.h"
-#include "report/text.h"
-
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
 
 static json_t *class_json(const explained_run *run, int64_t index)
 {
     char buffer[32];
     json_t *object = json_object();
-    json_object_set_new(object, "class", json_integer(index));
-    json_object_set_new(object, "name", spade_json_text(class_name(run->names, index, buffer)));
+    spade_json_set(&object, "class", json_integer(index));
+    spade_json_set(&object, "name", spade_json_text(class_name(run->names, index, buffer)));
     return object;
 }
 
@@ -28,12 +22,12 @@ static json_t *network_json(const explained_run *run, const explained_input *exp
     json_t *object = class_json(run, explained->top[network]);
     json_t *all_logits = json_array(), *all_scores = json_array();
     for (int64_t i = 0; i < explained->class_count; i++) {
-        json_array_append_new(all_logits, json_real(logits[i]));
-        json_array_append_new(all_scores, json_real(scores[i]));
+        spade_json_append(&all_logits, spade_json_number(logits[i]));
+        spade_json_append(&all_scores, spade_json_number(scores[i]));
     }
-    json_object_set_new(object, "score", json_real(scores[explained->top[network]]));
-    json_object_set_new(object, "scores", all_scores);
-    json_object_set_new(object, "logits", all_logits);
+    spade_json_set(&object, "score", spade_json_number(scores[explained->top[network]]));
+    spade_json_set(&object, "scores", all_scores);
+    spade_json_set(&object, "logits", all_logits);
     return object;
 }
 
@@ -41,13 +35,13 @@ static json_t *map_json(const explained_run *run, const explained_map *map)
 {
     if (!map->present) { return json_null(); }
     json_t *object = json_object();
-    json_object_set_new(object, "map", spade_json_text(map->array));
-    json_object_set_new(object, "overlay", spade_json_text(map->heatmap));
-    if (map->all_zero) { json_object_set_new(object, "all_zero", json_true()); }
+    spade_json_set(&object, "map", spade_json_text(map->array));
+    spade_json_set(&object, "overlay", spade_json_text(map->heatmap));
+    if (map->all_zero) { spade_json_set(&object, "all_zero", json_true()); }
     for (int i = 0; i < run->metric_count; i++) {
-        json_object_set_new(object, run->metrics[i].label, number_or_null(map->values[i]));
+        spade_json_set(&object, run->metrics[i].label, spade_json_number(map->values[i]));
     }
-    if (isfinite(map->delta)) { json_object_set_new(object, "completeness_delta", json_real(map->delta)); }
+    if (isfinite(map->delta)) { spade_json_set(&object, "completeness_delta", spade_json_number(map->delta)); }
     return object;
 }
 
@@ -58,54 +52,68 @@ static json_t *pairs_json(const explained_run *run, const explained_input *expla
         const explained_pair *pair = &explained->pairs[i];
         json_t *object = class_json(run, pair->target);
         const char *options = run->methods[pair->method].options;
-        json_object_set_new(object, "method", json_string(explained_method(run, pair->method)->name));
-        if (options) { json_object_set_new(object, "options", spade_json_text(options)); }
-        json_object_set_new(object, "overlay_reduction", json_string(spade_reduce_name(pair->reduce)));
-        json_object_set_new(object, "overlay_scale", json_real(pair->scale));
-        json_object_set_new(object, "dense", map_json(run, &pair->maps[DENSE]));
-        json_object_set_new(object, "trace", map_json(run, &pair->maps[TRACE]));
-        json_array_append_new(list, object);
+        spade_json_set(&object, "method", json_string(explained_method(run, pair->method)->name));
+        if (options) { spade_json_set(&object, "options", spade_json_text(options)); }
+        spade_json_set(&object, "overlay_reduction", json_string(spade_reduce_name(pair->reduce)));
+        spade_json_set(&object, "overlay_scale", spade_json_number(pair->scale));
+        spade_json_set(&object, "dense", map_json(run, &pair->maps[DENSE]));
+        spade_json_set(&object, "trace", map_json(run, &pair->maps[TRACE]));
+        spade_json_append(&list, object);
     }
     return list;
+}
+
+static json_t *seconds_json(const explained_input *explained)
+{
+    json_t *object = json_object();
+    spade_json_set(&object, "variants", json_real(explained->trace_seconds[0]));
+    spade_json_set(&object, "hessian", json_real(explained->trace_seconds[1]));
+    spade_json_set(&object, "solve", json_real(explained->trace_seconds[2]));
+    spade_json_set(&object, "dense_maps", json_real(explained->map_seconds[DENSE]));
+    spade_json_set(&object, "trace_maps", json_real(explained->map_seconds[TRACE]));
+    return object;
 }
 
 json_t *explained_json(const explained_run *run, const explained_input *explained)
 {
     json_t *object = json_object();
-    json_object_set_new(object, "file", spade_json_text(explained->file));
-    if (explained->index >= 0) { json_object_set_new(object, "index", json_integer(explained->index)); }
-    json_object_set_new(object, "name", spade_json_text(explained->name));
-    json_object_set_new(object, "xxh128", json_string(explained->content));
-    if (*explained->mask) { json_object_set_new(object, "mask_xxh128", json_string(explained->mask)); }
-    json_object_set_new(object, "picture", spade_json_text(explained->picture));
-    json_object_set_new(object, "dense", network_json(run, explained, DENSE));
-    json_object_set_new(object, "trace", network_json(run, explained, TRACE));
+    spade_json_set(&object, "file", spade_json_text(explained->file));
+    if (explained->index >= 0) { spade_json_set(&object, "index", json_integer(explained->index)); }
+    spade_json_set(&object, "name", spade_json_text(explained->name));
+    spade_json_set(&object, "xxh128", json_string(explained->content));
+    if (*explained->mask) { spade_json_set(&object, "mask_xxh128", json_string(explained->mask)); }
+    spade_json_set(&object, "picture", spade_json_text(explained->picture));
+    spade_json_set(&object, "dense", network_json(run, explained, DENSE));
+    spade_json_set(&object, "trace", network_json(run, explained, TRACE));
     if (explained->ran[TRACE]) {
         bool changed = explained->top[DENSE] != explained->top[TRACE];
-        json_object_set_new(object, "class_changed", json_boolean(changed));
+        spade_json_set(&object, "class_changed", json_boolean(changed));
         double share = explained->weights ? (double)explained->zeros / (double)explained->weights : 0;
-        json_t *sparsity = json_pack("{s:I, s:I, s:f}", "zeros", (json_int_t)explained->zeros, "weights",
-                                     (json_int_t)explained->weights, "share", share);
+        json_t *sparsity = json_object();
+        spade_json_set(&sparsity, "zeros", json_integer(explained->zeros));
+        spade_json_set(&sparsity, "weights", json_integer(explained->weights));
+        spade_json_set(&sparsity, "share", json_real(share));
         if (explained->empty_layers) {
-            json_object_set_new(sparsity, "all_zero_layers", json_integer(explained->empty_layers));
-            json_object_set_new(sparsity, "first_all_zero_layer", spade_json_text(explained->empty_layer));
+            spade_json_set(&sparsity, "all_zero_layers", json_integer(explained->empty_layers));
+            spade_json_set(&sparsity, "first_all_zero_layer", spade_json_text(explained->empty_layer));
         }
-        json_object_set_new(object, "sparsity", sparsity);
+        spade_json_set(&object, "sparsity", sparsity);
     }
-    json_object_set_new(object, "maps", pairs_json(run, explained));
-    json_object_set_new(object, "seconds",
-                        json_pack("{s:f, s:f, s:f, s:f, s:f}", "variants", explained->trace_seconds[0], "hessian",
-                                  explained->trace_seconds[1], "solve", explained->trace_seconds[2], "dense_maps",
-                                  explained->map_seconds[DENSE], "trace_maps", explained->map_seconds[TRACE]));
+    spade_json_set(&object, "maps", pairs_json(run, explained));
+    spade_json_set(&object, "seconds", seconds_json(explained));
     return object;
 }
 
 /* ---- and back */
 
+static double real_of(const json_t *value)
+{
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
 static double real_at(const json_t *object, const char *key)
 {
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
+    return real_of(json_object_get(object, key));
 }
 
 static int64_t integer_at(const json_t *object, const char *key)
@@ -113,11 +121,13 @@ static int64_t integer_at(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
-/* A copy of a text; NULL where there is none, or no memory. */
-static char *text_at(const json_t *object, const char *key)
+/* A copy of a text; NULL where there is none, or no memory, which is noted. */
+static char *text_at(const json_t *object, const char *key, bool *memory)
 {
     const char *text = json_string_value(json_object_get(object, key));
-    return text ? strdup(text) : NULL;
+    char *copy = text ? strdup(text) : NULL;
+    *memory = *memory || (text && !copy);
+    return copy;
 }
 
 static bool parse_network(const json_t *record, int network, explained_input *out)
@@ -132,29 +142,30 @@ static bool parse_network(const json_t *record, int network, explained_input *ou
         return false;
     }
     for (int64_t i = 0; i < out->class_count; i++) {
-        out->logits[network * out->class_count + i] = json_number_value(json_array_get(logits, (size_t)i));
-        out->scores[network * out->class_count + i] = json_number_value(json_array_get(scores, (size_t)i));
+        out->logits[network * out->class_count + i] = real_of(json_array_get(logits, (size_t)i));
+        out->scores[network * out->class_count + i] = real_of(json_array_get(scores, (size_t)i));
     }
     return true;
 }
 
-static void parse_map(const explained_run *run, const json_t *object, explained_map *out)
+static void parse_map(const explained_run *run, const json_t *object, explained_map *out, bool *memory)
 {
     out->delta = real_at(object, "completeness_delta");
     out->all_zero = json_is_true(json_object_get(object, "all_zero"));
     for (int i = 0; i < run->metric_count; i++) { out->values[i] = real_at(object, run->metrics[i].label); }
-    out->array = text_at(object, "map");
-    out->heatmap = text_at(object, "overlay");
+    out->array = text_at(object, "map", memory);
+    out->heatmap = text_at(object, "overlay", memory);
     out->present = json_is_object(object) && out->array && out->heatmap;
 }
 
 /* A record's maps stand in the order of the run's methods, class by class. */
-static bool parse_pairs(const explained_run *run, const json_t *maps, explained_input *out)
+static bool parse_pairs(const explained_run *run, const json_t *maps, explained_input *out, bool *memory)
 {
     const size_t count = json_array_size(maps);
     if (!count || count > INT_MAX || count % (size_t)run->method_count != 0) { return false; }
     const size_t classes = count / (size_t)run->method_count;
-    if (!explained_input_add_pairs(out, (int)count, run->metric_count)) { return false; }
+    *memory = *memory || !explained_input_add_pairs(out, (int)count, run->metric_count);
+    if (*memory) { return false; }
     for (size_t i = 0; i < count; i++) {
         const json_t *object = json_array_get(maps, i);
         explained_pair *pair = &out->pairs[i];
@@ -163,8 +174,8 @@ static bool parse_pairs(const explained_run *run, const json_t *maps, explained_
                                                                                           : SPADE_REDUCE_ABS_MAX;
         pair->target = integer_at(object, "class");
         pair->scale = real_at(object, "overlay_scale");
-        parse_map(run, json_object_get(object, "dense"), &pair->maps[DENSE]);
-        parse_map(run, json_object_get(object, "trace"), &pair->maps[TRACE]);
+        parse_map(run, json_object_get(object, "dense"), &pair->maps[DENSE], memory);
+        parse_map(run, json_object_get(object, "trace"), &pair->maps[TRACE], memory);
     }
     return true;
 }
@@ -173,22 +184,25 @@ spade_status explained_parse(const explained_run *run, const json_t *record, exp
 {
     const json_t *sparsity = json_object_get(record, "sparsity"), *index = json_object_get(record, "index");
     const int64_t class_count = run->class_count;
+    bool memory = false;
     *out = (explained_input){.file = json_string_value(json_object_get(record, "file")),
                              .name = json_string_value(json_object_get(record, "name")),
                              .index = index ? json_integer_value(index) : -1,
                              .class_count = class_count,
-                             .picture = text_at(record, "picture"),
+                             .picture = text_at(record, "picture", &memory),
                              .zeros = integer_at(sparsity, "zeros"),
                              .weights = integer_at(sparsity, "weights"),
                              .empty_layers = integer_at(sparsity, "all_zero_layers"),
-                             .empty_layer = text_at(sparsity, "first_all_zero_layer")};
+                             .empty_layer = text_at(sparsity, "first_all_zero_layer", &memory)};
     out->logits = calloc((size_t)class_count * NETWORKS, sizeof *out->logits);
     out->scores = calloc((size_t)class_count * NETWORKS, sizeof *out->scores);
-    if (out->file && out->name && out->picture && out->logits && out->scores && parse_network(record, DENSE, out) &&
-        parse_network(record, TRACE, out) && parse_pairs(run, json_object_get(record, "maps"), out)) {
-        return SPADE_OK;
-    }
+    memory = memory || !out->logits || !out->scores;
+    const bool whole = !memory && out->file && out->name && out->picture && parse_network(record, DENSE, out) &&
+                       parse_network(record, TRACE, out) &&
+                       parse_pairs(run, json_object_get(record, "maps"), out, &memory);
+    if (whole && !memory) { return SPADE_OK; }
     explained_input_clear(out);
+    if (memory) { return spade_fail(run->context, SPADE_ERROR_MEMORY, "%s: out of memory", run->folder); }
     return spade_fail(run->context, SPADE_ERROR_INPUT, "%s/results.jsonl: a line is no record of this run",
                       run->folder);
 }
@@ -200,10 +214,11 @@ static json_t *metrics_json(const explained_run *run)
     json_t *all = json_object();
     for (int i = 0; i < run->metric_count; i++) {
         const spade_metric_choice *choice = &run->metrics[i];
-        json_t *metric = json_pack("{s:i, s:s}", "version", explained_metric(run, i)->version, "map",
-                                   spade_reduce_name(SPADE_REDUCE_ABS_MAX));
-        if (choice->options) { json_object_set_new(metric, "options", spade_json_text(choice->options)); }
-        json_object_set_new(all, choice->label, metric);
+        json_t *metric = json_object();
+        spade_json_set(&metric, "version", json_integer(explained_metric(run, i)->version));
+        spade_json_set(&metric, "map", json_string(spade_reduce_name(SPADE_REDUCE_ABS_MAX)));
+        if (choice->options) { spade_json_set(&metric, "options", spade_json_text(choice->options)); }
+        spade_json_set(&all, choice->label, metric);
     }
     return all;
 }
@@ -211,12 +226,12 @@ static json_t *metrics_json(const explained_run *run)
 json_t *run_json(const explained_run *run)
 {
     json_t *all = json_object();
-    json_object_set_new(all, "version", json_string(spade_version()));
-    json_object_set_new(all, "model", spade_json_text(run->model));
-    json_object_set_new(all, "configuration", spade_settings_json(run->settings));
-    json_object_set_new(all, "seed", json_integer((json_int_t)run->settings->seed));
-    if (run->batch) { json_object_set_new(all, "batch", spade_json_text(run->batch)); }
-    json_object_set_new(all, "metrics", metrics_json(run));
+    spade_json_set(&all, "version", json_string(spade_version()));
+    spade_json_set(&all, "model", spade_json_text(run->model));
+    spade_json_set(&all, "configuration", spade_settings_json(run->settings));
+    spade_json_set(&all, "seed", json_integer((json_int_t)run->settings->seed));
+    if (run->batch) { spade_json_set(&all, "batch", spade_json_text(run->batch)); }
+    spade_json_set(&all, "metrics", metrics_json(run));
     return all;
 }
 

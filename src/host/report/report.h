@@ -51,6 +51,6 @@ void html_report_add_failure(html_report *report, const char *message);
 spade_status html_report_save(html_report *report);
 void html_report_close(html_report *report); /* NULL is fine */
 /* Remove report.html and its pages from a folder of results, where they are no longer true. */
-void html_report_remove(const char *folder);
+spade_status html_report_remove(const explained_run *run);
 
 #endif

@@ -5,7 +5,7 @@
 #include "spade/array.h"
 #include "store/labels.h"
 
-enum { MAX_HEADER = 65536 };
+enum { MAX_HEADER = 65536, PIECE = 1 << 18 /* elements whose bytes in the file are dropped together */ };
 #define MAX_FILE ((uint64_t)1 << 40)
 
 int64_t spade_array_size(const spade_array *array)
@@ -237,6 +237,9 @@ spade_status spade_array_load(spade_context *context, const char *path, int allo
             out->data[i] = (float)value;
         } else {
             memcpy(&out->data[i], data + 4 * i, 4);
+        }
+        if ((i + 1) % PIECE == 0) {
+            spade_mapping_drop(&file, data + element * (size_t)(i + 1 - PIECE), element * PIECE);
         }
         if (!isfinite(out->data[i])) {
             status = spade_fail(context, SPADE_ERROR_INPUT, "%s: element %lld is not a finite number%s", path,

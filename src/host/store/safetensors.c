@@ -1,23 +1,35 @@
 /* safetensors.c - the writer of .safetensors. */
 #include "store/safetensors.h"
 
-#include <jansson.h>
+#include "base/json.h"
+#include "base/text.h"
 
 static const char metadata_key[] = "__metadata__";
+
+/* To the header, which is an object. Names and values are the caller's: that they are UTF-8 is checked before. */
+static spade_status add(spade_context *context, json_t *to, const char *key, json_t *value, const char *path)
+{
+    return json_object_set_new(to, key, value) == 0
+               ? SPADE_OK
+               : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+}
+
+static spade_status check_text(spade_context *context, const char *text, const char *what, const char *path)
+{
+    return spade_is_utf8(text) ? SPADE_OK
+                               : spade_fail(context, SPADE_ERROR_INPUT, "%s: %s '%s' is not UTF-8", path, what, text);
+}
 
 static spade_status add_metadata(spade_context *context, json_t *header, const safetensors_metadata *metadata,
                                  int count, const char *path)
 {
     if (count == 0) { return SPADE_OK; }
     json_t *map = json_object();
-    if (json_object_set_new(header, metadata_key, map) != 0) {
-        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
-    }
+    SPADE_TRY(add(context, header, metadata_key, map, path));
     for (int i = 0; i < count; i++) {
-        json_t *value = json_string(metadata[i].value);
-        if (json_object_set_new(map, metadata[i].key, value) != 0) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: metadata '%s' is not UTF-8", path, metadata[i].key);
-        }
+        SPADE_TRY(check_text(context, metadata[i].key, "metadata", path));
+        SPADE_TRY(check_text(context, metadata[i].value, "metadata", path));
+        SPADE_TRY(add(context, map, metadata[i].key, json_string(metadata[i].value), path));
     }
     return SPADE_OK;
 }
@@ -37,14 +49,13 @@ static spade_status add_tensor(spade_context *context, json_t *header, const saf
     if (strcmp(tensor->name, metadata_key) == 0 || json_object_get(header, tensor->name)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: tensor name '%s' is taken", path, tensor->name);
     }
-    json_t *shape = json_array();
-    for (int i = 0; i < tensor->rank; i++) { json_array_append_new(shape, json_integer(tensor->dims[i])); }
-    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
-                              (json_int_t)*offset, (json_int_t)end);
-    if (!entry) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-    if (json_object_set_new(header, tensor->name, entry) != 0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: tensor name '%s' is not UTF-8", path, tensor->name);
-    }
+    SPADE_TRY(check_text(context, tensor->name, "tensor name", path));
+    const int64_t offsets[] = {(int64_t)*offset, (int64_t)end};
+    json_t *entry = json_object();
+    spade_json_set(&entry, "dtype", json_string("F32"));
+    spade_json_set(&entry, "shape", spade_json_integers(tensor->dims, tensor->rank));
+    spade_json_set(&entry, "data_offsets", spade_json_integers(offsets, 2));
+    SPADE_TRY(add(context, header, tensor->name, entry, path));
     *offset = end;
     return SPADE_OK;
 }
@@ -78,7 +89,7 @@ spade_status safetensors_write(spade_context *context, const safetensors_tensor 
     if (!header) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
     SPADE_GOTO(add_metadata(context, header, metadata, metadata_count, path));
     for (int i = 0; i < count; i++) { SPADE_GOTO(add_tensor(context, header, &tensors[i], &offset, path)); }
-    text = json_dumps(header, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    text = spade_json_dump(header, JSON_COMPACT | JSON_PRESERVE_ORDER);
     if (!text) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
     SPADE_GOTO(spade_output_open(context, path, &output));
     write_data(output.file, text, tensors, count); /* a failure stays with the FILE, and commit reports it */

@@ -30,11 +30,7 @@ static uint64_t hash_model(const spade_model *model, uint64_t hash)
     const onnx_model *onnx = model->onnx;
     const spade_shape *input = &model->network.values[model->network.input].shape;
     hash = spade_hash(input->dims, (size_t)input->rank * sizeof *input->dims, hash);
-    hash = spade_hash(onnx->file.data, onnx->file.size, hash);
-    for (int i = 0; i < onnx->external_count; i++) {
-        hash = spade_hash(onnx->external[i].data, onnx->external[i].size, hash);
-    }
-    return hash;
+    return spade_hash(onnx->fingerprint, sizeof onnx->fingerprint, hash);
 }
 
 /* Member by member, as the gaps of a structure may hold anything. */

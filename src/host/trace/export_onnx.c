@@ -41,7 +41,9 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
             .node = layer->onnx_node, .input = layer->onnx_input, .data = weights, .rank = layer->file_shape.rank};
         memcpy(to->dims, layer->file_shape.dims, sizeof to->dims);
     }
-    SPADE_GOTO(onnx_write(context, model->onnx, replacements, count, path));
+    SPADE_GOTO(onnx_restore_files(model->onnx));
+    status = onnx_write(context, model->onnx, replacements, count, path);
+    onnx_release_files(model->onnx);
 done:
     for (int i = 0; transposed && i < network->layer_count; i++) {
         spade_free_bytes(context, transposed[i], weight_bytes(&network->layers[i]));

@@ -5,7 +5,6 @@
 
 #include "base/base.h"
 #include "workload/explain.h"
-#include "report/text.h"
 
 void spade_workload_phase(const spade_workload_events *events, const char *label, double from, double to)
 {
@@ -138,10 +137,11 @@ static spade_status failed(void *user, const spade_input *input, const char *mes
 {
     explain_job *job = user;
     json_t *json = json_object();
-    json_object_set_new(json, "file", spade_json_text(input->file));
-    if (input->index >= 0) { json_object_set_new(json, "index", json_integer(input->index)); }
-    json_object_set_new(json, "name", spade_json_text(input->name));
-    json_object_set_new(json, "error", spade_json_text(message));
+    spade_json_set(&json, "file", spade_json_text(input->file));
+    if (input->index >= 0) { spade_json_set(&json, "index", json_integer(input->index)); }
+    spade_json_set(&json, "name", spade_json_text(input->name));
+    spade_json_set(&json, "error", spade_json_text(message));
+    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", input->file); }
     job->outcome->failed++;
     if (job->events && job->events->failed) { job->events->failed(job->events->user, message); }
     spade_status status = spade_results_add(&job->results, input->position, json);

@@ -15,25 +15,26 @@ typedef struct report_writers {
 
 /* ---- how large a report would be */
 
-static uint64_t file_size(const explain_job *job, const char *relative)
+static spade_status add_file_size(const explain_job *job, const char *relative, uint64_t *bytes)
 {
     struct stat info;
     char *path;
-    if (!relative || asprintf(&path, "%s/%s", job->request->output, relative) < 0) { return 0; }
-    uint64_t size = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
+    if (!relative) { return SPADE_OK; }
+    SPADE_TRY(explain_join(job->context, job->request->output, relative, &path));
+    *bytes += stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
     free(path);
-    return size;
+    return SPADE_OK;
 }
 
-static uint64_t picture_size(const explain_job *job, const explained_input *explained)
+static spade_status add_picture_sizes(const explain_job *job, const explained_input *explained, uint64_t *bytes)
 {
-    uint64_t size = file_size(job, explained->picture);
+    SPADE_TRY(add_file_size(job, explained->picture, bytes));
     for (int i = 0; i < explained->pair_count; i++) {
         for (int network = 0; network < NETWORKS; network++) {
-            size += file_size(job, explained->pairs[i].maps[network].heatmap);
+            SPADE_TRY(add_file_size(job, explained->pairs[i].maps[network].heatmap, bytes));
         }
     }
-    return size;
+    return SPADE_OK;
 }
 
 /* ---- the records */
@@ -71,8 +72,7 @@ static spade_status add_size(void *user, const char *line, const explained_input
 {
     total *all = user;
     (void)line;
-    all->bytes += picture_size(all->job, record);
-    return SPADE_OK;
+    return add_picture_sizes(all->job, record, &all->bytes);
 }
 
 static spade_status write_record(void *user, const char *line, const explained_input *record)
@@ -140,7 +140,7 @@ spade_status explain_write_reports(explain_job *job)
     if (writers.html) {
         SPADE_GOTO(html_report_save(writers.html));
     } else {
-        html_report_remove(job->request->output); /* of an earlier run, that had fewer results */
+        status = html_report_remove(&job->run); /* of an earlier run, that had fewer results */
     }
 done:
     results_json_abort(&writers.json);

@@ -1,17 +1,16 @@
 /* explain_resume.c - what a folder of results was made with, and which of them still hold. */
 #include "backend/backend.h"
 #include "engine/model.h"
-#include "report/text.h"
 #include "workload/explain.h"
 
 /* ---- the request, as far as results depend on it */
 
-static spade_status add_fingerprint(spade_context *context, json_t *all, const char *key, const char *path)
+static spade_status add_fingerprint(spade_context *context, json_t **all, const char *key, const char *path)
 {
     char fingerprint[SPADE_FINGERPRINT_SIZE];
     if (!path) { return SPADE_OK; }
     SPADE_TRY(spade_fingerprint_file(context, path, fingerprint));
-    json_object_set_new(all, key, json_string(fingerprint));
+    spade_json_set(all, key, json_string(fingerprint));
     return SPADE_OK;
 }
 
@@ -19,20 +18,18 @@ spade_status explain_header(const explain_job *job, json_t **out)
 {
     const spade_explain_request *request = job->request;
     spade_context *context = job->context;
-    char fingerprint[SPADE_FINGERPRINT_SIZE];
     spade_status status = SPADE_OK;
     json_t *files = json_object(), *networks = json_array(), *header = run_json(&job->run);
     *out = NULL;
-    SPADE_GOTO(spade_model_fingerprint(job->model, fingerprint));
-    json_object_set_new(files, "model", json_string(fingerprint));
-    SPADE_GOTO(add_fingerprint(context, files, "batch", request->batch));
-    SPADE_GOTO(add_fingerprint(context, files, "labels", request->labels));
-    if (request->dense) { json_array_append_new(networks, json_string(explain_prefixes[DENSE])); }
-    if (request->trace) { json_array_append_new(networks, json_string(explain_prefixes[TRACE])); }
-    if (json_object_set(header, "networks", networks) != 0 || json_object_set(header, "xxh128", files) != 0 ||
-        json_object_set_new(header, "backend", json_string(context->device->backend->name)) != 0) {
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"));
-    }
+    spade_json_set(&files, "model", json_string(job->model->onnx->fingerprint));
+    SPADE_GOTO(add_fingerprint(context, &files, "batch", request->batch));
+    SPADE_GOTO(add_fingerprint(context, &files, "labels", request->labels));
+    if (request->dense) { spade_json_append(&networks, json_string(explain_prefixes[DENSE])); }
+    if (request->trace) { spade_json_append(&networks, json_string(explain_prefixes[TRACE])); }
+    spade_json_set(&header, "networks", json_incref(networks));
+    spade_json_set(&header, "xxh128", json_incref(files));
+    spade_json_set(&header, "backend", json_string(context->device->backend->name));
+    if (!header) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
     *out = json_incref(header);
 done:
     json_decref(header);
@@ -96,7 +93,7 @@ spade_status explain_resume(explain_job *job, spade_inputs *remaining)
     spade_reader_close(&r.reader);
     SPADE_TRY(status);
     if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
-    if (request->restart) { html_report_remove(request->output); }
+    if (request->restart) { SPADE_TRY(html_report_remove(&job->run)); }
     SPADE_TRY(list_remaining(job, remaining));
     job->outcome->done = job->outcome->kept = job->inputs.count - remaining->count;
     if (r.changed_count) {

@@ -1,20 +1,18 @@
 /* info.c - the info job: what is in a model file. */
-#include "base/base.h"
+#include "base/json.h"
 #include "engine/model.h"
 #include "workload/workload.h"
-#include "report/text.h"
 
 static json_t *operators_json(const spade_operator_info *operators, int count)
 {
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {
         json_t *object = json_object();
-        json_object_set_new(object, "operator", spade_json_text(operators[i].name));
-        json_object_set_new(object, "count", json_integer(operators[i].count));
-        json_object_set_new(object, "supported", json_boolean(operators[i].supported));
-        json_object_set_new(object, "first_node",
-                            spade_json_text(operators[i].first_node ? operators[i].first_node : ""));
-        json_array_append_new(list, object);
+        spade_json_set(&object, "operator", spade_json_text(operators[i].name));
+        spade_json_set(&object, "count", json_integer(operators[i].count));
+        spade_json_set(&object, "supported", json_boolean(operators[i].supported));
+        spade_json_set(&object, "first_node", spade_json_text(operators[i].first_node ? operators[i].first_node : ""));
+        spade_json_append(&list, object);
     }
     return list;
 }
@@ -25,19 +23,16 @@ static json_t *layers_json(const spade_model *model, int64_t *parameters, double
     for (int i = 0; i < spade_model_layer_count(model); i++) {
         spade_layer_info info;
         spade_model_layer(model, i, &info);
-        json_t *object = json_object(), *shape = json_array();
-        for (int k = 0; k < (info.convolution ? 4 : 2); k++) {
-            json_array_append_new(shape, json_integer(info.weight[k]));
-        }
-        json_object_set_new(object, "name", spade_json_text(info.name));
-        json_object_set_new(object, "node", spade_json_text(info.node ? info.node : ""));
-        json_object_set_new(object, "kind", json_string(info.convolution ? "convolution" : "linear"));
-        json_object_set_new(object, "shape", shape);
-        json_object_set_new(object, "groups", json_integer(info.groups));
-        json_object_set_new(object, "parameters", json_integer(info.rows * info.columns));
-        json_object_set_new(object, "prunable", json_boolean(info.prunable));
-        json_object_set_new(object, "operations", json_real(info.operations));
-        json_array_append_new(list, object);
+        json_t *object = json_object();
+        spade_json_set(&object, "name", spade_json_text(info.name));
+        spade_json_set(&object, "node", spade_json_text(info.node ? info.node : ""));
+        spade_json_set(&object, "kind", json_string(info.convolution ? "convolution" : "linear"));
+        spade_json_set(&object, "shape", spade_json_integers(info.weight, info.convolution ? 4 : 2));
+        spade_json_set(&object, "groups", json_integer(info.groups));
+        spade_json_set(&object, "parameters", json_integer(info.rows * info.columns));
+        spade_json_set(&object, "prunable", json_boolean(info.prunable));
+        spade_json_set(&object, "operations", json_real(info.operations));
+        spade_json_append(&list, object);
         *parameters += info.rows * info.columns;
         *operations += info.operations;
     }
@@ -61,23 +56,20 @@ static json_t *graph_json(const spade_network *network)
         const spade_value *output = &network->values[node->outputs[0]];
         const char *kind = node->kind == SPADE_NODE_FUNCTION ? spade_function_name(node->pointwise.function)
                                                              : spade_node_kind_name(node->kind);
-        json_t *object = json_object(), *shape = json_array(), *inputs = json_array();
-        for (int i = 0; i < output->shape.rank; i++) {
-            json_array_append_new(shape, json_integer(output->shape.dims[i]));
-        }
+        json_t *object = json_object(), *inputs = json_array();
         for (int i = 0; i < node->input_count; i++) {
-            json_array_append_new(inputs, source_json(network, node->inputs[i]));
+            spade_json_append(&inputs, source_json(network, node->inputs[i]));
         }
-        json_object_set_new(object, "node", json_integer(n));
-        json_object_set_new(object, "kind", json_string(kind));
-        json_object_set_new(object, "name", spade_json_text(node->name));
-        json_object_set_new(object, "module", spade_json_text(node->path ? node->path : ""));
-        json_object_set_new(object, "layer",
-                            node->layer >= 0 ? spade_json_text(network->layers[node->layer].name) : json_null());
-        json_object_set_new(object, "shape", shape);
-        json_object_set_new(object, "batch_axis", json_integer(output->batch_axis));
-        json_object_set_new(object, "inputs", inputs);
-        json_array_append_new(list, object);
+        spade_json_set(&object, "node", json_integer(n));
+        spade_json_set(&object, "kind", json_string(kind));
+        spade_json_set(&object, "name", spade_json_text(node->name));
+        spade_json_set(&object, "module", spade_json_text(node->path ? node->path : ""));
+        spade_json_set(&object, "layer",
+                       node->layer >= 0 ? spade_json_text(network->layers[node->layer].name) : json_null());
+        spade_json_set(&object, "shape", spade_json_integers(output->shape.dims, output->shape.rank));
+        spade_json_set(&object, "batch_axis", json_integer(output->batch_axis));
+        spade_json_set(&object, "inputs", inputs);
+        spade_json_append(&list, object);
     }
     return list;
 }
@@ -92,26 +84,26 @@ spade_status spade_describe_model(spade_context *context, const char *path, cons
     spade_settings_model_options(settings, &options);
     SPADE_TRY(spade_model_operators(context, path, &options, &operators, &count));
     json_t *all = json_object();
-    json_object_set_new(all, "model", spade_json_text(path));
-    json_object_set_new(all, "operators", operators_json(operators, count));
+    spade_json_set(&all, "model", spade_json_text(path));
+    spade_json_set(&all, "operators", operators_json(operators, count));
     *supported = true;
     for (int i = 0; i < count; i++) { *supported = *supported && operators[i].supported; }
     spade_operators_free(operators, count);
     spade_status status = *supported ? spade_model_load(context, path, &options, &model) : SPADE_OK;
     if (model && status == SPADE_OK) {
-        int64_t channels, height, width, parameters = 0;
+        int64_t input[3], parameters = 0;
         double operations = 0;
-        spade_model_input(model, &channels, &height, &width);
-        json_object_set_new(all, "input",
-                            json_pack("[I, I, I]", (json_int_t)channels, (json_int_t)height, (json_int_t)width));
-        json_object_set_new(all, "classes", json_integer(spade_model_classes(model)));
-        json_object_set_new(all, "head", json_string(spade_head_name(spade_model_head(model))));
-        json_object_set_new(all, "layers", layers_json(model, &parameters, &operations));
-        json_object_set_new(all, "weights", json_integer(parameters));
-        json_object_set_new(all, "operations", json_real(operations));
-        if (graph) { json_object_set_new(all, "graph", graph_json(&model->network)); }
+        spade_model_input(model, &input[0], &input[1], &input[2]);
+        spade_json_set(&all, "input", spade_json_integers(input, 3));
+        spade_json_set(&all, "classes", json_integer(spade_model_classes(model)));
+        spade_json_set(&all, "head", json_string(spade_head_name(spade_model_head(model))));
+        spade_json_set(&all, "layers", layers_json(model, &parameters, &operations));
+        spade_json_set(&all, "weights", json_integer(parameters));
+        spade_json_set(&all, "operations", json_real(operations));
+        if (graph) { spade_json_set(&all, "graph", graph_json(&model->network)); }
     }
     spade_model_destroy(model);
+    if (status == SPADE_OK && !all) { status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
     if (status == SPADE_OK) {
         *result = all;
     } else {

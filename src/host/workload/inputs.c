@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
+#include "base/text.h"
 #include "picture/format.h"
-#include "report/text.h"
 #include "workload/folder.h"
 #include "workload/inputs.h"
 

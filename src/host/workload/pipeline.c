@@ -225,7 +225,8 @@ done:
 /* The consumer's work with one member and its record, or its failure. from..to: its share of the job. */
 static spade_status emit(group *g, member *m, double from, double to)
 {
-    const workload_consumer *consumer = g->all->consumer;
+    const pipeline *all = g->all;
+    const workload_consumer *consumer = all->consumer;
     workload_item item = describe_member(g, m);
     item.traces = m->traces;
     item.from = from;
@@ -233,12 +234,19 @@ static spade_status emit(group *g, member *m, double from, double to)
     if (!m->failed) { SPADE_TRY(classify(g, m, consumer->process(consumer->user, &item, m->state))); }
     g->emitting = true;
     if (m->failed) {
-        char *named = NULL;
+        /* through the context's message, as what was said before: a name in it has only printable characters */
+        spade_context *context = all->plan->context;
+        char message[SPADE_MESSAGE_BYTES];
+        spade_fail(context, SPADE_ERROR_INPUT, "%s", m->input->file);
         const char *text = m->message ? m->message : "out of memory";
-        if (!strstr(text, m->input->file) && asprintf(&named, "%s: %s", m->input->file, text) < 0) { named = NULL; }
-        spade_status status = consumer->failed(consumer->user, m->input, named ? named : text);
-        free(named);
-        SPADE_TRY(status);
+        const bool named = strstr(text, spade_message(context)) != NULL;
+        snprintf(message, sizeof message, "%s", text);
+        if (!named) {
+            spade_fail(context, SPADE_ERROR_INPUT, "%s", text);
+            spade_fail_in(context, SPADE_ERROR_INPUT, "%s", m->input->file);
+            snprintf(message, sizeof message, "%s", spade_message(context));
+        }
+        SPADE_TRY(consumer->failed(consumer->user, m->input, message));
     } else {
         SPADE_TRY(consumer->record(consumer->user, &item, m->state));
     }

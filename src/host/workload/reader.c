@@ -172,7 +172,7 @@ static spade_status make_fingerprint(spade_reader *reader, const spade_input *in
         SPADE_TRY(find_entry(reader, input, &entry));
         const spade_preprocess *p = reader->preprocess;
         const size_t size = (size_t)(p->channels * p->height * p->width);
-        const spade_mapping piece = {(const uint8_t *)entry, sizeof *entry * size};
+        const spade_mapping piece = {.data = (const uint8_t *)entry, .size = sizeof *entry * size};
         spade_fingerprint(&piece, 1, out->content);
     } else {
         SPADE_TRY(spade_fingerprint_file(context, input->file, out->content));

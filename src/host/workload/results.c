@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/name_map.h"
-#include "report/text.h"
 
 static spade_status fail_memory(const spade_results *results)
 {
@@ -83,14 +82,24 @@ static bool is_inside(const char *name)
     return true;
 }
 
-/* A record that was read from a file, or NULL: what is not one is worth nothing. */
-static json_t *parse_record(const char *line)
+/* The value of a line that was read from the file, which is freed; NULL: it is none. */
+static spade_status parse_line(const spade_results *results, char *line, json_t **out)
 {
-    json_t *record = json_loads(line, 0, NULL);
-    const char *name = json_string_value(json_object_get(record, "name"));
-    if (name && json_is_string(json_object_get(record, "file")) && is_inside(name)) { return record; }
-    json_decref(record);
-    return NULL;
+    spade_json_error error;
+    *out = spade_json_parse(line, strlen(line), &error);
+    free(line);
+    return error.memory ? fail_memory(results) : SPADE_OK;
+}
+
+/* The same, which is a record, or NULL: what is not one is worth nothing. */
+static spade_status parse_record(const spade_results *results, char *line, json_t **out)
+{
+    SPADE_TRY(parse_line(results, line, out));
+    const char *name = json_string_value(json_object_get(*out, "name"));
+    if (name && json_is_string(json_object_get(*out, "file")) && is_inside(name)) { return SPADE_OK; }
+    json_decref(*out);
+    *out = NULL;
+    return SPADE_OK;
 }
 
 /* ---- what was there before */
@@ -113,10 +122,10 @@ static spade_status remove_all(spade_results *results)
 {
     int64_t offset = 0;
     char *line;
-    for (bool first = true; offset < results->journal.size; first = false) {
+    while (offset < results->journal.size) {
         SPADE_TRY(spade_journal_read(results->context, &results->journal, offset, &line, &offset));
-        json_t *record = first ? NULL : parse_record(line);
-        free(line);
+        json_t *record;
+        SPADE_TRY(parse_record(results, line, &record));
         if (!record) { continue; }
         visit_files(results, record, record_name(record), remove_file);
         remove_folders(results, record_name(record));
@@ -162,7 +171,7 @@ static bool find_difference(const json_t *old, const json_t *now, const char *pa
         }
         return false;
     }
-    char *texts[] = {old ? json_dumps(old, format) : NULL, now ? json_dumps(now, format) : NULL};
+    char *texts[] = {old ? spade_json_dump(old, format) : NULL, now ? spade_json_dump(now, format) : NULL};
     snprintf(out, size, "%s: %.*s, now %.*s", path, SHOWN, texts[0] ? texts[0] : "none", SHOWN,
              texts[1] ? texts[1] : "none");
     free(texts[0]);
@@ -177,8 +186,8 @@ static spade_status compare_headers(const spade_results *results, const json_t *
     char *line;
     *different = 0;
     SPADE_TRY(spade_journal_read(results->context, &results->journal, 0, &line, next));
-    json_t *old = json_loads(line, 0, NULL);
-    free(line);
+    json_t *old;
+    SPADE_TRY(parse_line(results, line, &old));
     if (!json_is_object(old)) {
         json_decref(old);
         return spade_fail(results->context, SPADE_ERROR_INPUT,
@@ -190,14 +199,16 @@ static spade_status compare_headers(const spade_results *results, const json_t *
     return SPADE_OK;
 }
 
-static bool same_input(const json_t *record, const spade_input *input)
+static spade_status compare_input(const spade_results *results, const json_t *record, const spade_input *input,
+                                  bool *same)
 {
     const json_t *index = json_object_get(record, "index");
     json_t *file = spade_json_text(input->file);
-    bool same =
+    if (!file) { return fail_memory(results); }
+    *same =
         json_equal(file, json_object_get(record, "file")) && (index ? json_integer_value(index) : -1) == input->index;
     json_decref(file);
-    return same;
+    return SPADE_OK;
 }
 
 static spade_status add_other(spade_results *results, int64_t offset)
@@ -240,7 +251,9 @@ static spade_status index_record(spade_results *results, const spade_name_map *n
         return add_other(results, offset);
     }
     const spade_input *input = &results->inputs->items[position];
-    if (!same_input(record, input)) {
+    bool same;
+    SPADE_TRY(compare_input(results, record, input, &same));
+    if (!same) {
         return spade_fail(
             results->context, SPADE_ERROR_ARGUMENT,
             "%s/%s holds the results of %s, and %s would get this name; give another folder, or --restart "
@@ -267,8 +280,8 @@ static spade_status index_records(spade_results *results, const record_filter *f
         char *line;
         int64_t start = offset;
         SPADE_GOTO(spade_journal_read(context, &results->journal, start, &line, &offset));
-        json_t *record = parse_record(line);
-        free(line);
+        json_t *record;
+        SPADE_GOTO(parse_record(results, line, &record));
         status = index_record(results, &names, filter, record, start);
         json_decref(record);
         if (status != SPADE_OK) { goto done; }
@@ -328,7 +341,7 @@ spade_status spade_results_open(spade_context *context, const char *folder, cons
     out->in_order = true;
     out->last_position = -1;
     SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder"));
-    out->header = json_dumps(header, JSON_COMPACT);
+    out->header = spade_json_dump(header, JSON_COMPACT);
     out->offsets = malloc(sizeof *out->offsets * (size_t)(inputs->count + 1));
     out->failed = calloc((size_t)inputs->count + 1, sizeof *out->failed);
     if (asprintf(&out->path, "%s/results.jsonl", folder) < 0) { out->path = NULL; }
@@ -351,10 +364,12 @@ spade_status spade_results_get(const spade_results *results, int position, char 
     *record = NULL;
     if (results->offsets[position] < 0) { return SPADE_OK; }
     SPADE_TRY(spade_journal_read(results->context, &results->journal, results->offsets[position], line, &next));
-    *record = json_loads(*line, 0, NULL);
+    spade_json_error error;
+    *record = spade_json_parse(*line, strlen(*line), &error);
     if (*record) { return SPADE_OK; }
     free(*line);
     *line = NULL;
+    if (error.memory) { return fail_memory(results); }
     return spade_fail(results->context, SPADE_ERROR_IO, "%s: changed while it was read", results->path);
 }
 
@@ -363,7 +378,7 @@ spade_status spade_results_add(spade_results *results, int position, const json_
     if (results->journal.file < 0) {
         SPADE_TRY(spade_journal_create(results->context, results->path, results->header, &results->journal));
     }
-    char *line = json_dumps(record, JSON_COMPACT);
+    char *line = spade_json_dump(record, JSON_COMPACT);
     if (!line) { return fail_memory(results); }
     int64_t offset;
     spade_status status = spade_journal_append(results->context, &results->journal, line, &offset);

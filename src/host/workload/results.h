@@ -10,8 +10,7 @@
 #ifndef SPADE_WORKLOAD_RESULTS_H
 #define SPADE_WORKLOAD_RESULTS_H
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "store/journal.h"
 #include "workload/inputs.h"
 

@@ -1,14 +1,13 @@
 /* trace_file.c - the trace job: the sparse network of one input as a file. */
 #include <errno.h>
-#include <math.h>
 #include <strings.h>
 #include <unistd.h>
 
-#include "base/base.h"
+#include "base/json.h"
+#include "base/text.h"
 #include "workload/inputs.h"
 #include "workload/workload.h"
 #include "workload/image_item.h"
-#include "report/text.h"
 
 static bool ends_in(const char *path, const char *suffix)
 {
@@ -19,19 +18,15 @@ static bool ends_in(const char *path, const char *suffix)
 static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer *layer)
 {
     json_t *object = json_object();
-    json_object_set_new(object, "name", spade_json_text(info->name));
-    json_t *shape = json_array();
-    for (int i = 0; i < (info->convolution ? 4 : 2); i++) {
-        json_array_append_new(shape, json_integer(info->weight[i]));
-    }
-    json_object_set_new(object, "shape", shape);
-    json_object_set_new(object, "solved", json_boolean(layer->solved));
-    json_object_set_new(object, "sparsity", json_real(layer->solved ? layer->sparsity : 0));
-    json_object_set_new(object, "zeros", json_integer(layer->zeros));
-    json_object_set_new(object, "weights", json_integer(info->rows * info->columns));
-    json_object_set_new(object, "loss", isfinite(layer->loss) ? json_real(layer->loss) : json_null());
-    json_object_set_new(object, "seconds", json_real(layer->seconds));
-    json_object_set_new(object, "resumed", json_boolean(layer->resumed));
+    spade_json_set(&object, "name", spade_json_text(info->name));
+    spade_json_set(&object, "shape", spade_json_integers(info->weight, info->convolution ? 4 : 2));
+    spade_json_set(&object, "solved", json_boolean(layer->solved));
+    spade_json_set(&object, "sparsity", json_real(layer->solved ? layer->sparsity : 0));
+    spade_json_set(&object, "zeros", json_integer(layer->zeros));
+    spade_json_set(&object, "weights", json_integer(info->rows * info->columns));
+    spade_json_set(&object, "loss", spade_json_number(layer->loss));
+    spade_json_set(&object, "seconds", json_real(layer->seconds));
+    spade_json_set(&object, "resumed", json_boolean(layer->resumed));
     return object;
 }
 
@@ -50,23 +45,24 @@ static json_t *trace_json(const spade_trace_request *request, const spade_model 
         if (layer.solved) {
             zeros += layer.zeros;
             weights += info.rows * info.columns;
-            if (layer.zeros == info.rows * info.columns) { json_array_append_new(empty, spade_json_text(info.name)); }
+            if (layer.zeros == info.rows * info.columns) { spade_json_append(&empty, spade_json_text(info.name)); }
         }
-        json_array_append_new(layers, layer_json(&info, &layer));
+        spade_json_append(&layers, layer_json(&info, &layer));
     }
-    json_object_set_new(all, "version", json_string(spade_version()));
-    json_object_set_new(all, "model", spade_json_text(request->model));
-    json_object_set_new(all, "input", spade_json_text(request->batch ? request->batch : request->input));
-    json_object_set_new(all, "file", spade_json_text(request->output));
-    json_object_set_new(all, "variants", json_integer(variants));
-    json_object_set_new(all, "zeros", json_integer(zeros));
-    json_object_set_new(all, "weights", json_integer(weights));
-    json_object_set_new(
-        all, "seconds",
-        json_pack("{s:f, s:f, s:f}", "variants", seconds[0], "hessian", seconds[1], "solve", seconds[2]));
-    json_object_set_new(all, "layers", layers);
-    json_object_set_new(all, "all_zero_layers", empty);
-    json_object_set_new(all, "configuration", spade_settings_json(request->settings));
+    spade_json_set(&all, "version", json_string(spade_version()));
+    spade_json_set(&all, "model", spade_json_text(request->model));
+    spade_json_set(&all, "input", spade_json_text(request->batch ? request->batch : request->input));
+    spade_json_set(&all, "file", spade_json_text(request->output));
+    spade_json_set(&all, "variants", json_integer(variants));
+    spade_json_set(&all, "zeros", json_integer(zeros));
+    spade_json_set(&all, "weights", json_integer(weights));
+    static const char *const stages[] = {"variants", "hessian", "solve"};
+    json_t *times = json_object();
+    for (int i = 0; i < 3; i++) { spade_json_set(&times, stages[i], json_real(seconds[i])); }
+    spade_json_set(&all, "seconds", times);
+    spade_json_set(&all, "layers", layers);
+    spade_json_set(&all, "all_zero_layers", empty);
+    spade_json_set(&all, "configuration", spade_settings_json(request->settings));
     return all;
 }
 
@@ -161,6 +157,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     spade_array array = {0};
     spade_batch *batch = NULL;
     spade_trace *trace = NULL;
+    json_t *json = NULL;
     int64_t dims[4];
 
     SPADE_GOTO(check_output(context, request->output));
@@ -178,15 +175,18 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     }
     spade_workload_phase(events, "trace", 0, 1);
     SPADE_GOTO(spade_trace_create(context, model, batch, &request->settings->trace, &trace));
+    spade_batch_shape(batch, dims);
+    json = trace_json(request, model, trace, dims[0]); /* before the file: where it fails, there is none */
+    if (!json) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", request->output)); }
     if (ends_in(request->output, ".onnx")) {
         SPADE_GOTO(spade_trace_write_onnx(context, trace, request->output));
     } else {
         SPADE_GOTO(spade_trace_write_safetensors(context, trace, request->output));
     }
-    spade_batch_shape(batch, dims);
-    *result = trace_json(request, model, trace, dims[0]);
-    warn_of_empty_layers(context, request->output, json_object_get(*result, "all_zero_layers"));
+    *result = json_incref(json);
+    warn_of_empty_layers(context, request->output, json_object_get(json, "all_zero_layers"));
 done:
+    json_decref(json);
     spade_trace_destroy(trace);
     spade_batch_destroy(batch);
     spade_image_item_clear(context, &item);

@@ -1,4 +1,6 @@
 /* backend.c - the CPU backend: its table, its one device, opening and closing it. */
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <cblas.h>
 #include <lapacke.h>
@@ -10,18 +12,17 @@
 /* "model name : X" of /proc/cpuinfo; empty where there is none. */
 static void read_model_name(char *out, size_t size)
 {
-    char line[256];
-    FILE *file = fopen("/proc/cpuinfo", "r");
+    char text[4096]; /* the first processor's lines */
     out[0] = '\0';
-    if (!file) { return; }
-    while (!out[0] && fgets(line, sizeof line, file)) {
-        char *colon = strchr(line, ':');
-        if (colon && strncmp(line, "model name", strlen("model name")) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(out, size, "%s", colon + 1 + strspn(colon + 1, " "));
-        }
-    }
-    fclose(file);
+    const int file = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+    if (file < 0) { return; }
+    const ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    text[length > 0 ? length : 0] = '\0';
+    const char *name = strstr(text, "model name"), *colon = name ? strchr(name, ':') : NULL;
+    if (!colon) { return; }
+    colon += 1 + strspn(colon + 1, " ");
+    snprintf(out, size, "%.*s", (int)strcspn(colon, "\n"), colon);
 }
 
 static const char *instruction_set(void)

@@ -1,0 +1,331 @@
+/*
+ * test_allocations.c - every allocation of ours fails once, and from there on: the command ends with one line and a code that is not
+ * 0, or with the very result that it has otherwise; nothing leaks, no descriptor stays open, nothing is half written.
+ *
+ * The command runs in this process (its main is command_main here), which makes thousands of runs a matter of seconds. With
+ * SPADE_TEST_EXHAUSTIVE every allocation gets its turn, else some hundred of each command, spread over all.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+
+#include "failing/allocations.h"
+#include "spade/spade.h"
+#include "support/model.h"
+#include "support/results.h"
+
+enum { SIDE = 8, PIXELS = 3 * SIDE * SIDE, MAX_WORDS = 64, RUNS = 40 };
+
+int command_main(int argc, char **argv);
+
+static char model[300], input[300], picture[300], mask[300], labels[300], config[300], folder[300];
+static const char *current; /* the command line at hand */
+
+/* Of a crash: where. Only what is safe in a handler. */
+static void on_crash(int number)
+{
+    char text[64];
+    const int length =
+        snprintf(text, sizeof text, "\ncrash (signal %d), allocation %ld of: ", number, allocations_now());
+    (void)!write(STDERR_FILENO, text, (size_t)length);
+    (void)!write(STDERR_FILENO, current, strlen(current));
+    _exit(1);
+}
+
+/* ---- what the commands read: a network of two layers, an input, a picture, labels, a configuration */
+
+static void make_files(void)
+{
+    wire network = graph_of(3, SIDE, SIDE, 4);
+    put_tensor(&network, tensor_random("k", 4, (int64_t[]){4, 3, 3, 3}, 3));
+    put_tensor(&network, tensor_random("b", 1, (int64_t[]){4}, 4));
+    put_tensor(&network, tensor_random("w", 2, (int64_t[]){4, 4}, 5));
+    put_node(&network, node_of("conv1", "Conv", "x k b", "c"));
+    put_node(&network, node_of("relu1", "Relu", "c", "r"));
+    put_node(&network, node_of("pool", "GlobalAveragePool", "r", "p"));
+    put_node(&network, node_of("flat", "Flatten", "p", "f"));
+    put_node(&network, node_of("fc", "Gemm", "f w", "y"));
+    snprintf(model, sizeof model, "%s", test_save("net.onnx", model_of(network)));
+
+    float x[PIXELS];
+    for (int i = 0; i < PIXELS; i++) { x[i] = pseudo_random(8, (uint32_t)i); }
+    spade_context *context;
+    assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+    snprintf(input, sizeof input, "%s/x.npy", test_folder());
+    assert_int_equal(spade_array_save(context, input, x, 4, (int64_t[]){1, 3, SIDE, SIDE}), SPADE_OK);
+    spade_context_destroy(context);
+
+    char ppm[16 + PIXELS] = "P6\n8 8\n255\n", pgm[16 + SIDE * SIDE] = "P5\n8 8\n255\n";
+    for (int i = 0; i < PIXELS; i++) { ppm[11 + i] = (char)(i * 37); }
+    memset(pgm + 11, 0xff, SIDE * SIDE / 2);
+    static const char names[] = "one\ntwo\nthree\nfour\n",
+                      yaml[] = "sparsity: [{layers: '*', value: 0.6}]\nvariants: 4\n";
+    snprintf(picture, sizeof picture, "%s", test_write("p.ppm", ppm, 11 + PIXELS));
+    snprintf(mask, sizeof mask, "%s", test_write("mask.pgm", pgm, 11 + SIDE * SIDE));
+    snprintf(labels, sizeof labels, "%s", test_write("labels.txt", names, sizeof names - 1));
+    snprintf(config, sizeof config, "%s", test_write("config.yaml", yaml, sizeof yaml - 1));
+    snprintf(folder, sizeof folder, "%s/out", test_folder());
+}
+
+/* ---- one run */
+
+typedef struct run_result {
+    int code;
+    long allocations, leaked;
+    int descriptors; /* that stayed open */
+    char out[1 << 18], err[1 << 14];
+} run_result;
+
+static int count_descriptors(void)
+{
+    int count = 0;
+    DIR *all = opendir("/proc/self/fd");
+    assert_non_null(all);
+    while (readdir(all)) { count++; }
+    closedir(all);
+    return count;
+}
+
+static void read_back(int fd, char *text, size_t size)
+{
+    const ssize_t length = pread(fd, text, size - 1, 0);
+    assert_true(length >= 0 && (size_t)length < size - 1);
+    text[length] = 0;
+}
+
+/* Standard output and error are files while the command runs. */
+static void run(const char *line, long fail_at, bool on, run_result *result)
+{
+    static int out = -1, err = -1;
+    char words[2048], *argv[MAX_WORDS], *rest = NULL;
+    int argc = 0;
+    if (out < 0) {
+        char path[400];
+        snprintf(path, sizeof path, "%s/stdout", test_folder());
+        out = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        snprintf(path, sizeof path, "%s/stderr", test_folder());
+        err = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        assert_true(out >= 0 && err >= 0);
+    }
+    snprintf(words, sizeof words, "%s", line);
+    for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) { argv[argc++] = word; }
+    argv[argc] = NULL;
+    current = line;
+    fflush(stdout);
+    const int own_out = dup(1), own_err = dup(2);
+    assert_int_equal(ftruncate(out, 0), 0);
+    assert_int_equal(ftruncate(err, 0), 0);
+    lseek(out, 0, SEEK_SET);
+    lseek(err, 0, SEEK_SET);
+    const int descriptors = count_descriptors();
+    dup2(out, 1);
+    dup2(err, 2);
+    allocations_begin(fail_at, on);
+    result->code = command_main(argc, argv);
+    result->allocations = allocations_end(&result->leaked);
+    fflush(stdout);
+    dup2(own_out, 1);
+    dup2(own_err, 2);
+    result->descriptors = count_descriptors() - descriptors;
+    close(own_out);
+    close(own_err);
+    read_back(out, result->out, sizeof result->out);
+    read_back(err, result->err, sizeof result->err);
+}
+
+/* ---- what has to hold */
+
+typedef struct test_command {
+    const char *line;
+    const char *writes;  /* NULL, "folder", or the name of a file */
+    const char *prepare; /* NULL, or a line that runs, undisturbed, before each run */
+} test_command;
+
+static void remove_output(const char *path)
+{
+    char line[500];
+    snprintf(line, sizeof line, "rm -rf '%s'", path);
+    if (access(path, F_OK) == 0) { assert_int_equal(system(line), 0); }
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    size_t sizes[2] = {0, 0};
+    char *files[2] = {file_read(a, &sizes[0]), file_read(b, &sizes[1])};
+    assert_true(files[0] && files[1]);
+    const bool same = sizes[0] == sizes[1] && memcmp(files[0], files[1], sizes[0]) == 0;
+    free(files[0]);
+    free(files[1]);
+    return same;
+}
+
+static bool is_one_line(const char *text)
+{
+    const char *end = strchr(text, '\n');
+    return strncmp(text, "spade: ", 7) == 0 && end && !end[1];
+}
+
+/* Text without what differs from run to run: the seconds of a table and of JSON. */
+static void drop_times(char *text)
+{
+    char *to = text;
+    for (const char *at = text; *at;) {
+        if (strncmp(at, "\"seconds\":", 10) == 0) {
+            at += 10;
+            at += *at == '{' ? strcspn(at, "}") : strcspn(at, ",}");
+            continue;
+        }
+        *to++ = *at++;
+    }
+    *to = 0;
+}
+
+/* The output is there, and what it is without failures. */
+static bool has_output(const test_command *command)
+{
+    char kept[400], output[400];
+    snprintf(kept, sizeof kept, "%s/reference", test_folder());
+    snprintf(output, sizeof output, "%s/%s", test_folder(), command->writes);
+    if (strcmp(command->writes, "out") != 0) { return same_file(output, kept); }
+    assert_same_folders(output, kept);
+    return true;
+}
+
+/* What is wrong with a run; NULL: nothing. */
+static const char *find_fault(const test_command *command, const run_result *reference, run_result *result)
+{
+    char output[400];
+    snprintf(output, sizeof output, "%s/%s", test_folder(), command->writes ? command->writes : "none");
+    if (result->leaked) { return "memory leaked"; }
+    if (result->descriptors) { return "a descriptor stays open"; }
+    if (result->code != 0) {
+        /* a file that is there is whole: what failed came after it. A folder holds what was done before */
+        const bool torn = file_exists(output) && strcmp(command->writes, "out") != 0 && !has_output(command);
+        return !is_one_line(result->err) ? "not one line" : torn ? "half a file" : NULL;
+    }
+    drop_times(result->out);
+    if (strcmp(result->out, reference->out) != 0) { return "code 0 with another output"; }
+    return !command->writes || has_output(command) ? NULL : "code 0 with another file";
+}
+
+static int faults; /* of the command at hand */
+
+static void expect(const test_command *command, const run_result *reference, long fail_at, bool on)
+{
+    enum { SHOWN = 20 };
+    static run_result result, before;
+    if (command->writes) {
+        char output[400];
+        snprintf(output, sizeof output, "%s/%s", test_folder(), command->writes);
+        remove_output(output);
+    }
+    if (command->prepare) {
+        run(command->prepare, 0, false, &before);
+        assert_int_equal(before.code, 0);
+    }
+    run(command->line, fail_at, on, &result);
+    const char *fault = find_fault(command, reference, &result);
+    if (!fault || ++faults > SHOWN) { return; }
+    print_error("%s: allocation %ld%s: %s: code %d, '%.300s'\n", command->line, fail_at, on ? " and all after it" : "",
+                fault, result.code, result.err);
+}
+
+static void test_one(const test_command *command)
+{
+    static run_result reference;
+    char kept[400], output[400];
+    snprintf(kept, sizeof kept, "%s/reference", test_folder());
+    snprintf(output, sizeof output, "%s/%s", test_folder(), command->writes ? command->writes : "none");
+    for (int i = 0; i < 2; i++) { /* what the first run alone makes, libraries' caches, is no leak of the second */
+        remove_output(output);
+        if (command->prepare) { run(command->prepare, 0, false, &reference); }
+        run(command->line, 0, false, &reference);
+        if (reference.code != 0) { fail_msg("%s: code %d, %s", command->line, reference.code, reference.err); }
+    }
+    assert_int_equal(reference.leaked, 0);
+    drop_times(reference.out);
+    remove_output(kept);
+    if (command->writes) { assert_int_equal(rename(output, kept), 0); }
+    const long n = reference.allocations, step = getenv("SPADE_TEST_EXHAUSTIVE") ? 1 : n / RUNS + 1;
+    faults = 0;
+    for (long i = 1; i <= n; i += step) {
+        expect(command, &reference, i, false);
+        expect(command, &reference, i, true);
+    }
+    expect(command, &reference, n + 1, true); /* beyond the last: as if nothing failed */
+    if (faults) { fail_msg("%s: %d faults", command->line, faults); }
+    printf("%6ld allocations, every %ld: %s\n", n, step, command->line);
+}
+
+#define EXPLAIN "spade explain %s %s -o %s -q --threads 1 --device cpu --variants 4"
+
+static void test_explain(void **state)
+{
+    (void)state;
+    char line[2048], before[2048];
+    snprintf(line, sizeof line, EXPLAIN " --method saliency,smoothgrad:samples=2,gradcam:layer=k", model, input,
+             folder);
+    test_one(&(test_command){.line = line, .writes = "out"});
+    snprintf(line, sizeof line, EXPLAIN " --json --labels %s --mask %s --config %s", model, picture, folder, labels,
+             mask, config);
+    test_one(&(test_command){.line = line, .writes = "out"});
+    /* the second run reads what the first one wrote */
+    snprintf(before, sizeof before, EXPLAIN, model, input, folder);
+    test_one(&(test_command){.line = before, .writes = "out", .prepare = before});
+    snprintf(line, sizeof line, EXPLAIN " --no-report --restart", model, input, folder);
+    test_one(&(test_command){.line = line, .writes = "out", .prepare = before});
+}
+
+static void test_trace(void **state)
+{
+    (void)state;
+    static const char *const outputs[] = {"t.onnx", "t.safetensors"};
+    char line[2048];
+    for (int i = 0; i < 2; i++) {
+        snprintf(line, sizeof line,
+                 "spade trace %s %s -o %s/%s --json --threads 1 --device cpu --variants 4 --solver %s", model, input,
+                 test_folder(), outputs[i], i ? "exact" : "fast");
+        test_one(&(test_command){.line = line, .writes = outputs[i]});
+    }
+}
+
+static void test_info(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"", "--json", "--graph --json"};
+    char line[2048];
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        snprintf(line, sizeof line, "spade info %s --threads 1 --device cpu %s", model, options[i]);
+        test_one(&(test_command){.line = line});
+    }
+}
+
+static void test_others(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"spade methods --json", "spade methods saliency", "spade operators --json",
+                                        "spade devices --json", "spade version --json",   "spade help explain",
+                                        "spade explain --help"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) { test_one(&(test_command){.line = lines[i]}); }
+}
+
+static int close_folder(void **state)
+{
+    (void)state;
+    test_remove_folder();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_others),
+    };
+    signal(SIGSEGV, on_crash);
+    signal(SIGABRT, on_crash);
+    make_files();
+    return cmocka_run_group_tests(tests, NULL, close_folder);
+}

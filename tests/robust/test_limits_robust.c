@@ -1,0 +1,134 @@
+/* test_limits_robust.c - the command where the system gives it little: address space, descriptors, a reader of its output. */
+#include "support/results.h"
+
+#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
+#define PICTURES SPADE_TEST_DATA "/images/scene00.png " SPADE_TEST_DATA "/images/scene01.png"
+#define OPTIONS " --resize 0 --variants 8 -q "
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* they map terabytes */
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+/* The command under a limit of the shell's; code 124: it did not end within a minute. */
+static command_result run_limited(const char *limit, const char *arguments, const char *folder)
+{
+    char line[4096], path[300];
+    command_result result;
+    snprintf(line, sizeof line, "(exec >%s/stdout 2>%s/stderr </dev/null; ulimit %s; exec timeout -k 1 60 %s %s)",
+             folder, folder, limit, SPADE_COMMAND, arguments);
+    const int status = system(line);
+    assert_true(WIFEXITED(status));
+    result.code = WEXITSTATUS(status);
+    snprintf(path, sizeof path, "%s/stdout", folder);
+    result.out = file_read(path, NULL);
+    snprintf(path, sizeof path, "%s/stderr", folder);
+    result.err = file_read(path, NULL);
+    assert_true(result.out && result.err);
+    return result;
+}
+
+/* It did all, or told in one line of ours, or of the loader's (code 127), why not; and no file is half there. True: it did all. */
+static bool expect_all_or_a_line(const char *limit, const char *arguments, const char *folder)
+{
+    command_result result = run_limited(limit, arguments, folder);
+    const char *end = strchr(result.err, '\n');
+    const bool line = end && !end[1], ours = strncmp(result.err, "spade: ", 7) == 0;
+    const bool loader = strstr(result.err, "error while loading shared libraries") != NULL;
+    const bool done = result.code == 0 && !*result.err;
+    if (!done && !(line && ((result.code == 1 && ours) || (result.code == 127 && loader)))) {
+        fail_msg("ulimit %s, %s: code %d, '%s'", limit, arguments, result.code, result.err);
+    }
+    command_clear(&result);
+    return done;
+}
+
+static void test_address_space(void **state)
+{
+    (void)state;
+#ifdef SANITIZED
+    skip();
+#endif
+    static const int sizes[] = {50, 75, 100, 150, 200, 300, 400, 450, 500, 550, 600, 700, 800, 900, 1000};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    char *folder = folder_make(), arguments[2048], limit[32], reference[512], path[512];
+    snprintf(reference, sizeof reference, "%s/reference", folder);
+    command_result whole = command_run("explain " MODEL " " PICTURES OPTIONS "-o %s", reference);
+    assert_int_equal(whole.code, 0);
+    command_clear(&whole);
+    int done = 0;
+    for (int i = 0; i < SIZES; i++) {
+        snprintf(limit, sizeof limit, "-v %d", sizes[i] * 1024);
+        snprintf(path, sizeof path, "%s/%d", folder, i);
+        snprintf(arguments, sizeof arguments, "explain " MODEL " " PICTURES OPTIONS "-o %s", path);
+        if (!expect_all_or_a_line(limit, arguments, folder)) { continue; }
+        assert_same_folders(reference, path); /* with fewer threads, and the same results */
+        done++;
+    }
+    assert_in_range(done, 1, SIZES - 4);
+    /* more threads than there is room for, asked for */
+    command_result result = run_limited("-v 1048576", "info " MODEL " --threads 64", folder);
+    assert_int_equal(result.code, 1);
+    assert_non_null(strstr(result.err, "64 threads"));
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+static void test_descriptors(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), arguments[2048], limit[32];
+    int done = 0;
+    for (int count = 5; count <= 32; count += count < 16 ? 1 : 4) {
+        snprintf(limit, sizeof limit, "-n %d", count);
+        snprintf(arguments, sizeof arguments,
+                 "trace " MODEL " " SPADE_TEST_DATA "/images/scene00.png" OPTIONS "-o %s/t%d.onnx", folder, count);
+        const bool traced = expect_all_or_a_line(limit, arguments, folder);
+        char path[512];
+        snprintf(path, sizeof path, "%s/t%d.onnx", folder, count);
+        assert_int_equal(file_exists(path), traced);
+        done += traced;
+    }
+    assert_true(done > 0);
+    folder_remove(folder);
+}
+
+/* Nobody reads the output: explain stops as after a signal, the same command goes on, and the rest ends with an error. */
+static void test_broken_pipe(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), line[4096], path[512], whole[512];
+    snprintf(whole, sizeof whole, "%s/whole", folder);
+    snprintf(path, sizeof path, "%s/code", folder);
+    command_result result = command_run("explain " MODEL " " PICTURES OPTIONS "-o %s", whole);
+    assert_int_equal(result.code, 0);
+    command_clear(&result);
+    static const char *const modes[] = {"", "--json"};
+    for (int i = 0; i < 2; i++) {
+        char out[512];
+        snprintf(out, sizeof out, "%s/out%d", folder, i);
+        snprintf(line, sizeof line,
+                 "{ sleep 0.3; %s explain " MODEL " " PICTURES " --resize 0 --variants 8 %s --in-flight 1 -o %s "
+                 "2>/dev/null; echo $? >%s; } | true",
+                 SPADE_COMMAND, modes[i], out, path);
+        assert_int_equal(system(line), 0);
+        char *code = file_read(path, NULL);
+        assert_string_equal(code, "4\n");
+        free(code);
+        result = command_run("explain " MODEL " " PICTURES OPTIONS "-o %s", out);
+        assert_int_equal(result.code, 0);
+        command_clear(&result);
+        assert_same_folders(whole, out);
+    }
+    folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_address_space), cmocka_unit_test(test_descriptors),
+                                       cmocka_unit_test(test_broken_pipe)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
