@@ -16,7 +16,7 @@ static spade_status add_metadata(spade_context *context, json_t *header, const s
     for (int i = 0; i < count; i++) {
         json_t *value = json_string(metadata[i].value);
         if (json_object_set_new(map, metadata[i].key, value) != 0) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: metadata '%s' is not UTF-8", path, metadata[i].key);
+            return spade_fail(context, SPADE_ERROR_INPUT, "%s: metadata '%s' is not UTF-8", path, metadata[i].key);
         }
     }
     return SPADE_OK;
@@ -43,7 +43,7 @@ static spade_status add_tensor(spade_context *context, json_t *header, const saf
                               (json_int_t)*offset, (json_int_t)end);
     if (!entry) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
     if (json_object_set_new(header, tensor->name, entry) != 0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: tensor name '%s' is not UTF-8", path, tensor->name);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: tensor name '%s' is not UTF-8", path, tensor->name);
     }
     *offset = end;
     return SPADE_OK;
