@@ -187,6 +187,19 @@ void test_remove_folder(void)
     remove_below(test_folder());
 }
 
+/* SPADE_TEST_KEEP: a folder that gets a copy, under a name made of the content: what tests/fuzz begins with. */
+static void keep_copy(const char *name, const void *bytes, size_t size)
+{
+    const char *folder = getenv("SPADE_TEST_KEEP"), *suffix = strrchr(name, '.');
+    char path[512];
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    if (!folder) { return; }
+    for (size_t i = 0; i < size; i++) { hash = (hash ^ ((const uint8_t *)bytes)[i]) * 1099511628211u; }
+    snprintf(path, sizeof path, "%s/%016llx%s", folder, (unsigned long long)hash, suffix ? suffix : "");
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) != 0) { abort(); }
+}
+
 const char *test_write(const char *name, const void *bytes, size_t size)
 {
     static char paths[8][256];
@@ -195,6 +208,7 @@ const char *test_write(const char *name, const void *bytes, size_t size)
     snprintf(path, sizeof paths[0], "%s/%s", test_folder(), name);
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) != 0) { abort(); }
+    keep_copy(name, bytes, size);
     return path;
 }
 

@@ -1,0 +1,156 @@
+/*
+ * Two contexts in two threads, and one context in many calls: each gives the numbers, to the last bit, that a context gives
+ * that is alone and new. Run under ThreadSanitizer as well (scripts/test.sh), with pictures decoded, files written and
+ * OpenMP's threads at work in both.
+ */
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "spade/spade.h"
+#include "support/command.h"
+#include "support/context.h"
+#include "support/wire.h"
+
+#define MODEL SPADE_TEST_DATA "/exports/resnet.new.onnx"
+#define PICTURE SPADE_TEST_DATA "/images/scene00.png"
+
+enum { CLASSES = 10, SIDE = 32, SIZE = 3 * SIDE * SIDE, VARIANTS = 6, ROUNDS = 3 };
+
+typedef struct numbers {
+    float logits[2][CLASSES]; /* of the dense network, and of the trace */
+    float maps[2][SIZE];
+} numbers;
+
+typedef struct job {
+    spade_context *context; /* NULL: one of its own */
+    char path[300];         /* file that it writes */
+    bool failed;
+    char message[SPADE_MESSAGE_BYTES];
+    numbers out;
+} job;
+
+typedef struct objects {
+    spade_model *model;
+    spade_picture picture;
+    spade_batch *batch;
+    spade_trace *trace;
+    spade_attribution *saliency;
+} objects;
+
+static spade_status compute(spade_context *context, const char *path, objects *o, numbers *out)
+{
+    const int64_t target = 1;
+    float input[SIZE];
+    spade_preprocess preprocess;
+    spade_augment_options augment;
+    spade_trace_options options;
+    int64_t channels, height, width;
+    SPADE_TRY(spade_model_load(context, MODEL, NULL, &o->model));
+    spade_model_input(o->model, &channels, &height, &width);
+    if (channels * height * width != SIZE || spade_model_outputs(o->model) != CLASSES) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: not the network that this test is for", MODEL);
+    }
+    spade_preprocess_init(&preprocess, height, width);
+    SPADE_TRY(spade_picture_load(context, PICTURE, &o->picture));
+    SPADE_TRY(spade_preprocess_apply(context, &preprocess, &o->picture, input, NULL));
+    spade_augment_options_init(&augment);
+    augment.variants = VARIANTS;
+    spade_trace_options_init(&options);
+    SPADE_TRY(spade_batch_from_picture(context, &o->picture, &preprocess, &augment, &o->batch));
+    SPADE_TRY(spade_trace_create(context, o->model, o->batch, &options, &o->trace));
+    SPADE_TRY(spade_attribution_create(context, "saliency", &o->saliency));
+    for (int i = 0; i < 2; i++) {
+        const spade_trace *trace = i ? o->trace : NULL;
+        SPADE_TRY(spade_model_forward(context, o->model, trace, input, 1, out->logits[i]));
+        SPADE_TRY(spade_attribute(context, o->model, trace, o->saliency, input, &target, 1, out->maps[i], NULL));
+    }
+    return spade_array_save(context, path, out->maps[1], 1, (int64_t[]){SIZE});
+}
+
+static void *run(void *user)
+{
+    job *j = user;
+    objects o = {0};
+    spade_context *context = j->context;
+    if (!context) {
+        spade_context_options options;
+        spade_context_options_init(&options);
+        options.device = "cpu";
+        options.threads = 2;
+        j->failed = spade_context_create(&options, &context) != SPADE_OK;
+    }
+    if (!j->failed) { j->failed = compute(context, j->path, &o, &j->out) != SPADE_OK; }
+    snprintf(j->message, sizeof j->message, "%s", spade_message(context));
+    spade_attribution_destroy(o.saliency);
+    spade_trace_destroy(o.trace);
+    spade_batch_destroy(o.batch);
+    spade_picture_clear(&o.picture);
+    spade_model_destroy(o.model);
+    if (!j->context) { spade_context_destroy(context); }
+    return NULL;
+}
+
+static void expect_same(const job *j, const numbers *wanted)
+{
+    if (j->failed) { fail_msg("%s", j->message); }
+    assert_memory_equal(&j->out, wanted, sizeof *wanted);
+}
+
+static job *make_job(spade_context *context, int number)
+{
+    job *j = calloc(1, sizeof *j);
+    assert_non_null(j);
+    j->context = context;
+    snprintf(j->path, sizeof j->path, "%s/map%d.npy", test_folder(), number);
+    return j;
+}
+
+static void test_two_contexts(void **state)
+{
+    (void)state;
+    pthread_t threads[2];
+    job *alone = make_job(NULL, 0), *jobs[2];
+    const mode_t before = umask(022);
+    run(alone);
+    expect_same(alone, &alone->out);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < 2; i++) {
+            jobs[i] = make_job(NULL, i);
+            assert_int_equal(pthread_create(&threads[i], NULL, run, jobs[i]), 0);
+        }
+        for (int i = 0; i < 2; i++) {
+            struct stat info;
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            expect_same(jobs[i], &alone->out);
+            assert_int_equal(stat(jobs[i]->path, &info), 0);
+            assert_int_equal(info.st_mode & 0777, 0644);
+            free(jobs[i]);
+        }
+    }
+    assert_int_equal(umask(before), 022); /* nobody has left it changed */
+    free(alone);
+}
+
+static void test_one_context_many_calls(void **state)
+{
+    (void)state;
+    job *alone = make_job(NULL, 0);
+    run(alone);
+    spade_context *context = test_context("cpu", 2);
+    for (int round = 0; round < ROUNDS; round++) {
+        job *j = make_job(context, round);
+        run(j);
+        expect_same(j, &alone->out);
+        free(j);
+    }
+    assert_int_equal(spade_bytes_in_use(context), 0);
+    spade_context_destroy(context);
+    free(alone);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_contexts), cmocka_unit_test(test_one_context_many_calls)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
