@@ -29,7 +29,7 @@ typedef union block {
     max_align_t align;
 } block;
 
-static block all; /* ring */
+static block blocks; /* ring */
 static size_t in_use;
 
 static void *worker_calloc(size_t count, size_t size)
@@ -39,10 +39,10 @@ static void *worker_calloc(size_t count, size_t size)
     block *b = calloc(1, sizeof *b + bytes);
     FUZZ_EXPECT(b, "out of memory");
     b->link.size = bytes;
-    b->link.next = all.link.next;
-    b->link.before = &all;
-    all.link.next->link.before = b;
-    all.link.next = b;
+    b->link.next = blocks.link.next;
+    b->link.before = &blocks;
+    blocks.link.next->link.before = b;
+    blocks.link.next = b;
     in_use += bytes;
     return b + 1;
 }
@@ -77,7 +77,7 @@ static void *worker_realloc(void *bytes, size_t size)
 
 /* ---- what it writes, and its end */
 static jmp_buf end;
-static uint8_t head[16];      /* of the picture */
+static uint8_t answer[16];      /* of the picture */
 static size_t picture, lines; /* bytes written: of the picture, of the message */
 
 static ssize_t worker_write(int file, const void *bytes, size_t size)
@@ -88,7 +88,7 @@ static ssize_t worker_write(int file, const void *bytes, size_t size)
         return (ssize_t)size;
     }
     FUZZ_EXPECT(file == 1, "a file that is not the worker's");
-    for (size_t i = 0; i < size && picture + i < sizeof head; i++) { head[picture + i] = ((const uint8_t *)bytes)[i]; }
+    for (size_t i = 0; i < size && picture + i < sizeof answer; i++) { answer[picture + i] = ((const uint8_t *)bytes)[i]; }
     picture += size;
     return (ssize_t)size;
 }
@@ -125,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *path = fuzz_file("picture", data, size);
     char *arguments[] = {(char *)(uintptr_t)"spade-decode", (char *)(uintptr_t)path, NULL};
-    all.link.next = all.link.before = &all;
+    blocks.link.next = blocks.link.before = &blocks;
     in_use = allocated = picture = lines = 0;
     const int file = open("/dev/null", O_RDONLY | O_CLOEXEC); /* the number that the worker's file will have */
     close(file);
@@ -133,13 +133,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!code) { code = 1 + worker_main(2, arguments); }
     if (code == 1) {
         uint32_t sides[2];
-        memcpy(sides, head + 4, sizeof sides);
-        FUZZ_EXPECT(memcmp(head, "SPD1", 4) == 0 && sides[0] && sides[1], "a picture without pixels");
-        FUZZ_EXPECT(picture == sizeof head + (size_t)sides[0] * sides[1] * 3, "not a whole picture");
+        memcpy(sides, answer + 4, sizeof sides);
+        FUZZ_EXPECT(memcmp(answer, "SPD1", 4) == 0 && sides[0] && sides[1], "a picture without pixels");
+        FUZZ_EXPECT(picture == sizeof answer + (size_t)sides[0] * sides[1] * 3, "not a whole picture");
     } else {
         FUZZ_EXPECT(picture == 0 && lines > 0, "a failure without a message, or half a picture");
     }
-    while (all.link.next != &all) { worker_free(all.link.next + 1); }
+    while (blocks.link.next != &blocks) { worker_free(blocks.link.next + 1); }
     close(file);
     return 0;
 }

@@ -9,12 +9,13 @@
 #include <stddef.h>
 
 #include "backend/cpu/microkernels.h"
+#include "backend/cpu/target.h"
 
 enum { LANES = SPADE_LANES, STRIP = SPADE_STRIP };
 
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__x86_64__)
-#define AVX512 __attribute__((target("avx512f,prefer-vector-width=512")))
+#define AVX512 __attribute__((target(SPADE_AVX512)))
 #define AVX2 __attribute__((target("avx2,fma")))
 #endif
 

@@ -6,6 +6,7 @@
  */
 #include "backend/cpu/hessian/forms.h"
 #include "backend/cpu/hessian/autocorrelation.h"
+#include "backend/cpu/target.h"
 
 enum {
     SIDE = 16,        /* channels side by side */
@@ -55,12 +56,12 @@ static void run_plain(const float *a, const float *b, int64_t count, int64_t str
     sum_run(a, b, count, stride, sums);
 }
 #if defined(__x86_64__)
-__attribute__((target("avx512f,prefer-vector-width=512"))) static void
+__attribute__((target(SPADE_AVX512))) static void
 taps_avx512(const float (*offsets)[SIDE], const bool *inside, int64_t k, channel_sums *sums)
 {
     sum_taps(offsets, inside, k, sums);
 }
-__attribute__((target("avx512f,prefer-vector-width=512"))) static void
+__attribute__((target(SPADE_AVX512))) static void
 run_avx512(const float *a, const float *b, int64_t count, int64_t stride, double *restrict sums)
 {
     sum_run(a, b, count, stride, sums);

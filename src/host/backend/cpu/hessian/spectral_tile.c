@@ -8,6 +8,7 @@
 
 #include "backend/cpu/hessian/autocorrelation.h"
 #include "backend/cpu/hessian/spectral.h"
+#include "backend/cpu/target.h"
 
 enum { MAX_REACH = SPADE_LAG_MAX_KERNEL };
 
@@ -16,7 +17,7 @@ enum { MAX_REACH = SPADE_LAG_MAX_KERNEL };
 #define BYTES 64
 #define HEIGHT 4
 #define WIDTH 2
-#define TARGET __attribute__((target("avx512f,fma,prefer-vector-width=512")))
+#define TARGET __attribute__((target(SPADE_AVX512 ",fma")))
 #define NAME(x) f32_avx512_##x
 #include "backend/cpu/hessian/spectral_tile.h"
 
@@ -24,7 +25,7 @@ enum { MAX_REACH = SPADE_LAG_MAX_KERNEL };
 #define BYTES 64
 #define HEIGHT 4
 #define WIDTH 2
-#define TARGET __attribute__((target("avx512f,fma,prefer-vector-width=512")))
+#define TARGET __attribute__((target(SPADE_AVX512 ",fma")))
 #define NAME(x) f64_avx512_##x
 #include "backend/cpu/hessian/spectral_tile.h"
 

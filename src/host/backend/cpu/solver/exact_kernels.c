@@ -6,6 +6,7 @@
 #endif
 
 #include "backend/cpu/solver/exact_kernels.h"
+#include "backend/cpu/target.h"
 
 enum { LANES = SPADE_EXACT_LANES, ROWS = SPADE_EXACT_TILE_ROWS, COLUMNS = SPADE_EXACT_TILE_COLUMNS };
 
@@ -170,7 +171,7 @@ static const spade_exact_kernels plain = {update_tile_plain, subtract_products_p
 #if defined(__x86_64__)
 
 /* ---- AVX-512 */
-#define AVX512 __attribute__((target("avx512f,prefer-vector-width=512")))
+#define AVX512 __attribute__((target(SPADE_AVX512)))
 
 AVX512 static void advance_avx512(const spade_exact_step *s, int64_t first, int64_t last, double *scratch)
 {
