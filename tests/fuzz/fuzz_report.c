@@ -217,16 +217,20 @@ static void check_files(const texts *all, marks *html)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static marks wanted; /* of harmless texts: they do not depend on how long these are */
     spade_context *context = fuzz_context();
-    texts hostile = split(data, size, false), harmless = split(data, size, true);
-    marks is, wanted;
+    texts hostile = split(data, size, false);
+    marks is;
+    if (!wanted.tags) {
+        texts harmless = split(data, size, true);
+        write_report(context, &harmless);
+        check_files(&harmless, &wanted);
+        clear(&harmless);
+    }
     write_report(context, &hostile);
     check_files(&hostile, &is);
-    write_report(context, &harmless);
-    check_files(&harmless, &wanted);
     FUZZ_EXPECT(memcmp(&is, &wanted, sizeof is) == 0, "a text changed the tags of the report");
     clear(&hostile);
-    clear(&harmless);
     fuzz_context_end(context);
     return 0;
 }

@@ -45,7 +45,7 @@ printf '{"architecture": "x", "pretrained_cfg": {"input_size": [3, 224, 224], "i
 printf '{"image_processor_type": "x", "do_resize": true, "do_center_crop": true, "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "resample": 3, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}' >"$out/settings/transformers.json"
 
 # results of a run, and texts
-"$build/spade" explain examples/scene_resnet.onnx examples/pictures/scene0[01].png -o "$work/run" --variants 4 --no-report >/dev/null 2>&1
+"$build/spade" explain examples/scene_resnet.onnx examples/pictures/scene0[01].png -o "$work/run" --variants 4 >/dev/null 2>&1
 cp "$work/run/results.jsonl" "$out/results/run.jsonl"
 sed 's/scene01/a_0000/g; s/"index":[0-9]*/"index":0/' "$work/run/results.jsonl" >"$out/results/other.jsonl"
 printf '{"version":"0"}\n{"file":"a.npy","index":0,"name":"a_0000","error":"no"}\n{"file":"x","name":"foreign","picture":"foreign/y"}\n' >"$out/results/failed.jsonl"
