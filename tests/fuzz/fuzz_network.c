@@ -7,28 +7,32 @@
 #include "fuzz/target.h"
 #include "spade/spade.h"
 
-/* Larger networks are only loaded. */
-static const double max_operations = 2e7;
+/* Larger networks are only loaded; of those beyond the second, one of RARE is traced. */
+static const double max_operations = 2e7, max_traced = 1e6;
+enum { RARE = 16 };
 enum { MAX_INPUT = 1 << 16, MAX_OUTPUTS = 1 << 12, VARIANTS = 3, OPEN_SIZE = 16 };
 
 typedef struct run {
     spade_context *context;
     spade_model *model;
     int64_t channels, height, width, size, outputs;
-    float *inputs; /* [VARIANTS][size] */
-    float *logits; /* [2][outputs] */
-    uint64_t hash; /* of the file: chooses method, solver and sparsity */
+    float *inputs;     /* [VARIANTS][size] */
+    float *logits;     /* [2][outputs] */
+    double operations; /* of a pass */
+    uint64_t hash;     /* of the file: chooses method, solver and sparsity */
 } run;
 
-static bool is_small(const run *r)
+static void measure(run *r)
 {
-    double operations = 0;
+    spade_model_input(r->model, &r->channels, &r->height, &r->width);
+    r->size = r->channels * r->height * r->width;
+    r->outputs = spade_model_outputs(r->model);
+    r->operations = (double)r->size;
     for (int i = 0; i < spade_model_layer_count(r->model); i++) {
         spade_layer_info layer;
         spade_model_layer(r->model, i, &layer);
-        operations += layer.operations;
+        r->operations += layer.operations;
     }
-    return r->size <= MAX_INPUT && r->outputs <= MAX_OUTPUTS && operations <= max_operations;
 }
 
 static bool are_finite(const float *values, int64_t count)
@@ -47,20 +51,18 @@ static bool forward(run *r, const spade_trace *trace, float *logits)
 /* The map of the hash's method, where that takes few passes. */
 static void explain(run *r, const spade_trace *trace)
 {
-    enum { MAX_PASSES = 64 };
     const spade_method_info *method = spade_method_at((int)(r->hash % (uint64_t)spade_method_count()));
-    const bool few = strcmp(method->name, "occlusion") != 0;
     const int64_t target = (int64_t)(r->hash >> 8) % spade_model_classes(r->model);
     spade_attribution *attribution = NULL;
     int64_t shape[3];
     FUZZ_EXPECT(spade_attribution_create(r->context, method->name, &attribution) == SPADE_OK, method->name);
-    if (few && spade_attribution_passes(r->model, attribution) <= MAX_PASSES &&
+    if (spade_attribution_passes(r->model, attribution) * r->operations <= max_operations &&
         fuzz_worked(r->context, spade_attribution_map_shape(r->context, r->model, attribution, shape))) {
         float *map = malloc((size_t)(shape[0] * shape[1] * shape[2]) * sizeof *map);
         spade_map_note note;
         FUZZ_EXPECT(map, "out of memory");
-        (void)fuzz_worked(r->context, spade_attribute(r->context, r->model, trace, attribution, r->inputs, &target, 1,
-                                                      map, &note));
+        (void)fuzz_worked(r->context,
+                          spade_attribute(r->context, r->model, trace, attribution, r->inputs, &target, 1, map, &note));
         free(map);
     }
     spade_attribution_destroy(attribution);
@@ -78,7 +80,8 @@ static void write_trace(run *r, const spade_trace *trace)
     options.open_height = options.open_width = OPEN_SIZE;
     spade_status status = spade_model_load(r->context, path, &options, &again);
     if (status != SPADE_OK) { fuzz_stop(__FILE__, __LINE__, spade_message(r->context)); }
-    FUZZ_EXPECT(spade_model_layer_count(again) == spade_model_layer_count(r->model), "the trace's file has other layers");
+    FUZZ_EXPECT(spade_model_layer_count(again) == spade_model_layer_count(r->model),
+                "the trace's file has other layers");
     spade_model_destroy(again);
 }
 
@@ -124,7 +127,7 @@ static void compute(run *r)
         FUZZ_EXPECT(memcmp(r->logits, r->logits + r->outputs, (size_t)r->outputs * sizeof *r->logits) == 0,
                     "a second forward pass gives other numbers");
         explain(r, NULL);
-        find_trace(r);
+        if (r->operations <= max_traced || (r->hash >> 32) % RARE == 0) { find_trace(r); }
     }
     free(r->inputs);
     free(r->logits);
@@ -143,10 +146,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         spade_operators_free(operators, operator_count);
     }
     if (fuzz_worked(r.context, spade_model_load(r.context, path, &options, &r.model))) {
-        spade_model_input(r.model, &r.channels, &r.height, &r.width);
-        r.size = r.channels * r.height * r.width;
-        r.outputs = spade_model_outputs(r.model);
-        if (is_small(&r)) { compute(&r); }
+        measure(&r);
+        if (r.size <= MAX_INPUT && r.outputs <= MAX_OUTPUTS && r.operations <= max_operations) { compute(&r); }
     }
     spade_model_destroy(r.model);
     fuzz_context_end(r.context);

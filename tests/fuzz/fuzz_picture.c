@@ -77,7 +77,7 @@ static void *worker_realloc(void *bytes, size_t size)
 
 /* ---- what it writes, and its end */
 static jmp_buf end;
-static uint8_t answer[16];      /* of the picture */
+static uint8_t answer[16];    /* of the picture */
 static size_t picture, lines; /* bytes written: of the picture, of the message */
 
 static ssize_t worker_write(int file, const void *bytes, size_t size)
@@ -88,7 +88,9 @@ static ssize_t worker_write(int file, const void *bytes, size_t size)
         return (ssize_t)size;
     }
     FUZZ_EXPECT(file == 1, "a file that is not the worker's");
-    for (size_t i = 0; i < size && picture + i < sizeof answer; i++) { answer[picture + i] = ((const uint8_t *)bytes)[i]; }
+    for (size_t i = 0; i < size && picture + i < sizeof answer; i++) {
+        answer[picture + i] = ((const uint8_t *)bytes)[i];
+    }
     picture += size;
     return (ssize_t)size;
 }
@@ -124,7 +126,7 @@ static int worker_limit(int resource, const struct rlimit *limit)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *path = fuzz_file("picture", data, size);
-    char *arguments[] = {(char *)(uintptr_t)"spade-decode", (char *)(uintptr_t)path, NULL};
+    char *arguments[] = {(char *)(uintptr_t) "spade-decode", (char *)(uintptr_t)path, NULL};
     blocks.link.next = blocks.link.before = &blocks;
     in_use = allocated = picture = lines = 0;
     const int file = open("/dev/null", O_RDONLY | O_CLOEXEC); /* the number that the worker's file will have */

@@ -96,14 +96,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     spade_context *context = fuzz_context();
     const spade_inputs all = {inputs, (int)(sizeof inputs / sizeof *inputs)};
-    json_t *header = first_line(data, size), *record = json_pack("{s:s, s:s}", "file", inputs[0].file, "name", "scene00");
+    json_t *header = first_line(data, size),
+           *record = json_pack("{s:s, s:s}", "file", inputs[0].file, "name", "scene00");
     char foreign[512];
     spade_results results;
     (void)fuzz_file("foreign", "x", 1);
     snprintf(foreign, sizeof foreign, "%s/foreign", fuzz_folder());
     (void)fuzz_file("results.jsonl", data, size);
-    if (fuzz_worked(context,
-                    spade_results_open(context, fuzz_folder(), header, &all, false, keep, NULL, &results))) {
+    if (fuzz_worked(context, spade_results_open(context, fuzz_folder(), header, &all, false, keep, NULL, &results))) {
         report_run(context, &results);
         (void)fuzz_worked(context, spade_results_add(&results, 0, record));
         (void)fuzz_worked(context, spade_results_finish(&results));

@@ -151,6 +151,7 @@ static void test_one_context_many_calls(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_contexts), cmocka_unit_test(test_one_context_many_calls)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_contexts),
+                                       cmocka_unit_test(test_one_context_many_calls)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
