@@ -15,7 +15,7 @@
 #define MODEL SPADE_TEST_DATA "/exports/resnet.new.onnx"
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"
 
-enum { CLASSES = 10, SIDE = 32, SIZE = 3 * SIDE * SIDE, VARIANTS = 6, ROUNDS = 3 };
+enum { CLASSES = 5, SIDE = 32, SIZE = 3 * SIDE * SIDE, VARIANTS = 6, ROUNDS = 3 };
 
 typedef struct numbers {
     float logits[2][CLASSES]; /* of the dense network, and of the trace */
