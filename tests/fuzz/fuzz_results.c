@@ -3,6 +3,7 @@
  * records read and put into results.json, results.csv and report.html, completed, and removed. Whatever the records name,
  * nothing is removed but the files of inputs.
  */
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fuzz/target.h"
@@ -102,6 +103,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
            *record = json_pack("{s:s, s:s}", "file", inputs[0].file, "name", "scene00");
     char foreign[512];
     spade_results results;
+    snprintf(foreign, sizeof foreign, "%s/scene00", fuzz_folder());
+    (void)mkdir(foreign, 0700);
+    (void)fuzz_file("scene00/input.png", "x", 1); /* that a record names */
+    (void)fuzz_file("scene00/dense_saliency.png", "x", 1);
+    (void)fuzz_file("scene00/trace_saliency.png", "x", 1);
     (void)fuzz_file("foreign", "x", 1);
     snprintf(foreign, sizeof foreign, "%s/foreign", fuzz_folder());
     (void)fuzz_file("results.jsonl", data, size);
