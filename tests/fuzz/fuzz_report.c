@@ -4,6 +4,7 @@
  * head, and the JSON the same texts when it is read again.
  */
 #include "fuzz/target.h"
+#include "base/text.h"
 #include "report/report.h"
 #include "report/text.h"
 

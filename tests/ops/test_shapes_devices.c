@@ -19,9 +19,9 @@ enum { DEVICE_COUNT = sizeof devices / sizeof *devices };
 #define LAST SPADE_CHANNELS_LAST
 #define ROWS SPADE_ROW_MAJOR
 
-static const spade_window stem = {{3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}};
-static const spade_window large = {{20, 17}, {3, 2}, {1, 1}, {2, 3, 2, 3}};
-static const spade_window dilated = {{3, 2}, {1, 2}, {2, 3}, {1, 0, 1, 1}};
+#define STEM ((spade_window){{3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}})
+#define LARGE ((spade_window){{20, 17}, {3, 2}, {1, 1}, {2, 3, 2, 3}})
+#define DILATED ((spade_window){{3, 2}, {1, 2}, {2, 3}, {1, 0, 1, 1}})
 
 #define DIMS(...)                                                                                                      \
     {                                                                                                                  \
@@ -59,23 +59,23 @@ static const spade_window dilated = {{3, 2}, {1, 2}, {2, 3}, {1, 0, 1, 1}};
     {.kind = (kind_),                                                                                                  \
      .a = {4, {2, 8, 25, 21}, (layout_x)},                                                                             \
      .y = {4, {2, 8, 13, 11}, (layout_y)},                                                                             \
-     .window = stem,                                                                                                   \
+     .window = STEM,                                                                                                   \
      .pool_max = true},                                                                                                \
         {.kind = (kind_),                                                                                              \
          .a = {4, {2, 8, 25, 21}, (layout_x)},                                                                         \
          .y = {4, {2, 8, 13, 11}, (layout_y)},                                                                         \
-         .window = stem,                                                                                               \
+         .window = STEM,                                                                                               \
          .count_padding = true},                                                                                       \
-        {.kind = (kind_), .a = {4, {2, 6, 25, 21}, (layout_x)}, .y = {4, {2, 6, 13, 11}, (layout_y)}, .window = stem}, \
+        {.kind = (kind_), .a = {4, {2, 6, 25, 21}, (layout_x)}, .y = {4, {2, 6, 13, 11}, (layout_y)}, .window = STEM}, \
         {.kind = (kind_),                                                                                              \
          .a = {4, {1, 3, 25, 21}, (layout_x)},                                                                         \
          .y = {4, {1, 3, 4, 6}, (layout_y)},                                                                           \
-         .window = large,                                                                                              \
+         .window = LARGE,                                                                                              \
          .pool_max = true},                                                                                            \
         {.kind = (kind_),                                                                                              \
          .a = {4, {3, 4, 9, 12}, (layout_x)},                                                                          \
          .y = {4, {3, 4, 7, 5}, (layout_y)},                                                                           \
-         .window = dilated,                                                                                            \
+         .window = DILATED,                                                                                            \
          .pool_max = true},                                                                                            \
     {                                                                                                                  \
         .kind = (kind_), .a = {4, {3, 5, 40, 52}, (layout_x)}, .y = {4, {3, 5, 1, 1}, (layout_y)}, .window = {         \
@@ -288,7 +288,7 @@ static void test_pool_without_saved(void **state)
     const spade_op_desc desc = {.kind = SPADE_OP_POOL,
                                 .a = {4, {1, 4, 9, 9}, LAST},
                                 .y = {4, {1, 4, 5, 5}, LAST},
-                                .window = stem,
+                                .window = STEM,
                                 .pool_max = true};
     spade_op_desc backward = desc;
     backward.kind = SPADE_OP_POOL_BACKWARD;

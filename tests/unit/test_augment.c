@@ -88,6 +88,16 @@ static void draws_are_in_range(void **state)
     free(v);
 }
 
+/* Field by field: what lies between them is nobody's. */
+static void expect_same_variant(const spade_variant *a, const spade_variant *b)
+{
+    assert_true(a->top == b->top && a->left == b->left && a->height == b->height && a->width == b->width);
+    assert_true(a->flip == b->flip && a->brightness == b->brightness && a->contrast == b->contrast);
+    assert_true(a->saturation == b->saturation && a->hue == b->hue && a->noise == b->noise);
+    assert_memory_equal(a->erase, b->erase, sizeof a->erase);
+    assert_memory_equal(a->noise_key, b->noise_key, sizeof a->noise_key);
+}
+
 static void draws_depend_on_content_and_seed_only(void **state)
 {
     fixture *f = *state;
@@ -97,7 +107,7 @@ static void draws_depend_on_content_and_seed_only(void **state)
     assert_int_equal(spade_augment_draw(f->context, &options, &f->picture, SIDE, SIDE, 0, 40, all), SPADE_OK);
     options.variants = 7;
     assert_int_equal(spade_augment_draw(f->context, &options, &f->picture, SIDE, SIDE, 20, 5, some), SPADE_OK);
-    assert_memory_equal(some, all + 20, sizeof some);
+    for (int i = 0; i < 5; i++) { expect_same_variant(&some[i], &all[20 + i]); }
     other = options;
     other.brightness = 0.0; /* other parameters stay */
     assert_int_equal(spade_augment_draw(f->context, &other, &f->picture, SIDE, SIDE, 0, 40, changed), SPADE_OK);

@@ -17,6 +17,14 @@
 
 enum { CLASSES = 5, SIDE = 32, SIZE = 3 * SIDE * SIDE, VARIANTS = 6, ROUNDS = 3 };
 
+#ifndef __has_feature /* clang has it */
+#define __has_feature(name) 0
+#endif
+
+/* Under ThreadSanitizer one each: LLVM's OpenMP runtime (14 to 19) ends in its own memory now and then where two threads that
+ * are not its own run tasks with dependences at once; one context of two threads is tried below. */
+enum { CONTEXT_THREADS = __has_feature(thread_sanitizer) ? 1 : 2 };
+
 typedef struct numbers {
     float logits[2][CLASSES]; /* of the dense network, and of the trace */
     float maps[2][SIZE];
@@ -68,16 +76,15 @@ static spade_status compute(spade_context *context, const char *path, objects *o
     return spade_array_save(context, path, out->maps[1], 1, (int64_t[]){SIZE});
 }
 
-static void *run(void *user)
+static void run(job *j)
 {
-    job *j = user;
     objects o = {0};
     spade_context *context = j->context;
     if (!context) {
         spade_context_options options;
         spade_context_options_init(&options);
         options.device = "cpu";
-        options.threads = 2;
+        options.threads = CONTEXT_THREADS;
         j->failed = spade_context_create(&options, &context) != SPADE_OK;
     }
     if (!j->failed) { j->failed = compute(context, j->path, &o, &j->out) != SPADE_OK; }
@@ -88,7 +95,6 @@ static void *run(void *user)
     spade_picture_clear(&o.picture);
     spade_model_destroy(o.model);
     if (!j->context) { spade_context_destroy(context); }
-    return NULL;
 }
 
 static void expect_same(const job *j, const numbers *wanted)
@@ -106,26 +112,42 @@ static job *make_job(spade_context *context, int number)
     return j;
 }
 
+/* One thread of two. */
+typedef struct worker {
+    pthread_t thread;
+    job *rounds[ROUNDS];
+} worker;
+
+static void *run_rounds(void *user)
+{
+    worker *w = user;
+    for (int i = 0; i < ROUNDS; i++) { run(w->rounds[i]); }
+    return NULL;
+}
+
 static void test_two_contexts(void **state)
 {
     (void)state;
-    pthread_t threads[2];
-    job *alone = make_job(NULL, 0), *jobs[2];
+    worker workers[2];
+    job *alone = make_job(NULL, 0);
     const mode_t before = umask(022);
     run(alone);
     expect_same(alone, &alone->out);
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int i = 0; i < 2; i++) {
-            jobs[i] = make_job(NULL, i);
-            assert_int_equal(pthread_create(&threads[i], NULL, run, jobs[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        for (int round = 0; round < ROUNDS; round++) {
+            workers[i].rounds[round] = make_job(NULL, 1 + i * ROUNDS + round);
         }
-        for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, run_rounds, &workers[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
+        for (int round = 0; round < ROUNDS; round++) {
             struct stat info;
-            assert_int_equal(pthread_join(threads[i], NULL), 0);
-            expect_same(jobs[i], &alone->out);
-            assert_int_equal(stat(jobs[i]->path, &info), 0);
+            job *j = workers[i].rounds[round];
+            expect_same(j, &alone->out);
+            assert_int_equal(stat(j->path, &info), 0);
             assert_int_equal(info.st_mode & 0777, 0644);
-            free(jobs[i]);
+            free(j);
         }
     }
     assert_int_equal(umask(before), 022); /* nobody has left it changed */
