@@ -15,7 +15,7 @@ scripts/setup.sh --packages-only clang libclang-rt-14-dev libomp-dev
 build=build-fuzz
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
 
-cmake -S . -B $build -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPADE_FUZZ=ON -DSPADE_TESTS=OFF \
+cmake -S . -B $build -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSPADE_FUZZ=ON -DSPADE_TESTS=OFF \
     -DSPADE_EXAMPLES=OFF -DSPADE_CUDA=OFF >/dev/null
 ninja -C $build fuzz
 if [ -x build/spade ]; then tests/fuzz/seeds.sh build $build/seeds; fi

@@ -153,14 +153,17 @@ spade_status spade_hessian_order(spade_context *context, const spade_network *ne
                                  const spade_hessian_request *request, int *layers)
 {
     const int count = request->count;
-    int *ordered = malloc(((size_t)count + 1) * sizeof *ordered), n = 0;
+    int *ordered = malloc((size_t)count * 2 * sizeof *ordered + 1), *sources = ordered + count, n = 0;
     if (!ordered) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d layers", count); }
     for (int i = 0; i < count; i++) {
         int64_t tap;
-        if (spade_hessian_source(network, request, i, &tap) != i) { continue; }
+        sources[i] = spade_hessian_source(network, request, i, &tap);
+    }
+    for (int i = 0; i < count; i++) {
+        if (sources[i] != i) { continue; }
         ordered[n++] = layers[i];
         for (int j = 0; j < count; j++) {
-            if (j != i && spade_hessian_source(network, request, j, &tap) == i) { ordered[n++] = layers[j]; }
+            if (j != i && sources[j] == i) { ordered[n++] = layers[j]; }
         }
     }
     memcpy(layers, ordered, (size_t)count * sizeof *layers);
