@@ -28,9 +28,11 @@ run() { # TARGET
         picture) length=65536 ;;
         results) length=65536 ;;
     esac
+    local known=tests/fuzz/crashers/$target
     mkdir -p "$build/corpus/$target" "$build/seeds/$target" $build/findings
+    if [ -d "$known" ]; then extra+=("$known"); fi
     export LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 ASAN_OPTIONS=allocator_may_return_null=1
-    if "$build/tests/fuzz/fuzz_$target" "$build/corpus/$target" "$build/seeds/$target" "tests/fuzz/crashers/$target" \
+    if "$build/tests/fuzz/fuzz_$target" "$build/corpus/$target" "$build/seeds/$target" \
         -max_total_time="$seconds" -max_len=$length -timeout=30 -rss_limit_mb=2560 -malloc_limit_mb=1024 -print_final_stats=1 \
         -artifact_prefix="$build/findings/$target-" "${extra[@]}" >"$build/$target.log" 2>&1; then
         echo "$target: $(awk '/number_of_executed_units/ { print $2 }' "$build/$target.log") inputs, no finding"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds spade twice and runs every test: under AddressSanitizer and UndefinedBehaviorSanitizer, then as released together with
-# the checks of the sources. The CUDA backend is run by both on the processor (tests/emu); where the CUDA toolkit and cuDNN are
-# installed, the release is also compiled and linked with them. Ends with ctest's summary.
+# Builds spade and runs every test: under AddressSanitizer and UndefinedBehaviorSanitizer, two contexts in two threads under
+# ThreadSanitizer, half a minute of each fuzz target, then as released together with the checks of the sources. The CUDA backend
+# is run on the processor (tests/emu), under the sanitizers and as released; where the CUDA toolkit and cuDNN are installed, the
+# release is also compiled and linked with them. Ends with ctest's summary.
 #   scripts/test.sh [CTEST OPTION...]     for example: scripts/test.sh -L unit
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh --packages-only libcmocka-dev libonnx-testdata g++ clang-tidy libomp-dev cppcheck binutils \
+scripts/setup.sh --packages-only libcmocka-dev libonnx-testdata g++ clang clang-tidy libclang-rt-14-dev libomp-dev cppcheck binutils \
     python3-torch python3-torchvision # README's export lines
 
 jobs=$(nproc)
@@ -18,4 +19,13 @@ ctest --test-dir build-sanitize --output-on-failure -j "$jobs" -LE 'check|slow' 
 
 cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DSPADE_TESTS=ON -DSPADE_BENCH=ON | grep 'CUDA backend:'
 ninja -C build
+
+# clang's OpenMP runtime tells ThreadSanitizer which thread waits for which; GCC's does not.
+cmake -S . -B build-thread -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    -DSPADE_SANITIZE=thread -DSPADE_TESTS=ON -DSPADE_CUDA=OFF >/dev/null
+ninja -C build-thread unit_test_threads
+ctest --test-dir build-thread --output-on-failure -R '^unit.test_threads$'
+
+scripts/fuzz.sh 30
+
 ctest --test-dir build --output-on-failure -j "$jobs" "$@"
