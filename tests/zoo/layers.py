@@ -10,6 +10,7 @@ PRODUCTS = {"convolution": (1,), "mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "
 
 class LayerRecorder(TorchDispatchMode):
     """Notes whose parameter each convolution and product reads; a convolution by a computed weight is the running module's.
+    Those of constants alone (an MLP over a table of positions) are no layers: spade computes them once, when it loads the file.
     layers: the names that each has, several where a module stands in several places; none from the second run of one on."""
 
     def __init__(self, network):
@@ -28,7 +29,12 @@ class LayerRecorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         operation = function.overloadpacket.__name__
-        for place in PRODUCTS.get(operation, ()):
+        if operation in PRODUCTS and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments):
+            self.record(operation, arguments)
+        return function(*arguments, **(options or {}))
+
+    def record(self, operation, arguments):
+        for place in PRODUCTS[operation]:
             names = self.names.get(arguments[place].untyped_storage().data_ptr())
             if names is not None:
                 self.layers.append(names if names not in self.layers else set())
@@ -36,16 +42,15 @@ class LayerRecorder(TorchDispatchMode):
         else:
             if operation == "convolution":
                 self.layers.append({self.running[-1]})
-        return function(*arguments, **(options or {}))
 
 
 def layer_names(network, x):
     """In the order in which the network runs them, see LayerRecorder.layers."""
     torch.backends.mha.set_fastpath_enabled(False)  # one fused operation, which shows no weights
-    recorder = LayerRecorder(network)
+    recorder = LayerRecorder(network.requires_grad_(False))  # so that what the picture makes, and that alone, wants a gradient
     try:
-        with torch.no_grad(), recorder:
-            network(x)
+        with recorder:
+            network(x.requires_grad_())
     finally:
         for handle in recorder.handles:
             handle.remove()
