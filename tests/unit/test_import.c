@@ -140,8 +140,8 @@ static wire with_metadata(wire node, const char *key, const char *value)
     return node;
 }
 
-/* A file with a product and a bias, which is added as the tensor `added`: by which name the layer goes. copy: the node that makes
- * `added`; empty: it is the bias itself. */
+/* A file with a product and a bias, which is added as the tensor `added`: by which name the layer goes. copy: the node
+ * that makes `added`; empty: it is the bias itself. */
 static void check_copied_bias(wire product, const char *weight, const char *bias, wire copy, const char *added,
                               const char *expected)
 {
@@ -192,6 +192,13 @@ static void test_names_in_files(void **state)
     product = node_of("/attn/MatMul", "MatMul", "f onnx::MatMul_4", "p");
     check_product(product, "onnx::MatMul_4", "attn.in_proj_bias", "attn.in_proj");
     check_product(node_of("node_linear", "MatMul", "f val_4", "p"), "val_4", "mlp.fc1.bias", "mlp.fc1");
+    /* a computed weight with a folded BatchNorm, of a layer with a bias and of one without */
+    static const char norm[] = "%b : call_function[target=torch.ops.aten.batch_norm.default](args = (%conv2d))";
+    static const char norm_scopes[] = "['', 'net', 'net.bn', 'b']";
+    product = with_metadata(node_of("n", "MatMul", "f mul", "p"), "pkg.torch.onnx.fx_node", norm);
+    check_product(with_metadata(product, key, norm_scopes), "mul", "net.fc.bias", "net.fc");
+    product = with_metadata(node_of("n", "MatMul", "f mul", "p"), "pkg.torch.onnx.fx_node", norm);
+    check_product(with_metadata(product, key, norm_scopes), "mul", "mul_bias", "net.bn");
     /* keys without a bias; equal biases, which are written once; a sum with what the picture makes */
     check_copied_bias(node_of("/attn/MatMul", "MatMul", "f onnx::MatMul_4", "p"), "onnx::MatMul_4", "attn.qkv.bias",
                       node_of("keys", "ScatterND", "attn.qkv.bias row zero", "/attn/b"), "/attn/b", "attn.qkv");

@@ -94,10 +94,18 @@ char *spade_node_path(const onnx_node *node)
     return NULL;
 }
 
+/* The exporter folded a BatchNorm into the node and says of the node where the BatchNorm stood. */
+static bool stands_for_batch_norm(const onnx_node *node)
+{
+    const char *target = node->call ? strstr(node->call, "target=") : NULL;
+    const char *norm = target ? strstr(target, "batch_norm") : NULL;
+    return norm && norm < target + strcspn(target, "](");
+}
+
 /* ---- what tells a layer's module where its weight does not: a new string, NULL: nothing does */
 
-/* The module's path that ends a tensor called PATH.bias or PATH_bias, for a node that stands in `path`. It has to be of that
- * module, or of one in it: equal biases of several modules are written once. NULL too: it is none. */
+/* The module of a tensor called MODULE.bias or MODULE_bias; NULL too: it is none. It has to be the module `path`, in which
+ * the node stands, or one in it: equal biases of several modules are written once. */
 static char *module_of_bias(const char *bias, const char *path)
 {
     enum { SUFFIX = 5 }; /* ".bias", "_bias" */
@@ -119,8 +127,9 @@ static const char *copied_from(const spade_import *import, const char *tensor)
 }
 
 /* The bias that the file holds under its own name: the node's third input, or what is added right behind a product; or the
- * one that this is a copy of. */
-static char *name_by_bias(const spade_import *import, int index, const char *path)
+ * one that this is a copy of. A layer without one gets "WEIGHT_bias" from a folded BatchNorm, which says no more than its
+ * weight. */
+static char *name_by_bias(const spade_import *import, int index, const char *path, const char *weight)
 {
     enum { NODES_BEHIND = 8 }; /* the sum follows, behind nodes that make constants */
     const onnx_model *onnx = import->onnx;
@@ -132,6 +141,9 @@ static char *name_by_bias(const spade_import *import, int index, const char *pat
         for (int k = 0; k < 2; k++) {
             if (strcmp(sum->inputs[k], node->outputs[0]) == 0) { bias = sum->inputs[1 - k]; }
         }
+    }
+    if (bias && strncmp(bias, weight, strlen(weight)) == 0 && strcmp(bias + strlen(weight), "_bias") == 0) {
+        return NULL;
     }
     char *name = NULL;
     for (; bias; bias = copied_from(import, bias)) {
@@ -198,14 +210,6 @@ static bool weight_tells(const onnx_node *node, const char *path, const char *we
            (!node->scopes || ends_in(weight, ".weight") || ends_in(weight, "_weight") || lies_in(weight, path));
 }
 
-/* The exporter folded a BatchNorm into the node and says of the node where the BatchNorm stood. */
-static bool stands_for_batch_norm(const onnx_node *node)
-{
-    const char *target = node->call ? strstr(node->call, "target=") : NULL;
-    const char *norm = target ? strstr(target, "batch_norm") : NULL;
-    return norm && norm < target + strcspn(target, "](");
-}
-
 static char *name_by_weight(const onnx_node *node, const char *path, const char *weight)
 {
     const bool suffix = ends_in(weight, ".weight") || ends_in(weight, "_weight");
@@ -251,15 +255,16 @@ char *spade_layer_name(spade_import *import, int node_index, const char *weight,
     const onnx_node *node = &onnx->nodes[node_index];
     char *path = spade_node_path(node), *name = NULL;
     if (!path) { return NULL; }
+    const char *own_path = stands_for_batch_norm(node) ? "" : path;
     if (weight_tells(node, path, weight)) {
         name = name_by_weight(node, path, weight);
     } else {
-        name = name_by_bias(import, node_index, path);
+        name = name_by_bias(import, node_index, own_path, weight);
         if (!name && node->call) { name = name_by_call(node->call, path); }
         if (!name && path[0]) { name = name_by_path(node, path, rows, columns); }
         if (!name) { name = strdup(node->name[0] ? node->name : weight[0] ? weight : node->op_type); }
     }
-    if (name) { name = make_unique(import, name, stands_for_batch_norm(node) ? "" : path); }
+    if (name) { name = make_unique(import, name, own_path); }
     free(path);
     return name;
 }
