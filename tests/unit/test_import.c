@@ -78,6 +78,11 @@ static void test_names(void **state)
          "%batch_norm : call_function(args = (%conv2d, %p_stem_bn_weight, %p_stem_bn_bias))"},
         {"blocks.1.shared.proj.weight", "node_conv2d_1", "Conv", 8, 8, "blocks.0.shared.proj",
          "['', 'blocks.0', 'blocks.0.shared.proj', 'conv2d_1']", NULL},
+        {"net.convs.0.weight", "node_Conv_7", "Conv", 8, 8, "net.convs.0", "['', 'net', 'net.bns.0', 'batch_norm_2']",
+         "%batch_norm_2 : call_function[target=torch.ops.aten.batch_norm.default](args = (%conv2d, "
+         "%p_net_bns_0_bias))"},
+        {"net.a.conv.weight", "node_conv2d_1", "Conv", 8, 8, "net.b.conv", "['', 'net.b', 'net.b.conv', 'conv2d_1']",
+         "%conv2d_1 : call_function[target=torch.ops.aten.conv2d.default](args = (%batch_norm, %p_net_a_conv_weight))"},
         {"val_28", "node_MatMul_27", "MatMul", 8, 8, "mlp.fc1", "['', 'mlp', 'mlp.fc1', 'linear']", NULL},
         {"val_28", "node_MatMul_27", "MatMul", 24, 8, "net.attn.q_k_v", "['', 'net', 'net.attn', 'linear_4']",
          "%linear_4 : call_function(args = (%x, %p_net_attn_q_k_v_weight, %cat), kwargs = {})"},
@@ -103,7 +108,7 @@ static void test_names(void **state)
         assert_string_equal(name, cases[i].name);
         free(name);
     }
-    /* layers that share a weight: the path, then a number */
+    /* layers that share a weight: the path, then a number; the path of a folded BatchNorm is none of the weight's */
     onnx_node node = {.name = "/a/b/Conv", .op_type = "Conv"};
     const onnx_model onnx = {.nodes = &node, .node_count = 1};
     static const char *const expected[] = {"shared", "a.b", "shared#2", "shared#3"};
@@ -116,6 +121,10 @@ static void test_names(void **state)
     }
     char *other = spade_layer_name(&import, 0, "shared#2", 1, 1); /* a weight that has such a name itself */
     assert_string_equal(other, "shared#2#2");
+    free(other);
+    node = (onnx_node){.name = "n", .op_type = "Conv", .scopes = "['', 'net.bn', 'b']", .call = "target=batch_norm]("};
+    other = spade_layer_name(&import, 0, "shared.weight", 1, 1);
+    assert_string_equal(other, "shared#4");
     free(other);
     for (int i = 0; i < 4; i++) { free(names[i]); }
     spade_name_map_clear(&import.layers);
@@ -131,23 +140,36 @@ static wire with_metadata(wire node, const char *key, const char *value)
     return node;
 }
 
-/* A file with a product and a bias: by which name the layer goes. */
-static void check_product(wire product, const char *weight, const char *bias, const char *expected)
+/* A file with a product and a bias, which is added as the tensor `added`: by which name the layer goes. copy: the node
+ * that makes `added`; empty: it is the bias itself. */
+static void check_copied_bias(wire product, const char *weight, const char *bias, wire copy, const char *added,
+                              const char *expected)
 {
-    const int64_t weight_dims[] = {2, 2};
+    const int64_t weight_dims[] = {2, 2}, row_dims[] = {1, 1}, second = 1;
+    const float zero = 0.0f;
     spade_context *context = test_context("cpu", 2);
     wire network = graph_of(2, 1, 1, 2);
     put_tensor(&network, tensor_random(weight, 2, weight_dims, 1));
     put_tensor(&network, tensor_random(bias, 1, weight_dims, 2));
+    wire row = tensor_head("row", 7, 2, row_dims);
+    wire_bytes(&row, 9, &second, sizeof second);
+    put_tensor(&network, row);
+    put_tensor(&network, tensor_of("zero", 1, row_dims, &zero));
     put_node(&network, node_of("flat", "Flatten", "x", "f"));
+    if (copy.size) { put_node(&network, copy); }
     put_node(&network, product);
     char inputs[64];
-    snprintf(inputs, sizeof inputs, "%s p", bias);
+    snprintf(inputs, sizeof inputs, "%s p", added);
     put_node(&network, node_of("sum", "Add", inputs, "y"));
     spade_model *model = load(context, model_of(network));
     assert_int_equal(model->network.layer_count, 1);
     assert_string_equal(model->network.layers[0].name, expected);
     finish(context, model);
+}
+
+static void check_product(wire product, const char *weight, const char *bias, const char *expected)
+{
+    check_copied_bias(product, weight, bias, (wire){0}, bias, expected);
 }
 
 static void test_names_in_files(void **state)
@@ -170,6 +192,21 @@ static void test_names_in_files(void **state)
     product = node_of("/attn/MatMul", "MatMul", "f onnx::MatMul_4", "p");
     check_product(product, "onnx::MatMul_4", "attn.in_proj_bias", "attn.in_proj");
     check_product(node_of("node_linear", "MatMul", "f val_4", "p"), "val_4", "mlp.fc1.bias", "mlp.fc1");
+    /* a computed weight with a folded BatchNorm, of a layer with a bias and of one without */
+    static const char norm[] = "%b : call_function[target=torch.ops.aten.batch_norm.default](args = (%conv2d))";
+    static const char norm_scopes[] = "['', 'net', 'net.bn', 'b']";
+    product = with_metadata(node_of("n", "MatMul", "f mul", "p"), "pkg.torch.onnx.fx_node", norm);
+    check_product(with_metadata(product, key, norm_scopes), "mul", "net.fc.bias", "net.fc");
+    product = with_metadata(node_of("n", "MatMul", "f mul", "p"), "pkg.torch.onnx.fx_node", norm);
+    check_product(with_metadata(product, key, norm_scopes), "mul", "mul_bias", "net.bn");
+    /* keys without a bias; equal biases, which are written once; a sum with what the picture makes */
+    check_copied_bias(node_of("/attn/MatMul", "MatMul", "f onnx::MatMul_4", "p"), "onnx::MatMul_4", "attn.qkv.bias",
+                      node_of("keys", "ScatterND", "attn.qkv.bias row zero", "/attn/b"), "/attn/b", "attn.qkv");
+    check_copied_bias(node_of("/b.1/attn/MatMul", "MatMul", "f onnx::MatMul_4", "p"), "onnx::MatMul_4",
+                      "b.0.attn.kv.bias", node_of("same", "Identity", "b.0.attn.kv.bias", "b.1.attn.kv.bias"),
+                      "b.1.attn.kv.bias", "b.1.attn.kv");
+    check_copied_bias(node_of("/attn/MatMul", "MatMul", "f onnx::MatMul_4", "p"), "onnx::MatMul_4", "attn.q.bias",
+                      node_of("seen", "Identity", "f", "attn.seen_bias"), "attn.seen_bias", "attn");
 }
 
 /* ---- windows */

@@ -117,7 +117,7 @@ class Checks:
         from layers import add_in_projections, find_wrong, layer_names
 
         names = [layer["name"] for layer in json.loads(run(self.spade, "info", self.path, "--json"))["layers"]]
-        expected = layer_names(self.make_network(), torch.from_numpy(self.x[:1]))
+        expected = layer_names(self.make_network(), torch.from_numpy(self.x[:1]), names)
         wrong = find_wrong(names, add_in_projections(expected, self.path))
         return (str(len(names)), True) if wrong is None else (f"{wrong} of {len(names)}", False)
 

@@ -10,11 +10,12 @@ PRODUCTS = {"convolution": (1,), "mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "
 
 class LayerRecorder(TorchDispatchMode):
     """Notes whose parameter each convolution and product reads; a convolution by a computed weight is the running module's.
-    layers: the names that each has, several where a module stands in several places; none from the second run of one on."""
+    layers: the names that each has, several where a module stands in several places; none from the second run of one on.
+    of_constants: for each, whether the picture has no part in it, as in an MLP over a table of positions."""
 
     def __init__(self, network):
         super().__init__()
-        self.names, self.layers, self.running, self.handles = {}, [], [], []
+        self.names, self.layers, self.of_constants, self.running, self.handles = {}, [], [], [], []
         for name, parameter in network.named_parameters(remove_duplicate=False):
             names = self.names.setdefault(parameter.untyped_storage().data_ptr(), set())
             layer = re.sub("[._]weight$", "", name)
@@ -36,20 +37,24 @@ class LayerRecorder(TorchDispatchMode):
         else:
             if operation == "convolution":
                 self.layers.append({self.running[-1]})
+        if len(self.of_constants) < len(self.layers):
+            self.of_constants.append(not any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments))
         return function(*arguments, **(options or {}))
 
 
-def layer_names(network, x):
-    """In the order in which the network runs them, see LayerRecorder.layers."""
+def layer_names(network, x, listed=()):
+    """In the order in which the network runs them, see LayerRecorder.layers. Those of constants only where they are listed: spade
+    computes linear layers of constants when it loads a file, which are no layers then, and runs convolutions of constants."""
     torch.backends.mha.set_fastpath_enabled(False)  # one fused operation, which shows no weights
-    recorder = LayerRecorder(network)
+    recorder = LayerRecorder(network.requires_grad_(False))  # so that what the picture makes, and that alone, wants a gradient
     try:
-        with torch.no_grad(), recorder:
-            network(x)
+        with recorder:
+            network(x.clone().requires_grad_())
     finally:
         for handle in recorder.handles:
             handle.remove()
-    return recorder.layers
+    return [names for names, of_constants in zip(recorder.layers, recorder.of_constants)
+            if not of_constants or not names.isdisjoint(listed)]
 
 
 def add_in_projections(layers, path):

@@ -94,13 +94,45 @@ char *spade_node_path(const onnx_node *node)
     return NULL;
 }
 
+/* The exporter folded a BatchNorm into the node and says of the node where the BatchNorm stood. */
+static bool stands_for_batch_norm(const onnx_node *node)
+{
+    const char *target = node->call ? strstr(node->call, "target=") : NULL;
+    const char *norm = target ? strstr(target, "batch_norm") : NULL;
+    return norm && norm < target + strcspn(target, "](");
+}
+
 /* ---- what tells a layer's module where its weight does not: a new string, NULL: nothing does */
 
-/* The bias that the file holds under its own name: the node's third input, or what is added right behind a product. It has
- * to be of the node's module, or of one in it: equal biases of several modules are written once. */
-static char *name_by_bias(const onnx_model *onnx, int index, const char *path)
+/* The module of a tensor called MODULE.bias or MODULE_bias; NULL too: it is none. It has to be the module `path`, in which
+ * the node stands, or one in it: equal biases of several modules are written once. */
+static char *module_of_bias(const char *bias, const char *path)
 {
-    enum { NODES_BEHIND = 8, SUFFIX = 5 }; /* the sum follows, behind nodes that make constants; ".bias", "_bias" */
+    enum { SUFFIX = 5 }; /* ".bias", "_bias" */
+    if (is_made_up(bias) || !(ends_in(bias, ".bias") || ends_in(bias, "_bias"))) { return NULL; }
+    char *name = strndup(bias, strlen(bias) - SUFFIX);
+    if (!name || !path[0] || strcmp(name, path) == 0 || lies_in(name, path)) { return name; }
+    free(name);
+    return NULL;
+}
+
+/* What a constant tensor is a copy of, or a changed copy (an attention whose keys have no bias overwrites a third of the
+ * projection's by zeros). NULL: it is no copy. */
+static const char *copied_from(const spade_import *import, const char *tensor)
+{
+    const int producer = spade_name_map_get(&import->producers, tensor);
+    const onnx_node *node = producer >= 0 ? &import->onnx->nodes[producer] : NULL;
+    const bool copies = node && (strcmp(node->op_type, "Identity") == 0 || strcmp(node->op_type, "ScatterND") == 0);
+    return copies && node->input_count ? node->inputs[0] : NULL;
+}
+
+/* The bias that the file holds under its own name: the node's third input, or what is added right behind a product; or the
+ * one that this is a copy of. A layer without one gets "WEIGHT_bias" from a folded BatchNorm, which says no more than its
+ * weight. */
+static char *name_by_bias(const spade_import *import, int index, const char *path, const char *weight)
+{
+    enum { NODES_BEHIND = 8 }; /* the sum follows, behind nodes that make constants */
+    const onnx_model *onnx = import->onnx;
     const onnx_node *node = &onnx->nodes[index];
     const char *bias = node->input_count > 2 ? node->inputs[2] : NULL;
     for (int n = index + 1; !bias && node->output_count && n < onnx->node_count && n <= index + NODES_BEHIND; n++) {
@@ -110,13 +142,15 @@ static char *name_by_bias(const onnx_model *onnx, int index, const char *path)
             if (strcmp(sum->inputs[k], node->outputs[0]) == 0) { bias = sum->inputs[1 - k]; }
         }
     }
-    if (!bias || is_made_up(bias) || onnx_find_initializer(onnx, bias) < 0 ||
-        !(ends_in(bias, ".bias") || ends_in(bias, "_bias"))) {
+    if (bias && strncmp(bias, weight, strlen(weight)) == 0 && strcmp(bias + strlen(weight), "_bias") == 0) {
         return NULL;
     }
-    char *name = strndup(bias, strlen(bias) - SUFFIX);
-    if (!name || !path[0] || strcmp(name, path) == 0 || lies_in(name, path)) { return name; }
-    free(name);
+    char *name = NULL;
+    for (; bias; bias = copied_from(import, bias)) {
+        if (!name) { name = module_of_bias(bias, path); }
+        if (onnx_find_initializer(import->onnx, bias) >= 0) { return name; }
+    }
+    free(name); /* computed from the picture */
     return NULL;
 }
 
@@ -186,7 +220,8 @@ static char *name_by_weight(const onnx_node *node, const char *path, const char 
     }
     char *name = strndup(weight, strlen(weight) - (suffix ? strlen(".weight") : 0));
     /* A module that stands in several places: the weight has the name of one of them, the node stands in each. */
-    if (name && node->scopes && path[0] && !lies_in(name, path) && strcmp(last_part(name), last_part(path)) == 0) {
+    if (name && node->scopes && path[0] && !stands_for_batch_norm(node) && !lies_in(name, path) &&
+        strcmp(last_part(name), last_part(path)) == 0) {
         free(name);
         return strdup(path);
     }
@@ -220,15 +255,16 @@ char *spade_layer_name(spade_import *import, int node_index, const char *weight,
     const onnx_node *node = &onnx->nodes[node_index];
     char *path = spade_node_path(node), *name = NULL;
     if (!path) { return NULL; }
+    const char *own_path = stands_for_batch_norm(node) ? "" : path;
     if (weight_tells(node, path, weight)) {
         name = name_by_weight(node, path, weight);
     } else {
-        name = name_by_bias(onnx, node_index, path);
+        name = name_by_bias(import, node_index, own_path, weight);
         if (!name && node->call) { name = name_by_call(node->call, path); }
         if (!name && path[0]) { name = name_by_path(node, path, rows, columns); }
         if (!name) { name = strdup(node->name[0] ? node->name : weight[0] ? weight : node->op_type); }
     }
-    if (name) { name = make_unique(import, name, path); }
+    if (name) { name = make_unique(import, name, own_path); }
     free(path);
     return name;
 }
