@@ -19,7 +19,7 @@ cmake -S . -B $build -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clan
     -DSPADE_EXAMPLES=OFF -DSPADE_CUDA=OFF >/dev/null
 ninja -C $build fuzz
 if [ -x build/spade ]; then tests/fuzz/seeds.sh build $build/seeds; fi
-build/spade operators --json 2>/dev/null | grep -oE '"name": "[A-Za-z]+"' | cut -d '"' -f 4 | sed 's/.*/"&"/' >$build/operators.dict || true
+build/spade operators --json 2>/dev/null | grep -oE '"name":"[A-Za-z]+"' | cut -d '"' -f 4 | sed 's/.*/"&"/' >$build/operators.dict || true
 
 run() { # TARGET
     local target=$1 length=16384 extra=()
