@@ -1,0 +1,218 @@
+/*
+ * deeplift.c - DeepLift's multipliers (Shrikumar et al. 2017) between an image x and its baseline x', its partner in the
+ * batch: m with sum of m Dx = Dy, where D is the difference between both.
+ *
+ *   linear nodes   the gradient
+ *   f(x)           rescale: D f(x) / Dx; f'(x) where Dx is next to nothing
+ *   a b            both ways, D(ab) = mean(a) Db + mean(b) Da, mean: of x and x'; of matrices likewise
+ *   softmax        e^x times the reciprocal of its sum, of rescale and product
+ *   normalisation  x - mean times the reciprocal of its deviation, likewise
+ *   max pooling    a window's difference goes to the place of the larger of its two maxima, where windows overlap it is added
+ *                  up; as Captum has it, the last of the windows counts
+ *
+ * Multipliers are the same for x and x'. So both images of a pair carry them, and all nodes work as they do for gradients.
+ */
+#include "attribution/rules/rules.h"
+
+static const spade_weight_view no_weights;
+
+/* An operation that gives each image of a value its partner. */
+static spade_status plan_swap(spade_rule_plan *plan, const spade_node *node, int input)
+{
+    const spade_node_shapes shapes = spade_rule_shapes(plan);
+    const spade_value *value = &shapes.network->values[node->inputs[input]];
+    const spade_shape shape = spade_input_shape(&shapes, input);
+    const int64_t outer = value->batch_outer ? value->batch_outer : 1;
+    const spade_op_desc swap = {.kind = SPADE_OP_SWAP_IMAGES,
+                                .a = shape,
+                                .y = shape,
+                                .axis = value->batch_axis,
+                                .start = value->shape.dims[value->batch_axis] / outer};
+    SPADE_TRY(spade_rule_op(plan, &swap, no_weights));
+    return spade_rule_scratch(plan, &shape);
+}
+
+/* The partners of an input, in scratch of the same number as the operation's place among the swaps. */
+static spade_status run_swap(spade_rule_call *call, int input, int slot, int scratch)
+{
+    spade_op_args args = {.a = spade_rule_input(call, input), .out = spade_rule_scratch_at(call, scratch)};
+    return spade_rule_run(call, slot, &args);
+}
+
+/* ---- functions of one value */
+
+static spade_status plan_function(spade_rule_plan *plan, const spade_node *node, const void *options)
+{
+    (void)options;
+    const spade_node_shapes shapes = spade_rule_shapes(plan);
+    const spade_shape x = spade_input_shape(&shapes, 0), y = spade_output_shape(&shapes);
+    spade_op_desc slope = {.kind = SPADE_OP_POINTWISE, .a = x, .y = y, .step_count = 2};
+    slope.steps[0] = (spade_pointwise_step){.kind = SPADE_POINTWISE_SECANT,
+                                            .function = node->pointwise.function,
+                                            .alpha = node->pointwise.alpha,
+                                            .beta = node->pointwise.beta,
+                                            .operand = x};
+    slope.steps[1] = (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = y};
+    spade_rule_keep(plan, SPADE_KEEP_INPUT_0);
+    SPADE_TRY(plan_swap(plan, node, 0));
+    return spade_rule_op(plan, &slope, no_weights);
+}
+
+static spade_status run_function(spade_rule_call *call, const spade_node *node, const void *options)
+{
+    (void)node, (void)options;
+    SPADE_TRY(run_swap(call, 0, 0, 0));
+    spade_op_args args = {.a = spade_rule_scratch_at(call, 0),
+                          .operands = {spade_rule_input(call, 0), spade_rule_relevance(call)},
+                          .out = spade_rule_share(call, 0)};
+    SPADE_TRY(spade_rule_run(call, 1, &args));
+    return spade_rule_deliver(call, 0);
+}
+
+static const spade_rule rescale = {.name = "rescale", .plan = plan_function, .run = run_function};
+
+/* ---- softmax, layer normalisation, max pooling: one operation that reads x and its partner */
+
+/* The node's gradient with another kind of operation: its shapes, x' beside x. */
+static spade_status plan_pair(spade_rule_plan *plan, const spade_node *node, const void *options)
+{
+    const spade_node_shapes shapes = spade_rule_shapes(plan);
+    spade_op_desc desc;
+    spade_node_class_of(node)->forward(&shapes, &desc);
+    desc.kind = desc.kind == SPADE_OP_SOFTMAX      ? SPADE_OP_SOFTMAX_RESCALE
+                : desc.kind == SPADE_OP_LAYER_NORM ? SPADE_OP_LAYER_NORM_RESCALE
+                                                   : SPADE_OP_POOL_RESCALE;
+    desc.b = desc.a;
+    desc.last_window = ((const spade_deeplift_options *)options)->captum;
+    spade_rule_keep(plan, SPADE_KEEP_INPUT_0);
+    SPADE_TRY(plan_swap(plan, node, 0));
+    return spade_rule_op(plan, &desc, no_weights);
+}
+
+static spade_status run_pair(spade_rule_call *call, const spade_node *node, const void *options)
+{
+    (void)options;
+    SPADE_TRY(run_swap(call, 0, 0, 0));
+    spade_op_args args = {.a = spade_rule_input(call, 0),
+                          .b = spade_rule_scratch_at(call, 0),
+                          .dy = spade_rule_relevance(call),
+                          .out = spade_rule_share(call, 0)};
+    if (node->kind == SPADE_NODE_LAYER_NORM) { args.operands[0] = spade_rule_parameter(call, SPADE_SCALE); }
+    SPADE_TRY(spade_rule_run(call, 1, &args));
+    return spade_rule_deliver(call, 0);
+}
+
+static const spade_rule pair = {.name = "rescale", .plan = plan_pair, .run = run_pair};
+
+/* ---- products: the gradient, where the other factor is the mean of x's and x'. Operations of input k: from 3 k on. */
+
+enum { SWAP, MEAN, SHARE, PRODUCT_OPERATIONS };
+
+static spade_status plan_factor(spade_rule_plan *plan, const spade_node *node, int input)
+{
+    const spade_node_shapes shapes = spade_rule_shapes(plan);
+    const spade_shape other = spade_input_shape(&shapes, 1 - input), y = spade_output_shape(&shapes);
+    spade_op_desc mean = {.kind = SPADE_OP_POINTWISE, .a = other, .y = other, .step_count = 2}, share;
+    mean.steps[0] = (spade_pointwise_step){.kind = SPADE_POINTWISE_ADD, .operand = other};
+    mean.steps[1] =
+        (spade_pointwise_step){.kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_AFFINE, .alpha = 0.5f};
+    if (node->kind == SPADE_NODE_MATMUL) {
+        spade_node_class_of(node)->gradient(&shapes, input, &share);
+    } else {
+        share = (spade_op_desc){.kind = SPADE_OP_POINTWISE, .a = y, .y = y, .step_count = 1};
+        share.steps[0] = (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = other};
+    }
+    SPADE_TRY(plan_swap(plan, node, 1 - input));
+    SPADE_TRY(spade_rule_op(plan, &mean, no_weights));
+    return spade_rule_op(plan, &share, no_weights);
+}
+
+static spade_status plan_product(spade_rule_plan *plan, const spade_node *node, const void *options)
+{
+    (void)options;
+    if (!spade_rule_wants(plan, 0)) { return spade_rule_share_by_gradient(plan, 1); }
+    if (!spade_rule_wants(plan, 1)) { return spade_rule_share_by_gradient(plan, 0); }
+    spade_rule_keep(plan, SPADE_KEEP_INPUT_0 | SPADE_KEEP_INPUT_1);
+    SPADE_TRY(plan_factor(plan, node, 0));
+    return plan_factor(plan, node, 1);
+}
+
+static spade_status run_factor(spade_rule_call *call, const spade_node *node, int input)
+{
+    const int first = PRODUCT_OPERATIONS * input;
+    const float *dy = spade_rule_relevance(call);
+    float *other = spade_rule_scratch_at(call, input);
+    SPADE_TRY(run_swap(call, 1 - input, first + SWAP, input));
+    spade_op_args mean = {.a = other, .operands = {spade_rule_input(call, 1 - input)}, .out = other};
+    SPADE_TRY(spade_rule_run(call, first + MEAN, &mean));
+    spade_op_args share = {.a = dy, .out = spade_rule_share(call, input)};
+    if (node->kind == SPADE_NODE_MUL) {
+        share.operands[0] = other;
+    } else { /* dy b^T, a^T dy */
+        share.a = input == 0 ? dy : other;
+        share.b = input == 0 ? other : dy;
+    }
+    SPADE_TRY(spade_rule_run(call, first + SHARE, &share));
+    return spade_rule_deliver(call, input);
+}
+
+static spade_status run_product(spade_rule_call *call, const spade_node *node, const void *options)
+{
+    (void)options;
+    if (!spade_rule_makes_share(call, 0) || !spade_rule_makes_share(call, 1)) { return SPADE_OK; }
+    SPADE_TRY(run_factor(call, node, 0));
+    return run_factor(call, node, 1);
+}
+
+static const spade_rule product = {.name = "product", .plan = plan_product, .run = run_product};
+
+/* ---- which rule where */
+
+/* Captum has a rule for these functions; at others it takes the gradient. */
+static bool captum_has(spade_function function)
+{
+    return function == SPADE_RELU || function == SPADE_LEAKY_RELU || function == SPADE_ELU ||
+           function == SPADE_SIGMOID || function == SPADE_TANH || function == SPADE_SOFTPLUS;
+}
+
+static bool has_constant(const spade_network *network, const spade_node *node)
+{
+    return network->values[node->inputs[0]].constant || network->values[node->inputs[1]].constant;
+}
+
+static const spade_rule *choose(const spade_network *network, const spade_node *node, const void *options)
+{
+    const bool captum = ((const spade_deeplift_options *)options)->captum;
+    switch (node->kind) {
+    case SPADE_NODE_CONVOLUTION:
+    case SPADE_NODE_LINEAR:
+    case SPADE_NODE_BATCH_NORM:
+    case SPADE_NODE_AVERAGE_POOL:
+    case SPADE_NODE_ADD:
+    case SPADE_NODE_REDUCE_SUM:
+    case SPADE_NODE_PERMUTE:
+    case SPADE_NODE_AXIS_MAP:
+    case SPADE_NODE_CONCAT:
+    case SPADE_NODE_RESHAPE:
+    case SPADE_NODE_CONVERT_LAYOUT: return &spade_rule_gradient;
+    case SPADE_NODE_FUNCTION:
+        if (spade_rule_is_linear(node)) { return &spade_rule_gradient; }
+        return captum && !captum_has(node->pointwise.function) ? NULL : &rescale;
+    case SPADE_NODE_MAX_POOL: return &pair;
+    case SPADE_NODE_SOFTMAX:
+    case SPADE_NODE_LAYER_NORM: return captum ? NULL : &pair;
+    case SPADE_NODE_MATMUL:
+    case SPADE_NODE_MUL: return captum && !has_constant(network, node) ? NULL : &product;
+    case SPADE_NODE_REDUCE_MAX:
+    case SPADE_NODE_KIND_COUNT: break;
+    }
+    return NULL;
+}
+
+spade_rules spade_rules_deeplift(const spade_deeplift_options *options)
+{
+    return (spade_rules){.name = options->captum ? "DeepLift as in Captum" : "DeepLift",
+                         .choose = choose,
+                         .options = options,
+                         .options_bytes = sizeof *options};
+}
