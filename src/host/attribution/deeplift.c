@@ -46,7 +46,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
 
 static const spade_option_info options[] = {
     {.name = "compat",
-     .help = "none: exact; captum: of overlapping pooling windows the last one counts, and what Captum has no rule for is refused",
+     .help = "none: exact; captum: as Captum has max pooling, and what it has no rule for is refused",
      .type = SPADE_OPTION_WORD,
      .words = "none|captum",
      .default_value = "none"},

@@ -8,7 +8,11 @@
  *   softmax        e^x times the reciprocal of its sum, of rescale and product
  *   normalisation  x - mean times the reciprocal of its deviation, likewise
  *   max pooling    a window's difference goes to the place of the larger of its two maxima, where windows overlap it is added
- *                  up; as Captum has it, the last of the windows counts
+ *                  up
+ *
+ * As Captum has it (0.8, 0.9), which the golden maps and a test on Captum itself say: the last of overlapping windows counts;
+ * and where one node with a rule reads another's output (max pooling a ReLU's), the second one gets its gradient: its rule's
+ * result comes after what the first one has taken.
  *
  * Multipliers are the same for x and x'. So both images of a pair carry them, and all nodes work as they do for gradients.
  */
@@ -175,6 +179,24 @@ static bool captum_has(spade_function function)
            function == SPADE_SIGMOID || function == SPADE_TANH || function == SPADE_SOFTPLUS;
 }
 
+static const spade_node *made_by(const spade_network *network, const spade_node *node)
+{
+    int producer = network->values[node->inputs[0]].producer;
+    while (producer >= 0 && network->nodes[producer].kind == SPADE_NODE_CONVERT_LAYOUT) {
+        producer = network->values[network->nodes[producer].inputs[0]].producer;
+    }
+    return producer < 0 ? NULL : &network->nodes[producer];
+}
+
+/* Does the node read what another one with a rule of Captum's has made? */
+static bool follows_rule(const spade_network *network, const spade_node *node)
+{
+    const spade_node *before = made_by(network, node);
+    if (!before) { return false; }
+    return before->kind == SPADE_NODE_MAX_POOL ||
+           (before->kind == SPADE_NODE_FUNCTION && captum_has(before->pointwise.function));
+}
+
 static bool has_constant(const spade_network *network, const spade_node *node)
 {
     return network->values[node->inputs[0]].constant || network->values[node->inputs[1]].constant;
@@ -197,8 +219,9 @@ static const spade_rule *choose(const spade_network *network, const spade_node *
     case SPADE_NODE_CONVERT_LAYOUT: return &spade_rule_gradient;
     case SPADE_NODE_FUNCTION:
         if (spade_rule_is_linear(node)) { return &spade_rule_gradient; }
-        return captum && !captum_has(node->pointwise.function) ? NULL : &rescale;
-    case SPADE_NODE_MAX_POOL: return &pair;
+        if (captum && !captum_has(node->pointwise.function)) { return NULL; }
+        return captum && follows_rule(network, node) ? &spade_rule_gradient : &rescale;
+    case SPADE_NODE_MAX_POOL: return captum && follows_rule(network, node) ? &spade_rule_gradient : &pair;
     case SPADE_NODE_SOFTMAX:
     case SPADE_NODE_LAYER_NORM: return captum ? NULL : &pair;
     case SPADE_NODE_MATMUL:
