@@ -8,7 +8,13 @@ bool reference_is_backward(const spade_op_desc *d)
     return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD ||
            d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_LAYER_NORM_BACKWARD ||
            d->kind == SPADE_OP_POOL_BACKWARD || d->kind == SPADE_OP_CONCAT_BACKWARD ||
-           d->kind == SPADE_OP_REDUCE_MAX_BACKWARD;
+           d->kind == SPADE_OP_REDUCE_MAX_BACKWARD || reference_is_pair(d);
+}
+
+bool reference_is_pair(const spade_op_desc *d)
+{
+    return d->kind == SPADE_OP_SOFTMAX_RESCALE || d->kind == SPADE_OP_LAYER_NORM_RESCALE ||
+           d->kind == SPADE_OP_POOL_RESCALE;
 }
 
 int64_t reference_size(const spade_op_desc *d)
@@ -542,6 +548,21 @@ const reference_function reference_functions[SPADE_FUNCTION_COUNT] = {
     [SPADE_MISH] = {mish, mish_derivative, 0, 0},
 };
 
+static double combine(const spade_pointwise_step *step, const reference_function *f, double v, double operand)
+{
+    const double alpha = step->alpha, beta = step->beta;
+    switch (step->kind) {
+    case SPADE_POINTWISE_ADD: return v + operand;
+    case SPADE_POINTWISE_MULTIPLY: return v * operand;
+    case SPADE_POINTWISE_DERIVATIVE: return v * f->derivative(operand, alpha, beta);
+    case SPADE_POINTWISE_DIVIDE: return operand == 0 && alpha == 0 ? 0 : v / (operand + copysign(alpha, operand + 0.0));
+    case SPADE_POINTWISE_SECANT:
+        return operand == v ? f->derivative(v, alpha, beta)
+                            : (f->value(operand, alpha, beta) - f->value(v, alpha, beta)) / (operand - v);
+    default: return NAN;
+    }
+}
+
 static void run_pointwise(const spade_op_desc *d, const reference_args *args, double *out)
 {
     for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
@@ -554,9 +575,7 @@ static void run_pointwise(const spade_op_desc *d, const reference_args *args, do
                 continue;
             }
             double operand = args->operands[s][broadcast_index(&d->y, &step->operand, i)];
-            v = step->kind == SPADE_POINTWISE_ADD        ? v + operand
-                : step->kind == SPADE_POINTWISE_MULTIPLY ? v * operand
-                                                         : v * f->derivative(operand, step->alpha, step->beta);
+            v = combine(step, f, v, operand);
         }
         out[i] = v;
     }
@@ -729,6 +748,121 @@ static void run_layer_norm(const spade_op_desc *d, const reference_args *args, d
     }
 }
 
+/* ---- between x and its partner */
+
+static void run_swap(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        int64_t at[SPADE_MAX_RANK];
+        coordinates_of(&d->y, i, at);
+        const int64_t image = at[d->axis] / d->start;
+        at[d->axis] += (image % 2 ? -1 : 1) * d->start;
+        out[i] = args->a[index_of(&d->a, at)];
+    }
+}
+
+/* The matrix of multipliers M with y - y' = M (x - x') of n numbers `step` apart; dx = M^T dy. */
+static void softmax_pair(int64_t n, int64_t step, const float *x, const float *other, const float *dy, double *dx)
+{
+    double sum = 0, other_sum = 0;
+    for (int64_t i = 0; i < n; i++) { sum += exp(x[i * step]), other_sum += exp(other[i * step]); }
+    for (int64_t j = 0; j < n; j++) {
+        const double u = x[j * step], v = other[j * step];
+        const double slope = u == v ? exp(u) : (exp(u) - exp(v)) / (u - v); /* of e[j] */
+        for (int64_t i = 0; i < n; i++) {
+            const double mean = (exp(x[i * step]) + exp(other[i * step])) / 2;
+            const double reciprocal = (1 / sum - 1 / other_sum) / (sum - other_sum); /* its slope in the sum */
+            const double own = i == j ? (1 / sum + 1 / other_sum) / 2 * slope : 0;
+            dx[j * step] += dy[i * step] * (own + mean * (sum == other_sum ? -1 / (sum * sum) : reciprocal) * slope);
+        }
+    }
+}
+
+static void run_softmax_pair(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    int64_t length = d->a.dims[d->axis], step = 1;
+    for (int i = d->axis + 1; i < d->a.rank; i++) { step *= d->a.dims[i]; }
+    for (int64_t line = 0; line < spade_shape_size(&d->a) / length; line++) {
+        const int64_t at = line / step * step * length + line % step;
+        softmax_pair(length, step, args->a + at, args->b + at, args->dy + at, out + at);
+    }
+}
+
+/* y[i] = c[i] r scale[i]: each of mean, c, mean of squares, r and product by its own rule. */
+static void layer_norm_pair(const spade_op_desc *d, int64_t n, const float *x, const float *other, const float *scale,
+                            const float *dy, double *dx)
+{
+    double z[2], mean[2] = {0, 0}, variance[2] = {0, 0}, to_r = 0, to_mean = 0;
+    const float *both[2] = {x, other};
+    for (int k = 0; k < 2; k++) {
+        for (int64_t i = 0; i < n && !d->root_mean_square; i++) { mean[k] += both[k][i] / (double)n; }
+        for (int64_t i = 0; i < n; i++) { variance[k] += (both[k][i] - mean[k]) * (both[k][i] - mean[k]) / (double)n; }
+        z[k] = 1 / sqrt(variance[k] + (double)d->epsilon);
+    }
+    const double apart = variance[0] - variance[1];
+    const double slope = fabs(apart) < 1e-9 ? -pow(z[0], 3) / 2 : (z[0] - z[1]) / apart;
+    for (int64_t i = 0; i < n; i++) {
+        to_r += dy[i] * (scale ? (double)scale[i] : 1) * ((x[i] - mean[0]) + (other[i] - mean[1])) / 2;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const double sum = (x[i] - mean[0]) + (other[i] - mean[1]); /* D(c^2) / Dc */
+        dx[i] = dy[i] * (scale ? (double)scale[i] : 1) * (z[0] + z[1]) / 2 + to_r * slope * sum / (double)n;
+        to_mean += d->root_mean_square ? 0 : dx[i];
+    }
+    for (int64_t i = 0; i < n; i++) { dx[i] -= to_mean / (double)n; }
+}
+
+static void run_layer_norm_pair(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const int64_t n = reference_row_length(d);
+    for (int64_t row = 0; row < spade_shape_size(&d->a) / n; row++) {
+        const int64_t at = row * n;
+        layer_norm_pair(d, n, args->a + at, args->b + at, args->operands[0], args->dy + at, out + at);
+    }
+}
+
+/* The maximum of a window in x: its place, -1 where the window lies in the padding. */
+static int64_t place_of(const spade_op_desc *d, const float *x, visit v, int64_t channel)
+{
+    int64_t place = -1;
+    for (v.row = 0; v.row < d->window.kernel[0]; v.row++) {
+        for (v.column = 0; v.column < d->window.kernel[1]; v.column++) {
+            if (!inside(d, &v)) { continue; }
+            const int64_t here = x_at(d, &v, channel);
+            if (place < 0 || x[here] > x[place]) { place = here; }
+        }
+    }
+    return place;
+}
+
+/* What `element` of x gets of all windows. */
+static double pool_pair_at(const spade_op_desc *d, const reference_args *args, visit v, int64_t channel,
+                           int64_t element)
+{
+    double sum = 0, own_last = 0, other_last = 0, gradient = 0;
+    const double apart = (double)args->a[element] - args->b[element];
+    for (v.p = 0; v.p < d->y.dims[2]; v.p++) {
+        for (v.q = 0; v.q < d->y.dims[3]; v.q++) {
+            const int64_t own = place_of(d, args->a, v, channel), other = place_of(d, args->b, v, channel);
+            if (own < 0) { continue; }
+            const double y = args->a[own], other_y = args->b[other], dy = args->dy[y_at(d, &v, channel)];
+            if (own == element) { own_last = dy * (fmax(y, other_y) - other_y), gradient += dy; }
+            if (other == element) { other_last = dy * (y - fmax(y, other_y)); }
+            if ((y >= other_y ? own : other) == element) { sum += apart == 0 ? dy : dy * (y - other_y) / apart; }
+        }
+    }
+    return !d->last_window ? sum : apart == 0 ? gradient : (own_last + other_last) / apart;
+}
+
+static void run_pool_pair(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const int64_t plane = d->a.dims[2] * d->a.dims[3];
+    for (int64_t i = 0; i < spade_shape_size(&d->a); i++) {
+        visit v = {.n = i / plane / d->a.dims[1]};
+        out[i] = pool_pair_at(d, args, v, i / plane % d->a.dims[1], i);
+    }
+}
+
 void reference_run(const spade_op_desc *d, const reference_args *args, double *out)
 {
     memset(out, 0, (size_t)reference_size(d) * sizeof *out);
@@ -753,6 +887,10 @@ void reference_run(const spade_op_desc *d, const reference_args *args, double *o
     case SPADE_OP_AXIS_MAP: run_axis_map(d, args, out); break;
     case SPADE_OP_REDUCE_MAX:
     case SPADE_OP_REDUCE_MAX_BACKWARD: run_reduce_max(d, args, out); break;
+    case SPADE_OP_SWAP_IMAGES: run_swap(d, args, out); break;
+    case SPADE_OP_SOFTMAX_RESCALE: run_softmax_pair(d, args, out); break;
+    case SPADE_OP_LAYER_NORM_RESCALE: run_layer_norm_pair(d, args, out); break;
+    case SPADE_OP_POOL_RESCALE: run_pool_pair(d, args, out); break;
     default: memset(out, 0xff, (size_t)reference_size(d) * sizeof *out); break; /* NaN */
     }
 }
