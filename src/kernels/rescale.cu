@@ -42,48 +42,48 @@ __global__ void swap(int64_t n, int64_t length, const float *x, float *y)
 
 /* ---- softmax */
 
-__device__ double largest_of_line(const spade_lines_kernel &l, const float *x)
+/* (a - b) / (log a - log b), where that difference is `apart`. */
+__device__ double logarithmic_mean(double a, double b, double apart)
+{
+    if (a == 0.0 && b == 0.0) { return 0.0; }
+    return fabs(apart) > 1e-3 ? (a - b) / apart : sqrt(a * b) * (1.0 + apart * apart / 24.0);
+}
+
+/* The logarithm of the sum of e^x over a line; 0 where it is masked whole, of -inf alone. */
+__device__ double log_sum(const spade_lines_kernel &l, const float *x)
 {
     float largest = x[0];
+    double sum = 0.0;
     for (int64_t i = threadIdx.x; i < l.length; i += LANES) {
         largest = x[i * l.step] > largest ? x[i * l.step] : largest;
     }
     largest = largest_of(largest);
-    return largest == -INFINITY ? 0.0 : (double)largest; /* masked whole */
+    if (largest == -INFINITY) { return 0.0; }
+    for (int64_t i = threadIdx.x; i < l.length; i += LANES) { sum += exp((double)x[i * l.step] - (double)largest); }
+    return (double)largest + log(sum_of(sum));
 }
 
-/* De / Dx of e = exp(x) */
-__device__ double slope_of_exp(double x, double other, double e, double other_e)
-{
-    const double apart = x - other;
-    if (e == 0.0 && other_e == 0.0) { return 0.0; }
-    if (fabs(apart) > 1e-3) { return (e - other_e) / apart; }
-    return sqrt(e * other_e) * (1.0 + apart * apart / 24.0); /* sinh(t) / t, t = apart / 2 */
-}
-
-/* y = e * (1 / S), where e = exp(x - center): the multipliers do not depend on the center. */
+/* y = exp(x - L), L = log(S), S = sum of e = exp(x): each step's slope is a logarithmic mean (the CPU's rescale.c). */
 __global__ void softmax(spade_lines_kernel l, const float *all, const float *others, const float *dys, float *dxs)
 {
     for (int64_t line = (int64_t)blockIdx.x * WARPS + threadIdx.y; line < l.count; line += (int64_t)gridDim.x * WARPS) {
         int64_t inner, outer = spade_divide(line, l.step, &inner);
         const int64_t begin = outer * l.length * l.step + inner;
         const float *x = all + begin, *other = others + begin, *dy = dys + begin;
-        const double center = (largest_of_line(l, x) + largest_of_line(l, other)) / 2.0;
-        double sum = 0.0, other_sum = 0.0, product = 0.0;
+        const double log_s = log_sum(l, x), other_log_s = log_sum(l, other), apart = log_s - other_log_s;
+        const double root = exp(apart / 2.0), scale = logarithmic_mean(root, 1.0 / root, apart);
+        double product = 0.0;
         for (int64_t i = threadIdx.x; i < l.length; i += LANES) {
-            const double e = exp(x[i * l.step] - center), other_e = exp(other[i * l.step] - center);
-            sum += e;
-            other_sum += other_e;
-            product += dy[i * l.step] * (e + other_e) / 2.0;
+            const double a = x[i * l.step] - log_s, b = other[i * l.step] - other_log_s;
+            product += dy[i * l.step] * logarithmic_mean(exp(a), exp(b), a - b);
         }
-        sum = sum_of(sum), other_sum = sum_of(other_sum), product = sum_of(product);
-        const bool masked = sum == 0.0 || other_sum == 0.0;
-        const double mean = masked ? 0.0 : (1.0 / sum + 1.0 / other_sum) / 2.0;
-        const double slope = masked ? 0.0 : -1.0 / (sum * other_sum); /* of 1 / S */
+        product = sum_of(product);
         for (int64_t i = threadIdx.x; i < l.length; i += LANES) {
             const double u = x[i * l.step], v = other[i * l.step];
-            dxs[begin + i * l.step] = (float)(slope_of_exp(u, v, exp(u - center), exp(v - center)) *
-                                              (mean * dy[i * l.step] + slope * product));
+            const double y = exp(u - log_s), other_y = exp(v - other_log_s);
+            const double own = logarithmic_mean(y, other_y, u - log_s - (v - other_log_s));
+            const double share = logarithmic_mean(y * root, other_y / root, u - v) / scale; /* of L */
+            dxs[begin + i * l.step] = (float)(own * dy[i * l.step] - share * product);
         }
     }
 }

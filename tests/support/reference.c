@@ -761,19 +761,19 @@ static void run_swap(const spade_op_desc *d, const reference_args *args, double 
     }
 }
 
-/* The matrix of multipliers M with y - y' = M (x - x') of n numbers `step` apart; dx = M^T dy. */
+/* The matrix of multipliers M with y - y' = M (x - x') of n numbers `step` apart; dx = M^T dy. y = exp(x - L), L = log(S). */
 static void softmax_pair(int64_t n, int64_t step, const float *x, const float *other, const float *dy, double *dx)
 {
     double sum = 0, other_sum = 0;
     for (int64_t i = 0; i < n; i++) { sum += exp(x[i * step]), other_sum += exp(other[i * step]); }
+    const double of_log = sum == other_sum ? 1 / sum : (log(sum) - log(other_sum)) / (sum - other_sum);
     for (int64_t j = 0; j < n; j++) {
         const double u = x[j * step], v = other[j * step];
-        const double slope = u == v ? exp(u) : (exp(u) - exp(v)) / (u - v); /* of e[j] */
+        const double of_e = u == v ? exp(u) : (exp(u) - exp(v)) / (u - v);
         for (int64_t i = 0; i < n; i++) {
-            const double mean = (exp(x[i * step]) + exp(other[i * step])) / 2;
-            const double reciprocal = (1 / sum - 1 / other_sum) / (sum - other_sum); /* its slope in the sum */
-            const double own = i == j ? (1 / sum + 1 / other_sum) / 2 * slope : 0;
-            dx[j * step] += dy[i * step] * (own + mean * (sum == other_sum ? -1 / (sum * sum) : reciprocal) * slope);
+            const double a = x[i * step] - log(sum), b = other[i * step] - log(other_sum);
+            const double of_y = a == b ? exp(a) : (exp(a) - exp(b)) / (a - b);
+            dx[j * step] += dy[i * step] * of_y * ((i == j) - of_log * of_e);
         }
     }
 }

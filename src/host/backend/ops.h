@@ -63,7 +63,7 @@ const char *spade_function_name(spade_function function); /* "hard swish" */
  * Between x and a partner x' that lies in b, DeepLift's multipliers in place of derivatives (Shrikumar et al. 2017): the
  * rescale rule, and for products D(ab) = mean(a) Db + mean(b) Da. dx is the same for both partners where dy is.
  *
- *   SOFTMAX_RESCALE        e = exp(x), S = sum(e), y = e * (1 / S)
+ *   SOFTMAX_RESCALE        L = log(sum(exp(x))), y = exp(x - L)
  *   LAYER_NORM_RESCALE     c = x - mean(x), y = c * (mean(c^2) + epsilon)^(-1/2) * scale. operands as of the forward op
  *   POOL_RESCALE           max: a window hands dy (y - y') / (x - x') to the place of the larger of both maxima
  */

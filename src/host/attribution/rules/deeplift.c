@@ -5,8 +5,8 @@
  *   linear nodes   the gradient
  *   f(x)           rescale: D f(x) / Dx; f'(x) where Dx is next to nothing
  *   a b            both ways, D(ab) = mean(a) Db + mean(b) Da, mean: of x and x'; of matrices likewise
- *   softmax        e^x times the reciprocal of its sum, of rescale and product
- *   normalisation  x - mean times the reciprocal of its deviation, likewise
+ *   softmax        exp(x - L), L the logarithm of the sum of e^x: rescale at every step
+ *   normalisation  x - mean times the reciprocal of its deviation: rescale and product
  *   max pooling    a window's difference goes to the place of the larger of its two maxima, where windows overlap it is added
  *                  up
  *

@@ -25,45 +25,44 @@ static spade_status run_swap(spade_op *op, const spade_op_args *args)
 
 const spade_op_entry spade_cpu_swap_images_op = {.run = run_swap};
 
-/* ---- softmax: y = e * (1 / S). e = exp(x - center): the multipliers do not depend on the center. */
+/*
+ * ---- softmax: y = exp(x - L), L = log(S), S = sum of e = exp(x), each step by the rescale rule. Its slopes are logarithmic
+ * means: of y and y' for the last exp, and of e and e' over that of S and S' for L; they stay between 0 and 1. (As e * (1 / S)
+ * by the rule for products the multipliers are right as well, but cancel: as large as S / S'.)
+ */
 
-typedef struct softmax_pair {
-    double center, sum, other_sum; /* S, S' */
-    double product;                /* sum of dy (e + e') / 2 */
-} softmax_pair;
-
-static double largest_of(int64_t n, int64_t step, const float *x)
+/* (a - b) / (log a - log b), where that difference is `apart`. */
+static double logarithmic_mean(double a, double b, double apart)
 {
-    float largest = x[0];
-    for (int64_t i = 1; i < n; i++) { largest = x[i * step] > largest ? x[i * step] : largest; }
-    return largest == -INFINITY ? 0 : (double)largest; /* masked whole */
+    if (a == 0 && b == 0) { return 0; }
+    return fabs(apart) > 1e-3 ? (a - b) / apart : sqrt(a * b) * (1 + apart * apart / 24);
 }
 
-/* De / Dx */
-static double slope_of_exp(double x, double other, double e, double other_e)
+/* L; a line that is masked whole, of -inf alone, has 0. */
+static double log_sum(int64_t n, int64_t step, const float *x)
 {
-    const double apart = x - other;
-    if (e == 0 && other_e == 0) { return 0; }
-    if (fabs(apart) > 1e-3) { return (e - other_e) / apart; }
-    return sqrt(e * other_e) * (1 + apart * apart / 24); /* sinh(t) / t, t = apart / 2 */
+    double sum = 0;
+    float largest = x[0];
+    for (int64_t i = 1; i < n; i++) { largest = x[i * step] > largest ? x[i * step] : largest; }
+    if (largest == -INFINITY) { return 0; }
+    for (int64_t i = 0; i < n; i++) { sum += exp((double)x[i * step] - (double)largest); }
+    return (double)largest + log(sum);
 }
 
 static void softmax_line(int64_t n, int64_t step, const float *x, const float *other, const float *dy, float *dx)
 {
-    softmax_pair p = {.center = (largest_of(n, step, x) + largest_of(n, step, other)) / 2};
+    const double log_s = log_sum(n, step, x), other_log_s = log_sum(n, step, other), apart = log_s - other_log_s;
+    const double root = exp(apart / 2), scale = logarithmic_mean(root, 1 / root, apart); /* S and S' over their mean */
+    double product = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double e = exp(x[i * step] - p.center), other_e = exp(other[i * step] - p.center);
-        p.sum += e;
-        p.other_sum += other_e;
-        p.product += dy[i * step] * (e + other_e) / 2;
+        const double a = x[i * step] - log_s, b = other[i * step] - other_log_s;
+        product += dy[i * step] * logarithmic_mean(exp(a), exp(b), a - b);
     }
-    const bool masked = p.sum == 0 || p.other_sum == 0;
-    const double mean = masked ? 0 : (1 / p.sum + 1 / p.other_sum) / 2;
-    const double slope = masked ? 0 : -1 / (p.sum * p.other_sum); /* of 1 / S */
     for (int64_t i = 0; i < n; i++) {
-        const double e = exp(x[i * step] - p.center), other_e = exp(other[i * step] - p.center);
-        dx[i * step] = (float)(slope_of_exp(x[i * step], other[i * step], e, other_e) *
-                               (mean * dy[i * step] + slope * p.product));
+        const double u = x[i * step], v = other[i * step], y = exp(u - log_s), other_y = exp(v - other_log_s);
+        const double own = logarithmic_mean(y, other_y, u - log_s - (v - other_log_s));
+        const double share = logarithmic_mean(y * root, other_y / root, u - v) / scale; /* of L */
+        dx[i * step] = (float)(own * dy[i * step] - share * product);
     }
 }
 
