@@ -71,7 +71,8 @@ __global__ void softmax(spade_lines_kernel l, const float *all, const float *oth
         const int64_t begin = outer * l.length * l.step + inner;
         const float *x = all + begin, *other = others + begin, *dy = dys + begin;
         const double log_s = log_sum(l, x), other_log_s = log_sum(l, other), apart = log_s - other_log_s;
-        const double root = exp(apart / 2.0), scale = logarithmic_mean(root, 1.0 / root, apart);
+        const double top = log_s > other_log_s ? log_s : other_log_s; /* neither e nor sums overflow */
+        const double mean_sum = logarithmic_mean(exp(log_s - top), exp(other_log_s - top), apart);
         double product = 0.0;
         for (int64_t i = threadIdx.x; i < l.length; i += LANES) {
             const double a = x[i * l.step] - log_s, b = other[i * l.step] - other_log_s;
@@ -82,7 +83,7 @@ __global__ void softmax(spade_lines_kernel l, const float *all, const float *oth
             const double u = x[i * l.step], v = other[i * l.step];
             const double y = exp(u - log_s), other_y = exp(v - other_log_s);
             const double own = logarithmic_mean(y, other_y, u - log_s - (v - other_log_s));
-            const double share = logarithmic_mean(y * root, other_y / root, u - v) / scale; /* of L */
+            const double share = logarithmic_mean(exp(u - top), exp(v - top), u - v) / mean_sum; /* of L */
             dxs[begin + i * l.step] = (float)(own * dy[i * l.step] - share * product);
         }
     }

@@ -41,15 +41,24 @@ static bool gets_relevance(const walk *w, int value)
 
 /* ---- the engine's side */
 
+static float *row_major(const spade_network *network, int value, const float *from)
+{
+    const spade_shape shape = spade_value_shape(&network->values[value], 1);
+    const int64_t n = spade_shape_size(&shape);
+    float *out = zeros(n, sizeof *out);
+    for (int64_t i = 0; i < n; i++) { out[i] = from[reference_position(&shape, i)]; }
+    return out;
+}
+
 static float *download(const spade_network *network, int value, const float *from)
 {
     const spade_shape shape = spade_value_shape(&network->values[value], 1);
     const int64_t n = spade_shape_size(&shape);
-    float *all = zeros(n, sizeof *all), *out = zeros(n, sizeof *out);
+    float *all = zeros(n, sizeof *all);
     spade_device *device = network->context->device;
     golden_ok(network->context, device->backend->download(device, all, from, (size_t)n * sizeof *all));
     golden_ok(network->context, device->backend->synchronize(device));
-    for (int64_t i = 0; i < n; i++) { out[i] = all[reference_position(&shape, i)]; }
+    float *out = row_major(network, value, all);
     free(all);
     return out;
 }
@@ -61,7 +70,11 @@ static void run_engine(walk *w, const float *input, int64_t target)
     const int64_t outputs = spade_network_outputs(network), size = size_of(w, network->input);
     int *taps = zeros(network->value_count, sizeof *taps), n = 0;
     for (int v = 0; v < network->value_count; v++) {
-        if (gets_relevance(w, v)) { taps[n++] = v; }
+        if (gets_relevance(w, v)) {
+            taps[n++] = v;
+        } else {
+            w->x[v] = row_major(network, v, network->values[v].constant);
+        }
     }
     const spade_rules rules = spade_rules_lrp(&w->options);
     spade_plan_request request = spade_relevance_request(1, &rules);
@@ -558,8 +571,73 @@ static void test_golden_networks(void **state)
     }
 }
 
+/* ---- what the golden networks lack: a normalisation that no convolution takes in, sums and products with numbers and with
+ * maps, groups, both poolings, resizing, parts put together, maxima over all pixels, Gemm's alpha */
+
+enum { CHANNELS = 3, SIDE = 8, FEATURES = 8, CLASSES = 3 };
+
+static void put_constants(wire *network)
+{
+    static const int64_t conv[4] = {4, 3, 3, 3}, grouped[4] = {4, 2, 3, 3}, map[3] = {4, 1, 1}, gemm[2] = {FEATURES, CLASSES};
+    static const int64_t three = CHANNELS, four = 4, scales_count = 4;
+    static const float variance[4] = {1.5f, 0.5f, 2, 1}, scales[4] = {1, 1, 2, 2}, two = 2, one = -0.25f;
+    put_tensor(network, tensor_random("w", 4, conv, 1));
+    put_tensor(network, tensor_random("w2", 4, grouped, 2));
+    put_tensor(network, tensor_random("map", 3, map, 3));
+    put_tensor(network, tensor_random("gemm", 2, gemm, 4));
+    put_tensor(network, tensor_random("three", 1, &three, 5));
+    put_tensor(network, tensor_random("four", 1, &four, 6));
+    put_tensor(network, tensor_of("variance3", 1, &three, variance));
+    put_tensor(network, tensor_of("variance4", 1, &four, variance));
+    put_tensor(network, tensor_of("scales", 1, &scales_count, scales));
+    put_tensor(network, tensor_of("two", 0, NULL, &two));
+    put_tensor(network, tensor_of("one", 0, NULL, &one));
+}
+
+static wire small_network(void)
+{
+    static const int64_t pads[4] = {1, 1, 1, 1}, half[2] = {2, 2};
+    wire network = graph_of(CHANNELS, SIDE, SIDE, CLASSES);
+    put_constants(&network);
+    put_node(&network, node_of("norm", "BatchNormalization", "x three three three variance3", "a"));
+    put_node(&network, with_ints(node_of("conv", "Conv", "a w", "b"), "pads", 4, pads));
+    put_node(&network, node_of("norm2", "BatchNormalization", "b four four four variance4", "c"));
+    put_node(&network, node_of("relu", "Relu", "b", "d")); /* reads what norm2 does */
+    put_node(&network, node_of("times", "Mul", "c two", "e"));
+    put_node(&network, node_of("plus", "Add", "e one", "f"));
+    put_node(&network, node_of("skip", "Add", "d f", "g"));
+    put_node(&network, node_of("shift", "Add", "g map", "h"));
+    put_node(&network, node_of("weigh", "Mul", "h map", "i"));
+    wire conv = with_ints(with_int(node_of("conv2", "Conv", "i w2 four", "j"), "group", 2), "pads", 4, pads);
+    put_node(&network, conv);
+    put_node(&network, node_of("relu2", "Relu", "j", "k"));
+    put_node(&network, with_ints(with_ints(node_of("max", "MaxPool", "k", "l"), "kernel_shape", 2, half), "strides", 2, half));
+    put_node(&network, with_text(node_of("grow", "Resize", "l  scales", "m"), "mode", "linear"));
+    conv = with_ints(node_of("mean", "AveragePool", "m", "n"), "kernel_shape", 2, half);
+    put_node(&network, conv);
+    put_node(&network, node_of("all", "GlobalAveragePool", "n", "o"));
+    put_node(&network, node_of("most", "GlobalMaxPool", "n", "p"));
+    put_node(&network, with_int(node_of("both", "Concat", "o p", "q"), "axis", 1));
+    put_node(&network, node_of("flat", "Flatten", "q", "r"));
+    put_node(&network, with_float(node_of("fc", "Gemm", "r gemm three", "y"), "alpha", 2));
+    return model_of(network);
+}
+
+static void test_small_network(void **state)
+{
+    (void)state;
+    float x[CHANNELS * SIDE * SIDE];
+    spade_context *context = golden_context(0, 0);
+    spade_model *model;
+    golden_ok(context, spade_model_load(context, test_save("lrp.onnx", small_network()), NULL, &model));
+    for (uint32_t i = 0; i < CHANNELS * SIDE * SIDE; i++) { x[i] = pseudo_random(7, i); }
+    for (int c = 0; c < COMPOSITES; c++) { check(model, "small", c, x); }
+    spade_model_destroy(model);
+    spade_context_destroy(context);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden_networks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_small_network), cmocka_unit_test(test_golden_networks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

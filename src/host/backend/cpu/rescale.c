@@ -52,7 +52,9 @@ static double log_sum(int64_t n, int64_t step, const float *x)
 static void softmax_line(int64_t n, int64_t step, const float *x, const float *other, const float *dy, float *dx)
 {
     const double log_s = log_sum(n, step, x), other_log_s = log_sum(n, step, other), apart = log_s - other_log_s;
-    const double root = exp(apart / 2), scale = logarithmic_mean(root, 1 / root, apart); /* S and S' over their mean */
+    /* Both sums, over the larger of them: neither they nor e overflow. */
+    const double top = log_s > other_log_s ? log_s : other_log_s;
+    const double mean_sum = logarithmic_mean(exp(log_s - top), exp(other_log_s - top), apart);
     double product = 0;
     for (int64_t i = 0; i < n; i++) {
         const double a = x[i * step] - log_s, b = other[i * step] - other_log_s;
@@ -61,7 +63,7 @@ static void softmax_line(int64_t n, int64_t step, const float *x, const float *o
     for (int64_t i = 0; i < n; i++) {
         const double u = x[i * step], v = other[i * step], y = exp(u - log_s), other_y = exp(v - other_log_s);
         const double own = logarithmic_mean(y, other_y, u - log_s - (v - other_log_s));
-        const double share = logarithmic_mean(y * root, other_y / root, u - v) / scale; /* of L */
+        const double share = logarithmic_mean(exp(u - top), exp(v - top), u - v) / mean_sum; /* of L */
         dx[i * step] = (float)(own * dy[i * step] - share * product);
     }
 }
