@@ -117,7 +117,7 @@ __global__ void layer_norm(spade_layer_norm_kernel k, const float *others, const
         }
         const double root = sqrt(sum_of(squares) / (double)n + k.epsilon);
         const double other_root = sqrt(sum_of(other_squares) / (double)n + k.epsilon);
-        const double inverse = (1.0 / root + 1.0 / other_root) / 2.0;            /* mean of r */
+        const double inverse = (1.0 / root + 1.0 / other_root) / 2.0;          /* mean of r */
         const double slope = -1.0 / (root * other_root * (root + other_root)); /* Dr / DV */
         product = sum_of(product);
         const double mean_gradient = sum_of(gradient) / (double)n;
@@ -159,8 +159,8 @@ __device__ void windows_over(const spade_pool_kernel &k, int axis, int64_t posit
 
 /* What comes to one element from its windows. */
 struct pooled {
-    float sum;                       /* all windows' shares */
-    float own, other, gradient;      /* of the last window whose maximum of x, or of x', it is; the gradient */
+    float sum;                  /* all windows' shares */
+    float own, other, gradient; /* of the last window whose maximum of x, or of x', it is; the gradient */
 };
 
 __global__ void pool(const __grid_constant__ spade_pool_kernel k, bool last_window, int64_t n, const float *xs,

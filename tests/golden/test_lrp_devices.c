@@ -82,8 +82,7 @@ static void run_engine(walk *w, const float *input, int64_t target)
     spade_executor *executor;
     golden_ok(network->context, spade_executor_acquire(network->context, network, &request, NULL, &executor));
     float *y = zeros(outputs, sizeof *y), *seed = zeros(outputs, sizeof *seed), *map = zeros(size, sizeof *map);
-    golden_ok(network->context,
-              spade_run_forward(executor->plan, executor->weights, input, y, NULL, NULL, NULL));
+    golden_ok(network->context, spade_run_forward(executor->plan, executor->weights, input, y, NULL, NULL, NULL));
     seed[target] = y[target];
     golden_ok(network->context, test_run_backward(executor->plan, executor->weights, network, seed, map));
     for (int i = 0; i < n; i++) {
@@ -381,11 +380,9 @@ static void share_by_composite(const layer *l, bool first)
 {
     const bool convolution = l->node->kind == SPADE_NODE_CONVOLUTION;
     switch (l->walk->options.composite) {
-    case SPADE_LRP_PAPER: convolution && first ? share_box(l) : share_paper(l); break;
+    case SPADE_LRP_PAPER: convolution &&first ? share_box(l) : share_paper(l); break;
     case SPADE_LRP_EPSILON_PLUS: convolution ? share_z_plus(l) : share_epsilon(l); break;
-    case SPADE_LRP_EPSILON_PLUS_FLAT:
-        first ? share_flat(l) : convolution ? share_z_plus(l) : share_epsilon(l);
-        break;
+    case SPADE_LRP_EPSILON_PLUS_FLAT: first ? share_flat(l) : convolution ? share_z_plus(l) : share_epsilon(l); break;
     case SPADE_LRP_GAMMA: first ? share_box(l) : convolution ? share_gamma(l) : share_epsilon(l); break;
     case SPADE_LRP_ATTENTION_GAMMA: share_gamma(l); break;
     default: share_epsilon(l); break;
@@ -490,7 +487,9 @@ static void hand_on(walk *w, const spade_node *node, int k, bool *first)
     case SPADE_NODE_MATMUL: hand_proportion(w, node, k, is_constant(w, node) ? 1 : 0.5); break;
     case SPADE_NODE_AVERAGE_POOL:
     case SPADE_NODE_REDUCE_SUM: hand_proportion(w, node, k, 1); break;
-    case SPADE_NODE_AXIS_MAP: node->axis_map.map.weighted ? hand_proportion(w, node, k, 1) : hand_movement(w, node, k); break;
+    case SPADE_NODE_AXIS_MAP:
+        node->axis_map.map.weighted ? hand_proportion(w, node, k, 1) : hand_movement(w, node, k);
+        break;
     default: hand_movement(w, node, k); break;
     }
 }
@@ -578,7 +577,8 @@ enum { CHANNELS = 3, SIDE = 8, FEATURES = 8, CLASSES = 3 };
 
 static void put_constants(wire *network)
 {
-    static const int64_t conv[4] = {4, 3, 3, 3}, grouped[4] = {4, 2, 3, 3}, map[3] = {4, 1, 1}, gemm[2] = {FEATURES, CLASSES};
+    static const int64_t conv[4] = {4, 3, 3, 3}, grouped[4] = {4, 2, 3, 3}, map[3] = {4, 1, 1},
+                         gemm[2] = {FEATURES, CLASSES};
     static const int64_t three = CHANNELS, four = 4, scales_count = 4;
     static const float variance[4] = {1.5f, 0.5f, 2, 1}, scales[4] = {1, 1, 2, 2}, two = 2, one = -0.25f;
     put_tensor(network, tensor_random("w", 4, conv, 1));
@@ -611,7 +611,8 @@ static wire small_network(void)
     wire conv = with_ints(with_int(node_of("conv2", "Conv", "i w2 four", "j"), "group", 2), "pads", 4, pads);
     put_node(&network, conv);
     put_node(&network, node_of("relu2", "Relu", "j", "k"));
-    put_node(&network, with_ints(with_ints(node_of("max", "MaxPool", "k", "l"), "kernel_shape", 2, half), "strides", 2, half));
+    put_node(&network,
+             with_ints(with_ints(node_of("max", "MaxPool", "k", "l"), "kernel_shape", 2, half), "strides", 2, half));
     put_node(&network, with_text(node_of("grow", "Resize", "l  scales", "m"), "mode", "linear"));
     conv = with_ints(node_of("mean", "AveragePool", "m", "n"), "kernel_shape", 2, half);
     put_node(&network, conv);

@@ -281,8 +281,8 @@ static void check_complete(spade_context *context, const spade_op_desc *desc, sp
     for (int64_t i = 0; i < n; i++) { shift[i] = data.a[i] == data.b[i] ? 0 : data.a[i] - data.b[i]; }
     const double over_x = dot(dx, shift, n, &size_x);
     if (!(fabs(over_y - over_x) <= 2e-6 * (size_x + size_y) + 1e-6)) {
-        fail_msg("%s%s: <dy, y - y'> = %.9g, <dx, x - x'> = %.9g", what,
-                 far_apart ? ", far apart" : "", over_y, over_x);
+        fail_msg("%s%s: <dy, y - y'> = %.9g, <dx, x - x'> = %.9g", what, far_apart ? ", far apart" : "", over_y,
+                 over_x);
     }
     data.operands[1] = NULL;
     case_data_clear(&data);

@@ -488,10 +488,7 @@ typedef struct forward_counts {
 static const forward_counts forward_methods[] = {
     {"occlusion", 1, 2}, /* values; masks, and values */
     {"scorecam", 2, 3},  /* the layer, values; the layer, masks, and values */
-    {"attention_rollout", 1, 1},
-    {"rise", 1, 2},
-    {"lime", 1, 2},
-    {"kernel_shap", 1, 2},
+    {"attention_rollout", 1, 1}, {"rise", 1, 2}, {"lime", 1, 2}, {"kernel_shap", 1, 2},
 };
 
 /* Whether the method's pass back ends at an inner layer. */

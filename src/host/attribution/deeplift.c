@@ -56,8 +56,9 @@ static const size_t option_offsets[] = {offsetof(deeplift_options, compat)};
 const attribution_method attribution_deeplift = {
     .info = {.name = "deeplift",
              .title = "DeepLift",
-             .definition = "(x - x') * m, x' = 0: multipliers D f(x) / Dx where the gradient has f'(x), and means of both "
-                           "factors in products; the sum is F(x) - F(x')",
+             .definition =
+                 "(x - x') * m, x' = 0: multipliers D f(x) / Dx where the gradient has f'(x), and means of both "
+                 "factors in products; the sum is F(x) - F(x')",
              .source = "Shrikumar, Greenside, Kundaje 2017, Learning important features through propagating activation "
                        "differences",
              .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS,

@@ -87,8 +87,9 @@ static const size_t attention_offsets[] = {offsetof(lrp_method_options, epsilon)
 const attribution_method attribution_lrp = {
     .info = {.name = "lrp",
              .title = "LRP",
-             .definition = "relevance of the logit, handed from each layer's output to its inputs in proportion to what "
-                           "they add to it, by the composite's rules",
+             .definition =
+                 "relevance of the logit, handed from each layer's output to its inputs in proportion to what "
+                 "they add to it, by the composite's rules",
              .source = "Bach et al. 2015, On pixel-wise explanations for non-linear classifier decisions by layer-wise "
                        "relevance propagation",
              .flags = SPADE_METHOD_SIGNED,
@@ -103,9 +104,11 @@ const attribution_method attribution_lrp = {
 const attribution_method attribution_attnlrp = {
     .info = {.name = "attnlrp",
              .title = "AttnLRP",
-             .definition = "LRP where products share relevance by halves, softmax hands x (R - softmax(x) sum R) on, and "
-                           "normalisations and activations hand on what they get",
-             .source = "Achtibat et al. 2024, AttnLRP: attention-aware layer-wise relevance propagation for transformers",
+             .definition =
+                 "LRP where products share relevance by halves, softmax hands x (R - softmax(x) sum R) on, and "
+                 "normalisations and activations hand on what they get",
+             .source =
+                 "Achtibat et al. 2024, AttnLRP: attention-aware layer-wise relevance propagation for transformers",
              .flags = SPADE_METHOD_SIGNED,
              .options = attention_options,
              .option_count = sizeof attention_options / sizeof *attention_options},

@@ -140,20 +140,20 @@ typedef struct spade_window {
 typedef struct spade_op_desc {
     spade_op_kind kind;
     spade_shape a, b, y;
-    spade_window window;           /* CONVOLUTION*, POOL* */
-    int64_t groups;                /* CONVOLUTION* */
-    bool relu;                     /* CONVOLUTION, LINEAR: relu after the bias */
-    bool pool_max;                 /* POOL*: max, else average */
-    bool count_padding;            /* POOL*, average: padding counts in the divisor */
-    bool last_window;              /* POOL_RESCALE: of windows with one maximum only the last counts, as Captum has it */
+    spade_window window; /* CONVOLUTION*, POOL* */
+    int64_t groups;      /* CONVOLUTION* */
+    bool relu;           /* CONVOLUTION, LINEAR: relu after the bias */
+    bool pool_max;       /* POOL*: max, else average */
+    bool count_padding;  /* POOL*, average: padding counts in the divisor */
+    bool last_window;    /* POOL_RESCALE: of windows with one maximum only the last counts, as Captum has it */
     bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
     bool root_mean_square;         /* LAYER_NORM*: 0 in place of the mean, so x / sqrt(mean(x^2) + epsilon) */
-    int axis;                      /* SOFTMAX*, CONCAT*, AXIS_MAP, SWAP_IMAGES; LAYER_NORM*: the first of the axes normalised over */
-    float epsilon;                 /* LAYER_NORM* */
-    double divisor;                /* REDUCE_SUM; 0: no division */
-    int axes[SPADE_MAX_RANK];      /* PERMUTE */
-    int64_t start;                 /* CONCAT*: first place of the part along the axis. SWAP_IMAGES: length of an image */
-    int step_count;                /* POINTWISE: 1 to SPADE_POINTWISE_STEPS */
+    int axis;       /* SOFTMAX*, CONCAT*, AXIS_MAP, SWAP_IMAGES; LAYER_NORM*: the first of the axes normalised over */
+    float epsilon;  /* LAYER_NORM* */
+    double divisor; /* REDUCE_SUM; 0: no division */
+    int axes[SPADE_MAX_RANK]; /* PERMUTE */
+    int64_t start;            /* CONCAT*: first place of the part along the axis. SWAP_IMAGES: length of an image */
+    int step_count;           /* POINTWISE: 1 to SPADE_POINTWISE_STEPS */
     spade_pointwise_step steps[SPADE_POINTWISE_STEPS];
 } spade_op_desc;
 

@@ -9,6 +9,7 @@
  *   normalisation  x - mean times the reciprocal of its deviation: rescale and product
  *   max pooling    a window's difference goes to the place of the larger of its two maxima, where windows overlap it is added
  *                  up
+ *   maximum        likewise; of several maxima each gets its part
  *
  * As Captum has it (0.8, 0.9), which the golden maps and a test on Captum itself say: the last of overlapping windows counts;
  * and where one node with a rule reads another's output (max pooling a ReLU's), the second one gets its gradient: its rule's
@@ -16,6 +17,8 @@
  *
  * Multipliers are the same for x and x'. So both images of a pair carry them, and all nodes work as they do for gradients.
  */
+#include <float.h>
+
 #include "attribution/rules/rules.h"
 
 static const spade_weight_view no_weights;
@@ -108,6 +111,102 @@ static spade_status run_pair(spade_rule_call *call, const spade_node *node, cons
 
 static const spade_rule pair = {.name = "rescale", .plan = plan_pair, .run = run_pair};
 
+/* ---- maxima over axes: (y - y') / (x - x') at the larger maximum; where nothing differs, the gradient */
+
+enum { SWAP_X, LARGEST, SUBTRACT_Y, ABOVE, BELOW, LEVEL, BACK, SUBTRACT_X, RATIO, TOTAL }; /* operations */
+enum { OTHER_X, OTHER_Y, Y_APART, X_APART, PART, OWN_PLACE, OTHER_PLACE, SAME_PLACE };     /* scratch */
+
+static spade_pointwise_step function_step(spade_function function, float alpha, float beta)
+{
+    return (spade_pointwise_step){.kind = SPADE_POINTWISE_FUNCTION, .function = function, .alpha = alpha, .beta = beta};
+}
+
+/* Two steps on values of one shape. */
+static spade_status plan_steps(spade_rule_plan *plan, const spade_shape *shape, spade_pointwise_step first,
+                               spade_pointwise_step second)
+{
+    const spade_op_desc desc = {
+        .kind = SPADE_OP_POINTWISE, .a = *shape, .y = *shape, .step_count = 2, .steps = {first, second}};
+    return spade_rule_op(plan, &desc, no_weights);
+}
+
+static spade_status plan_maximum(spade_rule_plan *plan, const spade_node *node, const void *options)
+{
+    (void)options;
+    const spade_node_shapes shapes = spade_rule_shapes(plan);
+    const spade_node_class *class = spade_node_class_of(node);
+    const spade_shape x = spade_input_shape(&shapes, 0), y = spade_output_shape(&shapes);
+    const spade_pointwise_step minus = function_step(SPADE_AFFINE, -1, 0);
+    const spade_pointwise_step add_y = {.kind = SPADE_POINTWISE_ADD, .operand = y},
+                               add_x = {.kind = SPADE_POINTWISE_ADD, .operand = x},
+                               times_y = {.kind = SPADE_POINTWISE_MULTIPLY, .operand = y},
+                               over_x = {.kind = SPADE_POINTWISE_DIVIDE, .operand = x};
+    /* v where the operand is 0, else 0: the derivative of a clip between 0 and the number before it */
+    spade_pointwise_step if_zero = function_step(SPADE_CLIP, -FLT_MIN, 0), x_if_zero;
+    if_zero.kind = SPADE_POINTWISE_DERIVATIVE;
+    if_zero.operand = y;
+    x_if_zero = if_zero;
+    x_if_zero.operand = x;
+    spade_op_desc largest, back, level = {.kind = SPADE_OP_POINTWISE, .a = y, .y = y, .step_count = 1};
+    class->forward(&shapes, &largest);
+    class->gradient(&shapes, 0, &back);
+    level.steps[0] = if_zero;
+    spade_rule_keep(plan, SPADE_KEEP_INPUT_0 | SPADE_KEEP_OUTPUT);
+    SPADE_TRY(plan_swap(plan, node, 0));
+    for (int scratch = OTHER_Y; scratch <= SAME_PLACE; scratch++) {
+        const bool of_y = scratch == OTHER_Y || scratch == Y_APART || scratch == PART;
+        SPADE_TRY(spade_rule_scratch(plan, of_y ? &y : &x));
+    }
+    SPADE_TRY(spade_rule_op(plan, &largest, no_weights));
+    SPADE_TRY(plan_steps(plan, &y, minus, add_y));
+    SPADE_TRY(plan_steps(plan, &y, function_step(SPADE_RELU, 0, 0), times_y));
+    SPADE_TRY(plan_steps(plan, &y, function_step(SPADE_CLIP, -FLT_MAX, 0), times_y));
+    SPADE_TRY(spade_rule_op(plan, &level, no_weights));
+    SPADE_TRY(spade_rule_op(plan, &back, no_weights));
+    SPADE_TRY(plan_steps(plan, &x, minus, add_x));
+    SPADE_TRY(plan_steps(plan, &x, add_x, over_x));
+    return plan_steps(plan, &x, x_if_zero, add_x);
+}
+
+/* One part of the relevance, to where x (or x') has its maximum. */
+static spade_status run_place(spade_rule_call *call, int part, const spade_op_args *part_args, const float *x,
+                              const float *y, int place)
+{
+    const spade_op_args back = {.a = x, .y = y, .dy = part_args->out, .out = spade_rule_scratch_at(call, place)};
+    spade_op_args args = *part_args;
+    SPADE_TRY(spade_rule_run(call, part, &args));
+    args = back;
+    return spade_rule_run(call, BACK, &args);
+}
+
+static spade_status run_maximum(spade_rule_call *call, const spade_node *node, const void *options)
+{
+    (void)node, (void)options;
+    const float *x = spade_rule_input(call, 0), *y = spade_rule_output(call), *dy = spade_rule_relevance(call);
+    float *at[SAME_PLACE + 1];
+    for (int i = 0; i <= SAME_PLACE; i++) { at[i] = spade_rule_scratch_at(call, i); }
+    SPADE_TRY(run_swap(call, 0, SWAP_X, OTHER_X));
+    spade_op_args args = {.a = at[OTHER_X], .out = at[OTHER_Y]};
+    SPADE_TRY(spade_rule_run(call, LARGEST, &args));
+    args = (spade_op_args){.a = at[OTHER_Y], .operands = {NULL, y}, .out = at[Y_APART]};
+    SPADE_TRY(spade_rule_run(call, SUBTRACT_Y, &args));
+    args = (spade_op_args){.a = at[OTHER_X], .operands = {NULL, x}, .out = at[X_APART]};
+    SPADE_TRY(spade_rule_run(call, SUBTRACT_X, &args));
+    args = (spade_op_args){.a = at[Y_APART], .operands = {NULL, dy}, .out = at[PART]};
+    SPADE_TRY(run_place(call, ABOVE, &args, x, y, OWN_PLACE));
+    SPADE_TRY(run_place(call, BELOW, &args, at[OTHER_X], at[OTHER_Y], OTHER_PLACE));
+    args = (spade_op_args){.a = dy, .operands = {at[Y_APART]}, .out = at[PART]};
+    SPADE_TRY(run_place(call, LEVEL, &args, x, y, SAME_PLACE));
+    args = (spade_op_args){.a = at[OWN_PLACE], .operands = {at[OTHER_PLACE], at[X_APART]}, .out = at[OWN_PLACE]};
+    SPADE_TRY(spade_rule_run(call, RATIO, &args));
+    args = (spade_op_args){
+        .a = at[SAME_PLACE], .operands = {at[X_APART], at[OWN_PLACE]}, .out = spade_rule_share(call, 0)};
+    SPADE_TRY(spade_rule_run(call, TOTAL, &args));
+    return spade_rule_deliver(call, 0);
+}
+
+static const spade_rule maximum = {.name = "maximum", .plan = plan_maximum, .run = run_maximum};
+
 /* ---- products: the gradient, where the other factor is the mean of x's and x'. Operations of input k: from 3 k on. */
 
 enum { SWAP, MEAN, SHARE, PRODUCT_OPERATIONS };
@@ -118,8 +217,7 @@ static spade_status plan_factor(spade_rule_plan *plan, const spade_node *node, i
     const spade_shape other = spade_input_shape(&shapes, 1 - input), y = spade_output_shape(&shapes);
     spade_op_desc mean = {.kind = SPADE_OP_POINTWISE, .a = other, .y = other, .step_count = 2}, share;
     mean.steps[0] = (spade_pointwise_step){.kind = SPADE_POINTWISE_ADD, .operand = other};
-    mean.steps[1] =
-        (spade_pointwise_step){.kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_AFFINE, .alpha = 0.5f};
+    mean.steps[1] = (spade_pointwise_step){.kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_AFFINE, .alpha = 0.5f};
     if (node->kind == SPADE_NODE_MATMUL) {
         spade_node_class_of(node)->gradient(&shapes, input, &share);
     } else {
@@ -226,7 +324,7 @@ static const spade_rule *choose(const spade_network *network, const spade_node *
     case SPADE_NODE_LAYER_NORM: return captum ? NULL : &pair;
     case SPADE_NODE_MATMUL:
     case SPADE_NODE_MUL: return captum && !has_constant(network, node) ? NULL : &product;
-    case SPADE_NODE_REDUCE_MAX:
+    case SPADE_NODE_REDUCE_MAX: return captum ? NULL : &maximum;
     case SPADE_NODE_KIND_COUNT: break;
     }
     return NULL;

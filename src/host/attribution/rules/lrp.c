@@ -167,8 +167,7 @@ static spade_status run_linear(spade_rule_call *call, const spade_node *node, co
         args = (spade_op_args){.out = back};
         spade_rule_bind_gradient(call, k, s, &args);
         SPADE_TRY(spade_rule_run(call, op, &args));
-        args = (spade_op_args){
-            .a = back, .operands = {spade_rule_input(call, k)}, .out = spade_rule_share(call, k)};
+        args = (spade_op_args){.a = back, .operands = {spade_rule_input(call, k)}, .out = spade_rule_share(call, k)};
         SPADE_TRY(spade_rule_run(call, op + 1, &args));
         SPADE_TRY(spade_rule_deliver(call, k));
         op += SHARE_OPERATIONS;

@@ -148,7 +148,7 @@ static bool is_nonnegative(const spade_network *network, int value)
 typedef struct layer {
     const lrp_formula *formula;
     bool used[MAX_TERMS];
-    int op, scratch; /* the next slots */
+    int op, scratch;                                       /* the next slots */
     int view[MAX_TERMS], z[MAX_DENOMINATORS], extra, back; /* scratch; view -1: the input itself */
 } layer;
 
@@ -186,8 +186,8 @@ static spade_op_desc pointwise(const spade_shape *x, const spade_shape *y)
 
 static void add_function(spade_op_desc *desc, spade_function function, float alpha, float beta)
 {
-    desc->steps[desc->step_count++] = (spade_pointwise_step){
-        .kind = SPADE_POINTWISE_FUNCTION, .function = function, .alpha = alpha, .beta = beta};
+    desc->steps[desc->step_count++] =
+        (spade_pointwise_step){.kind = SPADE_POINTWISE_FUNCTION, .function = function, .alpha = alpha, .beta = beta};
 }
 
 static void add_operand(spade_op_desc *desc, spade_pointwise_kind kind, const spade_shape *operand)

@@ -107,7 +107,7 @@ static void layer_norm_row(const spade_op_desc *d, int64_t n, const float *x, co
     }
     const double root = sqrt(squares / (double)n + (double)d->epsilon);
     const double other_root = sqrt(other_squares / (double)n + (double)d->epsilon);
-    const double inverse = (1 / root + 1 / other_root) / 2;               /* mean of r */
+    const double inverse = (1 / root + 1 / other_root) / 2;              /* mean of r */
     const double slope = -1 / (root * other_root * (root + other_root)); /* Dr / DV */
     for (int64_t i = 0; !d->root_mean_square && i < n; i++) {
         const double sum = x[i] - mean + (other[i] - other_mean), g = dy[i] * (scale ? (double)scale[i] : 1);
@@ -235,8 +235,7 @@ static spade_status run_pool(spade_op *op, const spade_op_args *args)
     }
     for (int64_t i = 0; d->last_window && i < size; i++) {
         const float apart = p.x[i] - p.other[i];
-        p.dx[i] =
-            fabsf(apart) < SPADE_SECANT_APART ? p.gradients[i] : (p.own_shares[i] + p.other_shares[i]) / apart;
+        p.dx[i] = fabsf(apart) < SPADE_SECANT_APART ? p.gradients[i] : (p.own_shares[i] + p.other_shares[i]) / apart;
     }
     return SPADE_OK;
 }

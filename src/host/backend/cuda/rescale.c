@@ -15,9 +15,8 @@ const spade_op_entry spade_cuda_swap_images_op = {.run = run_swap};
 static spade_status run_softmax(spade_op *op, const spade_op_args *args)
 {
     const spade_lines_kernel lines = spade_cuda_lines(&op->desc);
-    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
-                      spade_launch_softmax_rescale(spade_cuda_of(op->device)->stream, lines, args->a, args->b, args->dy,
-                                                   args->out));
+    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_softmax_rescale(spade_cuda_of(op->device)->stream, lines,
+                                                                              args->a, args->b, args->dy, args->out));
     return SPADE_OK;
 }
 const spade_op_entry spade_cuda_softmax_rescale_op = {.run = run_softmax};
@@ -25,9 +24,9 @@ const spade_op_entry spade_cuda_softmax_rescale_op = {.run = run_softmax};
 static spade_status run_layer_norm(spade_op *op, const spade_op_args *args)
 {
     const spade_layer_norm_kernel kernel = spade_cuda_layer_norm_kernel(op, args);
-    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
-                      spade_launch_layer_norm_rescale(spade_cuda_of(op->device)->stream, &kernel, args->b, args->dy,
-                                                      args->out));
+    SPADE_CUDA_LAUNCH(
+        spade_cuda_of(op->device),
+        spade_launch_layer_norm_rescale(spade_cuda_of(op->device)->stream, &kernel, args->b, args->dy, args->out));
     return SPADE_OK;
 }
 const spade_op_entry spade_cuda_layer_norm_rescale_op = {.run = run_layer_norm};
