@@ -37,7 +37,8 @@ __device__ __forceinline__ float apply_derivative(const spade_pointwise_step_ker
     return NAN;
 }
 
-__device__ __forceinline__ float apply_secant(const spade_pointwise_step_kernel &step, float v, float x)
+/* Called: inlined at each step, two of every function would double the code of all these kernels. */
+__device__ __noinline__ float apply_secant(const spade_pointwise_step_kernel &step, float v, float x)
 {
     switch (step.function) {
 #define APPLY_SECANT(function, name, f, derivative, loop)                                                              \
