@@ -274,8 +274,8 @@ static double *z_of(const layer *l, const term *terms, int count)
     return z;
 }
 
-/* s = R / z, then each term's share. mask NULL: all outputs; else those where it has the sign. bias: gamma 0 and ALL for the
- * bias itself. Frees the terms. */
+/* s = R / z, z with the bias (NULL: none), then each term's share. mask NULL: all outputs; else those where it has the sign.
+ * Frees the terms. */
 static void share_out(const layer *l, term *terms, int count, const double *bias, double epsilon, const double *mask,
                       which sign)
 {

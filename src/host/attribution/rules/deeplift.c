@@ -11,9 +11,9 @@
  *                  up
  *   maximum        likewise; of several maxima each gets its part
  *
- * As Captum has it (0.8, 0.9), which the golden maps and a test on Captum itself say: the last of overlapping windows counts;
- * and where one node with a rule reads another's output (max pooling a ReLU's), the second one gets its gradient: its rule's
- * result comes after what the first one has taken.
+ * As Captum has it (0.8, 0.9; the golden maps are its): the last of overlapping windows counts; and where one node with a
+ * rule reads another's output (max pooling a ReLU's), the second one gets its gradient: its rule's result comes after what
+ * the first one has taken.
  *
  * Multipliers are the same for x and x'. So both images of a pair carry them, and all nodes work as they do for gradients.
  */
