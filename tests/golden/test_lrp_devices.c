@@ -137,7 +137,8 @@ static double *transposed(const walk *w, const spade_node *node, int k, const fl
     spade_op_desc desc;
     reference_args args = {.a = s, .dy = s};
     spade_node_class_of(node)->gradient(&shapes, k, &desc);
-    if (node->kind == SPADE_NODE_MAX_POOL || node->kind == SPADE_NODE_REDUCE_MAX) {
+    if (node->kind == SPADE_NODE_MAX_POOL || node->kind == SPADE_NODE_AVERAGE_POOL ||
+        node->kind == SPADE_NODE_REDUCE_MAX) {
         args.a = w->x[node->inputs[0]];
         args.y = w->x[node->outputs[0]];
     } else if (node->kind == SPADE_NODE_MATMUL) {
