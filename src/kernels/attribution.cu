@@ -90,8 +90,8 @@ __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *t
 }
 
 /* F that depends on one output alone. */
-__global__ void seed_one(int64_t outputs, bool sigmoid, const float *z, const int64_t *targets, float *seeds,
-                         double *values)
+__global__ void seed_one(int64_t outputs, bool sigmoid, bool times_output, const float *z, const int64_t *targets,
+                         float *seeds, double *values)
 {
     const int64_t target = targets[blockIdx.x], row = blockIdx.x * outputs, at = outputs == 1 ? 0 : target;
     const double sign = outputs == 1 && target == 0 ? -1.0 : 1.0, logit = sign * z[row + at];
@@ -102,7 +102,7 @@ __global__ void seed_one(int64_t outputs, bool sigmoid, const float *z, const in
         slope = sign * (small / (sum * sum));
     }
     for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
-        seeds[row + j] = j == at ? (float)slope : 0.0f;
+        seeds[row + j] = j == at ? (float)(times_output ? slope * z[row + at] : slope) : 0.0f;
     }
     if (threadIdx.x == 0) { values[blockIdx.x] = value; }
 }
@@ -171,8 +171,8 @@ int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
     const unsigned images = (unsigned)args->batch;
     if (args->score != SPADE_SCORE_SOFTMAX) {
         return SPADE_LAUNCH_INDEPENDENT(seed_one, images, SPADE_THREADS, stream, args->outputs,
-                                        args->score == SPADE_SCORE_SIGMOID, args->z, args->targets, args->seed,
-                                        args->values);
+                                        args->score == SPADE_SCORE_SIGMOID, args->times_output, args->z, args->targets,
+                                        args->seed, args->values);
     }
     return SPADE_LAUNCH(seed_softmax, images, SPADE_THREADS, 0, stream, args->outputs, args->z, args->targets,
                         args->seed, args->values);

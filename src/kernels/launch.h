@@ -126,6 +126,16 @@ int spade_launch_pool_backward(spade_stream stream, const spade_pool_kernel *ker
 /* The backward of the average over whole images. */
 int spade_launch_spread_mean(spade_stream stream, const spade_pool_kernel *kernel, const float *dy, float *dx);
 
+/* ---- rescale.cu: other is x', the partner of x; see ops.h's RESCALE kinds */
+/* y = x, where pieces of `length` elements have changed places with their neighbours. */
+int spade_launch_swap(spade_stream stream, int64_t n, int64_t length, const float *x, float *y);
+int spade_launch_softmax_rescale(spade_stream stream, spade_lines_kernel lines, const float *x, const float *other,
+                                 const float *dy, float *dx);
+int spade_launch_layer_norm_rescale(spade_stream stream, const spade_layer_norm_kernel *kernel /* host */,
+                                    const float *other, const float *dy, float *dx);
+int spade_launch_pool_rescale(spade_stream stream, const spade_pool_kernel *kernel /* host */, bool last_window,
+                              const float *x, const float *other, const float *dy, float *dx);
+
 /* ---- augment.cu */
 enum { SPADE_AUGMENT_GROUP = 48 };    /* most variants of one launch: their parameters come by value, 4 KB at most */
 typedef struct spade_variant_kernel { /* spade_variant in the types that the arithmetic has */

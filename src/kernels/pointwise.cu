@@ -37,6 +37,19 @@ __device__ __forceinline__ float apply_derivative(const spade_pointwise_step_ker
     return NAN;
 }
 
+/* Called: inlined at each step, two of every function would double the code of all these kernels. */
+__device__ __noinline__ float apply_secant(const spade_pointwise_step_kernel &step, float v, float x)
+{
+    switch (step.function) {
+#define APPLY_SECANT(function, name, f, derivative, loop)                                                              \
+    case function: return SPADE_SECANT(f, derivative, v, x, step.alpha, step.beta);
+        SPADE_FUNCTIONS(APPLY_SECANT)
+#undef APPLY_SECANT
+    case SPADE_FUNCTION_COUNT: break;
+    }
+    return NAN;
+}
+
 template <int Width>
 __device__ __forceinline__ void run_step(const spade_pointwise_step_kernel &step, const float (&operand)[Width],
                                          float (&v)[Width])
@@ -53,6 +66,12 @@ __device__ __forceinline__ void run_step(const spade_pointwise_step_kernel &step
         break;
     case SPADE_POINTWISE_DERIVATIVE:
         for (int j = 0; j < Width; j++) { v[j] = apply_derivative(step, v[j], operand[j]); }
+        break;
+    case SPADE_POINTWISE_DIVIDE:
+        for (int j = 0; j < Width; j++) { v[j] = spade_divide_stabilized(v[j], operand[j], step.alpha); }
+        break;
+    case SPADE_POINTWISE_SECANT:
+        for (int j = 0; j < Width; j++) { v[j] = apply_secant(step, v[j], operand[j]); }
         break;
     case SPADE_POINTWISE_KIND_COUNT: break;
     }

@@ -104,6 +104,8 @@ static const golden_method resnet_methods[] = {
     {"gradcam_layer4", "gradcam:layer=layer4:upsample=none"},
     {"gradcam_layer4", "gradcam:upsample=none"}, /* the same layer by default */
     {"guided_gradcam_layer4", "guided_gradcam:layer=layer4"},
+    {"deeplift_captum", "deeplift:compat=captum"},
+    {"lrp_alpha1beta0_zb", "lrp:composite=paper"},
 };
 enum {
     RESNET_METHODS = sizeof resnet_methods / sizeof *resnet_methods,

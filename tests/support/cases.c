@@ -243,6 +243,7 @@ static spade_pointwise_step draw_step(random_stream *r, spade_pointwise_kind kin
     step.alpha = reference_functions[step.function].alpha;
     step.beta = reference_functions[step.function].beta;
     if (kind != SPADE_POINTWISE_FUNCTION) { step.operand = operand; }
+    if (kind == SPADE_POINTWISE_DIVIDE) { step.alpha = random_bool(r) ? 0 : 0.125f; }
     return step;
 }
 
@@ -251,6 +252,14 @@ static spade_op_desc draw_function(random_stream *r, spade_op_kind kind)
     spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 40), .step_count = 1};
     d.y = d.a;
     d.steps[0] = draw_step(r, random_bool(r) ? SPADE_POINTWISE_FUNCTION : SPADE_POINTWISE_DERIVATIVE, d.a, true);
+    return d;
+}
+
+static spade_op_desc draw_secant(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_shape(r, 1, 40), .step_count = 1};
+    d.y = d.a;
+    d.steps[0] = draw_step(r, SPADE_POINTWISE_SECANT, d.a, false);
     return d;
 }
 
@@ -272,9 +281,44 @@ static spade_op_desc draw_pointwise(random_stream *r, spade_op_kind kind)
     d.step_count = (int)random_int(r, 1, SPADE_POINTWISE_STEPS);
     if (random_int(r, 0, 2) == 0) { d.a = draw_operand(r, &whole); }
     for (int s = 0; s < d.step_count; s++) {
-        spade_pointwise_kind step = (spade_pointwise_kind)random_int(r, 0, SPADE_POINTWISE_KIND_COUNT - 1);
+        spade_pointwise_kind step = (spade_pointwise_kind)random_int(r, 0, SPADE_POINTWISE_SECANT - 1);
         d.steps[s] = draw_step(r, step, random_bool(r) ? whole : draw_operand(r, &whole), false);
     }
+    return d;
+}
+
+/* An even number of images along any axis. */
+static spade_op_desc draw_swap(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .a = draw_deep_shape(r), .start = random_int(r, 1, 3)};
+    d.axis = d.a.layout == SPADE_CHANNELS_LAST ? 0 : (int)random_int(r, 0, d.a.rank - 1);
+    d.a.dims[d.axis] = 2 * d.start * random_int(r, 1, 4);
+    d.y = d.a;
+    return d;
+}
+
+static spade_op_desc draw_softmax_pair(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = draw_same(r, kind);
+    d.b = d.a;
+    return d;
+}
+
+static spade_op_desc draw_layer_norm_pair(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = draw_layer_norm(r, kind);
+    d.b = d.a;
+    return d;
+}
+
+static spade_op_desc draw_pool_pair(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = draw_pool(r, kind);
+    d.pool_max = true;
+    d.count_padding = false;
+    d.last_window = random_bool(r);
+    if (d.a.dims[1] > 6) { d.a.dims[1] = d.y.dims[1] = random_int(r, 1, 6); } /* the reference is slow */
+    d.b = d.a;
     return d;
 }
 
@@ -287,6 +331,7 @@ const case_kind case_kinds[] = {
     {"function, derivative", SPADE_OP_POINTWISE, draw_function, 1e-6, 1e-6},
     {"scale and shift", SPADE_OP_POINTWISE, draw_scale_shift, 1e-6, 1e-6},
     {"pointwise steps", SPADE_OP_POINTWISE, draw_pointwise, 2e-6, 1e-6},
+    {"secant", SPADE_OP_POINTWISE, draw_secant, 1e-5, 1e-5},
     {"reduce sum", SPADE_OP_REDUCE_SUM, draw_reduction, 1e-5, 1e-5},
     {"softmax", SPADE_OP_SOFTMAX, draw_same, 1e-7, 2e-6},
     {"softmax backward", SPADE_OP_SOFTMAX_BACKWARD, draw_same, 1e-5, 1e-6},
@@ -301,6 +346,10 @@ const case_kind case_kinds[] = {
     {"axis map", SPADE_OP_AXIS_MAP, draw_axis_map, 0, 1e-7},
     {"reduce max", SPADE_OP_REDUCE_MAX, draw_reduction, 0, 0},
     {"reduce max backward", SPADE_OP_REDUCE_MAX_BACKWARD, draw_reduction, 0, 1e-7},
+    {"swap images", SPADE_OP_SWAP_IMAGES, draw_swap, 0, 0},
+    {"softmax rescale", SPADE_OP_SOFTMAX_RESCALE, draw_softmax_pair, 1e-5, 1e-6},
+    {"layer norm rescale", SPADE_OP_LAYER_NORM_RESCALE, draw_layer_norm_pair, 1e-5, 1e-6},
+    {"pool rescale", SPADE_OP_POOL_RESCALE, draw_pool_pair, 1e-4, 1e-5},
 };
 const int case_kind_count = sizeof case_kinds / sizeof *case_kinds;
 
@@ -337,9 +386,26 @@ static float *draw_arguments(random_stream *r, int64_t n)
     return x;
 }
 
+/* Of either sign, well away from 0; some are 0. */
+static float *draw_divisors(random_stream *r, int64_t n)
+{
+    float *x = draw_array(r, n, 1);
+    for (int64_t i = 0; x && i < n; i++) { x[i] = i == 3 ? 0 : x[i] < 0 ? x[i] - 0.5f : x[i] + 0.5f; }
+    return x;
+}
+
+/* Far enough from all of draw_arguments for the slope to be exact in float. */
+static float *draw_far_arguments(random_stream *r, int64_t n)
+{
+    float *x = draw_array(r, n, 1);
+    for (int64_t i = 0; x && i < n; i++) { x[i] += 6.5f; }
+    return x;
+}
+
 /* args.operands: how many, and what shapes. */
 static int operand_count(const spade_op_desc *d)
 {
+    if (d->kind == SPADE_OP_LAYER_NORM_RESCALE) { return 1; } /* the shift makes no difference */
     return d->kind == SPADE_OP_LAYER_NORM || d->kind == SPADE_OP_LAYER_NORM_BACKWARD ? 2 : d->step_count;
 }
 
@@ -360,6 +426,8 @@ static void draw_operands(random_stream *r, const spade_op_desc *d, case_data *o
         case SPADE_POINTWISE_ADD: out->operands[s] = draw_array(r, n, 1); break;
         case SPADE_POINTWISE_MULTIPLY: out->operands[s] = draw_array(r, n, 2); break;
         case SPADE_POINTWISE_DERIVATIVE: out->operands[s] = draw_arguments(r, n); break;
+        case SPADE_POINTWISE_DIVIDE: out->operands[s] = draw_divisors(r, n); break;
+        case SPADE_POINTWISE_SECANT: out->operands[s] = draw_far_arguments(r, n); break;
         default: break;
         }
     }

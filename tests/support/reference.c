@@ -8,7 +8,13 @@ bool reference_is_backward(const spade_op_desc *d)
     return d->kind == SPADE_OP_CONVOLUTION_BACKWARD || d->kind == SPADE_OP_LINEAR_BACKWARD ||
            d->kind == SPADE_OP_SOFTMAX_BACKWARD || d->kind == SPADE_OP_LAYER_NORM_BACKWARD ||
            d->kind == SPADE_OP_POOL_BACKWARD || d->kind == SPADE_OP_CONCAT_BACKWARD ||
-           d->kind == SPADE_OP_REDUCE_MAX_BACKWARD;
+           d->kind == SPADE_OP_REDUCE_MAX_BACKWARD || reference_is_pair(d);
+}
+
+bool reference_is_pair(const spade_op_desc *d)
+{
+    return d->kind == SPADE_OP_SOFTMAX_RESCALE || d->kind == SPADE_OP_LAYER_NORM_RESCALE ||
+           d->kind == SPADE_OP_POOL_RESCALE;
 }
 
 int64_t reference_size(const spade_op_desc *d)
@@ -205,342 +211,20 @@ static void run_matmul(const spade_op_desc *d, const reference_args *args, doubl
 
 /* ---- elements */
 
-static double relu(double x, double alpha, double beta)
+static double combine(const spade_pointwise_step *step, const reference_function *f, double v, double operand)
 {
-    (void)alpha, (void)beta;
-    return fmax(x, 0);
+    const double alpha = step->alpha, beta = step->beta;
+    switch (step->kind) {
+    case SPADE_POINTWISE_ADD: return v + operand;
+    case SPADE_POINTWISE_MULTIPLY: return v * operand;
+    case SPADE_POINTWISE_DERIVATIVE: return v * f->derivative(operand, alpha, beta);
+    case SPADE_POINTWISE_DIVIDE: return operand == 0 && alpha == 0 ? 0 : v / (operand + copysign(alpha, operand + 0.0));
+    case SPADE_POINTWISE_SECANT:
+        return operand == v ? f->derivative(v, alpha, beta)
+                            : (f->value(operand, alpha, beta) - f->value(v, alpha, beta)) / (operand - v);
+    default: return NAN;
+    }
 }
-static double relu_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x > 0;
-}
-
-static double clip(double x, double alpha, double beta)
-{
-    return fmin(fmax(x, alpha), beta);
-}
-static double clip_derivative(double x, double alpha, double beta)
-{
-    return x >= alpha && x <= beta;
-}
-
-static double sigmoid(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return 1 / (1 + exp(-x));
-}
-static double sigmoid_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return exp(-x) / ((1 + exp(-x)) * (1 + exp(-x)));
-}
-
-static double hard_sigmoid(double x, double alpha, double beta)
-{
-    return fmax(0, fmin(1, alpha * x + beta));
-}
-static double hard_sigmoid_derivative(double x, double alpha, double beta)
-{
-    return alpha * x + beta > 0 && alpha * x + beta < 1 ? alpha : 0;
-}
-
-static double hard_swish(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x * fmax(0, fmin(1, x / 6 + 0.5));
-}
-static double hard_swish_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x < -3 ? 0 : x <= 3 ? x / 3 + 0.5 : 1;
-}
-
-static double error_function(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return erf(x);
-}
-static double error_function_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return 2 / sqrt(acos(-1)) * exp(-x * x);
-}
-
-static double hyperbolic_tangent(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return (exp(2 * x) - 1) / (exp(2 * x) + 1);
-}
-static double hyperbolic_tangent_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return 4 / ((exp(x) + exp(-x)) * (exp(x) + exp(-x)));
-}
-
-static double gelu(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x * erfc(-x / sqrt(2)) / 2;
-}
-static double gelu_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return erfc(-x / sqrt(2)) / 2 + x * exp(-x * x / 2) / sqrt(2 * acos(-1));
-}
-
-/* x times the logistic function of 2 sqrt(2 / pi) (x + 0.044715 x^3): the same as with tanh. */
-static double gelu_tanh(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x / (1 + exp(-2 * sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
-}
-static double gelu_tanh_derivative(double x, double alpha, double beta)
-{
-    double s = 1 / (1 + exp(-2 * sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
-    (void)alpha, (void)beta;
-    return s + x * s * (1 - s) * 2 * sqrt(2 / acos(-1)) * (1 + 3 * 0.044715 * x * x);
-}
-
-static double affine(double x, double alpha, double beta)
-{
-    return alpha * x + beta;
-}
-static double affine_derivative(double x, double alpha, double beta)
-{
-    (void)x, (void)beta;
-    return alpha;
-}
-
-static double negation(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return -x;
-}
-static double negation_derivative(double x, double alpha, double beta)
-{
-    (void)x, (void)alpha, (void)beta;
-    return -1;
-}
-
-static double absolute(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return sqrt(x * x);
-}
-static double absolute_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x == 0 ? 0 : x / sqrt(x * x);
-}
-
-static double sign(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x == 0 ? 0 : x / fabs(x);
-}
-static double sign_derivative(double x, double alpha, double beta)
-{
-    (void)x, (void)alpha, (void)beta;
-    return 0;
-}
-
-static double reciprocal(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return 1 / x;
-}
-static double reciprocal_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return -1 / (x * x);
-}
-
-static double square_root(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return sqrt(x);
-}
-static double square_root_derivative(double x, double alpha, double beta)
-{
-    (void)beta;
-    return alpha == 1 && x == 0 ? 0 : 0.5 / sqrt(x);
-}
-
-static double exponential(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return exp(x);
-}
-static double exponential_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return exp(x);
-}
-
-static double logarithm(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return log(x);
-}
-static double logarithm_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return 1 / x;
-}
-
-static double power(double x, double alpha, double beta)
-{
-    (void)beta;
-    return pow(x, alpha);
-}
-static double power_derivative(double x, double alpha, double beta)
-{
-    (void)beta;
-    return alpha * pow(x, alpha - 1);
-}
-
-static double sine(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return sin(x);
-}
-static double sine_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return cos(x);
-}
-
-static double cosine(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return cos(x);
-}
-static double cosine_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return -sin(x);
-}
-
-static double leaky_relu(double x, double alpha, double beta)
-{
-    (void)beta;
-    return fmax(x, 0) + alpha * fmin(x, 0);
-}
-static double leaky_relu_derivative(double x, double alpha, double beta)
-{
-    (void)beta;
-    return x > 0 ? 1 : alpha;
-}
-
-static double thresholded_relu(double x, double alpha, double beta)
-{
-    (void)beta;
-    return x > alpha ? x : 0;
-}
-static double thresholded_relu_derivative(double x, double alpha, double beta)
-{
-    (void)beta;
-    return x > alpha;
-}
-
-static double elu(double x, double alpha, double beta)
-{
-    return beta * (fmax(x, 0) + alpha * (exp(fmin(x, 0)) - 1));
-}
-static double elu_derivative(double x, double alpha, double beta)
-{
-    return x > 0 ? beta : beta * alpha * exp(x);
-}
-
-static double celu(double x, double alpha, double beta)
-{
-    (void)beta;
-    return fmax(x, 0) + fmin(0, alpha * (exp(x / alpha) - 1));
-}
-static double celu_derivative(double x, double alpha, double beta)
-{
-    (void)beta;
-    return x > 0 ? 1 : exp(x / alpha);
-}
-
-static double softplus(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return log(1 + exp(x));
-}
-static double softplus_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return exp(x) / (1 + exp(x));
-}
-
-static double softsign(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return x / (1 + fabs(x));
-}
-static double softsign_derivative(double x, double alpha, double beta)
-{
-    (void)alpha, (void)beta;
-    return 1 / ((1 + fabs(x)) * (1 + fabs(x)));
-}
-
-static double swish(double x, double alpha, double beta)
-{
-    (void)beta;
-    return x / (1 + exp(-alpha * x));
-}
-static double swish_derivative(double x, double alpha, double beta)
-{
-    (void)beta;
-    return (1 + exp(-alpha * x) * (1 + alpha * x)) / pow(1 + exp(-alpha * x), 2);
-}
-
-/* tanh(log(u)) is (u^2 - 1) / (u^2 + 1). */
-static double mish(double x, double alpha, double beta)
-{
-    double u = 1 + exp(x);
-    (void)alpha, (void)beta;
-    return x * (u * u - 1) / (u * u + 1);
-}
-static double mish_derivative(double x, double alpha, double beta)
-{
-    double u = 1 + exp(x), below = u * u + 1;
-    (void)alpha, (void)beta;
-    return (u * u - 1) / below + x * 4 * u * exp(x) / (below * below);
-}
-
-const reference_function reference_functions[SPADE_FUNCTION_COUNT] = {
-    [SPADE_RELU] = {relu, relu_derivative, 0, 0},
-    [SPADE_CLIP] = {clip, clip_derivative, -1.5f, 2},
-    [SPADE_SIGMOID] = {sigmoid, sigmoid_derivative, 0, 0},
-    [SPADE_HARD_SIGMOID] = {hard_sigmoid, hard_sigmoid_derivative, 1.0f / 6, 0.5f},
-    [SPADE_HARD_SWISH] = {hard_swish, hard_swish_derivative, 0, 0},
-    [SPADE_ERF] = {error_function, error_function_derivative, 0, 0},
-    [SPADE_TANH] = {hyperbolic_tangent, hyperbolic_tangent_derivative, 0, 0},
-    [SPADE_GELU] = {gelu, gelu_derivative, 0, 0},
-    [SPADE_GELU_TANH] = {gelu_tanh, gelu_tanh_derivative, 0, 0},
-    [SPADE_AFFINE] = {affine, affine_derivative, 0.75f, -0.5f},
-    [SPADE_NEG] = {negation, negation_derivative, 0, 0},
-    [SPADE_ABS] = {absolute, absolute_derivative, 0, 0},
-    [SPADE_SIGN] = {sign, sign_derivative, 0, 0, .steep = true},
-    [SPADE_RECIPROCAL] = {reciprocal, reciprocal_derivative, 0, 0, .steep = true},
-    [SPADE_SQRT] = {square_root, square_root_derivative, 0, 0, .steep = true},
-    [SPADE_EXP] = {exponential, exponential_derivative, 0, 0, .steep = true},
-    [SPADE_LOG] = {logarithm, logarithm_derivative, 0, 0, .steep = true},
-    [SPADE_POW] = {power, power_derivative, 1.5f, 0, .steep = true},
-    [SPADE_SIN] = {sine, sine_derivative, 0, 0},
-    [SPADE_COS] = {cosine, cosine_derivative, 0, 0},
-    [SPADE_LEAKY_RELU] = {leaky_relu, leaky_relu_derivative, 0.125f, 0},
-    [SPADE_THRESHOLDED_RELU] = {thresholded_relu, thresholded_relu_derivative, 0.5f, 0, .steep = true},
-    [SPADE_ELU] = {elu, elu_derivative, 0.75f, 1.25f},
-    [SPADE_CELU] = {celu, celu_derivative, 1.5f, 0},
-    [SPADE_SOFTPLUS] = {softplus, softplus_derivative, 0, 0},
-    [SPADE_SOFTSIGN] = {softsign, softsign_derivative, 0, 0},
-    [SPADE_SWISH] = {swish, swish_derivative, 1.25f, 0},
-    [SPADE_MISH] = {mish, mish_derivative, 0, 0},
-};
 
 static void run_pointwise(const spade_op_desc *d, const reference_args *args, double *out)
 {
@@ -554,9 +238,7 @@ static void run_pointwise(const spade_op_desc *d, const reference_args *args, do
                 continue;
             }
             double operand = args->operands[s][broadcast_index(&d->y, &step->operand, i)];
-            v = step->kind == SPADE_POINTWISE_ADD        ? v + operand
-                : step->kind == SPADE_POINTWISE_MULTIPLY ? v * operand
-                                                         : v * f->derivative(operand, step->alpha, step->beta);
+            v = combine(step, f, v, operand);
         }
         out[i] = v;
     }
@@ -729,6 +411,124 @@ static void run_layer_norm(const spade_op_desc *d, const reference_args *args, d
     }
 }
 
+/* ---- between x and its partner */
+
+static void run_swap(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    for (int64_t i = 0; i < spade_shape_size(&d->y); i++) {
+        int64_t at[SPADE_MAX_RANK];
+        coordinates_of(&d->y, i, at);
+        const int64_t image = at[d->axis] / d->start;
+        at[d->axis] += (image % 2 ? -1 : 1) * d->start;
+        out[i] = args->a[index_of(&d->a, at)];
+    }
+}
+
+/* The matrix of multipliers M with y - y' = M (x - x') of n numbers `step` apart; dx = M^T dy. y = exp(x - L), L = log(S). */
+static void softmax_pair(int64_t n, int64_t step, const float *x, const float *other, const float *dy, double *dx)
+{
+    double sum = 0, other_sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += exp((double)x[i * step]);
+        other_sum += exp((double)other[i * step]);
+    }
+    const double of_log = sum == other_sum ? 1 / sum : (log(sum) - log(other_sum)) / (sum - other_sum);
+    for (int64_t j = 0; j < n; j++) {
+        const double u = x[j * step], v = other[j * step];
+        const double of_e = u == v ? exp(u) : (exp(u) - exp(v)) / (u - v);
+        for (int64_t i = 0; i < n; i++) {
+            const double a = x[i * step] - log(sum), b = other[i * step] - log(other_sum);
+            const double of_y = a == b ? exp(a) : (exp(a) - exp(b)) / (a - b);
+            dx[j * step] += dy[i * step] * of_y * ((i == j) - of_log * of_e);
+        }
+    }
+}
+
+static void run_softmax_pair(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    int64_t length = d->a.dims[d->axis], step = 1;
+    for (int i = d->axis + 1; i < d->a.rank; i++) { step *= d->a.dims[i]; }
+    for (int64_t line = 0; line < spade_shape_size(&d->a) / length; line++) {
+        const int64_t at = line / step * step * length + line % step;
+        softmax_pair(length, step, args->a + at, args->b + at, args->dy + at, out + at);
+    }
+}
+
+/* y[i] = c[i] r scale[i]: each of mean, c, mean of squares, r and product by its own rule. */
+static void layer_norm_pair(const spade_op_desc *d, int64_t n, const float *x, const float *other, const float *scale,
+                            const float *dy, double *dx)
+{
+    double z[2], mean[2] = {0, 0}, variance[2] = {0, 0}, to_r = 0, to_mean = 0;
+    const float *both[2] = {x, other};
+    for (int k = 0; k < 2; k++) {
+        for (int64_t i = 0; i < n && !d->root_mean_square; i++) { mean[k] += both[k][i] / (double)n; }
+        for (int64_t i = 0; i < n; i++) { variance[k] += (both[k][i] - mean[k]) * (both[k][i] - mean[k]) / (double)n; }
+        z[k] = 1 / sqrt(variance[k] + (double)d->epsilon);
+    }
+    const double apart = variance[0] - variance[1];
+    const double slope = fabs(apart) < 1e-9 ? -pow(z[0], 3) / 2 : (z[0] - z[1]) / apart;
+    for (int64_t i = 0; i < n; i++) {
+        to_r += dy[i] * (scale ? (double)scale[i] : 1) * ((x[i] - mean[0]) + (other[i] - mean[1])) / 2;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const double sum = (x[i] - mean[0]) + (other[i] - mean[1]); /* D(c^2) / Dc */
+        dx[i] = dy[i] * (scale ? (double)scale[i] : 1) * (z[0] + z[1]) / 2 + to_r * slope * sum / (double)n;
+        to_mean += d->root_mean_square ? 0 : dx[i];
+    }
+    for (int64_t i = 0; i < n; i++) { dx[i] -= to_mean / (double)n; }
+}
+
+static void run_layer_norm_pair(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const int64_t n = reference_row_length(d);
+    for (int64_t row = 0; row < spade_shape_size(&d->a) / n; row++) {
+        const int64_t at = row * n;
+        layer_norm_pair(d, n, args->a + at, args->b + at, args->operands[0], args->dy + at, out + at);
+    }
+}
+
+/* The maximum of a window in x: its place, -1 where the window lies in the padding. */
+static int64_t place_of(const spade_op_desc *d, const float *x, visit v, int64_t channel)
+{
+    int64_t place = -1;
+    for (v.row = 0; v.row < d->window.kernel[0]; v.row++) {
+        for (v.column = 0; v.column < d->window.kernel[1]; v.column++) {
+            if (!inside(d, &v)) { continue; }
+            const int64_t here = x_at(d, &v, channel);
+            if (place < 0 || x[here] > x[place]) { place = here; }
+        }
+    }
+    return place;
+}
+
+/* What `element` of x gets of all windows. */
+static double pool_pair_at(const spade_op_desc *d, const reference_args *args, visit v, int64_t channel,
+                           int64_t element)
+{
+    double sum = 0, own_last = 0, other_last = 0, gradient = 0;
+    const double apart = (double)args->a[element] - args->b[element];
+    for (v.p = 0; v.p < d->y.dims[2]; v.p++) {
+        for (v.q = 0; v.q < d->y.dims[3]; v.q++) {
+            const int64_t own = place_of(d, args->a, v, channel), other = place_of(d, args->b, v, channel);
+            if (own < 0) { continue; }
+            const double y = args->a[own], other_y = args->b[other], dy = args->dy[y_at(d, &v, channel)];
+            if (own == element) { own_last = dy * (fmax(y, other_y) - other_y), gradient += dy; }
+            if (other == element) { other_last = dy * (y - fmax(y, other_y)); }
+            if ((y >= other_y ? own : other) == element) { sum += apart == 0 ? dy : dy * (y - other_y) / apart; }
+        }
+    }
+    return !d->last_window ? sum : apart == 0 ? gradient : (own_last + other_last) / apart;
+}
+
+static void run_pool_pair(const spade_op_desc *d, const reference_args *args, double *out)
+{
+    const int64_t plane = d->a.dims[2] * d->a.dims[3];
+    for (int64_t i = 0; i < spade_shape_size(&d->a); i++) {
+        visit v = {.n = i / plane / d->a.dims[1]};
+        out[i] = pool_pair_at(d, args, v, i / plane % d->a.dims[1], i);
+    }
+}
+
 void reference_run(const spade_op_desc *d, const reference_args *args, double *out)
 {
     memset(out, 0, (size_t)reference_size(d) * sizeof *out);
@@ -753,6 +553,10 @@ void reference_run(const spade_op_desc *d, const reference_args *args, double *o
     case SPADE_OP_AXIS_MAP: run_axis_map(d, args, out); break;
     case SPADE_OP_REDUCE_MAX:
     case SPADE_OP_REDUCE_MAX_BACKWARD: run_reduce_max(d, args, out); break;
+    case SPADE_OP_SWAP_IMAGES: run_swap(d, args, out); break;
+    case SPADE_OP_SOFTMAX_RESCALE: run_softmax_pair(d, args, out); break;
+    case SPADE_OP_LAYER_NORM_RESCALE: run_layer_norm_pair(d, args, out); break;
+    case SPADE_OP_POOL_RESCALE: run_pool_pair(d, args, out); break;
     default: memset(out, 0xff, (size_t)reference_size(d) * sizeof *out); break; /* NaN */
     }
 }

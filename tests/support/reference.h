@@ -32,6 +32,8 @@ extern const reference_function reference_functions[SPADE_FUNCTION_COUNT];
 int64_t reference_row_length(const spade_op_desc *desc);
 /* Elements of the operation's result: of a for the backward kinds that give dx, else of y. */
 int64_t reference_size(const spade_op_desc *desc);
+/* Kinds that read x and its partner. */
+bool reference_is_pair(const spade_op_desc *d);
 bool reference_is_backward(const spade_op_desc *desc);
 /* out [reference_size] */
 void reference_run(const spade_op_desc *desc, const reference_args *args, double *out);

@@ -316,7 +316,7 @@ static spade_status plan_proportion(spade_rule_plan *plan, const spade_node *nod
     class->gradient(&shapes, 0, &back_op);
     SPADE_TRY(spade_rule_op(plan, &forward_op, *view));
     SPADE_TRY(spade_rule_op(plan, &back_op, *view));
-    SPADE_TRY(spade_rule_op(plan, &times, (spade_weight_view){SPADE_W, 0}));
+    SPADE_TRY(spade_rule_op(plan, &times, (spade_weight_view){SPADE_W, 0, 0}));
     SPADE_TRY(spade_rule_scratch(plan, &y)); /* z, then s */
     return spade_rule_scratch(plan, &x);     /* (view of W)^T s */
 }
@@ -396,8 +396,8 @@ static void test_own_operations_and_views(void **state)
 {
     fixture *f = *state;
     static const spade_weight_view views[] = {
-        {SPADE_W, 0},      {SPADE_W_POSITIVE, 0},       {SPADE_W_NEGATIVE, 0},      {SPADE_W_SQUARED, 0},
-        {SPADE_W_ONES, 0}, {SPADE_W_PLUS_GAMMA, 0.25f}, {SPADE_W_MINUS_GAMMA, 0.5f}};
+        {SPADE_W, 0, 0},      {SPADE_W_POSITIVE, 0, 0},       {SPADE_W_NEGATIVE, 0, 0},      {SPADE_W_SQUARED, 0, 0},
+        {SPADE_W_ONES, 0, 0}, {SPADE_W_PLUS_GAMMA, 0.25f, 0}, {SPADE_W_MINUS_GAMMA, 0.5f, 0}};
     static const float seed[CLASSES] = {1, -0.5f, 0.25f};
     const spade_network *network = &f->model->network;
     const int tap = find_value(network, "c");

@@ -431,7 +431,7 @@ static spade_status plan_through(spade_rule_plan *plan, const spade_node *node, 
     spade_op_desc desc = {.kind = SPADE_OP_POINTWISE, .a = dy, .y = dy, .step_count = 1};
     (void)node, (void)options;
     desc.steps[0] = (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = spade_channel_shape(&dy)};
-    return spade_rule_op(plan, &desc, (spade_weight_view){SPADE_W, 0});
+    return spade_rule_op(plan, &desc, (spade_weight_view){.kind = SPADE_W});
 }
 
 static spade_status run_through(spade_rule_call *call, const spade_node *node, const void *options)

@@ -213,11 +213,13 @@ spade_status attribution_backward(const attribution_job *job, const spade_rules 
     spade_status status = SPADE_OK;
     driver d = {.job = job, .points = points, .pairs = (int64_t)job->n * points->points};
     /* A method with one point per class gets one image a pass, so that it does not pay for a batch it cannot fill. */
-    const int64_t batch = d.batch = points->points == 1 ? 1 : SPADE_MICRO_BATCH;
+    const int64_t several = points->batch ? points->batch : SPADE_MICRO_BATCH;
+    const int64_t batch = d.batch = points->points == 1 ? 1 : several;
     d.padded = (d.pairs + batch - 1) / batch * batch;
 
     const spade_plan_request request = spade_relevance_request(batch, rules);
     SPADE_GOTO(attribution_pass_create(job, &request, &d.pass));
+    d.pass.times_output = points->times_output;
     SPADE_GOTO(begin(&d));
     for (int64_t first = 0; first < d.pairs; first += batch) {
         int64_t count = d.pairs - first < batch ? d.pairs - first : batch;

@@ -32,6 +32,8 @@ typedef struct attribution_samples {
     attribution_statistic statistic;
     bool times_input, absolute; /* of a sum */
     double divisor;
+    int batch; /* images of a micro-batch, which divide the points; 0: one for one point, else SPADE_MICRO_BATCH */
+    bool times_output; /* what goes back begins as dF/dz * z: relevance */
 } attribution_samples;
 
 /* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). maps: host [n, size]; values: host [n,
@@ -45,8 +47,9 @@ typedef struct attribution_pass {
     spade_plan *plan;         /* the executor's */
     spade_score score;        /* what F is */
     int64_t outputs;
-    int64_t *targets; /* device [batch]: the class that each image is explained for */
-    double *values;   /* device [batch]: F of each image */
+    int64_t *targets;  /* device [batch]: the class that each image is explained for */
+    double *values;    /* device [batch]: F of each image */
+    bool times_output; /* the walk back begins with dF/dz * z; false after creation */
 } attribution_pass;
 
 spade_status attribution_pass_create(const attribution_job *job, const spade_plan_request *request,

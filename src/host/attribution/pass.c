@@ -36,6 +36,7 @@ static spade_status run(void *user)
                                   .z = spade_plan_output(pass->plan),
                                   .targets = pass->targets,
                                   .seed = spade_plan_output_relevance(pass->plan),
+                                  .times_output = pass->times_output,
                                   .values = pass->values};
     SPADE_TRY(spade_run_forward(pass->plan, weights, NULL, NULL, NULL, NULL, NULL));
     SPADE_TRY(device->backend->seed(device, &seed));
@@ -44,7 +45,7 @@ static spade_status run(void *user)
 
 spade_status attribution_pass_run(attribution_pass *pass)
 {
-    const uint64_t work[] = {(uint64_t)pass->score, pass->executor->generation};
+    const uint64_t work[] = {(uint64_t)pass->score, pass->times_output, pass->executor->generation};
     return spade_capture_run(pass->executor->entry.context->device, &pass->executor->capture,
                              spade_hash(work, sizeof work, 0), run, pass);
 }

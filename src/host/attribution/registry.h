@@ -54,6 +54,9 @@ typedef struct attribution_method {
     ROW(smoothgrad)              \
     ROW(smoothgrad_squared)      \
     ROW(vargrad)                 \
+    ROW(deeplift)                \
+    ROW(lrp)                     \
+    ROW(attnlrp)                 \
     ROW(guided_backprop)         \
     ROW(deconvolution)           \
     ROW(gradcam)                 \

@@ -167,6 +167,30 @@ static bool fits_axis_map(const spade_op_desc *d)
     return true;
 }
 
+/* Pairs of images along the axis. In memory an image is in one piece where the axis is the first one. */
+static bool fits_swap(const spade_op_desc *d)
+{
+    return fits_same(d) && d->axis >= 0 && d->axis < d->a.rank && (d->axis == 0 || d->a.layout == SPADE_ROW_MAJOR) &&
+           d->start >= 1 && d->start <= d->a.dims[d->axis] / 2 && d->a.dims[d->axis] % (2 * d->start) == 0;
+}
+
+static bool has_partner(const spade_op_desc *d)
+{
+    return same_dims(&d->a, &d->b) && d->a.layout == d->b.layout;
+}
+static bool fits_softmax_pair(const spade_op_desc *d)
+{
+    return fits_softmax(d) && has_partner(d);
+}
+static bool fits_layer_norm_pair(const spade_op_desc *d)
+{
+    return fits_layer_norm(d) && has_partner(d);
+}
+static bool fits_pool_pair(const spade_op_desc *d)
+{
+    return d->pool_max && fits_pool(d) && has_partner(d);
+}
+
 /* ---- by kind */
 
 static const struct {

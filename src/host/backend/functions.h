@@ -69,6 +69,25 @@ typedef enum spade_function {
         SPADE_FUNCTION_COUNT
 } spade_function;
 
+/* ---- steps that are no function of one value (ops.h) */
+
+/* v / z, where epsilon is added to |z|; 0 where that is 0. */
+static SPADE_FN float spade_divide_stabilized(float v, float z, float epsilon)
+{
+    const float divisor = z < 0 ? SPADE_ADD(z, -epsilon) : SPADE_ADD(z, epsilon);
+    return divisor == 0 ? 0 : v / divisor;
+}
+
+/* How far apart two arguments have to be for a slope between them; nearer, it is the derivative (as in Captum's DeepLift). */
+#define SPADE_SECANT_APART 1e-10f
+/* The slope of the line through (v, f(v)) and (x, f(x)). */
+#define SPADE_SECANT(f, derivative, v, x, alpha, beta)                                                                 \
+    (fabsf(SPADE_ADD((x), -(v))) < SPADE_SECANT_APART                                                                  \
+         ? derivative(1, (x), (alpha), (beta))                                                                         \
+         : SPADE_ADD(f((x), (alpha), (beta)), -f((v), (alpha), (beta))) / SPADE_ADD((x), -(v)))
+
+/* ---- functions */
+
 /* max(x, 0) */
 static SPADE_FN float spade_relu(float x, float alpha, float beta)
 {

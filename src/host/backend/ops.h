@@ -57,6 +57,15 @@ const char *spade_function_name(spade_function function); /* "hard swish" */
  *   AXIS_MAP               y[.., j, ..] = fill[j] + sum of weight[k] * x[.., index[k], ..] over the entries k of row j, along `axis`
  *   REDUCE_MAX             y = largest of x over the axes where y has 1
  *   REDUCE_MAX_BACKWARD    dx = dy where x is y, in equal shares where several are; else 0
+ *   SWAP_IMAGES            y = x, where each image has changed places with its partner, its neighbour in the batch: along
+ *                          `axis` an image is `start` long, and images 2i and 2i + 1 are partners
+ *
+ * Between x and a partner x' that lies in b, DeepLift's multipliers in place of derivatives (Shrikumar et al. 2017): the
+ * rescale rule, and for products D(ab) = mean(a) Db + mean(b) Da. dx is the same for both partners where dy is.
+ *
+ *   SOFTMAX_RESCALE        L = log(sum(exp(x))), y = exp(x - L)
+ *   LAYER_NORM_RESCALE     c = x - mean(x), y = c * (mean(c^2) + epsilon)^(-1/2) * scale. operands as of the forward op
+ *   POOL_RESCALE           max: a window hands dy (y - y') / (x - x') to the place of the larger of both maxima
  */
 // clang-format off
 #define SPADE_OPS(ROW)                                                                                                 \
@@ -79,7 +88,11 @@ const char *spade_function_name(spade_function function); /* "hard swish" */
     ROW(SPADE_OP_CONCAT_BACKWARD, "concat backward", concat_backward, fits_concat_backward)                            \
     ROW(SPADE_OP_AXIS_MAP, "axis map", axis_map, fits_axis_map)                                                        \
     ROW(SPADE_OP_REDUCE_MAX, "reduce max", reduce_max, fits_reduce)                                                    \
-    ROW(SPADE_OP_REDUCE_MAX_BACKWARD, "reduce max backward", reduce_max_backward, fits_reduce)
+    ROW(SPADE_OP_REDUCE_MAX_BACKWARD, "reduce max backward", reduce_max_backward, fits_reduce)                         \
+    ROW(SPADE_OP_SWAP_IMAGES, "swap images", swap_images, fits_swap)                                                   \
+    ROW(SPADE_OP_SOFTMAX_RESCALE, "softmax rescale", softmax_rescale, fits_softmax_pair)                               \
+    ROW(SPADE_OP_LAYER_NORM_RESCALE, "layer norm rescale", layer_norm_rescale, fits_layer_norm_pair)                   \
+    ROW(SPADE_OP_POOL_RESCALE, "pool rescale", pool_rescale, fits_pool_pair)
 // clang-format on
 typedef enum spade_op_kind {
 #define SPADE_OP_ENUMERATOR(kind, name, entry, fits) kind,
@@ -98,13 +111,15 @@ typedef enum spade_pointwise_kind {
     SPADE_POINTWISE_ADD,        /* v + operand */
     SPADE_POINTWISE_MULTIPLY,   /* v * operand */
     SPADE_POINTWISE_DERIVATIVE, /* v * f'(operand): backward of FUNCTION, v = dy, operand = x */
+    SPADE_POINTWISE_DIVIDE,     /* v / (operand + alpha sign(operand)), sign(0) = 1; 0 where the divisor is */
+    SPADE_POINTWISE_SECANT,     /* (f(operand) - f(v)) / (operand - v), and f'(operand) where they are equal */
     SPADE_POINTWISE_KIND_COUNT
 } spade_pointwise_kind;
 
 typedef struct spade_pointwise_step {
     spade_pointwise_kind kind;
     spade_function function; /* FUNCTION, DERIVATIVE */
-    float alpha, beta;       /* of the function */
+    float alpha, beta;       /* of the function; alpha of DIVIDE */
     spade_shape operand;     /* broadcast to y as NumPy does: [C, 1, 1] is one number for each channel */
 } spade_pointwise_step;
 
@@ -120,23 +135,25 @@ typedef struct spade_window {
  *   forward kinds:  a = x (or left operand), b = right operand (MATMUL), y = result
  *   POINTWISE: a = x, broadcast to y too. y may lie where x or an operand does that has y's dims and layout.
  *   backward kinds: the shapes of the forward operation: a = x and dx, y = y and dy
+ *   RESCALE kinds: likewise, b = x'
  */
 typedef struct spade_op_desc {
     spade_op_kind kind;
     spade_shape a, b, y;
-    spade_window window;           /* CONVOLUTION*, POOL* */
-    int64_t groups;                /* CONVOLUTION* */
-    bool relu;                     /* CONVOLUTION, LINEAR: relu after the bias */
-    bool pool_max;                 /* POOL*: max, else average */
-    bool count_padding;            /* POOL*, average: padding counts in the divisor */
+    spade_window window; /* CONVOLUTION*, POOL* */
+    int64_t groups;      /* CONVOLUTION* */
+    bool relu;           /* CONVOLUTION, LINEAR: relu after the bias */
+    bool pool_max;       /* POOL*: max, else average */
+    bool count_padding;  /* POOL*, average: padding counts in the divisor */
+    bool last_window;    /* POOL_RESCALE: of windows with one maximum only the last counts, as Captum has it */
     bool transpose_a, transpose_b; /* MATMUL: of the last two axes */
     bool root_mean_square;         /* LAYER_NORM*: 0 in place of the mean, so x / sqrt(mean(x^2) + epsilon) */
-    int axis;                      /* SOFTMAX*, CONCAT*, AXIS_MAP; LAYER_NORM*: the first of the axes normalised over */
-    float epsilon;                 /* LAYER_NORM* */
-    double divisor;                /* REDUCE_SUM; 0: no division */
-    int axes[SPADE_MAX_RANK];      /* PERMUTE */
-    int64_t start;                 /* CONCAT*: the first place of the part along the axis */
-    int step_count;                /* POINTWISE: 1 to SPADE_POINTWISE_STEPS */
+    int axis;       /* SOFTMAX*, CONCAT*, AXIS_MAP, SWAP_IMAGES; LAYER_NORM*: the first of the axes normalised over */
+    float epsilon;  /* LAYER_NORM* */
+    double divisor; /* REDUCE_SUM; 0: no division */
+    int axes[SPADE_MAX_RANK]; /* PERMUTE */
+    int64_t start;            /* CONCAT*: first place of the part along the axis. SWAP_IMAGES: length of an image */
+    int step_count;           /* POINTWISE: 1 to SPADE_POINTWISE_STEPS */
     spade_pointwise_step steps[SPADE_POINTWISE_STEPS];
 } spade_op_desc;
 
@@ -151,7 +168,7 @@ typedef struct spade_sparse_rows {
 /* Device memory of one run. */
 typedef struct spade_op_args {
     const float *a;     /* x, left operand */
-    const float *b;     /* right operand */
+    const float *b;     /* right operand; x' */
     const float *bias;  /* [rows] or NULL */
     const void *packed; /* weights as `pack` wrote them */
     const float *y;     /* backward kinds: the forward result where needed (SOFTMAX_BACKWARD, REDUCE_MAX_BACKWARD) */
@@ -182,6 +199,7 @@ typedef struct spade_seed_args {
     const float *z;         /* [batch, outputs] */
     const int64_t *targets; /* [batch]: 0 to outputs - 1; of one output 0 or 1 */
     float *seed;            /* [batch, outputs] out: dF/dz; NULL: only F is wanted */
+    bool times_output;      /* seed: dF/dz * z, what relevance begins with; of SPADE_SCORE_LOGIT */
     double *values;         /* [batch] out: F */
 } spade_seed_args;
 

@@ -24,6 +24,17 @@ static const spade_back_step *back_of(const spade_rule_call *call)
 
 /* ---- what a rule may ask */
 
+const spade_network *spade_rule_network(const spade_rule_call *call)
+{
+    return call->plan->network;
+}
+
+bool spade_rule_makes_share(const spade_rule_call *call, int input)
+{
+    const spade_back_input *share = &back_of(call)->inputs[input];
+    return share->wanted && share->form == SPADE_SHARE_BY_RULE;
+}
+
 const float *spade_rule_relevance(const spade_rule_call *call)
 {
     return spade_plan_pointer(call->plan, call->plan->relevance_buffer[node_of(call)->outputs[0]]);
@@ -52,15 +63,37 @@ float *spade_rule_scratch_at(const spade_rule_call *call, int slot)
     return spade_plan_pointer(call->plan, back_of(call)->scratch[slot].buffer);
 }
 
+/* The layer's weights and bias as the operation in this slot sees them. */
+static spade_status packed_of(spade_rule_call *call, int slot, spade_packed_layer *packed)
+{
+    const spade_rule_slot *op = &back_of(call)->ops[slot];
+    const spade_packing packing = spade_plan_packing(call->plan, call->node, op->kind, op->weights);
+    return spade_packed_weights_get(call->weights, op->op, &packing, packed);
+}
+
+spade_status spade_rule_bias(spade_rule_call *call, int slot, const float **bias)
+{
+    spade_packed_layer packed;
+    SPADE_TRY(packed_of(call, slot, &packed));
+    *bias = packed.bias;
+    return SPADE_OK;
+}
+
+void spade_rule_bind_gradient(const spade_rule_call *call, int input, const float *dy, spade_op_args *args)
+{
+    const spade_pass_data pass = {call->plan, call->weights};
+    const spade_node_data data = spade_plan_node_data(&pass, node_of(call));
+    spade_node_class_of(node_of(call))->bind_gradient(&data, input, dy, args);
+}
+
 spade_status spade_rule_run(spade_rule_call *call, int slot, spade_op_args *args)
 {
     const spade_rule_slot *op = &back_of(call)->ops[slot];
     args->workspace = call->plan->arena;
     args->saved = spade_plan_pointer(call->plan, back_of(call)->saved);
     if (spade_op_has_weights(op->kind)) {
-        const spade_packing packing = spade_plan_packing(call->plan, call->node, op->kind, op->weights);
         spade_packed_layer packed;
-        SPADE_TRY(spade_packed_weights_get(call->weights, op->op, &packing, &packed));
+        SPADE_TRY(packed_of(call, slot, &packed));
         args->packed = packed.weights;
     }
     return device_of(call)->backend->run(op->op, args);
@@ -130,11 +163,9 @@ static spade_status run_share(spade_rule_call *call, int input)
         args.a = dy;
         spade_sequence_bind(call->plan, call->weights, &share->sequence, &args);
     } else {
-        const spade_pass_data pass = {call->plan, call->weights};
-        const spade_node_data data = spade_plan_node_data(&pass, node);
-        spade_node_class_of(node)->bind_gradient(&data, input, dy, &args);
+        spade_rule_bind_gradient(call, input, dy, &args);
         if (node->layer >= 0) {
-            const spade_weight_view as_they_are = {SPADE_W, 0};
+            const spade_weight_view as_they_are = {SPADE_W, 0, 0};
             const spade_packing packing = spade_plan_packing(call->plan, call->node, share->kind, as_they_are);
             spade_packed_layer packed;
             SPADE_TRY(spade_packed_weights_get(call->weights, share->op, &packing, &packed));

@@ -112,9 +112,7 @@ static spade_status add_packing(void *user, spade_op *op, const spade_packing *p
 {
     packing_bytes *p = user;
     p->bytes += p->plan->context->device->backend->packed_bytes(op);
-    if (packing->norm >= 0) {
-        p->bytes += (uint64_t)p->plan->network->nodes[packing->norm].parameters[SPADE_SHIFT].count * sizeof(float);
-    }
+    p->bytes += spade_packing_bias_bytes(p->plan->network, packing);
     return SPADE_OK;
 }
 

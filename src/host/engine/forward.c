@@ -88,14 +88,15 @@ void spade_sequence_bind(const spade_plan *plan, const spade_packed_weights *wei
 
 spade_packing spade_plan_packing(const spade_plan *plan, int node, spade_op_kind kind, spade_weight_view view)
 {
-    return (spade_packing){.node = node, .kind = kind, .batch = spade_batch_of(plan), .norm = -1, .view = view};
+    return (spade_packing){
+        .node = node, .kind = kind, .batch = spade_batch_of(plan), .norm = view.norm ? view.norm : -1, .view = view};
 }
 
 static spade_packing step_packing(const spade_plan *plan, const spade_step *step)
 {
     const bool convolution = plan->network->nodes[step->node].kind == SPADE_NODE_CONVOLUTION;
     spade_packing packing = spade_plan_packing(plan, step->node, convolution ? SPADE_OP_CONVOLUTION : SPADE_OP_LINEAR,
-                                               (spade_weight_view){SPADE_W, 0});
+                                               (spade_weight_view){SPADE_W, 0, 0});
     packing.norm = step->norm;
     packing.relu = step->relu;
     return packing;
@@ -107,7 +108,7 @@ static spade_status back_packings(const spade_plan *plan, int node, spade_packin
     for (int k = 0; back->rule && k < plan->network->nodes[node].input_count; k++) {
         if (!back->inputs[k].op || !spade_op_has_weights(back->inputs[k].kind)) { continue; }
         const spade_packing packing =
-            spade_plan_packing(plan, node, back->inputs[k].kind, (spade_weight_view){SPADE_W, 0});
+            spade_plan_packing(plan, node, back->inputs[k].kind, (spade_weight_view){SPADE_W, 0, 0});
         SPADE_TRY(each(user, back->inputs[k].op, &packing));
     }
     for (int i = 0; i < back->op_count; i++) {

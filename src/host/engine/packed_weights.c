@@ -17,7 +17,7 @@ typedef struct packed_entry {
     uint64_t generation; /* of the override that is packed, 0: the network's own weights */
     void *packed;
     size_t bytes;
-    float *bias; /* of a layer fused with its normalisation, on the device; NULL: the node's own */
+    float *bias; /* of a layer fused with its normalisation, or a view of it, on the device; NULL: the node's own */
 } packed_entry;
 
 struct spade_packed_weights {
@@ -49,11 +49,16 @@ done:
     return status;
 }
 
-/* The rows of an entry's layer are the channels of its normalisation. */
+size_t spade_packing_bias_bytes(const spade_network *network, const spade_packing *packing)
+{
+    const spade_node *node = &network->nodes[packing->node];
+    const bool own = packing->norm >= 0 || (packing->view.kind != SPADE_W && node->parameters[SPADE_SHIFT].data);
+    return own ? (size_t)network->layers[node->layer].rows * sizeof(float) : 0;
+}
+
 static size_t bias_bytes(const spade_packed_weights *weights, const packed_entry *entry)
 {
-    if (!entry->bias) { return 0; }
-    return (size_t)weights->network->nodes[entry->packing.norm].parameters[SPADE_SHIFT].count * sizeof(float);
+    return spade_packing_bias_bytes(weights->network, &entry->packing);
 }
 
 static void free_entry(spade_packed_weights *weights, packed_entry *entry)
@@ -120,57 +125,80 @@ const float *spade_packed_weights_constant(const spade_packed_weights *weights, 
 
 /* ---- views of a layer's weights */
 
-/* The operation that makes a view of n weights: steps on w. */
-static bool describe_view(spade_weight_view_kind kind, int64_t n, spade_op_desc *out)
+/* A view of one number, as pointwise steps on it. */
+static int view_steps(spade_weight_view view, spade_pointwise_step steps[3])
 {
-    const spade_shape all = {.rank = 1, .dims = {n}};
+    const spade_pointwise_step negate = {.kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_NEG};
+    const spade_pointwise_step below = {
+        .kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_LEAKY_RELU, .alpha = 1 + view.gamma}; /* numbers below 0 */
     spade_pointwise_step step = {
         .kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_CLIP, .alpha = -FLT_MAX, .beta = FLT_MAX};
-    switch (kind) {
-    case SPADE_W: return false;
-    case SPADE_W_POSITIVE:
-    case SPADE_W_PLUS_GAMMA: step.alpha = 0; break;
-    case SPADE_W_NEGATIVE:
-    case SPADE_W_MINUS_GAMMA: step.beta = 0; break;
-    case SPADE_W_SQUARED: step = (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = all}; break;
+    switch (view.kind) {
+    case SPADE_W: return 0;
+    case SPADE_W_POSITIVE: step.alpha = 0; break;
+    case SPADE_W_NEGATIVE: step.beta = 0; break;
     case SPADE_W_ONES: step.alpha = step.beta = 1; break;
+    case SPADE_W_SQUARED: step.function = SPADE_POW, step.alpha = 2; break;
+    case SPADE_W_MINUS_GAMMA: step = below; break;
+    case SPADE_W_PLUS_GAMMA: steps[0] = negate, steps[1] = below, steps[2] = negate; return 3;
     }
-    *out = (spade_op_desc){.kind = SPADE_OP_POINTWISE, .a = all, .y = all, .step_count = 1, .steps = {step}};
-    return true;
+    steps[0] = step;
+    return 1;
 }
 
-/* The view of `weights`, n of them, into `out`; both are device memory. */
-static spade_status make_view(spade_device *device, const spade_op_desc *desc, spade_weight_view view,
-                              const float *weights, float *out)
+/* The view of `weights` [rows, columns], each row times its scale (NULL: 1) before; all are device memory. */
+static spade_status make_view(spade_device *device, const spade_layer *layer, spade_weight_view view,
+                              const float *weights, const float *scale, float *out)
 {
+    const spade_shape all = {.rank = 2, .dims = {layer->rows, layer->columns}};
     const spade_backend *backend = device->backend;
-    const int64_t n = desc->y.dims[0];
+    spade_op_desc desc = {.kind = SPADE_OP_POINTWISE, .a = all, .y = all};
     spade_op *op;
-    SPADE_TRY(backend->plan(device, desc, &op));
-    const spade_op_args args = {.a = weights, .operands = {weights}, .out = out};
+    if (scale) {
+        desc.steps[desc.step_count++] =
+            (spade_pointwise_step){.kind = SPADE_POINTWISE_MULTIPLY, .operand = {.rank = 2, .dims = {layer->rows, 1}}};
+    }
+    desc.step_count += view_steps(view, desc.steps + desc.step_count);
+    SPADE_TRY(backend->plan(device, &desc, &op));
+    const spade_op_args args = {.a = weights, .operands = {scale}, .out = out};
     spade_status status = backend->run(op, &args);
     backend->destroy(op);
-    if (status != SPADE_OK || (view.kind != SPADE_W_PLUS_GAMMA && view.kind != SPADE_W_MINUS_GAMMA)) { return status; }
-    return backend->axpby(device, n, 1, weights, view.gamma, out);
+    return status;
+}
+
+static float view_bias(spade_weight_view view, double bias)
+{
+    switch (view.kind) {
+    case SPADE_W:
+    case SPADE_W_ONES: break;
+    case SPADE_W_POSITIVE: return (float)(bias > 0 ? bias : 0);
+    case SPADE_W_NEGATIVE: return (float)(bias < 0 ? bias : 0);
+    case SPADE_W_SQUARED: return (float)(bias * bias);
+    case SPADE_W_PLUS_GAMMA: return (float)(bias > 0 ? (1 + (double)view.gamma) * bias : bias);
+    case SPADE_W_MINUS_GAMMA: return (float)(bias < 0 ? (1 + (double)view.gamma) * bias : bias);
+    }
+    return (float)bias;
 }
 
 /* ---- packing */
 
-/* The layer's bias through the normalisation after it: bias * scale + shift. */
-static spade_status make_fused_bias(spade_packed_weights *weights, const spade_node *node, packed_entry *entry)
+/* The layer's bias through the normalisation after it, bias * scale + shift, and the view of that. */
+static spade_status make_own_bias(spade_packed_weights *weights, const spade_node *node, packed_entry *entry)
 {
     spade_device *device = weights->context->device;
-    const spade_node *norm = &weights->network->nodes[entry->packing.norm];
-    const float *scale = norm->parameters[SPADE_SCALE].data, *shift = norm->parameters[SPADE_SHIFT].data;
+    const spade_node *norm = entry->packing.norm >= 0 ? &weights->network->nodes[entry->packing.norm] : NULL;
     const float *own = node->parameters[SPADE_SHIFT].data;
-    size_t rows = (size_t)weights->network->layers[node->layer].rows, bytes = rows * sizeof(float);
+    const size_t bytes = bias_bytes(weights, entry);
     void *memory;
     spade_status status;
     float *host = malloc(bytes);
     if (!host) { return spade_fail(weights->context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
-    for (size_t r = 0; r < rows; r++) {
+    for (size_t r = 0; r < bytes / sizeof *host; r++) {
         double bias = own ? (double)own[r] : 0;
-        host[r] = (float)(bias * (double)scale[r] + (double)shift[r]);
+        if (norm) {
+            bias = bias * (double)norm->parameters[SPADE_SCALE].data[r] + (double)norm->parameters[SPADE_SHIFT].data[r];
+        }
+        host[r] = view_bias(entry->packing.view, bias);
     }
     SPADE_GOTO(device->backend->alloc(device, bytes, "the network's weights on the device", &memory));
     entry->bias = memory;
@@ -197,15 +225,12 @@ static spade_status pack(spade_packed_weights *weights, spade_op *op, packed_ent
     const bool own = is_own(weights, number);
     if (own) { SPADE_TRY(spade_weight_override_device(weights->override, number, &values)); }
     entry->generation = own ? weights->override->generation : 0;
-    spade_op_desc view;
-    if (!describe_view(packing->view.kind, layer->rows * layer->columns, &view)) {
-        return device->backend->pack(op, values, scale, entry->packed);
-    }
+    if (packing->view.kind == SPADE_W) { return device->backend->pack(op, values, scale, entry->packed); }
     const size_t bytes = (size_t)(layer->rows * layer->columns) * sizeof(float);
     void *viewed;
     SPADE_TRY(device->backend->alloc(device, bytes, "a view of a layer's weights", &viewed));
-    spade_status status = make_view(device, &view, packing->view, values, viewed);
-    if (status == SPADE_OK) { status = device->backend->pack(op, viewed, scale, entry->packed); }
+    spade_status status = make_view(device, layer, packing->view, values, scale, viewed);
+    if (status == SPADE_OK) { status = device->backend->pack(op, viewed, NULL, entry->packed); }
     device->backend->free(device, viewed, bytes);
     return status;
 }
@@ -213,8 +238,8 @@ static spade_status pack(spade_packed_weights *weights, spade_op *op, packed_ent
 static spade_status make_entry(spade_packed_weights *weights, spade_op *op, packed_entry *entry)
 {
     const spade_backend *backend = weights->context->device->backend;
-    if (entry->packing.norm >= 0) {
-        SPADE_TRY(make_fused_bias(weights, &weights->network->nodes[entry->packing.node], entry));
+    if (bias_bytes(weights, entry)) {
+        SPADE_TRY(make_own_bias(weights, &weights->network->nodes[entry->packing.node], entry));
     }
     entry->bytes = backend->packed_bytes(op);
     SPADE_TRY(

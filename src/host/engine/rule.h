@@ -65,6 +65,9 @@ typedef enum spade_weight_view_kind {
 typedef struct spade_weight_view {
     spade_weight_view_kind kind;
     float gamma;
+    /* A BATCH_NORM node behind the layer that is folded into weights and bias before they are looked at; 0: none (node 0 is
+     * behind no layer). */
+    int norm;
 } spade_weight_view;
 spade_status spade_rule_op(spade_rule_plan *plan, const spade_op_desc *desc, spade_weight_view weights);
 /* Scratch in the arena, at the node's moment only. Slots from 0, of their own. */
@@ -73,11 +76,19 @@ spade_status spade_rule_scratch(spade_rule_plan *plan, const spade_shape *shape)
 spade_node_shapes spade_rule_shapes(const spade_rule_plan *plan);
 
 /* ---- while running */
+const spade_network *spade_rule_network(const spade_rule_call *call);
+/* Is it `run` that makes the share of the input? */
+bool spade_rule_makes_share(const spade_rule_call *call, int input);
 const float *spade_rule_relevance(const spade_rule_call *call); /* of the output, complete; in the output's layout */
 const float *spade_rule_input(const spade_rule_call *call, int input);         /* NULL: it was not kept */
 const float *spade_rule_output(const spade_rule_call *call);                   /* likewise */
 const float *spade_rule_parameter(const spade_rule_call *call, int parameter); /* SPADE_SHIFT of a layer: its bias */
 float *spade_rule_scratch_at(const spade_rule_call *call, int slot);
+/* What an operation of the layer sees of its bias: with the same normalisation folded in and the same view as of the weights.
+ * NULL: there is none. */
+spade_status spade_rule_bias(spade_rule_call *call, int slot, const float **bias);
+/* The arguments of the node's own gradient operation for this input, from dy (the class's bind_gradient). */
+void spade_rule_bind_gradient(const spade_rule_call *call, int input, const float *dy, spade_op_args *args);
 /* Run the operation; packed weights, workspace and saved maxima are filled in, the rest is in args. */
 spade_status spade_rule_run(spade_rule_call *call, int slot, spade_op_args *args);
 /* Where the share of an input is to be written (in the gradient's shape: before sums over what was broadcast) ... */

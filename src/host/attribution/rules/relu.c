@@ -8,14 +8,13 @@ static bool is_relu(const spade_node *node)
            (node->pointwise.function == SPADE_CLIP && node->pointwise.alpha == 0);
 }
 
-/* Sums and products with numbers, written as a function. */
-static bool is_linear(const spade_node *node)
+bool spade_rule_is_linear(const spade_node *node)
 {
     return node->pointwise.function == SPADE_AFFINE || node->pointwise.function == SPADE_NEG;
 }
 
 const spade_rule *spade_rule_at_relus(const spade_node *node, const spade_rule *relu)
 {
-    if (node->kind != SPADE_NODE_FUNCTION || is_linear(node)) { return &spade_rule_gradient; }
+    if (node->kind != SPADE_NODE_FUNCTION || spade_rule_is_linear(node)) { return &spade_rule_gradient; }
     return is_relu(node) ? relu : NULL;
 }

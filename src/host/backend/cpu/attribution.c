@@ -85,27 +85,29 @@ spade_status spade_cpu_blend_inputs(spade_device *device, const spade_blend_inpu
 }
 
 /* F that depends on one output alone. */
-static double seed_one(int64_t n, bool sigmoid, int64_t target, const float *z, float *seed)
+static double seed_one(const spade_seed_args *args, int64_t target, const float *z, float *seed)
 {
+    const int64_t n = args->outputs;
     const int64_t at = n == 1 ? 0 : target;
     const double sign = n == 1 && target == 0 ? -1 : 1, logit = sign * z[at];
     double value = logit, slope = sign;
-    if (sigmoid) {
+    if (args->score == SPADE_SCORE_SIGMOID) {
         const double small = exp(-fabs(logit)), sum = 1 + small;
         value = (logit >= 0 ? 1 : small) / sum;
         slope = sign * (small / (sum * sum));
     }
     if (seed) {
         memset(seed, 0, sizeof *seed * (size_t)n);
-        seed[at] = (float)slope;
+        seed[at] = (float)(args->times_output ? slope * z[at] : slope);
     }
     return value;
 }
 
 /* One row of outputs z [n]: the seed where it is wanted, and F. */
-static double seed_row(int64_t n, spade_score score_of, int64_t target, const float *z, float *seed)
+static double seed_row(const spade_seed_args *args, int64_t target, const float *z, float *seed)
 {
-    if (score_of != SPADE_SCORE_SOFTMAX) { return seed_one(n, score_of == SPADE_SCORE_SIGMOID, target, z, seed); }
+    const int64_t n = args->outputs;
+    if (args->score != SPADE_SCORE_SOFTMAX) { return seed_one(args, target, z, seed); }
     double largest = z[0], sum = 0;
     for (int64_t j = 1; j < n; j++) { largest = fmax(largest, z[j]); }
     for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
@@ -121,7 +123,7 @@ spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args)
 {
 #pragma omp parallel for num_threads(spade_cpu_threads(device)) schedule(static)
     for (int64_t i = 0; i < args->batch; i++) {
-        args->values[i] = seed_row(args->outputs, args->score, args->targets[i], args->z + i * args->outputs,
+        args->values[i] = seed_row(args, args->targets[i], args->z + i * args->outputs,
                                    args->seed ? args->seed + i * args->outputs : NULL);
     }
     return SPADE_OK;

@@ -54,6 +54,24 @@ static void apply_derivative(const spade_pointwise_step *step, int64_t n, const 
     }
 }
 
+/* to = the slope of f between v and x */
+static void apply_secant(const spade_pointwise_step *step, int64_t n, const float *v, const float *x, float *to)
+{
+    const float alpha = step->alpha, beta = step->beta;
+    switch (step->function) {
+#define APPLY_SECANT(function, name, f, derivative, loop)                                                              \
+    case function:                                                                                                     \
+        LOOP_##loop for (int64_t i = 0; i < n; i++)                                                                    \
+        {                                                                                                              \
+            to[i] = SPADE_SECANT(f, derivative, v[i], x[i], alpha, beta);                                              \
+        }                                                                                                              \
+        break;
+        SPADE_FUNCTIONS(APPLY_SECANT)
+#undef APPLY_SECANT
+    case SPADE_FUNCTION_COUNT: break;
+    }
+}
+
 static void run_step(const spade_pointwise_step *step, int64_t n, const float *v, const float *operand, float *to)
 {
     switch (step->kind) {
@@ -67,6 +85,11 @@ static void run_step(const spade_pointwise_step *step, int64_t n, const float *v
         for (int64_t i = 0; i < n; i++) { to[i] = v[i] * operand[i]; }
         break;
     case SPADE_POINTWISE_DERIVATIVE: apply_derivative(step, n, v, operand, to); break;
+    case SPADE_POINTWISE_DIVIDE:
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) { to[i] = spade_divide_stabilized(v[i], operand[i], step->alpha); }
+        break;
+    case SPADE_POINTWISE_SECANT: apply_secant(step, n, v, operand, to); break;
     case SPADE_POINTWISE_KIND_COUNT: break;
     }
 }

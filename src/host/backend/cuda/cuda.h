@@ -118,6 +118,11 @@ void spade_cuda_results_deliver(spade_cuda_device *cuda);
 void spade_cuda_results_drop(spade_cuda_device *cuda);
 
 /* ---- operations on tensors, each in its own file */
+/* pool.c, softmax.c, layer_norm.c: what their kernels are told, for rescale.c too */
+spade_pool_kernel spade_cuda_pool_kernel(const spade_op_desc *desc);
+spade_lines_kernel spade_cuda_lines(const spade_op_desc *desc);
+spade_layer_norm_kernel spade_cuda_layer_norm_kernel(const spade_op *op, const spade_op_args *args);
+
 #define SPADE_CUDA_ENTRY(kind, name, entry, fits) extern const spade_op_entry spade_cuda_##entry##_op;
 SPADE_OPS(SPADE_CUDA_ENTRY)
 #undef SPADE_CUDA_ENTRY

@@ -1,7 +1,7 @@
 /* layer_norm.c - layer normalisation and its backward. */
 #include "backend/cuda/cuda.h"
 
-static spade_layer_norm_kernel kernel_of(const spade_op *op, const spade_op_args *args)
+spade_layer_norm_kernel spade_cuda_layer_norm_kernel(const spade_op *op, const spade_op_args *args)
 {
     const spade_op_desc *desc = &op->desc;
     spade_layer_norm_kernel kernel = {.length = 1,
@@ -17,7 +17,7 @@ static spade_layer_norm_kernel kernel_of(const spade_op *op, const spade_op_args
 
 static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    const spade_layer_norm_kernel kernel = kernel_of(op, args);
+    const spade_layer_norm_kernel kernel = spade_cuda_layer_norm_kernel(op, args);
     SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
                       spade_launch_layer_norm(spade_cuda_of(op->device)->stream, &kernel, args->out));
     return SPADE_OK;
@@ -25,7 +25,7 @@ static spade_status run(spade_op *op, const spade_op_args *args)
 
 static spade_status run_backward(spade_op *op, const spade_op_args *args)
 {
-    const spade_layer_norm_kernel kernel = kernel_of(op, args);
+    const spade_layer_norm_kernel kernel = spade_cuda_layer_norm_kernel(op, args);
     SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_layer_norm_backward(spade_cuda_of(op->device)->stream,
                                                                                   &kernel, args->dy, args->out));
     return SPADE_OK;

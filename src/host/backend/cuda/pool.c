@@ -3,7 +3,7 @@
 #include "backend/cuda/cuda.h"
 #include "backend/tensor_iterator.h"
 
-static spade_pool_kernel kernel_of(const spade_op_desc *desc)
+spade_pool_kernel spade_cuda_pool_kernel(const spade_op_desc *desc)
 {
     const spade_window *w = &desc->window;
     int64_t x[SPADE_MAX_RANK], y[SPADE_MAX_RANK];
@@ -44,7 +44,7 @@ static bool reaches_beyond(const spade_op_desc *desc, int axis)
 static spade_status plan(spade_op *op)
 {
     const spade_op_desc *desc = &op->desc;
-    const spade_pool_kernel k = kernel_of(desc);
+    const spade_pool_kernel k = spade_cuda_pool_kernel(desc);
     bool counts = !desc->pool_max && desc->count_padding;
     if (counts && (reaches_beyond(desc, 0) || reaches_beyond(desc, 1))) {
         char text[256];
@@ -68,7 +68,7 @@ static spade_status run(spade_op *op, const spade_op_args *args)
         SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_sum(stream, &r, args->a, args->workspace, args->out));
         return SPADE_OK;
     }
-    const spade_pool_kernel k = kernel_of(&op->desc);
+    const spade_pool_kernel k = spade_cuda_pool_kernel(&op->desc);
     void *saved = op->desc.pool_max ? args->saved : NULL;
     SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_pool(stream, &k, args->a, saved, args->out));
     return SPADE_OK;
@@ -76,7 +76,7 @@ static spade_status run(spade_op *op, const spade_op_args *args)
 
 static spade_status run_backward(spade_op *op, const spade_op_args *args)
 {
-    const spade_pool_kernel k = kernel_of(&op->desc);
+    const spade_pool_kernel k = spade_cuda_pool_kernel(&op->desc);
     spade_stream stream = spade_cuda_of(op->device)->stream;
     if (spade_op_is_global_average(&op->desc)) {
         SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_spread_mean(stream, &k, args->dy, args->out));

@@ -3,7 +3,7 @@
 #include "backend/tensor_iterator.h"
 
 /* In memory, a tensor is [outer, length, step] around any of its axes, in either layout. */
-static spade_lines_kernel lines_of(const spade_op_desc *desc)
+spade_lines_kernel spade_cuda_lines(const spade_op_desc *desc)
 {
     int64_t strides[SPADE_MAX_RANK], length = desc->a.dims[desc->axis];
     spade_shape_strides(&desc->a, strides);
@@ -12,16 +12,16 @@ static spade_lines_kernel lines_of(const spade_op_desc *desc)
 
 static spade_status run(spade_op *op, const spade_op_args *args)
 {
-    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
-                      spade_launch_softmax(spade_cuda_of(op->device)->stream, lines_of(&op->desc), args->a, args->out));
+    SPADE_CUDA_LAUNCH(spade_cuda_of(op->device), spade_launch_softmax(spade_cuda_of(op->device)->stream,
+                                                                      spade_cuda_lines(&op->desc), args->a, args->out));
     return SPADE_OK;
 }
 
 static spade_status run_backward(spade_op *op, const spade_op_args *args)
 {
     SPADE_CUDA_LAUNCH(spade_cuda_of(op->device),
-                      spade_launch_softmax_backward(spade_cuda_of(op->device)->stream, lines_of(&op->desc), args->y,
-                                                    args->dy, args->out));
+                      spade_launch_softmax_backward(spade_cuda_of(op->device)->stream, spade_cuda_lines(&op->desc),
+                                                    args->y, args->dy, args->out));
     return SPADE_OK;
 }
 
