@@ -153,8 +153,9 @@ spade_status spade_hessian_order(spade_context *context, const spade_network *ne
                                  const spade_hessian_request *request, int *layers)
 {
     const int count = request->count;
-    int *ordered = malloc((size_t)count * 2 * sizeof *ordered + 1), *sources = ordered + count, n = 0;
+    int n = 0, *ordered = malloc((size_t)count * 2 * sizeof *ordered + 1); /* and behind them: the source of each */
     if (!ordered) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: list of %d layers", count); }
+    int *sources = ordered + count;
     for (int i = 0; i < count; i++) {
         int64_t tap;
         sources[i] = spade_hessian_source(network, request, i, &tap);
