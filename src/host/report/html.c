@@ -149,7 +149,7 @@ static spade_status begin_page(html_report *report, const explained_input *expla
     fputs("<tr><td class=\"strip\">", report->rows);
     if (report->page) { return SPADE_OK; }
     if (asprintf(&folder, "%s/report", report->run->folder) < 0) { return fail_memory(report->run); }
-    spade_status status = spade_make_folders(report->run->context, folder, "cannot make the folder");
+    spade_status status = spade_make_folders(report->run->context, folder, "cannot make the folder", NULL);
     spade_sweep_temporaries(folder);
     free(folder);
     return status;

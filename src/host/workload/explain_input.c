@@ -61,6 +61,19 @@ static spade_status describe_trace(const explain_job *job, const spade_trace *tr
 
 /* ---- the steps */
 
+/* Remove what was written of an input that failed: its files would be taken for results. made: folders that are new. */
+static void remove_files(const explain_job *job, const explained_input *explained, const char *folder, int made)
+{
+    explain_remove(job, explained->picture);
+    for (int i = 0; i < explained->pair_count; i++) {
+        for (int network = 0; network < NETWORKS; network++) {
+            explain_remove(job, explained->pairs[i].maps[network].array);
+            explain_remove(job, explained->pairs[i].maps[network].heatmap);
+        }
+    }
+    spade_remove_folders(folder, made);
+}
+
 spade_status explain_dense(void *user, const workload_item *item, void *state)
 {
     explain_job *job = user;
@@ -83,12 +96,13 @@ spade_status explain_process(void *user, const workload_item *item, void *state)
     spade_context *context = job->context;
     spade_status status = SPADE_OK;
     char *folder = NULL;
+    int made = 0;
     if (item->traces) {
         SPADE_GOTO(describe_trace(job, item->traces[0], item->in_group, out));
         SPADE_GOTO(run_forward(job, item->traces[0], item->image->input, TRACE, out));
     }
     SPADE_GOTO(explain_join(context, job->request->output, out->name, &folder));
-    SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder"));
+    SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder", &made));
     spade_sweep_temporaries(folder);
     if (asprintf(&out->picture, "%s/input.png", out->name) < 0) {
         out->picture = NULL;
@@ -97,6 +111,7 @@ spade_status explain_process(void *user, const workload_item *item, void *state)
     SPADE_GOTO(explain_save_picture(job, &item->image->preview, out->picture));
     SPADE_GOTO(explain_methods(job, item, out));
 done:
+    if (status != SPADE_OK && folder) { remove_files(job, out, folder, made); }
     free(folder);
     return status;
 }

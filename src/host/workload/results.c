@@ -327,7 +327,7 @@ spade_status spade_results_open(spade_context *context, const char *folder, cons
     out->journal.file = -1;
     out->in_order = true;
     out->last_position = -1;
-    SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder"));
+    SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder", &out->folders_made));
     out->header = json_dumps(header, JSON_COMPACT);
     out->offsets = malloc(sizeof *out->offsets * (size_t)(inputs->count + 1));
     out->failed = calloc((size_t)inputs->count + 1, sizeof *out->failed);
@@ -412,6 +412,7 @@ void spade_results_close(spade_results *results)
 {
     spade_journal_close(&results->journal);
     if (results->lock >= 0) { close(results->lock); }
+    spade_remove_folders(results->folder, results->folders_made); /* where nothing was written */
     free(results->header);
     free(results->path);
     free(results->offsets);
