@@ -21,8 +21,9 @@ static spade_status fail_no_layer(spade_context *context, const spade_network *n
         if (layer->prunable) {
             spade_close_names_offer(&close, layer->name);
         } else if (matches(glob, layer)) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: \"%s\" matches no prunable layer: %.120s is never pruned%s",
-                              kind, glob, layer->name, i == 0 ? ", as the network's first layer" : "");
+            return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                              "%s: \"%s\" matches no prunable layer: %.120s is never pruned%s", kind, glob, layer->name,
+                              i == 0 ? ", as the network's first layer" : "");
         }
     }
     return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: \"%s\" matches no prunable layer%s", kind, glob,
@@ -234,11 +235,12 @@ static void warn_of_rounding(spade_context *context, const spade_network *networ
     if (worst < 0) { return; }
     char others[64] = "";
     if (count > 1) { snprintf(others, sizeof others, " (and %d layers more miss theirs)", count - 1); }
-    spade_log(context, SPADE_LOG_WARNING,
-              "%.200s gets a sparsity of %.1f %%, not %.1f %%%s: a whole number of every %lld of its weights is pruned; "
-              "the exact solver, or a larger block, comes closer",
-              network->layers[worst].name, 100 * (layers[worst].sparsity - missing), 100 * layers[worst].sparsity,
-              others, (long long)weights_in_block(&network->layers[worst], &layers[worst]));
+    spade_log(
+        context, SPADE_LOG_WARNING,
+        "%.200s gets a sparsity of %.1f %%, not %.1f %%%s: of each block of %lld weights a whole number is pruned; "
+        "the exact solver, or a larger block, comes closer",
+        network->layers[worst].name, 100 * (layers[worst].sparsity - missing), 100 * layers[worst].sparsity, others,
+        (long long)weights_in_block(&network->layers[worst], &layers[worst]));
 }
 
 spade_status spade_trace_check_options(spade_context *context, const spade_model *model,

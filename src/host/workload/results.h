@@ -21,6 +21,7 @@ typedef struct spade_results {
     const spade_inputs *inputs;
     char *header; /* the first line */
     char *path;   /* of results.jsonl */
+    bool journal_made; /* by this run */
     int folders_made; /* of the folder's path: that were not there before */
     int lock;
     spade_journal journal; /* not open until there is a record */
@@ -52,7 +53,8 @@ bool spade_results_has_files(const spade_results *results, const json_t *record)
 spade_status spade_results_add(spade_results *results, int position, const json_t *record);
 /* After the last input: results.jsonl without lines that were forgotten or failed before, the inputs in their order. */
 spade_status spade_results_finish(spade_results *results);
-/* Removes the folder again if it is new and nothing was written. Also of results that are not open. */
+/* A new results.jsonl that holds nothing but failures is removed again, and so is a new folder with nothing in it. Also of
+ * results that are not open. */
 void spade_results_close(spade_results *results);
 
 #endif
