@@ -218,7 +218,14 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
         fprintf(file, " &middot; trace %.1f %% sparse", 100.0 * (double)explained->zeros / (double)explained->weights);
     }
     fputs("</span></div>", file);
-    if (!explained->ran[TRACE] || explained->top[TRACE] == explained->top[DENSE]) { return; }
+    if (explained_score_fell(explained)) {
+        fprintf(
+            file,
+            "<p class=\"warn\"><b>The trace keeps the class, but less than half of its score:</b> %.1f %% instead of "
+            "%.1f %%. Read its maps with care; less sparsity, or more variants, keep more.</p>",
+            100 * scores[explained->class_count + explained->top[TRACE]], 100 * scores[explained->top[DENSE]]);
+    }
+    if (!explained_class_changed(explained)) { return; }
     fputs("<p class=\"warn\"><b>The trace decides differently:</b> ", file);
     spade_html_text(file, class_name(run->names, explained->top[TRACE], trace));
     fprintf(file, " (%.1f %%) instead of ", 100 * scores[explained->class_count + explained->top[TRACE]]);

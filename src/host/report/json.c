@@ -81,8 +81,8 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
     json_object_set_new(object, "dense", network_json(run, explained, DENSE));
     json_object_set_new(object, "trace", network_json(run, explained, TRACE));
     if (explained->ran[TRACE]) {
-        bool changed = explained->top[DENSE] != explained->top[TRACE];
-        json_object_set_new(object, "class_changed", json_boolean(changed));
+        json_object_set_new(object, "class_changed", json_boolean(explained_class_changed(explained)));
+        json_object_set_new(object, "score_fell", json_boolean(explained_score_fell(explained)));
         double share = explained->weights ? (double)explained->zeros / (double)explained->weights : 0;
         json_t *sparsity = json_pack("{s:I, s:I, s:f}", "zeros", (json_int_t)explained->zeros, "weights",
                                      (json_int_t)explained->weights, "share", share);

@@ -78,7 +78,8 @@ static spade_status add_size(void *user, const char *line, const explained_input
 static spade_status write_record(void *user, const char *line, const explained_input *record)
 {
     report_writers *writers = user;
-    writers->job->outcome->changed += record->ran[TRACE] && record->top[DENSE] != record->top[TRACE];
+    writers->job->outcome->changed += explained_class_changed(record);
+    writers->job->outcome->fell += explained_score_fell(record);
     results_json_add(&writers->json, line);
     results_csv_add(&writers->csv, record);
     return writers->html ? html_report_add(writers->html, record) : SPADE_OK;
