@@ -11,7 +11,7 @@ static void expect_refused(const char *arguments, int code, const char *says)
 {
     char *folder = folder_make(), path[300];
     snprintf(path, sizeof path, "%s/new", folder);
-    command_result result = command_run("explain %s --resize 0 --variants 8 -o %s/results", arguments, path);
+    command_result result = command_run("explain --resize 0 --variants 8 -o %s/results %s", path, arguments);
     if (result.code != code || !strstr(result.err, says)) {
         fail_msg("explain %s: code %d: %s", arguments, result.code, result.err);
     }
@@ -31,6 +31,16 @@ static void test_leaves_nothing(void **state)
     expect_refused(MODELS "/scene_resnet.onnx " PICTURES "/none.png", 1, "none.png: No such file or directory");
     expect_refused(MODELS "/scene_resnet.onnx " PICTURE " --mask " PICTURES "/photo.jpg", 1,
                    "the mask has several colours");
+}
+
+/* Sizes are width x height, as people and file managers say them: photo.jpg is wide. */
+static void test_sizes(void **state)
+{
+    (void)state;
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURES "/photo.jpg --mask " PICTURES "/scene00_patch.png --resize 64",
+                   1, "the mask is 64 x 64 pixels, its picture 500 x 375");
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURES "/photo.jpg", 1,
+                   "500 x 375 pixels, but without a resize the network's 64 x 64 are needed");
 }
 
 /* What was written of an input before its turn came to a bad end is no result. */
@@ -150,7 +160,7 @@ static void test_few_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_leaves_nothing), cmocka_unit_test(test_half_done),
-                                       cmocka_unit_test(test_methods), cmocka_unit_test(test_layers),
-                                       cmocka_unit_test(test_few_rows)};
+                                       cmocka_unit_test(test_sizes),          cmocka_unit_test(test_methods),
+                                       cmocka_unit_test(test_layers),         cmocka_unit_test(test_few_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ static json_t *layers_json(const spade_model *model, int64_t *parameters, double
         json_object_set_new(object, "shape", shape);
         json_object_set_new(object, "groups", json_integer(info.groups));
         json_object_set_new(object, "parameters", json_integer(info.rows * info.columns));
+        json_object_set_new(object, "zeros", json_integer(model->network.layers[i].zeros));
         json_object_set_new(object, "prunable", json_boolean(info.prunable));
         json_object_set_new(object, "operations", json_real(info.operations));
         json_array_append_new(list, object);
