@@ -99,7 +99,7 @@ void html_write_summary(FILE *file, const html_report *page)
                 (long long)(page->compared - page->changed), (long long)page->compared);
     }
     if (page->fell) {
-        fprintf(file, "<p class=\"warn\">In <b>%lld</b> of them the class keeps less than half of its score.</p>",
+        fprintf(file, "<p class=\"warn\">In <b>%lld</b> of these the class keeps less than half of its score.</p>",
                 (long long)page->fell);
     }
     write_tallies(file, page);

@@ -78,6 +78,9 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
     json_object_set_new(object, "xxh128", json_string(explained->content));
     if (*explained->mask) { json_object_set_new(object, "mask_xxh128", json_string(explained->mask)); }
     json_object_set_new(object, "picture", spade_json_text(explained->picture));
+    if (explained->mask_picture) {
+        json_object_set_new(object, "mask_picture", spade_json_text(explained->mask_picture));
+    }
     json_object_set_new(object, "dense", network_json(run, explained, DENSE));
     json_object_set_new(object, "trace", network_json(run, explained, TRACE));
     if (explained->ran[TRACE]) {
@@ -178,6 +181,7 @@ spade_status explained_parse(const explained_run *run, const json_t *record, exp
                              .index = index ? json_integer_value(index) : -1,
                              .class_count = class_count,
                              .picture = text_at(record, "picture"),
+                             .mask_picture = text_at(record, "mask_picture"),
                              .zeros = integer_at(sparsity, "zeros"),
                              .weights = integer_at(sparsity, "weights"),
                              .empty_layers = integer_at(sparsity, "all_zero_layers"),

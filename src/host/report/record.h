@@ -40,6 +40,7 @@ typedef struct explained_input {
     int pair_count;
     double *values;          /* [pairs][NETWORKS][metrics of the run] */
     char *picture;           /* input.png, relative */
+    char *mask_picture;      /* mask.png, relative: the input, dark where the mask is not; NULL: there is no mask */
     int64_t zeros, weights;  /* over the trace's layers */
     int64_t empty_layers;    /* of the trace: all their weights are 0 */
     char *empty_layer;       /* the first of them, or NULL */

@@ -27,7 +27,7 @@ static uint64_t file_size(const explain_job *job, const char *relative)
 
 static uint64_t picture_size(const explain_job *job, const explained_input *explained)
 {
-    uint64_t size = file_size(job, explained->picture);
+    uint64_t size = file_size(job, explained->picture) + file_size(job, explained->mask_picture);
     for (int i = 0; i < explained->pair_count; i++) {
         for (int network = 0; network < NETWORKS; network++) {
             size += file_size(job, explained->pairs[i].maps[network].heatmap);

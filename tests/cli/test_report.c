@@ -1,8 +1,9 @@
-/* test_decisions.c - a trace that decides otherwise than its network, or keeps the class with much less of its score: said
- * for each input on the terminal, in the results and in the report, and counted at the end. */
+/* test_report.c - what the report shows of an input, and that the results say the same: a trace that decides otherwise than
+ * its network, or keeps the class with much less of its score; the mask. */
 #include <jansson.h>
 
 #include "support/command.h"
+#include "spade/spade.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define PICTURES SPADE_TEST_DATA "/images/scene0?.png"
@@ -74,8 +75,70 @@ static void test_scores(void **state)
     folder_remove(folder);
 }
 
+static spade_picture load(spade_context *context, spade_status (*read)(spade_context *, const char *, spade_picture *),
+                          const char *path)
+{
+    spade_picture picture = {0};
+    if (read(context, path, &picture) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    return picture;
+}
+
+/* The mask is shown as the input, dark where the mask is not: of inputs that have one. */
+static void test_mask(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[400];
+    command_result result =
+        command_run("explain " MODEL " " SPADE_TEST_DATA "/images/scene00.png " SPADE_TEST_DATA "/images/scene08.png "
+                    "--resize 0 --no-trace --mask " SPADE_SOURCE_DIR "/examples/masks --method saliency,gradcam -o %s",
+                    folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    spade_context *context = NULL;
+    assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+    snprintf(path, sizeof path, "%s/scene00/input.png", folder);
+    spade_picture input = load(context, spade_picture_load, path);
+    snprintf(path, sizeof path, "%s/scene00/mask.png", folder);
+    spade_picture shown = load(context, spade_picture_load, path);
+    spade_picture mask = load(context, spade_mask_load, SPADE_SOURCE_DIR "/examples/masks/scene00.png");
+    assert_true(shown.height == input.height && shown.width == input.width && mask.width == input.width);
+    int64_t inside = 0;
+    const int64_t pixels = input.height * input.width;
+    for (int64_t i = 0; i < pixels; i++) {
+        const bool in = mask.rgb[3 * i] > 127;
+        inside += in;
+        for (int c = 0; c < 3; c++) {
+            const int before = input.rgb[3 * i + c], after = shown.rgb[3 * i + c];
+            assert_true(in ? after == before : after <= before / 4);
+        }
+    }
+    assert_true(inside > 0 && inside < pixels);
+    spade_picture_clear(&input);
+    spade_picture_clear(&shown);
+    spade_picture_clear(&mask);
+    spade_context_destroy(context);
+
+    snprintf(path, sizeof path, "%s/scene08/mask.png", folder);
+    assert_false(file_exists(path));
+    snprintf(path, sizeof path, "%s/results.json", folder);
+    json_t *results = json_load_file(path, 0, NULL);
+    const json_t *inputs = json_object_get(results, "inputs");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(inputs, 0), "mask_picture")),
+                        "scene00/mask.png");
+    assert_null(json_object_get(json_array_get(inputs, 1), "mask_picture"));
+    json_decref(results);
+    snprintf(path, sizeof path, "%s/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_non_null(report);
+    assert_int_equal(count(report, "<h3>Mask</h3>"), 1);
+    assert_int_equal(count(report, "<h3>Input</h3>"), 2);
+    assert_int_equal(count(report, "<div class=\"body many lone\">"), 2);
+    free(report);
+    folder_remove(folder);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_mask)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
