@@ -243,8 +243,8 @@ static void warn_of_rounding(spade_context *context, const spade_network *networ
         (long long)weights_in_block(&network->layers[worst], &layers[worst]));
 }
 
-spade_status spade_trace_check_options(spade_context *context, const spade_model *model,
-                                       const spade_trace_options *options)
+spade_status spade_trace_check_layers(spade_context *context, const spade_model *model,
+                                      const spade_trace_options *options)
 {
     spade_layer_options *layers = calloc((size_t)model->network.layer_count + 1, sizeof *layers);
     if (!layers) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
-#include "trace/trace.h"
 #include "workload/explain.h"
 #include "report/text.h"
 

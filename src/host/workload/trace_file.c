@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "trace/trace.h"
 #include "workload/inputs.h"
 #include "workload/workload.h"
 #include "workload/image_item.h"
