@@ -19,10 +19,10 @@ typedef struct spade_results {
     spade_context *context;
     const char *folder;
     const spade_inputs *inputs;
-    char *header; /* the first line */
-    char *path;   /* of results.jsonl */
+    char *header;      /* the first line */
+    char *path;        /* of results.jsonl */
     bool journal_made; /* by this run */
-    int folders_made; /* of the folder's path: that were not there before */
+    int folders_made;  /* of the folder's path: that were not there before */
     int lock;
     spade_journal journal; /* not open until there is a record */
     int64_t *offsets;      /* [inputs->count]: where an input's line begins; -1: it has none */
