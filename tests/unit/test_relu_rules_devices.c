@@ -90,12 +90,12 @@ static void test_no_rule(void **state)
     static const struct {
         const char *method, *says;
     } methods[] = {
-        {"guided_backprop",
-         "guided_backprop: guided backpropagation has no rule for node \"the function\" (%s); leave guided_backprop out, "
-         "or take a method for any network, such as saliency"},
-        {"deconvolution",
-         "deconvolution: the deconvolutional network has no rule for node \"the function\" (%s); leave deconvolution out, "
-         "or take a method for any network, such as saliency"},
+        {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" (%s); leave "
+                            "guided_backprop out, "
+                            "or take a method for any network, such as saliency"},
+        {"deconvolution", "deconvolution: the deconvolutional network has no rule for node \"the function\" (%s); "
+                          "leave deconvolution out, "
+                          "or take a method for any network, such as saliency"},
     };
     spade_context *context = test_context(test_device(), 0);
     float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
