@@ -120,23 +120,32 @@ check_cppcheck() {
         --library=posix --library=gnu -I include -I src/host -I bench src examples bench || found=1
 }
 
-# Installs into a temporary folder and builds the example as a user of the library would.
-check_install() {
-    need pkg-config
-    place=$(mktemp -d)
-    trap 'rm -rf "$place"' EXIT
-    DESTDIR=$place cmake --install "$build" >/dev/null
-    local root pc
+# What is installed in a folder is whole, and a user of the library can build the example.
+check_place() {
+    local place=$1 pc
     pc=$(find "$place" -name spade.pc)
-    root=$(cd "$(dirname "$pc")/../.." && pwd)
-    export PKG_CONFIG_PATH=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$place
     # shellcheck disable=SC2046  # options, to be split
-    gcc -std=c11 -Wall -Wextra -Werror examples/explain.c $(pkg-config --cflags --libs spade) -o "$place/explain"
+    gcc -std=c11 -Wall -Wextra -Werror examples/explain.c \
+        $(PKG_CONFIG_PATH=${pc%/*} pkg-config --cflags --libs spade) -o "$place/explain" ||
+        report "$pc: the example is not built with it"
     (cd "$place" && LD_LIBRARY_PATH=$(dirname "$(find "$place" -name libspade.so)") ./explain \
         "$OLDPWD/examples/scene_resnet.onnx" "$OLDPWD/examples/pictures/scene00.png") || found=1
     [ -x "$(find "$place" -path '*libexec/spade/spade-decode')" ] || report "spade-decode is not installed"
     "$(find "$place" -path '*bin/spade')" version >/dev/null || report "the installed command does not run"
-    [ -d "$root" ] && [ -f "$(find "$place" -path '*include/spade/spade.h')" ] || report "headers are not installed"
+    [ -f "$(find "$place" -path '*include/spade/spade.h')" ] || report "headers are not installed"
+}
+
+# Installs into temporary folders: below one as a package is made, with another prefix, and that one moved.
+check_install() {
+    need pkg-config
+    place=$(mktemp -d)
+    trap 'rm -rf "$place"' EXIT
+    DESTDIR=$place/root cmake --install "$build" >/dev/null
+    check_place "$place/root"
+    cmake --install "$build" --prefix "$place/prefix" >/dev/null
+    check_place "$place/prefix"
+    mv "$place/prefix" "$place/moved"
+    check_place "$place/moved"
 }
 
 case $what in

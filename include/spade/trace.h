@@ -77,6 +77,11 @@ static inline void spade_trace_options_init(spade_trace_options *options)
     spade_trace_options_init_sized(options, sizeof *options, sizeof(spade_layer_rule));
 }
 
+/* Before the work: SPADE_ERROR_ARGUMENT where a trace with these options would be refused, with a glob that matches no layer and
+ * names close to it, say. Logs a warning of a layer whose blocks hold so few weights that rounding down leaves it at least two
+ * hundredths below the sparsity asked for. */
+SPADE_API spade_status spade_trace_check_options(spade_context *context, const spade_model *model,
+                                                 const spade_trace_options *options);
 /* Find the trace of the sample whose variants `batch` holds. The model must outlive the trace, and a trace is used in
  * the context that it was made in: on a GPU its weights lie there. */
 SPADE_API spade_status spade_trace_create(spade_context *context, const spade_model *model, const spade_batch *batch,

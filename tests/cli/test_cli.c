@@ -89,7 +89,7 @@ static void test_usage_errors(void **state)
         }
         command_clear(&result);
     }
-    rmdir("/tmp/spade_test_usage"); /* made before the network was asked for its layers */
+    assert_false(file_exists("/tmp/spade_test_usage"));
 }
 
 static void test_info(void **state)
@@ -100,6 +100,70 @@ static void test_info(void **state)
     expect(0, "encoder.layers.encoder_layer_3.mlp.3", NULL, "info " SPADE_TEST_DATA "/models/scene_vit.onnx");
     expect(0, "oneDNN", NULL, "version");
     expect(0, "cpu", NULL, "devices");
+    expect(0, "settings of its own win (imagenet)", NULL, "explain --help");
+}
+
+/* The zeros of a file's layers: none in a dense network, what the trace's own table says in an exported trace. */
+static void test_info_of_a_trace(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    command_result trace = command_run("trace " MODEL " " PICTURE " -o %s/trace.onnx --resize 0 --variants 8 --skip fc "
+                                       "--sparsity 0.75 --json",
+                                       folder);
+    command_result dense_info = command_run_well("info --json " MODEL);
+    command_result info = command_run("info --json %s/trace.onnx", folder);
+    assert_int_equal(trace.code, 0);
+    assert_int_equal(info.code, 0);
+    json_t *table = json_loads(trace.out, 0, NULL), *described = json_loads(info.out, 0, NULL);
+    json_t *dense = json_loads(dense_info.out, 0, NULL);
+    json_t *layers = json_object_get(described, "layers");
+    assert_int_equal(json_array_size(layers), json_array_size(json_object_get(table, "layers")));
+    json_int_t zeros = 0;
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *said = json_object_get(json_array_get(json_object_get(table, "layers"), i), "zeros");
+        assert_int_equal(json_integer_value(json_object_get(json_array_get(layers, i), "zeros")),
+                         json_integer_value(said));
+        const json_t *before = json_array_get(json_object_get(dense, "layers"), i);
+        assert_int_equal(json_integer_value(json_object_get(before, "zeros")), 0);
+        zeros += json_integer_value(said);
+    }
+    assert_true(zeros > 0);
+    json_decref(table);
+    json_decref(described);
+    json_decref(dense);
+    command_clear(&trace);
+    command_clear(&info);
+    command_clear(&dense_info);
+    info = command_run("info %s/trace.onnx", folder);
+    const char *row = strstr(info.out, "layer2.0.downsample.0"), *last = strstr(info.out, "\nfc ");
+    assert_true(row && last);
+    assert_non_null(strstr(info.out, " zeros % "));
+    assert_true(strstr(row, " 75.00 ") < strchr(row, '\n'));
+    assert_non_null(strstr(last, "  0.00 "));
+    command_clear(&info);
+    folder_remove(folder);
+}
+
+/* --verbose says what is new, not the same line for each layer that is like another. */
+static void test_verbose(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    command_result result =
+        command_run("explain " MODEL " " PICTURE " -o %s/out --resize 0 --variants 8 --verbose --device cpu", folder);
+    assert_int_equal(result.code, 0);
+    int lines = 0;
+    for (char *line = result.err, *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        lines += strstr(line, " threads") != NULL;
+        for (const char *before = result.err; before < line; before += strlen(before) + 1) {
+            if (strcmp(before, line) == 0) { fail_msg("said twice: %s", line); }
+        }
+    }
+    assert_true(lines > 10); /* convolutions of several shapes, forward and backward */
+    command_clear(&result);
+    folder_remove(folder);
 }
 
 static json_t *results_of(const char *folder)
@@ -439,7 +503,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help),         cmocka_unit_test(test_usage_errors),
-        cmocka_unit_test(test_info),         cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_info),         cmocka_unit_test(test_info_of_a_trace),
+        cmocka_unit_test(test_verbose),      cmocka_unit_test(test_graph),
         cmocka_unit_test(test_explain),      cmocka_unit_test(test_method_options),
         cmocka_unit_test(test_layer_maps),   cmocka_unit_test(test_masks_and_names),
         cmocka_unit_test(test_reproducible), cmocka_unit_test(test_trace),

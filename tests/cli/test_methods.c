@@ -46,6 +46,10 @@ static void test_text(void **state)
     assert_null(strchr(result.err, '\x1b'));
     assert_non_null(strstr(result.err, "no method or metric '?[2J'"));
     command_clear(&result);
+    result = command_run("methods saliancy");
+    assert_int_equal(result.code, 2);
+    assert_non_null(strstr(result.err, "no method or metric 'saliancy'; close to it: saliency, "));
+    command_clear(&result);
 }
 
 static const json_t *named(const json_t *list, const char *name)

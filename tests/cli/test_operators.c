@@ -39,6 +39,34 @@ static void test_text_and_json(void **state)
     command_clear(&result);
 }
 
+/* One operator: its row and no other's, "Conv" is not "ConvTranspose". */
+static void test_one(void **state)
+{
+    (void)state;
+    command_result result = command_run_well("operators Conv"), all = command_run_well("operators");
+    assert_memory_equal(result.out, "  Conv ", strlen("  Conv "));
+    assert_non_null(strstr(all.out, result.out));
+    command_clear(&all);
+    for (const char *line = result.out; (line = strchr(line, '\n')) && line[1]; line++) {
+        assert_int_equal(line[3], ' '); /* what follows belongs to the same one */
+    }
+    command_clear(&result);
+    result = command_run_well("operators Conv --json");
+    json_t *list = json_loads(result.out, 0, NULL);
+    assert_int_equal(json_array_size(list), 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "name")), "Conv");
+    json_decref(list);
+    command_clear(&result);
+    result = command_run("operators Sigmoyd");
+    assert_int_equal(result.code, 2);
+    assert_string_equal(result.out, "");
+    assert_non_null(strstr(result.err, "no operator 'Sigmoyd' is computed; close to it: Sigmoid, "));
+    command_clear(&result);
+    result = command_run("operators Conv --markdown");
+    assert_int_equal(result.code, 2);
+    command_clear(&result);
+}
+
 static void expect_row(const char *name, unsigned flag)
 {
     spade_known_operator o;
@@ -82,6 +110,6 @@ static void test_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_page), cmocka_unit_test(test_text_and_json),
-                                       cmocka_unit_test(test_rows)};
+                                       cmocka_unit_test(test_one), cmocka_unit_test(test_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,7 +179,7 @@ static void test_measure(void **state)
     assert_string_equal(spade_metric_describe(metric)->title, "ROC AUC");
     spade_metric_inputs_init(&inputs);
     assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_ERROR_ARGUMENT);
-    assert_non_null(strstr(context.message, "a picture of 0x0"));
+    assert_non_null(strstr(context.message, "a picture of 0 x 0"));
     inputs.height = 2;
     inputs.width = 3;
     assert_int_equal(spade_measure(&context, metric, &inputs, &value), SPADE_ERROR_ARGUMENT);

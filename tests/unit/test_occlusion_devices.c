@@ -151,7 +151,7 @@ static void test_refused(void **state)
     static const struct {
         const char *method, *says;
     } cases[] = {
-        {"occlusion:window=10", "window=10: the input is 9 x 14, a window has at most 9 pixels a side"},
+        {"occlusion:window=10", "window=10: the input is 14 x 9, a window has at most 9 pixels a side"},
         {"occlusion:window=3:stride=4", "stride=4: pixels between windows of 3"},
         {"occlusion:stride=2", "stride=2: pixels between windows of 1"},
     };

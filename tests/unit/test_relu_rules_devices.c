@@ -90,8 +90,12 @@ static void test_no_rule(void **state)
     static const struct {
         const char *method, *says;
     } methods[] = {
-        {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" (%s)"},
-        {"deconvolution", "deconvolution: the deconvolutional network has no rule for node \"the function\" (%s)"},
+        {"guided_backprop", "guided_backprop: guided backpropagation has no rule for node \"the function\" (%s); leave "
+                            "guided_backprop out, "
+                            "or take a method for any network, such as saliency"},
+        {"deconvolution", "deconvolution: the deconvolutional network has no rule for node \"the function\" (%s); "
+                          "leave deconvolution out, "
+                          "or take a method for any network, such as saliency"},
     };
     spade_context *context = test_context(test_device(), 0);
     float weights[CLASSES * SIZE], x[SIZE], map[SIZE];
@@ -102,12 +106,12 @@ static void test_no_rule(void **state)
         const char *path = test_save("relu_rules.onnx", one_function(functions[f].operator, bounds, -1, weights));
         for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
             assert_int_equal(map_of(context, path, methods[m].method, x, map), SPADE_ERROR_UNSUPPORTED);
-            char says[160];
+            char says[256];
             snprintf(says, sizeof says, methods[m].says, functions[f].name);
             assert_string_equal(spade_message(context), says);
         }
     }
-    /* so is the hard swish of a MobileNet */
+    /* so is the hard swish of a MobileNet, with its module */
     float picture[3 * 64 * 64], large[3 * 64 * 64];
     random_numbers(3, 3 * 64 * 64, picture);
     for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
@@ -115,6 +119,7 @@ static void test_no_rule(void **state)
             map_of(context, SPADE_TEST_DATA "/models/scene_mobilenet.onnx", methods[m].method, picture, large),
             SPADE_ERROR_UNSUPPORTED);
         assert_non_null(strstr(spade_message(context), "has no rule for node \"/features/features."));
+        assert_non_null(strstr(spade_message(context), "(hard swish) in features."));
     }
     spade_context_destroy(context);
 }

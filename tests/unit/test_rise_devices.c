@@ -239,7 +239,7 @@ static void test_refused(void **state)
     }
     assert_int_equal(attribute(&f, "rise:samples=2:grid=10", &good, 1, map), SPADE_ERROR_ARGUMENT);
     assert_string_equal(spade_message(f.context),
-                        "rise: grid=10: the input is 9 x 14, a grid has at most 9 cells a side");
+                        "rise: grid=10: the input is 14 x 9, a grid has at most 9 cells a side");
     assert_int_equal(attribute(&f, "rise:samples=2", &bad, 1, map), SPADE_ERROR_ARGUMENT);
     assert_string_equal(spade_message(f.context), "class 3: the network has the classes 0 to 2");
     fixture_close(&f);

@@ -588,7 +588,7 @@ static void test_refused(void **state)
     } files[] = {
         {save_labels("one.npy", "|u1", HEIGHT, WIDTH, same, sizeof same), "one.npy: one segment, there must be two"},
         {save_labels("size.npy", "|u1", WIDTH, HEIGHT, same, sizeof same),
-         "size.npy: a segmentation of 14 x 9, the network's input is 9 x 14"},
+         "size.npy: a segmentation of 9 x 14, the network's input is 14 x 9"},
         {save_labels("halves.npy", "<f8", HEIGHT, WIDTH, halves, sizeof halves),
          "halves.npy: element 1 is not a whole number"},
         {save_labels("short.npy", "<i2", HEIGHT, WIDTH, different, sizeof different - 2), "short.npy: 250 bytes"},

@@ -232,3 +232,13 @@ done:
     attribution_pass_destroy(&d.pass);
     return status;
 }
+
+spade_status attribution_check_rules(const attribution_job *job, const spade_rules *rules)
+{
+    spade_error error;
+    const spade_status status = spade_rules_check(job->context, &job->model->network, rules);
+    if (status != SPADE_ERROR_UNSUPPORTED) { return status; }
+    spade_error_save(job->context, &error);
+    return spade_fail(job->context, status, "%s; leave %s out, or take a method for any network, such as saliency",
+                      error.message, job->method);
+}

@@ -41,6 +41,10 @@ typedef struct attribution_samples {
 spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
                                   const attribution_samples *points, float *maps, double *values);
 
+/* Do the rules have one for every node? Else SPADE_ERROR_UNSUPPORTED, with the node's name and what to do: for a method's
+ * `check`, so that the method is refused before there is any work. */
+spade_status attribution_check_rules(const attribution_job *job, const spade_rules *rules);
+
 /* ---- pass.c: forward, seed and backward of one micro-batch, on memory that stays where it is from pass to pass */
 typedef struct attribution_pass {
     spade_executor *executor; /* taken; targets and values are its scratch */

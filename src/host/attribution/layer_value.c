@@ -1,6 +1,7 @@
 /* layer_value.c - values by the names of layers and modules. */
 #include "attribution/layer_value.h"
 
+#include "base/close_names.h"
 #include "network/node_class.h"
 
 /* ---- names */
@@ -52,78 +53,20 @@ static spade_status follow_pointwise(const attribution_job *job, int layer_node,
     return SPADE_OK;
 }
 
-/* ---- a name that is none: close ones */
-
-enum { MAX_NAME = 120, CLOSE_NAMES = 5 };
-
-typedef struct close_name {
-    const char *text;
-    int length, distance;
-} close_name;
-
-/* Levenshtein's: insertions, deletions and replacements from one name to the other. Both at most MAX_NAME long. */
-static int edit_distance(const char *a, int a_length, const char *b, int b_length)
-{
-    int row[MAX_NAME + 1] = {0};
-    for (int j = 0; j <= b_length; j++) { row[j] = j; }
-    for (int i = 1; i <= a_length; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= b_length; j++) {
-            const int replaced = diagonal + (a[i - 1] != b[j - 1]);
-            const int shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = replaced < shorter ? replaced : shorter;
-        }
-    }
-    return row[b_length];
-}
-
-/* Keep the name among the closest ones, which stand in ascending order, if it is one of them and not there yet. */
-static void offer(close_name *closest, int *count, close_name candidate)
-{
-    int at = *count;
-    for (int i = 0; i < *count; i++) {
-        if (closest[i].length == candidate.length && memcmp(closest[i].text, candidate.text, candidate.length) == 0) {
-            return;
-        }
-    }
-    while (at > 0 && closest[at - 1].distance > candidate.distance) { at--; }
-    if (at == CLOSE_NAMES) { return; }
-    *count += *count < CLOSE_NAMES;
-    memmove(closest + at + 1, closest + at, sizeof *closest * (size_t)(*count - 1 - at));
-    closest[at] = candidate;
-}
-
-/* The name, and the modules that it lies in. */
-static void offer_all(close_name *closest, int *count, const char *wanted, const char *name)
-{
-    const int wanted_length = (int)strnlen(wanted, MAX_NAME);
-    for (const char *end = name; end && *end; end += *end == '.') {
-        end += strcspn(end, ".");
-        const int length = (int)(end - name);
-        if (length > MAX_NAME) { return; }
-        offer(closest, count, (close_name){name, length, edit_distance(name, length, wanted, wanted_length)});
-    }
-}
+/* ---- a name that is none */
 
 static spade_status fail_unknown(const attribution_job *job, const char *name)
 {
     const spade_network *network = &job->model->network;
-    close_name closest[CLOSE_NAMES];
-    int count = 0;
-    char list[CLOSE_NAMES * (MAX_NAME + 2) + 1] = "";
-    size_t used = 0;
+    char list[SPADE_CLOSE_NAMES_BYTES];
+    spade_close_names close;
+    spade_close_names_begin(&close, name);
     for (int n = 0; n < network->node_count; n++) {
-        offer_all(closest, &count, name, layer_name(network, &network->nodes[n]));
-        offer_all(closest, &count, name, network->nodes[n].path);
+        spade_close_names_offer_modules(&close, layer_name(network, &network->nodes[n]));
+        spade_close_names_offer_modules(&close, network->nodes[n].path);
     }
-    for (int i = 0; i < count; i++) {
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%.*s", i ? ", " : "", closest[i].length,
-                                 closest[i].text);
-    }
-    return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "'%.200s' is no layer or module%s%s", name,
-                      count ? "; close to it: " : "", list);
+    return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "'%.200s' is no layer or module%s", name,
+                      spade_close_names_format(&close, list));
 }
 
 /* ---- values */

@@ -57,7 +57,7 @@ static spade_status check(const attribution_job *job, const void *options)
     if (occlusion->window > shorter) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
                           "window=%lld: the input is %lld x %lld, a window has at most %lld pixels a side",
-                          (long long)occlusion->window, (long long)job->height, (long long)job->width,
+                          (long long)occlusion->window, (long long)job->width, (long long)job->height,
                           (long long)shorter);
     }
     const grid g = make_grid(job, occlusion);

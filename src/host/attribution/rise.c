@@ -32,7 +32,7 @@ static spade_status check(const attribution_job *job, const void *options)
     if (grid <= shorter) { return SPADE_OK; }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
                       "grid=%lld: the input is %lld x %lld, a grid has at most %lld cells a side", (long long)grid,
-                      (long long)job->height, (long long)job->width, (long long)shorter);
+                      (long long)job->width, (long long)job->height, (long long)shorter);
 }
 
 static void shape(const attribution_job *job, const void *options, int64_t shape[3])

@@ -81,8 +81,8 @@ static spade_status number_segments(const attribution_job *job, const char *path
     if (labels->height != job->height || labels->width != job->width) {
         return spade_fail(job->context, SPADE_ERROR_INPUT,
                           "%s: a segmentation of %lld x %lld, the network's input is %lld x %lld: give it in that size",
-                          path, (long long)labels->height, (long long)labels->width, (long long)job->height,
-                          (long long)job->width);
+                          path, (long long)labels->width, (long long)labels->height, (long long)job->width,
+                          (long long)job->height);
     }
     *count = collect_labels(labels, found);
     if (*count > MAX_SUPERPIXELS) {

@@ -20,7 +20,7 @@ static spade_status find_segments(const attribution_job *job, const surrogate_op
     if (*count >= 2) { return SPADE_OK; }
     return spade_fail(job->context, SPADE_ERROR_INPUT,
                       "the %lld x %lld input is one superpixel, there must be two or more: segments=%lld is too few",
-                      (long long)job->height, (long long)job->width, (long long)options->segments);
+                      (long long)job->width, (long long)job->height, (long long)options->segments);
 }
 
 /* A file and a grid can be looked at before there is an input. */

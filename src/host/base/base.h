@@ -210,8 +210,11 @@ void spade_sweep_temporaries(const char *folder);
 spade_status spade_lock_folder(spade_context *context, const char *path, int *out);
 /* One whole buffer. */
 spade_status spade_write_file(spade_context *context, const char *path, const void *bytes, size_t size);
-/* mkdir -p; `action` says in the message what could not be done: "cannot make the folder". */
-spade_status spade_make_folders(spade_context *context, const char *path, const char *action);
+/* mkdir -p; `action` says in the message what could not be done: "cannot make the folder". made (NULL: not wanted): how many
+ * folders of the path are new. None are after a failure. */
+spade_status spade_make_folders(spade_context *context, const char *path, const char *action, int *made);
+/* Remove the last `count` folders of the path, from the innermost out, as long as they are empty. */
+void spade_remove_folders(const char *path, int count);
 
 /* ---- where the running code lies: does the program, or the library that this is a part of, lie in the folder? What is
  * installed must not look into the folder that it was built in, which others may have made anew. */

@@ -247,19 +247,47 @@ spade_status spade_write_file(spade_context *context, const char *path, const vo
     return spade_output_commit(context, &out);
 }
 
-spade_status spade_make_folders(spade_context *context, const char *path, const char *action)
+/* Without slashes at its end, but for that of the root. */
+static void cut_slashes(char *path)
+{
+    for (size_t length = strlen(path); length > 1 && path[length - 1] == '/'; length--) { path[length - 1] = 0; }
+}
+
+void spade_remove_folders(const char *path, int count)
+{
+    char *copy = count > 0 ? strdup(path) : NULL;
+    for (char *end = copy; end && count > 0; count--) {
+        cut_slashes(copy);
+        if (rmdir(copy) != 0) { break; }
+        end = strrchr(copy, '/');
+        if (end) { *end = 0; }
+    }
+    free(copy);
+}
+
+spade_status spade_make_folders(spade_context *context, const char *path, const char *action, int *made)
 {
     char *copy = strdup(path);
     struct stat info;
+    int count = 0, above = 0; /* that were made; those among them which the last one lies in */
+    if (made) { *made = 0; }
     if (!copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    cut_slashes(copy);
     for (char *at = copy + 1; *copy && *at; at++) {
         if (*at != '/') { continue; }
         *at = 0;
-        (void)mkdir(copy, 0777); /* where this fails, the last mkdir does, and its reason is reported */
+        above += mkdir(copy, 0777) == 0; /* where this fails, the last mkdir does, and its reason is reported */
         *at = '/';
     }
-    bool made = mkdir(copy, 0777) == 0 || (errno == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode));
-    int error = errno;
+    count = above + (mkdir(copy, 0777) == 0);
+    const int error = errno;
+    const bool there = count > above || (error == EEXIST && stat(copy, &info) == 0 && S_ISDIR(info.st_mode));
+    char *last = strrchr(copy, '/');
+    if (!there && last) {
+        *last = 0;
+        spade_remove_folders(copy, above);
+    }
     free(copy);
-    return made ? SPADE_OK : spade_fail(context, SPADE_ERROR_IO, "%s: %s: %s", path, action, strerror(error));
+    if (made && there) { *made = count; }
+    return there ? SPADE_OK : spade_fail(context, SPADE_ERROR_IO, "%s: %s: %s", path, action, strerror(error));
 }

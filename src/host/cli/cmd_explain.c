@@ -72,6 +72,7 @@ static void on_result(void *user, const json_t *result)
 {
     explain_printer *printer = user;
     bool changed = json_is_true(json_object_get(result, "class_changed"));
+    bool fell = json_is_true(json_object_get(result, "score_fell"));
     cli_progress_clear(&printer->progress);
     if (printer->options->json) {
         printer->failed = !cli_write_json(result, 0) || printer->failed;
@@ -85,6 +86,7 @@ static void on_result(void *user, const json_t *result)
         fputs("  trace ", stdout);
         print_network(json_object_get(result, "trace"));
         if (changed) { fputs("  (another class!)", stdout); }
+        if (fell) { fputs("  (less than half of the score!)", stdout); }
     }
     putchar('\n');
     print_maps(printer, json_object_get(result, "maps"));
@@ -106,6 +108,7 @@ static void print_end(const explain_printer *printer, const spade_workload_outco
     if (outcome->kept) { printf(" (%d before)", outcome->kept); }
     if (outcome->failed) { printf(", %d failed", outcome->failed); }
     if (outcome->changed) { printf(", the trace decides differently for %d", outcome->changed); }
+    if (outcome->fell) { printf(", the trace keeps less than half of the score of %d", outcome->fell); }
     if (outcome->stopped) { fputs(", stopped; the same command goes on", stdout); }
     fputs(": ", stdout);
     cli_print_text(options->output, 0);

@@ -54,21 +54,25 @@ static void print_layers(const json_t *all)
     size_t index;
     json_t *item;
     int width = width_of(layers, "name", 5);
-    printf("\n%-*s  %-16s %6s %12s %9s  %s\n", width, "layer", "shape", "groups", "parameters", "MFLOP", "prunable");
+    double zeros = 0;
+    printf("\n%-*s  %-16s %6s %12s %7s %9s  %s\n", width, "layer", "shape", "groups", "parameters", "zeros %", "MFLOP",
+           "prunable");
     json_array_foreach(layers, index, item)
     {
         char shape[64];
+        const double weights = json_number_value(json_object_get(item, "parameters"));
+        const double zero = json_number_value(json_object_get(item, "zeros"));
+        zeros += zero;
         format_shape(json_object_get(item, "shape"), shape, sizeof shape);
         cli_print_text(text_of(item, "name"), width);
-        printf("  %-16s %6lld %12lld %9.2f  %s\n", shape,
-               (long long)json_integer_value(json_object_get(item, "groups")),
-               (long long)json_integer_value(json_object_get(item, "parameters")),
+        printf("  %-16s %6lld %12.0f %7.2f %9.2f  %s\n", shape,
+               (long long)json_integer_value(json_object_get(item, "groups")), weights, 100 * zero / weights,
                json_number_value(json_object_get(item, "operations")) / 1e6,
                json_is_true(json_object_get(item, "prunable")) ? "yes" : "no");
     }
-    printf("%-*s  %-16s %6s %12lld %9.2f\n", width, "all", "", "",
-           (long long)json_integer_value(json_object_get(all, "weights")),
-           json_number_value(json_object_get(all, "operations")) / 1e6);
+    const double weights = json_number_value(json_object_get(all, "weights"));
+    printf("%-*s  %-16s %6s %12.0f %7.2f %9.2f\n", width, "all", "", "", weights,
+           weights > 0 ? 100 * zeros / weights : 0, json_number_value(json_object_get(all, "operations")) / 1e6);
 }
 
 /* "Nx64x56x56": of a batch of N; "64" behind the batch where one picture has several windows: "64Nx49x96". */
@@ -181,7 +185,8 @@ static int run(cli_options *options)
 const cli_command command_info = {
     .name = "info",
     .usage = "info MODEL [options]",
-    .summary = "What is in a model: operators, and its layers with shapes, parameters and operations.",
+    .summary =
+        "What is in a model: operators, and its layers with shapes, parameters, zeros among them, and operations.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_SIZE | OPTIONS_GRAPH,
     .min_arguments = 1,
     .max_arguments = 1,

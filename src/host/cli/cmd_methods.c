@@ -1,6 +1,7 @@
 /* cmd_methods.c - spade methods: the tables of methods and metrics, as text, JSON or Markdown (docs/methods.md). */
 #include <stdarg.h>
 
+#include "base/close_names.h"
 #include "cli/cli.h"
 
 enum { COLUMN = 24, WIDTH = 100, FACT_BYTES = 512, FACTS = 6 };
@@ -367,12 +368,21 @@ static void print_named(const char *name)
     }
 }
 
+static int fail_unknown(const cli_options *options, const char *name)
+{
+    char list[SPADE_CLOSE_NAMES_BYTES];
+    spade_close_names close;
+    spade_close_names_begin(&close, name);
+    for (int i = 0; i < spade_method_count(); i++) { spade_close_names_offer(&close, spade_method_at(i)->name); }
+    for (int i = 0; i < spade_metric_count(); i++) { spade_close_names_offer(&close, spade_metric_at(i)->name); }
+    return cli_usage_error(options->command, "no method or metric '%.120s'%s; 'spade methods' lists all", name,
+                           spade_close_names_format(&close, list));
+}
+
 static int run(cli_options *options)
 {
     const char *name = options->argument_count ? options->arguments[0] : NULL;
-    if (name && !spade_method_find(name) && !spade_metric_find(name)) {
-        return cli_usage_error(options->command, "no method or metric '%s': 'spade methods' lists them", name);
-    }
+    if (name && !spade_method_find(name) && !spade_metric_find(name)) { return fail_unknown(options, name); }
     if (options->markdown && (name || options->json)) {
         return cli_usage_error(options->command, "--markdown is for all of them, and without --json");
     }

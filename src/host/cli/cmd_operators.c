@@ -1,4 +1,5 @@
 /* cmd_operators.c - spade operators: which operators of ONNX are computed, as text, JSON or Markdown (docs/operators.md). */
+#include "base/close_names.h"
 #include "cli/cli.h"
 
 enum { COLUMN = 26, WIDTH = 100 };
@@ -56,16 +57,31 @@ static const char page[] =
     "that the last column excludes. The operators are held against the ONNX project's own cases (`tests/onnx/`).\n\n"
     "| operator | from opset | picture | constants | end | limits |\n|---|---|---|---|---|---|";
 
+static int fail_unknown(const cli_options *options, const char *name)
+{
+    char list[SPADE_CLOSE_NAMES_BYTES];
+    spade_close_names close;
+    spade_known_operator o;
+    spade_close_names_begin(&close, name);
+    for (int i = 0; spade_known_operator_at(i, &o); i++) { spade_close_names_offer(&close, o.name); }
+    return cli_usage_error(options->command, "no operator '%.120s' is computed%s", name,
+                           spade_close_names_format(&close, list));
+}
+
 static int run(cli_options *options)
 {
-    json_t *list = json_array();
+    const char *name = options->argument_count ? options->arguments[0] : NULL;
     spade_known_operator o;
-    if (options->markdown && options->json) {
-        json_decref(list);
-        return cli_usage_error(options->command, "--markdown is without --json");
+    bool known = !name;
+    if (options->markdown && (options->json || name)) {
+        return cli_usage_error(options->command, "--markdown is without NAME and --json");
     }
+    for (int i = 0; !known && spade_known_operator_at(i, &o); i++) { known = strcmp(o.name, name) == 0; }
+    if (!known) { return fail_unknown(options, name); }
+    json_t *list = json_array();
     if (options->markdown) { puts(page); }
     for (int i = 0; spade_known_operator_at(i, &o); i++) {
+        if (name && strcmp(o.name, name) != 0) { continue; }
         if (options->json) {
             spade_json_append(&list, operator_json(&o));
         } else if (options->markdown) {
@@ -81,11 +97,11 @@ static int run(cli_options *options)
 
 const cli_command command_operators = {
     .name = "operators",
-    .usage = "operators [options]",
+    .usage = "operators [NAME] [options]",
     .summary = "Operators of ONNX that are computed: from which opset, of what, with which limits.",
-    .details = "'spade info MODEL' lists what a file uses.",
+    .details = "NAME: of that one only. 'spade info MODEL' lists what a file uses.",
     .options = OPTIONS_COMMON | OPTIONS_MARKDOWN,
     .min_arguments = 0,
-    .max_arguments = 0,
+    .max_arguments = 1,
     .run = run,
 };

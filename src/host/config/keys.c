@@ -54,7 +54,7 @@ static const spade_key table[] = {
      .groups = SPADE_KEYS_PICTURE,
      .type = SPADE_KEY_TEXT,
      MEMBER(preprocess),
-     .unset = "none",
+     .unset = "imagenet",
      .unrecorded = true}, /* what it says is */
     {.name = "resize",
      .option = "resize",

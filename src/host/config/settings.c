@@ -314,8 +314,8 @@ spade_status spade_settings_preprocess(spade_context *context, const spade_setti
                           "the network takes %lld channels; pictures have 3, or grey 1", (long long)channels);
     }
     if (settings->crop && (settings->crop != height || settings->crop != width)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--crop %lld: the network's input is fixed at %lldx%lld",
-                          (long long)settings->crop, (long long)height, (long long)width);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--crop %lld: the network's input is fixed at %lld x %lld",
+                          (long long)settings->crop, (long long)width, (long long)height);
     }
     spade_preprocess_init(out, height, width);
     out->channels = channels;
@@ -327,8 +327,8 @@ spade_status spade_settings_preprocess(spade_context *context, const spade_setti
     set_normalisation(context, settings, model, out);
     int64_t shorter = height < width ? height : width;
     if (settings->resize > 0 && settings->resize < shorter) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--resize %lld is smaller than the crop %lldx%lld",
-                          (long long)settings->resize, (long long)height, (long long)width);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--resize %lld is smaller than the crop %lld x %lld",
+                          (long long)settings->resize, (long long)width, (long long)height);
     }
     return SPADE_OK;
 }

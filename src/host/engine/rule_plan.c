@@ -96,17 +96,44 @@ spade_status spade_rule_scratch(spade_rule_plan *plan, const spade_shape *shape)
 /* ---- all nodes */
 
 /* Values that depend on the one where the walk ends: its relevance comes through them. */
-static void find_reached(spade_plan *plan)
+static void find_reached(const spade_network *network, int stop, bool *reached)
 {
-    const spade_network *network = plan->network;
-    plan->reached[spade_plan_stop(plan)] = true;
+    reached[stop] = true;
     for (int n = 0; n < network->node_count; n++) {
         const spade_node *node = &network->nodes[n];
         for (int k = 0; k < node->input_count; k++) {
-            if (!plan->reached[node->inputs[k]]) { continue; }
-            for (int o = 0; o < node->output_count; o++) { plan->reached[node->outputs[o]] = true; }
+            if (!reached[node->inputs[k]]) { continue; }
+            for (int o = 0; o < node->output_count; o++) { reached[node->outputs[o]] = true; }
         }
     }
+}
+
+/* The rule at a node. */
+static spade_status choose_rule(spade_context *context, const spade_network *network, const spade_rules *rules,
+                                const spade_node *node, const spade_rule **out)
+{
+    *out = rules->choose(network, node, rules->options);
+    if (*out) { return SPADE_OK; }
+    const bool function = node->kind == SPADE_NODE_FUNCTION, in_module = node->path && *node->path;
+    return spade_fail(context, SPADE_ERROR_UNSUPPORTED, "%s has no rule for node \"%.200s\" (%s)%s%.200s", rules->name,
+                      node->name,
+                      function ? spade_function_name(node->pointwise.function) : spade_node_kind_name(node->kind),
+                      in_module ? " in " : "", in_module ? node->path : "");
+}
+
+spade_status spade_rules_check(spade_context *context, const spade_network *network, const spade_rules *rules)
+{
+    bool *reached = calloc((size_t)network->value_count + 1, sizeof *reached);
+    spade_status status = SPADE_OK;
+    if (!reached) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    find_reached(network, network->input, reached);
+    for (int n = 0; n < network->node_count && status == SPADE_OK; n++) {
+        const spade_node *node = &network->nodes[n];
+        const spade_rule *rule;
+        if (reached[node->outputs[0]]) { status = choose_rule(context, network, rules, node, &rule); }
+    }
+    free(reached);
+    return status;
 }
 
 static spade_status ask_node(spade_plan *plan, int n)
@@ -125,20 +152,14 @@ static spade_status ask_node(spade_plan *plan, int n)
         wanted = wanted || back->inputs[k].wanted;
     }
     if (!wanted) { return SPADE_OK; }
-    back->rule = plan->rules.choose(plan->network, node, plan->rules.options);
-    if (!back->rule) {
-        const char *what = node->kind == SPADE_NODE_FUNCTION ? spade_function_name(node->pointwise.function)
-                                                             : spade_node_kind_name(node->kind);
-        return spade_fail(plan->context, SPADE_ERROR_UNSUPPORTED, "%s has no rule for node \"%.200s\" (%s)",
-                          plan->rules.name, node->name, what);
-    }
+    SPADE_TRY(choose_rule(plan->context, plan->network, &plan->rules, node, &back->rule));
     spade_status status = back->rule->plan(&asked, node, plan->rules.options);
     return status == SPADE_OK ? status : spade_fail_in(plan->context, status, "node \"%.200s\"", node->name);
 }
 
 spade_status spade_plan_ask_rules(spade_plan *plan)
 {
-    find_reached(plan);
+    find_reached(plan->network, spade_plan_stop(plan), plan->reached);
     if (!plan->reached[plan->network->output]) {
         return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "the network's output does not depend on \"%.200s\"",
                           plan->network->values[spade_plan_stop(plan)].name);

@@ -110,8 +110,8 @@ static spade_status check_inputs(spade_context *context, const spade_metric_info
     const int64_t dims[2] = {inputs->height, inputs->width};
     int64_t pixels;
     if (inputs->height < 1 || inputs->width < 1 || !spade_mul_dims(dims, 2, &pixels)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: a picture of %lldx%lld", info->title,
-                          (long long)inputs->height, (long long)inputs->width);
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: a picture of %lld x %lld pixels", info->title,
+                          (long long)inputs->width, (long long)inputs->height);
     }
     if (!inputs->scores) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s needs a map", info->title); }
     if (info->needs & SPADE_METRIC_NEEDS_MASK && !inputs->mask) {

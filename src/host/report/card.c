@@ -218,7 +218,14 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
         fprintf(file, " &middot; trace %.1f %% sparse", 100.0 * (double)explained->zeros / (double)explained->weights);
     }
     fputs("</span></div>", file);
-    if (!explained->ran[TRACE] || explained->top[TRACE] == explained->top[DENSE]) { return; }
+    if (explained_score_fell(explained)) {
+        fprintf(
+            file,
+            "<p class=\"warn\"><b>The trace keeps the class, but less than half of its score:</b> %.1f %% instead of "
+            "%.1f %%. Read its maps with care; less sparsity, or more variants, keep more.</p>",
+            100 * scores[explained->class_count + explained->top[TRACE]], 100 * scores[explained->top[DENSE]]);
+    }
+    if (!explained_class_changed(explained)) { return; }
     fputs("<p class=\"warn\"><b>The trace decides differently:</b> ", file);
     spade_html_text(file, class_name(run->names, explained->top[TRACE], trace));
     fprintf(file, " (%.1f %%) instead of ", 100 * scores[explained->class_count + explained->top[TRACE]]);
@@ -226,14 +233,28 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
     fputs(". Read its maps with care.</p>", file);
 }
 
+/* How the style sheet places a card's parts. Maps stand beside the input; of several methods or classes below it, two pairs
+ * in a row, or four maps where there is one network only. A mask beside one pair makes a row of four pictures. */
+static const char *choose_layout(const explained_input *explained)
+{
+    const explained_map *maps = explained->pairs[0].maps;
+    if (explained->pair_count > 1) { return maps[DENSE].present && maps[TRACE].present ? "many" : "many lone"; }
+    return explained->mask_picture ? "four" : "";
+}
+
 spade_status html_write_card(FILE *file, const html_report *report, const explained_input *explained)
 {
     fprintf(file, "<article class=\"card\" id=\"i%lld\">", (long long)report->added);
     write_head(file, report->run, explained);
     write_empty_layers(file, explained);
-    fputs("<div class=\"body\"><div><h3>Input</h3><figure>", file);
+    fprintf(file, "<div class=\"body %s\"><div class=\"about\"><div><h3>Input</h3><figure>", choose_layout(explained));
     SPADE_TRY(html_write_image(file, report, explained->picture, "what the network sees"));
-    fputs("</figure>", file);
+    fputs("</figure></div>", file);
+    if (explained->mask_picture) {
+        fputs("<div><h3>Mask</h3><figure>", file);
+        SPADE_TRY(html_write_image(file, report, explained->mask_picture, "what maps should point at"));
+        fputs("</figure></div>", file);
+    }
     write_scores(file, report->run, explained);
     fputs("</div>", file);
     SPADE_TRY(write_pairs(file, report, explained));

@@ -131,7 +131,10 @@ static void write_row(html_report *report, const char *last_name, int64_t page)
     fputs(" &hellip; ", report->rows);
     spade_html_text(report->rows, last_name);
     fputs("</span></td>", report->rows);
-    if (report->compared) { fprintf(report->rows, "<td class=\"n\">%lld</td>", (long long)report->page_changed); }
+    if (report->compared) {
+        fprintf(report->rows, "<td class=\"n\">%lld</td><td class=\"n\">%lld</td>", (long long)report->page_changed,
+                (long long)report->page_fell);
+    }
     fputs("</tr>\n", report->rows);
 }
 
@@ -147,7 +150,7 @@ static spade_status end_page(html_report *report, const char *last_name)
     free(report->first_name);
     report->first_name = NULL;
     report->page = page;
-    report->page_changed = 0;
+    report->page_changed = report->page_fell = 0;
     rewind(report->cards);
     return ftruncate(fileno(report->cards), 0) == 0 ? SPADE_OK : fail_temporary(report);
 }
@@ -160,7 +163,7 @@ static spade_status begin_page(html_report *report, const explained_input *expla
     fputs("<tr><td class=\"strip\">", report->rows);
     if (report->page) { return SPADE_OK; }
     if (asprintf(&folder, "%s/report", report->run->folder) < 0) { return fail_memory(report->run); }
-    spade_status status = spade_make_folders(report->run->context, folder, "cannot make the folder");
+    spade_status status = spade_make_folders(report->run->context, folder, "cannot make the folder", NULL);
     spade_sweep_temporaries(folder);
     free(folder);
     return status;
@@ -227,10 +230,12 @@ static void count_value(method_tally *tally, const spade_metric_info *metric, do
 static void count(html_report *report, const explained_input *explained)
 {
     if (explained->ran[TRACE]) {
-        bool changed = explained->top[DENSE] != explained->top[TRACE];
+        const bool changed = explained_class_changed(explained), fell = explained_score_fell(explained);
         report->compared++;
         report->changed += changed;
         report->page_changed += changed;
+        report->fell += fell;
+        report->page_fell += fell;
     }
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
@@ -241,19 +246,26 @@ static void count(html_report *report, const explained_input *explained)
     }
 }
 
-/* A changed class is what a reader of thousands of inputs looks for first. */
+static void write_decision(FILE *file, const html_report *report, const explained_input *explained, int network)
+{
+    char buffer[32];
+    const int64_t top = explained->top[network];
+    fputs("</td><td>", file);
+    spade_html_text(file, class_name(report->run->names, top, buffer));
+    fprintf(file, ", %.1f %%", 100 * explained->scores[network * explained->class_count + top]);
+}
+
+/* A decision that is not the dense network's is what a reader of thousands of inputs looks for first. */
 static void write_changed_row(html_report *report, const explained_input *explained)
 {
-    char dense[32], trace[32];
-    const bool changed = explained->ran[TRACE] && explained->top[DENSE] != explained->top[TRACE];
-    if (!changed || report->changed > MAX_CHANGED_ROWS) { return; }
+    const bool another = explained_class_changed(explained) || explained_score_fell(explained);
+    if (!another || report->changed + report->fell > MAX_CHANGED_ROWS) { return; }
     fprintf(report->changed_rows, "<tr><td><a href=\"report/page_%04lld.html#i%lld\">", (long long)report->page + 1,
             (long long)report->added);
     spade_html_text(report->changed_rows, explained->name);
-    fputs("</a></td><td>", report->changed_rows);
-    spade_html_text(report->changed_rows, class_name(report->run->names, explained->top[DENSE], dense));
-    fputs("</td><td>", report->changed_rows);
-    spade_html_text(report->changed_rows, class_name(report->run->names, explained->top[TRACE], trace));
+    fputs("</a>", report->changed_rows);
+    write_decision(report->changed_rows, report, explained, DENSE);
+    write_decision(report->changed_rows, report, explained, TRACE);
     fputs("</td></tr>\n", report->changed_rows);
 }
 
@@ -299,19 +311,26 @@ void html_report_add_failure(html_report *report, const char *message)
 static void write_index(FILE *file, html_report *report)
 {
     fputs("<section class=\"card\"><h3>Inputs</h3><div class=\"scroll\"><table><tr><th></th><th>inputs</th>", file);
-    if (report->compared) { fputs("<th class=\"n\">decided differently by the trace</th>", file); }
+    if (report->compared) {
+        fputs("<th class=\"n\">decided differently by the trace</th><th class=\"n\">less than half of the score</th>",
+              file);
+    }
     fputs("</tr>\n", file);
     html_append(file, report->rows);
     fputs("</table></div></section>\n", file);
-    if (!report->changed) { return; }
-    fputs("<section class=\"card\"><h3>Inputs that the trace decides differently</h3><p class=\"soft\">Read their maps "
+    const int64_t others = report->changed + report->fell;
+    if (!others) { return; }
+    fputs("<section class=\"card\"><h3>Inputs that the trace decides differently, or with less than half of the "
+          "score</h3><p class=\"soft\">Read their maps "
           "with care.</p><div class=\"scroll\"><table><tr><th>input</th><th>dense network</th><th>trace</th></tr>\n",
           file);
     html_append(file, report->changed_rows);
     fputs("</table></div>", file);
-    if (report->changed > MAX_CHANGED_ROWS) {
-        fprintf(file, "<p class=\"soft below\">and %lld more: <code>class_changed</code> in results.json</p>",
-                (long long)(report->changed - MAX_CHANGED_ROWS));
+    if (others > MAX_CHANGED_ROWS) {
+        fprintf(file,
+                "<p class=\"soft below\">and %lld more: <code>class_changed</code> and <code>score_fell</code> in "
+                "results.json</p>",
+                (long long)(others - MAX_CHANGED_ROWS));
     }
     fputs("</section>\n", file);
 }

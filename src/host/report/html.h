@@ -20,10 +20,11 @@ struct html_report {
     int64_t added, page;   /* records so far; pages written so far */
     FILE *cards;           /* anonymous temporary file with the cards of the page at hand */
     FILE *rows;            /* likewise, the pages in the index */
-    FILE *changed_rows;    /* likewise, inputs that the trace decides differently, in the index */
+    FILE *changed_rows;    /* likewise, inputs whose trace does not decide as the dense network does, in the index */
     FILE *failures;        /* likewise, list items */
-    int64_t failed, compared, changed;
+    int64_t failed, compared, changed, fell;
     int64_t page_changed;  /* of the page at hand */
+    int64_t page_fell;     /* likewise */
     char *first_name;      /* of the page at hand */
     method_tally *tallies; /* [metrics][methods] of the run */
 };

@@ -98,6 +98,10 @@ void html_write_summary(FILE *file, const html_report *page)
         fprintf(file, "<p>The trace keeps the network's class in <b>%lld of %lld</b>.</p>",
                 (long long)(page->compared - page->changed), (long long)page->compared);
     }
+    if (page->fell) {
+        fprintf(file, "<p class=\"warn\">In <b>%lld</b> of these the class keeps less than half of its score.</p>",
+                (long long)page->fell);
+    }
     write_tallies(file, page);
     fputs("</header>\n", file);
 }

@@ -83,11 +83,14 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
     spade_json_set(&object, "xxh128", json_string(explained->content));
     if (*explained->mask) { spade_json_set(&object, "mask_xxh128", json_string(explained->mask)); }
     spade_json_set(&object, "picture", spade_json_text(explained->picture));
+    if (explained->mask_picture) {
+        spade_json_set(&object, "mask_picture", spade_json_text(explained->mask_picture));
+    }
     spade_json_set(&object, "dense", network_json(run, explained, DENSE));
     spade_json_set(&object, "trace", network_json(run, explained, TRACE));
     if (explained->ran[TRACE]) {
-        bool changed = explained->top[DENSE] != explained->top[TRACE];
-        spade_json_set(&object, "class_changed", json_boolean(changed));
+        spade_json_set(&object, "class_changed", json_boolean(explained_class_changed(explained)));
+        spade_json_set(&object, "score_fell", json_boolean(explained_score_fell(explained)));
         double share = explained->weights ? (double)explained->zeros / (double)explained->weights : 0;
         json_t *sparsity = json_object();
         spade_json_set(&sparsity, "zeros", json_integer(explained->zeros));
@@ -190,6 +193,7 @@ spade_status explained_parse(const explained_run *run, const json_t *record, exp
                              .index = index ? json_integer_value(index) : -1,
                              .class_count = class_count,
                              .picture = text_at(record, "picture", &memory),
+                             .mask_picture = text_at(record, "mask_picture", &memory),
                              .zeros = integer_at(sparsity, "zeros"),
                              .weights = integer_at(sparsity, "weights"),
                              .empty_layers = integer_at(sparsity, "all_zero_layers"),

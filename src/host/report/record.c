@@ -35,6 +35,7 @@ void explained_input_clear(explained_input *explained)
     free(explained->logits);
     free(explained->scores);
     free(explained->picture);
+    free(explained->mask_picture);
     free(explained->empty_layer);
     *explained = (explained_input){0};
 }

@@ -40,12 +40,28 @@ typedef struct explained_input {
     int pair_count;
     double *values;          /* [pairs][NETWORKS][metrics of the run] */
     char *picture;           /* input.png, relative */
+    char *mask_picture;      /* mask.png, relative: the input, dark where the mask is not; NULL: there is no mask */
     int64_t zeros, weights;  /* over the trace's layers */
     int64_t empty_layers;    /* of the trace: all their weights are 0 */
     char *empty_layer;       /* the first of them, or NULL */
     double trace_seconds[3]; /* augmentation and forward, Hessians, solve */
     double map_seconds[NETWORKS];
 } explained_input;
+/* Do the trace's maps explain another decision than the dense network's? */
+static inline bool explained_class_changed(const explained_input *explained)
+{
+    return explained->ran[TRACE] && explained->top[TRACE] != explained->top[DENSE];
+}
+
+/* The trace keeps the class, but with less than half of the dense network's score: it is not the same decision to the same
+ * degree, and its maps are to be read with care. */
+static inline bool explained_score_fell(const explained_input *explained)
+{
+    const int64_t top = explained->top[DENSE];
+    return explained->ran[TRACE] && !explained_class_changed(explained) &&
+           explained->scores[explained->class_count + top] < 0.5 * explained->scores[top];
+}
+
 /* Make its pairs, without maps and with NaN for values; false: out of memory. */
 bool explained_input_add_pairs(explained_input *explained, int pairs, int metrics);
 void explained_input_clear(explained_input *explained);

@@ -18,7 +18,14 @@
     ".head{display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;margin-bottom:12px}"                          \
     ".warn{background:var(--warn);color:var(--warntext);border-radius:8px;padding:8px 12px;margin:0 0 12px}"           \
     ".body{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,2fr);gap:20px}"                                   \
-    ".pair{display:grid;grid-template-columns:1fr 1fr;gap:12px 20px}.maps>*+*{margin-top:16px}"                        \
+    ".pair{display:grid;grid-template-columns:1fr 1fr;gap:12px 20px}.maps>*+*,.about>*+*{margin-top:16px}"             \
+    ".many,.many .maps,.many .about,.four .about{display:grid;gap:20px;align-content:start}"                           \
+    ".four,.four .about{grid-template-columns:repeat(2,minmax(0,1fr))}.four "                                          \
+    ".about>*{margin:0}.many{grid-template-columns:minmax(0,1fr)}"                                                     \
+    ".many .maps{grid-template-columns:repeat(2,minmax(0,1fr))}.many .maps>*,.many .about>*{margin:0}"                 \
+    ".many .about{grid-template-columns:repeat(4,minmax(0,1fr))}.many.lone "                                           \
+    ".maps{grid-template-columns:repeat(4,minmax(0,1fr))}"                                                             \
+    ".lone .pair{grid-template-columns:minmax(0,1fr)}.many .scores,.four .scores{grid-column:span 2}"                  \
     "figure{margin:0;border-radius:8px}figure img{display:block;width:100%;border-radius:8px}"                         \
     "figcaption{font-size:.9rem;padding:6px 2px 0}figcaption b{display:block}"                                         \
     ".value{display:inline-block;white-space:nowrap;padding:0 8px;border-radius:99px;border:1px solid var(--line);"    \
@@ -27,7 +34,7 @@
     "th,td{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}"              \
     "th{font-weight:600;color:var(--soft)}td.n{white-space:nowrap}"                                                    \
     "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.scroll{overflow-x:auto}"                            \
-    ".scores{margin-top:14px;font-size:.9rem}.score{margin-top:8px}.score .name{overflow-wrap:anywhere}"               \
+    ".scores{font-size:.9rem}.score{margin-top:8px}.score .name{overflow-wrap:anywhere}"                               \
     ".bar{display:grid;grid-template-columns:1fr 4.2em;gap:8px;align-items:center;font-size:.8rem;"                    \
     "line-height:1.25;font-variant-numeric:tabular-nums}"                                                              \
     ".bar i{display:block;height:8px;border-radius:4px;min-width:2px}.bar .d{background:var(--dense)}"                 \
@@ -43,7 +50,9 @@
     "summary{cursor:pointer}"                                                                                          \
     "pre{overflow-x:auto;font-size:.8rem;background:var(--bg);padding:12px;border-radius:8px}"                         \
     "@media(max-width:640px){main{padding:14px 10px 32px}.card{padding:14px;margin:12px 0}"                            \
-    ".body,.legend{grid-template-columns:minmax(0,1fr)}.pair{gap:10px}.value{font-size:.8rem;padding:0 6px}"           \
+    ".body,.many .maps,.legend{grid-template-columns:minmax(0,1fr)}.many .about,.many.lone "                           \
+    ".maps{grid-template-columns:"                                                                                     \
+    "repeat(2,minmax(0,1fr))}.pair{gap:10px}.value{font-size:.8rem;padding:0 6px}"                                     \
     "th,td{padding-right:6px}h1{font-size:1.3rem}}@media print{.card{break-inside:avoid}}"
 
 #endif

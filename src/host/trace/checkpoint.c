@@ -61,7 +61,7 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
 {
     *out = (spade_checkpoint){.context = context, .folder = folder};
     if (!folder) { return SPADE_OK; }
-    SPADE_TRY(spade_make_folders(context, folder, "cannot write checkpoints"));
+    SPADE_TRY(spade_make_folders(context, folder, "cannot write checkpoints", NULL));
     if (access(folder, W_OK) != 0) {
         return spade_fail(context, SPADE_ERROR_IO, "%s: cannot write checkpoints: %s", folder, strerror(errno));
     }

@@ -1,11 +1,33 @@
 /* layer_options.c - from the options and their rules to what is asked of each layer. */
 #include <fnmatch.h>
 
+#include "base/close_names.h"
 #include "trace/trace.h"
 
 static bool matches(const char *glob, const spade_layer *layer)
 {
     return fnmatch(glob, layer->name, 0) == 0;
+}
+
+/* The glob names a layer that is there, and is never pruned; or it is none: the closest that are. */
+static spade_status fail_no_layer(spade_context *context, const spade_network *network, const char *kind,
+                                  const char *glob)
+{
+    char list[SPADE_CLOSE_NAMES_BYTES];
+    spade_close_names close;
+    spade_close_names_begin(&close, glob);
+    for (int i = 0; i < network->layer_count; i++) {
+        const spade_layer *layer = &network->layers[i];
+        if (layer->prunable) {
+            spade_close_names_offer(&close, layer->name);
+        } else if (matches(glob, layer)) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                              "%s: \"%s\" matches no prunable layer: %.120s is never pruned%s", kind, glob, layer->name,
+                              i == 0 ? ", as the network's first layer" : "");
+        }
+    }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: \"%s\" matches no prunable layer%s", kind, glob,
+                      spade_close_names_format(&close, list));
 }
 
 /* A glob that matches no layer is a mistake of the caller. */
@@ -15,7 +37,7 @@ static spade_status check_glob(spade_context *context, const spade_network *netw
     for (int i = 0; i < network->layer_count; i++) {
         if (network->layers[i].prunable && matches(glob, &network->layers[i])) { return SPADE_OK; }
     }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: \"%s\" matches no prunable layer", kind, glob);
+    return fail_no_layer(context, network, kind, glob);
 }
 
 static spade_status check_sparsity(spade_context *context, double sparsity, const char *of)
@@ -168,4 +190,66 @@ spade_status spade_trace_layer_options(spade_context *context, const spade_model
         SPADE_TRY(resolve(context, &network->layers[l], options, &layers[l]));
     }
     return SPADE_OK;
+}
+
+/* ---- what rounding leaves of a sparsity */
+
+/* A layer is said to get less than what was asked for where it misses this much of its weights. Every layer misses
+ * something; only those with fewer than 1 / shortfall weights in a block can miss so much. */
+static const double shortfall = 0.02;
+
+/* The weights that the layer loses at a time: those of a block of columns, over the rows that are solved together. */
+static int64_t weights_in_block(const spade_layer *layer, const spade_layer_options *options)
+{
+    const int64_t block = options->method.block;
+    return layer->rows / layer->groups * (block < layer->columns ? block : layer->columns);
+}
+
+/* The share of its weights that the layer loses. */
+static double reached_sparsity(const spade_layer *layer, const spade_layer_options *options)
+{
+    const spade_layer_method *method = &options->method;
+    if (method->of || method->solver == SPADE_SOLVER_EXACT) { return options->sparsity; } /* exact, or rounded up */
+    const spade_problem problem = {
+        .rows = layer->rows / layer->groups, .columns = layer->columns, .block = method->block};
+    const int64_t block = spade_problem_block(&problem), whole = problem.columns / block;
+    int64_t prune[2];
+    spade_problem_prune_counts(&problem, options->sparsity, method->count, block, prune);
+    const int64_t pruned = whole * prune[0] + (problem.columns % block ? prune[1] : 0);
+    return (double)pruned / (double)(problem.rows * problem.columns);
+}
+
+static void warn_of_rounding(spade_context *context, const spade_network *network, const spade_layer_options *layers)
+{
+    int count = 0, worst = -1;
+    double missing = 0;
+    for (int l = 0; l < network->layer_count; l++) {
+        if (layers[l].sparsity <= 0) { continue; }
+        const double misses = layers[l].sparsity - reached_sparsity(&network->layers[l], &layers[l]);
+        count += misses > shortfall;
+        if (misses > shortfall && misses > missing) {
+            worst = l;
+            missing = misses;
+        }
+    }
+    if (worst < 0) { return; }
+    char others[64] = "";
+    if (count > 1) { snprintf(others, sizeof others, " (and %d layers more miss theirs)", count - 1); }
+    spade_log(
+        context, SPADE_LOG_WARNING,
+        "%.200s gets a sparsity of %.1f %%, not %.1f %%%s: of each block of %lld weights a whole number is pruned; "
+        "the exact solver, or a larger block, comes closer",
+        network->layers[worst].name, 100 * (layers[worst].sparsity - missing), 100 * layers[worst].sparsity, others,
+        (long long)weights_in_block(&network->layers[worst], &layers[worst]));
+}
+
+spade_status spade_trace_check_layers(spade_context *context, const spade_model *model,
+                                      const spade_trace_options *options)
+{
+    spade_layer_options *layers = calloc((size_t)model->network.layer_count + 1, sizeof *layers);
+    if (!layers) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    spade_status status = spade_trace_layer_options(context, model, options, layers);
+    if (status == SPADE_OK) { warn_of_rounding(context, &model->network, layers); }
+    free(layers);
+    return status;
 }

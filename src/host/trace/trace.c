@@ -92,6 +92,16 @@ spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace,
     return SPADE_OK;
 }
 
+spade_status spade_trace_check_options(spade_context *context, const spade_model *model,
+                                       const spade_trace_options *options)
+{
+    spade_trace_options *own = NULL;
+    spade_status status = take_options(context, options, 1, &own);
+    if (status == SPADE_OK) { status = spade_trace_check_layers(context, model, own); }
+    free(own);
+    return status;
+}
+
 spade_status spade_trace_create_many(spade_context *context, const spade_model *model,
                                      const spade_batch *const *batches, int batch_count,
                                      const spade_trace_options *options, int option_count, spade_trace **traces)

@@ -29,6 +29,10 @@ typedef struct spade_layer_options {
 spade_status spade_trace_layer_options(spade_context *context, const spade_model *model,
                                        const spade_trace_options *options, spade_layer_options *layers);
 
+/* spade_trace_check_options(), of options in our own size. */
+spade_status spade_trace_check_layers(spade_context *context, const spade_model *model,
+                                      const spade_trace_options *options);
+
 /* ---- search.c: Hessians and sparse weights of the layers with a sparsity above 0, in as many passes as the budget asks
  * for. traces [batch_count * option_count] exist already, without any change. */
 spade_status spade_trace_search(spade_context *context, const spade_batch *const *batches, int batch_count,

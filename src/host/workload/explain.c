@@ -86,6 +86,7 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
     SPADE_TRY(open_methods(job));
+    if (request->trace) { SPADE_TRY(spade_trace_check_options(context, job->model, &request->settings->trace)); }
     SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));
     job->class_count = spade_model_classes(job->model);
     job->run = (explained_run){.context = context,

@@ -61,6 +61,41 @@ static spade_status describe_trace(const explain_job *job, const spade_trace *tr
 
 /* ---- the steps */
 
+/* The picture, and with a mask what of it lies inside: the rest is dark. */
+static spade_status save_input(explain_job *job, const spade_image_item *image, explained_input *out)
+{
+    enum { DARKER = 5 };
+    const spade_picture *preview = &image->preview;
+    spade_picture inside = *preview;
+    SPADE_TRY(explain_join(job->context, out->name, "input.png", &out->picture));
+    SPADE_TRY(explain_save_picture(job, preview, out->picture));
+    if (!image->mask) { return SPADE_OK; }
+    SPADE_TRY(explain_join(job->context, out->name, "mask.png", &out->mask_picture));
+    const int64_t pixels = preview->height * preview->width;
+    inside.rgb = malloc((size_t)pixels * 3);
+    if (!inside.rgb) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int64_t i = 0; i < 3 * pixels; i++) {
+        inside.rgb[i] = image->mask[i / 3] ? preview->rgb[i] : (uint8_t)(preview->rgb[i] / DARKER);
+    }
+    spade_status status = explain_save_picture(job, &inside, out->mask_picture);
+    free(inside.rgb);
+    return status;
+}
+
+/* Remove what was written of an input that failed: its files would be taken for results. made: folders that are new. */
+static void remove_files(const explain_job *job, const explained_input *explained, const char *folder, int made)
+{
+    explain_remove(job, explained->picture);
+    explain_remove(job, explained->mask_picture);
+    for (int i = 0; i < explained->pair_count; i++) {
+        for (int network = 0; network < NETWORKS; network++) {
+            explain_remove(job, explained->pairs[i].maps[network].array);
+            explain_remove(job, explained->pairs[i].maps[network].heatmap);
+        }
+    }
+    spade_remove_folders(folder, made);
+}
+
 spade_status explain_dense(void *user, const workload_item *item, void *state)
 {
     explain_job *job = user;
@@ -83,20 +118,18 @@ spade_status explain_process(void *user, const workload_item *item, void *state)
     spade_context *context = job->context;
     spade_status status = SPADE_OK;
     char *folder = NULL;
+    int made = 0;
     if (item->traces) {
         SPADE_GOTO(describe_trace(job, item->traces[0], item->in_group, out));
         SPADE_GOTO(run_forward(job, item->traces[0], item->image->input, TRACE, out));
     }
     SPADE_GOTO(explain_join(context, job->request->output, out->name, &folder));
-    SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder"));
+    SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder", &made));
     spade_sweep_temporaries(folder);
-    if (asprintf(&out->picture, "%s/input.png", out->name) < 0) {
-        out->picture = NULL;
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"));
-    }
-    SPADE_GOTO(explain_save_picture(job, &item->image->preview, out->picture));
+    SPADE_GOTO(save_input(job, item->image, out));
     SPADE_GOTO(explain_methods(job, item, out));
 done:
+    if (status != SPADE_OK && folder) { remove_files(job, out, folder, made); }
     free(folder);
     return status;
 }

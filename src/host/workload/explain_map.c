@@ -1,5 +1,6 @@
 /* explain_map.c - the maps of one input: every method, class and network; arrays, heatmaps, metrics. */
 #include <math.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "workload/explain.h"
@@ -27,6 +28,14 @@ spade_status explain_join(spade_context *context, const char *folder, const char
     if (asprintf(out, "%s/%s", folder, relative) >= 0) { return SPADE_OK; }
     *out = NULL;
     return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", folder);
+}
+
+void explain_remove(const explain_job *job, const char *relative)
+{
+    char *path;
+    if (!relative || asprintf(&path, "%s/%s", job->request->output, relative) < 0) { return; }
+    (void)unlink(path);
+    free(path);
 }
 
 spade_status explain_save_picture(explain_job *job, const spade_picture *picture, const char *relative)

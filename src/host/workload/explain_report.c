@@ -29,6 +29,7 @@ static spade_status add_file_size(const explain_job *job, const char *relative, 
 static spade_status add_picture_sizes(const explain_job *job, const explained_input *explained, uint64_t *bytes)
 {
     SPADE_TRY(add_file_size(job, explained->picture, bytes));
+    SPADE_TRY(add_file_size(job, explained->mask_picture, bytes));
     for (int i = 0; i < explained->pair_count; i++) {
         for (int network = 0; network < NETWORKS; network++) {
             SPADE_TRY(add_file_size(job, explained->pairs[i].maps[network].heatmap, bytes));
@@ -78,7 +79,8 @@ static spade_status add_size(void *user, const char *line, const explained_input
 static spade_status write_record(void *user, const char *line, const explained_input *record)
 {
     report_writers *writers = user;
-    writers->job->outcome->changed += record->ran[TRACE] && record->top[DENSE] != record->top[TRACE];
+    writers->job->outcome->changed += explained_class_changed(record);
+    writers->job->outcome->fell += explained_score_fell(record);
     results_json_add(&writers->json, line);
     results_csv_add(&writers->csv, record);
     return writers->html ? html_report_add(writers->html, record) : SPADE_OK;

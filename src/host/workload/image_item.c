@@ -64,9 +64,9 @@ spade_status spade_image_item_set_mask(spade_context *context, const spade_prepr
         steps.resize = 0;
     }
     if (picture->height != reference->height || picture->width != reference->width) {
-        return spade_fail(context, SPADE_ERROR_INPUT, "%s: the mask is %lldx%lld pixels, its picture %lldx%lld", path,
-                          (long long)picture->height, (long long)picture->width, (long long)reference->height,
-                          (long long)reference->width);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: the mask is %lld x %lld pixels, its picture %lld x %lld",
+                          path, (long long)picture->width, (long long)picture->height, (long long)reference->width,
+                          (long long)reference->height);
     }
     int64_t pixels = preprocess->height * preprocess->width, inside = 0;
     item->mask = malloc((size_t)pixels);

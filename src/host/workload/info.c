@@ -30,6 +30,7 @@ static json_t *layers_json(const spade_model *model, int64_t *parameters, double
         spade_json_set(&object, "shape", spade_json_integers(info.weight, info.convolution ? 4 : 2));
         spade_json_set(&object, "groups", json_integer(info.groups));
         spade_json_set(&object, "parameters", json_integer(info.rows * info.columns));
+        spade_json_set(&object, "zeros", json_integer(model->network.layers[i].zeros));
         spade_json_set(&object, "prunable", json_boolean(info.prunable));
         spade_json_set(&object, "operations", json_real(info.operations));
         spade_json_append(&list, object);

@@ -340,7 +340,7 @@ spade_status spade_results_open(spade_context *context, const char *folder, cons
     out->journal.file = -1;
     out->in_order = true;
     out->last_position = -1;
-    SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder"));
+    SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder", &out->folders_made));
     out->header = spade_json_dump(header, JSON_COMPACT);
     out->offsets = malloc(sizeof *out->offsets * (size_t)(inputs->count + 1));
     out->failed = calloc((size_t)inputs->count + 1, sizeof *out->failed);
@@ -377,6 +377,7 @@ spade_status spade_results_add(spade_results *results, int position, const json_
 {
     if (results->journal.file < 0) {
         SPADE_TRY(spade_journal_create(results->context, results->path, results->header, &results->journal));
+        results->journal_made = true;
     }
     char *line = spade_json_dump(record, JSON_COMPACT);
     if (!line) { return fail_memory(results); }
@@ -423,10 +424,21 @@ spade_status spade_results_finish(spade_results *results)
     return spade_output_commit(results->context, &file);
 }
 
+/* Is there an input that could be used? */
+static bool has_results(const spade_results *results)
+{
+    for (int i = 0; i < results->inputs->count; i++) {
+        if (results->offsets[i] >= 0 && !results->failed[i]) { return true; }
+    }
+    return false;
+}
+
 void spade_results_close(spade_results *results)
 {
     spade_journal_close(&results->journal);
+    if (results->journal_made && !has_results(results)) { (void)unlink(results->path); }
     if (results->lock >= 0) { close(results->lock); }
+    spade_remove_folders(results->folder, results->folders_made); /* where nothing is in them */
     free(results->header);
     free(results->path);
     free(results->offsets);

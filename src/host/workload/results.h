@@ -18,8 +18,10 @@ typedef struct spade_results {
     spade_context *context;
     const char *folder;
     const spade_inputs *inputs;
-    char *header; /* the first line */
-    char *path;   /* of results.jsonl */
+    char *header;      /* the first line */
+    char *path;        /* of results.jsonl */
+    bool journal_made; /* by this run */
+    int folders_made;  /* of the folder's path: that were not there before */
     int lock;
     spade_journal journal; /* not open until there is a record */
     int64_t *offsets;      /* [inputs->count]: where an input's line begins; -1: it has none */
@@ -50,6 +52,8 @@ bool spade_results_has_files(const spade_results *results, const json_t *record)
 spade_status spade_results_add(spade_results *results, int position, const json_t *record);
 /* After the last input: results.jsonl without lines that were forgotten or failed before, the inputs in their order. */
 spade_status spade_results_finish(spade_results *results);
+/* A new results.jsonl that holds nothing but failures is removed again, and so is a new folder with nothing in it. Also of
+ * results that are not open. */
 void spade_results_close(spade_results *results);
 
 #endif

@@ -167,6 +167,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     spade_inputs_guess_size(context, &input, input ? 1 : 0, request->batch, &options);
     SPADE_GOTO(spade_model_load(context, request->model, &options, &model));
     SPADE_GOTO(check_names(context, request, model));
+    SPADE_GOTO(spade_trace_check_options(context, model, &request->settings->trace));
     if (request->batch) {
         SPADE_GOTO(open_batch(context, request->batch, model, &array, &batch));
     } else {

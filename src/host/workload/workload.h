@@ -28,6 +28,7 @@ typedef struct spade_workload_outcome {
     int done, failed; /* inputs */
     int kept;         /* of those done, the ones whose results were in the output folder already */
     int changed;      /* of those done, the ones that the trace decides differently */
+    int fell;         /* likewise, the ones whose class the trace keeps with less than half of its score */
     bool stopped;     /* events->stop said so before the last input */
 } spade_workload_outcome;
 

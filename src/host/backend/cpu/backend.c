@@ -61,6 +61,7 @@ static void cpu_close(spade_device *device)
     spade_cpu_device *cpu = spade_cpu_of(device);
     if (cpu->stream) { dnnl_stream_destroy(cpu->stream); }
     if (cpu->engine) { dnnl_engine_destroy(cpu->engine); }
+    free(cpu->logged);
     free(cpu);
 }
 

@@ -18,6 +18,8 @@ typedef struct spade_cpu_device {
     spade_device base; /* first: a spade_device is cast to this */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
+    uint64_t *logged; /* [logged_count]: hashes of the lines about operations that were logged already */
+    int logged_count;
 } spade_cpu_device;
 
 enum {

@@ -82,19 +82,39 @@ static spade_status plan_operand(spade_cpu_dnnl_op *op, const spade_shape *shape
     return SPADE_OK;
 }
 
+/* Which implementation oneDNN has chosen, said once: the same operation is planned to see what it takes, in several places of
+ * a network and for several passes. */
+static void log_once(const spade_cpu_dnnl_op *op, const char *implementation)
+{
+    spade_cpu_device *cpu = spade_cpu_of(op->base.device);
+    char text[256], line[400];
+    const int length = snprintf(line, sizeof line, "%s: %s, %d threads",
+                                spade_op_describe(&op->base.desc, text, sizeof text), implementation, op->threads);
+    const uint64_t hash = spade_hash(line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1, 0);
+    const int n = cpu->logged_count;
+    for (int i = 0; i < n; i++) {
+        if (cpu->logged[i] == hash) { return; }
+    }
+    if ((n & (n - 1)) == 0) { /* room for the next power of two */
+        uint64_t *more = realloc(cpu->logged, sizeof *more * 2 * (size_t)(n + 1));
+        if (!more) { return; }
+        cpu->logged = more;
+    }
+    cpu->logged[cpu->logged_count++] = hash;
+    spade_log(cpu->base.context, SPADE_LOG_DEBUG, "%s", line);
+}
+
 spade_status spade_cpu_dnnl_operands(spade_cpu_dnnl_op *op, const_dnnl_primitive_desc_t primitive_desc)
 {
     bool backward = op->base.desc.kind == SPADE_OP_CONVOLUTION_BACKWARD || op->base.desc.kind == SPADE_OP_POOL_BACKWARD;
     const char *implementation = "";
-    char text[256];
     SPADE_TRY(plan_operand(op, backward ? &op->base.desc.y : &op->base.desc.a, &op->input));
     SPADE_TRY(plan_operand(op, backward ? &op->base.desc.a : &op->base.desc.y, &op->output));
     const dnnl_memory_desc_t *scratchpad = dnnl_primitive_desc_query_md(primitive_desc, dnnl_query_scratchpad_md, 0);
     SPADE_TRY(spade_cpu_dnnl_memory(op, scratchpad, &op->scratchpad));
     op->scratchpad_offset = take_workspace(op, dnnl_memory_desc_get_size(scratchpad));
     dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &implementation);
-    spade_log(op->base.device->context, SPADE_LOG_DEBUG, "%s: %s, %d threads",
-              spade_op_describe(&op->base.desc, text, sizeof text), implementation, op->threads);
+    log_once(op, implementation);
     return SPADE_OK;
 }
 

@@ -1,0 +1,166 @@
+/* test_refused.c - what cannot be done is said before any work, and leaves nothing behind; what will be less than what was
+ * asked for is said as well. */
+#include "support/command.h"
+
+#define MODELS SPADE_TEST_DATA "/models"
+#define PICTURES SPADE_TEST_DATA "/images"
+#define PICTURE PICTURES "/scene00.png"
+
+/* A refused run: its exit code, and what it says. The folder of results lies in one that is not there either. */
+static void expect_refused(const char *arguments, int code, const char *says)
+{
+    char *folder = folder_make(), path[300];
+    snprintf(path, sizeof path, "%s/new", folder);
+    command_result result = command_run("explain --resize 0 --variants 8 -o %s/results %s", path, arguments);
+    if (result.code != code || !strstr(result.err, says)) {
+        fail_msg("explain %s: code %d: %s", arguments, result.code, result.err);
+    }
+    if (file_exists(path)) { fail_msg("explain %s: leaves %s", arguments, path); }
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+static void test_leaves_nothing(void **state)
+{
+    (void)state;
+    /* by the command, the network, the trace's options, and by the only input */
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURE " --class 10", 2,
+                   "--class 10: the network has the classes 0 to 9");
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURE " --sparsity 'fc:0.5'", 2, "--sparsity");
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURE " --memory 3M", 1, "does not hold the trace");
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURES "/none.png", 1, "none.png: No such file or directory");
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURE " --mask " PICTURES "/photo.jpg", 1,
+                   "the mask has several colours");
+}
+
+/* Sizes are width x height, as people and file managers say them: photo.jpg is wide. */
+static void test_sizes(void **state)
+{
+    (void)state;
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURES "/photo.jpg --mask " PICTURES "/scene00_patch.png --resize 64",
+                   1, "the mask is 64 x 64 pixels, its picture 500 x 375");
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURES "/photo.jpg", 1,
+                   "500 x 375 pixels, but without a resize the network's 64 x 64 are needed");
+}
+
+/* What was written of an input before its turn came to a bad end is no result. */
+static void test_half_done(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"results.jsonl", "scene00/input.png", "scene00/dense_saliency.npy",
+                                        "scene00/dense_saliency.png", "scene00/trace_saliency.png"};
+    char *folder = folder_make(), line[300];
+    snprintf(line, sizeof line, "mkdir -p %s/scene00/trace_saliency.npy/full", folder); /* no file can take this name */
+    assert_int_equal(system(line), 0);
+    command_result result =
+        command_run("explain " MODELS "/scene_resnet.onnx " PICTURE " --resize 0 --variants 8 -o %s", folder);
+    assert_int_equal(result.code, 1);
+    assert_non_null(strstr(result.err, "trace_saliency.npy: "));
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(line, sizeof line, "%s/%s", folder, files[i]);
+        if (file_exists(line)) { fail_msg("%s is left", files[i]); }
+    }
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+static void test_methods(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"guided_backprop", "deconvolution", "guided_gradcam"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        char arguments[600], says[600];
+        snprintf(arguments, sizeof arguments, MODELS "/scene_mobilenet.onnx " PICTURE " --method saliency,%s",
+                 methods[i]);
+        /* before the time is estimated, which is the first that is computed; GELU is as little a ReLU as hard swish */
+        snprintf(says, sizeof says, "spade: %s: ", methods[i]);
+        expect_refused(arguments, 1, says);
+        expect_refused(arguments, 1, "(hard swish) in features.0.2; leave ");
+        snprintf(arguments, sizeof arguments, MODELS "/scene_vit.onnx " PICTURE " --method saliency,%s", methods[i]);
+        expect_refused(arguments, 1, "(GELU) in ");
+        command_result result = command_run("explain %s --resize 0 -o /tmp/spade_test_unused", arguments);
+        assert_null(strstr(result.err, "1 input, about"));
+        command_clear(&result);
+    }
+}
+
+static void test_layers(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"explain", "trace"};
+    for (size_t i = 0; i < 2; i++) {
+        static const struct {
+            const char *options, *says;
+        } refused[] = {
+            {"--skip layer1.0.conv3",
+             "\"layer1.0.conv3\" matches no prunable layer; close to it: layer1.0.conv1, layer1.0.conv2, "},
+            {"--layers 'block*'", "\"block*\" matches no prunable layer; close to it: "},
+            {"--layers conv1",
+             "\"conv1\" matches no prunable layer: conv1 is never pruned, as the network's first layer"},
+        };
+        for (size_t k = 0; k < sizeof refused / sizeof *refused; k++) {
+            /* the picture is not there: the layers are looked at first */
+            command_result result =
+                command_run("%s " MODELS "/scene_resnet.onnx " PICTURES "/none.png %s -o /tmp/spade.onnx", commands[i],
+                            refused[k].options);
+            if (result.code != 2 || !strstr(result.err, refused[k].says)) {
+                fail_msg("%s: code %d: %s", refused[k].options, result.code, result.err);
+            }
+            command_clear(&result);
+        }
+    }
+}
+
+/* How often a text stands in another. */
+static int count(const char *text, const char *part)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, part)); at += strlen(part)) { n++; }
+    return n;
+}
+
+static void test_few_rows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options, *warns, *table; /* the trace's own table says the same */
+    } cases[] = {
+        {"--sparsity 0.95", "fc gets a sparsity of 90.0 %, not 95.0 %: of each block of 10 weights", " 1152    90.00 "},
+        {"--layers fc --sparsity 0.09", "fc gets a sparsity of 0.0 %, not 9.0 %", "    0     0.00 "},
+        {"--layers fc --sparsity 0.95 --solver magnitude", "fc gets a sparsity of 90.0 %, not", " 1152    90.00 "},
+        {"--layers fc --sparsity 0.95 --block 10", NULL, " 95.00 "},
+        {"--layers fc --sparsity 0.95 --count published", NULL, "100.00 "},
+        {"--layers fc --sparsity 0.9", NULL, " 1152    90.00 "},
+        {"--layers fc --sparsity 0.95 --solver exact", NULL, " 1216    95.00 "},
+    };
+    char *folder = folder_make();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        command_result result =
+            command_run("trace " MODELS "/scene_resnet.onnx " PICTURE " --resize 0 --variants 8 -o %s/trace.onnx %s",
+                        folder, cases[i].options);
+        if (result.code != 0 || !strstr(result.out, cases[i].table)) {
+            fail_msg("%s: code %d: %s%s", cases[i].options, result.code, result.err, result.out);
+        }
+        assert_int_equal(count(result.err, "gets a sparsity of"), cases[i].warns ? 1 : 0);
+        if (cases[i].warns && !strstr(result.err, cases[i].warns)) { fail_msg("%s: %s", cases[i].options, result.err); }
+        command_clear(&result);
+    }
+    /* once, however many inputs there are; depthwise layers have one row each */
+    command_result result = command_run("explain " MODELS "/scene_mobilenet.onnx " PICTURES "/scene00.png " PICTURES
+                                        "/scene01.png --resize 0 --variants 8 --sparsity 0.95 -o %s/out",
+                                        folder);
+    assert_int_equal(result.code, 0);
+    assert_int_equal(count(result.err, "gets a sparsity of"), 1);
+    assert_non_null(
+        strstr(result.err, "features.1.block.1.fc1 gets a sparsity of 87.5 %, not 95.0 % (and 9 layers more"));
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_leaves_nothing), cmocka_unit_test(test_half_done),
+                                       cmocka_unit_test(test_sizes),          cmocka_unit_test(test_methods),
+                                       cmocka_unit_test(test_layers),         cmocka_unit_test(test_few_rows)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,144 @@
+/* test_report.c - what the report shows of an input, and that the results say the same: a trace that decides otherwise than
+ * its network, or keeps the class with much less of its score; the mask. */
+#include <jansson.h>
+
+#include "support/command.h"
+#include "spade/spade.h"
+
+#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
+#define PICTURES SPADE_TEST_DATA "/images/scene0?.png"
+
+static int count(const char *text, const char *part)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, part)); at += strlen(part)) { n++; }
+    return n;
+}
+
+/* The number that follows a text; -1: it does not stand there. */
+static int number_after(const char *text, const char *part)
+{
+    const char *at = strstr(text, part);
+    return at ? atoi(at + strlen(part)) : -1;
+}
+
+static void test_scores(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[300];
+    command_result result =
+        command_run("explain " MODEL " " PICTURES " --resize 0 --variants 8 --sparsity 0.8 -o %s", folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    snprintf(path, sizeof path, "%s/results.json", folder);
+    json_t *results = json_load_file(path, 0, NULL);
+    assert_non_null(results);
+    int changed = 0, fell = 0;
+    size_t index;
+    json_t *input;
+    json_array_foreach(json_object_get(results, "inputs"), index, input)
+    {
+        const json_t *dense = json_object_get(input, "dense"), *trace = json_object_get(input, "trace");
+        const double before = json_number_value(json_object_get(dense, "score"));
+        const double after = json_number_value(json_object_get(trace, "score"));
+        const bool same =
+            json_integer_value(json_object_get(dense, "class")) == json_integer_value(json_object_get(trace, "class"));
+        assert_int_equal(json_is_true(json_object_get(input, "class_changed")), !same);
+        assert_int_equal(json_is_true(json_object_get(input, "score_fell")), same && after < before / 2);
+        changed += !same;
+        fell += same && after < before / 2;
+    }
+    json_decref(results);
+    assert_true(changed > 0 && fell > 0); /* else this run shows nothing */
+    assert_int_equal(count(result.out, "(another class!)"), changed);
+    assert_int_equal(count(result.out, "(less than half of the score!)"), fell);
+    assert_int_equal(number_after(result.out, "the trace decides differently for "), changed);
+    assert_int_equal(number_after(result.out, "the trace keeps less than half of the score of "), fell);
+    command_clear(&result);
+
+    snprintf(path, sizeof path, "%s/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_non_null(report);
+    assert_int_equal(count(report, "<b>The trace decides differently:</b>"), changed);
+    assert_int_equal(count(report, "<b>The trace keeps the class, but less than half of its score:</b>"), fell);
+    assert_int_equal(number_after(report, "<p class=\"warn\">In <b>"), fell);
+    free(report);
+
+    /* nothing is said where the trace is the network */
+    result = command_run("explain " MODEL " " PICTURES " --resize 0 --variants 8 --sparsity 0 --restart -o %s", folder);
+    assert_int_equal(result.code, 0);
+    assert_null(strstr(result.out, "half of the score"));
+    command_clear(&result);
+    report = file_read(path, NULL);
+    assert_non_null(report);
+    assert_null(strstr(report, "half of its score"));
+    free(report);
+    folder_remove(folder);
+}
+
+static spade_picture load(spade_context *context, spade_status (*read)(spade_context *, const char *, spade_picture *),
+                          const char *path)
+{
+    spade_picture picture = {0};
+    if (read(context, path, &picture) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    return picture;
+}
+
+/* The mask is shown as the input, dark where the mask is not: of inputs that have one. */
+static void test_mask(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[400];
+    command_result result =
+        command_run("explain " MODEL " " SPADE_TEST_DATA "/images/scene00.png " SPADE_TEST_DATA "/images/scene08.png "
+                    "--resize 0 --no-trace --mask " SPADE_SOURCE_DIR "/examples/masks --method saliency,gradcam -o %s",
+                    folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    spade_context *context = NULL;
+    assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+    snprintf(path, sizeof path, "%s/scene00/input.png", folder);
+    spade_picture input = load(context, spade_picture_load, path);
+    snprintf(path, sizeof path, "%s/scene00/mask.png", folder);
+    spade_picture shown = load(context, spade_picture_load, path);
+    spade_picture mask = load(context, spade_mask_load, SPADE_SOURCE_DIR "/examples/masks/scene00.png");
+    assert_true(shown.height == input.height && shown.width == input.width && mask.width == input.width);
+    int64_t inside = 0;
+    const int64_t pixels = input.height * input.width;
+    for (int64_t i = 0; i < pixels; i++) {
+        const bool in = mask.rgb[3 * i] > 127;
+        inside += in;
+        for (int c = 0; c < 3; c++) {
+            const int before = input.rgb[3 * i + c], after = shown.rgb[3 * i + c];
+            assert_true(in ? after == before : after <= before / 4);
+        }
+    }
+    assert_true(inside > 0 && inside < pixels);
+    spade_picture_clear(&input);
+    spade_picture_clear(&shown);
+    spade_picture_clear(&mask);
+    spade_context_destroy(context);
+
+    snprintf(path, sizeof path, "%s/scene08/mask.png", folder);
+    assert_false(file_exists(path));
+    snprintf(path, sizeof path, "%s/results.json", folder);
+    json_t *results = json_load_file(path, 0, NULL);
+    const json_t *inputs = json_object_get(results, "inputs");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(inputs, 0), "mask_picture")),
+                        "scene00/mask.png");
+    assert_null(json_object_get(json_array_get(inputs, 1), "mask_picture"));
+    json_decref(results);
+    snprintf(path, sizeof path, "%s/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_non_null(report);
+    assert_int_equal(count(report, "<h3>Mask</h3>"), 1);
+    assert_int_equal(count(report, "<h3>Input</h3>"), 2);
+    assert_int_equal(count(report, "<div class=\"body many lone\">"), 2);
+    free(report);
+    folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_mask)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
