@@ -25,8 +25,9 @@ extern "C" {
 /* ---- what there is */
 
 typedef enum spade_method_flags {
-    SPADE_METHOD_SIGNED = 1,      /* the map says for and against: it may be negative */
-    SPADE_METHOD_COMPLETENESS = 2 /* the map should sum to a known difference of F; spade_map_note has the delta */
+    SPADE_METHOD_SIGNED = 1,       /* the map says for and against: it may be negative */
+    SPADE_METHOD_COMPLETENESS = 2, /* the map should sum to a known difference of F; spade_map_note has the delta */
+    SPADE_METHOD_OFFSET = 4        /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
 } spade_method_flags;
 
 typedef struct spade_method_info {
