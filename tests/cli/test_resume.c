@@ -9,6 +9,7 @@
 
 #include "support/random.h"
 #include "support/results.h"
+#include "spade/picture.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define IMAGES SPADE_TEST_DATA "/images/"

@@ -42,7 +42,7 @@ static void equals_pillow(void **state)
         spade_context *context = test_context(test_device(), threads);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             size_t size = (size_t)(cases[i].height * cases[i].width * 3);
-            spade_picture in = {cases[i].height, cases[i].width, malloc(size), false}, out;
+            spade_picture in = {.height = cases[i].height, .width = cases[i].width, .rgb = malloc(size)}, out;
             fill(in.rgb, size);
             assert_int_equal(spade_picture_resize(context, &in, cases[i].new_height, cases[i].new_width, &out),
                              SPADE_OK);
@@ -143,7 +143,7 @@ static void check_preview(const spade_preprocess *preprocess, uint32_t crc)
     const int64_t pixels = preprocess->height * preprocess->width;
     fill(rgb, sizeof rgb);
     memset(mask, 255, sizeof mask);
-    spade_picture in = {.height = HEIGHT, .width = WIDTH, .rgb = rgb}, of_mask = {HEIGHT, WIDTH, mask, false}, preview, back;
+    spade_picture in = {.height = HEIGHT, .width = WIDTH, .rgb = rgb}, of_mask = {.height = HEIGHT, .width = WIDTH, .rgb = mask}, preview, back;
     if (spade_preprocess_apply(context, preprocess, &in, out, &preview) != SPADE_OK) {
         fail_msg("%s", spade_message(context));
     }
@@ -229,7 +229,7 @@ static void upright(void **state)
     spade_context *context = test_context(test_device(), 0);
     for (int orientation = 0; orientation < 10; orientation++) {
         const bool turned = orientation >= 5 && orientation <= 8;
-        spade_picture in = {5, 7, malloc(5 * 7 * 3), true};
+        spade_picture in = {.height = 5, .width = 7, .rgb = malloc(5 * 7 * 3), .exif_rotated = true};
         fill(in.rgb, 5 * 7 * 3);
         const uint32_t same = (uint32_t)crc32(0, in.rgb, 5 * 7 * 3);
         assert_int_equal(spade_orient(context, orientation, &in), SPADE_OK);
