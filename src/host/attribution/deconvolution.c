@@ -1,6 +1,12 @@
 /* deconvolution.c - what of the input a deconvolutional network makes of the class: one backward pass. */
 #include "attribution/gradient_driver.h"
 
+static spade_status check(const attribution_job *job, const void *options)
+{
+    (void)options;
+    return spade_rules_check(job->context, &job->model->network, &spade_rules_deconvolution);
+}
+
 static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)options;
@@ -15,5 +21,6 @@ const attribution_method attribution_deconvolution = {
              .definition = "dF/dx, where each ReLU hands back max(r, 0), whatever its input is",
              .source = "Zeiler, Fergus 2014, Visualizing and understanding convolutional networks",
              .flags = SPADE_METHOD_SIGNED},
+    .check = check,
     .run = run,
 };

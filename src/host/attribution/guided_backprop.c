@@ -1,6 +1,12 @@
 /* guided_backprop.c - the gradient with ReLUs that let only positive evidence through: one backward pass. */
 #include "attribution/gradient_driver.h"
 
+static spade_status check(const attribution_job *job, const void *options)
+{
+    (void)options;
+    return spade_rules_check(job->context, &job->model->network, &spade_rules_guided);
+}
+
 static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)options;
@@ -15,5 +21,6 @@ const attribution_method attribution_guided_backprop = {
              .definition = "dF/dx, where each ReLU hands back max(r, 0) if its input is positive, else 0",
              .source = "Springenberg et al. 2015, Striving for simplicity: the all convolutional net",
              .flags = SPADE_METHOD_SIGNED},
+    .check = check,
     .run = run,
 };

@@ -9,6 +9,7 @@ typedef struct guided_options {
 static spade_status check(const attribution_job *job, const void *options)
 {
     attribution_features features;
+    SPADE_TRY(spade_rules_check(job->context, &job->model->network, &spade_rules_guided));
     return attribution_feature_maps(job, &((const guided_options *)options)->layer, true, &features);
 }
 

@@ -38,6 +38,10 @@ struct spade_rules {
     size_t options_bytes;
 };
 
+/* Is there one for every node that depends on the network's input? Before any work is done: SPADE_ERROR_UNSUPPORTED, as making
+ * the plan would say it. */
+spade_status spade_rules_check(spade_context *context, const spade_network *network, const spade_rules *rules);
+
 /* ---- while planning */
 /* Does the input get a share? Constants do not, nor what does not depend on the value where the walk ends. */
 bool spade_rule_wants(const spade_rule_plan *plan, int input);

@@ -96,17 +96,45 @@ spade_status spade_rule_scratch(spade_rule_plan *plan, const spade_shape *shape)
 /* ---- all nodes */
 
 /* Values that depend on the one where the walk ends: its relevance comes through them. */
-static void find_reached(spade_plan *plan)
+static void find_reached(const spade_network *network, int stop, bool *reached)
 {
-    const spade_network *network = plan->network;
-    plan->reached[spade_plan_stop(plan)] = true;
+    reached[stop] = true;
     for (int n = 0; n < network->node_count; n++) {
         const spade_node *node = &network->nodes[n];
         for (int k = 0; k < node->input_count; k++) {
-            if (!plan->reached[node->inputs[k]]) { continue; }
-            for (int o = 0; o < node->output_count; o++) { plan->reached[node->outputs[o]] = true; }
+            if (!reached[node->inputs[k]]) { continue; }
+            for (int o = 0; o < node->output_count; o++) { reached[node->outputs[o]] = true; }
         }
     }
+}
+
+/* NULL, after a failure that names the node: there is none. */
+static const spade_rule *choose_rule(spade_context *context, const spade_network *network, const spade_node *node,
+                                     const spade_rules *rules, spade_status *status)
+{
+    const spade_rule *rule = rules->choose(network, node, rules->options);
+    if (rule) { return rule; }
+    const char *what = node->kind == SPADE_NODE_FUNCTION ? spade_function_name(node->pointwise.function)
+                                                         : spade_node_kind_name(node->kind);
+    *status = spade_fail(context, SPADE_ERROR_UNSUPPORTED, "%s has no rule for node \"%.200s\" (%s)", rules->name,
+                         node->name, what);
+    return NULL;
+}
+
+spade_status spade_rules_check(spade_context *context, const spade_network *network, const spade_rules *rules)
+{
+    spade_status status = SPADE_OK;
+    bool *reached = calloc((size_t)network->value_count + 1, sizeof *reached);
+    if (!reached) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    find_reached(network, network->input, reached);
+    for (int n = 0; n < network->node_count && status == SPADE_OK; n++) {
+        const spade_node *node = &network->nodes[n];
+        bool wanted = false;
+        for (int k = 0; k < node->input_count; k++) { wanted = wanted || reached[node->inputs[k]]; }
+        if (wanted) { (void)choose_rule(context, network, node, rules, &status); }
+    }
+    free(reached);
+    return status;
 }
 
 static spade_status ask_node(spade_plan *plan, int n)
@@ -125,20 +153,16 @@ static spade_status ask_node(spade_plan *plan, int n)
         wanted = wanted || back->inputs[k].wanted;
     }
     if (!wanted) { return SPADE_OK; }
-    back->rule = plan->rules.choose(plan->network, node, plan->rules.options);
-    if (!back->rule) {
-        const char *what = node->kind == SPADE_NODE_FUNCTION ? spade_function_name(node->pointwise.function)
-                                                             : spade_node_kind_name(node->kind);
-        return spade_fail(plan->context, SPADE_ERROR_UNSUPPORTED, "%s has no rule for node \"%.200s\" (%s)",
-                          plan->rules.name, node->name, what);
-    }
-    spade_status status = back->rule->plan(&asked, node, plan->rules.options);
+    spade_status status = SPADE_OK;
+    back->rule = choose_rule(plan->context, plan->network, node, &plan->rules, &status);
+    if (!back->rule) { return status; }
+    status = back->rule->plan(&asked, node, plan->rules.options);
     return status == SPADE_OK ? status : spade_fail_in(plan->context, status, "node \"%.200s\"", node->name);
 }
 
 spade_status spade_plan_ask_rules(spade_plan *plan)
 {
-    find_reached(plan);
+    find_reached(plan->network, spade_plan_stop(plan), plan->reached);
     if (!plan->reached[plan->network->output]) {
         return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "the network's output does not depend on \"%.200s\"",
                           plan->network->values[spade_plan_stop(plan)].name);
