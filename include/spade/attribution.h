@@ -63,6 +63,10 @@ SPADE_API spade_status spade_attribution_set(spade_context *context, spade_attri
 SPADE_API spade_status spade_attribution_set_default(spade_context *context, spade_attribution *attribution,
                                                      const char *option, const char *value);
 SPADE_API const spade_method_info *spade_attribution_method(const spade_attribution *attribution);
+/* The files that its options name: the option and the path of number `index` among those that were given, both the
+ * attribution's. False: there are no more. */
+SPADE_API bool spade_attribution_file(const spade_attribution *attribution, int index, const char **option,
+                                      const char **path);
 SPADE_API void spade_attribution_destroy(spade_attribution *attribution); /* NULL is fine */
 
 /* ---- maps */

@@ -143,7 +143,8 @@ static void check_preview(const spade_preprocess *preprocess, uint32_t crc)
     const int64_t pixels = preprocess->height * preprocess->width;
     fill(rgb, sizeof rgb);
     memset(mask, 255, sizeof mask);
-    spade_picture in = {.height = HEIGHT, .width = WIDTH, .rgb = rgb}, of_mask = {.height = HEIGHT, .width = WIDTH, .rgb = mask}, preview, back;
+    spade_picture in = {.height = HEIGHT, .width = WIDTH, .rgb = rgb};
+    spade_picture of_mask = {.height = HEIGHT, .width = WIDTH, .rgb = mask}, preview, back;
     if (spade_preprocess_apply(context, preprocess, &in, out, &preview) != SPADE_OK) {
         fail_msg("%s", spade_message(context));
     }

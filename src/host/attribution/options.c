@@ -71,7 +71,7 @@ spade_status attribution_create(spade_context *context, const attribution_method
     return SPADE_OK;
 }
 
-bool attribution_file_option(const spade_attribution *attribution, int index, const char **option, const char **path)
+bool spade_attribution_file(const spade_attribution *attribution, int index, const char **option, const char **path)
 {
     const spade_option_group *own = &attribution->named.groups[0];
     for (int i = 0; i < own->count; i++) {

@@ -99,8 +99,6 @@ const attribution_method *attribution_find(const char *name, size_t length);
 spade_status attribution_explain_not_finite(const attribution_job *job, int64_t target, spade_status status);
 
 /* ---- options.c */
-/* The files that its options name: *option and *path of number `index` among those that were given. False: there is none. */
-bool attribution_file_option(const spade_attribution *attribution, int index, const char **option, const char **path);
 /* From a method and the part of the text behind its name: "" or ":samples=25". */
 spade_status attribution_create(spade_context *context, const attribution_method *method, const char *options,
                                 spade_attribution **out);

@@ -1,5 +1,4 @@
 /* explain_resume.c - what a folder of results was made with, and which of them still hold. */
-#include "attribution/registry.h"
 #include "backend/backend.h"
 #include "engine/model.h"
 #include "workload/explain.h"
@@ -20,7 +19,7 @@ static spade_status add_method_files(const explain_job *job, json_t **all)
 {
     for (int m = 0; m < job->method_count; m++) {
         const char *option, *path;
-        for (int i = 0; attribution_file_option(job->methods[m].attribution, i, &option, &path); i++) {
+        for (int i = 0; spade_attribution_file(job->methods[m].attribution, i, &option, &path); i++) {
             char *key;
             if (asprintf(&key, "%s.%s", job->methods[m].label, option) < 0) {
                 return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
