@@ -25,8 +25,9 @@ extern "C" {
 /* ---- what there is */
 
 typedef enum spade_method_flags {
-    SPADE_METHOD_SIGNED = 1,      /* the map says for and against: it may be negative */
-    SPADE_METHOD_COMPLETENESS = 2 /* the map should sum to a known difference of F; spade_map_note has the delta */
+    SPADE_METHOD_SIGNED = 1,       /* the map says for and against: it may be negative */
+    SPADE_METHOD_COMPLETENESS = 2, /* the map should sum to a known difference of F; spade_map_note has the delta */
+    SPADE_METHOD_OFFSET = 4        /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
 } spade_method_flags;
 
 typedef struct spade_method_info {
@@ -62,6 +63,10 @@ SPADE_API spade_status spade_attribution_set(spade_context *context, spade_attri
 SPADE_API spade_status spade_attribution_set_default(spade_context *context, spade_attribution *attribution,
                                                      const char *option, const char *value);
 SPADE_API const spade_method_info *spade_attribution_method(const spade_attribution *attribution);
+/* The files that its options name: the option and the path of number `index` among those that were given, both the
+ * attribution's. False: there are no more. */
+SPADE_API bool spade_attribution_file(const spade_attribution *attribution, int index, const char **option,
+                                      const char **path);
 SPADE_API void spade_attribution_destroy(spade_attribution *attribution); /* NULL is fine */
 
 /* ---- maps */

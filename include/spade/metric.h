@@ -71,7 +71,8 @@ typedef struct spade_metric_inputs {
     size_t size;           /* set by spade_metric_inputs_init() */
     int64_t height, width; /* of the picture */
     /* [height, width]: one number a pixel, larger: more important. Of a map: spade_map_reduce() with
-     * SPADE_REDUCE_ABS_MAX, and spade_map_resize() where it is smaller than the picture. */
+     * SPADE_REDUCE_ABS_MAX (SPADE_REDUCE_ABOVE_LEAST of a method with SPADE_METHOD_OFFSET), and spade_map_resize() where
+     * it is smaller than the picture. */
     const float *scores;
     const uint8_t *mask; /* [height, width]: not 0 inside */
 } spade_metric_inputs;

@@ -24,6 +24,7 @@ typedef struct spade_picture {
     int64_t height, width;
     uint8_t *rgb;
     bool exif_rotated; /* the file asks for a rotation that was not applied (spade warns) */
+    bool inexact; /* as decoded, its numbers are not those of the file: more than 8 bits, or compressed with loss */
 } spade_picture;
 
 /*
@@ -97,7 +98,12 @@ SPADE_API spade_status spade_picture_from_tensor(spade_context *context, const s
                                                  const float *input, spade_picture *out);
 
 /* How the channels of a map [C, H, W] become one number per pixel. */
-typedef enum spade_reduce { SPADE_REDUCE_SUM, SPADE_REDUCE_ABS_MAX, SPADE_REDUCE_ABS_SUM } spade_reduce;
+typedef enum spade_reduce {
+    SPADE_REDUCE_SUM,
+    SPADE_REDUCE_ABS_MAX,
+    SPADE_REDUCE_ABS_SUM,
+    SPADE_REDUCE_ABOVE_LEAST /* the sum, less the least sum of all pixels */
+} spade_reduce;
 SPADE_API const char *spade_reduce_name(spade_reduce reduce); /* "abs-max", ... */
 SPADE_API void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_t width, spade_reduce reduce,
                                 float *out /* [height, width] */);

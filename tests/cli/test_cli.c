@@ -358,17 +358,19 @@ static void test_reproducible(void **state)
     char *folder = folder_make();
     static const char *const ways[] = {"--threads 1", "--threads 2", "--threads 2 --memory 64M",
                                        "--threads 1 --memory 4G"};
-    static const char *const maps[] = {"dense_saliency", "trace_saliency", "dense_smoothgrad", "trace_smoothgrad"};
+    static const char *const maps[] = {"dense_saliency",  "trace_saliency", "dense_smoothgrad",  "trace_smoothgrad",
+                                       "trace_gradcam++", "trace_scorecam", "dense_rise",        "trace_rise",
+                                       "dense_lime",      "trace_lime",     "dense_kernel_shap", "trace_kernel_shap"};
     json_t *first = NULL;
     for (int way = 0; way < 4; way++) {
         char path[512], reference[512];
         command_result result =
             command_run("explain " MODEL " " PICTURE " -o %s/%d --resize 0 --variants 48 --samples 9"
-                        " --method saliency,smoothgrad %s",
+                        " --method saliency,smoothgrad,gradcam++,scorecam,rise,lime,kernel_shap %s",
                         folder, way, ways[way]);
         if (result.code != 0) { fail_msg("%s: code %d: %s", ways[way], result.code, result.err); }
         command_clear(&result);
-        for (int m = 0; m < 4; m++) {
+        for (size_t m = 0; m < sizeof maps / sizeof *maps; m++) {
             snprintf(path, sizeof path, "%s/%d/scene00/%s.npy", folder, way, maps[m]);
             snprintf(reference, sizeof reference, "%s/0/scene00/%s.npy", folder, maps[m]);
             assert_same_file(path, reference);

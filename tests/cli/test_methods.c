@@ -133,6 +133,34 @@ static void test_metrics(void **state)
     folder_remove(folder);
 }
 
+/* RISE's map is about the mean of F, which is negative for the logit of a class that is not there: what lowers it even more
+ * is no evidence for it, however large it is without its sign. */
+static void test_rise_of_negative_logits(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[512];
+    command_result result =
+        command_run("explain " MODEL " " PICTURE " -o %s/out --resize 0 --no-trace --no-report --mask " MASK
+                    " --class 1,0 --method rise:samples=200",
+                    folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    snprintf(path, sizeof path, "%s/out/results.json", folder);
+    json_t *results = json_load_file(path, 0, NULL);
+    assert_non_null(results);
+    const json_t *input = json_array_get(json_object_get(results, "inputs"), 0);
+    for (size_t i = 0; i < 2; i++) { /* the patch makes class 1 */
+        const json_t *map = json_array_get(json_object_get(input, "maps"), i);
+        const double area = json_number_value(json_object_get(json_object_get(map, "dense"), "roc_auc"));
+        assert_string_equal(json_string_value(json_object_get(map, "overlay_reduction")), "above-least");
+        assert_true(i == 0 ? area > 0.9 : area < 0.1);
+    }
+    const json_t *logits = json_object_get(json_object_get(input, "dense"), "logits");
+    assert_true(json_number_value(json_array_get(logits, 0)) < 0);
+    json_decref(results);
+    folder_remove(folder);
+}
+
 /* No mask: no value, and no failure. */
 static void test_no_mask(void **state)
 {
@@ -174,8 +202,12 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_page),    cmocka_unit_test(test_text),
-                                       cmocka_unit_test(test_json),    cmocka_unit_test(test_metrics),
-                                       cmocka_unit_test(test_no_mask), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_page),
+                                       cmocka_unit_test(test_text),
+                                       cmocka_unit_test(test_json),
+                                       cmocka_unit_test(test_metrics),
+                                       cmocka_unit_test(test_rise_of_negative_logits),
+                                       cmocka_unit_test(test_no_mask),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 
 #include "support/random.h"
 #include "support/results.h"
+#include "spade/picture.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define IMAGES SPADE_TEST_DATA "/images/"
@@ -217,6 +218,28 @@ static void test_other_configurations(void **state)
     folder_remove(folder);
 }
 
+/* A file that a method reads is part of what was asked for: another segmentation under the same name makes other maps. */
+static void test_other_files(void **state)
+{
+    (void)state;
+    enum { SIDE = 64 };
+    uint8_t pixels[SIDE * SIDE] = {0};
+    char *folder = folder_make(), path[300], more[600];
+    spade_context *context;
+    make_inputs(folder);
+    assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+    snprintf(path, sizeof path, "%s/segments.png", folder);
+    snprintf(more, sizeof more, "--no-trace --method lime:samples=8:segmentation=%s", path);
+    for (int segments = 2; segments <= 4; segments += 2) {
+        for (int p = 0; p < SIDE * SIDE; p++) { pixels[p] = (uint8_t)(p % SIDE * segments / SIDE); }
+        assert_int_equal(spade_png_save(context, path, pixels, SIDE, SIDE, 1), SPADE_OK);
+        if (segments > 2) { expect_said(2, folder, "in/scene00.png", more, "xxh128.lime.segmentation: \""); }
+        if (segments == 2) { explain_quietly(0, folder, "in/scene00.png", "out", more); }
+    }
+    spade_context_destroy(context);
+    folder_remove(folder);
+}
+
 /* Results of other inputs stay in results.jsonl; results.json and the report are of the inputs of this run. */
 static void test_other_inputs(void **state)
 {
@@ -301,9 +324,10 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept),         cmocka_unit_test(test_other_configurations),
-        cmocka_unit_test(test_other_inputs), cmocka_unit_test(test_failed),
-        cmocka_unit_test(test_damaged),      cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_kept),        cmocka_unit_test(test_other_configurations),
+        cmocka_unit_test(test_other_files), cmocka_unit_test(test_other_inputs),
+        cmocka_unit_test(test_failed),      cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,7 +148,7 @@ static spade_status a_picture_and_its_overlay(spade_context *context)
 {
     static uint8_t rgb[20 * 30 * 3];
     static float input[3 * SIDE * SIDE], map[SIDE * SIDE];
-    spade_picture picture = {20, 30, rgb, false}, cropped = {0}, overlay = {0};
+    spade_picture picture = {.height = 20, .width = 30, .rgb = rgb}, cropped = {0}, overlay = {0};
     spade_preprocess preprocess;
     spade_preprocess_init(&preprocess, SIDE, SIDE);
     spade_status status = spade_preprocess_apply(context, &preprocess, &picture, input, &cropped);

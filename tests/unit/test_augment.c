@@ -25,7 +25,7 @@ static int set_up(void **state)
 {
     fixture *f = calloc(1, sizeof *f);
     f->context = test_context("cpu", 2);
-    f->picture = (spade_picture){HEIGHT, WIDTH, malloc(HEIGHT * WIDTH * 3), false};
+    f->picture = (spade_picture){.height = HEIGHT, .width = WIDTH, .rgb = malloc(HEIGHT * WIDTH * 3)};
     uint32_t seed = 7;
     for (int i = 0; i < HEIGHT * WIDTH * 3; i++) {
         seed = seed * 1664525u + 1013904223u;

@@ -23,6 +23,8 @@ static void reductions(void **state)
     assert_true(out[0] == 5 && out[1] == 6);
     spade_map_reduce(map, 3, 1, 2, SPADE_REDUCE_ABS_SUM, out);
     assert_true(out[0] == 9 && out[1] == 12);
+    spade_map_reduce(map, 3, 1, 2, SPADE_REDUCE_ABOVE_LEAST, out);
+    assert_true(out[0] == 0 && out[1] == 1);
 }
 
 /* As torch.nn.functional.interpolate(mode="bilinear", align_corners=False). */
@@ -72,7 +74,7 @@ static void map_is_seen_where_it_is(void **state)
     for (int y = 10; y < 20; y++) {
         for (int x = 10; x < 20; x++) { map[y * SIDE + x] = 1.0f, map[(y + 30) * SIDE + x + 30] = -1.0f; }
     }
-    spade_picture picture = {SIDE, SIDE, rgb, false}, out;
+    spade_picture picture = {.height = SIDE, .width = SIDE, .rgb = rgb}, out;
     for (int is_signed = 0; is_signed < 2; is_signed++) {
         assert_int_equal(spade_heatmap(context, &picture, map, 1.0, is_signed, &out), SPADE_OK);
         assert_int_equal(out.height, SIDE * FACTOR);
@@ -99,7 +101,7 @@ static void edges(void **state)
     spade_context *context = test_context(test_device(), 0);
     uint8_t rgb[6] = {0, 0, 0, 255, 255, 255};
     float map[2] = {0, 0};
-    spade_picture picture = {1, 2, rgb, false}, out;
+    spade_picture picture = {.height = 1, .width = 2, .rgb = rgb}, out;
     assert_int_equal(spade_heatmap(context, &picture, map, 0.0, true, &out), SPADE_OK); /* an empty map has scale 0 */
     assert_int_equal(out.height, 256);
     assert_int_equal(out.width, 512);

@@ -80,6 +80,20 @@ static void test_maps_by_hand(void **state)
     spade_context_destroy(context);
 }
 
+/* Known of the network alone, before any input is worked on. */
+static void expect_refused_at_once(spade_context *context, const char *path, const char *method, const char *says)
+{
+    spade_model *model;
+    spade_attribution *attribution;
+    int64_t shape[3];
+    assert_int_equal(spade_model_load(context, path, NULL, &model), SPADE_OK);
+    assert_int_equal(spade_attribution_create(context, method, &attribution), SPADE_OK);
+    assert_int_equal(spade_attribution_map_shape(context, model, attribution, shape), SPADE_ERROR_UNSUPPORTED);
+    assert_string_equal(spade_message(context), says);
+    spade_attribution_destroy(attribution);
+    spade_model_destroy(model);
+}
+
 /* A function that is no ReLU is named, and no map is made. */
 static void test_no_rule(void **state)
 {
@@ -109,6 +123,7 @@ static void test_no_rule(void **state)
             char says[256];
             snprintf(says, sizeof says, methods[m].says, functions[f].name);
             assert_string_equal(spade_message(context), says);
+            expect_refused_at_once(context, path, methods[m].method, says);
         }
     }
     /* so is the hard swish of a MobileNet, with its module */

@@ -42,7 +42,7 @@ static void equals_pillow(void **state)
         spade_context *context = test_context(test_device(), threads);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             size_t size = (size_t)(cases[i].height * cases[i].width * 3);
-            spade_picture in = {cases[i].height, cases[i].width, malloc(size), false}, out;
+            spade_picture in = {.height = cases[i].height, .width = cases[i].width, .rgb = malloc(size)}, out;
             fill(in.rgb, size);
             assert_int_equal(spade_picture_resize(context, &in, cases[i].new_height, cases[i].new_width, &out),
                              SPADE_OK);
@@ -69,7 +69,7 @@ static void constant_stays_constant(void **state)
     spade_context *context = test_context(test_device(), 0);
     static uint8_t rgb[19 * 23 * 3];
     memset(rgb, 201, sizeof rgb);
-    spade_picture in = {19, 23, rgb, false}, out;
+    spade_picture in = {.height = 19, .width = 23, .rgb = rgb}, out;
     for (int64_t side = 1; side < 80; side += 6) {
         assert_int_equal(spade_picture_resize(context, &in, side, 81 - side, &out), SPADE_OK);
         for (int64_t i = 0; i < side * (81 - side) * 3; i++) { assert_int_equal(out.rgb[i], 201); }
@@ -83,7 +83,7 @@ static void impossible_sizes(void **state)
     (void)state;
     spade_context *context = test_context(test_device(), 0);
     uint8_t rgb[3] = {1, 2, 3};
-    spade_picture in = {1, 1, rgb, false}, out;
+    spade_picture in = {.height = 1, .width = 1, .rgb = rgb}, out;
     assert_int_equal(spade_picture_resize(context, &in, 0, 5, &out), SPADE_ERROR_ARGUMENT);
     assert_int_equal(spade_picture_resize(context, &in, 5, 16385, &out), SPADE_ERROR_ARGUMENT);
     in.height = 0;
@@ -101,7 +101,7 @@ static void preprocess_geometry(void **state)
     for (int y = 0; y < 40; y++) {
         for (int x = 30; x < 60; x++) { memset(rgb + (y * 60 + x) * 3, 255, 3); }
     }
-    spade_picture in = {40, 60, rgb, false}, cropped;
+    spade_picture in = {.height = 40, .width = 60, .rgb = rgb}, cropped;
     spade_preprocess preprocess;
     spade_preprocess_init(&preprocess, 32, 32);
     assert_int_equal(spade_preprocess_apply(context, &preprocess, &in, out, &cropped), SPADE_OK);
@@ -143,7 +143,8 @@ static void check_preview(const spade_preprocess *preprocess, uint32_t crc)
     const int64_t pixels = preprocess->height * preprocess->width;
     fill(rgb, sizeof rgb);
     memset(mask, 255, sizeof mask);
-    spade_picture in = {HEIGHT, WIDTH, rgb, false}, of_mask = {HEIGHT, WIDTH, mask, false}, preview, back;
+    spade_picture in = {.height = HEIGHT, .width = WIDTH, .rgb = rgb};
+    spade_picture of_mask = {.height = HEIGHT, .width = WIDTH, .rgb = mask}, preview, back;
     if (spade_preprocess_apply(context, preprocess, &in, out, &preview) != SPADE_OK) {
         fail_msg("%s", spade_message(context));
     }
@@ -193,7 +194,7 @@ static void variants_of_channels(void **state)
     static uint8_t rgb[HEIGHT * WIDTH * 3];
     static float usual[N * 3 * SIZE], other[N * 3 * SIZE];
     spade_context *context = test_context(test_device(), 0);
-    spade_picture in = {HEIGHT, WIDTH, rgb, false}, grey;
+    spade_picture in = {.height = HEIGHT, .width = WIDTH, .rgb = rgb}, grey;
     spade_preprocess preprocess;
     spade_augment_options options;
     spade_variant variants[N];
@@ -229,7 +230,7 @@ static void upright(void **state)
     spade_context *context = test_context(test_device(), 0);
     for (int orientation = 0; orientation < 10; orientation++) {
         const bool turned = orientation >= 5 && orientation <= 8;
-        spade_picture in = {5, 7, malloc(5 * 7 * 3), true};
+        spade_picture in = {.height = 5, .width = 7, .rgb = malloc(5 * 7 * 3), .exif_rotated = true};
         fill(in.rgb, 5 * 7 * 3);
         const uint32_t same = (uint32_t)crc32(0, in.rgb, 5 * 7 * 3);
         assert_int_equal(spade_orient(context, orientation, &in), SPADE_OK);

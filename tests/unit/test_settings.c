@@ -299,6 +299,30 @@ static void test_rows(void **state)
     }
 }
 
+/* A short form is one option for several methods: it means the same for all of them, or its row says what it means. */
+static void test_short_forms_mean_one_thing(void **state)
+{
+    (void)state;
+    for (int i = 0; i < spade_key_count(); i++) {
+        const spade_key *key = spade_key_at(i);
+        if (key->type != SPADE_KEY_METHOD_OPTION) { continue; }
+        const spade_option_info *first = spade_key_method_option(key);
+        bool same_help = true, same_default = true;
+        for (int m = 0; m < spade_method_count(); m++) {
+            const spade_method_info *method = spade_method_at(m);
+            for (int k = 0; k < method->option_count; k++) {
+                const spade_option_info *option = &method->options[k];
+                if (strcmp(option->name, key->name) != 0) { continue; }
+                assert_int_equal(option->type, first->type);
+                same_help = same_help && strcmp(option->help, first->help) == 0;
+                same_default = same_default && strcmp(option->default_value, first->default_value) == 0;
+            }
+        }
+        if (!same_help && !key->help) { fail_msg("%s: methods have different help texts", key->name); }
+        if (!same_default && !key->unset) { fail_msg("%s: methods have different defaults", key->name); }
+    }
+}
+
 /* What the table allows of variants, the library draws; what it does not, the library refuses too. */
 static void test_bounds_are_the_library_s(void **state)
 {
@@ -330,7 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_values), cmocka_unit_test(test_configuration_reads_back),
         cmocka_unit_test(test_defaults),   cmocka_unit_test(test_bounds_are_the_library_s),
-        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rows),       cmocka_unit_test(test_short_forms_mean_one_thing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -557,6 +557,29 @@ static void expect_refusal(const fixture *f, const char *method, spade_status st
     if (status == SPADE_ERROR_INPUT) { assert_int_equal(f->context->used, used); }
 }
 
+/* More than 256 labels in a grey picture would become one; JPEG makes many colours of one. */
+static void test_inexact_segmentations(void **state)
+{
+    (void)state;
+    static const char *const saved[] = {"grey_16.png", "rgb_16.png", "baseline_444.jpg", "lossy.webp"};
+    char method[512];
+    char pnm[32 + 2 * PIXELS];
+    fixture f;
+    fixture_open(&f);
+    for (size_t i = 0; i < sizeof saved / sizeof *saved; i++) {
+        snprintf(method, sizeof method, "lime:segmentation='" SPADE_TEST_DATA "/decoding/%s'", saved[i]);
+        expect_refusal(&f, method, SPADE_ERROR_INPUT, "pixels of a segment would not keep one colour");
+    }
+    snprintf(method, sizeof method, "lime:segmentation='" SPADE_TEST_DATA "/decoding/lossless.webp'");
+    expect_refusal(&f, method, SPADE_ERROR_INPUT, "give it in that size"); /* read, and of another size */
+    const int header = snprintf(pnm, sizeof pnm, "P5 %d %d 65535\n", WIDTH, HEIGHT);
+    for (int p = 0; p < PIXELS; p++) { pnm[header + 2 * p] = (char)(p / WIDTH), pnm[header + 2 * p + 1] = 0; }
+    const char *path = test_write("segments.pgm", pnm, (size_t)header + 2 * PIXELS);
+    snprintf(method, sizeof method, "kernel_shap:segmentation='%s'", path);
+    expect_refusal(&f, method, SPADE_ERROR_INPUT, "segments.pgm: pixels of a segment would not keep one colour");
+    fixture_close(&f);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -642,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_few_samples),
         cmocka_unit_test(test_slic),
         cmocka_unit_test(test_segmentation_files),
+        cmocka_unit_test(test_inexact_segmentations),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_one_superpixel),
     };

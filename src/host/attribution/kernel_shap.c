@@ -181,7 +181,7 @@ const attribution_method attribution_kernel_shap = {
     .options_bytes = sizeof(surrogate_options),
     .option_offsets = surrogate_option_offsets,
     .check = surrogate_check,
-    .shape = surrogate_shape,
+    .shape = attribution_pixels_shape,
     .passes = passes,
     .run = run,
 };

@@ -70,14 +70,6 @@ static spade_status check(const attribution_job *job, const void *options)
     return SPADE_OK;
 }
 
-static void shape(const attribution_job *job, const void *options, int64_t shape[3])
-{
-    (void)options;
-    shape[0] = 1;
-    shape[1] = job->height;
-    shape[2] = job->width;
-}
-
 static double passes(const attribution_job *job, const void *options)
 {
     const grid g = make_grid(job, options);
@@ -241,7 +233,7 @@ const attribution_method attribution_occlusion = {
     .options_bytes = sizeof(occlusion_options),
     .option_offsets = option_offsets,
     .check = check,
-    .shape = shape,
+    .shape = attribution_pixels_shape,
     .passes = passes,
     .run = run,
 };

@@ -71,6 +71,18 @@ spade_status attribution_create(spade_context *context, const attribution_method
     return SPADE_OK;
 }
 
+bool spade_attribution_file(const spade_attribution *attribution, int index, const char **option, const char **path)
+{
+    const spade_option_group *own = &attribution->named.groups[0];
+    for (int i = 0; i < own->count; i++) {
+        if (own->infos[i].type != SPADE_OPTION_FILE) { continue; }
+        *option = own->infos[i].name;
+        *path = *(char *const *)((const char *)own->values + own->offsets[i]);
+        if (*path && index-- == 0) { return true; }
+    }
+    return false;
+}
+
 static const char *name_at(int index)
 {
     const spade_method_info *info = spade_method_at(index);

@@ -63,6 +63,14 @@ static spade_status check_options(const attribution_job *job, const spade_attrib
     return status == SPADE_OK ? status : spade_fail_in(job->context, status, "%s", job->method);
 }
 
+void attribution_pixels_shape(const attribution_job *job, const void *options, int64_t shape[3])
+{
+    (void)options;
+    shape[0] = 1;
+    shape[1] = job->height;
+    shape[2] = job->width;
+}
+
 static void map_shape(const attribution_job *job, const spade_attribution *attribution, int64_t shape[3])
 {
     shape[0] = job->channels;

@@ -89,6 +89,8 @@ struct spade_attribution {
 };
 
 /* ---- registry.c */
+/* attribution_method.shape of methods whose maps have one number a pixel of the input. */
+void attribution_pixels_shape(const attribution_job *job, const void *options, int64_t shape[3]);
 /* NULL: there is no method of this name, which is the first `length` characters. */
 const attribution_method *attribution_find(const char *name, size_t length);
 

@@ -35,14 +35,6 @@ static spade_status check(const attribution_job *job, const void *options)
                       (long long)job->width, (long long)job->height, (long long)shorter);
 }
 
-static void shape(const attribution_job *job, const void *options, int64_t shape[3])
-{
-    (void)options;
-    shape[0] = 1;
-    shape[1] = job->height;
-    shape[2] = job->width;
-}
-
 static double passes(const attribution_job *job, const void *options)
 {
     (void)job;
@@ -201,12 +193,13 @@ const attribution_method attribution_rise = {
                  "mean over random masks m of F(m x + (1 - m) baseline) m / probability; the paper's F is the "
                  "score: output=scores",
              .source = "Petsiuk, Das, Saenko 2018, RISE: randomized input sampling for explanation of black-box models",
+             .flags = SPADE_METHOD_OFFSET, /* about the mean of F at masked pictures */
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(rise_options),
     .option_offsets = option_offsets,
     .check = check,
-    .shape = shape,
+    .shape = attribution_pixels_shape,
     .passes = passes,
     .run = run,
 };

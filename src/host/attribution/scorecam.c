@@ -1,9 +1,10 @@
 /*
  * scorecam.c - feature maps weighted by what the class keeps of the picture seen through each of them; no gradient.
  *
- * Channel c of the layer, enlarged to the picture (bilinear, as PyTorch's align_corners=False) and stretched to 0 to 1, is a
- * mask of the normalised picture; the softmax over the channels of F at the masked pictures gives the weights, as in the paper
- * and in pytorch-grad-cam's ScoreCAM. The paper's baseline is the same number for every channel, and cancels in the softmax.
+ * Channel c of the layer, enlarged to the picture and stretched to 0 to 1, is a mask of the normalised picture; the softmax
+ * over the channels of F at the masked pictures gives the weights, as in the paper and in pytorch-grad-cam's ScoreCAM. Masks
+ * are enlarged bilinearly as PyTorch's align_corners=False does, and so do the paper's authors; pytorch-grad-cam takes True
+ * there. The paper's baseline is the same number for every channel, and cancels in the softmax.
  *
  *   the call's block on the device: | x [size] | masks [micro-batch, H * W] | workspace |
  */

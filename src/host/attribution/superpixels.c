@@ -35,6 +35,14 @@ static spade_status read_picture(spade_context *context, const char *path, spade
 {
     spade_picture picture = {0};
     SPADE_TRY(spade_picture_load(context, path, &picture));
+    if (picture.inexact) {
+        spade_picture_clear(&picture);
+        return spade_fail(
+            context, SPADE_ERROR_INPUT,
+            "%s: pixels of a segment would not keep one colour: more than 8 bits a channel, or compressed "
+            "with loss; save it as PNG of 8 bits, or as .npy of whole numbers",
+            path);
+    }
     spade_status status = spade_labels_create(context, path, picture.height, picture.width, out);
     for (int64_t p = 0; status == SPADE_OK && p < picture.height * picture.width; p++) {
         const uint8_t *rgb = picture.rgb + 3 * p;

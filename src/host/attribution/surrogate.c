@@ -1,7 +1,6 @@
 /* surrogate.c - superpixels, F at coalitions of them, and the map of a linear model's coefficients. */
-#include <math.h>
-
 #include "attribution/surrogate.h"
+
 #include "attribution/perturbation_driver.h"
 #include "attribution/superpixels.h"
 
@@ -37,14 +36,6 @@ spade_status surrogate_check(const attribution_job *job, const void *options)
     return status;
 }
 
-void surrogate_shape(const attribution_job *job, const void *options, int64_t shape[3])
-{
-    (void)options;
-    shape[0] = 1;
-    shape[1] = job->height;
-    shape[2] = job->width;
-}
-
 static void keep_coalition(const void *user, int64_t image, uint8_t *keep)
 {
     const surrogate_problem *problem = user;
@@ -73,12 +64,6 @@ static spade_status solve(surrogate_problem *problem, const surrogate_method *me
                                      .replace = keep_coalition,
                                      .user = problem};
     SPADE_GOTO(attribution_perturb_masked(job, &masks, values));
-    for (size_t i = 0; i < of_values; i++) {
-        if (!isfinite(values[i])) {
-            SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_NUMERICAL,
-                                  "F is not finite at an image with superpixels replaced"));
-        }
-    }
     SPADE_GOTO(method->fit(problem));
     for (int64_t i = 0; i < job->n * pixels; i++) {
         maps[i] = (float)problem->coefficients[i / pixels * segments + problem->segment_of[i % pixels]];
@@ -137,9 +122,8 @@ const spade_option_info surrogate_option_infos[SURROGATE_OPTIONS] = {
      .max = 1e3,
      .default_value = "0.1"},
     {.name = "segmentation",
-     .help =
-         "superpixels from a file in the size of the network's input: whole numbers (.npy), or a picture, each colour "
-         "a superpixel",
+     .help = "superpixels from a file, whatever the three options above say, in the size of the network's input: whole "
+             "numbers (.npy), or a picture without loss, each colour a superpixel",
      .type = SPADE_OPTION_FILE},
     {.name = "alpha",
      .help = "weight of the Lasso's |w|, in units of F",

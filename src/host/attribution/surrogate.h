@@ -42,7 +42,6 @@ typedef struct surrogate_method {
 } surrogate_method;
 
 spade_status surrogate_check(const attribution_job *job, const void *options);
-void surrogate_shape(const attribution_job *job, const void *options, int64_t shape[3]);
 spade_status surrogate_run(const attribution_job *job, const surrogate_options *options, const surrogate_method *method,
                            float *maps);
 

@@ -90,15 +90,23 @@ __attribute__((format(printf, 4, 5))) static void add_fact(fact *facts, int *cou
     va_end(arguments);
 }
 
+static const char *describe_map(unsigned flags)
+{
+    if (flags & SPADE_METHOD_OFFSET) {
+        return "the larger the more for the class; only differences mean something: drawn and measured above its least "
+               "value";
+    }
+    return flags & SPADE_METHOD_SIGNED ? "signed: for and against the class"
+                                       : "how much a value matters, not whether for or against";
+}
+
 /* Returns how many, at most FACTS. */
 static int list_facts(const entry *e, fact *facts)
 {
     int count = 0;
     add_fact(facts, &count, "definition", "%s", e->definition);
     if (e->method) {
-        add_fact(facts, &count, "map", "%s",
-                 e->method->flags & SPADE_METHOD_SIGNED ? "signed: for and against the class"
-                                                        : "how much a value matters, not whether for or against");
+        add_fact(facts, &count, "map", "%s", describe_map(e->method->flags));
         if (e->method->flags & SPADE_METHOD_COMPLETENESS) {
             add_fact(facts, &count, "completeness",
                      "the map sums to a known difference of F; results hold what is missing");
@@ -246,6 +254,7 @@ static json_t *entry_json(const entry *e)
     spade_json_set(&object, "options", options_json(e->options, e->option_count));
     if (e->method) {
         spade_json_set(&object, "signed", json_boolean(e->method->flags & SPADE_METHOD_SIGNED));
+        spade_json_set(&object, "offset", json_boolean(e->method->flags & SPADE_METHOD_OFFSET));
         spade_json_set(&object, "completeness", json_boolean(e->method->flags & SPADE_METHOD_COMPLETENESS));
     } else {
         spade_json_set(&object, "version", json_integer(e->metric->version));
@@ -348,9 +357,10 @@ static void print_all_markdown(void)
     }
     puts("\n## Metrics\n\n"
          "A map is compared with a mask as one number a pixel: the largest absolute value of its channels, enlarged to "
-         "the "
-         "picture\n"
-         "where it is smaller.");
+         "the\n"
+         "picture where it is smaller; a map whose values are compared with each other only (RISE) as what they are "
+         "above\n"
+         "the least one.");
     for (int i = 0; i < spade_metric_count(); i++) {
         const entry e = metric_at(i);
         print_entry_markdown(&e);

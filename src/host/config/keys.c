@@ -311,6 +311,8 @@ static const spade_key table[] = {
     {.name = "samples",
      .option = "samples",
      .argument = "N",
+     .help = "noisy copies, masks or coalitions of the input",
+     .unset = "each method's own",
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_METHOD_OPTION,
      MEMBER(samples)},
@@ -445,7 +447,7 @@ void spade_key_describe(const spade_key *key, char *buffer, size_t size)
     size_t used = 0;
     buffer[0] = 0;
     if (key->type == SPADE_KEY_METHOD_OPTION) {
-        append(buffer, size, &used, "%s", spade_key_method_option(key)->help);
+        append(buffer, size, &used, "%s", key->help ? key->help : spade_key_method_option(key)->help);
         append_methods(key, buffer, size, &used);
         return;
     }

@@ -65,7 +65,8 @@ bool spade_key_takes_value(const spade_key *key);
 bool spade_key_takes_list(const spade_key *key);
 /* Its values are texts with options, which may hold commas in quotes: NAME[:OPTION=VALUE]... */
 bool spade_key_takes_options(const spade_key *key);
-/* METHOD_OPTION: the first option of this name that a method has; its help, type and default are the setting's. */
+/* METHOD_OPTION: the first option of this name that a method has; its type is the setting's, and so are its help and default
+ * unless the row has others (`help`, `unset`), because methods differ in them. */
 const spade_option_info *spade_key_method_option(const spade_key *key);
 /* INTEGER, REAL: the row's bounds. METHOD_OPTION: what at least one method takes. */
 void spade_key_bounds(const spade_key *key, double *min, double *max);

@@ -213,10 +213,11 @@ static json_t *classes_json(const spade_settings *settings)
     return list;
 }
 
-/* Where it is not given: the default of the first method that has it. */
+/* Where it is not given: the default that all methods have, if they do. */
 static json_t *method_option_json(const spade_key *key, const spade_method_option *option)
 {
     const spade_option_info *info = spade_key_method_option(key);
+    if (!option->given && key->unset) { return json_null(); }
     double value = option->given ? option->value : strtod(info->default_value, NULL);
     return info->type == SPADE_OPTION_INTEGER ? json_integer((json_int_t)value) : json_real(value);
 }

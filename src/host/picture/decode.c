@@ -19,7 +19,8 @@
 #include "picture/orient.h"
 
 enum { MAX_SIDE = SPADE_MAX_SIDE, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
-enum { FLAG_MASK_GREYS = 1, FLAG_GREY_CLIPPED = 2, FLAG_DAMAGED = 4, ORIENTATION_SHIFT = 8 }; /* decoder/decoder.h */
+/* decoder/decoder.h */
+enum { FLAG_MASK_GREYS = 1, FLAG_GREY_CLIPPED = 2, FLAG_DAMAGED = 4, FLAG_INEXACT = 8, ORIENTATION_SHIFT = 8 };
 #define MAX_FILE ((off_t)256 << 20)
 #define MAX_SECONDS 20.0
 
@@ -303,7 +304,11 @@ static spade_status finish_helper(spade_decode *d, helper *h)
     } else {
         spade_picture *out = &d->pictures[h->index];
         const int orientation = (int)(h->header[3] >> ORIENTATION_SHIFT);
-        *out = (spade_picture){h->header[2], h->header[1], h->rgb, orientation > 1};
+        *out = (spade_picture){.height = h->header[2],
+                               .width = h->header[1],
+                               .rgb = h->rgb,
+                               .exif_rotated = orientation > 1,
+                               .inexact = (h->header[3] & FLAG_INEXACT) != 0};
         if (out->exif_rotated && d->upright) {
             status = spade_orient(context, orientation, out);
         } else if (out->exif_rotated) {

@@ -22,13 +22,18 @@ void spade_map_reduce(const float *map, int64_t channels, int64_t height, int64_
         for (int64_t c = 0; c < channels; c++) {
             double x = (double)map[c * pixels + i];
             switch (reduce) {
-            case SPADE_REDUCE_SUM: value += x; break;
+            case SPADE_REDUCE_SUM:
+            case SPADE_REDUCE_ABOVE_LEAST: value += x; break;
             case SPADE_REDUCE_ABS_MAX: value = fabs(x) > value ? fabs(x) : value; break;
             case SPADE_REDUCE_ABS_SUM: value += fabs(x); break;
             }
         }
         out[i] = (float)value;
     }
+    if (reduce != SPADE_REDUCE_ABOVE_LEAST) { return; }
+    float least = pixels > 0 ? out[0] : 0;
+    for (int64_t i = 1; i < pixels; i++) { least = out[i] < least ? out[i] : least; }
+    for (int64_t i = 0; i < pixels; i++) { out[i] -= least; }
 }
 
 const char *spade_reduce_name(spade_reduce reduce)
@@ -37,6 +42,7 @@ const char *spade_reduce_name(spade_reduce reduce)
     case SPADE_REDUCE_SUM: return "sum";
     case SPADE_REDUCE_ABS_MAX: return "abs-max";
     case SPADE_REDUCE_ABS_SUM: return "abs-sum";
+    case SPADE_REDUCE_ABOVE_LEAST: return "above-least";
     }
     return "unknown reduction";
 }
@@ -228,6 +234,6 @@ spade_status spade_heatmap(spade_context *context, const spade_picture *picture,
         free(rgb);
         return status;
     }
-    *out = (spade_picture){height * factor, width * factor, rgb, false};
+    *out = (spade_picture){.height = height * factor, .width = width * factor, .rgb = rgb};
     return SPADE_OK;
 }

@@ -21,6 +21,6 @@ spade_status spade_orient(spade_context *context, int orientation, spade_picture
         }
     }
     free(picture->rgb);
-    *picture = (spade_picture){out_height, out_width, rgb, false};
+    *picture = (spade_picture){.height = out_height, .width = out_width, .rgb = rgb, .inexact = picture->inexact};
     return SPADE_OK;
 }

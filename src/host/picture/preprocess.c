@@ -175,7 +175,8 @@ spade_status spade_preprocess_apply(spade_context *context, const spade_preproce
                               : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped picture");
     free(grey.rgb);
     if (status == SPADE_OK && cropped) {
-        *cropped = (spade_picture){p->height, p->width, rgb, picture->exif_rotated};
+        *cropped =
+            (spade_picture){.height = p->height, .width = p->width, .rgb = rgb, .exif_rotated = picture->exif_rotated};
     } else {
         free(rgb);
     }
@@ -231,6 +232,6 @@ spade_status spade_picture_from_tensor(spade_context *context, const spade_prepr
             rgb[3 * i + c] = (uint8_t)(value * 255.0 + 0.5);
         }
     }
-    *out = (spade_picture){p->height, p->width, rgb, false};
+    *out = (spade_picture){.height = p->height, .width = p->width, .rgb = rgb};
     return SPADE_OK;
 }

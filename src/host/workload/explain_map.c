@@ -106,7 +106,7 @@ static spade_status measure(explain_job *job, const spade_image_item *item, cons
     for (int i = 0; i < job->metric_count; i++) {
         if (explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK && !item->mask) { continue; }
         if (!inputs.scores) {
-            reduce(m, map, SPADE_REDUCE_ABS_MAX, scores);
+            reduce(m, map, explained_measured(explained_method(&job->run, m->method)), scores);
             inputs.scores = scores;
         }
         SPADE_TRY(spade_measure(job->context, job->metrics[i].metric, &inputs, &out->values[i]));
@@ -224,12 +224,13 @@ spade_status explain_methods(explain_job *job, const workload_item *item, explai
         method_maps m = {.method = method, .height = job->preprocess.height, .width = job->preprocess.width};
         explained_pair *pairs = out->pairs + method * n;
         m.pixels = m.height * m.width;
-        m.is_signed = (explained_method(&job->run, method)->flags & SPADE_METHOD_SIGNED) != 0;
+        const spade_method_info *info = explained_method(&job->run, method);
+        m.is_signed = (info->flags & SPADE_METHOD_SIGNED) != 0;
         SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[method].attribution, m.shape));
         m.size = m.shape[0] * m.shape[1] * m.shape[2];
         for (int i = 0; i < n; i++) {
             pairs[i].method = method;
-            pairs[i].reduce = m.is_signed ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX;
+            pairs[i].reduce = explained_drawn(info);
             pairs[i].target = classes[i];
         }
         SPADE_TRY(run_method(job, item->image, trace, &m, classes, n, item->from + step * method,

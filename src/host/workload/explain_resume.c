@@ -14,6 +14,24 @@ static spade_status add_fingerprint(spade_context *context, json_t **all, const 
     return SPADE_OK;
 }
 
+/* Of files that methods read, as "lime.segmentation". */
+static spade_status add_method_files(const explain_job *job, json_t **all)
+{
+    for (int m = 0; m < job->method_count; m++) {
+        const char *option, *path;
+        for (int i = 0; spade_attribution_file(job->methods[m].attribution, i, &option, &path); i++) {
+            char *key;
+            if (asprintf(&key, "%s.%s", job->methods[m].label, option) < 0) {
+                return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+            }
+            spade_status status = add_fingerprint(job->context, all, key, path);
+            free(key);
+            if (status != SPADE_OK) { return status; }
+        }
+    }
+    return SPADE_OK;
+}
+
 spade_status explain_header(const explain_job *job, json_t **out)
 {
     const spade_explain_request *request = job->request;
@@ -24,6 +42,7 @@ spade_status explain_header(const explain_job *job, json_t **out)
     spade_json_set(&files, "model", json_string(job->model->onnx->fingerprint));
     SPADE_GOTO(add_fingerprint(context, &files, "batch", request->batch));
     SPADE_GOTO(add_fingerprint(context, &files, "labels", request->labels));
+    SPADE_GOTO(add_method_files(job, &files));
     if (request->dense) { spade_json_append(&networks, json_string(explain_prefixes[DENSE])); }
     if (request->trace) { spade_json_append(&networks, json_string(explain_prefixes[TRACE])); }
     spade_json_set(&header, "networks", json_incref(networks));

@@ -12,8 +12,9 @@
 
 enum { MAX_SIDE = 16384 /* SPADE_MAX_SIDE */, MAX_PIXELS = 64 * 1000 * 1000 };
 
-/* What is said of a picture besides its pixels; the last one is the first bit of EXIF's orientation (0: none). */
-enum { FLAG_MASK_GREYS = 1, FLAG_GREY_CLIPPED = 2, FLAG_DAMAGED = 4, ORIENTATION_SHIFT = 8 };
+/* What is said of a picture besides its pixels; the last one is the first bit of EXIF's orientation (0: none). Inexact: the
+ * numbers of its pixels are not those that were saved, which were more than 8 bits or compressed with loss. */
+enum { FLAG_MASK_GREYS = 1, FLAG_GREY_CLIPPED = 2, FLAG_DAMAGED = 4, FLAG_INEXACT = 8, ORIENTATION_SHIFT = 8 };
 
 typedef struct file_bytes {
     const uint8_t *data;

@@ -161,6 +161,6 @@ decoded decode_jpeg(file_bytes file)
     }
     free(line);
     jpeg_destroy_decompress(&jpeg);
-    out.flags |= damaged ? FLAG_DAMAGED : 0;
+    out.flags |= FLAG_INEXACT | (damaged ? FLAG_DAMAGED : 0);
     return out;
 }

@@ -146,6 +146,7 @@ decoded decode_png(file_bytes file, bool alpha)
     png_read_image(png, rows);
     if (palette) { expand_palette(png, info, alpha, &out); }
     if (clipped) { clip_grey(&out); }
+    out.flags |= depth == 16 ? FLAG_INEXACT : 0;
     free(rows);
     png_destroy_read_struct(&png, &info, NULL);
     return out;

@@ -81,6 +81,7 @@ decoded decode_pnm(file_bytes file)
     const size_t row_bytes = kind == '4' ? ((size_t)out.width + 7) / 8 : samples * (largest > 255 ? 2 : 1);
     if (kind >= '4' && row_bytes * out.height > file.size - at) { decoder_fail("PNM is truncated"); }
     if (grey && largest > 255) { out.flags |= FLAG_GREY_CLIPPED; }
+    if (largest > 255) { out.flags |= FLAG_INEXACT; }
     out.pixels = decoder_pixels(out.width, out.height, out.channels);
     for (size_t y = 0; y < out.height; y++) {
         uint8_t *row = out.pixels + y * samples;

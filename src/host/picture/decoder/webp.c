@@ -32,6 +32,7 @@ decoded decode_webp(file_bytes file, bool alpha)
     if (!WebPInitDecoderConfig(&config)) { decoder_fail("libwebp is of another version than its header"); }
     if (WebPGetFeatures(file.data, file.size, &config.input) != VP8_STATUS_OK) { decoder_fail("WebP is corrupt"); }
     if (config.input.has_animation) { decoder_fail("animated WebP is not supported; save one of its pictures as PNG"); }
+    if (config.input.format != 2) { out.flags |= FLAG_INEXACT; } /* 2: lossless */
     out.width = (uint32_t)config.input.width;
     out.height = (uint32_t)config.input.height;
     decoder_check_size(out.width, out.height);
