@@ -9,8 +9,9 @@ typedef struct deeplift_options {
 
 static spade_status check(const attribution_job *job, const void *options)
 {
-    (void)options;
-    if (job->score == SPADE_SCORE_LOGIT) { return SPADE_OK; }
+    const spade_deeplift_options deeplift = {.captum = ((const deeplift_options *)options)->compat == CAPTUM};
+    const spade_rules rules = spade_rules_deeplift(&deeplift);
+    if (job->score == SPADE_SCORE_LOGIT) { return attribution_check_rules(job, &rules); }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
                       "output=scores: DeepLift is defined for the class's logit, output=logits");
 }

@@ -9,17 +9,39 @@ typedef struct lrp_method_options {
     double epsilon, gamma;
 } lrp_method_options;
 
-static spade_status check(const attribution_job *job, const void *options)
+static spade_lrp_options composite_of(const lrp_method_options *own)
 {
-    (void)options;
-    if (job->score == SPADE_SCORE_LOGIT) { return SPADE_OK; }
+    return (spade_lrp_options){.composite = own->composite, .epsilon = (float)own->epsilon, .gamma = (float)own->gamma};
+}
+
+static spade_lrp_options attention_of(const lrp_method_options *own)
+{
+    return (spade_lrp_options){.composite = own->gamma > 0 ? SPADE_LRP_ATTENTION_GAMMA : SPADE_LRP_ATTENTION,
+                               .epsilon = (float)own->epsilon,
+                               .gamma = (float)own->gamma};
+}
+
+static spade_status check(const attribution_job *job, spade_lrp_options lrp)
+{
+    const spade_rules rules = spade_rules_lrp(&lrp);
+    if (job->score == SPADE_SCORE_LOGIT) { return attribution_check_rules(job, &rules); }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
                       "output=scores: relevance is what the class's logit is made of, output=logits");
 }
 
-static spade_status run(const attribution_job *job, const spade_lrp_options *lrp, float *maps)
+static spade_status check_composite(const attribution_job *job, const void *options)
 {
-    const spade_rules rules = spade_rules_lrp(lrp);
+    return check(job, composite_of(options));
+}
+
+static spade_status check_attention(const attribution_job *job, const void *options)
+{
+    return check(job, attention_of(options));
+}
+
+static spade_status run(const attribution_job *job, spade_lrp_options lrp, float *maps)
+{
+    const spade_rules rules = spade_rules_lrp(&lrp);
     const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1, .times_output = true};
     return attribution_backward(job, &rules, &input, maps, NULL);
 }
@@ -27,20 +49,13 @@ static spade_status run(const attribution_job *job, const spade_lrp_options *lrp
 static spade_status run_composite(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)notes;
-    const lrp_method_options *own = options;
-    const spade_lrp_options lrp = {
-        .composite = own->composite, .epsilon = (float)own->epsilon, .gamma = (float)own->gamma};
-    return run(job, &lrp, maps);
+    return run(job, composite_of(options), maps);
 }
 
 static spade_status run_attention(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)notes;
-    const lrp_method_options *own = options;
-    const spade_lrp_options lrp = {.composite = own->gamma > 0 ? SPADE_LRP_ATTENTION_GAMMA : SPADE_LRP_ATTENTION,
-                                   .epsilon = (float)own->epsilon,
-                                   .gamma = (float)own->gamma};
-    return run(job, &lrp, maps);
+    return run(job, attention_of(options), maps);
 }
 
 /* clang-format off */
@@ -97,7 +112,7 @@ const attribution_method attribution_lrp = {
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(lrp_method_options),
     .option_offsets = option_offsets,
-    .check = check,
+    .check = check_composite,
     .run = run_composite,
 };
 
@@ -114,6 +129,6 @@ const attribution_method attribution_attnlrp = {
              .option_count = sizeof attention_options / sizeof *attention_options},
     .options_bytes = sizeof(lrp_method_options),
     .option_offsets = attention_offsets,
-    .check = check,
+    .check = check_attention,
     .run = run_attention,
 };
