@@ -1,10 +1,10 @@
 /*
  * sandbox.c - what the decoder gives up before it looks at a file.
  *
- * A fault in a library must not become more than a wrong picture: what the caller's program left open is closed, limits
- * leave no descriptor to open and no process to start, and where the kernel has seccomp, only the system calls for memory, reading and writing what is open, and the end are
- * let through; all others fail with EPERM. Built with sanitizers, which open files and threads of their own, it is time
- * alone that is limited.
+ * A fault in a library must not become more than a wrong picture: what the caller left open is closed, limits leave no
+ * descriptor to open and no process to start, and where the kernel has seccomp, only the system calls for memory, for
+ * reading and writing what is open, and for the end are let through; all others fail with EPERM. Built with sanitizers,
+ * which open files and threads of their own, it is time alone that is limited.
  */
 #include <errno.h>
 #include <limits.h>
