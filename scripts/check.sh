@@ -116,7 +116,7 @@ check_cppcheck() {
     need cppcheck
     cppcheck -q -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
         --suppress=missingIncludeSystem --suppress=invalidPointerCast --suppress=memleak \
-        --suppress=arrayIndexOutOfBoundsCond -D_GNU_SOURCE -DSPADE_LIBEXEC='""' -DSPADE_BUILD_DIR='""' \
+        --suppress=arrayIndexOutOfBoundsCond -D_GNU_SOURCE -DSPADE_LIBEXEC='""' -DSPADE_LIBEXEC_FROM_BIN='""' -DSPADE_LIBEXEC_FROM_LIB='""' -DSPADE_BUILD_DIR='""' \
         --library=posix --library=gnu -I include -I src/host -I bench src examples bench || found=1
 }
 
@@ -131,6 +131,9 @@ check_place() {
     (cd "$place" && LD_LIBRARY_PATH=$(dirname "$(find "$place" -name libspade.so)") ./explain \
         "$OLDPWD/examples/scene_resnet.onnx" "$OLDPWD/examples/pictures/scene00.png") || found=1
     [ -x "$(find "$place" -path '*libexec/spade/spade-decode')" ] || report "spade-decode is not installed"
+    # the command finds the decoder that was installed with it, wherever that is
+    "$(find "$place" -path '*bin/spade')" explain examples/scene_resnet.onnx examples/pictures/scene00.png --no-trace -q \
+        -o "$place/out" || report "the installed command does not explain"
     "$(find "$place" -path '*bin/spade')" version >/dev/null || report "the installed command does not run"
     [ -f "$(find "$place" -path '*include/spade/spade.h')" ] || report "headers are not installed"
 }

@@ -158,6 +158,9 @@ static void test_mask_folder(void **state)
         assert_true(json_is_number(json_object_get(json_object_get(map, "dense"), "roc_auc")));
     }
     json_decref(all);
+    put_picture("p/z.png");
+    assert_int_equal(mkfifo(inside("m/z.png"), 0600), 0); /* must not wait for a writer */
+    check(more, 3, "m/z.png: not a regular file", "a cat/b");
 }
 
 int main(void)

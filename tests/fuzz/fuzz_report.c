@@ -3,6 +3,7 @@
  * end what it stands in: the HTML has the tags that it has with harmless texts, every row of the CSV as many cells as its
  * head, and the JSON the same texts when it is read again.
  */
+#include "base/text.h"
 #include "fuzz/target.h"
 #include "base/text.h"
 #include "report/report.h"

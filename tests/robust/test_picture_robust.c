@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -380,8 +382,9 @@ static void read_status(pid_t pid, const char *key, char value[64])
 static void sandboxed(void **state)
 {
     (void)state;
+    enum { INHERITED = 57 }; /* a descriptor that the caller did not mean to leave open */
     int ends[2];
-    char program[512], value[64], limits[64];
+    char program[512], value[64], limits[64], inherited[64];
     char *const arguments[] = {program, NULL};
     pid_t pid;
     posix_spawn_file_actions_t actions;
@@ -389,6 +392,7 @@ static void sandboxed(void **state)
     snprintf(program, sizeof program, "%.*s/spade-decode", slash ? (int)(slash - SPADE_COMMAND) : 1,
              slash ? SPADE_COMMAND : ".");
     assert_int_equal(pipe(ends), 0);
+    assert_int_equal(dup2(ends[1], INHERITED), INHERITED);
     assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
     assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[0], 0), 0);
     assert_int_equal(posix_spawn(&pid, program, &actions, NULL, arguments, environ), 0);
@@ -406,14 +410,20 @@ static void sandboxed(void **state)
     char line[256], files[64] = "";
     while (file && fgets(line, sizeof line, file)) { sscanf(line, "Max open files %63s", files); }
     if (file) { fclose(file); }
+    snprintf(inherited, sizeof inherited, "/proc/%d/fd/%d", (int)pid, INHERITED);
+    const bool open_still = readlink(inherited, line, sizeof line) >= 0;
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     close(ends[0]);
     close(ends[1]);
+    close(INHERITED);
     assert_string_equal(value, "1");
 #ifndef __SANITIZE_ADDRESS__ /* sanitizers open files and start threads */
     assert_string_equal(files, "0");
     if (*filter) { assert_string_equal(filter, "2"); } /* this kernel has seccomp */
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, UINT_MAX, UINT_MAX, 0U) == 0) { assert_false(open_still); }
+#endif
 #endif
 }
 

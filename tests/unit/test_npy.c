@@ -100,6 +100,7 @@ static void wrong_ones_are_named(void **state)
     refused(f, "{'descr': '|u1', 'fortran_order': False, 'shape': (24,), }\n", "uint8 ('|u1')");
     refused(f, "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }\n", "('|O')");
     refused(f, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (6,), }\n", "structured");
+    refused(f, "{'descr': '<f4 <f8', 'fortran_order': False, 'shape': (6,), }\n", "expected float32");
     refused(f, "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }\n", "Fortran");
     refused(f, "{'descr': '<f4', 'fortran_order': False, 'shape': (7,), }\n", "24 bytes of data, the shape needs 28");
     refused(f, "{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }\n", "24 bytes of data, the shape needs 20");

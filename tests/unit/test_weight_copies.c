@@ -1,6 +1,8 @@
 /* test_weight_copies.c - layers that read the same bytes of the file, whose memory goes back while weights are copied; files that
  * change after a network was loaded from them. */
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "spade/spade.h"
@@ -118,6 +120,53 @@ static void test_changed_file(void **state)
     spade_context_destroy(context);
 }
 
+/* ---- a file that somebody writes while it is read */
+
+typedef struct writer {
+    char path[512];
+    atomic_bool stop;
+} writer;
+
+/* Moves the file's time on as writing does, all the time, each time to another one. */
+static void *keep_writing(void *argument)
+{
+    writer *w = argument;
+    for (long i = 0; !w->stop; i++) {
+        const struct timespec now = {1000000000 + i / 1000000, i % 1000000 * 1000};
+        const struct timespec times[2] = {now, now};
+        utimensat(AT_FDCWD, w->path, times, 0);
+    }
+    return NULL;
+}
+
+static void test_written_file(void **state)
+{
+    (void)state;
+    enum { NUMBERS = 1 << 20, ATTEMPTS = 2000 };
+    static float numbers[NUMBERS];
+    const int64_t dims[] = {NUMBERS};
+    writer w = {.stop = false};
+    pthread_t thread;
+    spade_context *context;
+    spade_array array = {0};
+    spade_status status = SPADE_OK;
+    snprintf(w.path, sizeof w.path, "%s", test_write("written.npy", "", 0));
+    assert_int_equal(spade_context_create(NULL, &context), SPADE_OK);
+    assert_int_equal(spade_array_save(context, w.path, numbers, 1, dims), SPADE_OK);
+    assert_int_equal(pthread_create(&thread, NULL, keep_writing, &w), 0);
+    for (int i = 0; i < ATTEMPTS && status == SPADE_OK; i++) { /* the writer may not have had its turn */
+        spade_array_clear(&array);
+        status = spade_array_load(context, w.path, 0, &array);
+    }
+    w.stop = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(status, SPADE_ERROR_IO);
+    assert_non_null(strstr(spade_message(context), "written.npy: changed while it was read"));
+    assert_int_equal(spade_array_load(context, w.path, 0, &array), SPADE_OK); /* nobody writes any more */
+    spade_array_clear(&array);
+    spade_context_destroy(context);
+}
+
 static int close_folder(void **state)
 {
     (void)state;
@@ -127,6 +176,7 @@ static int close_folder(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shared_weights), cmocka_unit_test(test_changed_file)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shared_weights), cmocka_unit_test(test_changed_file),
+                                       cmocka_unit_test(test_written_file)};
     return cmocka_run_group_tests(tests, NULL, close_folder);
 }

@@ -37,14 +37,13 @@ bool spade_plugin_wanted(void)
 
 bool spade_plugin_find(char *path, size_t size)
 {
-    static const char *const folders[] = {SPADE_BUILD_DIR, SPADE_LIBEXEC};
     const char *named = named_in_environment();
     if (named) { return snprintf(path, size, "%s", named) < (int)size; }
-    for (size_t i = spade_runs_from(SPADE_BUILD_DIR) ? 0 : 1; i < sizeof folders / sizeof *folders; i++) {
-        snprintf(path, size, "%s/spade-cuda.so", folders[i]);
+    if (spade_runs_from(SPADE_BUILD_DIR)) {
+        snprintf(path, size, "%s/spade-cuda.so", SPADE_BUILD_DIR);
         if (access(path, R_OK) == 0) { return true; }
     }
-    return false;
+    return spade_find_installed("spade-cuda.so", path, size);
 }
 
 const spade_backend *spade_plugin_cuda(char *why, size_t size)

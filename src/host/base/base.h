@@ -219,6 +219,8 @@ void spade_remove_folders(const char *path, int count);
 /* ---- where the running code lies: does the program, or the library that this is a part of, lie in the folder? What is
  * installed must not look into the folder that it was built in, which others may have made anew. */
 bool spade_runs_from(const char *folder);
+/* The path of a file of libexec/spade, of the installation that the program or the library is of, wherever it was put. */
+bool spade_find_installed(const char *name, char *path, size_t size);
 
 /* ---- time: seconds on the monotonic clock */
 double spade_now(void);

@@ -34,7 +34,14 @@ spade_status spade_map_descriptor(spade_context *context, const char *name, int 
                           spade_format_bytes(size, need));
     }
     *out = (spade_mapping){.data = data, .size = size};
+    struct stat before, after;
+    bool same = fstat(fd, &before) == 0;
     spade_status status = read_whole(context, name, fd, data, size);
+    same = same && fstat(fd, &after) == 0 && (size_t)after.st_size == size &&
+           before.st_mtim.tv_sec == after.st_mtim.tv_sec && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec;
+    if (status == SPADE_OK && !same) { /* half of it may be the old file, and half the new one */
+        status = spade_fail(context, SPADE_ERROR_IO, "%s: changed while it was read; is it still being written?", name);
+    }
     if (status == SPADE_OK && keep) {
         out->descriptor = fcntl(fd, F_DUPFD_CLOEXEC, 3) + 1; /* 0 without one: the bytes stay in memory then */
     }

@@ -1,6 +1,7 @@
 /* fingerprint.c - XXH3-128 through the library xxHash. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -28,8 +29,13 @@ spade_status spade_fingerprint_file(spade_context *context, const char *path, ch
     char piece[65536];
     ssize_t count;
     XXH3_state_t state;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe is not waited for */
     if (fd < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        close(fd);
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: not a regular file", path);
+    }
     XXH3_INITSTATE(&state);
     XXH3_128bits_reset(&state);
     while ((count = read(fd, piece, sizeof piece)) > 0) { XXH3_128bits_update(&state, piece, (size_t)count); }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@
 static const uint64_t mebibyte = 1 << 20;
 /* Of a thread: OpenBLAS's two buffers, one of which it has from the beginning; the C library's heap, and a stack. */
 enum { BLAS_BUFFER = 128, HEAP = 64, STACK = 8, MAX_VARIABLES = 4096 };
-/* For files, networks and results, in MiB: with less nothing is worth to begin. */
+/* For files, networks and results, in MiB: with less no work is worth beginning. */
 enum { ROOM = 96 };
 
 static uint64_t get_limit(void)
@@ -74,10 +75,11 @@ static int count_threads(char **variables)
     const char *wanted = find_variable(variables, "OMP_NUM_THREADS");
     const long threads = wanted ? strtol(wanted, NULL, 10) : 0;
     if (threads > 0 && threads <= CPU_SETSIZE) { return (int)threads; }
-    return sched_getaffinity(0, sizeof processors, &processors) == 0 ? CPU_COUNT(&processors) : 1;
+    if (sched_getaffinity(0, sizeof processors, &processors) == 0) { return CPU_COUNT(&processors); }
+    return CPU_SETSIZE; /* more than the set holds */
 }
 
-/* The command begins again, with these threads, in which nothing has changed but the environment. */
+/* The command begins again with so many threads; nothing else has changed. Comes back where it cannot. */
 static void begin_again(char **arguments, char **variables, int threads)
 {
     static const char *const names[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"};
@@ -97,6 +99,7 @@ static void begin_again(char **arguments, char **variables, int threads)
         changed[count++] = values[i];
     }
     execve("/proc/self/exe", arguments, changed);
+    execve((const char *)getauxval(AT_EXECFN), arguments, changed); /* without /proc: as it was called */
 }
 
 static void divide_address_space(int count, char **arguments, char **variables)

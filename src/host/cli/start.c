@@ -10,8 +10,8 @@ void cli_start(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) { continue; }
-        /* the lowest number that is free; only for what nobody does with it: writing to input, reading from output */
-        (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        /* The lowest number that is free, for what can be neither read nor written, and is there without /dev too. */
+        (void)open("/", O_PATH);
     }
     signal(SIGXFSZ, SIG_IGN);
     cli_set_new_handler();

@@ -1,4 +1,5 @@
 /* stop.c - signals, and a reader that is gone, ask the command to stop. */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -11,10 +12,12 @@ static volatile sig_atomic_t stop_requested;
 static void on_signal(int number)
 {
     static const char text[] = "\nspade: stops after the input at hand; once more to stop at once\n";
+    const int interrupted = errno; /* of a call whose failure is not looked at yet */
     (void)number;
     stop_requested = 1;
     ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
     (void)written;
+    errno = interrupted;
 }
 
 void cli_stop_on_signals(void)
@@ -33,11 +36,11 @@ void cli_stop_on_signals(void)
     signal(SIGPIPE, SIG_IGN); /* writing to standard output fails then */
 }
 
-/* What was written to standard output went to a pipe that nobody reads any more. */
+/* What was written to standard output went to a pipe, or a socket, that nobody reads any more. */
 static bool reader_is_gone(void)
 {
     struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    return ferror(stdout) && poll(&output, 1, 0) == 1 && output.revents & POLLERR;
+    return ferror(stdout) && poll(&output, 1, 0) == 1 && output.revents & (POLLERR | POLLHUP);
 }
 
 bool cli_stopped(void *user)

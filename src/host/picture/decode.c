@@ -96,14 +96,16 @@ static spade_status find_helper(spade_context *context, char *path, size_t capac
         snprintf(path, capacity, "%s/spade-decode", self);
         if (access(path, X_OK) == 0) { return SPADE_OK; }
     }
-    static const char *const folders[] = {SPADE_BUILD_DIR, SPADE_LIBEXEC};
-    for (size_t i = spade_runs_from(SPADE_BUILD_DIR) ? 0 : 1; i < sizeof folders / sizeof *folders; i++) {
-        snprintf(path, capacity, "%s/spade-decode", folders[i]);
+    if (spade_runs_from(SPADE_BUILD_DIR)) {
+        snprintf(path, capacity, "%s/spade-decode", SPADE_BUILD_DIR);
         if (access(path, X_OK) == 0) { return SPADE_OK; }
     }
-    return spade_fail(context, SPADE_ERROR_IO,
-                      "the picture decoder spade-decode is missing (looked beside the program and in %s)",
-                      SPADE_LIBEXEC);
+    if (spade_find_installed("spade-decode", path, capacity)) { return SPADE_OK; }
+    return spade_fail(
+        context, SPADE_ERROR_IO,
+        "the picture decoder spade-decode is missing (looked beside the program, in %s from there, and in "
+        "%s)",
+        SPADE_LIBEXEC_FROM_BIN, SPADE_LIBEXEC);
 }
 
 static spade_status open_picture_file(spade_context *context, const char *path, int *out)

@@ -181,7 +181,7 @@ static spade_status check_content(spade_context *context, const char *path, cons
     char name[sizeof header->descr + 2];
     const char *wanted = types.wanted;
     snprintf(name, sizeof name, " %s ", header->descr);
-    if (!strstr(types.descrs, name)) {
+    if (strchr(header->descr, ' ') || !strstr(types.descrs, name)) {
         if (strcmp(header->descr, "?") == 0) {
             return spade_fail(context, SPADE_ERROR_INPUT, "%s: a structured or malformed type, expected %s", path,
                               wanted);

@@ -3,7 +3,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "base/base.h"
+#include "base/name_map.h"
 #include "base/text.h"
 #include "picture/format.h"
 #include "workload/folder.h"
@@ -182,22 +182,16 @@ static int by_item_name(const void *left, const void *right)
     return order ? order : (a > b) - (a < b);
 }
 
-static bool taken(const spade_inputs *list, const char *name)
-{
-    for (int i = 0; i < list->count; i++) {
-        if (strcmp(list->items[i].name, name) == 0) { return true; }
-    }
-    return false;
-}
-
 /* The first of equal names keeps it; the others get _2, _3, ... that nobody else has. */
 static bool make_unique(spade_inputs *list)
 {
     spade_input **order = malloc(sizeof *order * (size_t)(list->count + 1));
+    spade_name_map names = {0}; /* its keys are the names that stay */
     if (!order) { return false; }
     for (int i = 0; i < list->count; i++) { order[i] = &list->items[i]; }
     qsort(order, (size_t)list->count, sizeof *order, by_item_name);
     bool ok = true;
+    for (int i = 0; i < list->count && ok; i++) { ok = spade_name_map_put(&names, order[i]->name, i); }
     for (int i = 1, first = 0, suffix = 2; i < list->count && ok; i++) {
         if (strcmp(order[i]->name, order[first]->name) != 0) {
             first = i, suffix = 2;
@@ -208,12 +202,14 @@ static bool make_unique(spade_inputs *list)
             free(name);
             name = NULL;
             ok = asprintf(&name, "%s_%d", order[first]->name, suffix++) >= 0;
-        } while (ok && taken(list, name));
+        } while (ok && spade_name_map_get(&names, name) >= 0);
         if (ok) {
             free(order[i]->name);
             order[i]->name = name;
+            ok = spade_name_map_put(&names, name, i);
         }
     }
+    spade_name_map_clear(&names);
     free(order);
     return ok;
 }

@@ -129,10 +129,12 @@ int main(int argc, char **argv)
 {
     const bool mask = argc > 1 && strcmp(argv[1], "--mask") == 0;
     const char *path = argc > 1 + mask ? argv[1 + mask] : NULL;
-    const int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : 0;
-    if (fd < 0) { decoder_fail("%s", strerror(errno)); }
+    if (path) {
+        close(0);
+        if (open(path, O_RDONLY | O_CLOEXEC) != 0) { decoder_fail("%s", strerror(errno)); }
+    }
     decoder_enter_sandbox();
-    decoded picture = decode(read_all(fd), mask);
+    decoded picture = decode(read_all(0), mask);
     if (mask) { decoder_make_mask(&picture); }
     const uint32_t head[3] = {picture.width, picture.height, picture.flags};
     write_all("SPD1", 4);
