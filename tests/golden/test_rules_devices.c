@@ -170,11 +170,11 @@ static void test_refused_function(void **state)
     (void)state;
     static const int64_t gemm[2] = {CHANNELS * SIDE * SIDE, SMALL_CLASSES};
     static const struct {
-        const char *method, *rules;
-    } cases[] = {{"lrp", "lrp: LRP (epsilon_plus)"},
-                 {"lrp:composite=paper", "lrp: LRP (paper)"},
-                 {"attnlrp", "attnlrp: AttnLRP"},
-                 {"deeplift:compat=captum", "deeplift: DeepLift as in Captum"}};
+        const char *method, *name, *rules;
+    } cases[] = {{"lrp", "lrp", "LRP (epsilon_plus)"},
+                 {"lrp:composite=paper", "lrp", "LRP (paper)"},
+                 {"attnlrp", "attnlrp", "AttnLRP"},
+                 {"deeplift:compat=captum", "deeplift", "DeepLift as in Captum"}};
     wire network = graph_of(CHANNELS, SIDE, SIDE, SMALL_CLASSES);
     put_tensor(&network, tensor_random("gemm", 2, gemm, 3));
     put_node(&network, node_of("the function", "Exp", "x", "a"));
@@ -186,12 +186,16 @@ static void test_refused_function(void **state)
     spade_model *model;
     golden_ok(context, spade_model_load(context, path, NULL, &model));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char says[160];
+        char says[300];
         spade_attribution *attribution;
         golden_ok(context, spade_attribution_create(context, cases[i].method, &attribution));
         assert_int_equal(spade_attribute(context, model, NULL, attribution, x, classes, CLASSES, maps, NULL),
                          SPADE_ERROR_UNSUPPORTED);
-        snprintf(says, sizeof says, "%s has no rule for node \"the function\" (exponential)", cases[i].rules);
+        snprintf(says, sizeof says,
+                 "%s: %s has no rule for node \"the function\" (exponential); leave %s out, or take a method for any "
+                 "network, "
+                 "such as saliency",
+                 cases[i].name, cases[i].rules, cases[i].name);
         assert_string_equal(spade_message(context), says);
         spade_attribution_destroy(attribution);
     }
