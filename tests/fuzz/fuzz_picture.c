@@ -16,7 +16,7 @@
 enum { MAX_BLOCKS = 1 << 16 };
 static const volatile void *blocks[MAX_BLOCKS];
 static size_t block_count;
-static bool running;
+static _Thread_local bool running; /* libFuzzer's thread that watches the memory takes some of its own */
 
 __attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(void (*taken)(const volatile void *, size_t),
                                                                     void (*freed)(const volatile void *));
