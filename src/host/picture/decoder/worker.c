@@ -131,7 +131,8 @@ int main(int argc, char **argv)
     const char *path = argc > 1 + mask ? argv[1 + mask] : NULL;
     if (path) {
         close(0);
-        if (open(path, O_RDONLY | O_CLOEXEC) != 0) { decoder_fail("%s", strerror(errno)); }
+        const int opened = open(path, O_RDONLY | O_CLOEXEC); /* 0: the lowest number that is free */
+        if (opened != 0) { decoder_fail("%s", strerror(errno)); }
     }
     decoder_enter_sandbox();
     decoded picture = decode(read_all(0), mask);
