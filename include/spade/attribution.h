@@ -16,6 +16,7 @@
 #define SPADE_ATTRIBUTION_H
 
 #include "spade/option.h"
+#include "spade/picture.h"
 #include "spade/trace.h"
 
 #ifdef __cplusplus
@@ -62,6 +63,10 @@ SPADE_API spade_status spade_attribution_set(spade_context *context, spade_attri
  * an option that was set already, by the text or by spade_attribution_set(). */
 SPADE_API spade_status spade_attribution_set_default(spade_context *context, spade_attribution *attribution,
                                                      const char *option, const char *value);
+/* How pictures become inputs (spade_preprocess_apply()): baselines that are said in pictures need it: black, random, and
+ * a file that is a picture. Copied. */
+SPADE_API spade_status spade_attribution_set_preprocess(spade_context *context, spade_attribution *attribution,
+                                                        const spade_preprocess *preprocess);
 SPADE_API const spade_method_info *spade_attribution_method(const spade_attribution *attribution);
 /* The files that its options name: the option and the path of number `index` among those that were given, both the
  * attribution's. False: there are no more. */

@@ -19,15 +19,16 @@ typedef enum spade_option_type {
     SPADE_OPTION_REAL,    /* a number from min to max, with a point: 0.15 */
     SPADE_OPTION_WORD,    /* one of `words` */
     SPADE_OPTION_LAYER,   /* name of a layer or node, or NAME:INDEX where a channel or unit of it is meant */
-    SPADE_OPTION_FILE     /* path */
+    SPADE_OPTION_FILE,    /* path */
+    SPADE_OPTION_BASELINE /* a number from min to max, one of `words`, or a path: what a picture is compared with */
 } spade_option_type;
 
 typedef struct spade_option_info {
     const char *name; /* "samples" */
     const char *help; /* one line */
     spade_option_type type;
-    double min, max;           /* INTEGER, REAL; both are allowed values */
-    const char *words;         /* WORD: "logits|scores"; else NULL */
+    double min, max;           /* INTEGER, REAL, BASELINE; both are allowed values */
+    const char *words;         /* WORD, BASELINE: "logits|scores"; else NULL */
     const char *default_value; /* as it would be written; NULL: none */
 } spade_option_info;
 

@@ -4,7 +4,7 @@
  * (cmake/cuda.cmake): beside CUDA's own log, exp, sin and cos the numbers are the CPU backend's, bit by bit.
  *
  * Division of work
- *   points:        a thread makes two neighbouring elements of one image (blockIdx.y): one block of random numbers.
+ *   points, path_products: a thread has two neighbouring elements of one image (blockIdx.y): one block of noise.
  *   mask_inputs, blend_inputs: a thread has one pixel of one image (blockIdx.y), in all channels.
  *   seed:          a block has one image, its threads stride over the outputs; softmax sums meet in shared memory.
  *   sum_gradients: a thread has 1 or 4 neighbouring elements and walks through the images in their order.
@@ -19,24 +19,64 @@
 namespace
 {
 
+/* Elements of an image's line, two from e = 2 * pair on: its end, x with noise, and its baseline. */
+__device__ __forceinline__ void make_line(const spade_points_kernel &k, unsigned image, const float *x, int64_t pair,
+                                          double (&end)[2], double (&baseline)[2])
+{
+    const int64_t e = 2 * pair;
+    const int count = e + 1 < k.size ? 2 : 1;
+    const float *picture = k.baselines ? k.baselines + k.baseline[image] * k.size : nullptr;
+    for (int i = 0; i < 2; i++) {
+        end[i] = i < count ? x[e + i] : 0.0;
+        baseline[i] = picture && i < count ? picture[e + i] : 0.0;
+    }
+    if (k.deviation != 0.0) {
+        uint32_t counter[4] = {k.sample[image], (uint32_t)pair, (uint32_t)((uint64_t)pair >> 32), 0};
+        double radius, angle;
+        spade_normal_device(k.key[0], k.key[1], counter, &radius, &angle);
+        end[0] += k.deviation * (radius * cos(angle));
+        end[1] += k.deviation * (radius * sin(angle));
+    }
+    if (k.uniform.pixels) {
+        const uint64_t block = (uint64_t)pair / 2;
+        uint32_t random[4] = {k.sample[image], (uint32_t)block, (uint32_t)(block >> 32), SPADE_BASELINE_STREAM};
+        spade_philox_device(k.key[0], k.key[1], random);
+        for (int i = 0; i < count; i++) {
+            int64_t pixel;
+            const int64_t channel = spade_divide(e + i, k.uniform.pixels, &pixel);
+            const double low = k.uniform.low[channel], high = k.uniform.high[channel];
+            const uint32_t word = pair % 2 ? random[2 + i] : random[i];
+            baseline[i] = low + (word + 0.5) * 0x1p-32 * (high - low);
+        }
+    }
+}
+
 __global__ void points(const __grid_constant__ spade_points_kernel k, const float *x, float *out)
 {
     const double scale = k.scale[blockIdx.y];
     float *image = out + blockIdx.y * k.size;
     SPADE_EACH(pair, (k.size + 1) / 2)
     {
-        const int64_t e = 2 * pair;
-        const bool both = e + 1 < k.size;
-        double first = scale * x[e], second = both ? scale * x[e + 1] : 0.0;
-        if (k.deviation != 0.0) {
-            uint32_t counter[4] = {k.sample[blockIdx.y], (uint32_t)pair, (uint32_t)((uint64_t)pair >> 32), 0};
-            double radius, angle;
-            spade_normal_device(k.key[0], k.key[1], counter, &radius, &angle);
-            first += k.deviation * (radius * cos(angle));
-            second += k.deviation * (radius * sin(angle));
+        double end[2], baseline[2];
+        make_line(k, blockIdx.y, x, pair, end, baseline);
+        for (int i = 0; i < 2 && 2 * pair + i < k.size; i++) {
+            image[2 * pair + i] = (float)(scale * end[i] + (1.0 - scale) * baseline[i]);
         }
-        image[e] = (float)first;
-        if (both) { image[e + 1] = (float)second; }
+    }
+}
+
+__global__ void path_products(const __grid_constant__ spade_points_kernel k, const float *x, const float *gradients,
+                              float *products)
+{
+    const float *image = gradients + blockIdx.y * k.size;
+    float *out = products + blockIdx.y * k.size;
+    SPADE_EACH(pair, (k.size + 1) / 2)
+    {
+        double end[2], baseline[2];
+        make_line(k, blockIdx.y, x, pair, end, baseline);
+        for (int i = 0; i < 2 && 2 * pair + i < k.size; i++) {
+            out[2 * pair + i] = (float)((end[i] - baseline[i]) * image[2 * pair + i]);
+        }
     }
 }
 
@@ -152,6 +192,14 @@ int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel, 
     const spade_points_kernel &k = *kernel;
     const dim3 grid(spade_blocks((k.size + 1) / 2), (unsigned)k.count);
     return SPADE_LAUNCH_INDEPENDENT(points, grid, SPADE_THREADS, stream, k, x, out);
+}
+
+int spade_launch_path_products(spade_stream stream, const spade_points_kernel *kernel, const float *x,
+                               const float *gradients, float *products)
+{
+    const spade_points_kernel &k = *kernel;
+    const dim3 grid(spade_blocks((k.size + 1) / 2), (unsigned)k.count);
+    return SPADE_LAUNCH_INDEPENDENT(path_products, grid, SPADE_THREADS, stream, k, x, gradients, products);
 }
 
 int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *args)

@@ -190,9 +190,15 @@ typedef struct spade_points_kernel {
     uint32_t key[2];
     double scale[SPADE_MAX_POINTS];
     uint32_t sample[SPADE_MAX_POINTS];
+    const float *baselines; /* NULL: 0, or random ones */
+    uint32_t baseline[SPADE_MAX_POINTS];
+    spade_uniform_picture uniform;
 } spade_points_kernel;
 /* x [size] -> out [count, size]; without noise where the deviation is 0. */
 int spade_launch_points(spade_stream stream, const spade_points_kernel *kernel /* host */, const float *x, float *out);
+/* gradients [count, size] -> products [count, size] */
+int spade_launch_path_products(spade_stream stream, const spade_points_kernel *kernel /* host */, const float *x,
+                               const float *gradients, float *products);
 int spade_launch_mask_inputs(spade_stream stream, const spade_mask_inputs_args *args /* host */);
 int spade_launch_blend_inputs(spade_stream stream, const spade_blend_inputs_args *args /* host */);
 int spade_launch_seed(spade_stream stream, const spade_seed_args *args /* host */);

@@ -1,6 +1,6 @@
 /*
  * test_attribution_devices.c - the operations behind maps on every backend present, against plain loops: points with and
- * without noise, inputs with parts replaced or faded, seeds of logits and softmax scores, weighted sums of gradients and of their
+ * without noise and baselines, gradients times the directions of their lines, inputs with parts replaced or faded, seeds of logits and softmax scores, weighted sums of gradients and of their
  * squares, finished maps; random sizes, odd ones and single elements among them.
  */
 #include <math.h>
@@ -55,20 +55,63 @@ static void compare(const char *what, int round, bool exact, const float *got, c
 
 /* ---- points */
 
-static void expected_points(const spade_points *p, const float *x, float *out)
+/* The ends of the line of image i at element e. baselines: on the host. */
+static void expected_ends(const spade_points *p, const float *x, const float *baselines, int64_t i, int64_t e,
+                          double *from, double *to)
 {
     const uint32_t key[2] = {(uint32_t)p->key, (uint32_t)(p->key >> 32)};
+    *to = x[e];
+    *from = baselines ? baselines[p->baseline[i] * p->size + e] : 0;
+    if (p->deviation != 0) {
+        const uint32_t counter[4] = {p->sample[i], (uint32_t)(e / 2), 0, 0};
+        double z[2];
+        spade_normal(key, counter, z);
+        *to += p->deviation * z[e % 2];
+    }
+    if (p->uniform.pixels) {
+        const uint32_t counter[4] = {p->sample[i], (uint32_t)(e / 4), 0, 4};
+        const int64_t c = e / p->uniform.pixels;
+        uint32_t random[4];
+        spade_philox(key, counter, random);
+        *from = p->uniform.low[c] + (random[e % 4] + 0.5) / 4294967296.0 * (p->uniform.high[c] - p->uniform.low[c]);
+    }
+}
+
+static void expected_points(const spade_points *p, const float *x, const float *baselines, float *out)
+{
     for (int64_t i = 0; i < p->count; i++) {
         for (int64_t e = 0; e < p->size; e++) {
-            double value = p->scale[i] * x[e];
-            if (p->deviation != 0) {
-                const uint32_t counter[4] = {p->sample[i], (uint32_t)(e / 2), 0, 0};
-                double z[2];
-                spade_normal(key, counter, z);
-                value += p->deviation * z[e % 2];
-            }
-            out[i * p->size + e] = (float)value;
+            double from, to;
+            expected_ends(p, x, baselines, i, e, &from, &to);
+            out[i * p->size + e] = (float)(p->scale[i] * to + (1 - p->scale[i]) * from);
         }
+    }
+}
+
+static void expected_products(const spade_points *p, const float *x, const float *baselines, const float *gradients,
+                              float *out)
+{
+    for (int64_t i = 0; i < p->count; i++) {
+        for (int64_t e = 0; e < p->size; e++) {
+            double from, to;
+            expected_ends(p, x, baselines, i, e, &from, &to);
+            out[i * p->size + e] = (float)((to - from) * gradients[i * p->size + e]);
+        }
+    }
+}
+
+/* Lines from 0, from given baselines, from random ones, in turn. */
+enum { FROM_ZERO, FROM_PICTURES, FROM_RANDOM, LINE_KINDS, PICTURES = 3 };
+static void draw_baselines(random_stream *random, int round, spade_points *p, uint32_t *baseline, float *pictures)
+{
+    fill(random, PICTURES * p->size, pictures);
+    for (int64_t i = 0; i < p->count; i++) { baseline[i] = (uint32_t)random_int(random, 0, PICTURES - 1); }
+    if (round % LINE_KINDS != FROM_RANDOM) { return; }
+    const int64_t channels = p->size % 3 == 0 ? 3 : 1;
+    p->uniform.pixels = p->size / channels;
+    for (int64_t c = 0; c < channels; c++) {
+        p->uniform.low[c] = -2 * random_unit(random);
+        p->uniform.high[c] = 3 * random_unit(random);
     }
 }
 
@@ -80,28 +123,41 @@ static void test_points(void **state)
         random_stream random = {.key = 815};
         for (int round = 0; context && round < ROUNDS; round++) {
             double scale[SPADE_MAX_POINTS];
-            uint32_t sample[SPADE_MAX_POINTS];
-            spade_points p = {.size = draw_size(&random), .scale = scale, .sample = sample};
+            uint32_t sample[SPADE_MAX_POINTS], baseline[SPADE_MAX_POINTS];
+            spade_points p = {.size = draw_size(&random), .scale = scale, .sample = sample, .baseline = baseline};
             p.count = round == 0 ? SPADE_MAX_POINTS : random_int(&random, 1, 9);
-            p.deviation = round % 2 ? random_unit(&random) : 0;
+            p.deviation = round % 2 ? random_unit(&random) : 0; /* with LINE_KINDS all pairs come */
             p.key = (uint64_t)(random_unit(&random) * 0x1p64);
             for (int i = 0; i < p.count; i++) {
                 scale[i] = random_unit(&random) < 0.3 ? 1 : random_unit(&random);
                 sample[i] = (uint32_t)random_int(&random, 0, 10000);
             }
             size_t bytes = (size_t)p.size * sizeof(float), all = bytes * (size_t)p.count;
-            float *x = make(bytes), *expected = make(all), *got = make(all);
+            float *x = make(bytes), *expected = make(all), *got = make(all), *gradients = make(all);
+            float *pictures = make(PICTURES * bytes), *given = round % LINE_KINDS == FROM_PICTURES ? pictures : NULL;
+            const bool exact = d == 0 || p.deviation == 0;
             fill(&random, p.size, x);
-            expected_points(&p, x, expected);
+            fill(&random, p.size * p.count, gradients);
+            draw_baselines(&random, round, &p, baseline, pictures);
+            expected_points(&p, x, given, expected);
             void *dx = to_device(context, x, bytes), *dy = to_device(context, NULL, all);
-            if (p.deviation == 0) { p.sample = NULL; }
+            void *dg = to_device(context, gradients, all), *dp = to_device(context, NULL, all);
+            void *db = to_device(context, pictures, PICTURES * bytes);
+            p.baselines = given ? db : NULL;
+            if (p.deviation == 0 && !p.uniform.pixels) { p.sample = NULL; }
             ok(context, context->device->backend->points(context->device, &p, dx, dy));
+            ok(context, context->device->backend->path_products(context->device, &p, dx, dg, dp));
             to_host(context, got, dy, all);
+            compare("points", round, exact, got, expected, p.size * p.count);
+            p.sample = sample;
+            expected_products(&p, x, given, gradients, expected);
+            to_host(context, got, dp, all);
+            compare("path products", round, exact, got, expected, p.size * p.count);
             context->device->backend->free(context->device, dx, bytes);
-            compare("points", round, d == 0 || p.deviation == 0, got, expected, p.size * p.count);
-            free(x);
-            free(expected);
-            free(got);
+            context->device->backend->free(context->device, dg, all);
+            context->device->backend->free(context->device, db, PICTURES * bytes);
+            float *host[] = {x, expected, got, gradients, pictures};
+            for (size_t h = 0; h < sizeof host / sizeof *host; h++) { free(host[h]); }
         }
         if (context) { assert_int_equal(context->used, context->device->own_bytes); }
         spade_context_destroy(context);

@@ -5,9 +5,10 @@
  * them everything is enqueued: points into the plan's input, the pass, the gradients into the class's sum, the sum into
  * its map.
  *
- *   the call's block on the device: | x [size] | maps [n, size] | sum [size] | squares [size] | values [padded] | targets [padded] |
+ *   the call's block on the device: | x [size] | baselines [baseline_count, size] | products [batch, size] |
+ * maps [n, size] | sum [size] | squares [size] | values [padded] | targets [padded] |
  *
- * squares: where a variance is made of both sums.
+ * products: where gradients are multiplied; squares: where a variance is made of both sums.
  * padded: the pairs, filled up to whole micro-batches with the last pair, which nobody reads again.
  */
 #include "attribution/gradient_driver.h"
@@ -21,7 +22,7 @@ typedef struct driver {
     const attribution_samples *points;
     attribution_pass pass;
     int64_t batch, pairs, padded;
-    float *x, *maps;
+    float *x, *baselines, *products, *maps;
     double *sum, *squares, *values;
     int64_t *targets;
     void *block;
@@ -44,8 +45,11 @@ static spade_status make_block(driver *d)
     const attribution_job *job = d->job;
     spade_device *device = job->context->device;
     const int64_t squared = d->points->statistic == ATTRIBUTION_VARIANCE ? job->size : 0;
-    size_t x, maps, sum, squares, values, targets;
+    const int64_t multiplied = d->points->times_path ? job->size * d->batch : 0;
+    size_t x, baselines, products, maps, sum, squares, values, targets;
     if (!add_piece(job->size, sizeof *d->x, &d->bytes, &x) ||
+        !add_piece(job->size * d->points->baseline_count, sizeof *d->baselines, &d->bytes, &baselines) ||
+        !add_piece(multiplied, sizeof *d->products, &d->bytes, &products) ||
         !add_piece(job->size * job->n, sizeof *d->maps, &d->bytes, &maps) ||
         !add_piece(job->size, sizeof *d->sum, &d->bytes, &sum) ||
         !add_piece(squared, sizeof *d->squares, &d->bytes, &squares) ||
@@ -57,6 +61,8 @@ static spade_status make_block(driver *d)
     SPADE_TRY(device->backend->alloc(device, d->bytes, "an input and its maps", &d->block));
     char *block = d->block;
     d->x = (float *)(block + x);
+    d->baselines = (float *)(block + baselines);
+    d->products = (float *)(block + products);
     d->maps = (float *)(block + maps);
     d->sum = (double *)(block + sum);
     d->squares = (double *)(block + squares);
@@ -90,30 +96,58 @@ static spade_status begin(driver *d)
     spade_device *device = job->context->device;
     SPADE_TRY(make_block(d));
     SPADE_TRY(device->backend->upload(device, d->x, job->input, sizeof *d->x * (size_t)job->size));
+    if (d->points->baselines) {
+        const size_t bytes = sizeof *d->baselines * (size_t)(d->points->baseline_count * job->size);
+        SPADE_TRY(device->backend->upload(device, d->baselines, d->points->baselines, bytes));
+    }
     return upload_targets(d);
+}
+
+/* The lines of a micro-batch, and where its inputs lie on them. */
+typedef struct line_points {
+    double scale[SPADE_MICRO_BATCH];
+    uint32_t sample[SPADE_MICRO_BATCH], baseline[SPADE_MICRO_BATCH];
+} line_points;
+
+/* Those of the pairs from `first` on. */
+static spade_points find_points(const driver *d, int64_t first, line_points *lines)
+{
+    const attribution_samples *points = d->points;
+    for (int64_t i = 0; i < d->batch; i++) {
+        int64_t pair = first + i < d->pairs ? first + i : d->pairs - 1, point = pair % points->points;
+        lines->scale[i] = points->scale ? points->scale[point] : 1.0;
+        lines->sample[i] = (uint32_t)point;
+        lines->baseline[i] = points->baseline ? points->baseline[point] : 0;
+    }
+    return (spade_points){.size = d->job->size,
+                          .count = d->batch,
+                          .scale = lines->scale,
+                          .deviation = points->deviation,
+                          .key = points->key,
+                          .sample = lines->sample,
+                          .baselines = points->baselines ? d->baselines : NULL,
+                          .baseline = lines->baseline,
+                          .uniform = points->uniform};
 }
 
 /* The inputs of the pairs from `first` on, and their classes, where the pass takes them from. */
 static spade_status write_inputs(driver *d, int64_t first)
 {
-    const attribution_samples *points = d->points;
     spade_device *device = d->job->context->device;
-    double scale[SPADE_MICRO_BATCH];
-    uint32_t sample[SPADE_MICRO_BATCH];
     spade_shape shape;
-    for (int64_t i = 0; i < d->batch; i++) {
-        int64_t pair = first + i < d->pairs ? first + i : d->pairs - 1, point = pair % points->points;
-        scale[i] = points->scale ? points->scale[point] : 1.0;
-        sample[i] = (uint32_t)point;
-    }
-    const spade_points inputs = {.size = d->job->size,
-                                 .count = d->batch,
-                                 .scale = scale,
-                                 .deviation = points->deviation,
-                                 .key = points->key,
-                                 .sample = sample};
+    line_points lines;
+    const spade_points inputs = find_points(d, first, &lines);
     SPADE_TRY(device->backend->points(device, &inputs, d->x, spade_plan_input(d->pass.plan, &shape)));
     return device->backend->copy(device, d->pass.targets, d->targets + first, sizeof *d->targets * (size_t)d->batch);
+}
+
+/* The gradients of the pairs from `first` on times the directions of their lines. */
+static spade_status multiply_paths(driver *d, int64_t first)
+{
+    spade_device *device = d->job->context->device;
+    line_points lines;
+    const spade_points inputs = find_points(d, first, &lines);
+    return device->backend->path_products(device, &inputs, d->x, spade_plan_relevance(d->pass.plan), d->products);
 }
 
 /* To the class's sums: gradients of its points first .. first+count-1, count from 1 on. */
@@ -159,9 +193,10 @@ static spade_status take_gradients(driver *d, int64_t class_index, int64_t first
 static spade_status run_batch(driver *d, int64_t first, int64_t count)
 {
     spade_device *device = d->job->context->device;
-    const float *gradients = spade_plan_relevance(d->pass.plan);
+    const float *gradients = d->points->times_path ? d->products : spade_plan_relevance(d->pass.plan);
     SPADE_TRY(write_inputs(d, first));
     SPADE_TRY(attribution_pass_run(&d->pass));
+    if (d->points->times_path) { SPADE_TRY(multiply_paths(d, first)); }
     SPADE_TRY(device->backend->copy(device, d->values + first, d->pass.values, sizeof *d->values * (size_t)d->batch));
     for (int64_t at = 0, run; at < count; at += run) {
         int64_t class_index = (first + at) / d->points->points, point = (first + at) % d->points->points;

@@ -10,8 +10,9 @@
 /*
  * ---- gradient_driver.c: backward passes at `points` inputs for each of the classes, and what a method makes of them.
  *
- * Input p of a class is scale[p] * x + deviation * z, z the standard normal numbers `p` of the stream `key`. The map is a
- * statistic of the gradients at the first `summed` inputs.
+ * Input p of a class lies at scale[p] on the line from a baseline b to x + deviation * z, z the standard normal numbers `p`
+ * of the stream `key`: it is scale[p] * (x + deviation * z) + (1 - scale[p]) * b. The map is a statistic of the gradients
+ * at the first `summed` inputs, or of the gradients times their line's direction, x + deviation * z - b.
  *
  * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only:
  * the result of a pair is a function of the job, never of the budget or the threads.
@@ -29,7 +30,12 @@ typedef struct attribution_samples {
     const double *scale, *weight; /* [points]; NULL: all 1 */
     double deviation;             /* 0: no noise */
     uint64_t key;
+    const float *baselines; /* host [baseline_count, size]; NULL: b is 0, or random */
+    int64_t baseline_count;
+    const uint32_t *baseline;      /* [points]: which of them is b; NULL: the first one */
+    spade_uniform_picture uniform; /* b is a random picture, number `p` of the stream; no pixels: it is not */
     attribution_statistic statistic;
+    bool times_path;            /* the gradients times their line's direction */
     bool times_input, absolute; /* of a sum */
     double divisor;
     int batch; /* images of a micro-batch, which divide the points; 0: one for one point, else SPADE_MICRO_BATCH */

@@ -46,10 +46,9 @@ static void find_products(const surrogate_problem *problem, const inner_products
 {
     const attribution_job *job = problem->job;
     const int64_t pixels = job->height * job->width;
-    const double baseline = (float)problem->options->baseline;
     for (int64_t s = 0; s < problem->segments; s++) { out->input[s] = out->mixed[s] = out->baseline[s] = 0; }
     for (int64_t e = 0; e < job->size; e++) {
-        const double x = job->input[e];
+        const double x = job->input[e], baseline = problem->baseline[e];
         const int32_t s = problem->segment_of[e % pixels];
         out->input[s] += x * x;
         out->mixed[s] += x * baseline;

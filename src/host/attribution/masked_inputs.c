@@ -34,19 +34,6 @@ static int64_t held_masks(const attribution_masks *masks)
     return SPADE_MICRO_BATCH * (held < batches ? held : batches);
 }
 
-static spade_status upload_baseline(masked_inputs *m)
-{
-    const attribution_job *job = m->job;
-    spade_device *device = job->context->device;
-    const size_t bytes = sizeof(float) * (size_t)job->size;
-    void *memory;
-    SPADE_TRY(spade_alloc(job->context, bytes, "a baseline", &memory));
-    for (int64_t e = 0; e < job->size; e++) { ((float *)memory)[e] = (float)m->masks->baseline; }
-    spade_status status = device->backend->upload(device, m->baseline, memory, bytes);
-    spade_free_bytes(job->context, memory, bytes);
-    return status;
-}
-
 static spade_status begin(masked_inputs *m)
 {
     const attribution_job *job = m->job;
@@ -69,7 +56,7 @@ static spade_status begin(masked_inputs *m)
     m->device_shifts = (int32_t *)(at += cells);
     m->device_keep = (uint8_t *)(at + shifts);
     SPADE_TRY(backend->upload(device, m->x, job->input, size));
-    SPADE_TRY(upload_baseline(m));
+    SPADE_TRY(backend->upload(device, m->baseline, m->masks->baseline, size));
     if (!fade) { return backend->upload(device, m->device_cells, m->masks->cell_of, cells); }
     SPADE_TRY(backend->upload(device, m->rows, fade->rows, rows));
     return backend->upload(device, m->columns, fade->columns, columns);

@@ -6,11 +6,12 @@
  * Image 0 is the input itself, image 1 + row * columns + column the one without that square. The cells of their masks are
  * the rectangles between all borders of squares.
  */
+#include "attribution/baseline.h"
 #include "attribution/perturbation_driver.h"
 
 typedef struct occlusion_options {
     int64_t window, stride; /* 0: by the input's size */
-    double baseline;
+    spade_baseline_option baseline;
 } occlusion_options;
 
 /* The squares along the rows, or along the columns. */
@@ -67,7 +68,7 @@ static spade_status check(const attribution_job *job, const void *options)
             "stride=%lld: pixels between windows of %lld would be in none; a stride is at most the window",
             (long long)g.rows.stride, (long long)g.rows.window);
     }
-    return SPADE_OK;
+    return attribution_baseline_check(job, &occlusion->baseline, false);
 }
 
 static double passes(const attribution_job *job, const void *options)
@@ -165,6 +166,8 @@ static spade_status run(const attribution_job *job, const void *options, float *
 {
     (void)notes;
     spade_status status = SPADE_OK;
+    const spade_baseline_option *replacement = &((const occlusion_options *)options)->baseline;
+    attribution_baseline baseline = {0};
     squares s = {.grid = make_grid(job, options)};
     const size_t height = (size_t)job->height, width = (size_t)job->width, pixels = height * width;
     const size_t images = (size_t)image_count(&s.grid);
@@ -179,6 +182,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
     s.row_cell = take(memory, sizeof(int32_t) * height, &used);
     s.column_cell = take(memory, sizeof(int32_t) * width, &used);
 
+    SPADE_GOTO(attribution_baseline_open(job, replacement, false, &baseline));
     find_cells(&s.grid.rows, s.row_cell);
     find_cells(&s.grid.columns, s.column_cell);
     for (size_t i = 0; i < pixels; i++) {
@@ -187,7 +191,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
     const attribution_masks masks = {.images = (int64_t)images,
                                      .cells = s.grid.rows.cells * s.grid.columns.cells,
                                      .cell_of = cell_of,
-                                     .baseline = ((const occlusion_options *)options)->baseline,
+                                     .baseline = baseline.pictures,
                                      .replace = replace_square,
                                      .user = &s};
     SPADE_GOTO(attribution_perturb_masked(job, &masks, values));
@@ -195,6 +199,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
         make_map(&s.grid, values + (size_t)c * images, sums, maps + (size_t)c * pixels);
     }
 done:
+    attribution_baseline_close(job, &baseline);
     spade_free_bytes(job->context, memory, bytes);
     return status;
 }
@@ -212,12 +217,7 @@ static const spade_option_info options[] = {
      .min = 0,
      .max = 65536,
      .default_value = "0"},
-    {.name = "baseline",
-     .help = "what replaces the pixels, after normalisation: 0 is the mean colour",
-     .type = SPADE_OPTION_REAL,
-     .min = -1e6,
-     .max = 1e6,
-     .default_value = "0"},
+    ATTRIBUTION_BASELINE_OPTION("0"),
 };
 static const size_t option_offsets[] = {offsetof(occlusion_options, window), offsetof(occlusion_options, stride),
                                         offsetof(occlusion_options, baseline)};

@@ -1,5 +1,6 @@
 /* options.c - a method with its options. */
 #include "attribution/registry.h"
+#include "picture/resize.h"
 
 static const spade_option_info common_options[] = {
     {.name = "output",
@@ -40,6 +41,17 @@ spade_status spade_attribution_set_default(spade_context *context, spade_attribu
 {
     spade_status status = spade_named_options_set_default(context, &attribution->named, option, value);
     return fail_in_method(context, attribution, status);
+}
+
+spade_status spade_attribution_set_preprocess(spade_context *context, spade_attribution *attribution,
+                                              const spade_preprocess *preprocess)
+{
+    spade_preprocess own;
+    SPADE_TRY(fail_in_method(context, attribution, spade_preprocess_take(context, preprocess, &own)));
+    if (!attribution->preprocess) { attribution->preprocess = malloc(sizeof own); }
+    if (!attribution->preprocess) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    *attribution->preprocess = own;
+    return SPADE_OK;
 }
 
 spade_status attribution_create(spade_context *context, const attribution_method *method, const char *options,
@@ -103,5 +115,6 @@ void spade_attribution_destroy(spade_attribution *attribution)
     if (!attribution) { return; }
     spade_named_options_clear(&attribution->named);
     free(attribution->options);
+    free(attribution->preprocess);
     free(attribution);
 }

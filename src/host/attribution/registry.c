@@ -48,6 +48,7 @@ static attribution_job make_job(spade_context *context, const spade_model *model
                            .method = attribution->method->info.name,
                            .score = attribution->common.output ? spade_model_score(model) : SPADE_SCORE_LOGIT,
                            .seed = (uint64_t)attribution->common.seed,
+                           .preprocess = attribution->preprocess,
                            .outputs = spade_model_outputs(model),
                            .class_count = spade_model_classes(model)};
     spade_model_input(model, &job.channels, &job.height, &job.width);

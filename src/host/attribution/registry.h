@@ -13,9 +13,10 @@ typedef struct attribution_job {
     const char *method; /* its name, for messages and progress */
     spade_score score;  /* what is explained of the outputs */
     uint64_t seed;
-    int64_t channels, height, width; /* of the input */
-    int64_t size;                    /* channels * height * width */
-    int64_t outputs;                 /* of the network; 1: it has two classes */
+    const spade_preprocess *preprocess; /* how inputs were made of pictures; NULL: not known */
+    int64_t channels, height, width;    /* of the input */
+    int64_t size;                       /* channels * height * width */
+    int64_t outputs;                    /* of the network; 1: it has two classes */
     int64_t class_count;
     /* Only while maps are made: */
     const spade_trace *trace; /* NULL: the dense network */
@@ -51,6 +52,7 @@ typedef struct attribution_method {
     ROW(saliency)                \
     ROW(input_x_gradient)        \
     ROW(integrated_gradients)    \
+    ROW(gradient_shap)           \
     ROW(smoothgrad)              \
     ROW(smoothgrad_squared)      \
     ROW(vargrad)                 \
@@ -85,7 +87,8 @@ struct spade_attribution {
     const attribution_method *method;
     void *options; /* the method's own struct */
     attribution_common common;
-    spade_named_options named; /* both, by the names of their options */
+    spade_preprocess *preprocess; /* owned; NULL: nobody said */
+    spade_named_options named;    /* both, by the names of their options */
 };
 
 /* ---- registry.c */

@@ -8,13 +8,15 @@
  */
 #include <math.h>
 
+#include "attribution/baseline.h"
 #include "attribution/perturbation_driver.h"
 
 enum { RISE_STREAM = 1 }; /* of random numbers under the key: the last word of their counters */
 
 typedef struct rise_options {
     int64_t samples, grid;
-    double probability, baseline;
+    double probability;
+    spade_baseline_option baseline;
 } rise_options;
 
 typedef struct rise {
@@ -29,7 +31,7 @@ static spade_status check(const attribution_job *job, const void *options)
 {
     const int64_t grid = ((const rise_options *)options)->grid;
     const int64_t shorter = job->height < job->width ? job->height : job->width;
-    if (grid <= shorter) { return SPADE_OK; }
+    if (grid <= shorter) { return attribution_baseline_check(job, &((const rise_options *)options)->baseline, false); }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
                       "grid=%lld: the input is %lld x %lld, a grid has at most %lld cells a side", (long long)grid,
                       (long long)job->width, (long long)job->height, (long long)shorter);
@@ -128,6 +130,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
     const size_t doubles = (size_t)(o->samples * job->n + job->width + numbers);
     const size_t bytes = sizeof *r.positions[0] * positions + sizeof(double) * doubles + (size_t)cells;
     spade_status status = SPADE_OK;
+    attribution_baseline baseline = {0};
     void *memory;
     SPADE_TRY(spade_alloc(job->context, bytes, "the masks and values of an input", &memory));
     r.positions[0] = memory;
@@ -135,6 +138,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
     double *values = (double *)(r.positions[0] + positions), *mask = values + o->samples * job->n;
     double *sums = mask + job->width;
     uint8_t *keep = (uint8_t *)(sums + numbers);
+    SPADE_GOTO(attribution_baseline_open(job, &o->baseline, false, &baseline));
     for (int axis = 0; axis < 2; axis++) { find_positions(&r, axis); }
     const attribution_fade fade = {.grid = r.grid,
                                    .rows = r.positions[0],
@@ -144,7 +148,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
                                    .place = place};
     const attribution_masks masks = {.images = o->samples,
                                      .cells = cells,
-                                     .baseline = o->baseline,
+                                     .baseline = baseline.pictures,
                                      .fade = &fade,
                                      .replace = replace_cells,
                                      .user = &r};
@@ -153,6 +157,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
     for (int64_t i = 0; i < o->samples; i++) { add_image(&r, job, i, values, o->samples, keep, mask, sums); }
     for (int64_t i = 0; i < numbers; i++) { maps[i] = (float)(sums[i] / ((double)o->samples * o->probability)); }
 done:
+    attribution_baseline_close(job, &baseline);
     spade_free_bytes(job->context, memory, bytes);
     return status;
 }
@@ -176,12 +181,7 @@ static const spade_option_info options[] = {
      .min = 0.01,
      .max = 0.99,
      .default_value = "0.5"},
-    {.name = "baseline",
-     .help = "what pixels fade to, after normalisation: 0 is the mean colour",
-     .type = SPADE_OPTION_REAL,
-     .min = -1e6,
-     .max = 1e6,
-     .default_value = "0"},
+    ATTRIBUTION_BASELINE_OPTION("0"),
 };
 static const size_t option_offsets[] = {offsetof(rise_options, samples), offsetof(rise_options, grid),
                                         offsetof(rise_options, probability), offsetof(rise_options, baseline)};

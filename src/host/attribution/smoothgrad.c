@@ -4,6 +4,7 @@
  * method, class, network and backend sees the same copies.
  */
 #include "attribution/gradient_driver.h"
+#include "attribution/noise.h"
 
 typedef struct noise_options {
     int64_t samples;
@@ -19,16 +20,11 @@ static double passes(const attribution_job *job, const void *options)
 static spade_status run(const attribution_job *job, const noise_options *noise, attribution_statistic statistic,
                         float *maps)
 {
-    float low = job->input[0], high = job->input[0];
-    for (int64_t i = 1; i < job->size; i++) {
-        low = job->input[i] < low ? job->input[i] : low;
-        high = job->input[i] > high ? job->input[i] : high;
-    }
     const int samples = (int)noise->samples;
     const attribution_samples copies = {.points = samples,
                                         .summed = samples,
-                                        .deviation = noise->sigma * ((double)high - low),
-                                        .key = spade_hash(job->input, sizeof(float) * (size_t)job->size, job->seed),
+                                        .deviation = attribution_noise_deviation(job, noise->sigma),
+                                        .key = attribution_input_key(job),
                                         .statistic = statistic,
                                         .divisor = samples};
     return attribution_backward(job, &spade_rules_gradient, &copies, maps, NULL);
@@ -53,18 +49,8 @@ static spade_status run_variance(const attribution_job *job, const void *options
 }
 
 static const spade_option_info options[] = {
-    {.name = "samples",
-     .help = "noisy copies of the input",
-     .type = SPADE_OPTION_INTEGER,
-     .min = 1,
-     .max = 10000,
-     .default_value = "50"},
-    {.name = "sigma",
-     .help = "standard deviation of the noise, as a share of the input's range",
-     .type = SPADE_OPTION_REAL,
-     .min = 0,
-     .max = 100,
-     .default_value = "0.15"},
+    ATTRIBUTION_SAMPLES_OPTION("noisy copies of the input", "50"),
+    ATTRIBUTION_SIGMA_OPTION("0.15"),
 };
 static const size_t option_offsets[] = {offsetof(noise_options, samples), offsetof(noise_options, sigma)};
 

@@ -1,6 +1,7 @@
 /* surrogate.c - superpixels, F at coalitions of them, and the map of a linear model's coefficients. */
 #include "attribution/surrogate.h"
 
+#include "attribution/baseline.h"
 #include "attribution/perturbation_driver.h"
 #include "attribution/superpixels.h"
 
@@ -29,6 +30,7 @@ spade_status surrogate_check(const attribution_job *job, const void *options)
     const size_t bytes = sizeof(int32_t) * (size_t)(job->height * job->width);
     int64_t count;
     void *segment_of;
+    SPADE_TRY(attribution_baseline_check(job, &o->baseline, false));
     if (!o->segmentation && o->superpixels == SLIC) { return SPADE_OK; }
     SPADE_TRY(spade_alloc(job->context, bytes, "superpixels", &segment_of));
     spade_status status = find_segments(job, o, segment_of, &count);
@@ -59,7 +61,7 @@ static spade_status solve(surrogate_problem *problem, const surrogate_method *me
     method->draw(problem);
     const attribution_masks masks = {.images = images,
                                      .cells = segments,
-                                     .baseline = problem->options->baseline,
+                                     .baseline = problem->baseline,
                                      .cell_of = problem->segment_of,
                                      .replace = keep_coalition,
                                      .user = problem};
@@ -79,14 +81,18 @@ spade_status surrogate_run(const attribution_job *job, const surrogate_options *
     const size_t bytes = sizeof(int32_t) * (size_t)(job->height * job->width);
     const uint64_t key = spade_hash(job->input, sizeof(float) * (size_t)job->size, job->seed);
     spade_status status = SPADE_OK;
+    attribution_baseline baseline = {0};
     surrogate_problem problem = {.job = job, .options = options, .key = {(uint32_t)key, (uint32_t)(key >> 32)}};
     void *segment_of;
     SPADE_TRY(spade_alloc(job->context, bytes, "superpixels", &segment_of));
+    SPADE_GOTO(attribution_baseline_open(job, &options->baseline, false, &baseline));
+    problem.baseline = baseline.pictures;
     SPADE_GOTO(find_segments(job, options, segment_of, &problem.segments));
     problem.segment_of = segment_of;
     problem.images = method->images(options->samples, problem.segments);
     SPADE_GOTO(solve(&problem, method, maps));
 done:
+    attribution_baseline_close(job, &baseline);
     spade_free_bytes(job->context, segment_of, bytes);
     return status;
 }
@@ -98,12 +104,7 @@ const spade_option_info surrogate_option_infos[SURROGATE_OPTIONS] = {
      .min = 1,
      .max = 100000,
      .default_value = "1000"},
-    {.name = "baseline",
-     .help = "what replaces the pixels, after normalisation: 0 is the mean colour",
-     .type = SPADE_OPTION_REAL,
-     .min = -1e6,
-     .max = 1e6,
-     .default_value = "0"},
+    ATTRIBUTION_BASELINE_OPTION("0"),
     {.name = "superpixels",
      .help = "SLIC (Achanta et al. 2012) on the input's channels, or rectangles",
      .type = SPADE_OPTION_WORD,

@@ -11,7 +11,7 @@
 /* The last two are LIME's alone. */
 typedef struct surrogate_options {
     int64_t samples;
-    double baseline;
+    spade_baseline_option baseline;
     int superpixels; /* 0: SLIC, 1: a grid */
     int64_t segments;
     double compactness;
@@ -27,6 +27,7 @@ typedef struct surrogate_problem {
     const surrogate_options *options;
     int64_t segments;          /* 2 or more */
     const int32_t *segment_of; /* [H * W] */
+    const float *baseline;     /* [size]: what replaced pixels are */
     int64_t images;
     uint8_t *coalitions;  /* [images, segments]: 1 where the segment is the picture's, else 0 */
     const double *values; /* [n, images]: F at the coalitions */

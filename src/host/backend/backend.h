@@ -29,15 +29,21 @@ typedef struct spade_op spade_op; /* planned operation, owned by who planned it;
 typedef struct spade_captured_graph spade_captured_graph;
 
 /*
- * Inputs made from one: image i is scale[i] * x + deviation * z, z the standard normal numbers `sample[i]` of the
- * stream `key`: element e is number e % 2 of spade_normal(key, {sample, low word of e / 2, high word, 0}).
+ * Inputs made from one: image i is a point on the line from a baseline b, at scale 0, to x + deviation * z, at scale 1:
+ * scale[i] * (x + deviation * z) + (1 - scale[i]) * b. z are the standard normal numbers `sample[i]` of the stream `key`:
+ * element e is number e % 2 of spade_normal(key, {sample, low word of e / 2, high word, 0}). b is 0, or a picture of
+ * `baselines`, or a random one: u the word e % 4 of spade_philox(key, {sample, low word of e / 4, high word, 4}), plus a
+ * half, over 2^32, it is low + u * (high - low) of the channel of e.
  */
 typedef struct spade_points {
-    int64_t size, count;    /* elements of x; images, at most SPADE_MAX_POINTS */
-    const double *scale;    /* host [count] */
-    double deviation;       /* 0: no noise */
-    uint64_t key;           /* where there is noise */
-    const uint32_t *sample; /* host [count], where there is noise */
+    int64_t size, count;      /* elements of x; images, at most SPADE_MAX_POINTS */
+    const double *scale;      /* host [count] */
+    double deviation;         /* 0: no noise */
+    uint64_t key;             /* where there is noise or a random baseline */
+    const uint32_t *sample;   /* host [count], there too */
+    const float *baselines;   /* device [n, size]; NULL: b is 0 or random */
+    const uint32_t *baseline; /* host [count]: which of `baselines` is image i's; NULL: the first one */
+    spade_uniform_picture uniform;
 } spade_points;
 
 typedef struct spade_backend {
@@ -95,6 +101,7 @@ typedef struct spade_backend {
      * ---- attribution maps: inputs before the passes, the output gradient between forward and backward, sums after them.
      * Arithmetic in double.
      *   points: out [count, size] from x [size]
+     *   path_products: products [count, size] = gradients * the direction of their image's line, x + deviation * z - b
      *   mask_inputs: images with parts of x replaced; nothing is computed
      *   blend_inputs: images with parts of x faded, by grids of zeros and ones between which is interpolated
      *   sum_gradients: sum [size] = [sum +] weight[0] * gradients[0] + weight[1] * gradients[1] + ..., in this order;
@@ -104,6 +111,8 @@ typedef struct spade_backend {
      *   finish_variance: map [size] = squares / divisor - (sum / divisor)^2, at least 0
      */
     spade_status (*points)(spade_device *device, const spade_points *points, const float *x, float *out);
+    spade_status (*path_products)(spade_device *device, const spade_points *points, const float *x,
+                                  const float *gradients, float *products);
     spade_status (*mask_inputs)(spade_device *device, const spade_mask_inputs_args *args);
     spade_status (*blend_inputs)(spade_device *device, const spade_blend_inputs_args *args);
     spade_status (*seed)(spade_device *device, const spade_seed_args *args);

@@ -164,6 +164,22 @@ static spade_status parse_file(spade_context *context, const char *text, char **
     return SPADE_OK;
 }
 
+static spade_status parse_baseline(spade_context *context, const spade_option_info *info, const char *text,
+                                   spade_baseline_option *out)
+{
+    spade_baseline_option baseline = {.word = spade_word_number(info->words, text)};
+    if (baseline.word < 0) {
+        if (spade_parse_number(text, &baseline.number)) {
+            SPADE_TRY(parse_real(context, info, text, &baseline.number));
+        } else {
+            SPADE_TRY(parse_file(context, text, &baseline.path));
+        }
+    }
+    free(out->path);
+    *out = baseline;
+    return SPADE_OK;
+}
+
 static spade_status parse_value(spade_context *context, const option_slot *slot, const char *value, size_t length)
 {
     raw_value raw;
@@ -180,6 +196,7 @@ static spade_status parse_value(spade_context *context, const option_slot *slot,
     case SPADE_OPTION_REAL: status = parse_real(context, slot->info, text, slot->value); break;
     case SPADE_OPTION_WORD: status = parse_word(context, slot->info, text, slot->value); break;
     case SPADE_OPTION_FILE: status = parse_file(context, text, slot->value); break;
+    case SPADE_OPTION_BASELINE: status = parse_baseline(context, slot->info, text, slot->value); break;
     case SPADE_OPTION_LAYER: break;
     }
     free(text);
@@ -282,6 +299,11 @@ void spade_named_options_clear(spade_named_options *options)
             spade_layer_option *layer = slot.value;
             free(layer->name);
             *layer = (spade_layer_option){0};
+        }
+        if (slot.info->type == SPADE_OPTION_BASELINE) {
+            spade_baseline_option *baseline = slot.value;
+            free(baseline->path);
+            *baseline = (spade_baseline_option){0};
         }
         if (slot.info->type == SPADE_OPTION_FILE) {
             char **path = slot.value;

@@ -15,9 +15,17 @@ typedef struct spade_layer_option {
     int64_t index; /* 0 without one */
 } spade_layer_option;
 
+/* Value of a BASELINE option: a number, a word, or a path. */
+typedef struct spade_baseline_option {
+    int word; /* its number; -1: none */
+    double number;
+    char *path; /* owned by the options; NULL: no file */
+} spade_baseline_option;
+
 /*
  * Options whose values lie in one struct. By the type of an option its member is
  *   INTEGER int64_t   REAL double   WORD int, the word's number   LAYER spade_layer_option   FILE char *
+ *   BASELINE spade_baseline_option
  */
 typedef struct spade_option_group {
     const spade_option_info *infos; /* [count] */

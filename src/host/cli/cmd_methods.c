@@ -44,11 +44,20 @@ static entry metric_at(int index)
 
 /* ---- what is said of both, in words */
 
+static void join_words(const char *words, const char *separator, char *buffer, size_t size)
+{
+    size_t used = 0;
+    for (const char *word = words; word && used < size; word = strchr(word, '|')) {
+        word += *word == '|';
+        used += (size_t)snprintf(buffer + used, size - used, "%s%.*s", word == words ? "" : separator,
+                                 (int)strcspn(word, "|"), word);
+    }
+}
+
 /* "whole number, 1 to 10000" */
 static void describe_values(const spade_option_info *option, char *buffer, size_t size)
 {
     char low[32], high[32];
-    size_t used = 0;
     buffer[0] = 0;
     spade_format_real(option->min, low);
     spade_format_real(option->max, high);
@@ -63,13 +72,13 @@ static void describe_values(const spade_option_info *option, char *buffer, size_
     case SPADE_OPTION_REAL: snprintf(buffer, size, "number, %s to %s", low, high); break;
     case SPADE_OPTION_LAYER: snprintf(buffer, size, "name of a layer"); break;
     case SPADE_OPTION_FILE: snprintf(buffer, size, "file"); break;
-    case SPADE_OPTION_WORD:
-        for (const char *word = option->words; word && used < size; word = strchr(word, '|')) {
-            word += *word == '|';
-            used += (size_t)snprintf(buffer + used, size - used, "%s%.*s", word == option->words ? "" : " or ",
-                                     (int)strcspn(word, "|"), word);
-        }
+    case SPADE_OPTION_BASELINE: {
+        char words[128];
+        join_words(option->words, ", ", words, sizeof words);
+        snprintf(buffer, size, "number, %s to %s, %s or file", low, high, words);
         break;
+    }
+    case SPADE_OPTION_WORD: join_words(option->words, " or ", buffer, size); break;
     }
 }
 
@@ -201,7 +210,7 @@ static void print_all(void)
 /* ---- JSON */
 static json_t *number_json(const spade_option_info *option, double value)
 {
-    if (option->type == SPADE_OPTION_REAL) { return json_real(value); }
+    if (option->type != SPADE_OPTION_INTEGER) { return json_real(value); }
     return json_integer(value >= (double)INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
@@ -214,11 +223,9 @@ static json_t *default_json(const spade_option_info *option)
 
 static json_t *options_json(const spade_option_info *options, int count)
 {
-    static const char *const types[] = {[SPADE_OPTION_INTEGER] = "integer",
-                                        [SPADE_OPTION_REAL] = "real",
-                                        [SPADE_OPTION_WORD] = "word",
-                                        [SPADE_OPTION_LAYER] = "layer",
-                                        [SPADE_OPTION_FILE] = "file"};
+    static const char *const types[] = {
+        [SPADE_OPTION_INTEGER] = "integer", [SPADE_OPTION_REAL] = "real", [SPADE_OPTION_WORD] = "word",
+        [SPADE_OPTION_LAYER] = "layer",     [SPADE_OPTION_FILE] = "file", [SPADE_OPTION_BASELINE] = "baseline"};
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {
         const spade_option_info *option = &options[i];
@@ -227,11 +234,12 @@ static json_t *options_json(const spade_option_info *options, int count)
         spade_json_set(&object, "type", json_string(types[option->type]));
         spade_json_set(&object, "default", default_json(option));
         spade_json_set(&object, "help", json_string(option->help));
-        if (option->type == SPADE_OPTION_INTEGER || option->type == SPADE_OPTION_REAL) {
+        if (option->type == SPADE_OPTION_INTEGER || option->type == SPADE_OPTION_REAL ||
+            option->type == SPADE_OPTION_BASELINE) {
             spade_json_set(&object, "min", number_json(option, option->min));
             spade_json_set(&object, "max", number_json(option, option->max));
         }
-        if (option->type == SPADE_OPTION_WORD) {
+        if (option->words) {
             json_t *words = json_array();
             for (const char *word = option->words; word; word = strchr(word, '|')) {
                 word += *word == '|';

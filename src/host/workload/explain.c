@@ -69,6 +69,7 @@ static spade_status open_methods(explain_job *job)
     int64_t shape[3];
     SPADE_TRY(spade_settings_methods(job->context, job->request->settings, &job->methods, &job->method_count));
     for (int i = 0; i < job->method_count; i++) {
+        SPADE_TRY(spade_attribution_set_preprocess(job->context, job->methods[i].attribution, &job->preprocess));
         SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[i].attribution, shape));
     }
     return SPADE_OK;

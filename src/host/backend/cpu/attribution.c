@@ -6,21 +6,60 @@
 
 #include "backend/cpu/cpu.h"
 
+/* Elements of the line of image i, two from e on, which is even: its end, x with noise, and its baseline. */
+static void make_line(const spade_points *p, int64_t i, const float *x, int64_t e, double end[2], double baseline[2])
+{
+    const uint32_t key[2] = {(uint32_t)p->key, (uint32_t)(p->key >> 32)};
+    const float *picture = p->baselines ? p->baselines + (p->baseline ? p->baseline[i] : 0) * p->size : NULL;
+    const int count = e + 1 < p->size ? 2 : 1;
+    double z[2] = {0};
+    uint32_t random[4] = {0};
+    if (p->deviation != 0) {
+        const uint64_t block = (uint64_t)e / 2;
+        spade_normal(key, (uint32_t[4]){p->sample[i], (uint32_t)block, (uint32_t)(block >> 32), 0}, z);
+    }
+    if (p->uniform.pixels) {
+        const uint64_t block = (uint64_t)e / 4;
+        spade_philox(key, (uint32_t[4]){p->sample[i], (uint32_t)block, (uint32_t)(block >> 32), SPADE_BASELINE_STREAM},
+                     random);
+    }
+    for (int k = 0; k < count; k++) {
+        end[k] = p->deviation != 0 ? x[e + k] + p->deviation * z[k] : x[e + k];
+        baseline[k] = picture ? picture[e + k] : 0;
+        if (p->uniform.pixels) {
+            const int64_t channel = (e + k) / p->uniform.pixels;
+            const double low = p->uniform.low[channel], high = p->uniform.high[channel];
+            baseline[k] = low + (random[(e + k) % 4] + 0.5) * 0x1p-32 * (high - low);
+        }
+    }
+}
+
 /* Elements begin .. end-1 of image i; begin is even. */
 static void make_point(const spade_points *p, int64_t i, const float *x, int64_t begin, int64_t end, float *out)
 {
-    const uint32_t key[2] = {(uint32_t)p->key, (uint32_t)(p->key >> 32)};
-    if (p->deviation == 0) {
-        for (int64_t e = begin; e < end; e++) { out[e] = (float)(p->scale[i] * x[e]); }
+    const double scale = p->scale[i];
+    if (p->deviation == 0 && !p->baselines && !p->uniform.pixels) {
+        for (int64_t e = begin; e < end; e++) { out[e] = (float)(scale * x[e]); }
         return;
     }
     for (int64_t e = begin; e < end; e += 2) {
-        const uint64_t block = (uint64_t)e / 2;
-        const uint32_t counter[4] = {p->sample[i], (uint32_t)block, (uint32_t)(block >> 32), 0};
-        double z[2];
-        spade_normal(key, counter, z);
+        double to[2], from[2];
+        make_line(p, i, x, e, to, from);
         for (int64_t k = 0; k < 2 && e + k < end; k++) {
-            out[e + k] = (float)(p->scale[i] * x[e + k] + p->deviation * z[k]);
+            out[e + k] = (float)(scale * to[k] + (1.0 - scale) * from[k]);
+        }
+    }
+}
+
+/* Elements begin .. end-1 of the gradients of image i; begin is even. */
+static void multiply_path(const spade_points *p, int64_t i, const float *x, int64_t begin, int64_t end,
+                          const float *gradients, float *products)
+{
+    for (int64_t e = begin; e < end; e += 2) {
+        double to[2], from[2];
+        make_line(p, i, x, e, to, from);
+        for (int64_t k = 0; k < 2 && e + k < end; k++) {
+            products[e + k] = (float)((to[k] - from[k]) * gradients[e + k]);
         }
     }
 }
@@ -33,6 +72,20 @@ spade_status spade_cpu_points(spade_device *device, const spade_points *points, 
         for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
             int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
             make_point(points, i, x, begin, end, out + i * size);
+        }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_cpu_path_products(spade_device *device, const spade_points *points, const float *x,
+                                     const float *gradients, float *products)
+{
+    const int64_t size = points->size;
+#pragma omp parallel for collapse(2) num_threads(spade_cpu_threads(device)) schedule(static)
+    for (int64_t i = 0; i < points->count; i++) {
+        for (int64_t begin = 0; begin < size; begin += SPADE_CPU_CHUNK) {
+            int64_t end = size - begin < SPADE_CPU_CHUNK ? size : begin + SPADE_CPU_CHUNK;
+            multiply_path(points, i, x, begin, end, gradients + i * size, products + i * size);
         }
     }
     return SPADE_OK;

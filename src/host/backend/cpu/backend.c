@@ -142,6 +142,7 @@ const spade_backend spade_backend_cpu = {
     .axpby = spade_cpu_axpby,
     .magnitude = spade_cpu_magnitude,
     .points = spade_cpu_points,
+    .path_products = spade_cpu_path_products,
     .mask_inputs = spade_cpu_mask_inputs,
     .blend_inputs = spade_cpu_blend_inputs,
     .seed = spade_cpu_seed,

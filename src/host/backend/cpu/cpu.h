@@ -69,6 +69,8 @@ spade_status spade_cpu_heatmap(spade_device *device, const spade_heatmap_args *a
 
 /* ---- attribution.c */
 spade_status spade_cpu_points(spade_device *device, const spade_points *points, const float *x, float *out);
+spade_status spade_cpu_path_products(spade_device *device, const spade_points *points, const float *x,
+                                     const float *gradients, float *products);
 spade_status spade_cpu_mask_inputs(spade_device *device, const spade_mask_inputs_args *args);
 spade_status spade_cpu_blend_inputs(spade_device *device, const spade_blend_inputs_args *args);
 spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args);

@@ -1,18 +1,37 @@
 /* attribution.c - maps of interpretability methods: parameters of a micro-batch by value, nothing is uploaded. */
 #include "backend/cuda/cuda.h"
 
-spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out)
+static spade_points_kernel make_kernel(const spade_points *points)
 {
-    spade_cuda_device *cuda = spade_cuda_of(device);
+    const bool random = points->deviation != 0 || points->uniform.pixels;
     spade_points_kernel k = {.size = points->size,
                              .count = (int)points->count,
                              .deviation = points->deviation,
-                             .key = {(uint32_t)points->key, (uint32_t)(points->key >> 32)}};
+                             .key = {(uint32_t)points->key, (uint32_t)(points->key >> 32)},
+                             .baselines = points->baselines,
+                             .uniform = points->uniform};
     for (int64_t i = 0; i < points->count; i++) {
         k.scale[i] = points->scale[i];
-        k.sample[i] = points->deviation == 0 ? 0 : points->sample[i];
+        k.sample[i] = random ? points->sample[i] : 0;
+        k.baseline[i] = points->baselines && points->baseline ? points->baseline[i] : 0;
     }
+    return k;
+}
+
+spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    const spade_points_kernel k = make_kernel(points);
     SPADE_CUDA_LAUNCH(cuda, spade_launch_points(cuda->stream, &k, x, out));
+    return SPADE_OK;
+}
+
+spade_status spade_cuda_path_products(spade_device *device, const spade_points *points, const float *x,
+                                      const float *gradients, float *products)
+{
+    spade_cuda_device *cuda = spade_cuda_of(device);
+    const spade_points_kernel k = make_kernel(points);
+    SPADE_CUDA_LAUNCH(cuda, spade_launch_path_products(cuda->stream, &k, x, gradients, products));
     return SPADE_OK;
 }
 

@@ -205,6 +205,7 @@ const spade_backend spade_backend_cuda = {
     .axpby = spade_cuda_axpby,
     .magnitude = spade_cuda_magnitude,
     .points = spade_cuda_points,
+    .path_products = spade_cuda_path_products,
     .mask_inputs = spade_cuda_mask_inputs,
     .blend_inputs = spade_cuda_blend_inputs,
     .seed = spade_cuda_seed,

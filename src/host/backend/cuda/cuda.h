@@ -169,6 +169,8 @@ spade_status spade_cuda_heatmap(spade_device *device, const spade_heatmap_args *
 
 /* ---- attribution.c */
 spade_status spade_cuda_points(spade_device *device, const spade_points *points, const float *x, float *out);
+spade_status spade_cuda_path_products(spade_device *device, const spade_points *points, const float *x,
+                                      const float *gradients, float *products);
 spade_status spade_cuda_mask_inputs(spade_device *device, const spade_mask_inputs_args *args);
 spade_status spade_cuda_blend_inputs(spade_device *device, const spade_blend_inputs_args *args);
 spade_status spade_cuda_seed(spade_device *device, const spade_seed_args *args);
