@@ -28,7 +28,8 @@ extern "C" {
 typedef enum spade_method_flags {
     SPADE_METHOD_SIGNED = 1,       /* the map says for and against: it may be negative */
     SPADE_METHOD_COMPLETENESS = 2, /* the map should sum to a known difference of F; spade_map_note has the delta */
-    SPADE_METHOD_OFFSET = 4        /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
+    SPADE_METHOD_OFFSET = 4,       /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
+    SPADE_METHOD_WRAPPER = 8       /* of maps of another method, whose flags count: spade_attribution_flags() */
 } spade_method_flags;
 
 typedef struct spade_method_info {
@@ -67,6 +68,8 @@ SPADE_API spade_status spade_attribution_set_default(spade_context *context, spa
  * a file that is a picture. Copied. */
 SPADE_API spade_status spade_attribution_set_preprocess(spade_context *context, spade_attribution *attribution,
                                                         const spade_preprocess *preprocess);
+/* spade_method_flags of its maps: the method's, or of a wrapper those of the method inside. */
+SPADE_API unsigned spade_attribution_flags(const spade_attribution *attribution);
 SPADE_API const spade_method_info *spade_attribution_method(const spade_attribution *attribution);
 /* The files that its options name: the option and the path of number `index` among those that were given, both the
  * attribution's. False: there are no more. */
@@ -96,6 +99,19 @@ typedef struct spade_map_note {
 SPADE_API spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
                                        const spade_attribution *attribution, const float *input, const int64_t *classes,
                                        int n, float *maps, spade_map_note *notes);
+
+/*
+ * Maps of several methods from one walk: of those of smoothgrad, smoothgrad_squared and vargrad whose options are the
+ * same. 1: these two can be made together; so can all that can with the same one, at most SPADE_MAX_TOGETHER.
+ */
+enum { SPADE_MAX_TOGETHER = 8 };
+SPADE_API int spade_attributions_share(const spade_attribution *a, const spade_attribution *b);
+/* spade_attribute() for attributions [count] that share their walk: maps out [count], each [n, shape of a map], to the bit
+ * what they are alone. notes out [count, n], may be NULL. SPADE_ERROR_ARGUMENT: they do not share it. */
+SPADE_API spade_status spade_attribute_together(spade_context *context, const spade_model *model,
+                                                const spade_trace *trace, const spade_attribution *const *attributions,
+                                                int count, const float *input, const int64_t *classes, int n,
+                                                float *const *maps, spade_map_note *notes);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,8 @@
  * Options that are not named have their defaults. A value ends at the next colon, except that
  *   - a value in quotes ("..." or '...') is taken literally, colons and commas included;
  *   - a colon before a whole number belongs to the value: layer=features.3:17 is channel 17 of features.3;
- *   - of=, the method inside of a method, takes the rest of the text.
+ *   - of=, the method inside of a method, takes the rest of the text, if it is not in quotes:
+ *     smooth:samples=10:of=gradcam:layer=layer3, or smooth:of="gradcam:layer=layer3":samples=10.
  */
 #ifndef SPADE_OPTION_H
 #define SPADE_OPTION_H
@@ -20,6 +21,7 @@ typedef enum spade_option_type {
     SPADE_OPTION_WORD,    /* one of `words` */
     SPADE_OPTION_LAYER,   /* name of a layer or node, or NAME:INDEX where a channel or unit of it is meant */
     SPADE_OPTION_FILE,    /* path */
+    SPADE_OPTION_METHOD,  /* a method with its options, as it is written elsewhere */
     SPADE_OPTION_BASELINE /* a number from min to max, one of `words`, or a path: what a picture is compared with */
 } spade_option_type;
 

@@ -96,6 +96,49 @@ static void test_json(void **state)
     command_clear(&result);
 }
 
+/* Methods that share a walk, and others between them: every map is what it is alone. */
+static void test_together(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"smoothgrad:samples=9",
+                                          "saliency",
+                                          "vargrad:samples=9",
+                                          "smooth:samples=2:of=gradcam",
+                                          "smoothgrad_squared:samples=9",
+                                          "gradient_shap:samples=9:baseline=black"};
+    enum { METHODS = sizeof methods / sizeof *methods };
+    char *folder = folder_make(), list[512] = "";
+    for (int m = 0; m < METHODS; m++) { snprintf(strchr(list, 0), 100, "%s%s", m ? "," : "", methods[m]); }
+    for (int m = -1; m < METHODS; m++) {
+        command_result result =
+            command_run("explain " MODEL " " PICTURE " -o %s/out%d --resize 0 --no-trace --class 1,3 --method '%s'",
+                        folder, m, m < 0 ? list : methods[m]);
+        if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+        command_clear(&result);
+        for (int c = 1; m >= 0 && c <= 3; c += 2) {
+            const int length = (int)strcspn(methods[m], ":");
+            size_t sizes[2];
+            char *maps[2], path[512];
+            for (int k = 0; k < 2; k++) {
+                snprintf(path, sizeof path, "%s/out%d/scene00/dense_%.*s_c%d.npy", folder, k ? m : -1, length,
+                         methods[m], c);
+                maps[k] = file_read(path, &sizes[k]);
+                if (!maps[k]) { fail_msg("%s is not there", path); }
+            }
+            if (sizes[0] != sizes[1] || memcmp(maps[0], maps[1], sizes[0]) != 0) { fail_msg("%s differs", path); }
+            free(maps[0]);
+            free(maps[1]);
+        }
+    }
+    command_result result =
+        command_run("explain " MODEL " " PICTURE " -o %s/x --resize 0 --method occlusion:baseline=blakc", folder);
+    assert_int_equal(result.code, 1);
+    assert_non_null(strstr(result.err, "occlusion: baseline=blakc: no number, none of mean|black|blur|random, and"));
+    assert_int_equal(strchr(result.err, '\n') - result.err, (long)strlen(result.err) - 1);
+    command_clear(&result);
+    folder_remove(folder);
+}
+
 /* Each metric that is asked for: in results, report and on the terminal. */
 static void test_metrics(void **state)
 {
@@ -202,12 +245,9 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_page),
-                                       cmocka_unit_test(test_text),
-                                       cmocka_unit_test(test_json),
-                                       cmocka_unit_test(test_metrics),
-                                       cmocka_unit_test(test_rise_of_negative_logits),
-                                       cmocka_unit_test(test_no_mask),
-                                       cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_page),    cmocka_unit_test(test_text),
+                                       cmocka_unit_test(test_json),    cmocka_unit_test(test_together),
+                                       cmocka_unit_test(test_metrics), cmocka_unit_test(test_rise_of_negative_logits),
+                                       cmocka_unit_test(test_no_mask), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

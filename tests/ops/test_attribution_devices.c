@@ -1,7 +1,8 @@
 /*
- * test_attribution_devices.c - the operations behind maps on every backend present, against plain loops: points with and
- * without noise and baselines, gradients times the directions of their lines, inputs with parts replaced or faded, seeds of logits and softmax scores, weighted sums of gradients and of their
- * squares, finished maps; random sizes, odd ones and single elements among them.
+ * test_attribution_devices.c - the operations behind maps on every backend present, against plain loops: points with
+ * and without noise and baselines, gradients times the directions of their lines, inputs with parts replaced or
+ * faded, seeds of logits and softmax scores, weighted sums of gradients and of their squares, finished maps; random
+ * sizes, odd ones and single elements among them.
  */
 #include <math.h>
 #include <setjmp.h>

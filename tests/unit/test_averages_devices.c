@@ -1,7 +1,7 @@
 /*
  * test_averages_devices.c - maps that are averages over points: gradient_shap and integrated gradients from every kind of
  * baseline, against plain loops and closed forms, and how fast samples come near them; baselines of methods that replace
- * parts of the picture; what is refused. Runs on every device (SPADE_TEST_DEVICE).
+ * parts of the picture; smoothed maps; methods that share a walk; what is refused. Runs on every device (SPADE_TEST_DEVICE).
  */
 #include <math.h>
 #include <setjmp.h>
@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "backend/backend.h"
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/model.h"
@@ -442,6 +443,150 @@ static void test_threads_and_classes(void **state)
     fixture_close(&one);
 }
 
+/* ---- smoothed maps */
+
+static double copy_value(const fixture *f, uint64_t seed, double sigma, int sample, int e)
+{
+    return f->x[e] + sigma * range_of(f) * draw_noise(f, seed, (uint32_t)sample, e);
+}
+
+static void test_smooth(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 9 };
+    static const int64_t classes[2] = {2, 0};
+    static float maps[2 * SIZE], other[2 * SIZE];
+    static double should[2 * SIZE];
+    fixture f;
+    fixture_open(&f, 0);
+    /* of a method whose map is known: x * gradient at the copies */
+    attribute(&f, "smooth:samples=9:sigma=0.2:seed=4:of=input_x_gradient", classes, 2, maps, NULL);
+    for (int i = 0; i < 2 * SIZE; i++) {
+        should[i] = 0;
+        for (int sample = 0; sample < SAMPLES; sample++) {
+            const double x = copy_value(&f, 4, 0.2, sample, i % SIZE);
+            should[i] += x * f.weights[classes[i / SIZE] * SIZE + i % SIZE] * slope(x) / SAMPLES;
+        }
+    }
+    compare("smooth of input_x_gradient", maps, should, 2 * SIZE, 1e-5);
+    /* of the gradient it is SmoothGrad; in quotes other options may follow */
+    attribute(&f, "smooth:of=\"smoothgrad:samples=1:sigma=0\":samples=9:sigma=0.3", classes, 2, maps, NULL);
+    attribute(&f, "smoothgrad:samples=9:sigma=0.3", classes, 2, other, NULL);
+    for (int i = 0; i < 2 * SIZE; i++) { should[i] = other[i]; }
+    compare("smooth of the gradient", maps, should, 2 * SIZE, 1e-5);
+    /* without noise it is the map itself, output and seed too, and small maps stay small */
+    attribute(&f, "smooth:samples=3:sigma=0:seed=5:output=scores:of=rise:samples=10:grid=3", classes, 2, maps, NULL);
+    attribute(&f, "rise:samples=10:grid=3:seed=5:output=scores", classes, 2, other, NULL);
+    for (int i = 0; i < 2 * PIXELS; i++) { assert_true(fabs(maps[i] - other[i]) <= 1e-6 * fabs(other[i])); }
+    fixture_close(&f);
+}
+
+/* What is missing from the sum: the mean over the copies. A map has the kind of the method inside. */
+static void test_smooth_notes(void **state)
+{
+    (void)state;
+    static const int64_t classes[2] = {1, 2};
+    static float maps[2 * SIZE];
+    spade_map_note notes[2];
+    fixture f;
+    fixture_open(&f, 0);
+    attribute(&f, "smooth:samples=4:sigma=0.2:of=integrated_gradients:steps=1:baseline=-0.5", classes, 2, maps, notes);
+    for (int c = 0; c < 2; c++) {
+        static double x[SIZE], from[SIZE];
+        double sum = 0, difference = 0;
+        for (int e = 0; e < SIZE; e++) { sum += maps[c * SIZE + e]; }
+        for (int sample = 0; sample < 4; sample++) {
+            for (int e = 0; e < SIZE; e++) { x[e] = copy_value(&f, 0, 0.2, sample, e), from[e] = -0.5; }
+            difference += (value_at(&f, x, (int)classes[c]) - value_at(&f, from, (int)classes[c])) / 4;
+        }
+        assert_true(fabs(notes[c].delta) > 1e-3 && fabs(notes[c].delta - (sum - difference)) < 1e-4);
+    }
+    attribute(&f, "smooth:samples=2:of=saliency", classes, 2, maps, notes);
+    assert_true(isnan(notes[0].delta) && isnan(notes[1].delta));
+    static const struct {
+        const char *method;
+        unsigned flags;
+    } cases[] = {{"smooth:of=saliency", 0},
+                 {"smooth:of=occlusion:window=3", SPADE_METHOD_SIGNED},
+                 {"smooth:of='integrated_gradients'", SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS},
+                 {"smoothgrad", SPADE_METHOD_SIGNED}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        spade_attribution *method;
+        assert_int_equal(spade_attribution_create(f.context, cases[i].method, &method), SPADE_OK);
+        assert_int_equal(spade_attribution_flags(method), cases[i].flags);
+        spade_attribution_destroy(method);
+    }
+    spade_attribution *smooth;
+    assert_int_equal(spade_attribution_create(f.context, "smooth:samples=6:of=smoothgrad:samples=7", &smooth),
+                     SPADE_OK);
+    assert_true(spade_attribution_passes(f.model, smooth) == 42);
+    spade_attribution_destroy(smooth);
+    fixture_close(&f);
+}
+
+/* ---- methods that share a walk: a table that counts and hands on. State of this one test program. */
+static const spade_backend *counted;
+static int walks;
+
+static spade_status count_seed(spade_device *device, const spade_seed_args *args)
+{
+    walks += args->seed != NULL;
+    return counted->seed(device, args);
+}
+
+static void test_together(void **state)
+{
+    (void)state;
+    enum { METHODS = 3 };
+    static const char *const names[METHODS] = {"vargrad", "smoothgrad", "smoothgrad_squared"};
+    static const int64_t classes[2] = {2, 1};
+    static float together[METHODS][2 * SIZE], alone[2 * SIZE];
+    float *const maps[METHODS] = {together[0], together[1], together[2]};
+    spade_attribution *methods[METHODS], *other;
+    spade_map_note notes[2 * METHODS];
+    fixture f;
+    fixture_open(&f, 0);
+    for (int m = 0; m < METHODS; m++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s:samples=21:sigma=0.1:seed=3", names[m]);
+        assert_int_equal(spade_attribution_create(f.context, text, &methods[m]), SPADE_OK);
+        assert_true(spade_attributions_share(methods[0], methods[m]));
+    }
+    counted = f.context->device->backend;
+    spade_backend table = *counted;
+    table.seed = count_seed;
+    table.capture_begin = NULL; /* a graph_launch would be one call */
+    f.context->device->backend = &table;
+    const spade_attribution *const list[METHODS] = {methods[0], methods[1], methods[2]};
+    spade_status status =
+        spade_attribute_together(f.context, f.model, NULL, list, METHODS, f.x, classes, 2, maps, notes);
+    if (status != SPADE_OK) { fail_msg("%s", spade_message(f.context)); }
+    const int shared = walks;
+    for (int m = 0; m < METHODS; m++) {
+        status = spade_attribute(f.context, f.model, NULL, methods[m], f.x, classes, 2, alone, NULL);
+        assert_int_equal(status, SPADE_OK);
+        assert_memory_equal(alone, together[m], sizeof alone);
+        for (int c = 0; c < 2; c++) { assert_true(isnan(notes[2 * m + c].delta)); }
+    }
+    assert_true(shared > 0 && walks == shared * (METHODS + 1));
+    f.context->device->backend = counted;
+
+    static const char *const strangers[] = {"smoothgrad:samples=20:sigma=0.1:seed=3",
+                                            "smoothgrad:samples=21:sigma=0.1:seed=2",
+                                            "smoothgrad:samples=21:sigma=0.1:seed=3:output=scores",
+                                            "gradient_shap:samples=21:sigma=0.1:seed=3", "saliency"};
+    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
+        assert_int_equal(spade_attribution_create(f.context, strangers[i], &other), SPADE_OK);
+        assert_false(spade_attributions_share(methods[0], other));
+        const spade_attribution *const pair[2] = {methods[0], other};
+        assert_int_equal(spade_attribute_together(f.context, f.model, NULL, pair, 2, f.x, classes, 2, maps, NULL),
+                         SPADE_ERROR_ARGUMENT);
+        spade_attribution_destroy(other);
+    }
+    for (int m = 0; m < METHODS; m++) { spade_attribution_destroy(methods[m]); }
+    fixture_close(&f);
+}
+
 /* ---- what is refused */
 
 static void expect(const fixture *f, const char *method, const char *says)
@@ -463,6 +608,14 @@ static void test_refused(void **state)
     fixture f;
     fixture_open(&f, 0);
     expect(&f, "gradient_shap:samples=0", "gradient_shap: samples: 0 is not from 1 to 10000");
+    expect(&f, "smooth:samples=0:of=saliency", "smooth: samples: 0 is not from 1 to 10000");
+    expect(&f, "smooth:of=", "smooth: of: the name of a method is needed");
+    expect(&f, "smooth:of=gradcan:layer=x", "smooth: of: unknown method 'gradcan' (there are saliency, ");
+    expect(&f, "smooth:of=saliency:sigma=1", "smooth: of: saliency: no option 'sigma'");
+    expect(&f, "smooth:of=smooth", "smooth: of=smooth: a method cannot be inside of itself");
+    expect(&f, "smooth:of=smooth:of=saliency", "smooth: of=smooth:of=saliency: a method cannot be inside of itself");
+    expect(&f, "smooth:of=occlusion:window=50", "smooth: occlusion: window=50: the input is 14 x 11");
+    expect(&f, "smooth:of=\"saliency\"x", "smooth: of: unknown method 'saliencyx'");
     expect(&f, "gradient_shap:baseline=1e7", "gradient_shap: baseline: 1e7 is not from");
     expect(&f, "gradient_shap:baseline=", "gradient_shap: baseline: the name of a file is needed");
     expect(
@@ -470,9 +623,9 @@ static void test_refused(void **state)
         "integrated_gradients: baseline=blakc: no number, none of mean|black|blur|random, and as a file: No such file");
     expect(&f, "occlusion:baseline=there_is_none.npy", "occlusion: baseline=there_is_none.npy: no number, none of");
     snprintf(text, sizeof text, "rise:baseline=%s", save_array("tall.npy", 1, HEIGHT - 1, values));
-    expect(&f, text, "tall.npy: a baseline of 3 x 10 x 14, the network's input is 3 x 11 x 14: give it in that size");
+    expect(&f, text, "tall.npy: a baseline [3, 10, 14], the network's input is [3, 11, 14]: give it in that size");
     snprintf(text, sizeof text, "lime:baseline=%s", save_picture("tall.png", HEIGHT - 1, rgb));
-    expect(&f, text, "tall.png: a baseline of 10 x 14, the network's input is 3 x 11 x 14");
+    expect(&f, text, "tall.png: a baseline of 14 x 10, the network's input is 14 x 11");
     snprintf(text, sizeof text, "integrated_gradients:baseline=%s", save_array("two.npy", 2, HEIGHT, values));
     expect(&f, text, "two.npy: 2 baselines, there must be one (gradient_shap takes several)");
 
@@ -501,6 +654,9 @@ int main(void)
         cmocka_unit_test(test_replaced_parts),
         cmocka_unit_test(test_constant_file),
         cmocka_unit_test(test_threads_and_classes),
+        cmocka_unit_test(test_smooth),
+        cmocka_unit_test(test_smooth_notes),
+        cmocka_unit_test(test_together),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

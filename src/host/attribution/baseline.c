@@ -5,8 +5,8 @@
 #include <math.h>
 #include <sys/stat.h>
 
-#include "picture/resize.h"
 #include "spade/array.h"
+#include "spade/picture.h"
 
 static spade_status alloc_pictures(const attribution_job *job, int64_t count, attribution_baseline *out)
 {
@@ -56,13 +56,6 @@ static spade_status check_preprocess(const attribution_job *job, const char *bas
 }
 
 /* ---- files */
-static spade_status fail_size(const attribution_job *job, const char *path, const char *size)
-{
-    return spade_fail(job->context, SPADE_ERROR_INPUT,
-                      "%s: a baseline of %s, the network's input is %lld x %lld x %lld: give it in that size", path,
-                      size, (long long)job->channels, (long long)job->height, (long long)job->width);
-}
-
 static spade_status take_array(const attribution_job *job, const char *path, const spade_array *array, bool several,
                                attribution_baseline *out)
 {
@@ -74,9 +67,11 @@ static spade_status take_array(const attribution_job *job, const char *path, con
         size_t used = 0;
         for (int i = 0; i < array->rank && used < sizeof size; i++) {
             used +=
-                (size_t)snprintf(size + used, sizeof size - used, "%s%lld", i ? " x " : "", (long long)array->dims[i]);
+                (size_t)snprintf(size + used, sizeof size - used, "%s%lld", i ? ", " : "", (long long)array->dims[i]);
         }
-        return fail_size(job, path, size);
+        return spade_fail(job->context, SPADE_ERROR_INPUT,
+                          "%s: a baseline [%s], the network's input is [%lld, %lld, %lld]: give it in that size", path,
+                          size, (long long)job->channels, (long long)job->height, (long long)job->width);
     }
     if (count < 1 || (count > 1 && !several)) {
         return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: %lld baselines, there must be %s", path,
@@ -92,9 +87,10 @@ static spade_status take_picture(const attribution_job *job, const char *path, c
 {
     spade_preprocess preprocess = *job->preprocess;
     if (picture->height != job->height || picture->width != job->width) {
-        char size[64];
-        snprintf(size, sizeof size, "%lld x %lld", (long long)picture->height, (long long)picture->width);
-        return fail_size(job, path, size);
+        return spade_fail(job->context, SPADE_ERROR_INPUT,
+                          "%s: a baseline of %lld x %lld, the network's input is %lld x %lld: give it in that size",
+                          path, (long long)picture->width, (long long)picture->height, (long long)job->width,
+                          (long long)job->height);
     }
     preprocess.resize = 0;
     preprocess.height = job->height;

@@ -18,7 +18,7 @@
 enum { BASELINE_MEAN, BASELINE_BLACK, BASELINE_BLUR, BASELINE_RANDOM };
 #define ATTRIBUTION_BASELINE_WORDS "mean|black|blur|random"
 #define ATTRIBUTION_BASELINE_HELP                                                                                      \
-    "a number after normalisation (0: its mean colour), or mean (colour of the picture), black (before "               \
+    "a number after normalisation (0: its mean colour), or mean (colour of the picture), black (RGB 0, 0, 0 before "   \
     "normalisation), blur (Gaussian of a twentieth of the shorter side), random (uniform from black to white), or a "  \
     "file in the size of the network's input: a picture, or normalised values (.npy)"
 /* A row of a method's options, whose member is a spade_baseline_option. */

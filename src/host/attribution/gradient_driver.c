@@ -6,9 +6,10 @@
  * its map.
  *
  *   the call's block on the device: | x [size] | baselines [baseline_count, size] | products [batch, size] |
- * maps [n, size] | sum [size] | squares [size] | values [padded] | targets [padded] |
+ * maps [wanted, n, size] | sum [size] | squares [size] | values [padded] | targets [padded] |
  *
- * products: where gradients are multiplied; squares: where a variance is made of both sums.
+ * products: where gradients are multiplied; sum, squares: where a
+ * statistic is made of them.
  * padded: the pairs, filled up to whole micro-batches with the last pair, which nobody reads again.
  */
 #include "attribution/gradient_driver.h"
@@ -20,6 +21,9 @@ _Static_assert((int)SPADE_MICRO_BATCH <= (int)SPADE_MAX_POINTS, "a micro-batch i
 typedef struct driver {
     const attribution_job *job;
     const attribution_samples *points;
+    const attribution_wanted *wanted; /* [wanted_count] */
+    int wanted_count;
+    bool needs_sum, needs_squares;
     attribution_pass pass;
     int64_t batch, pairs, padded;
     float *x, *baselines, *products, *maps;
@@ -44,14 +48,14 @@ static spade_status make_block(driver *d)
 {
     const attribution_job *job = d->job;
     spade_device *device = job->context->device;
-    const int64_t squared = d->points->statistic == ATTRIBUTION_VARIANCE ? job->size : 0;
+    const int64_t summed = d->needs_sum ? job->size : 0, squared = d->needs_squares ? job->size : 0;
     const int64_t multiplied = d->points->times_path ? job->size * d->batch : 0;
     size_t x, baselines, products, maps, sum, squares, values, targets;
     if (!add_piece(job->size, sizeof *d->x, &d->bytes, &x) ||
         !add_piece(job->size * d->points->baseline_count, sizeof *d->baselines, &d->bytes, &baselines) ||
         !add_piece(multiplied, sizeof *d->products, &d->bytes, &products) ||
-        !add_piece(job->size * job->n, sizeof *d->maps, &d->bytes, &maps) ||
-        !add_piece(job->size, sizeof *d->sum, &d->bytes, &sum) ||
+        !add_piece(job->size * job->n * d->wanted_count, sizeof *d->maps, &d->bytes, &maps) ||
+        !add_piece(summed, sizeof *d->sum, &d->bytes, &sum) ||
         !add_piece(squared, sizeof *d->squares, &d->bytes, &squares) ||
         !add_piece(d->padded, sizeof *d->values, &d->bytes, &values) ||
         !add_piece(d->padded, sizeof *d->targets, &d->bytes, &targets)) {
@@ -157,26 +161,28 @@ static spade_status add_gradients(driver *d, int64_t first, int64_t count, const
     const int64_t size = d->job->size;
     spade_device *device = d->job->context->device;
     const spade_backend *backend = device->backend;
-    const bool squared = points->statistic == ATTRIBUTION_SUM_SQUARES;
     double weight[SPADE_MICRO_BATCH];
     for (int64_t i = 0; i < count; i++) { weight[i] = points->weight ? points->weight[first + i] : 1.0; }
-    SPADE_TRY(backend->sum_gradients(device, size, count, weight, gradients, squared, first > 0, d->sum));
-    if (points->statistic != ATTRIBUTION_VARIANCE) { return SPADE_OK; }
+    if (d->needs_sum) {
+        SPADE_TRY(backend->sum_gradients(device, size, count, weight, gradients, false, first > 0, d->sum));
+    }
+    if (!d->needs_squares) { return SPADE_OK; }
     return backend->sum_gradients(device, size, count, weight, gradients, true, first > 0, d->squares);
 }
 
-/* A class's sums into its map. */
-static spade_status finish_map(driver *d, float *map)
+/* A class's sums into a map. */
+static spade_status finish_map(driver *d, attribution_statistic statistic, float *map)
 {
     const attribution_samples *points = d->points;
+    const double *sum = statistic == ATTRIBUTION_SUM_SQUARES ? d->squares : d->sum;
     const int64_t size = d->job->size;
     spade_device *device = d->job->context->device;
     const spade_backend *backend = device->backend;
-    if (points->statistic == ATTRIBUTION_VARIANCE) {
+    if (statistic == ATTRIBUTION_VARIANCE) {
         return backend->finish_variance(device, size, d->sum, d->squares, points->divisor, map);
     }
-    return backend->finish_map(device, size, d->sum, points->times_input ? d->x : NULL, points->divisor,
-                               points->absolute, map);
+    return backend->finish_map(device, size, sum, points->times_input ? d->x : NULL, points->divisor, points->absolute,
+                               map);
 }
 
 /* Gradients of the points first .. first+count-1 of a class, neighbours in the micro-batch, the first one at
@@ -186,7 +192,12 @@ static spade_status take_gradients(driver *d, int64_t class_index, int64_t first
     const attribution_samples *points = d->points;
     int64_t summed = points->summed - first < count ? points->summed - first : count;
     if (summed > 0) { SPADE_TRY(add_gradients(d, first, summed, gradients)); }
-    return first + count < points->points ? SPADE_OK : finish_map(d, d->maps + class_index * d->job->size);
+    if (first + count < points->points) { return SPADE_OK; }
+    for (int w = 0; w < d->wanted_count; w++) {
+        float *map = d->maps + (w * d->job->n + class_index) * d->job->size;
+        SPADE_TRY(finish_map(d, d->wanted[w].statistic, map));
+    }
+    return SPADE_OK;
 }
 
 /* One micro-batch: pairs first .. first+count-1, in runs of the same class. */
@@ -220,7 +231,7 @@ static spade_status check_values(const driver *d, const double *values)
     return SPADE_OK;
 }
 
-static spade_status finish(driver *d, float *maps, double *values)
+static spade_status finish(driver *d, double *values)
 {
     const attribution_job *job = d->job;
     spade_device *device = job->context->device;
@@ -231,7 +242,11 @@ static spade_status finish(driver *d, float *maps, double *values)
                           (long long)d->pairs);
     }
     spade_status status;
-    SPADE_GOTO(device->backend->download(device, maps, d->maps, sizeof *maps * (size_t)(job->size * job->n)));
+    for (int w = 0; w < d->wanted_count; w++) {
+        const int64_t numbers = job->size * job->n;
+        SPADE_GOTO(device->backend->download(device, d->wanted[w].maps, d->maps + w * numbers,
+                                             sizeof *d->maps * (size_t)numbers));
+    }
     SPADE_GOTO(device->backend->download(device, own, d->values, bytes));
     SPADE_GOTO(device->backend->synchronize(device));
     status = check_values(d, own);
@@ -243,10 +258,26 @@ done:
 spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
                                   const attribution_samples *points, float *maps, double *values)
 {
+    const attribution_wanted sum = {ATTRIBUTION_SUM, maps};
+    return attribution_backward_statistics(job, rules, points, &sum, 1, values);
+}
+
+spade_status attribution_backward_statistics(const attribution_job *job, const spade_rules *rules,
+                                             const attribution_samples *points, const attribution_wanted *wanted,
+                                             int count, double *values)
+{
     spade_context *context = job->context;
     spade_device *device = context->device;
     spade_status status = SPADE_OK;
-    driver d = {.job = job, .points = points, .pairs = (int64_t)job->n * points->points};
+    driver d = {.job = job,
+                .points = points,
+                .wanted = wanted,
+                .wanted_count = count,
+                .pairs = (int64_t)job->n * points->points};
+    for (int w = 0; w < count; w++) {
+        d.needs_sum = d.needs_sum || wanted[w].statistic != ATTRIBUTION_SUM_SQUARES;
+        d.needs_squares = d.needs_squares || wanted[w].statistic != ATTRIBUTION_SUM;
+    }
     /* A method with one point per class gets one image a pass, so that it does not pay for a batch it cannot fill. */
     const int64_t several = points->batch ? points->batch : SPADE_MICRO_BATCH;
     const int64_t batch = d.batch = points->points == 1 ? 1 : several;
@@ -257,11 +288,11 @@ spade_status attribution_backward(const attribution_job *job, const spade_rules 
     d.pass.times_output = points->times_output;
     SPADE_GOTO(begin(&d));
     for (int64_t first = 0; first < d.pairs; first += batch) {
-        int64_t count = d.pairs - first < batch ? d.pairs - first : batch;
-        SPADE_GOTO(run_batch(&d, first, count));
-        spade_report_progress(context, job->method, (double)(first + count), (double)d.pairs);
+        int64_t pairs = d.pairs - first < batch ? d.pairs - first : batch;
+        SPADE_GOTO(run_batch(&d, first, pairs));
+        spade_report_progress(context, job->method, (double)(first + pairs), (double)d.pairs);
     }
-    SPADE_GOTO(finish(&d, maps, values));
+    SPADE_GOTO(finish(&d, values));
 done:
     if (d.block) { device->backend->free(device, d.block, d.bytes); }
     attribution_pass_destroy(&d.pass);

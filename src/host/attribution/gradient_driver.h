@@ -34,18 +34,27 @@ typedef struct attribution_samples {
     int64_t baseline_count;
     const uint32_t *baseline;      /* [points]: which of them is b; NULL: the first one */
     spade_uniform_picture uniform; /* b is a random picture, number `p` of the stream; no pixels: it is not */
-    attribution_statistic statistic;
-    bool times_path;            /* the gradients times their line's direction */
-    bool times_input, absolute; /* of a sum */
+    bool times_path;               /* the gradients times their line's direction */
+    bool times_input, absolute;    /* of a sum */
     double divisor;
     int batch; /* images of a micro-batch, which divide the points; 0: one for one point, else SPADE_MICRO_BATCH */
     bool times_output; /* what goes back begins as dF/dz * z: relevance */
 } attribution_samples;
 
 /* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). maps: host [n, size]; values: host [n,
- * points], F at each pair; NULL: not wanted. */
+ * points], F at each pair; NULL: not wanted. The statistic is ATTRIBUTION_SUM. */
 spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
                                   const attribution_samples *points, float *maps, double *values);
+
+/* A statistic of the gradients, and the maps that it makes: host [n, size]. */
+typedef struct attribution_wanted {
+    attribution_statistic statistic;
+    float *maps;
+} attribution_wanted;
+/* Several statistics of the same gradients: wanted [count], from 1 to SPADE_MAX_TOGETHER. Each is what it is alone. */
+spade_status attribution_backward_statistics(const attribution_job *job, const spade_rules *rules,
+                                             const attribution_samples *points, const attribution_wanted *wanted,
+                                             int count, double *values);
 
 /* Do the rules have one for every node? Else SPADE_ERROR_UNSUPPORTED, with the node's name and what to do: for a method's
  * `check`, so that the method is refused before there is any work. */

@@ -120,24 +120,67 @@ static spade_status check_finite(const attribution_job *job, int64_t map_size, c
     return SPADE_OK;
 }
 
-spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
-                             const spade_attribution *attribution, const float *input, const int64_t *classes, int n,
-                             float *maps, spade_map_note *notes)
+/* ---- maps */
+
+static bool is_same(const spade_attribution *a, const spade_attribution *b)
 {
-    attribution_job job = make_job(context, model, attribution);
+    return memcmp(a->options, b->options, a->method->options_bytes) == 0 && a->common.output == b->common.output &&
+           a->common.seed == b->common.seed;
+}
+
+int spade_attributions_share(const spade_attribution *a, const spade_attribution *b)
+{
+    return a->method->family && a->method->family == b->method->family && is_same(a, b);
+}
+
+unsigned spade_attribution_flags(const spade_attribution *attribution)
+{
+    const attribution_method *method = attribution->method;
+    return method->flags ? method->flags(attribution->options) : method->info.flags;
+}
+
+/* The attributions' maps, which share what can be shared. notes [count, n] */
+static spade_status run_methods(const attribution_job *job, const spade_attribution *const *attributions, int count,
+                                float *const *maps, spade_map_note *notes)
+{
+    const attribution_method *together[SPADE_MAX_TOGETHER], *method = attributions[0]->method;
+    if (count == 1) { return method->run(job, attributions[0]->options, maps[0], notes); }
+    for (int i = 0; i < count; i++) { together[i] = attributions[i]->method; }
+    return method->family->run(job, together, count, attributions[0]->options, maps);
+}
+
+spade_status spade_attribute_together(spade_context *context, const spade_model *model, const spade_trace *trace,
+                                      const spade_attribution *const *attributions, int count, const float *input,
+                                      const int64_t *classes, int n, float *const *maps, spade_map_note *notes)
+{
+    for (int i = 1; i < count; i++) {
+        if (count <= SPADE_MAX_TOGETHER && spade_attributions_share(attributions[0], attributions[i])) { continue; }
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s and %s do not share a walk, or are more than %d methods",
+                          attributions[0]->method->info.name, attributions[i]->method->info.name, SPADE_MAX_TOGETHER);
+    }
+    attribution_job job = make_job(context, model, attributions[0]);
     int64_t shape[3];
     job.trace = trace;
     job.input = input;
     job.classes = classes;
     job.n = n;
     SPADE_TRY(check_classes(&job));
-    SPADE_TRY(check_options(&job, attribution));
-    map_shape(&job, attribution, shape);
-    for (int i = 0; notes && i < n; i++) { notes[i] = (spade_map_note){.delta = NAN}; }
+    SPADE_TRY(check_options(&job, attributions[0]));
+    map_shape(&job, attributions[0], shape);
+    for (int i = 0; notes && i < count * n; i++) { notes[i] = (spade_map_note){.delta = NAN}; }
 
-    spade_status status = attribution->method->run(&job, attribution->options, maps, notes);
+    spade_status status = run_methods(&job, attributions, count, maps, notes);
     int failed = 0; /* the class whose map is not finite */
-    if (status == SPADE_OK) { status = check_finite(&job, shape[0] * shape[1] * shape[2], maps, &failed); }
+    for (int i = 0; i < count && status == SPADE_OK; i++) {
+        status = check_finite(&job, shape[0] * shape[1] * shape[2], maps[i], &failed);
+    }
     if (status == SPADE_ERROR_NUMERICAL) { status = attribution_explain_not_finite(&job, classes[failed], status); }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%s", job.method);
+}
+
+spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
+                             const spade_attribution *attribution, const float *input, const int64_t *classes, int n,
+                             float *maps, spade_map_note *notes)
+{
+    return spade_attribute_together(context, model, trace, &attribution, 1, input, classes, n, &maps, notes);
 }

@@ -25,6 +25,18 @@ typedef struct attribution_job {
     int n;
 } attribution_job;
 
+struct attribution_method;
+
+/*
+ * Methods whose maps can be made of one walk, where their options are the same: methods [count], 1 to
+ * SPADE_MAX_TOGETHER of them; maps [count], each [n, shape of a map]. A map is to the bit what it is alone. Such
+ * methods have no notes.
+ */
+typedef struct attribution_family {
+    spade_status (*run)(const attribution_job *job, const struct attribution_method *const *methods, int count,
+                        const void *options, float *const *maps);
+} attribution_family;
+
 /*
  * One row per method, at the end of the method's file. `options` below is the method's own struct, [options_bytes],
  * filled in from the texts of its options; base/named_options.h says which type of member each type of option has.
@@ -41,6 +53,9 @@ typedef struct attribution_method {
     double (*passes)(const attribution_job *job, const void *options);
     /* maps [n, shape of a map]; notes [n] without a delta yet, or NULL */
     spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
+    const attribution_family *family; /* NULL: it shares its walk with no other */
+    /* spade_method_flags of a map. NULL: info.flags. */
+    unsigned (*flags)(const void *options);
 } attribution_method;
 
 /*
@@ -52,10 +67,10 @@ typedef struct attribution_method {
     ROW(saliency)                \
     ROW(input_x_gradient)        \
     ROW(integrated_gradients)    \
-    ROW(gradient_shap)           \
     ROW(smoothgrad)              \
     ROW(smoothgrad_squared)      \
     ROW(vargrad)                 \
+    ROW(gradient_shap)           \
     ROW(deeplift)                \
     ROW(lrp)                     \
     ROW(attnlrp)                 \
@@ -68,6 +83,7 @@ typedef struct attribution_method {
     ROW(guided_gradcam)          \
     ROW(attention_rollout)       \
     ROW(attention_gradient)      \
+    ROW(smooth)                  \
     ROW(occlusion)               \
     ROW(rise)                    \
     ROW(lime)                    \
@@ -76,6 +92,12 @@ typedef struct attribution_method {
 #define ATTRIBUTION_DECLARATION(name) extern const attribution_method attribution_##name;
 ATTRIBUTION_METHODS(ATTRIBUTION_DECLARATION)
 #undef ATTRIBUTION_DECLARATION
+
+/* Member of an option of type METHOD. */
+typedef struct attribution_wrapped {
+    char *text;                     /* as the options hold it */
+    spade_attribution *attribution; /* owned; made of the text by options.c */
+} attribution_wrapped;
 
 /* The options that every method has. */
 typedef struct attribution_common {

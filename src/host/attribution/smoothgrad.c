@@ -1,7 +1,7 @@
 /*
  * smoothgrad.c - gradients at noisy copies of the input: their mean (smoothgrad), the mean of their squares
  * (smoothgrad_squared), their variance (vargrad). The noise depends on (seed, input) and the copy's number only: every
- * method, class, network and backend sees the same copies.
+ * method, class, network and backend sees the same copies. Asked for together they are made of one walk.
  */
 #include "attribution/gradient_driver.h"
 #include "attribution/noise.h"
@@ -17,35 +17,52 @@ static double passes(const attribution_job *job, const void *options)
     return (double)((const noise_options *)options)->samples;
 }
 
-static spade_status run(const attribution_job *job, const noise_options *noise, attribution_statistic statistic,
-                        float *maps)
+/* The walk that all members share. */
+static spade_status run_walk(const attribution_job *job, const void *options, const attribution_wanted *wanted,
+                             int count)
 {
+    const noise_options *noise = options;
     const int samples = (int)noise->samples;
     const attribution_samples copies = {.points = samples,
                                         .summed = samples,
                                         .deviation = attribution_noise_deviation(job, noise->sigma),
                                         .key = attribution_input_key(job),
-                                        .statistic = statistic,
                                         .divisor = samples};
-    return attribution_backward(job, &spade_rules_gradient, &copies, maps, NULL);
+    return attribution_backward_statistics(job, &spade_rules_gradient, &copies, wanted, count, NULL);
 }
+
+static attribution_statistic statistic_of(const attribution_method *method)
+{
+    if (method == &attribution_smoothgrad) { return ATTRIBUTION_SUM; }
+    return method == &attribution_vargrad ? ATTRIBUTION_VARIANCE : ATTRIBUTION_SUM_SQUARES;
+}
+
+static spade_status run_together(const attribution_job *job, const attribution_method *const *methods, int count,
+                                 const void *options, float *const *maps)
+{
+    attribution_wanted wanted[SPADE_MAX_TOGETHER];
+    for (int m = 0; m < count; m++) { wanted[m] = (attribution_wanted){statistic_of(methods[m]), maps[m]}; }
+    return run_walk(job, options, wanted, count);
+}
+
+static const attribution_family family = {.run = run_together};
 
 static spade_status run_mean(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)notes;
-    return run(job, options, ATTRIBUTION_SUM, maps);
+    return run_walk(job, options, &(attribution_wanted){ATTRIBUTION_SUM, maps}, 1);
 }
 
 static spade_status run_squares(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)notes;
-    return run(job, options, ATTRIBUTION_SUM_SQUARES, maps);
+    return run_walk(job, options, &(attribution_wanted){ATTRIBUTION_SUM_SQUARES, maps}, 1);
 }
 
 static spade_status run_variance(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     (void)notes;
-    return run(job, options, ATTRIBUTION_VARIANCE, maps);
+    return run_walk(job, options, &(attribution_wanted){ATTRIBUTION_VARIANCE, maps}, 1);
 }
 
 static const spade_option_info options[] = {
@@ -66,6 +83,7 @@ const attribution_method attribution_smoothgrad = {
     .option_offsets = option_offsets,
     .passes = passes,
     .run = run_mean,
+    .family = &family,
 };
 
 const attribution_method attribution_smoothgrad_squared = {
@@ -80,6 +98,7 @@ const attribution_method attribution_smoothgrad_squared = {
     .option_offsets = option_offsets,
     .passes = passes,
     .run = run_squares,
+    .family = &family,
 };
 
 const attribution_method attribution_vargrad = {
@@ -96,4 +115,5 @@ const attribution_method attribution_vargrad = {
     .option_offsets = option_offsets,
     .passes = passes,
     .run = run_variance,
+    .family = &family,
 };

@@ -164,6 +164,20 @@ static spade_status parse_file(spade_context *context, const char *text, char **
     return SPADE_OK;
 }
 
+/* "gradcam:layer='layer3':17" may have come in quotes but for its last number. */
+static spade_status parse_method(spade_context *context, const raw_value *raw, char **out)
+{
+    char *text;
+    if (!raw->length) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "the name of a method is needed"); }
+    const int rest = raw->rest ? (int)raw->rest_length : 0;
+    if (asprintf(&text, "%.*s%.*s", (int)raw->length, raw->text, rest, rest ? raw->rest : "") < 0) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory");
+    }
+    free(*out);
+    *out = text;
+    return SPADE_OK;
+}
+
 static spade_status parse_baseline(spade_context *context, const spade_option_info *info, const char *text,
                                    spade_baseline_option *out)
 {
@@ -185,6 +199,7 @@ static spade_status parse_value(spade_context *context, const option_slot *slot,
     raw_value raw;
     char *text;
     SPADE_TRY(take_quotes(context, value, length, &raw));
+    if (slot->info->type == SPADE_OPTION_METHOD) { return parse_method(context, &raw, slot->value); }
     if (slot->info->type == SPADE_OPTION_LAYER) { return parse_layer(context, &raw, slot->value); }
     if (raw.rest_length) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%.*s' behind the quotes", (int)raw.rest_length, raw.rest);
@@ -197,6 +212,7 @@ static spade_status parse_value(spade_context *context, const option_slot *slot,
     case SPADE_OPTION_WORD: status = parse_word(context, slot->info, text, slot->value); break;
     case SPADE_OPTION_FILE: status = parse_file(context, text, slot->value); break;
     case SPADE_OPTION_BASELINE: status = parse_baseline(context, slot->info, text, slot->value); break;
+    case SPADE_OPTION_METHOD:
     case SPADE_OPTION_LAYER: break;
     }
     free(text);
@@ -229,6 +245,12 @@ spade_status spade_named_options_set_default(spade_context *context, spade_named
     return set_value(context, &slot, value, strlen(value));
 }
 
+bool spade_named_options_given(const spade_named_options *options, const char *name)
+{
+    option_slot slot;
+    return find_slot(options, name, strlen(name), &slot) && options->given & slot.bit;
+}
+
 /* ---- the text */
 
 /* The end of a number that follows a colon and is followed by a colon or the end; else `colon` itself. */
@@ -245,8 +267,9 @@ static const char *skip_index(const char *colon)
 static const char *find_value_end(const char *option, size_t length, const char *value)
 {
     const char *end = value;
-    if (length == 2 && memcmp(option, "of", 2) == 0) { return value + strlen(value); }
-    if (*value == '"' || *value == '\'') {
+    const bool quoted = *value == '"' || *value == '\'';
+    if (length == 2 && memcmp(option, "of", 2) == 0 && !quoted) { return value + strlen(value); }
+    if (quoted) {
         const char *close = strchr(value + 1, *value);
         if (!close) { return value + strlen(value); }
         end = close + 1;
@@ -305,7 +328,7 @@ void spade_named_options_clear(spade_named_options *options)
             free(baseline->path);
             *baseline = (spade_baseline_option){0};
         }
-        if (slot.info->type == SPADE_OPTION_FILE) {
+        if (slot.info->type == SPADE_OPTION_FILE || slot.info->type == SPADE_OPTION_METHOD) {
             char **path = slot.value;
             free(*path);
             *path = NULL;

@@ -24,7 +24,7 @@ typedef struct spade_baseline_option {
 
 /*
  * Options whose values lie in one struct. By the type of an option its member is
- *   INTEGER int64_t   REAL double   WORD int, the word's number   LAYER spade_layer_option   FILE char *
+ *   INTEGER int64_t   REAL double   WORD int, the word's number   LAYER spade_layer_option   FILE, METHOD char *
  *   BASELINE spade_baseline_option
  */
 typedef struct spade_option_group {
@@ -53,6 +53,8 @@ spade_status spade_named_options_set(spade_context *context, spade_named_options
 /* The same, but an option that does not exist or was set already is left as it is. */
 spade_status spade_named_options_set_default(spade_context *context, spade_named_options *options, const char *name,
                                              const char *value);
+/* Was it set, by the text or by spade_named_options_set()? */
+bool spade_named_options_given(const spade_named_options *options, const char *name);
 void spade_named_options_clear(spade_named_options *options);
 
 /* SPADE_ERROR_ARGUMENT: "unknown method 'x' (there are a, b)", from the part of the text before its options and the

@@ -72,6 +72,7 @@ static void describe_values(const spade_option_info *option, char *buffer, size_
     case SPADE_OPTION_REAL: snprintf(buffer, size, "number, %s to %s", low, high); break;
     case SPADE_OPTION_LAYER: snprintf(buffer, size, "name of a layer"); break;
     case SPADE_OPTION_FILE: snprintf(buffer, size, "file"); break;
+    case SPADE_OPTION_METHOD: snprintf(buffer, size, "method with its options"); break;
     case SPADE_OPTION_BASELINE: {
         char words[128];
         join_words(option->words, ", ", words, sizeof words);
@@ -101,6 +102,7 @@ __attribute__((format(printf, 4, 5))) static void add_fact(fact *facts, int *cou
 
 static const char *describe_map(unsigned flags)
 {
+    if (flags & SPADE_METHOD_WRAPPER) { return "of the kind of the method inside"; }
     if (flags & SPADE_METHOD_OFFSET) {
         return "the larger the more for the class; only differences mean something: drawn and measured above its least "
                "value";
@@ -224,8 +226,9 @@ static json_t *default_json(const spade_option_info *option)
 static json_t *options_json(const spade_option_info *options, int count)
 {
     static const char *const types[] = {
-        [SPADE_OPTION_INTEGER] = "integer", [SPADE_OPTION_REAL] = "real", [SPADE_OPTION_WORD] = "word",
-        [SPADE_OPTION_LAYER] = "layer",     [SPADE_OPTION_FILE] = "file", [SPADE_OPTION_BASELINE] = "baseline"};
+        [SPADE_OPTION_INTEGER] = "integer",  [SPADE_OPTION_REAL] = "real", [SPADE_OPTION_WORD] = "word",
+        [SPADE_OPTION_LAYER] = "layer",      [SPADE_OPTION_FILE] = "file", [SPADE_OPTION_METHOD] = "method",
+        [SPADE_OPTION_BASELINE] = "baseline"};
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {
         const spade_option_info *option = &options[i];
@@ -354,7 +357,9 @@ static void print_all_markdown(void)
          "library. A value in quotes is taken literally, colons and commas included; a colon before a whole number "
          "belongs "
          "to the\n"
-         "value (`layer=features.3:17`).\n\n"
+         "value (`layer=features.3:17`); `of=`, the method inside of a method, takes the rest of the text if it is not "
+         "in\n"
+         "quotes (`smooth:samples=10:of=gradcam:layer=layer3`).\n\n"
          "In the definitions x is the input and F what is explained: the class's logit, or its score with "
          "`output=scores`.\n\n"
          "## Methods\n\nOptions of every method:");

@@ -173,7 +173,7 @@ static bool parse_pairs(const explained_run *run, const json_t *maps, explained_
         const json_t *object = json_array_get(maps, i);
         explained_pair *pair = &out->pairs[i];
         pair->method = (int)(i / classes);
-        pair->reduce = explained_drawn(explained_method(run, pair->method));
+        pair->reduce = explained_drawn(run, pair->method);
         pair->target = integer_at(object, "class");
         pair->scale = real_at(object, "overlay_scale");
         parse_map(run, json_object_get(object, "dense"), &pair->maps[DENSE], memory);

@@ -100,16 +100,18 @@ static inline const spade_method_info *explained_method(const explained_run *run
 }
 
 /* How its maps become what is drawn. */
-static inline spade_reduce explained_drawn(const spade_method_info *method)
+static inline spade_reduce explained_drawn(const explained_run *run, int method)
 {
-    if (method->flags & SPADE_METHOD_OFFSET) { return SPADE_REDUCE_ABOVE_LEAST; }
-    return method->flags & SPADE_METHOD_SIGNED ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX;
+    const unsigned flags = spade_attribution_flags(run->methods[method].attribution);
+    if (flags & SPADE_METHOD_OFFSET) { return SPADE_REDUCE_ABOVE_LEAST; }
+    return flags & SPADE_METHOD_SIGNED ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX;
 }
 
 /* And what metrics compare with a mask: larger where a pixel matters more. */
-static inline spade_reduce explained_measured(const spade_method_info *method)
+static inline spade_reduce explained_measured(const explained_run *run, int method)
 {
-    return method->flags & SPADE_METHOD_OFFSET ? SPADE_REDUCE_ABOVE_LEAST : SPADE_REDUCE_ABS_MAX;
+    return spade_attribution_flags(run->methods[method].attribution) & SPADE_METHOD_OFFSET ? SPADE_REDUCE_ABOVE_LEAST
+                                                                                           : SPADE_REDUCE_ABS_MAX;
 }
 
 static inline const spade_metric_info *explained_metric(const explained_run *run, int metric)

@@ -106,7 +106,7 @@ static spade_status measure(explain_job *job, const spade_image_item *item, cons
     for (int i = 0; i < job->metric_count; i++) {
         if (explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK && !item->mask) { continue; }
         if (!inputs.scores) {
-            reduce(m, map, explained_measured(explained_method(&job->run, m->method)), scores);
+            reduce(m, map, explained_measured(&job->run, m->method), scores);
             inputs.scores = scores;
         }
         SPADE_TRY(spade_measure(job->context, job->metrics[i].metric, &inputs, &out->values[i]));
@@ -166,75 +166,144 @@ static spade_status draw_pair(explain_job *job, const spade_image_item *item, co
 
 /* ---- methods */
 
+/* Methods whose maps come from one walk, while they are worked on. */
+typedef struct method_group {
+    method_maps members[SPADE_MAX_TOGETHER];
+    int count;
+    const int64_t *classes; /* [n] */
+    int n;
+} method_group;
+
+/* The pairs of a method: one for each class. */
+static explained_pair *pairs_of(explained_input *out, const method_group *group, const method_maps *m)
+{
+    return out->pairs + m->method * group->n;
+}
+
 /* The maps of one network. */
 static spade_status attribute(explain_job *job, const spade_image_item *item, const spade_trace *trace,
-                              const method_maps *m, int network, const int64_t *classes, int n, explained_pair *pairs)
+                              const method_group *group, int network, explained_input *out)
 {
-    spade_map_note notes[SPADE_MAX_CLASSES];
-    SPADE_TRY(spade_attribute(job->context, job->model, network == TRACE ? trace : NULL,
-                              job->methods[m->method].attribution, item->input, classes, n, m->maps[network], notes));
-    for (int i = 0; i < n; i++) { pairs[i].maps[network].delta = notes[i].delta; }
+    const int n = group->n;
+    const spade_attribution *attributions[SPADE_MAX_TOGETHER];
+    float *maps[SPADE_MAX_TOGETHER];
+    spade_map_note notes[SPADE_MAX_TOGETHER * SPADE_MAX_CLASSES];
+    for (int m = 0; m < group->count; m++) {
+        attributions[m] = job->methods[group->members[m].method].attribution;
+        maps[m] = group->members[m].maps[network];
+    }
+    SPADE_TRY(spade_attribute_together(job->context, job->model, network == TRACE ? trace : NULL, attributions,
+                                       group->count, item->input, group->classes, n, maps, notes));
+    for (int m = 0; m < group->count; m++) {
+        explained_pair *pairs = pairs_of(out, group, &group->members[m]);
+        for (int i = 0; i < n; i++) { pairs[i].maps[network].delta = notes[m * n + i].delta; }
+    }
     return SPADE_OK;
 }
 
-/* One method, every class, both networks. classes [n]; pairs [n] of this method; from..to: share of the whole job. */
-static spade_status run_method(explain_job *job, const spade_image_item *item, const spade_trace *trace, method_maps *m,
-                               const int64_t *classes, int n, double from, double to, explained_input *out,
-                               explained_pair *pairs)
+/* Floats that the maps of a member take, where they are worked on. */
+static size_t map_floats(const method_group *group, const method_maps *m)
 {
-    const bool wanted[NETWORKS] = {job->request->dense, job->request->trace};
-    const double half = wanted[DENSE] && wanted[TRACE] ? (to - from) / 2 : 0;
-    const size_t numbers = (size_t)n * (size_t)m->size, pixels = (size_t)m->pixels;
-    const size_t small = (size_t)(m->shape[1] * m->shape[2]);
-    const size_t bytes = sizeof(float) * (NETWORKS * numbers + NETWORKS * pixels + small);
-    spade_status status = SPADE_OK;
-    void *memory = NULL;
-    SPADE_TRY(spade_alloc(job->context, bytes, "maps", &memory));
-    float *block = memory;
+    return NETWORKS * (size_t)(group->n * m->size + m->pixels) + (size_t)(m->shape[1] * m->shape[2]);
+}
+
+static void place_maps(const bool wanted[NETWORKS], const method_group *group, method_maps *m, float *block)
+{
+    const size_t numbers = (size_t)(group->n * m->size), pixels = (size_t)m->pixels;
     for (int network = 0; network < NETWORKS; network++) {
-        m->maps[network] = wanted[network] ? block + network * numbers : NULL;
-        m->reduced[network] = block + NETWORKS * numbers + network * pixels;
+        m->maps[network] = wanted[network] ? block + (size_t)network * numbers : NULL;
+        m->reduced[network] = block + NETWORKS * numbers + (size_t)network * pixels;
     }
     m->small = block + NETWORKS * (numbers + pixels);
+}
+
+/* The methods of a group, every class, both networks; the group is empty then. *ready: of the job's methods. */
+static spade_status run_group(explain_job *job, const workload_item *item, const spade_trace *trace,
+                              method_group *group, int *ready, explained_input *out)
+{
+    const double step = (item->to - item->from) / job->method_count;
+    const double from = item->from + step * *ready, to = from + step * group->count; /* of the whole job */
+    const bool wanted[NETWORKS] = {job->request->dense, job->request->trace};
+    const double half = wanted[DENSE] && wanted[TRACE] ? (to - from) / 2 : 0;
+    spade_status status = SPADE_OK;
+    size_t floats = 0;
+    void *memory = NULL;
+    for (int m = 0; m < group->count; m++) { floats += map_floats(group, &group->members[m]); }
+    SPADE_TRY(spade_alloc(job->context, sizeof(float) * floats, "maps", &memory));
+    float *block = memory;
+    for (int m = 0; m < group->count; m++) {
+        place_maps(wanted, group, &group->members[m], block);
+        block += map_floats(group, &group->members[m]);
+    }
     for (int network = 0; network < NETWORKS; network++) {
         if (!wanted[network]) { continue; }
         double start = spade_now();
-        spade_workload_phase(job->events, explained_method(&job->run, m->method)->name,
+        spade_workload_phase(job->events, explained_method(&job->run, group->members[0].method)->name,
                              network == TRACE ? from + half : from, network == TRACE ? to : to - half);
-        SPADE_GOTO(attribute(job, item, trace, m, network, classes, n, pairs));
+        SPADE_GOTO(attribute(job, item->image, trace, group, network, out));
         out->map_seconds[network] += spade_now() - start;
     }
-    for (int i = 0; i < n; i++) { SPADE_GOTO(draw_pair(job, item, m, i, out->name, n > 1, &pairs[i])); }
+    for (int m = 0; m < group->count; m++) {
+        explained_pair *pairs = pairs_of(out, group, &group->members[m]);
+        for (int i = 0; i < group->n; i++) {
+            SPADE_GOTO(draw_pair(job, item->image, &group->members[m], i, out->name, group->n > 1, &pairs[i]));
+        }
+    }
+    *ready += group->count;
+    group->count = 0;
 done:
-    spade_free_bytes(job->context, memory, bytes);
+    spade_free_bytes(job->context, memory, sizeof(float) * floats);
     return status;
+}
+
+/* Methods that share a walk with an earlier one are in its group. */
+static bool is_in_group_before(const explain_job *job, int method)
+{
+    for (int i = 0; i < method; i++) {
+        if (spade_attributions_share(job->methods[i].attribution, job->methods[method].attribution)) { return true; }
+    }
+    return false;
+}
+
+static spade_status add_member(explain_job *job, int method, method_group *group, explained_input *out)
+{
+    method_maps *m = &group->members[group->count];
+    *m = (method_maps){.method = method, .height = job->preprocess.height, .width = job->preprocess.width};
+    m->pixels = m->height * m->width;
+    m->is_signed = (spade_attribution_flags(job->methods[method].attribution) & SPADE_METHOD_SIGNED) != 0;
+    SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[method].attribution, m->shape));
+    m->size = m->shape[0] * m->shape[1] * m->shape[2];
+    explained_pair *pairs = pairs_of(out, group, m);
+    for (int i = 0; i < group->n; i++) {
+        pairs[i].method = method;
+        pairs[i].reduce = explained_drawn(&job->run, method);
+        pairs[i].target = group->classes[i];
+    }
+    group->count++;
+    return SPADE_OK;
 }
 
 spade_status explain_methods(explain_job *job, const workload_item *item, explained_input *out)
 {
     const spade_settings *settings = job->request->settings;
-    const int64_t *classes = settings->top_class ? &out->top[DENSE] : settings->classes;
-    const int n = settings->top_class ? 1 : settings->class_count;
+    method_group group = {.classes = settings->top_class ? &out->top[DENSE] : settings->classes,
+                          .n = settings->top_class ? 1 : settings->class_count};
     const spade_trace *trace = item->traces ? item->traces[0] : NULL;
-    const double step = (item->to - item->from) / job->method_count;
-    if (!explained_input_add_pairs(out, n * job->method_count, job->metric_count)) {
+    int done = 0; /* methods */
+    if (!explained_input_add_pairs(out, group.n * job->method_count, job->metric_count)) {
         return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
     }
     for (int method = 0; method < job->method_count; method++) {
-        method_maps m = {.method = method, .height = job->preprocess.height, .width = job->preprocess.width};
-        explained_pair *pairs = out->pairs + method * n;
-        m.pixels = m.height * m.width;
-        const spade_method_info *info = explained_method(&job->run, method);
-        m.is_signed = (info->flags & SPADE_METHOD_SIGNED) != 0;
-        SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[method].attribution, m.shape));
-        m.size = m.shape[0] * m.shape[1] * m.shape[2];
-        for (int i = 0; i < n; i++) {
-            pairs[i].method = method;
-            pairs[i].reduce = explained_drawn(info);
-            pairs[i].target = classes[i];
+        if (is_in_group_before(job, method)) { continue; }
+        SPADE_TRY(add_member(job, method, &group, out));
+        for (int other = method + 1; other < job->method_count; other++) {
+            if (!spade_attributions_share(job->methods[method].attribution, job->methods[other].attribution)) {
+                continue;
+            }
+            if (group.count == SPADE_MAX_TOGETHER) { SPADE_TRY(run_group(job, item, trace, &group, &done, out)); }
+            SPADE_TRY(add_member(job, other, &group, out));
         }
-        SPADE_TRY(run_method(job, item->image, trace, &m, classes, n, item->from + step * method,
-                             item->from + step * (method + 1), out, pairs));
+        SPADE_TRY(run_group(job, item, trace, &group, &done, out));
     }
     return SPADE_OK;
 }
