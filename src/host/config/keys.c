@@ -319,6 +319,7 @@ static const spade_key table[] = {
     {.name = "sigma",
      .option = "sigma",
      .argument = "S",
+     .unset = "each method's own",
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_METHOD_OPTION,
      MEMBER(sigma)},
