@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -11,7 +12,7 @@
 #include "support/model.h"
 #include "spade/spade.h"
 
-enum { C = 3, H = 6, W = 5, PIXELS = C * H * W };
+enum { C = 3, H = 6, W = 5, PIXELS = C * H * W, SIDE = 16 };
 static const int64_t to_first[4] = {0, 3, 1, 2};
 
 static spade_context *make_context(void)
@@ -24,7 +25,7 @@ static spade_context *make_context(void)
 /* A graph input of any type and dims, and an output y. */
 static wire graph_with_input(int type, int rank, const int64_t *dims)
 {
-    const int64_t y[2] = {-1, PIXELS};
+    const int64_t y[2] = {-1, -1};
     wire network = {0}, value = {0}, outer = {0}, tensor = {0}, shape = {0};
     for (int i = 0; i < rank; i++) {
         wire dimension = {0};
@@ -87,6 +88,35 @@ static void test_channels_last(void **state)
     }
 }
 
+/* The graph computes with [n, h, w, c] before it puts the channels first, if ever: y is x times 1, 2, 3 by channel. */
+static void test_computes_channels_last(void **state)
+{
+    (void)state;
+    for (int turned = 0; turned < 2; turned++) {
+        spade_context *context = make_context();
+        spade_model *model;
+        float x[SIDE * SIDE * C], y[SIDE * SIDE * C];
+        wire network = graph_with_input(2, 4, (int64_t[]){-1, SIDE, SIDE, C});
+        put_node(&network, with_int(node_of("cast", "Cast", "x", "c"), "to", 1));
+        put_tensor(&network, tensor_of("factor", 1, (int64_t[]){C}, (float[]){1, 2, 3}));
+        put_node(&network, node_of("scale", "Mul", "c factor", "s"));
+        put_node(&network, with_ints(node_of("first", "Transpose", "s", "t"), "perm", 4, to_first));
+        put_node(&network, node_of("flat", "Flatten", turned ? "t" : "s", "y"));
+        if (load(context, network, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+        check_shape(model, C, SIDE, SIDE);
+        assert_true(spade_model_takes_bytes(model));
+        for (int i = 0; i < SIDE * SIDE * C; i++) { x[i] = pseudo_random(2, (uint32_t)i); }
+        assert_int_equal(spade_model_forward(context, model, NULL, x, 1, y), SPADE_OK);
+        for (int i = 0; i < SIDE * SIDE * C; i++) { /* of x: [c, pixels] */
+            const int c = i / (SIDE * SIDE), pixel = i % (SIDE * SIDE);
+            const float should = x[i] * (float)(c + 1), is = y[turned ? i : pixel * C + c];
+            if (fabsf(is - should) > 1e-6f) { fail_msg("%d: %g, not %g", i, (double)is, (double)should); }
+        }
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+}
+
 static void refuse(wire network, const char *first, const char *second)
 {
     spade_context *context = make_context();
@@ -101,15 +131,7 @@ static void refuse(wire network, const char *first, const char *second)
 static void test_refused(void **state)
 {
     (void)state;
-    wire network = graph_with_input(1, 4, (int64_t[]){-1, 32, 32, C});
-    put_node(&network, node_of("flat", "Flatten", "x", "y"));
-    refuse(network, "\"flat\"", "channels first");
-    network = graph_with_input(1, 4, (int64_t[]){-1, H, W, C}); /* a Transpose, and somebody who reads it as it is */
-    put_node(&network, with_ints(node_of("first", "Transpose", "x", "t"), "perm", 4, to_first));
-    put_node(&network, node_of("other", "Flatten", "x", "o"));
-    put_node(&network, node_of("flat", "Flatten", "t", "y"));
-    refuse(network, "\"other\"", "channels first");
-    network = graph_with_input(7, 4, (int64_t[]){-1, C, H, W});
+    wire network = graph_with_input(7, 4, (int64_t[]){-1, C, H, W});
     put_node(&network, node_of("flat", "Flatten", "x", "y"));
     refuse(network, "only floats and uint8", "\"x\"");
     network = graph_with_input(1, 4, (int64_t[]){-1, C, -1, -1});
@@ -152,10 +174,22 @@ static void preprocess_of(spade_context *context, int type, int64_t channels, co
     spade_model_destroy(model);
 }
 
+static char warned[512]; /* the last warning */
+
+static void note_warning(void *user, spade_log_level level, const char *line)
+{
+    (void)user;
+    if (level == SPADE_LOG_WARNING) { snprintf(warned, sizeof warned, "%s", line); }
+}
+
 static void test_settings(void **state)
 {
     (void)state;
-    spade_context *context = make_context();
+    spade_context *context;
+    spade_context_options options;
+    spade_context_options_init(&options);
+    options.log = note_warning;
+    assert_int_equal(spade_context_create(&options, &context), SPADE_OK);
     spade_settings settings;
     spade_preprocess p;
     spade_settings_init(&settings);
@@ -167,6 +201,13 @@ static void test_settings(void **state)
     assert_non_null(strstr(spade_message(context), "4 channels"));
     preprocess_of(context, 2, 3, &settings, SPADE_OK, &p); /* 8 bits: x * 255 */
     assert_true(p.mean[1] == 0 && fabs(p.std[1] * 255 - 1) < 1e-12);
+    for (int c = 0; c < 3; c++) { settings.mean[c] = 0, settings.std[c] = 1; }
+    preprocess_of(context, 2, 3, &settings, SPADE_OK, &p); /* the same where no normalisation is asked for */
+    assert_true(p.mean[1] == 0 && fabs(p.std[1] * 255 - 1) < 1e-12);
+    assert_string_equal(warned, "");
+    for (int c = 0; c < 3; c++) { settings.mean[c] = 0.5, settings.std[c] = 0.5; }
+    preprocess_of(context, 2, 3, &settings, SPADE_OK, &p);
+    assert_non_null(strstr(warned, "8-bit values, and this normalisation makes numbers from -1 to 1"));
     settings.scale = 1;
     for (int c = 0; c < 3; c++) { settings.mean[c] = 100 + c, settings.std[c] = 50; }
     preprocess_of(context, 1, 3, &settings, SPADE_OK, &p); /* (x * 255 - 102) / 50 */
@@ -184,7 +225,8 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_channels_last), cmocka_unit_test(test_refused),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_channels_last),
+                                       cmocka_unit_test(test_computes_channels_last), cmocka_unit_test(test_refused),
                                        cmocka_unit_test(test_open_size), cmocka_unit_test(test_settings)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

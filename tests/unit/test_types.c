@@ -205,6 +205,7 @@ static wire quantised(bool columns, const char *producer)
 {
     int8_t weights[WEIGHTS], zeros[CLASSES] = {3, 0, -2};
     const float scales[CLASSES] = {0.5f, 0.25f, 2};
+    const int8_t middle = 0;
     const int64_t dims[2] = {PIXELS, CLASSES}, each[1] = {CLASSES};
     wire network = flat_graph();
     for (int i = 0; i < WEIGHTS; i++) { weights[i] = (int8_t)(7 * i - 60); }
@@ -212,8 +213,9 @@ static wire quantised(bool columns, const char *producer)
     put_tensor(&network, bytes_tensor("s", 1, columns, each, scales, columns ? sizeof scales : sizeof *scales));
     put_tensor(&network, bytes_tensor("z", 3, columns, each, zeros, columns ? sizeof zeros : sizeof *zeros));
     put_tensor(&network, bytes_tensor("one", 1, 0, NULL, scales, sizeof *scales));
-    put_node(&network, node_of("quantise", producer, "f one", "fq"));
-    put_node(&network, node_of("dequantise", "DequantizeLinear", "fq one", "fd"));
+    put_tensor(&network, bytes_tensor("middle", 3, 0, NULL, &middle, 1));
+    put_node(&network, node_of("quantise", producer, "f one middle", "fq"));
+    put_node(&network, node_of("dequantise", "DequantizeLinear", "fq one middle", "fd"));
     put_node(&network, node_of("weights", "DequantizeLinear", "q s z", "w"));
     put_node(&network, node_of("fc", "MatMul", "fd w", "y"));
     return network;
@@ -255,6 +257,55 @@ static void test_quantised(void **state)
     put_node(&network, node_of("fc", "MatMulInteger", "f w", "z"));
     put_node(&network, node_of("other", "QLinearConv", "z", "y"));
     refuse(network, "MatMulInteger (node \"fc\"), QLinearConv (node \"other\")", "quantised");
+}
+
+/* Integers end: where the smallest stands for zero, tools leave the Relu out. scale: of the QuantizeLinear. */
+static wire saturated(int type, int zero, float scale, float scale_behind)
+{
+    const int8_t point = (int8_t)zero;
+    wire network = flat_graph();
+    put_tensor(&network, bytes_tensor("scale", 1, 0, NULL, &scale, sizeof scale));
+    put_tensor(&network, bytes_tensor("behind", 1, 0, NULL, &scale_behind, sizeof scale_behind));
+    put_tensor(&network, bytes_tensor("zero", type, 0, NULL, &point, 1));
+    put_tensor(&network, tensor_random("w", 2, (int64_t[]){PIXELS, CLASSES}, 1));
+    put_node(&network, node_of("quantise", "QuantizeLinear", "f scale zero", "fq"));
+    put_node(&network, node_of("dequantise", "DequantizeLinear", "fq behind zero", "fd"));
+    put_node(&network, node_of("fc", "MatMul", "fd w", "y"));
+    return network;
+}
+
+static void test_saturation(void **state)
+{
+    (void)state;
+    static const struct {
+        int type, zero;
+        float scale, low, high;
+    } cases[] = {{3, 0, 1, -128, 127},
+                 {3, -128, 1, 0, 255},
+                 {2, 0, 1, 0, 255},
+                 {2, 0, 0x1p-10f, 0, 255 * 0x1p-10f},
+                 {3, 100, 0x1p-9f, -228 * 0x1p-9f, 27 * 0x1p-9f}};
+    for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
+        spade_context *context = make_context();
+        spade_model *model = load(context, saturated(cases[t].type, cases[t].zero, cases[t].scale, cases[t].scale));
+        const float *weights = spade_model_weights(model, 0); /* [classes, pixels] */
+        float x[PIXELS], y[CLASSES];
+        for (int i = 0; i < PIXELS; i++) { x[i] = pseudo_random(9, (uint32_t)i); }
+        assert_true(x[0] * x[1] < 0 || x[1] * x[2] < 0 || x[2] * x[3] < 0); /* both signs */
+        assert_int_equal(spade_model_forward(context, model, NULL, x, 1, y), SPADE_OK);
+        for (int c = 0; c < CLASSES; c++) {
+            double should = 0;
+            for (int i = 0; i < PIXELS; i++) {
+                const float clipped = fminf(fmaxf(x[i], cases[t].low), cases[t].high);
+                should += (double)clipped * (double)weights[c * PIXELS + i];
+            }
+            assert_true(fabs((double)y[c] - should) < 1e-6);
+        }
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+    refuse(saturated(3, 0, 1, 2), "\"dequantise\"", "not those of the QuantizeLinear");
+    refuse(saturated(9, 0, 1, 1), "\"quantise\"", "makes bool");
 }
 
 /* ---- no numbers */
@@ -299,9 +350,12 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_other_floats), cmocka_unit_test(test_written),
-        cmocka_unit_test(test_rounding),     cmocka_unit_test(test_quantised),
-        cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_constants_not_numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_other_floats),
+                                       cmocka_unit_test(test_written),
+                                       cmocka_unit_test(test_rounding),
+                                       cmocka_unit_test(test_quantised),
+                                       cmocka_unit_test(test_saturation),
+                                       cmocka_unit_test(test_not_finite),
+                                       cmocka_unit_test(test_constants_not_numbers)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

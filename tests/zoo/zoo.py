@@ -6,6 +6,7 @@ By hand, not in CI: it needs PyPI's torch, torchvision, timm, transformers, onnx
     python3 -m venv zoo && zoo/bin/pip install torch torchvision timm transformers onnx onnxscript onnxruntime
     zoo/bin/python tests/zoo/zoo.py --folder DIR [--exporter old,new] [--checks logits,gradients,layers,sparse] [--grep TEXT]
     zoo/bin/python tests/zoo/zoo.py --folder DIR [--checks ...] FILE.onnx ...
+    zoo/bin/python tests/zoo/forms.py --folder DIR/forms                    # one network in the forms of other tools: NHWC, QDQ ...
     zoo/bin/python tests/zoo/readme.py --all                                # README's own lines, with all three packages
     zoo/bin/python tests/zoo/export_small.py tests/golden/data/exports      # the small networks of the tests, today's exporter
     /usr/bin/python3 tests/zoo/export_small.py tests/golden/data/exports    # and Debian's, the older one

@@ -1,4 +1,6 @@
 /* settings.c - keys to settings, and what follows from them. */
+#include <math.h>
+
 #include "base/number.h"
 #include "config/preset.h"
 #include "config/settings.h"
@@ -281,12 +283,14 @@ static void set_normalisation(spade_context *context, const spade_settings *sett
                               spade_preprocess *out)
 {
     const double most = settings->scale ? 255 : 1;
-    double mean = 0, std = 0;
+    double mean = 0, std = 0, lowest = 0, highest = 0;
     bool unchanged = true; /* from the defaults, which the init function gave */
+    bool none = true;
     for (int c = 0; c < 3; c++) {
         unchanged = unchanged && settings->mean[c] == out->mean[c] && settings->std[c] == out->std[c];
+        none = none && settings->mean[c] == 0 && settings->std[c] == 1;
     }
-    if (spade_model_takes_bytes(model) && !settings->scale && unchanged) {
+    if (spade_model_takes_bytes(model) && !settings->scale && (unchanged || none)) {
         spade_log(context, SPADE_LOG_INFO, "the network takes 8-bit values: pictures go in as they are, from 0 to 255");
         for (int c = 0; c < 3; c++) { out->mean[c] = 0, out->std[c] = 1.0 / 255; }
         return;
@@ -296,6 +300,15 @@ static void set_normalisation(spade_context *context, const spade_settings *sett
         std = settings->std[c] > std ? settings->std[c] : std;
         out->mean[c] = settings->mean[c] / most;
         out->std[c] = settings->std[c] / most;
+        lowest = fmin(lowest, -out->mean[c] / out->std[c]);
+        highest = fmax(highest, (1 - out->mean[c]) / out->std[c]);
+    }
+    if (spade_model_takes_bytes(model) && (lowest < 0 || highest <= 1 || highest > 255)) {
+        spade_log(
+            context, SPADE_LOG_WARNING,
+            "the network takes 8-bit values, and this normalisation makes numbers from %g to %g of a picture; without "
+            "it pictures go in as they are, from 0 to 255",
+            lowest, highest);
     }
     if (!settings->scale && (mean > 1 || std > 2)) {
         spade_log(
@@ -311,8 +324,11 @@ spade_status spade_settings_preprocess(spade_context *context, const spade_setti
     int64_t channels, height, width;
     spade_model_input(model, &channels, &height, &width);
     if (channels != 1 && channels != 3) {
-        return spade_fail(context, SPADE_ERROR_UNSUPPORTED,
-                          "the network takes %lld channels; pictures have 3, or grey 1", (long long)channels);
+        return spade_fail(
+            context, SPADE_ERROR_UNSUPPORTED,
+            "the network takes %lld channels; pictures have 3, or grey 1: give inputs as .npy, normalised, "
+            "[n, %lld, %lld, %lld]",
+            (long long)channels, (long long)channels, (long long)height, (long long)width);
     }
     if (settings->crop && (settings->crop != height || settings->crop != width)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "--crop %lld: the network's input is fixed at %lld x %lld",

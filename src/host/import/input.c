@@ -1,6 +1,8 @@
 /* input.c - see the header. */
 #include "import/input.h"
 
+#include "import/build.h"
+
 enum { MAX_FORMS = 4 }; /* Casts and a Transpose in a row */
 
 static spade_status fail_input(spade_import *import, spade_status status, const char *what, const char *name)
@@ -69,15 +71,21 @@ static bool must_be_channels_last(const onnx_value *input)
            (input->dims[2] < 0 || input->dims[2] >= LEAST);
 }
 
-/* It is where whatever reads it is a Transpose, a Cast in between. */
-static spade_status find_channels_last(spade_import *import, const onnx_value *input, bool *out)
+/* How the axes of the file's input lie, and who puts the channels first. */
+typedef enum input_layout {
+    CHANNELS_FIRST,
+    TRANSPOSED_AT_ONCE, /* whatever reads it is a Transpose to channels first, a Cast in between */
+    CHANNELS_LAST       /* the graph computes with [N, H, W, C] */
+} input_layout;
+
+/* first: the node that reads it, where that is CHANNELS_LAST. */
+static input_layout find_layout(const spade_import *import, const onnx_value *input, const onnx_node **first)
 {
     const onnx_model *onnx = import->onnx;
     const onnx_node *other = NULL;
     const char *cast = NULL;
     bool any = false;
-    *out = false;
-    if (!may_be_channels_last(input)) { return SPADE_OK; }
+    if (!may_be_channels_last(input)) { return CHANNELS_FIRST; }
     for (int i = 0; i < onnx->node_count; i++) {
         const onnx_node *node = &onnx->nodes[i];
         if (!reads(node, input->name) && !(cast && reads(node, cast))) { continue; }
@@ -89,12 +97,9 @@ static spade_status find_channels_last(spade_import *import, const onnx_value *i
             other = other ? other : node;
         }
     }
-    *out = any && !other;
-    if (*out || !other || (!any && !must_be_channels_last(input))) { return SPADE_OK; }
-    return spade_import_fail(import, other, SPADE_ERROR_UNSUPPORTED,
-                             "the input \"%.100s\" is [batch, height, width, channels] and this is no Transpose to "
-                             "[batch, channels, height, width]; export it with channels first",
-                             input->name);
+    if (any && !other) { return TRANSPOSED_AT_ONCE; }
+    *first = other;
+    return other && (any || must_be_channels_last(input)) ? CHANNELS_LAST : CHANNELS_FIRST;
 }
 
 spade_status spade_input_bind(spade_import *import, const onnx_value *input)
@@ -106,8 +111,9 @@ spade_status spade_input_bind(spade_import *import, const onnx_value *input)
         return fail_input(import, SPADE_ERROR_UNSUPPORTED, "only floats and uint8 are supported as input, unlike",
                           input->name);
     }
-    bool last = false;
-    if (input->rank == 4) { SPADE_TRY(find_channels_last(import, input, &last)); }
+    const onnx_node *first = NULL;
+    const input_layout layout = input->rank == 4 ? find_layout(import, input, &first) : CHANNELS_FIRST;
+    const bool last = layout != CHANNELS_FIRST;
     const int64_t channels = input->rank == 4 ? input->dims[last ? 3 : 1] : 0;
     if (channels < 1) {
         return fail_input(import, SPADE_ERROR_UNSUPPORTED,
@@ -132,7 +138,11 @@ spade_status spade_input_bind(spade_import *import, const onnx_value *input)
         free(value.name);
         return spade_import_memory(import);
     }
-    return spade_bind(import, input->name, (spade_operand){.value = network->input});
+    int bound = network->input;
+    if (layout == CHANNELS_LAST) {
+        SPADE_TRY(spade_build_permute(import, first, network->input, (const int[]){0, 2, 3, 1}, &bound));
+    }
+    return spade_bind(import, input->name, (spade_operand){.value = bound});
 }
 
 /* ---- what only brings it into form */

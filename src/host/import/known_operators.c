@@ -89,7 +89,7 @@ static const row rows[] = {
     {"PRelu", 7, "the slope is a constant"},
     {"Pad", 7, "pads are constants; " ONE_PICTURE},
     {"Pow", 7, "the exponent is one constant number"},
-    {"QuantizeLinear", 10, "in front of a DequantizeLinear: both are left out"},
+    {"QuantizeLinear", 10, "in front of a DequantizeLinear of the same scale: both become the limits of the integers"},
     {"RMSNormalization", 23, "the scale is a constant; " ONE_PICTURE},
     {"Range", 11, NULL},
     {"Reciprocal", 7, NULL},

@@ -1,9 +1,11 @@
 /*
  * quantise.c - QuantizeLinear and DequantizeLinear, the form in which tools store networks of small integers. They are
- * computed dequantised: weights are the numbers that the integers stand for, rounding between layers is left out.
+ * computed dequantised: weights are the numbers that the integers stand for, rounding between layers is left out. The
+ * limits of the integers are kept: tools leave a Relu out where the smallest integer stands for zero.
  */
 #include <math.h>
 
+#include "import/build.h"
 #include "import/operators/operators.h"
 
 /* How many elements lie in a row along the axis that the scale belongs to; one number for all: the whole tensor. */
@@ -79,21 +81,32 @@ static spade_status dequantise_constant(spade_import *import, const onnx_node *n
     return bind_made(import, node, tensor, ONNX_FLOAT, values, (size_t)tensor->count * sizeof *values);
 }
 
+/* Of the integers that a QuantizeLinear makes: zero's type, or the attribute's. */
+static spade_status read_limits(spade_import *import, const onnx_node *node, const scales *by, int *type, double *low,
+                                double *high)
+{
+    int64_t named;
+    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "output_dtype", 0, &named)));
+    *type = by->zero ? by->zero->type : named ? (int)named : ONNX_UINT8;
+    if ((*type != ONNX_INT8 && *type != ONNX_UINT8) || (by->zero && (!by->zero->bytes || !by->zero->count))) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "makes %s; int8 and uint8 are supported",
+                                 onnx_type_name(*type));
+    }
+    *low = *type == ONNX_INT8 ? INT8_MIN : 0;
+    *high = *type == ONNX_INT8 ? INT8_MAX : UINT8_MAX;
+    return SPADE_OK;
+}
+
 /* y = round(x / scale) + zero within the limits of int8 or uint8, of a constant: a weight that is quantised in the graph. */
 static spade_status quantise_constant(spade_import *import, const onnx_node *node, const onnx_tensor *tensor)
 {
     scales by;
-    int64_t type;
+    int type;
+    double low, high;
     SPADE_TRY(read_scales(import, node, tensor, &by));
     SPADE_TRY(spade_require_float(import, node, tensor));
     SPADE_TRY(spade_require_finite(import, node, tensor));
-    SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "output_dtype", 0, &type)));
-    type = by.zero ? by.zero->type : type ? type : ONNX_UINT8;
-    if ((type != ONNX_INT8 && type != ONNX_UINT8) || (by.zero && (!by.zero->bytes || !by.zero->count))) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                 "a constant is made %s; int8 and uint8 are supported", onnx_type_name((int)type));
-    }
-    const double low = type == ONNX_INT8 ? INT8_MIN : 0, high = type == ONNX_INT8 ? INT8_MAX : UINT8_MAX;
+    SPADE_TRY(read_limits(import, node, &by, &type, &low, &high));
     uint8_t *values = malloc((size_t)tensor->count + 1);
     if (!values) { return spade_import_memory(import); }
     for (int64_t i = 0; i < tensor->count; i++) {
@@ -103,12 +116,51 @@ static spade_status quantise_constant(spade_import *import, const onnx_node *nod
         const double y = nearbyint((double)ratio) + zero;
         values[i] = (uint8_t)(int)(y < low ? low : y > high ? high : y);
     }
-    return bind_made(import, node, tensor, (int)type, values, (size_t)tensor->count);
+    return bind_made(import, node, tensor, type, values, (size_t)tensor->count);
 }
 
 static spade_status pass(spade_import *import, const onnx_node *node, int value)
 {
     return spade_bind(import, node->outputs[0], (spade_operand){.value = value});
+}
+
+/* One scale and one zero, of a value on the picture. */
+static spade_status read_scale(spade_import *import, const onnx_node *node, scales *out, double *scale, double *zero)
+{
+    const onnx_tensor any = {0};
+    SPADE_TRY(read_scales(import, node, &any, out));
+    if (out->zero && (!out->zero->bytes || out->zero->count != 1)) {
+        return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its zero point is not one integer");
+    }
+    *scale = onnx_tensor_float(out->scale, 0);
+    *zero = out->zero ? (double)onnx_tensor_int(out->zero, 0) : 0;
+    return SPADE_OK;
+}
+
+/* The value within what its integers can stand for. */
+static spade_status saturate(spade_import *import, const onnx_node *node, int value)
+{
+    scales by;
+    int type, out;
+    double scale, zero, low, high;
+    SPADE_TRY(read_scale(import, node, &by, &scale, &zero));
+    SPADE_TRY(read_limits(import, node, &by, &type, &low, &high));
+    SPADE_TRY(spade_build_function(import, node, value, SPADE_CLIP, (float)((low - zero) * scale),
+                                   (float)((high - zero) * scale), &out));
+    return pass(import, node, out);
+}
+
+/* The integers mean to the DequantizeLinear what they meant to the QuantizeLinear. */
+static spade_status check_same_scale(spade_import *import, const onnx_node *node, const onnx_node *producer)
+{
+    scales by, before;
+    double scale, zero, scale_before, zero_before;
+    SPADE_TRY(read_scale(import, producer, &before, &scale_before, &zero_before));
+    SPADE_TRY(read_scale(import, node, &by, &scale, &zero));
+    if (scale == scale_before && zero == zero_before) { return SPADE_OK; }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "scale %g and zero %g are not those of the QuantizeLinear in front of it, %g and %g",
+                             scale, zero, scale_before, zero_before);
 }
 
 static spade_status check_output(spade_import *import, const onnx_node *node)
@@ -123,7 +175,7 @@ static spade_status lower_quantize(spade_import *import, int onnx_node_index)
     spade_operand operand = {.value = -1};
     SPADE_TRY(check_output(import, node));
     SPADE_TRY(spade_operand_get(import, node, 0, &operand));
-    if (operand.value >= 0) { return pass(import, node, operand.value); }
+    if (operand.value >= 0) { return saturate(import, node, operand.value); }
     const onnx_tensor *tensor = NULL;
     SPADE_TRY(spade_constant_get(import, node, 0, &tensor));
     return quantise_constant(import, node, tensor);
@@ -158,6 +210,7 @@ static spade_status lower_dequantize(spade_import *import, int onnx_node_index)
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "reads \"%.100s\", which no QuantizeLinear makes", node->inputs[0]);
     }
+    SPADE_TRY(check_same_scale(import, node, &import->onnx->nodes[producer]));
     return pass(import, node, operand.value);
 }
 
