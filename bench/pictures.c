@@ -112,7 +112,7 @@ static void open_pictures(bench *b)
 /* The fastest map's seconds. The map of the first trace is made last, and stays. */
 static double make_maps(bench *b)
 {
-    const int64_t target = 0;
+    const spade_target target = {.class_index = 0};
     spade_attribution *saliency;
     double best = 0;
     bench_check(b->context, spade_attribution_create(b->context, "saliency", &saliency));

@@ -64,10 +64,12 @@ int main(int argc, char **argv)
         spade_trace_create(context, model, batch, &options, &trace))
         goto fail;
 
-    /* The same method on both: [0] the dense network, [1] the trace. */
+    /* The same method on both: [0] the dense network, [1] the trace. With .contrast = true and .against: why this class and
+     * not that one. */
+    const spade_target target = {.class_index = top};
     if (spade_attribution_create(context, "saliency", &saliency) ||
-        spade_attribute(context, model, NULL, saliency, input, &top, 1, maps, NULL) ||
-        spade_attribute(context, model, trace, saliency, input, &top, 1, maps + size, NULL) ||
+        spade_attribute(context, model, NULL, saliency, input, &target, 1, maps, NULL) ||
+        spade_attribute(context, model, trace, saliency, input, &target, 1, maps + size, NULL) ||
         spade_array_save(context, "maps.npy", maps, 4, (int64_t[]){2, channels, height, width}))
         goto fail;
     printf("class %lld with score %.3f; maps.npy holds the dense map and the trace's\n", (long long)top, scores[top]);

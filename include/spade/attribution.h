@@ -4,11 +4,13 @@
  * A method gives a map for a class: one number for each input value, [C, H, W], or a smaller map where the method looks
  * at a layer. F, which the definitions speak of, is the class's logit, or with output=scores the score that the
  * network gives it (spade_model_scores(): softmax, or sigmoid). Of one output z, the logit of class 1 is z and that of
- * class 0 is -z. The methods and their options are listed by spade_method_at(), with definition and source.
+ * class 0 is -z. A contrast explains one class against another: F is F_A - F_B, of one output and classes 1 and 0 2z.
+ * The methods and their options are listed by spade_method_at(), with definition and source.
  *
  *   spade_attribution *method;
  *   spade_attribution_create(context, "smoothgrad:samples=25:sigma=0.1", &method);
  *   spade_attribution_map_shape(context, model, method, shape);
+ *   const spade_target target = {.class_index = 281}; // or .contrast = true, .against = 282 as well
  *   spade_attribute(context, model, NULL, method, input, &target, 1, map, NULL);
  *   spade_attribution_destroy(method);
  */
@@ -92,13 +94,25 @@ typedef struct spade_map_note {
 } spade_map_note;
 
 /*
- * input [C, H, W] normalised; classes [n]; maps out [n, shape of a map]; notes out [n], may be NULL. trace: NULL for
- * the dense network. An operator that the method has no backward rule for is SPADE_ERROR_UNSUPPORTED and named, never
- * a silent gradient.
+ * What a map explains: a class, or with `contrast` a class against another. Every method takes F_A - F_B where its
+ * definition has F: gradients are those of the difference, images are scored by it, the relevance of LRP begins with z_A
+ * at A and -z_B at B. So where a map is linear in F it is the difference of the maps of the classes, and elsewhere
+ * (absolute values, max(.., 0), guided walks) it is not. attention_rollout depends neither on a class nor on a contrast.
+ */
+typedef struct spade_target {
+    int64_t class_index; /* A: F_A is explained */
+    int64_t against;     /* B, of a contrast: F_A - F_B is */
+    bool contrast;
+} spade_target;
+
+/*
+ * input [C, H, W] normalised; targets [n]; maps out [n, shape of a map]; notes out [n], may be NULL. trace: NULL for
+ * the dense network. A class that the network has not, and a class against itself, are SPADE_ERROR_ARGUMENT. An operator
+ * that the method has no backward rule for is SPADE_ERROR_UNSUPPORTED and named, never a silent gradient.
  */
 SPADE_API spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
-                                       const spade_attribution *attribution, const float *input, const int64_t *classes,
-                                       int n, float *maps, spade_map_note *notes);
+                                       const spade_attribution *attribution, const float *input,
+                                       const spade_target *targets, int n, float *maps, spade_map_note *notes);
 
 /*
  * Maps of several methods from one walk: of those of smoothgrad, smoothgrad_squared and vargrad whose options are the
@@ -110,7 +124,7 @@ SPADE_API int spade_attributions_share(const spade_attribution *a, const spade_a
  * what they are alone. notes out [count, n], may be NULL. SPADE_ERROR_ARGUMENT: they do not share it. */
 SPADE_API spade_status spade_attribute_together(spade_context *context, const spade_model *model,
                                                 const spade_trace *trace, const spade_attribution *const *attributions,
-                                                int count, const float *input, const int64_t *classes, int n,
+                                                int count, const float *input, const spade_target *targets, int n,
                                                 float *const *maps, spade_map_note *notes);
 
 #ifdef __cplusplus

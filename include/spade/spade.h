@@ -37,9 +37,10 @@
  *         spade_trace_create(context, model, batch, &options, &trace))
  *         goto fail;
  *
+ *     const spade_target target = {.class_index = top};
  *     if (spade_attribution_create(context, "saliency", &saliency) ||
- *         spade_attribute(context, model, NULL, saliency, input, &top, 1, maps, NULL) ||
- *         spade_attribute(context, model, trace, saliency, input, &top, 1, maps + size, NULL) ||
+ *         spade_attribute(context, model, NULL, saliency, input, &target, 1, maps, NULL) ||
+ *         spade_attribute(context, model, trace, saliency, input, &target, 1, maps + size, NULL) ||
  *         spade_array_save(context, "maps.npy", maps, 4, (int64_t[]){2, channels, height, width}))
  *         goto fail;
  *

@@ -109,11 +109,12 @@ __global__ void blend_inputs(const __grid_constant__ spade_blend_inputs_args a)
     }
 }
 
-__global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *targets, float *seeds, double *values)
+__global__ void seed_softmax(int64_t outputs, const float *all, const spade_seed_target *targets, float *seeds,
+                             double *values)
 {
     __shared__ spade_block_scratch<double, SPADE_THREADS> scratch;
     const float *z = all + blockIdx.x * outputs;
-    const int64_t target = targets[blockIdx.x];
+    const spade_seed_target target = targets[blockIdx.x];
     double largest = z[0], sum = 0.0;
     for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { largest = fmax(largest, (double)z[j]); }
     largest = spade_block_reduce(
@@ -121,30 +122,45 @@ __global__ void seed_softmax(int64_t outputs, const float *all, const int64_t *t
     for (int64_t j = threadIdx.x; j < outputs; j += SPADE_THREADS) { sum += exp(z[j] - largest); }
     sum = spade_block_reduce(
         sum, [](double a, double b) { return a + b; }, scratch);
-    const double score = exp(z[target] - largest) / sum;
+    const double plus = exp(z[target.plus] - largest) / sum;
+    const double minus = target.minus < 0 ? 0.0 : exp(z[target.minus] - largest) / sum;
     for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
         const double other = exp(z[j] - largest) / sum;
-        seeds[blockIdx.x * outputs + j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
+        seeds[blockIdx.x * outputs + j] = (float)(plus * ((j == target.plus ? 1.0 : 0.0) - other) -
+                                                  minus * ((j == target.minus ? 1.0 : 0.0) - other));
     }
-    if (threadIdx.x == 0) { values[blockIdx.x] = score; }
+    if (threadIdx.x == 0) { values[blockIdx.x] = plus - minus; }
 }
 
-/* F that depends on one output alone. */
-__global__ void seed_one(int64_t outputs, bool sigmoid, bool times_output, const float *z, const int64_t *targets,
-                         float *seeds, double *values)
+/* A class whose F depends on one output alone: the output's place, F of the class and its slope there. */
+struct seed_class {
+    int64_t at;
+    double value, slope;
+};
+
+__device__ __forceinline__ seed_class make_seed_class(int64_t outputs, bool sigmoid, const float *z,
+                                                      int64_t class_index)
 {
-    const int64_t target = targets[blockIdx.x], row = blockIdx.x * outputs, at = outputs == 1 ? 0 : target;
-    const double sign = outputs == 1 && target == 0 ? -1.0 : 1.0, logit = sign * z[row + at];
-    double value = logit, slope = sign;
-    if (sigmoid) {
-        const double small = exp(-fabs(logit)), sum = 1.0 + small;
-        value = (logit >= 0.0 ? 1.0 : small) / sum;
-        slope = sign * (small / (sum * sum));
-    }
+    const int64_t at = outputs == 1 ? 0 : class_index;
+    const double sign = outputs == 1 && class_index == 0 ? -1.0 : 1.0, logit = sign * z[at];
+    if (!sigmoid) { return {at, logit, sign}; }
+    const double small = exp(-fabs(logit)), sum = 1.0 + small;
+    return {at, (logit >= 0.0 ? 1.0 : small) / sum, sign * (small / (sum * sum))};
+}
+
+__global__ void seed_each(int64_t outputs, bool sigmoid, bool times_output, const float *all,
+                          const spade_seed_target *targets, float *seeds, double *values)
+{
+    const float *z = all + blockIdx.x * outputs;
+    const spade_seed_target target = targets[blockIdx.x];
+    const seed_class plus = make_seed_class(outputs, sigmoid, z, target.plus);
+    const seed_class minus =
+        target.minus < 0 ? seed_class{-1, 0.0, 0.0} : make_seed_class(outputs, sigmoid, z, target.minus);
     for (int64_t j = threadIdx.x; seeds && j < outputs; j += SPADE_THREADS) {
-        seeds[row + j] = j == at ? (float)(times_output ? slope * z[row + at] : slope) : 0.0f;
+        const double slope = (j == plus.at ? plus.slope : 0.0) - (j == minus.at ? minus.slope : 0.0);
+        seeds[blockIdx.x * outputs + j] = slope == 0.0 ? 0.0f : (float)(times_output ? slope * z[j] : slope);
     }
-    if (threadIdx.x == 0) { values[blockIdx.x] = value; }
+    if (threadIdx.x == 0) { values[blockIdx.x] = plus.value - minus.value; }
 }
 
 template <int Width>
@@ -218,7 +234,7 @@ int spade_launch_seed(spade_stream stream, const spade_seed_args *args)
 {
     const unsigned images = (unsigned)args->batch;
     if (args->score != SPADE_SCORE_SOFTMAX) {
-        return SPADE_LAUNCH_INDEPENDENT(seed_one, images, SPADE_THREADS, stream, args->outputs,
+        return SPADE_LAUNCH_INDEPENDENT(seed_each, images, SPADE_THREADS, stream, args->outputs,
                                         args->score == SPADE_SCORE_SIGMOID, args->times_output, args->z, args->targets,
                                         args->seed, args->values);
     }

@@ -52,7 +52,9 @@ static bool forward(run *r, const spade_trace *trace, float *logits)
 static void explain(run *r, const spade_trace *trace)
 {
     const spade_method_info *method = spade_method_at((int)(r->hash % (uint64_t)spade_method_count()));
-    const int64_t target = (int64_t)(r->hash >> 8) % spade_model_classes(r->model);
+    const int64_t classes = spade_model_classes(r->model);
+    const int64_t first = (int64_t)(r->hash >> 8) % classes, second = (int64_t)(r->hash >> 40) % classes;
+    const spade_target target = {.class_index = first, .against = second, .contrast = first != second};
     spade_attribution *attribution = NULL;
     int64_t shape[3];
     FUZZ_EXPECT(spade_attribution_create(r->context, method->name, &attribution) == SPADE_OK, method->name);

@@ -113,6 +113,7 @@ static void write_report(spade_context *context, const texts *all)
                                  .top = {0, 1},
                                  .picture = all->items[PICTURE]};
     FUZZ_EXPECT(explained_input_add_pairs(&explained, run.method_count, run.metric_count), "out of memory");
+    explained.pairs[0].target = (spade_target){.class_index = 0, .against = 1, .contrast = true};
     for (int network = 0; network < NETWORKS; network++) {
         explained.pairs[0].maps[network].present = true;
         explained.pairs[0].maps[network].array = explained.pairs[0].maps[network].heatmap = all->items[PICTURE];

@@ -3,6 +3,7 @@
 #include "golden.h"
 
 #include "base/base.h"
+#include "support/targets.h"
 
 enum { SCENES = 4 };
 static const int64_t labels[SCENES] = {1, 5, 8, 3};
@@ -72,8 +73,8 @@ static void check_method(spade_context *context, const spade_model *model, const
     const bool takes_long = test_is_emulated() && spade_attribution_passes(model, attribution) >= 50;
     for (int k = 0; k < (takes_long ? 1 : SCENES); k++) {
         spade_map_note note = {0};
-        golden_ok(context, spade_attribute(context, model, trace, attribution, inputs.data + k * input_size, &labels[k],
-                                           1, map, &note));
+        golden_ok(context, spade_attribute(context, model, trace, attribution, inputs.data + k * input_size,
+                                           targets_of(&labels[k], 1), 1, map, &note));
         double error = relative_error(map, should.data + k * size, size);
         print_message("%s %s scene %d: relative error %.2e\n", folder, file, k, error);
         assert_true(error < 1e-3);
@@ -207,7 +208,7 @@ static void attribute(spade_context *context, const spade_model *model, const sp
 {
     spade_attribution *attribution;
     golden_ok(context, spade_attribution_create(context, method, &attribution));
-    golden_ok(context, spade_attribute(context, model, trace, attribution, x, &labels[0], 1, map, NULL));
+    golden_ok(context, spade_attribute(context, model, trace, attribution, x, targets_of(&labels[0], 1), 1, map, NULL));
     spade_attribution_destroy(attribution);
 }
 

@@ -4,6 +4,7 @@
  * names of layers against the modules' own.
  */
 #include "golden.h"
+#include "support/targets.h"
 
 enum { PICTURES = 2, CLASSES = 5, PIXELS = 3 * 32 * 32 };
 #define FOLDER SPADE_TEST_DATA "/exports/"
@@ -51,7 +52,8 @@ static double gradient_error(spade_context *context, const spade_model *model, c
     spade_attribution *attribution = NULL;
     spade_map_note note;
     golden_ok(context, spade_attribution_create(context, "input_x_gradient", &attribution));
-    golden_ok(context, spade_attribute(context, model, NULL, attribution, x, &first_class, 1, map, &note));
+    golden_ok(context,
+              spade_attribute(context, model, NULL, attribution, x, targets_of(&first_class, 1), 1, map, &note));
     spade_attribution_destroy(attribution);
     for (int i = 0; i < PIXELS; i++) { should[i] = x[i] * gradient[i]; }
     return relative_error(map, should, PIXELS);

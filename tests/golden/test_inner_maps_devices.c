@@ -11,6 +11,7 @@
 #include "attribution/rules/rules.h"
 #include "engine/executor.h"
 #include "engine/model.h"
+#include "support/targets.h"
 
 enum { CLASSES = 2 };
 
@@ -37,7 +38,8 @@ static float *maps_of(spade_context *context, const spade_model *model, const sp
     assert_int_equal(shape[0], 1);
     float *maps = malloc(sizeof *maps * (size_t)(CLASSES * *pixels));
     assert_non_null(maps);
-    golden_ok(context, spade_attribute(context, model, trace, attribution, x, classes, CLASSES, maps, NULL));
+    golden_ok(context, spade_attribute(context, model, trace, attribution, x, targets_of(classes, CLASSES), CLASSES,
+                                       maps, NULL));
     spade_attribution_destroy(attribution);
     return maps;
 }

@@ -3,6 +3,7 @@
 #include "golden.h"
 
 #include "support/model.h"
+#include "support/targets.h"
 
 enum { CLASSES = 3 };
 static const int64_t classes[CLASSES] = {1, 5, 8};
@@ -16,8 +17,8 @@ static spade_status attribute(spade_context *context, const spade_model *model, 
     spade_attribution *attribution;
     assert_true(golden_array(context, NULL, NULL, "inputs", &inputs));
     golden_ok(context, spade_attribution_create(context, method, &attribution));
-    spade_status status =
-        spade_attribute(context, model, trace, attribution, inputs.data, classes, CLASSES, maps, notes);
+    spade_status status = spade_attribute(context, model, trace, attribution, inputs.data, targets_of(classes, CLASSES),
+                                          CLASSES, maps, notes);
     spade_attribution_destroy(attribution);
     spade_array_clear(&inputs);
     return status;
@@ -127,7 +128,8 @@ static void test_deeplift_of_maxima(void **state)
     for (uint32_t k = 0; k < 4; k++) { /* the last one is the baseline itself */
         spade_map_note notes[CLASSES];
         for (uint32_t i = 0; i < CHANNELS * SIDE * SIDE; i++) { x[i] = k == 3 ? 0 : pseudo_random(7 + k, i) / (1 + k); }
-        golden_ok(context, spade_attribute(context, model, NULL, attribution, x, classes, CLASSES, maps, notes));
+        golden_ok(context, spade_attribute(context, model, NULL, attribution, x, targets_of(classes, CLASSES), CLASSES,
+                                           maps, notes));
         for (int c = 0; c < CLASSES; c++) {
             check_sum(maps + c * CHANNELS * SIDE * SIDE, CHANNELS * SIDE * SIDE, &notes[c]);
         }
@@ -189,8 +191,9 @@ static void test_refused_function(void **state)
         char says[300];
         spade_attribution *attribution;
         golden_ok(context, spade_attribution_create(context, cases[i].method, &attribution));
-        assert_int_equal(spade_attribute(context, model, NULL, attribution, x, classes, CLASSES, maps, NULL),
-                         SPADE_ERROR_UNSUPPORTED);
+        assert_int_equal(
+            spade_attribute(context, model, NULL, attribution, x, targets_of(classes, CLASSES), CLASSES, maps, NULL),
+            SPADE_ERROR_UNSUPPORTED);
         snprintf(says, sizeof says,
                  "%s: %s has no rule for node \"the function\" (exponential); leave %s out, or take a method for any "
                  "network, "

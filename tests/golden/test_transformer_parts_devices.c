@@ -4,6 +4,7 @@
  * PyTorch 1.13 writes it: by subgraphs (opset 13), and with the operator LayerNormalization (opset 17).
  */
 #include "golden.h"
+#include "support/targets.h"
 
 enum { IMAGES = 3, CLASSES = 5, PIXELS = 3 * 8 * 8, EXPLAINED = 2 };
 static const int64_t explained[EXPLAINED] = {1, 3}; /* the classes whose gradients are known */
@@ -68,7 +69,8 @@ static void check_maps(spade_context *context, const spade_model *model, const f
         spade_map_note notes[EXPLAINED];
         float maps[EXPLAINED * PIXELS], should[PIXELS];
         golden_ok(context, spade_attribution_create(context, methods[m], &attribution));
-        golden_ok(context, spade_attribute(context, model, NULL, attribution, x, explained, EXPLAINED, maps, notes));
+        golden_ok(context, spade_attribute(context, model, NULL, attribution, x, targets_of(explained, EXPLAINED),
+                                           EXPLAINED, maps, notes));
         for (int c = 0; c < EXPLAINED; c++) {
             const float *gradient = gradients + c * IMAGES * PIXELS;
             for (int i = 0; i < PIXELS; i++) { should[i] = m == 0 ? fabsf(gradient[i]) : x[i] * gradient[i]; }

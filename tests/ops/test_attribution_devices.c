@@ -301,22 +301,43 @@ static void test_blend_inputs(void **state)
 
 /* ---- seed */
 
-static double expected_seed(int64_t n, spade_score score_of, int64_t target, const float *z, float *seed)
+/* F of a class, and dF/dz [n]. */
+static double class_seed(int64_t n, spade_score score_of, int64_t class_index, const float *z, double *seed)
 {
+    memset(seed, 0, (size_t)n * sizeof *seed);
     if (score_of != SPADE_SCORE_SOFTMAX) { /* F is a function of one output */
-        const double sign = n == 1 && target == 0 ? -1 : 1, logit = sign * z[n == 1 ? 0 : target];
+        const double sign = n == 1 && class_index == 0 ? -1 : 1, logit = sign * z[n == 1 ? 0 : class_index];
         const double sigmoid = 1 / (1 + exp(-logit)), rest = 1 / (1 + exp(logit));
         const bool is_logit = score_of == SPADE_SCORE_LOGIT;
-        memset(seed, 0, (size_t)n * sizeof *seed);
-        seed[n == 1 ? 0 : target] = (float)(is_logit ? sign : sign * sigmoid * rest);
+        seed[n == 1 ? 0 : class_index] = is_logit ? sign : sign * sigmoid * rest;
         return is_logit ? logit : sigmoid;
     }
     double largest = -INFINITY, sum = 0;
     for (int64_t j = 0; j < n; j++) { largest = fmax(largest, z[j]); }
     for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
-    double score = exp(z[target] - largest) / sum;
-    for (int64_t j = 0; j < n; j++) { seed[j] = (float)(score * ((j == target) - exp(z[j] - largest) / sum)); }
+    double score = exp(z[class_index] - largest) / sum;
+    for (int64_t j = 0; j < n; j++) { seed[j] = score * ((j == class_index) - exp(z[j] - largest) / sum); }
     return score;
+}
+
+static double expected_seed(const spade_seed_args *args, spade_seed_target target, const float *z, float *seed)
+{
+    enum { MAX_OUTPUTS = 1200 };
+    double plus[MAX_OUTPUTS], minus[MAX_OUTPUTS] = {0}, value;
+    value = class_seed(args->outputs, args->score, target.plus, z, plus);
+    if (target.minus >= 0) { value -= class_seed(args->outputs, args->score, target.minus, z, minus); }
+    for (int64_t j = 0; j < args->outputs; j++) {
+        seed[j] = (float)((plus[j] - minus[j]) * (args->times_output ? z[j] : 1));
+    }
+    return value;
+}
+
+/* Every other one is a contrast. */
+static spade_seed_target random_target(random_stream *random, int64_t classes)
+{
+    spade_seed_target target = {random_int(random, 0, classes - 1), -1};
+    if (random_int(random, 0, 1)) { target.minus = (target.plus + random_int(random, 1, classes - 1)) % classes; }
+    return target;
 }
 
 static void test_seed(void **state)
@@ -329,17 +350,19 @@ static void test_seed(void **state)
             spade_seed_args args = {.batch = random_int(&random, 1, 9), .score = (spade_score)(round % 3)};
             args.outputs =
                 round < 6 && round % 3 != SPADE_SCORE_SOFTMAX ? 1 : random_int(&random, 2, round % 3 ? 1200 : 40);
-            int64_t rows = args.batch, n = args.outputs, targets[9];
+            args.times_output = args.score == SPADE_SCORE_LOGIT && round % 2;
+            int64_t rows = args.batch, n = args.outputs;
+            spade_seed_target targets[9];
             size_t bytes = (size_t)(rows * n) * sizeof(float), of_values = (size_t)rows * sizeof(double);
             float *z = make(bytes), *expected = make(bytes), *got = make(bytes);
             double values[9], alone[9], should[9];
             fill(&random, rows * n, z);
             for (int64_t i = 0; i < rows; i++) {
-                targets[i] = random_int(&random, 0, n == 1 ? 1 : n - 1);
+                targets[i] = random_target(&random, n == 1 ? 2 : n);
                 z[i * n + random_int(&random, 0, n - 1)] *= 60; /* far apart: exp without the maximum would overflow */
-                should[i] = expected_seed(n, args.score, targets[i], z + i * n, expected + i * n);
+                should[i] = expected_seed(&args, targets[i], z + i * n, expected + i * n);
             }
-            void *dz = to_device(context, z, bytes), *dt = to_device(context, targets, of_values);
+            void *dz = to_device(context, z, bytes), *dt = to_device(context, targets, sizeof targets);
             void *dseed = to_device(context, NULL, bytes), *dvalues = to_device(context, NULL, of_values);
             args.z = dz, args.targets = dt, args.seed = dseed, args.values = dvalues;
             ok(context, context->device->backend->seed(context->device, &args));
@@ -350,7 +373,7 @@ static void test_seed(void **state)
             ok(context, context->device->backend->seed(context->device, &args));
             to_host(context, alone, dalone, of_values);
             context->device->backend->free(context->device, dz, bytes);
-            context->device->backend->free(context->device, dt, of_values);
+            context->device->backend->free(context->device, dt, sizeof targets);
             compare("seed", round, args.score == SPADE_SCORE_LOGIT || (d == 0 && args.score == SPADE_SCORE_SOFTMAX),
                     got, expected, rows * n);
             for (int64_t i = 0; i < rows; i++) { assert_true(fabs(values[i] - should[i]) <= 1e-12); }

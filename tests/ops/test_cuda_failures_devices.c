@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "support/budget.h"
 #include "support/command.h"
+#include "support/targets.h"
 #include "spade/attribution.h"
 
 static bool emulated(void)
@@ -167,7 +168,9 @@ static spade_status two_maps(spade_context *context)
     spade_model *model;
     SPADE_TRY(spade_model_load(context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &model));
     spade_status status = spade_attribution_create(context, "integrated_gradients:steps=3", &method);
-    if (status == SPADE_OK) { status = spade_attribute(context, model, NULL, method, input, classes, 2, maps, NULL); }
+    if (status == SPADE_OK) {
+        status = spade_attribute(context, model, NULL, method, input, targets_of(classes, 2), 2, maps, NULL);
+    }
     spade_attribution_destroy(method);
     spade_model_destroy(model);
     return status;

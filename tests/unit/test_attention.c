@@ -12,6 +12,7 @@
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 
 #define EXPORTS SPADE_TEST_DATA "/exports/"
 
@@ -163,8 +164,9 @@ static void test_refused(void **state)
         assert_int_equal(spade_attribution_create(context, refusals[i].method, &attribution), SPADE_OK);
         assert_int_equal(spade_attribution_map_shape(context, model, attribution, shape), refusals[i].status);
         if (!strstr(spade_message(context), refusals[i].says)) { fail_msg("%s", spade_message(context)); }
-        assert_int_equal(spade_attribute(context, model, NULL, attribution, x, &first_class, 1, map, NULL),
-                         refusals[i].status);
+        assert_int_equal(
+            spade_attribute(context, model, NULL, attribution, x, targets_of(&first_class, 1), 1, map, NULL),
+            refusals[i].status);
         if (!strstr(spade_message(context), refusals[i].says)) { fail_msg("%s", spade_message(context)); }
         spade_attribution_destroy(attribution);
         spade_model_destroy(model);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "support/context.h"
+#include "support/targets.h"
 #include "attribution/gradient_driver.h"
 #include "spade/spade.h"
 
@@ -296,8 +297,8 @@ static float *maps_of(fixture *f, const char *method, const int64_t *classes, in
     spade_attribution *attribution = open_method(f->context, method);
     float *maps = calloc((size_t)n * (size_t)map_size(f, attribution), sizeof *maps);
     assert_non_null(maps);
-    spade_status status =
-        spade_attribute(f->context, f->model, NULL, attribution, f->inputs.data, classes, n, maps, notes);
+    spade_status status = spade_attribute(f->context, f->model, NULL, attribution, f->inputs.data,
+                                          targets_of(classes, n), n, maps, notes);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
     spade_attribution_destroy(attribution);
     return maps;
@@ -356,7 +357,8 @@ static void test_map_shape(void **state)
         assert_memory_equal(shape, cases[i].shape, sizeof shape);
         assert_true(spade_attribution_passes(f.model, attribution) == 1);
         maps[numbers] = NAN; /* behind the maps: not looked at */
-        assert_int_equal(spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, classes, 2, maps, notes),
+        assert_int_equal(spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, targets_of(classes, 2),
+                                         2, maps, notes),
                          SPADE_OK);
         assert_true(notes[0].delta == 0.5 && isnan(notes[1].delta));
         spade_attribution_destroy(attribution);
@@ -364,8 +366,9 @@ static void test_map_shape(void **state)
     assert_int_equal(attribution_create(f.context, &sample_method, ":layer=layer9", &attribution), SPADE_OK);
     assert_int_equal(spade_attribution_map_shape(f.context, f.model, attribution, shape), SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(f.context->message, "sample: 'layer9' is no layer"));
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, classes, 2, maps, NULL),
-                     SPADE_ERROR_ARGUMENT);
+    assert_int_equal(
+        spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, targets_of(classes, 2), 2, maps, NULL),
+        SPADE_ERROR_ARGUMENT);
     spade_attribution_destroy(attribution);
     fixture_close(&f);
 }
@@ -593,13 +596,15 @@ static void test_memory(void **state)
     float *out = malloc(CLASSES * (size_t)f.size * sizeof *out);
     assert_non_null(out);
     f.context->budget = before + maps;
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, classes, CLASSES, out, NULL),
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, targets_of(classes, CLASSES),
+                                     CLASSES, out, NULL),
                      SPADE_ERROR_MEMORY);
     assert_non_null(strstr(f.context->message, "--memory"));
     assert_int_equal(f.context->used, before);
     f.context->budget = UINT64_MAX;
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, classes, 1, out, NULL),
-                     SPADE_OK);
+    assert_int_equal(
+        spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, targets_of(classes, 1), 1, out, NULL),
+        SPADE_OK);
     free(out);
     spade_attribution_destroy(saliency);
     fixture_close(&f);
@@ -614,10 +619,12 @@ static void test_refused(void **state)
     assert_non_null(map);
     const int64_t bad = 10, good = 0;
     spade_attribution *saliency = open_method(f.context, "saliency");
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, &bad, 1, map, NULL),
-                     SPADE_ERROR_ARGUMENT);
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, &good, 0, map, NULL),
-                     SPADE_ERROR_ARGUMENT);
+    assert_int_equal(
+        spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, targets_of(&bad, 1), 1, map, NULL),
+        SPADE_ERROR_ARGUMENT);
+    assert_int_equal(
+        spade_attribute(f.context, f.model, NULL, saliency, f.inputs.data, targets_of(&good, 0), 0, map, NULL),
+        SPADE_ERROR_ARGUMENT);
     spade_attribution_destroy(saliency);
     assert_int_equal(spade_attribution_create(f.context, "integrated_gradients:steps=0", &saliency),
                      SPADE_ERROR_ARGUMENT);

@@ -17,6 +17,7 @@
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 
 enum { CHANNELS = 3, HEIGHT = 11, WIDTH = 14, PIXELS = HEIGHT * WIDTH, SIZE = CHANNELS * PIXELS, CLASSES = 3 };
 
@@ -63,7 +64,7 @@ static spade_status try_method(const fixture *f, const char *method, const int64
     if (status != SPADE_OK) { return status; }
     status = spade_attribution_set_preprocess(f->context, attribution, &f->preprocess);
     if (status == SPADE_OK) {
-        status = spade_attribute(f->context, f->model, NULL, attribution, f->x, classes, n, maps, notes);
+        status = spade_attribute(f->context, f->model, NULL, attribution, f->x, targets_of(classes, n), n, maps, notes);
     }
     spade_attribution_destroy(attribution);
     return status;
@@ -558,12 +559,12 @@ static void test_together(void **state)
     table.capture_begin = NULL; /* a graph_launch would be one call */
     f.context->device->backend = &table;
     const spade_attribution *const list[METHODS] = {methods[0], methods[1], methods[2]};
-    spade_status status =
-        spade_attribute_together(f.context, f.model, NULL, list, METHODS, f.x, classes, 2, maps, notes);
+    spade_status status = spade_attribute_together(f.context, f.model, NULL, list, METHODS, f.x,
+                                                   targets_of(classes, 2), 2, maps, notes);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(f.context)); }
     const int shared = walks;
     for (int m = 0; m < METHODS; m++) {
-        status = spade_attribute(f.context, f.model, NULL, methods[m], f.x, classes, 2, alone, NULL);
+        status = spade_attribute(f.context, f.model, NULL, methods[m], f.x, targets_of(classes, 2), 2, alone, NULL);
         assert_int_equal(status, SPADE_OK);
         assert_memory_equal(alone, together[m], sizeof alone);
         for (int c = 0; c < 2; c++) { assert_true(isnan(notes[2 * m + c].delta)); }
@@ -579,8 +580,9 @@ static void test_together(void **state)
         assert_int_equal(spade_attribution_create(f.context, strangers[i], &other), SPADE_OK);
         assert_false(spade_attributions_share(methods[0], other));
         const spade_attribution *const pair[2] = {methods[0], other};
-        assert_int_equal(spade_attribute_together(f.context, f.model, NULL, pair, 2, f.x, classes, 2, maps, NULL),
-                         SPADE_ERROR_ARGUMENT);
+        assert_int_equal(
+            spade_attribute_together(f.context, f.model, NULL, pair, 2, f.x, targets_of(classes, 2), 2, maps, NULL),
+            SPADE_ERROR_ARGUMENT);
         spade_attribution_destroy(other);
     }
     for (int m = 0; m < METHODS; m++) { spade_attribution_destroy(methods[m]); }
@@ -633,12 +635,12 @@ static void test_refused(void **state)
     const int64_t target = 0;
     spade_attribution *black;
     assert_int_equal(spade_attribution_create(f.context, "kernel_shap:baseline=black", &black), SPADE_OK);
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, black, f.x, &target, 1, map, NULL),
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, black, f.x, targets_of(&target, 1), 1, map, NULL),
                      SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(spade_message(f.context), "baseline=black: how pictures are normalised was not said"));
     f.preprocess.channels = 1;
     assert_int_equal(spade_attribution_set_preprocess(f.context, black, &f.preprocess), SPADE_OK);
-    assert_int_equal(spade_attribute(f.context, f.model, NULL, black, f.x, &target, 1, map, NULL),
+    assert_int_equal(spade_attribute(f.context, f.model, NULL, black, f.x, targets_of(&target, 1), 1, map, NULL),
                      SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(spade_message(f.context), "the network's input has 3 channels"));
     spade_attribution_destroy(black);

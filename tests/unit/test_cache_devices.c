@@ -17,6 +17,7 @@
 #include "engine/executor.h"
 #include "engine/model.h"
 #include "support/model.h"
+#include "support/targets.h"
 #include "spade/spade.h"
 
 enum { SIDE = 12, CHANNELS = 8, CLASSES = 5, VARIANTS = 10, SIZE = 3 * SIDE * SIDE, MIB = 1 << 20 };
@@ -119,7 +120,8 @@ static answer ask(fixture *f, const spade_trace *trace, int n)
     memset(&a, 0, sizeof a);
     if (spade_attribution_create(f->context, "saliency", &saliency) != SPADE_OK ||
         spade_model_forward(f->context, f->model, trace, f->variants[0], n, a.logits) != SPADE_OK ||
-        spade_attribute(f->context, f->model, trace, saliency, f->variants[0], &target, 1, a.map, NULL) != SPADE_OK) {
+        spade_attribute(f->context, f->model, trace, saliency, f->variants[0], targets_of(&target, 1), 1, a.map,
+                        NULL) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
     spade_attribution_destroy(saliency);
@@ -422,8 +424,8 @@ static void test_methods_keep_their_recordings(void **state)
         for (int m = 0; m < METHODS; m++) {
             float *to = round ? map : first[m];
             memset(to, 0, sizeof map);
-            if (spade_attribute(f->context, f->model, NULL, methods[m], f->variants[0], &target, 1, to, NULL) !=
-                SPADE_OK) {
+            if (spade_attribute(f->context, f->model, NULL, methods[m], f->variants[0], targets_of(&target, 1), 1, to,
+                                NULL) != SPADE_OK) {
                 fail_msg("%s: %s", texts[m], spade_message(f->context));
             }
             assert_memory_equal(to, first[m], sizeof map);

@@ -91,8 +91,8 @@ static void test_all_keys(void **state)
     assert_int_equal(settings.trace.block, 128);
     assert_int_equal(settings.methods.count, 2);
     assert_string_equal(settings.methods.items[1], "smoothgrad");
-    assert_false(settings.top_class);
-    assert_int_equal(settings.classes[1], 5);
+    assert_int_equal(settings.classes.count, 2);
+    assert_string_equal(settings.classes.items[1], "5");
     assert_int_equal(settings.output, 1);
     assert_true(settings.steps.given && settings.steps.value == 20 && settings.samples.value == 10);
     assert_true(settings.sigma.given && settings.sigma.value == 0.1);

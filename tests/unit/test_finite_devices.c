@@ -7,6 +7,7 @@
 
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 #include "spade/spade.h"
 
 enum { SIDE = 8, PIXELS = SIDE * SIDE, SIZE = 3 * PIXELS, CLASSES = 3, VARIANTS = 4 };
@@ -127,7 +128,7 @@ static void check_map(const network_case *c, const char *method, const char *say
     const int64_t target = 1;
     open_fixture(c, &f);
     assert_int_equal(spade_attribution_create(f.context, method, &attribution), SPADE_OK);
-    expect(&f, spade_attribute(f.context, f.model, NULL, attribution, f.x, &target, 1, map, NULL), says);
+    expect(&f, spade_attribute(f.context, f.model, NULL, attribution, f.x, targets_of(&target, 1), 1, map, NULL), says);
     spade_attribution_destroy(attribution);
     close_fixture(&f);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "support/device.h"
+#include "support/targets.h"
 #include "spade/spade.h"
 
 enum { SIDE = 64, PIXELS = SIDE * SIDE, SIZE = 3 * PIXELS, SMALL = 8, CLASSES = 2 };
@@ -52,8 +53,8 @@ static float *maps_of(fixture *f, const char *method, int64_t channels, int64_t 
         fail_msg("%s", spade_message(f->context));
     }
     assert_true(shape[0] == channels && shape[1] == height && shape[2] == width);
-    if (spade_attribute(f->context, f->model, NULL, attribution, f->inputs.data, classes, CLASSES, maps, NULL) !=
-        SPADE_OK) {
+    if (spade_attribute(f->context, f->model, NULL, attribution, f->inputs.data, targets_of(classes, CLASSES), CLASSES,
+                        maps, NULL) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
     spade_attribution_destroy(attribution);
@@ -141,8 +142,9 @@ static void test_refused(void **state)
         assert_int_equal(spade_attribution_create(f.context, cases[i].method, &attribution), SPADE_OK);
         assert_int_equal(spade_attribution_map_shape(f.context, f.model, attribution, shape), SPADE_ERROR_ARGUMENT);
         assert_non_null(strstr(spade_message(f.context), cases[i].says));
-        assert_int_equal(spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, classes, 1, map, NULL),
-                         SPADE_ERROR_ARGUMENT);
+        assert_int_equal(
+            spade_attribute(f.context, f.model, NULL, attribution, f.inputs.data, targets_of(classes, 1), 1, map, NULL),
+            SPADE_ERROR_ARGUMENT);
         assert_non_null(strstr(spade_message(f.context), cases[i].says));
         spade_attribution_destroy(attribution);
     }

@@ -12,6 +12,7 @@
 
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 #include "spade/spade.h"
 
 enum { PIXELS = 6, MAX_CLASSES = 5 };
@@ -111,7 +112,8 @@ static void check_maps(spade_context *context, const spade_model *model, spade_h
         spade_attribution *method;
         const char *text = scores ? "input_x_gradient:output=scores" : "input_x_gradient";
         assert_int_equal(spade_attribution_create(context, text, &method), SPADE_OK);
-        if (spade_attribute(context, model, NULL, method, x, classes, count, maps, NULL) != SPADE_OK) {
+        if (spade_attribute(context, model, NULL, method, x, targets_of(classes, count), count, maps, NULL) !=
+            SPADE_OK) {
             fail_msg("%s", spade_message(context));
         }
         for (int e = 0; e < count * PIXELS; e++) {
@@ -119,7 +121,7 @@ static void check_maps(spade_context *context, const spade_model *model, spade_h
             assert_true(fabs((double)maps[e] - should) < 1e-5);
         }
         classes[0] = count;
-        assert_int_equal(spade_attribute(context, model, NULL, method, x, classes, 1, maps, NULL),
+        assert_int_equal(spade_attribute(context, model, NULL, method, x, targets_of(classes, 1), 1, maps, NULL),
                          SPADE_ERROR_ARGUMENT);
         classes[0] = 0;
         spade_attribution_destroy(method);

@@ -13,6 +13,7 @@
 #include "attribution/perturbation_driver.h"
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 #include "spade/spade.h"
 
 static spade_model *load(spade_context *context, const char *path)
@@ -27,7 +28,7 @@ static spade_status attribute(spade_context *context, const spade_model *model, 
 {
     spade_attribution *attribution;
     if (spade_attribution_create(context, method, &attribution) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
-    spade_status status = spade_attribute(context, model, NULL, attribution, x, classes, n, maps, NULL);
+    spade_status status = spade_attribute(context, model, NULL, attribution, x, targets_of(classes, n), n, maps, NULL);
     spade_attribution_destroy(attribution);
     return status;
 }
@@ -229,7 +230,7 @@ static void test_driver(void **state)
                            .size = SIZE,
                            .outputs = CLASSES,
                            .input = f.x,
-                           .classes = classes,
+                           .targets = targets_of(classes, 2),
                            .n = 2};
     for (int softmax = 0; softmax < 2; softmax++) {
         images all = {.device = f.context->device, .data = data, .size = SIZE};

@@ -11,6 +11,7 @@
 
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 #include "spade/spade.h"
 
 enum { CHANNELS = 2, SIDE = 3, SIZE = CHANNELS * SIDE * SIDE, CLASSES = 3 };
@@ -46,7 +47,7 @@ static spade_status map_of(spade_context *context, const char *model_path, const
     spade_attribution *attribution;
     assert_int_equal(spade_model_load(context, model_path, NULL, &model), SPADE_OK);
     assert_int_equal(spade_attribution_create(context, method, &attribution), SPADE_OK);
-    spade_status status = spade_attribute(context, model, NULL, attribution, x, &target, 1, map, NULL);
+    spade_status status = spade_attribute(context, model, NULL, attribution, x, targets_of(&target, 1), 1, map, NULL);
     spade_attribution_destroy(attribution);
     spade_model_destroy(model);
     return status;

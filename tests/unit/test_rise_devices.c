@@ -13,6 +13,7 @@
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 
 enum { CHANNELS = 2, HEIGHT = 9, WIDTH = 14, PIXELS = HEIGHT * WIDTH, SIZE = CHANNELS * PIXELS, CLASSES = 3 };
 
@@ -53,7 +54,8 @@ static spade_status attribute(const fixture *f, const char *method, const int64_
     if (spade_attribution_create(f->context, method, &attribution) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
-    spade_status status = spade_attribute(f->context, f->model, NULL, attribution, f->x, classes, n, maps, NULL);
+    spade_status status =
+        spade_attribute(f->context, f->model, NULL, attribution, f->x, targets_of(classes, n), n, maps, NULL);
     spade_attribution_destroy(attribution);
     return status;
 }

@@ -17,6 +17,7 @@
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 
 /* ---- a network told by hand: x -> sigmoid -> flatten -> fc; the numbers are those of golden/lime.py */
 enum { CHANNELS = 2, HEIGHT = 9, WIDTH = 14, PIXELS = HEIGHT * WIDTH, SIZE = CHANNELS * PIXELS, CLASSES = 3 };
@@ -55,7 +56,8 @@ static spade_status attribute(const fixture *f, const char *method, const int64_
     if (spade_attribution_create(f->context, method, &attribution) != SPADE_OK) {
         fail_msg("%s", spade_message(f->context));
     }
-    spade_status status = spade_attribute(f->context, f->model, NULL, attribution, f->x, classes, n, maps, NULL);
+    spade_status status =
+        spade_attribute(f->context, f->model, NULL, attribution, f->x, targets_of(classes, n), n, maps, NULL);
     spade_attribution_destroy(attribution);
     return status;
 }
@@ -645,7 +647,7 @@ static void test_one_superpixel(void **state)
     for (int i = 0; i < 2; i++) {
         spade_attribution *attribution;
         assert_int_equal(spade_attribution_create(context, methods[i], &attribution), SPADE_OK);
-        assert_int_equal(spade_attribute(context, model, NULL, attribution, x, &target, 1, map, NULL),
+        assert_int_equal(spade_attribute(context, model, NULL, attribution, x, targets_of(&target, 1), 1, map, NULL),
                          SPADE_ERROR_INPUT);
         assert_non_null(strstr(spade_message(context), "the 1 x 1 input is one superpixel, there must be two or more"));
         spade_attribution_destroy(attribution);

@@ -11,6 +11,7 @@
 #include "support/command.h"
 #include "support/context.h"
 #include "support/wire.h"
+#include "support/targets.h"
 
 #define MODEL SPADE_TEST_DATA "/exports/resnet.new.onnx"
 #define PICTURE SPADE_TEST_DATA "/images/scene00.png"
@@ -71,7 +72,8 @@ static spade_status compute(spade_context *context, const char *path, objects *o
     for (int i = 0; i < 2; i++) {
         const spade_trace *trace = i ? o->trace : NULL;
         SPADE_TRY(spade_model_forward(context, o->model, trace, input, 1, out->logits[i]));
-        SPADE_TRY(spade_attribute(context, o->model, trace, o->saliency, input, &target, 1, out->maps[i], NULL));
+        SPADE_TRY(spade_attribute(context, o->model, trace, o->saliency, input, targets_of(&target, 1), 1, out->maps[i],
+                                  NULL));
     }
     return spade_array_save(context, path, out->maps[1], 1, (int64_t[]){SIZE});
 }

@@ -1,8 +1,8 @@
 /*
- * gradient_driver.c - maps from backward passes over (class, point) pairs in micro-batches of a fixed size.
+ * gradient_driver.c - maps from backward passes over (target, point) pairs in micro-batches of a fixed size.
  *
- * The input and the list of classes are uploaded once, maps and values downloaded once, at the end of the call; between
- * them everything is enqueued: points into the plan's input, the pass, the gradients into the class's sum, the sum into
+ * The input and the list of targets are uploaded once, maps and values downloaded once, at the end of the call; between
+ * them everything is enqueued: points into the plan's input, the pass, the gradients into the target's sum, the sum into
  * its map.
  *
  *   the call's block on the device: | x [size] | baselines [baseline_count, size] | products [batch, size] |
@@ -28,7 +28,7 @@ typedef struct driver {
     int64_t batch, pairs, padded;
     float *x, *baselines, *products, *maps;
     double *sum, *squares, *values;
-    int64_t *targets;
+    spade_seed_target *targets;
     void *block;
     size_t bytes;
 } driver;
@@ -59,7 +59,7 @@ static spade_status make_block(driver *d)
         !add_piece(squared, sizeof *d->squares, &d->bytes, &squares) ||
         !add_piece(d->padded, sizeof *d->values, &d->bytes, &values) ||
         !add_piece(d->padded, sizeof *d->targets, &d->bytes, &targets)) {
-        return spade_fail(job->context, SPADE_ERROR_MEMORY, "maps of %d classes, %lld numbers each, are too large",
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "maps of %d targets, %lld numbers each, are too large",
                           job->n, (long long)job->size);
     }
     SPADE_TRY(device->backend->alloc(device, d->bytes, "an input and its maps", &d->block));
@@ -71,7 +71,7 @@ static spade_status make_block(driver *d)
     d->sum = (double *)(block + sum);
     d->squares = (double *)(block + squares);
     d->values = (double *)(block + values);
-    d->targets = (int64_t *)(block + targets);
+    d->targets = (spade_seed_target *)(block + targets);
     return SPADE_OK;
 }
 
@@ -80,14 +80,14 @@ static spade_status upload_targets(driver *d)
     const attribution_job *job = d->job;
     spade_device *device = job->context->device;
     const size_t bytes = (size_t)d->padded * sizeof *d->targets;
-    int64_t *targets = malloc(bytes);
+    spade_seed_target *targets = malloc(bytes);
     if (!targets) {
         return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory: a list of %lld passes",
                           (long long)d->pairs);
     }
     for (int64_t i = 0; i < d->padded; i++) {
         int64_t pair = i < d->pairs ? i : d->pairs - 1;
-        targets[i] = job->classes[pair / d->points->points];
+        targets[i] = attribution_seed_target(&job->targets[pair / d->points->points]);
     }
     spade_status status = device->backend->upload(device, d->targets, targets, bytes);
     free(targets);
@@ -134,7 +134,7 @@ static spade_points find_points(const driver *d, int64_t first, line_points *lin
                           .uniform = points->uniform};
 }
 
-/* The inputs of the pairs from `first` on, and their classes, where the pass takes them from. */
+/* The inputs of the pairs from `first` on, and what they are explained for, where the pass takes them from. */
 static spade_status write_inputs(driver *d, int64_t first)
 {
     spade_device *device = d->job->context->device;
@@ -154,7 +154,7 @@ static spade_status multiply_paths(driver *d, int64_t first)
     return device->backend->path_products(device, &inputs, d->x, spade_plan_relevance(d->pass.plan), d->products);
 }
 
-/* To the class's sums: gradients of its points first .. first+count-1, count from 1 on. */
+/* To the target's sums: gradients of its points first .. first+count-1, count from 1 on. */
 static spade_status add_gradients(driver *d, int64_t first, int64_t count, const float *gradients)
 {
     const attribution_samples *points = d->points;
@@ -170,7 +170,7 @@ static spade_status add_gradients(driver *d, int64_t first, int64_t count, const
     return backend->sum_gradients(device, size, count, weight, gradients, true, first > 0, d->squares);
 }
 
-/* A class's sums into a map. */
+/* A target's sums into a map. */
 static spade_status finish_map(driver *d, attribution_statistic statistic, float *map)
 {
     const attribution_samples *points = d->points;
@@ -185,22 +185,22 @@ static spade_status finish_map(driver *d, attribution_statistic statistic, float
                                map);
 }
 
-/* Gradients of the points first .. first+count-1 of a class, neighbours in the micro-batch, the first one at
+/* Gradients of the points first .. first+count-1 of a target, neighbours in the micro-batch, the first one at
  * `gradients`. */
-static spade_status take_gradients(driver *d, int64_t class_index, int64_t first, int64_t count, const float *gradients)
+static spade_status take_gradients(driver *d, int64_t target, int64_t first, int64_t count, const float *gradients)
 {
     const attribution_samples *points = d->points;
     int64_t summed = points->summed - first < count ? points->summed - first : count;
     if (summed > 0) { SPADE_TRY(add_gradients(d, first, summed, gradients)); }
     if (first + count < points->points) { return SPADE_OK; }
     for (int w = 0; w < d->wanted_count; w++) {
-        float *map = d->maps + (w * d->job->n + class_index) * d->job->size;
+        float *map = d->maps + (w * d->job->n + target) * d->job->size;
         SPADE_TRY(finish_map(d, d->wanted[w].statistic, map));
     }
     return SPADE_OK;
 }
 
-/* One micro-batch: pairs first .. first+count-1, in runs of the same class. */
+/* One micro-batch: pairs first .. first+count-1, in runs of the same target. */
 static spade_status run_batch(driver *d, int64_t first, int64_t count)
 {
     spade_device *device = d->job->context->device;
@@ -210,9 +210,9 @@ static spade_status run_batch(driver *d, int64_t first, int64_t count)
     if (d->points->times_path) { SPADE_TRY(multiply_paths(d, first)); }
     SPADE_TRY(device->backend->copy(device, d->values + first, d->pass.values, sizeof *d->values * (size_t)d->batch));
     for (int64_t at = 0, run; at < count; at += run) {
-        int64_t class_index = (first + at) / d->points->points, point = (first + at) % d->points->points;
+        int64_t target = (first + at) / d->points->points, point = (first + at) % d->points->points;
         run = d->points->points - point < count - at ? d->points->points - point : count - at;
-        SPADE_TRY(take_gradients(d, class_index, point, run, gradients + at * d->job->size));
+        SPADE_TRY(take_gradients(d, target, point, run, gradients + at * d->job->size));
     }
     return SPADE_OK;
 }
@@ -221,12 +221,13 @@ static spade_status run_batch(driver *d, int64_t first, int64_t count)
 static spade_status check_values(const driver *d, const double *values)
 {
     const int points = d->points->points;
+    char text[ATTRIBUTION_TARGET_TEXT];
     for (int64_t pair = 0; pair < d->pairs; pair++) {
         if (isfinite(values[pair])) { continue; }
-        return spade_fail(
-            d->job->context, SPADE_ERROR_NUMERICAL,
-            "what the network says of class %lld is not finite at input %lld of the %d that the map is made of",
-            (long long)d->job->classes[pair / points], (long long)(pair % points) + 1, points);
+        return spade_fail(d->job->context, SPADE_ERROR_NUMERICAL,
+                          "what the network says of %s is not finite at input %lld of the %d that the map is made of",
+                          attribution_describe_target(&d->job->targets[pair / points], text),
+                          (long long)(pair % points) + 1, points);
     }
     return SPADE_OK;
 }
@@ -278,7 +279,7 @@ spade_status attribution_backward_statistics(const attribution_job *job, const s
         d.needs_sum = d.needs_sum || wanted[w].statistic != ATTRIBUTION_SUM_SQUARES;
         d.needs_squares = d.needs_squares || wanted[w].statistic != ATTRIBUTION_SUM;
     }
-    /* A method with one point per class gets one image a pass, so that it does not pay for a batch it cannot fill. */
+    /* A method with one point per target gets one image a pass, so that it does not pay for a batch it cannot fill. */
     const int64_t several = points->batch ? points->batch : SPADE_MICRO_BATCH;
     const int64_t batch = d.batch = points->points == 1 ? 1 : several;
     d.padded = (d.pairs + batch - 1) / batch * batch;

@@ -8,13 +8,13 @@
 #include "engine/executor.h"
 
 /*
- * ---- gradient_driver.c: backward passes at `points` inputs for each of the classes, and what a method makes of them.
+ * ---- gradient_driver.c: backward passes at `points` inputs for each of the targets, and what a method makes of them.
  *
- * Input p of a class lies at scale[p] on the line from a baseline b to x + deviation * z, z the standard normal numbers `p`
+ * Input p of a target lies at scale[p] on the line from a baseline b to x + deviation * z, z the standard normal numbers `p`
  * of the stream `key`: it is scale[p] * (x + deviation * z) + (1 - scale[p]) * b. The map is a statistic of the gradients
  * at the first `summed` inputs, or of the gradients times their line's direction, x + deviation * z - b.
  *
- * Work is the list of (class, point) pairs, class by class, cut into micro-batches whose size depends on `points` only:
+ * Work is the list of (target, point) pairs, target by target, cut into micro-batches whose size depends on `points` only:
  * the result of a pair is a function of the job, never of the budget or the threads.
  */
 typedef enum attribution_statistic {
@@ -66,15 +66,15 @@ typedef struct attribution_pass {
     spade_plan *plan;         /* the executor's */
     spade_score score;        /* what F is */
     int64_t outputs;
-    int64_t *targets;  /* device [batch]: the class that each image is explained for */
-    double *values;    /* device [batch]: F of each image */
-    bool times_output; /* the walk back begins with dF/dz * z; false after creation */
+    spade_seed_target *targets; /* device [batch]: what each image is explained for */
+    double *values;             /* device [batch]: F of each image */
+    bool times_output;          /* the walk back begins with dF/dz * z; false after creation */
 } attribution_pass;
 
 spade_status attribution_pass_create(const attribution_job *job, const spade_plan_request *request,
                                      attribution_pass *out);
 void attribution_pass_destroy(attribution_pass *pass);
-/* From inputs in spade_plan_input and classes in `targets` to gradients in spade_plan_relevance and `values`. The
+/* From inputs in spade_plan_input and what is explained in `targets` to gradients in spade_plan_relevance and `values`. The
  * same work on the same memory at every call, enqueued only, and captured where that is possible. */
 spade_status attribution_pass_run(attribution_pass *pass);
 

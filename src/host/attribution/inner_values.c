@@ -90,7 +90,8 @@ static spade_status run_classes(inner_pass *p, int first, int count)
     for (int i = 0; i < (p->gradients ? count : 1); i++) {
         SPADE_TRY(backend->upload(device, spade_plan_input(p->plan, NULL), job->input, input_bytes));
         if (p->gradients) {
-            SPADE_TRY(backend->upload(device, p->pass.targets, &job->classes[first + i], sizeof *job->classes));
+            const spade_seed_target target = attribution_seed_target(&job->targets[first + i]);
+            SPADE_TRY(backend->upload(device, p->pass.targets, &target, sizeof target));
             SPADE_TRY(attribution_pass_run(&p->pass));
             SPADE_TRY(keep(p, 1 + i, true));
         } else {

@@ -62,8 +62,8 @@ static spade_status check_relevance(void *user, int node, const spade_shape *sha
                       isnan(largest) ? "NaN" : "infinite numbers");
 }
 
-/* Back, for one class: the gradients of what the nodes computed. */
-static spade_status check_backward(search *s, int64_t target)
+/* Back, for one target: the gradients of what the nodes computed. */
+static spade_status check_backward(search *s, const spade_target *target)
 {
     const attribution_job *job = s->job;
     spade_device *device = job->context->device;
@@ -74,12 +74,13 @@ static spade_status check_backward(search *s, int64_t target)
                                   .targets = s->pass.targets,
                                   .seed = spade_plan_output_relevance(s->pass.plan),
                                   .values = s->pass.values};
-    SPADE_TRY(device->backend->upload(device, s->pass.targets, &target, sizeof target));
+    const spade_seed_target seed_target = attribution_seed_target(target);
+    SPADE_TRY(device->backend->upload(device, s->pass.targets, &seed_target, sizeof seed_target));
     SPADE_TRY(device->backend->seed(device, &seed));
     return spade_run_backward_observed(s->pass.plan, s->pass.executor->weights, check_relevance, s);
 }
 
-spade_status attribution_explain_not_finite(const attribution_job *job, int64_t target, spade_status status)
+spade_status attribution_explain_not_finite(const attribution_job *job, const spade_target *target, spade_status status)
 {
     spade_context *context = job->context;
     search s = {.job = job};
@@ -90,7 +91,10 @@ spade_status attribution_explain_not_finite(const attribution_job *job, int64_t 
     if (found == SPADE_OK) { found = check_backward(&s, target); }
     if (s.magnitudes) { context->device->backend->free(context->device, s.magnitudes, s.bytes); }
     attribution_pass_destroy(&s.pass);
-    if (found == SPADE_ERROR_NUMERICAL) { return spade_fail_in(context, found, "class %lld", (long long)target); }
+    if (found == SPADE_ERROR_NUMERICAL) {
+        char text[ATTRIBUTION_TARGET_TEXT];
+        return spade_fail_in(context, found, "%s", attribution_describe_target(target, text));
+    }
     spade_error_restore(context, &error); /* nothing was found at the input itself, or there was no memory to look */
     return status;
 }

@@ -8,14 +8,14 @@ spade_status attribution_pass_create(const attribution_job *job, const spade_pla
     *out = (attribution_pass){.score = job->score, .outputs = job->outputs};
     SPADE_TRY(spade_executor_acquire(job->context, &job->model->network, request, spade_weight_override_of(job->trace),
                                      &out->executor));
-    spade_status status = spade_executor_scratch(out->executor, bytes, "classes and values of a micro-batch");
+    spade_status status = spade_executor_scratch(out->executor, bytes, "targets and values of a micro-batch");
     if (status != SPADE_OK) {
         attribution_pass_destroy(out);
         return status;
     }
     out->plan = out->executor->plan;
     out->values = out->executor->scratch;
-    out->targets = (int64_t *)(out->values + request->batch);
+    out->targets = (spade_seed_target *)(out->values + request->batch);
     return SPADE_OK;
 }
 

@@ -1,8 +1,8 @@
 /*
  * perturbation_driver.c - F at many images from forward passes over micro-batches of a fixed size.
  *
- * The classes are uploaded once and the values downloaded once; between them everything is enqueued: a micro-batch of
- * images into the plan's input, the pass, and each class's F to its place.
+ * The targets are uploaded once and the values downloaded once; between them everything is enqueued: a micro-batch of
+ * images into the plan's input, the pass, and each target's F to its place.
  *
  *   the call's block on the device: | values [n, images] | targets [n, micro-batch] |
  *
@@ -19,7 +19,7 @@ typedef struct driver {
     int64_t images;
     spade_executor *executor;
     double *values;
-    int64_t *targets;
+    spade_seed_target *targets;
     void *block;
     size_t bytes;
 } driver;
@@ -28,20 +28,20 @@ static spade_status begin(driver *d)
 {
     const attribution_job *job = d->job;
     spade_device *device = job->context->device;
-    int64_t targets[SPADE_MICRO_BATCH];
+    spade_seed_target targets[SPADE_MICRO_BATCH];
     size_t values, all_targets;
     if (!spade_mul_size((size_t)d->images, sizeof *d->values * (size_t)job->n, &values) ||
         !spade_mul_size((size_t)job->n, sizeof targets, &all_targets) || values > SIZE_MAX / 2 ||
         all_targets > SIZE_MAX / 2) {
-        return spade_fail(job->context, SPADE_ERROR_MEMORY, "values of %d classes at %lld images are too many", job->n,
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "values of %d targets at %lld images are too many", job->n,
                           (long long)d->images);
     }
     d->bytes = values + all_targets;
     SPADE_TRY(device->backend->alloc(device, d->bytes, "values of perturbed images", &d->block));
     d->values = d->block;
-    d->targets = (int64_t *)((char *)d->block + values);
+    d->targets = (spade_seed_target *)((char *)d->block + values);
     for (int c = 0; c < job->n; c++) {
-        for (int i = 0; i < SPADE_MICRO_BATCH; i++) { targets[i] = job->classes[c]; }
+        for (int i = 0; i < SPADE_MICRO_BATCH; i++) { targets[i] = attribution_seed_target(&job->targets[c]); }
         SPADE_TRY(device->backend->upload(device, d->targets + (size_t)c * SPADE_MICRO_BATCH, targets, sizeof targets));
     }
     return SPADE_OK;
@@ -77,6 +77,7 @@ spade_status attribution_perturb(const attribution_job *job, int64_t images, att
     spade_device *device = context->device;
     spade_status status = SPADE_OK;
     driver d = {.job = job, .images = images};
+    char text[ATTRIBUTION_TARGET_TEXT];
     const spade_plan_request request = spade_forward_request(SPADE_MICRO_BATCH);
     SPADE_GOTO(spade_executor_acquire(context, &job->model->network, &request, spade_weight_override_of(job->trace),
                                       &d.executor));
@@ -92,8 +93,9 @@ spade_status attribution_perturb(const attribution_job *job, int64_t images, att
     for (int64_t i = 0; i < images * job->n; i++) {
         if (isfinite(values[i])) { continue; }
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_NUMERICAL,
-                              "what the network says of class %lld is not finite at perturbed input %lld of %lld",
-                              (long long)job->classes[i / images], (long long)(i % images) + 1, (long long)images));
+                              "what the network says of %s is not finite at perturbed input %lld of %lld",
+                              attribution_describe_target(&job->targets[i / images], text), (long long)(i % images) + 1,
+                              (long long)images));
     }
 done:
     if (d.block) { device->backend->free(device, d.block, d.bytes); }

@@ -11,7 +11,7 @@
 typedef spade_status (*attribution_generate_fn)(void *user, int64_t first, int64_t count, float *out);
 
 /*
- * F of the job's classes at images 0 .. images-1: values, host [n, images]. The classes share the forward passes.
+ * F of the job's targets at images 0 .. images-1: values, host [n, images]. The targets share the forward passes.
  *
  * Images are cut into micro-batches of a fixed size: a value is a function of the job and its image's place, never of the
  * budget or the threads.
@@ -47,7 +47,7 @@ typedef struct attribution_masks {
     const void *user;
 } attribution_masks;
 
-/* F of the job's classes at the masked images: values, host [n, images]. */
+/* F of the job's targets at the masked images: values, host [n, images]. */
 spade_status attribution_perturb_masked(const attribution_job *job, const attribution_masks *masks, double *values);
 
 #endif

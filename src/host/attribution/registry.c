@@ -95,13 +95,35 @@ double spade_attribution_passes(const spade_model *model, const spade_attributio
     return attribution->method->passes ? attribution->method->passes(&job, attribution->options) : 1;
 }
 
-static spade_status check_classes(const attribution_job *job)
+/* ---- targets */
+const char *attribution_describe_target(const spade_target *target, char text[ATTRIBUTION_TARGET_TEXT])
+{
+    const int used = snprintf(text, ATTRIBUTION_TARGET_TEXT, "class %lld", (long long)target->class_index);
+    if (target->contrast) {
+        snprintf(text + used, ATTRIBUTION_TARGET_TEXT - (size_t)used, " against class %lld",
+                 (long long)target->against);
+    }
+    return text;
+}
+
+static spade_status check_class(const attribution_job *job, int64_t index)
+{
+    if (index >= 0 && index < job->class_count) { return SPADE_OK; }
+    return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "class %lld: the network has the classes 0 to %lld",
+                      (long long)index, (long long)job->class_count - 1);
+}
+
+static spade_status check_targets(const attribution_job *job)
 {
     if (job->n < 1) { return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "no class to explain"); }
     for (int i = 0; i < job->n; i++) {
-        if (job->classes[i] < 0 || job->classes[i] >= job->class_count) {
-            return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "class %lld: the network has the classes 0 to %lld",
-                              (long long)job->classes[i], (long long)job->class_count - 1);
+        const spade_target *target = &job->targets[i];
+        SPADE_TRY(check_class(job, target->class_index));
+        if (!target->contrast) { continue; }
+        SPADE_TRY(check_class(job, target->against));
+        if (target->against == target->class_index) {
+            return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "class %lld against itself: there is no difference",
+                              (long long)target->against);
         }
     }
     return SPADE_OK;
@@ -109,12 +131,13 @@ static spade_status check_classes(const attribution_job *job)
 
 static spade_status check_finite(const attribution_job *job, int64_t map_size, const float *maps, int *failed)
 {
+    char text[ATTRIBUTION_TARGET_TEXT];
     for (int i = 0; i < job->n; i++) {
         for (int64_t e = 0; e < map_size; e++) {
             if (isfinite(maps[i * map_size + e])) { continue; }
             *failed = i;
-            return spade_fail(job->context, SPADE_ERROR_NUMERICAL, "the map of class %lld is not finite",
-                              (long long)job->classes[i]);
+            return spade_fail(job->context, SPADE_ERROR_NUMERICAL, "the map of %s is not finite",
+                              attribution_describe_target(&job->targets[i], text));
         }
     }
     return SPADE_OK;
@@ -151,7 +174,7 @@ static spade_status run_methods(const attribution_job *job, const spade_attribut
 
 spade_status spade_attribute_together(spade_context *context, const spade_model *model, const spade_trace *trace,
                                       const spade_attribution *const *attributions, int count, const float *input,
-                                      const int64_t *classes, int n, float *const *maps, spade_map_note *notes)
+                                      const spade_target *targets, int n, float *const *maps, spade_map_note *notes)
 {
     for (int i = 1; i < count; i++) {
         if (count <= SPADE_MAX_TOGETHER && spade_attributions_share(attributions[0], attributions[i])) { continue; }
@@ -162,25 +185,25 @@ spade_status spade_attribute_together(spade_context *context, const spade_model 
     int64_t shape[3];
     job.trace = trace;
     job.input = input;
-    job.classes = classes;
+    job.targets = targets;
     job.n = n;
-    SPADE_TRY(check_classes(&job));
+    SPADE_TRY(check_targets(&job));
     SPADE_TRY(check_options(&job, attributions[0]));
     map_shape(&job, attributions[0], shape);
     for (int i = 0; notes && i < count * n; i++) { notes[i] = (spade_map_note){.delta = NAN}; }
 
     spade_status status = run_methods(&job, attributions, count, maps, notes);
-    int failed = 0; /* the class whose map is not finite */
+    int failed = 0; /* the target whose map is not finite */
     for (int i = 0; i < count && status == SPADE_OK; i++) {
         status = check_finite(&job, shape[0] * shape[1] * shape[2], maps[i], &failed);
     }
-    if (status == SPADE_ERROR_NUMERICAL) { status = attribution_explain_not_finite(&job, classes[failed], status); }
+    if (status == SPADE_ERROR_NUMERICAL) { status = attribution_explain_not_finite(&job, &targets[failed], status); }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%s", job.method);
 }
 
 spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
-                             const spade_attribution *attribution, const float *input, const int64_t *classes, int n,
-                             float *maps, spade_map_note *notes)
+                             const spade_attribution *attribution, const float *input, const spade_target *targets,
+                             int n, float *maps, spade_map_note *notes)
 {
-    return spade_attribute_together(context, model, trace, &attribution, 1, input, classes, n, &maps, notes);
+    return spade_attribute_together(context, model, trace, &attribution, 1, input, targets, n, &maps, notes);
 }

@@ -11,7 +11,7 @@ typedef struct attribution_job {
     spade_context *context;
     const spade_model *model;
     const char *method; /* its name, for messages and progress */
-    spade_score score;  /* what is explained of the outputs */
+    spade_score score;  /* what F is of a class */
     uint64_t seed;
     const spade_preprocess *preprocess; /* how inputs were made of pictures; NULL: not known */
     int64_t channels, height, width;    /* of the input */
@@ -19,9 +19,9 @@ typedef struct attribution_job {
     int64_t outputs;                    /* of the network; 1: it has two classes */
     int64_t class_count;
     /* Only while maps are made: */
-    const spade_trace *trace; /* NULL: the dense network */
-    const float *input;       /* [size] */
-    const int64_t *classes;   /* [n] */
+    const spade_trace *trace;    /* NULL: the dense network */
+    const float *input;          /* [size] */
+    const spade_target *targets; /* [n] */
     int n;
 } attribution_job;
 
@@ -116,12 +116,21 @@ struct spade_attribution {
 /* ---- registry.c */
 /* attribution_method.shape of methods whose maps have one number a pixel of the input. */
 void attribution_pixels_shape(const attribution_job *job, const void *options, int64_t shape[3]);
+/* As the backend's seeds take it. */
+static inline spade_seed_target attribution_seed_target(const spade_target *target)
+{
+    return (spade_seed_target){target->class_index, target->contrast ? target->against : -1};
+}
+/* "class 3", "class 3 against class 5": for messages. */
+enum { ATTRIBUTION_TARGET_TEXT = 64 };
+const char *attribution_describe_target(const spade_target *target, char text[ATTRIBUTION_TARGET_TEXT]);
 /* NULL: there is no method of this name, which is the first `length` characters. */
 const attribution_method *attribution_find(const char *name, size_t length);
 
-/* ---- not_finite.c: the map of a class failed with SPADE_ERROR_NUMERICAL, `status`, whose message is set. A message that names
+/* ---- not_finite.c: the map of a target failed with SPADE_ERROR_NUMERICAL, `status`, whose message is set. A message that names
  * the layer takes its place where one is to blame at the input itself, and not only at inputs that the method made of it. */
-spade_status attribution_explain_not_finite(const attribution_job *job, int64_t target, spade_status status);
+spade_status attribution_explain_not_finite(const attribution_job *job, const spade_target *target,
+                                            spade_status status);
 
 /* ---- options.c */
 /* From a method and the part of the text behind its name: "" or ":samples=25". */

@@ -192,22 +192,27 @@ typedef struct spade_uniform_picture {
     double low[SPADE_UNIFORM_CHANNELS], high[SPADE_UNIFORM_CHANNELS];
 } spade_uniform_picture;
 
-/* What is explained of the outputs z. */
+/* What each class has of the outputs z. */
 typedef enum spade_score {
-    SPADE_SCORE_LOGIT,   /* F = z[target] */
-    SPADE_SCORE_SOFTMAX, /* F = softmax(z)[target] */
-    SPADE_SCORE_SIGMOID  /* F = sigmoid(z[target]) */
+    SPADE_SCORE_LOGIT,   /* F_c = z[c] */
+    SPADE_SCORE_SOFTMAX, /* F_c = softmax(z)[c] */
+    SPADE_SCORE_SIGMOID  /* F_c = sigmoid(z[c]) */
 } spade_score;
+
+/* What is explained, F: F_plus - F_minus. Classes: 0 to outputs - 1; of one output 0 or 1. */
+typedef struct spade_seed_target {
+    int64_t plus, minus; /* minus -1: F is F_plus */
+} spade_seed_target;
 
 /* F and dF/dz. One output says how much it is class 1: class 1 has the logit z, class 0 has -z. */
 typedef struct spade_seed_args {
     int64_t batch, outputs;
     spade_score score;
-    const float *z;         /* [batch, outputs] */
-    const int64_t *targets; /* [batch]: 0 to outputs - 1; of one output 0 or 1 */
-    float *seed;            /* [batch, outputs] out: dF/dz; NULL: only F is wanted */
-    bool times_output;      /* seed: dF/dz * z, what relevance begins with; of SPADE_SCORE_LOGIT */
-    double *values;         /* [batch] out: F */
+    const float *z;                   /* [batch, outputs] */
+    const spade_seed_target *targets; /* [batch] */
+    float *seed;                      /* [batch, outputs] out: dF/dz; NULL: only F is wanted */
+    bool times_output;                /* seed: dF/dz * z, what relevance begins with; of SPADE_SCORE_LOGIT */
+    double *values;                   /* [batch] out: F */
 } spade_seed_args;
 
 /*

@@ -24,7 +24,17 @@ static int format_metric(const spade_metric_choice *metric, char *buffer, size_t
     return (int)strlen(buffer);
 }
 
-/* A line for each metric that has a value. more: also which options and class the map is of. */
+/* "tabby - tiger cat" of a contrast. */
+static void print_target(const json_t *map)
+{
+    const char *against = json_string_value(json_object_get(map, "against_name"));
+    cli_print_text(json_string_value(json_object_get(map, "name")), 0);
+    if (!against) { return; }
+    fputs(" - ", stdout);
+    cli_print_text(against, 0);
+}
+
+/* A line for each metric that has a value. more: also which options and target the map is of. */
 static void print_map(const explain_printer *printer, const json_t *map, bool more)
 {
     const char *method = json_string_value(json_object_get(map, "method"));
@@ -51,7 +61,7 @@ static void print_map(const explain_printer *printer, const json_t *map, bool mo
         }
         if (more && *method) {
             fputs("  ", stdout);
-            cli_print_text(json_string_value(json_object_get(map, "name")), 0);
+            print_target(map);
         }
         putchar('\n');
         method = ""; /* named once */

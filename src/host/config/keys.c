@@ -290,8 +290,12 @@ static const spade_key table[] = {
      MEMBER(metrics)},
     {.name = "classes",
      .option = "class",
-     .argument = "N[,...]",
-     .help = "numbers of the classes to explain, or top: the dense network's",
+     .argument = "C[,...]",
+     .help = "what is explained: a class by its number (from 0) or name, top or second (the dense network's), or A-B: "
+             "class A "
+             "against class B, F_A - F_B. What is not a number is a name if a class is called so (all of it, or what "
+             "stands "
+             "before its first comma), else it is cut at a hyphen between two classes",
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_CLASSES,
      .default_value = "top"},

@@ -46,6 +46,7 @@ void spade_settings_clear(spade_settings *settings)
     spade_names_clear(&settings->skip);
     spade_names_clear(&settings->methods);
     spade_names_clear(&settings->metrics);
+    spade_names_clear(&settings->classes);
     free(settings->checkpoint);
     free(settings->output_name);
     free(settings->preprocess);
@@ -73,30 +74,37 @@ static spade_status set_text(spade_context *context, char **to, char *const *val
     return SPADE_OK;
 }
 
+/* As far as it can be said without the network; names and numbers are looked up when it is there. */
+static spade_status check_class(spade_context *context, const char *text)
+{
+    int64_t number;
+    if (strcmp(text, "label") == 0) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "'label' needs labelled inputs; give classes or top");
+    }
+    const bool is_number = spade_parse_integer(text, &number);
+    if (!*text || *text == '-' || (is_number && number > INT32_MAX)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "'%s' is no class: give numbers (from 0), names, top, second, or A-B: one against another",
+                          text);
+    }
+    return SPADE_OK;
+}
+
 static spade_status set_classes(spade_context *context, spade_settings *settings, char *const *values, int count)
 {
-    settings->top_class = count == 1 && strcmp(values[0], "top") == 0;
-    settings->class_count = 0;
-    if (settings->top_class) { return SPADE_OK; }
-    if (count == 1 && strcmp(values[0], "label") == 0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "'label' needs labelled inputs; give class numbers or top");
-    }
+    spade_names_clear(&settings->classes);
     if (count < 1 || count > SPADE_MAX_CLASSES) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "from 1 to %d classes are wanted, not %d", SPADE_MAX_CLASSES,
                           count);
     }
     for (int i = 0; i < count; i++) {
-        int64_t value;
-        if (!spade_parse_integer(values[i], &value) || value < 0 || value > INT32_MAX) {
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "'%s' is no class: give numbers (from 0) or top",
-                              values[i]);
+        SPADE_TRY(check_class(context, values[i]));
+        if (spade_names_contain(&settings->classes, values[i])) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "class %s is given twice", values[i]);
         }
-        for (int k = 0; k < settings->class_count; k++) {
-            if (settings->classes[k] == value) {
-                return spade_fail(context, SPADE_ERROR_ARGUMENT, "class %s is given twice", values[i]);
-            }
+        if (!spade_names_add(&settings->classes, values[i])) {
+            return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory");
         }
-        settings->classes[settings->class_count++] = value;
     }
     return SPADE_OK;
 }
@@ -207,11 +215,15 @@ void spade_settings_finish(spade_settings *settings)
 }
 
 /* ---- as JSON */
+/* Numbers as numbers. */
 static json_t *classes_json(const spade_settings *settings)
 {
     json_t *list = json_array();
-    for (int i = 0; i < settings->class_count; i++) { spade_json_append(&list, json_integer(settings->classes[i])); }
-    if (settings->top_class) { spade_json_append(&list, json_string("top")); }
+    for (int i = 0; i < settings->classes.count; i++) {
+        const char *text = settings->classes.items[i];
+        int64_t number;
+        spade_json_append(&list, spade_parse_integer(text, &number) ? json_integer(number) : spade_json_text(text));
+    }
     return list;
 }
 

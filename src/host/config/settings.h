@@ -54,10 +54,8 @@ typedef struct spade_settings {
     /* maps */
     spade_names methods; /* texts as spade_attribution_create() takes them, each once; none: saliency */
     spade_names metrics; /* texts as spade_metric_create() takes them, each once; none: roc_auc */
-    bool top_class;      /* the dense network's top class, else `classes` */
-    int64_t classes[SPADE_MAX_CLASSES];
-    int class_count;
-    int output; /* what is explained; 0: logits, 1: scores */
+    spade_names classes; /* texts of what is explained, from 1 to SPADE_MAX_CLASSES; report/class_choice.h */
+    int output;          /* what is explained of a class; 0: logits, 1: scores */
     spade_method_option steps, samples, sigma;
 } spade_settings;
 

@@ -120,7 +120,11 @@ static spade_status write_pairs(FILE *file, const html_report *report, const exp
         fputs("<section><h3>", file);
         html_write_method(file, &run->methods[pair->method]);
         fputs(" <span class=\"soft\">for ", file);
-        spade_html_text(file, class_name(run->names, pair->target, buffer));
+        spade_html_text(file, class_name(run->names, pair->target.class_index, buffer));
+        if (pair->target.contrast) {
+            fputs(" &minus; ", file);
+            spade_html_text(file, class_name(run->names, pair->target.against, buffer));
+        }
         fputs("</span></h3><div class=\"pair\">", file);
         SPADE_TRY(write_map(file, report, pair, DENSE));
         SPADE_TRY(write_map(file, report, pair, TRACE));
@@ -233,7 +237,7 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
     fputs(". Read its maps with care.</p>", file);
 }
 
-/* How the style sheet places a card's parts. Maps stand beside the input; of several methods or classes below it, two pairs
+/* How the style sheet places a card's parts. Maps stand beside the input; of several methods or targets below it, two pairs
  * in a row, or four maps where there is one network only. A mask beside one pair makes a row of four pictures. */
 static const char *choose_layout(const explained_input *explained)
 {

@@ -90,11 +90,17 @@ spade_status class_names_load(spade_context *context, const char *path, const sp
     return status;
 }
 
-const char *class_name(const class_names *names, int64_t index, char *buffer)
+const char *class_given_name(const class_names *names, int64_t index)
 {
     const char *name = names->items && index < names->count ? names->items[index] : NULL;
     if (!name) { name = spade_model_class_name(names->model, index); }
-    if (name && *name) { return name; }
+    return name && *name ? name : NULL;
+}
+
+const char *class_name(const class_names *names, int64_t index, char *buffer)
+{
+    const char *name = class_given_name(names, index);
+    if (name) { return name; }
     snprintf(buffer, 32, "class %lld", (long long)index);
     return buffer;
 }

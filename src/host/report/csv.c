@@ -35,10 +35,23 @@ spade_status results_csv_open(const explained_run *run, const char *path, result
     *out = (results_csv_writer){.run = run};
     SPADE_TRY(spade_output_open(run->context, path, &out->output));
     FILE *file = out->output.file;
-    fputs("file,index,name,network,method,options,class,class_name,logit,score", file);
+    fputs("file,index,name,network,method,options,class,class_name,logit,score,against,against_name,against_logit,"
+          "against_score",
+          file);
     for (int i = 0; i < run->metric_count; i++) { fprintf(file, ",%s", run->metrics[i].label); }
     fputs(",completeness_delta,map\n", file);
     return SPADE_OK;
+}
+
+/* Number, name, logit, score. */
+static void write_class(FILE *file, const explained_run *run, const explained_input *explained, int network,
+                        int64_t index)
+{
+    char buffer[32];
+    fprintf(file, ",%lld,", (long long)index);
+    write_text(file, class_name(run->names, index, buffer));
+    write_number(file, explained->logits[network * explained->class_count + index]);
+    write_number(file, explained->scores[network * explained->class_count + index]);
 }
 
 static void write_row(results_csv_writer *writer, const explained_input *explained, const explained_pair *pair,
@@ -46,9 +59,7 @@ static void write_row(results_csv_writer *writer, const explained_input *explain
 {
     const explained_run *run = writer->run;
     const explained_map *map = &pair->maps[network];
-    const int64_t at = network * explained->class_count + pair->target;
     FILE *file = writer->output.file;
-    char buffer[32];
     write_text(file, explained->file);
     if (explained->index >= 0) {
         fprintf(file, ",%lld,", (long long)explained->index);
@@ -58,10 +69,12 @@ static void write_row(results_csv_writer *writer, const explained_input *explain
     write_text(file, explained->name);
     fprintf(file, ",%s,%s,", network == DENSE ? "dense" : "trace", explained_method(run, pair->method)->name);
     if (run->methods[pair->method].options) { write_text(file, run->methods[pair->method].options); }
-    fprintf(file, ",%lld,", (long long)pair->target);
-    write_text(file, class_name(run->names, pair->target, buffer));
-    write_number(file, explained->logits[at]);
-    write_number(file, explained->scores[at]);
+    write_class(file, run, explained, network, pair->target.class_index);
+    if (pair->target.contrast) {
+        write_class(file, run, explained, network, pair->target.against);
+    } else {
+        fputs(",,,,", file);
+    }
     for (int i = 0; i < run->metric_count; i++) { write_number(file, map->values[i]); }
     write_number(file, map->delta);
     fputc(',', file);

@@ -14,6 +14,18 @@ static json_t *class_json(const explained_run *run, int64_t index)
     return object;
 }
 
+/* Of a contrast also the class that it is against. */
+static json_t *target_json(const explained_run *run, const spade_target *target)
+{
+    char buffer[32];
+    json_t *object = class_json(run, target->class_index);
+    if (target->contrast) {
+        spade_json_set(&object, "against", json_integer(target->against));
+        spade_json_set(&object, "against_name", spade_json_text(class_name(run->names, target->against, buffer)));
+    }
+    return object;
+}
+
 static json_t *network_json(const explained_run *run, const explained_input *explained, int network)
 {
     if (!explained->ran[network]) { return json_null(); }
@@ -50,7 +62,7 @@ static json_t *pairs_json(const explained_run *run, const explained_input *expla
     json_t *list = json_array();
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
-        json_t *object = class_json(run, pair->target);
+        json_t *object = target_json(run, &pair->target);
         const char *options = run->methods[pair->method].options;
         spade_json_set(&object, "method", json_string(explained_method(run, pair->method)->name));
         if (options) { spade_json_set(&object, "options", spade_json_text(options)); }
@@ -83,9 +95,7 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
     spade_json_set(&object, "xxh128", json_string(explained->content));
     if (*explained->mask) { spade_json_set(&object, "mask_xxh128", json_string(explained->mask)); }
     spade_json_set(&object, "picture", spade_json_text(explained->picture));
-    if (explained->mask_picture) {
-        spade_json_set(&object, "mask_picture", spade_json_text(explained->mask_picture));
-    }
+    if (explained->mask_picture) { spade_json_set(&object, "mask_picture", spade_json_text(explained->mask_picture)); }
     spade_json_set(&object, "dense", network_json(run, explained, DENSE));
     spade_json_set(&object, "trace", network_json(run, explained, TRACE));
     if (explained->ran[TRACE]) {
@@ -161,20 +171,31 @@ static void parse_map(const explained_run *run, const json_t *object, explained_
     out->present = json_is_object(object) && out->array && out->heatmap;
 }
 
-/* A record's maps stand in the order of the run's methods, class by class. */
+/* False: of classes that the network has not. */
+static bool parse_target(const explained_run *run, const json_t *object, spade_target *out)
+{
+    const json_t *against = json_object_get(object, "against");
+    *out = (spade_target){.class_index = integer_at(object, "class"),
+                          .against = json_integer_value(against),
+                          .contrast = against != NULL};
+    return out->class_index >= 0 && out->class_index < run->class_count && out->against >= 0 &&
+           out->against < run->class_count;
+}
+
+/* A record's maps stand in the order of the run's methods, target by target. */
 static bool parse_pairs(const explained_run *run, const json_t *maps, explained_input *out, bool *memory)
 {
     const size_t count = json_array_size(maps);
     if (!count || count > INT_MAX || count % (size_t)run->method_count != 0) { return false; }
-    const size_t classes = count / (size_t)run->method_count;
+    const size_t targets = count / (size_t)run->method_count;
     *memory = *memory || !explained_input_add_pairs(out, (int)count, run->metric_count);
     if (*memory) { return false; }
     for (size_t i = 0; i < count; i++) {
         const json_t *object = json_array_get(maps, i);
         explained_pair *pair = &out->pairs[i];
-        pair->method = (int)(i / classes);
+        pair->method = (int)(i / targets);
         pair->reduce = explained_drawn(run, pair->method);
-        pair->target = integer_at(object, "class");
+        if (!parse_target(run, object, &pair->target)) { return false; }
         pair->scale = real_at(object, "overlay_scale");
         parse_map(run, json_object_get(object, "dense"), &pair->maps[DENSE], memory);
         parse_map(run, json_object_get(object, "trace"), &pair->maps[TRACE], memory);

@@ -10,7 +10,7 @@
 /* Which network: an index into the pairs below. */
 enum { DENSE, TRACE, NETWORKS };
 
-/* One map of one network, for one class. */
+/* One map of one network, for one target. */
 typedef struct explained_map {
     bool present;
     bool all_zero;         /* it says nothing: a saturated score, dead inputs */
@@ -19,12 +19,12 @@ typedef struct explained_map {
     char *array, *heatmap; /* files, relative to the output folder */
 } explained_map;
 
-/* The maps of one method and class, dense and trace beside each other. */
+/* The maps of one method and target, dense and trace beside each other. */
 typedef struct explained_pair {
     int method; /* of the run */
     spade_reduce reduce;
-    int64_t target; /* class */
-    double scale;   /* map value at full colour, of both */
+    spade_target target;
+    double scale; /* map value at full colour, of both */
     explained_map maps[NETWORKS];
 } explained_pair;
 
@@ -36,7 +36,7 @@ typedef struct explained_input {
     double *logits, *scores; /* [NETWORKS][class_count]: as spade_model_scores() gives them */
     bool ran[NETWORKS];      /* the network's forward pass was done */
     int64_t top[NETWORKS];   /* class of the highest logit */
-    explained_pair *pairs;   /* method by method, class by class */
+    explained_pair *pairs;   /* method by method, target by target */
     int pair_count;
     double *values;          /* [pairs][NETWORKS][metrics of the run] */
     char *picture;           /* input.png, relative */
@@ -74,6 +74,8 @@ typedef struct class_names {
 } class_names;
 spade_status class_names_load(spade_context *context, const char *path, const spade_model *model, class_names *out);
 void class_names_clear(class_names *names);
+/* Its name, or NULL: it has none. */
+const char *class_given_name(const class_names *names, int64_t index);
 /* Name of a class, or its number in buffer (at least 32 bytes). */
 const char *class_name(const class_names *names, int64_t index, char *buffer);
 

@@ -43,14 +43,7 @@ static spade_status check_inputs(explain_job *job)
 {
     const spade_inputs *inputs = &job->inputs;
     const spade_explain_request *request = job->request;
-    const spade_settings *settings = request->settings;
     struct stat info;
-    for (int i = 0; !settings->top_class && i < settings->class_count; i++) {
-        if (settings->classes[i] >= job->class_count) {
-            return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--class %lld: the network has the classes 0 to %lld",
-                              (long long)settings->classes[i], (long long)job->class_count - 1);
-        }
-    }
     if (inputs->count > 1 && request->batch) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--batch holds the variants of one input, there are %d",
                           inputs->count);
@@ -86,6 +79,8 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(spade_model_load(context, request->model, &options, &job->model));
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
+    SPADE_TRY(class_choices_read(context, &request->settings->classes, &job->names, job->targets));
+    job->target_count = request->settings->classes.count;
     SPADE_TRY(open_methods(job));
     if (request->trace) { SPADE_TRY(spade_trace_check_options(context, job->model, &request->settings->trace)); }
     SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));
@@ -164,8 +159,7 @@ static double count_passes(const explain_job *job)
     for (int i = 0; i < job->method_count; i++) {
         passes += spade_attribution_passes(job->model, job->methods[i].attribution);
     }
-    return passes * (request->settings->top_class ? 1 : request->settings->class_count) *
-           (request->dense + request->trace);
+    return passes * job->target_count * (request->dense + request->trace);
 }
 
 static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)

@@ -2,6 +2,7 @@
 #ifndef SPADE_WORKLOAD_EXPLAIN_H
 #define SPADE_WORKLOAD_EXPLAIN_H
 
+#include "report/class_choice.h"
 #include "report/report.h"
 #include "workload/pipeline.h"
 #include "workload/results.h"
@@ -18,6 +19,8 @@ typedef struct explain_job {
     int method_count;
     spade_metric_choice *metrics; /* [metric_count] */
     int metric_count;
+    class_choice targets[SPADE_MAX_CLASSES]; /* what is explained of each picture */
+    int target_count;
     spade_array batch;   /* --batch, or empty */
     int64_t class_count; /* of the network */
     explained_run run;   /* the job as the writers see it */
@@ -40,6 +43,9 @@ spade_status explain_dense(void *job, const workload_item *item, void *state);
 spade_status explain_process(void *job, const workload_item *item, void *state);
 
 /* ---- explain_map.c: the maps of all methods, and their files */
+/* The job's targets of a picture whose dense logits are known. SPADE_ERROR_INPUT: it has not all of them. */
+spade_status explain_targets(const explain_job *job, const explained_input *explained,
+                             spade_target targets[SPADE_MAX_CLASSES]);
 spade_status explain_methods(explain_job *job, const workload_item *item, explained_input *out);
 /* "dense", "trace": how files of the networks begin. */
 extern const char *const explain_prefixes[NETWORKS];

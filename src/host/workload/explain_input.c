@@ -108,7 +108,10 @@ spade_status explain_dense(void *user, const workload_item *item, void *state)
     out->logits = calloc((size_t)job->class_count * NETWORKS, sizeof *out->logits);
     out->scores = calloc((size_t)job->class_count * NETWORKS, sizeof *out->scores);
     if (!out->logits || !out->scores) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    return run_forward(job, NULL, item->image->input, DENSE, out);
+    SPADE_TRY(run_forward(job, NULL, item->image->input, DENSE, out));
+    spade_target
+        targets[SPADE_MAX_CLASSES]; /* what cannot be explained of this picture is said before its trace is found */
+    return explain_targets(job, out, targets);
 }
 
 spade_status explain_process(void *user, const workload_item *item, void *state)

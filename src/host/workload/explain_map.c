@@ -1,7 +1,8 @@
-/* explain_map.c - the maps of one input: every method, class and network; arrays, heatmaps, metrics. */
+/* explain_map.c - the maps of one input: every method, target and network; arrays, heatmaps, metrics. */
 #include <math.h>
 #include <unistd.h>
 
+#include "attribution/registry.h"
 #include "base/base.h"
 #include "workload/explain.h"
 
@@ -17,7 +18,7 @@ typedef struct method_maps {
     int64_t size;                  /* C * h * w */
     int64_t height, width, pixels; /* of the picture that they are drawn on */
     bool is_signed;
-    float *maps[NETWORKS];    /* [classes][size] of each network; NULL: not wanted */
+    float *maps[NETWORKS];    /* [targets][size] of each network; NULL: not wanted */
     float *reduced[NETWORKS]; /* [pixels]: a map as one number per pixel of the picture */
     float *small;             /* [h * w]: the same before it has the picture's size */
 } method_maps;
@@ -60,13 +61,14 @@ static spade_status save_map(explain_job *job, const char *relative, const float
     return status;
 }
 
-/* NAME/NETWORK_METHOD.npy and .png; with several classes NETWORK_METHOD_cCLASS. */
+/* NAME/NETWORK_METHOD.npy and .png; with several targets NETWORK_METHOD_cCLASS, of a contrast _cCLASS-CLASS. index: of the
+ * job's targets. */
 static spade_status name_files(const explain_job *job, const explained_pair *pair, const char *folder, int network,
-                               bool with_class, explained_map *out)
+                               int index, explained_map *out)
 {
     const char *prefix = explain_prefixes[network], *label = job->methods[pair->method].label;
-    char suffix[32] = "";
-    if (with_class) { snprintf(suffix, sizeof suffix, "_c%lld", (long long)pair->target); }
+    char suffix[CLASS_LABEL_SIZE + 2] = "";
+    if (job->target_count > 1) { snprintf(suffix, sizeof suffix, "_c%s", job->targets[index].label); }
     if (asprintf(&out->array, "%s/%s_%s%s.npy", folder, prefix, label, suffix) < 0) { out->array = NULL; }
     if (asprintf(&out->heatmap, "%s/%s_%s%s.png", folder, prefix, label, suffix) < 0) { out->heatmap = NULL; }
     if (out->array && out->heatmap) { return SPADE_OK; }
@@ -121,8 +123,10 @@ static bool is_all_zero(const explain_job *job, const char *name, const explaine
     for (int64_t i = 0; i < size; i++) {
         if (map[i] != 0) { return false; }
     }
-    spade_log(job->context, SPADE_LOG_WARNING, "%s: the %s map of %s for class %lld is 0 everywhere: it says nothing%s",
-              name, explain_prefixes[network], explained_method(&job->run, pair->method)->name, (long long)pair->target,
+    char text[ATTRIBUTION_TARGET_TEXT];
+    spade_log(job->context, SPADE_LOG_WARNING, "%s: the %s map of %s for %s is 0 everywhere: it says nothing%s", name,
+              explain_prefixes[network], explained_method(&job->run, pair->method)->name,
+              attribution_describe_target(&pair->target, text),
               job->request->settings->output ? "; --output logits explains what comes before the score" : "");
     return true;
 }
@@ -141,9 +145,9 @@ static spade_status draw_map(explain_job *job, const spade_image_item *item, con
     return status;
 }
 
-/* The maps of a class, which is number `index` of those that are explained. */
+/* The maps of a target, which is number `index` of those that are explained. */
 static spade_status draw_pair(explain_job *job, const spade_image_item *item, const method_maps *m, int index,
-                              const char *folder, bool with_class, explained_pair *pair)
+                              const char *folder, explained_pair *pair)
 {
     float *first = NULL;
     int count = 0;
@@ -158,7 +162,7 @@ static spade_status draw_pair(explain_job *job, const spade_image_item *item, co
         if (!m->maps[network]) { continue; }
         explained_map *map = &pair->maps[network];
         map->all_zero = is_all_zero(job, folder, pair, network, m->maps[network] + index * m->size, m->size);
-        SPADE_TRY(name_files(job, pair, folder, network, with_class, map));
+        SPADE_TRY(name_files(job, pair, folder, network, index, map));
         SPADE_TRY(draw_map(job, item, m, pair, m->maps[network] + index * m->size, m->reduced[network], map));
     }
     return SPADE_OK;
@@ -170,11 +174,11 @@ static spade_status draw_pair(explain_job *job, const spade_image_item *item, co
 typedef struct method_group {
     method_maps members[SPADE_MAX_TOGETHER];
     int count;
-    const int64_t *classes; /* [n] */
+    const spade_target *targets; /* [n] */
     int n;
 } method_group;
 
-/* The pairs of a method: one for each class. */
+/* The pairs of a method: one for each target. */
 static explained_pair *pairs_of(explained_input *out, const method_group *group, const method_maps *m)
 {
     return out->pairs + m->method * group->n;
@@ -193,7 +197,7 @@ static spade_status attribute(explain_job *job, const spade_image_item *item, co
         maps[m] = group->members[m].maps[network];
     }
     SPADE_TRY(spade_attribute_together(job->context, job->model, network == TRACE ? trace : NULL, attributions,
-                                       group->count, item->input, group->classes, n, maps, notes));
+                                       group->count, item->input, group->targets, n, maps, notes));
     for (int m = 0; m < group->count; m++) {
         explained_pair *pairs = pairs_of(out, group, &group->members[m]);
         for (int i = 0; i < n; i++) { pairs[i].maps[network].delta = notes[m * n + i].delta; }
@@ -217,7 +221,7 @@ static void place_maps(const bool wanted[NETWORKS], const method_group *group, m
     m->small = block + NETWORKS * (numbers + pixels);
 }
 
-/* The methods of a group, every class, both networks; the group is empty then. *ready: of the job's methods. */
+/* The methods of a group, every target, both networks; the group is empty then. *ready: of the job's methods. */
 static spade_status run_group(explain_job *job, const workload_item *item, const spade_trace *trace,
                               method_group *group, int *ready, explained_input *out)
 {
@@ -246,7 +250,7 @@ static spade_status run_group(explain_job *job, const workload_item *item, const
     for (int m = 0; m < group->count; m++) {
         explained_pair *pairs = pairs_of(out, group, &group->members[m]);
         for (int i = 0; i < group->n; i++) {
-            SPADE_GOTO(draw_pair(job, item->image, &group->members[m], i, out->name, group->n > 1, &pairs[i]));
+            SPADE_GOTO(draw_pair(job, item->image, &group->members[m], i, out->name, &pairs[i]));
         }
     }
     *ready += group->count;
@@ -277,19 +281,29 @@ static spade_status add_member(explain_job *job, int method, method_group *group
     for (int i = 0; i < group->n; i++) {
         pairs[i].method = method;
         pairs[i].reduce = explained_drawn(&job->run, method);
-        pairs[i].target = group->classes[i];
+        pairs[i].target = group->targets[i];
     }
     group->count++;
     return SPADE_OK;
 }
 
+spade_status explain_targets(const explain_job *job, const explained_input *explained,
+                             spade_target targets[SPADE_MAX_CLASSES])
+{
+    for (int i = 0; i < job->target_count; i++) {
+        SPADE_TRY(
+            class_choice_target(job->context, &job->targets[i], explained->logits, job->class_count, &targets[i]));
+    }
+    return SPADE_OK;
+}
+
 spade_status explain_methods(explain_job *job, const workload_item *item, explained_input *out)
 {
-    const spade_settings *settings = job->request->settings;
-    method_group group = {.classes = settings->top_class ? &out->top[DENSE] : settings->classes,
-                          .n = settings->top_class ? 1 : settings->class_count};
+    spade_target targets[SPADE_MAX_CLASSES];
+    method_group group = {.targets = targets, .n = job->target_count};
     const spade_trace *trace = item->traces ? item->traces[0] : NULL;
     int done = 0; /* methods */
+    SPADE_TRY(explain_targets(job, out, targets));
     if (!explained_input_add_pairs(out, group.n * job->method_count, job->metric_count)) {
         return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
     }

@@ -137,39 +137,45 @@ spade_status spade_cpu_blend_inputs(spade_device *device, const spade_blend_inpu
     return SPADE_OK;
 }
 
-/* F that depends on one output alone. */
-static double seed_one(const spade_seed_args *args, int64_t target, const float *z, float *seed)
+/* A class whose F depends on one output alone, `factor` times: added to the seed where it is wanted; returns its part of F. */
+static double seed_class(const spade_seed_args *args, int64_t class_index, double factor, const float *z, float *seed)
 {
-    const int64_t n = args->outputs;
-    const int64_t at = n == 1 ? 0 : target;
-    const double sign = n == 1 && target == 0 ? -1 : 1, logit = sign * z[at];
-    double value = logit, slope = sign;
+    const bool binary = args->outputs == 1;
+    const int64_t at = binary ? 0 : class_index;
+    const double sign = binary && class_index == 0 ? -1 : 1, logit = sign * z[at];
+    double value = logit, slope = factor * sign;
     if (args->score == SPADE_SCORE_SIGMOID) {
         const double small = exp(-fabs(logit)), sum = 1 + small;
         value = (logit >= 0 ? 1 : small) / sum;
-        slope = sign * (small / (sum * sum));
+        slope *= small / (sum * sum);
     }
-    if (seed) {
-        memset(seed, 0, sizeof *seed * (size_t)n);
-        seed[at] = (float)(args->times_output ? slope * z[at] : slope);
-    }
-    return value;
+    if (seed) { seed[at] += (float)(args->times_output ? slope * z[at] : slope); }
+    return factor * value;
 }
 
-/* One row of outputs z [n]: the seed where it is wanted, and F. */
-static double seed_row(const spade_seed_args *args, int64_t target, const float *z, float *seed)
+static double seed_softmax(const spade_seed_args *args, spade_seed_target target, const float *z, float *seed)
 {
     const int64_t n = args->outputs;
-    if (args->score != SPADE_SCORE_SOFTMAX) { return seed_one(args, target, z, seed); }
     double largest = z[0], sum = 0;
     for (int64_t j = 1; j < n; j++) { largest = fmax(largest, z[j]); }
     for (int64_t j = 0; j < n; j++) { sum += exp(z[j] - largest); }
-    double score = exp(z[target] - largest) / sum;
+    const double plus = exp(z[target.plus] - largest) / sum;
+    const double minus = target.minus < 0 ? 0 : exp(z[target.minus] - largest) / sum;
     for (int64_t j = 0; seed && j < n; j++) {
-        double other = exp(z[j] - largest) / sum;
-        seed[j] = (float)(score * ((j == target ? 1.0 : 0.0) - other));
+        const double other = exp(z[j] - largest) / sum;
+        seed[j] = (float)(plus * ((j == target.plus ? 1.0 : 0.0) - other) -
+                          minus * ((j == target.minus ? 1.0 : 0.0) - other));
     }
-    return score;
+    return plus - minus;
+}
+
+/* One row of outputs z [n]: the seed where it is wanted, and F. */
+static double seed_row(const spade_seed_args *args, spade_seed_target target, const float *z, float *seed)
+{
+    if (args->score == SPADE_SCORE_SOFTMAX) { return seed_softmax(args, target, z, seed); }
+    if (seed) { memset(seed, 0, sizeof *seed * (size_t)args->outputs); }
+    const double value = seed_class(args, target.plus, 1, z, seed);
+    return target.minus < 0 ? value : value + seed_class(args, target.minus, -1, z, seed);
 }
 
 spade_status spade_cpu_seed(spade_device *device, const spade_seed_args *args)
