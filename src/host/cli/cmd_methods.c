@@ -206,7 +206,8 @@ static void print_all(void)
         const entry e = metric_at(i);
         print_short(&e);
     }
-    puts("\n'spade methods NAME' tells more. x: the input; F: what is explained, a class's logit or score.");
+    puts("\n'spade methods NAME' tells more. x: the input; F: what is explained, a class's logit or score, or with "
+         "--class A-B F_A - F_B.");
 }
 
 /* ---- JSON */
@@ -361,7 +362,14 @@ static void print_all_markdown(void)
          "in\n"
          "quotes (`smooth:samples=10:of=gradcam:layer=layer3`).\n\n"
          "In the definitions x is the input and F what is explained: the class's logit, or its score with "
-         "`output=scores`.\n\n"
+         "`output=scores`.\n"
+         "`--class A-B` contrasts two classes: F is F_A - F_B then, in every definition. Gradients are those of the "
+         "difference,\n"
+         "perturbed pictures are scored by it, relevance begins with z_A at the output A and -z_B at B. A map that is "
+         "linear in F is\n"
+         "the difference of the two classes' maps; one with abs(..), max(.., 0), squares or a guided walk is not. "
+         "`attention_rollout`\n"
+         "depends on no class and on no contrast.\n\n"
          "## Methods\n\nOptions of every method:");
     print_options_markdown(shared, common);
     for (int i = 0; i < spade_method_count(); i++) {

@@ -239,6 +239,7 @@ static void count(html_report *report, const explained_input *explained)
     }
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
+        report->contrasts = report->contrasts || pair->target.contrast;
         for (int metric = 0; metric < report->run->metric_count; metric++) {
             count_value(html_tally(report, metric, pair->method), explained_metric(report->run, metric),
                         pair->maps[DENSE].values[metric], pair->maps[TRACE].values[metric]);

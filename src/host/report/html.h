@@ -26,6 +26,7 @@ struct html_report {
     int64_t page_changed;  /* of the page at hand */
     int64_t page_fell;     /* likewise */
     char *first_name;      /* of the page at hand */
+    bool contrasts;        /* there are maps of a class against another */
     method_tally *tallies; /* [metrics][methods] of the run */
 };
 

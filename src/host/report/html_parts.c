@@ -173,7 +173,9 @@ spade_status html_write_legend(FILE *file, const html_report *page)
 {
     fputs("<section class=\"card\"><h3>How to read the colours</h3><div class=\"legend\">", file);
     SPADE_TRY(write_scale(file, page, false, "How much a pixel matters", "<span>nothing</span><span>most</span>"));
-    SPADE_TRY(write_scale(file, page, true, "For or against the class",
+    SPADE_TRY(write_scale(file, page, true,
+                          page->contrasts ? "For or against the class; of A &minus; B: for A, or for B"
+                                          : "For or against the class",
                           "<span>against</span><span>nothing</span><span>for</span>"));
     fputs("</div><p class=\"soft below\">Dense and trace share one scale, so their colours can be compared. "
           "The trace is the network with only the weights that keep its behaviour around this one input; the others "
