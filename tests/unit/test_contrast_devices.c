@@ -1,7 +1,8 @@
 /*
  * test_contrast_devices.c - maps of a class against another. Where a map is linear in F it is the difference of two maps;
  * where it is not, it is the definition's with the gradient of the difference, in plain loops; scores, one output, notes,
- * what is refused; the same bits alone and beside other targets. Runs on every device (SPADE_TEST_DEVICE).
+ * what is refused; the same bits alone and beside other targets, which share the forward pass. Runs on every
+ * device (SPADE_TEST_DEVICE).
  */
 #include <math.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "backend/backend.h"
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/model.h"
@@ -268,6 +270,91 @@ static void test_bits(void **state)
     fixture_close(&cpu);
 }
 
+/* ---- targets share the forward pass */
+static int operations;
+static spade_status (*run_operation)(spade_op *op, const spade_op_args *args);
+
+static spade_status count_operation(spade_op *op, const spade_op_args *args)
+{
+    operations++;
+    return run_operation(op, args);
+}
+
+static int count_operations(fixture *f, const char *method, int n)
+{
+    float maps[MAX_TARGETS * SIZE];
+    spade_backend table = *f->context->device->backend;
+    const spade_backend *own = f->context->device->backend;
+    run_operation = table.run;
+    table.run = count_operation;
+    table.capture_begin = NULL; /* a graph's launch would be one call */
+    f->context->device->backend = &table;
+    operations = 0;
+    attribute(f, method, all, n, maps, NULL);
+    f->context->device->backend = own;
+    return operations;
+}
+
+static void test_shared_forward(void **state)
+{
+    static const char *const methods[] = {"saliency", "deeplift", "lrp:composite=epsilon", "gradcam", "gradcam++"};
+    enum { FORWARD = 3 }; /* convolution with relu, mean, fc */
+    (void)state;
+    fixture f;
+    fixture_open(&f, test_device(), 1, CLASSES);
+    for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+        const int of_one = count_operations(&f, methods[m], 1), of_three = count_operations(&f, methods[m], 3);
+        if (3 * of_one - of_three < 2 * FORWARD) { fail_msg("%s: %d and %d", methods[m], of_one, of_three); }
+    }
+    fixture_close(&f);
+}
+
+/* What the walk back reads is there for each of them: whole networks give the same bits alone. */
+static void check_network(const char *file, const char *const *methods)
+{
+    enum { SIDE = 64, INPUT = CHANNELS * SIDE * SIDE };
+    static float x[INPUT], alone[INPUT], beside[MAX_TARGETS * INPUT];
+    char path[300];
+    spade_context *context = test_context(test_device(), 2);
+    spade_model *model;
+    int64_t shape[3];
+    snprintf(path, sizeof path, "%s/models/%s", SPADE_TEST_DATA, file);
+    if (spade_model_load(context, path, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    spade_model_input(model, &shape[0], &shape[1], &shape[2]);
+    assert_int_equal(shape[0] * shape[1] * shape[2], INPUT);
+    for (int i = 0; i < INPUT; i++) { x[i] = 2 * pseudo_random(9, (uint32_t)i); }
+    for (int m = 0; methods[m]; m++) {
+        spade_attribution *method;
+        assert_int_equal(spade_attribution_create(context, methods[m], &method), SPADE_OK);
+        if (spade_attribute(context, model, NULL, method, x, all, MAX_TARGETS, beside, NULL) != SPADE_OK) {
+            fail_msg("%s: %s", file, spade_message(context));
+        }
+        assert_int_equal(spade_attribution_map_shape(context, model, method, shape), SPADE_OK);
+        const size_t size = (size_t)(shape[0] * shape[1] * shape[2]);
+        for (int t = 0; t < MAX_TARGETS; t++) {
+            assert_int_equal(spade_attribute(context, model, NULL, method, x, &all[t], 1, alone, NULL), SPADE_OK);
+            if (memcmp(alone, beside + (size_t)t * size, sizeof *alone * size) != 0) {
+                fail_msg("%s: %s of target %d is another beside others", file, methods[m], t);
+            }
+        }
+        spade_attribution_destroy(method);
+    }
+    spade_model_destroy(model);
+    spade_context_destroy(context);
+}
+
+static void test_networks(void **state)
+{
+    static const char *const of_resnet[] = {
+        "saliency", "guided_backprop", "deeplift", "lrp:composite=epsilon_plus", "gradcam", NULL};
+    static const char *const of_mobilenet[] = {"input_x_gradient", "deeplift", "lrp:composite=gamma", NULL};
+    static const char *const of_transformer[] = {"saliency", "deeplift", "attnlrp", "attention_gradient", NULL};
+    (void)state;
+    check_network("scene_resnet.onnx", of_resnet);
+    check_network("scene_mobilenet.onnx", of_mobilenet);
+    check_network("scene_vit.onnx", of_transformer);
+}
+
 /* ---- refused */
 static void test_refused(void **state)
 {
@@ -308,8 +395,9 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_difference), cmocka_unit_test(test_definitions),
-                                       cmocka_unit_test(test_one_output), cmocka_unit_test(test_bits),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_difference),     cmocka_unit_test(test_definitions),
+                                       cmocka_unit_test(test_one_output),     cmocka_unit_test(test_bits),
+                                       cmocka_unit_test(test_shared_forward), cmocka_unit_test(test_networks),
                                        cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

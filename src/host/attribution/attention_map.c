@@ -199,12 +199,12 @@ static void arrange(const spade_attention *attention, const float *value, const 
     attribution_arrange(value, shape, &queries, &keys, to);
 }
 
-static spade_status map_class(void *user, const attribution_inner *inner)
+static spade_status map_target(void *user, const attribution_inner *inner)
 {
     attention_job *a = user;
     const blocks *b = a->blocks;
     const int64_t tokens = b->where.length, pixels = b->where.height * b->where.width, head = a->options->head;
-    float *map = a->small + inner->class_index * pixels;
+    float *map = a->small + inner->target * pixels;
     begin_row(a);
     for (int i = b->count - 1; i >= 0; i--) {
         const spade_attention *attention = &b->all[b->first + i];
@@ -219,7 +219,7 @@ static spade_status map_class(void *user, const attribution_inner *inner)
     return SPADE_OK;
 }
 
-/* Without gradients the maps of all classes are the same. */
+/* Without gradients the maps of all targets are the same. */
 static void repeat_map(const attention_job *a)
 {
     const int64_t pixels = a->blocks->where.height * a->blocks->where.width;
@@ -249,7 +249,7 @@ static spade_status make_small(const attribution_job *job, const void *user, flo
     a.next = a.row + tokens;
     a.probabilities = (float *)(a.next + tokens);
     a.of_gradients = a.probabilities + heads * tokens * tokens;
-    SPADE_GOTO(attribution_inner_values(job, places, b->count, a.gradients, SPADE_TO_INPUT, map_class, &a));
+    SPADE_GOTO(attribution_inner_values(job, places, b->count, a.gradients, SPADE_TO_INPUT, map_target, &a));
     if (!a.gradients) { repeat_map(&a); }
 done:
     if (memory) { spade_free_bytes(job->context, memory, bytes); }

@@ -25,13 +25,13 @@ void attribution_take_features(const attribution_features *features, const float
     attribution_arrange(value, shape, &rows, &columns, out);
 }
 
-static spade_status combine_class(void *user, const attribution_inner *inner)
+static spade_status combine_target(void *user, const attribution_inner *inner)
 {
     const activation_job *a = user;
     const int64_t pixels = a->features->height * a->features->width;
     const attribution_activation activation = {
         .channels = a->features->channels, .pixels = pixels, .values = a->values, .gradients = a->gradients};
-    float *map = a->maps + inner->class_index * pixels;
+    float *map = a->maps + inner->target * pixels;
     attribution_take_features(a->features, inner->values[0], &inner->shapes[0], a->values);
     attribution_take_features(a->features, inner->gradients[0], &inner->shapes[0], a->gradients);
     memset(a->map, 0, (size_t)pixels * sizeof *a->map);
@@ -51,7 +51,7 @@ spade_status attribution_class_activation(const attribution_job *job, const attr
     a.map = memory;
     a.values = (float *)(a.map + pixels);
     a.gradients = a.values + size;
-    spade_status status = attribution_inner_values(job, &features->value, 1, true, features->value, combine_class, &a);
+    spade_status status = attribution_inner_values(job, &features->value, 1, true, features->value, combine_target, &a);
     spade_free_bytes(job->context, memory, bytes);
     return status;
 }

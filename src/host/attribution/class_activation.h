@@ -11,10 +11,10 @@ typedef struct attribution_activation {
     const float *values, *gradients; /* [channels, pixels]: A, dF/dA */
 } attribution_activation;
 
-/* What a method makes of one class's: map [pixels] += ...; it is zero before. */
+/* What a method makes of one target's: map [pixels] += ...; it is zero before. */
 typedef void (*attribution_combine_fn)(const attribution_activation *a, const void *options, double *map);
 
-/* max(what `combine` makes, 0) for each of the job's classes. maps: host [n, h, w]. */
+/* max(what `combine` makes, 0) for each of the job's targets. maps: host [n, h, w]. */
 spade_status attribution_class_activation(const attribution_job *job, const attribution_features *features,
                                           attribution_combine_fn combine, const void *options, float *maps);
 /* Grad-CAM's: the sum over c of mean(dF/dA[c]) * A[c]. */

@@ -24,6 +24,7 @@ typedef struct driver {
     const attribution_wanted *wanted; /* [wanted_count] */
     int wanted_count;
     bool needs_sum, needs_squares;
+    bool shared; /* every micro-batch has the same inputs: only the first one runs forward */
     attribution_pass pass;
     int64_t batch, pairs, padded;
     float *x, *baselines, *products, *maps;
@@ -134,15 +135,17 @@ static spade_points find_points(const driver *d, int64_t first, line_points *lin
                           .uniform = points->uniform};
 }
 
-/* The inputs of the pairs from `first` on, and what they are explained for, where the pass takes them from. */
-static spade_status write_inputs(driver *d, int64_t first)
+/* The inputs of the pairs from `first` on, and what they are explained for, where the pass takes them from; and the pass. */
+static spade_status run_pass(driver *d, int64_t first)
 {
     spade_device *device = d->job->context->device;
-    spade_shape shape;
     line_points lines;
+    const size_t bytes = sizeof *d->targets * (size_t)d->batch;
+    SPADE_TRY(device->backend->copy(device, d->pass.targets, d->targets + first, bytes));
+    if (d->shared && first > 0) { return attribution_pass_again(&d->pass); }
     const spade_points inputs = find_points(d, first, &lines);
-    SPADE_TRY(device->backend->points(device, &inputs, d->x, spade_plan_input(d->pass.plan, &shape)));
-    return device->backend->copy(device, d->pass.targets, d->targets + first, sizeof *d->targets * (size_t)d->batch);
+    SPADE_TRY(device->backend->points(device, &inputs, d->x, spade_plan_input(d->pass.plan, NULL)));
+    return attribution_pass_run(&d->pass);
 }
 
 /* The gradients of the pairs from `first` on times the directions of their lines. */
@@ -205,8 +208,7 @@ static spade_status run_batch(driver *d, int64_t first, int64_t count)
 {
     spade_device *device = d->job->context->device;
     const float *gradients = d->points->times_path ? d->products : spade_plan_relevance(d->pass.plan);
-    SPADE_TRY(write_inputs(d, first));
-    SPADE_TRY(attribution_pass_run(&d->pass));
+    SPADE_TRY(run_pass(d, first));
     if (d->points->times_path) { SPADE_TRY(multiply_paths(d, first)); }
     SPADE_TRY(device->backend->copy(device, d->values + first, d->pass.values, sizeof *d->values * (size_t)d->batch));
     for (int64_t at = 0, run; at < count; at += run) {
@@ -284,7 +286,10 @@ spade_status attribution_backward_statistics(const attribution_job *job, const s
     const int64_t batch = d.batch = points->points == 1 ? 1 : several;
     d.padded = (d.pairs + batch - 1) / batch * batch;
 
-    const spade_plan_request request = spade_relevance_request(batch, rules);
+    d.shared = job->n > 1 && points->points == batch;
+
+    spade_plan_request request = spade_relevance_request(batch, rules);
+    request.repeat = d.shared;
     SPADE_GOTO(attribution_pass_create(job, &request, &d.pass));
     d.pass.times_output = points->times_output;
     SPADE_GOTO(begin(&d));

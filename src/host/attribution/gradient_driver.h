@@ -15,7 +15,8 @@
  * at the first `summed` inputs, or of the gradients times their line's direction, x + deviation * z - b.
  *
  * Work is the list of (target, point) pairs, target by target, cut into micro-batches whose size depends on `points` only:
- * the result of a pair is a function of the job, never of the budget or the threads.
+ * the result of a pair is a function of the job, never of the budget or the threads. Where a micro-batch is all points of
+ * one target, the targets share the forward pass.
  */
 typedef enum attribution_statistic {
     ATTRIBUTION_SUM,         /* their sum, weight[p] each, times x if asked for, over `divisor` */
@@ -77,6 +78,9 @@ void attribution_pass_destroy(attribution_pass *pass);
 /* From inputs in spade_plan_input and what is explained in `targets` to gradients in spade_plan_relevance and `values`. The
  * same work on the same memory at every call, enqueued only, and captured where that is possible. */
 spade_status attribution_pass_run(attribution_pass *pass);
+/* The same for other `targets` of the same inputs, without the forward pass, which attribution_pass_run() has done: of a
+ * request with `repeat`. */
+spade_status attribution_pass_again(attribution_pass *pass);
 
 /* quadrature.c: nodes (0, 1) and weights (sum 1) of the n-point Gauss-Legendre rule on [0, 1], ascending. */
 void attribution_gauss_legendre(int n, double *nodes, double *weights);

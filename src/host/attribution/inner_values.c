@@ -1,11 +1,11 @@
 /*
  * inner_values.c - values and gradients inside of the network, brought to the host.
  *
- * They stay on the device until the passes of several classes are done, and come in one piece:
+ * They stay on the device until the passes of several targets are done, and come in one piece:
  *
- *   the call's block there, and its copy on the host: | values of all places | gradients of the first class | of the second | ..
+ *   the call's block there, and its copy on the host: | values of all places | gradients of the first target | of the second | ..
  *
- * as many classes as MAX_BYTES hold, at least one.
+ * as many targets as MAX_BYTES hold, at least one.
  */
 #include "attribution/inner_values.h"
 
@@ -21,9 +21,9 @@ typedef struct inner_pass {
     int count;
     bool gradients;
     spade_shape *shapes; /* [count] */
-    const float **parts; /* [2 * count]: values and gradients of one class, in the host's copy */
+    const float **parts; /* [2 * count]: values and gradients of one target, in the host's copy */
     int64_t size;        /* of all places */
-    int classes;         /* at a time */
+    int targets;         /* at a time */
     size_t bytes;
     void *block, *copy;
 } inner_pass;
@@ -36,6 +36,7 @@ static spade_status open_pass(inner_pass *p, const int *places, int stop)
     request.taps = places;
     request.tap_count = p->count;
     request.stop = p->gradients ? stop : SPADE_TO_INPUT;
+    request.repeat = p->gradients && job->n > 1;
     if (p->gradients) {
         SPADE_TRY(attribution_pass_create(job, &request, &p->pass));
         p->plan = p->pass.plan;
@@ -59,8 +60,8 @@ static spade_status make_room(inner_pass *p)
         p->size += spade_shape_size(&p->shapes[i]);
     }
     const size_t one = (size_t)p->size * sizeof(float), fit = one < MAX_BYTES ? MAX_BYTES / one : 1;
-    p->classes = !p->gradients ? 0 : fit < (size_t)job->n ? (int)fit : job->n;
-    const size_t bytes = one * (size_t)(1 + p->classes);
+    p->targets = !p->gradients ? 0 : fit < (size_t)job->n ? (int)fit : job->n;
+    const size_t bytes = one * (size_t)(1 + p->targets);
     SPADE_TRY(spade_alloc(job->context, bytes, "values of inner layers", &p->copy));
     p->bytes = bytes;
     return device->backend->alloc(device, bytes, "values of inner layers", &p->block);
@@ -80,19 +81,19 @@ static spade_status keep(inner_pass *p, int piece, bool gradients)
     return SPADE_OK;
 }
 
-/* Classes first .. first+count-1 of the job. */
-static spade_status run_classes(inner_pass *p, int first, int count)
+/* Targets first .. first+count-1 of the job; the first of all runs forward, for the others as well. */
+static spade_status run_targets(inner_pass *p, int first, int count)
 {
     const attribution_job *job = p->job;
     spade_device *device = job->context->device;
     const spade_backend *backend = device->backend;
     const size_t input_bytes = sizeof *job->input * (size_t)job->size;
+    if (first == 0) { SPADE_TRY(backend->upload(device, spade_plan_input(p->plan, NULL), job->input, input_bytes)); }
     for (int i = 0; i < (p->gradients ? count : 1); i++) {
-        SPADE_TRY(backend->upload(device, spade_plan_input(p->plan, NULL), job->input, input_bytes));
         if (p->gradients) {
             const spade_seed_target target = attribution_seed_target(&job->targets[first + i]);
             SPADE_TRY(backend->upload(device, p->pass.targets, &target, sizeof target));
-            SPADE_TRY(attribution_pass_run(&p->pass));
+            SPADE_TRY(first + i == 0 ? attribution_pass_run(&p->pass) : attribution_pass_again(&p->pass));
             SPADE_TRY(keep(p, 1 + i, true));
         } else {
             SPADE_TRY(spade_executor_forward(p->executor));
@@ -103,7 +104,7 @@ static spade_status run_classes(inner_pass *p, int first, int count)
     return backend->synchronize(device);
 }
 
-static spade_status show_class(inner_pass *p, int class_index, int piece, attribution_inner_fn each, void *user)
+static spade_status show_target(inner_pass *p, int target, int piece, attribution_inner_fn each, void *user)
 {
     const float *value = p->copy, *gradient = value + (p->gradients ? piece * p->size : 0);
     for (int i = 0; i < p->count; i++) {
@@ -112,7 +113,7 @@ static spade_status show_class(inner_pass *p, int class_index, int piece, attrib
         value += spade_shape_size(&p->shapes[i]);
         gradient += spade_shape_size(&p->shapes[i]);
     }
-    const attribution_inner inner = {.class_index = class_index,
+    const attribution_inner inner = {.target = target,
                                      .count = p->count,
                                      .values = p->parts,
                                      .gradients = p->gradients ? p->parts + p->count : NULL,
@@ -126,13 +127,13 @@ spade_status attribution_inner_values(const attribution_job *job, const int *pla
     spade_device *device = job->context->device;
     spade_status status = SPADE_OK;
     inner_pass p = {.job = job, .count = count, .gradients = gradients};
-    const int classes = gradients ? job->n : 1;
+    const int targets = gradients ? job->n : 1;
     SPADE_GOTO(open_pass(&p, places, stop));
     SPADE_GOTO(make_room(&p));
-    for (int first = 0; first < classes; first += gradients ? p.classes : 1) {
-        const int now = classes - first < p.classes ? classes - first : p.classes;
-        SPADE_GOTO(run_classes(&p, first, now));
-        for (int i = 0; i < (gradients ? now : 1); i++) { SPADE_GOTO(show_class(&p, first + i, 1 + i, each, user)); }
+    for (int first = 0; first < targets; first += gradients ? p.targets : 1) {
+        const int now = targets - first < p.targets ? targets - first : p.targets;
+        SPADE_GOTO(run_targets(&p, first, now));
+        for (int i = 0; i < (gradients ? now : 1); i++) { SPADE_GOTO(show_target(&p, first + i, 1 + i, each, user)); }
     }
 done:
     if (p.block) { device->backend->free(device, p.block, p.bytes); }

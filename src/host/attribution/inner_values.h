@@ -6,9 +6,9 @@
 #include "attribution/registry.h"
 #include "engine/engine.h"
 
-/* What is there for one of the job's classes. Values and gradients lie as they do in the network: attribution_arrange(). */
+/* What is there for one of the job's targets. Values and gradients lie as they do in the network: attribution_arrange(). */
 typedef struct attribution_inner {
-    int class_index;               /* among the job's classes */
+    int target;                    /* among the job's targets */
     int count;                     /* of places */
     const float *const *values;    /* [count] */
     const float *const *gradients; /* [count] dF/dvalue; NULL where they were not asked for */
@@ -17,8 +17,8 @@ typedef struct attribution_inner {
 
 typedef spade_status (*attribution_inner_fn)(void *user, const attribution_inner *inner);
 
-/* With gradients: `each` for every class, after a pass whose walk back ends at the value `stop` (or SPADE_TO_INPUT), of
- * which all places have to be a part or depend on it. Without: once, for class index 0, as values do not depend on it. */
+/* With gradients: `each` for every target, after a pass whose walk back ends at the value `stop` (or SPADE_TO_INPUT), of
+ * which all places have to be a part or depend on it. Without: once, for target 0, as values do not depend on it. */
 spade_status attribution_inner_values(const attribution_job *job, const int *places, int count, bool gradients,
                                       int stop, attribution_inner_fn each, void *user);
 

@@ -25,10 +25,9 @@ void attribution_pass_destroy(attribution_pass *pass)
     *pass = (attribution_pass){0};
 }
 
-static spade_status run(void *user)
+static spade_status walk_back(void *user)
 {
     const attribution_pass *pass = user;
-    spade_packed_weights *weights = pass->executor->weights;
     spade_device *device = pass->executor->entry.context->device;
     const spade_seed_args seed = {.batch = spade_plan_batch(pass->plan),
                                   .outputs = pass->outputs,
@@ -38,14 +37,31 @@ static spade_status run(void *user)
                                   .seed = spade_plan_output_relevance(pass->plan),
                                   .times_output = pass->times_output,
                                   .values = pass->values};
-    SPADE_TRY(spade_run_forward(pass->plan, weights, NULL, NULL, NULL, NULL, NULL));
     SPADE_TRY(device->backend->seed(device, &seed));
-    return spade_run_backward(pass->plan, weights);
+    return spade_run_backward(pass->plan, pass->executor->weights);
+}
+
+static spade_status run(void *user)
+{
+    const attribution_pass *pass = user;
+    SPADE_TRY(spade_run_forward(pass->plan, pass->executor->weights, NULL, NULL, NULL, NULL, NULL));
+    return walk_back(user);
+}
+
+/* What the work depends on beside the inputs. */
+static uint64_t key_of(const attribution_pass *pass)
+{
+    const uint64_t work[] = {(uint64_t)pass->score, pass->times_output, pass->executor->generation};
+    return spade_hash(work, sizeof work, 0);
 }
 
 spade_status attribution_pass_run(attribution_pass *pass)
 {
-    const uint64_t work[] = {(uint64_t)pass->score, pass->times_output, pass->executor->generation};
-    return spade_capture_run(pass->executor->entry.context->device, &pass->executor->capture,
-                             spade_hash(work, sizeof work, 0), run, pass);
+    return spade_capture_run(pass->executor->entry.context->device, &pass->executor->capture, key_of(pass), run, pass);
+}
+
+spade_status attribution_pass_again(attribution_pass *pass)
+{
+    return spade_capture_run(pass->executor->entry.context->device, &pass->executor->again, key_of(pass), walk_back,
+                             pass);
 }

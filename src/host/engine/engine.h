@@ -23,6 +23,7 @@ typedef struct spade_plan_request {
     const int *taps;
     int tap_count;
     int stop;          /* with rules: the value at which the walk back ends; SPADE_TO_INPUT: the network's input */
+    bool repeat;       /* with rules: the walk back may be done again after one forward pass: what it reads stays */
     bool layer_inputs; /* the forward pass shows the input of layers to an observer */
 } spade_plan_request;
 enum { SPADE_TO_INPUT = -1 };
@@ -72,7 +73,7 @@ spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, 
                                spade_layer_observer observer, void *user, const bool *wanted);
 
 /* ---- backward.c: after spade_run_forward with the same plan, which has rules: from spade_plan_output_relevance to
- * spade_plan_relevance. The work is given to the device, nobody waits for it. */
+ * spade_plan_relevance. Once, or with `repeat` in the request as often as new relevance is put there. The work is given to the device, nobody waits for it. */
 spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights);
 /* Called before relevance goes back through a node: relevance is that of its output, complete. */
 typedef spade_status (*spade_relevance_observer)(void *user, int node, const spade_shape *shape,

@@ -11,6 +11,7 @@ static void destroy(spade_cache_entry *entry)
     spade_executor *executor = (spade_executor *)entry; /* its first member */
     spade_device *device = entry->context->device;
     spade_capture_clear(device, &executor->capture);
+    spade_capture_clear(device, &executor->again);
     spade_capture_clear(device, &executor->checked);
     if (executor->scratch) { device->backend->free(device, executor->scratch, executor->scratch_bytes); }
     spade_packed_weights_destroy(executor->weights);

@@ -18,6 +18,7 @@ typedef struct spade_executor {
     spade_packed_weights *weights;
     bool traced;
     spade_capture capture; /* of what is run on it */
+    spade_capture again;   /* of the walk back alone, where it is repeated */
     spade_capture checked; /* of the forward pass that looks at magnitudes: magnitude.h */
     void *scratch;         /* device memory beside the plan's, for who runs it */
     size_t scratch_bytes;

@@ -34,12 +34,18 @@ bool spade_plan_is_tap(const spade_plan *plan, int value)
     return false;
 }
 
+/* Until when what the node's rule reads of the forward pass is there. */
+static int kept_time(const spade_plan *plan, int node)
+{
+    return plan->request.repeat ? end_time(plan) : backward_time(plan, node);
+}
+
 /* Moments at which rules read what the forward pass computed. */
 static void extend_to_rules(const spade_plan *plan, int *last)
 {
     for (int n = 0; n < plan->network->node_count; n++) {
         const spade_node *node = &plan->network->nodes[n];
-        int time = backward_time(plan, n);
+        int time = kept_time(plan, n);
         for (int k = 0; k < node->input_count; k++) {
             if (spade_keeps_input(plan->back[n].keeps, k)) { extend(last, node->inputs[k], time); }
         }
@@ -59,7 +65,7 @@ static void find_last_uses(const spade_plan *plan, int *last)
             if (value >= 0) { extend(last, value, s + 1); }
         }
     }
-    extend(last, network->output, plan->step_count + 1);
+    extend(last, network->output, plan->request.repeat ? end_time(plan) : plan->step_count + 1);
     for (int i = 0; i < plan->request.tap_count; i++) { extend(last, plan->request.taps[i], end_time(plan)); }
     if (plan->back) { extend_to_rules(plan, last); }
     for (int n = network->node_count - 1; n >= 0; n--) {
@@ -147,7 +153,7 @@ static spade_status buffer_step(spade_plan *plan, int index, const int *last)
     SPADE_TRY(add_value_buffer(plan, step->output, time, last[step->output], slot));
     if (plan->back && plan->back[step->node].keeps & SPADE_KEEP_SAVED) {
         size_t bytes = plan->context->device->backend->saved_bytes(step->op);
-        SPADE_TRY(add_buffer(plan, bytes, time, backward_time(plan, step->node), &step->saved));
+        SPADE_TRY(add_buffer(plan, bytes, time, kept_time(plan, step->node), &step->saved));
         plan->back[step->node].saved = step->saved;
     }
     return SPADE_OK;
@@ -278,7 +284,7 @@ bool spade_plan_serves(const spade_plan *plan, const spade_plan_request *request
 {
     const spade_plan_request *own = &plan->request;
     if (own->batch != request->batch || own->stop != request->stop || own->layer_inputs != request->layer_inputs ||
-        own->tap_count != request->tap_count || !own->rules != !request->rules ||
+        own->repeat != request->repeat || own->tap_count != request->tap_count || !own->rules != !request->rules ||
         (own->tap_count && memcmp(own->taps, request->taps, (size_t)own->tap_count * sizeof *own->taps) != 0)) {
         return false;
     }
