@@ -187,7 +187,12 @@ const cli_command command_explain = {
         "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, WebP, BMP, PNM), a folder of pictures, or a .npy file\n"
         "of inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, "
         "DIR/results.json\n"
-        "and DIR/NAME/ hold them.",
+        "and DIR/NAME/ hold them.\n\n"
+        "--class A-B explains why A and not B: F_A - F_B in every method. A and B are numbers, names, top or second. A "
+        "number\n"
+        "is always a number; any other text is the name of a class if one is called so, all of it, or up to its first "
+        "comma;\n"
+        "else it is cut at the hyphen on both sides of which a class stands. What can be cut in two ways is refused.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_OUTPUT,
     .min_arguments = 2,
     .max_arguments = -1,

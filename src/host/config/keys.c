@@ -291,11 +291,8 @@ static const spade_key table[] = {
     {.name = "classes",
      .option = "class",
      .argument = "C[,...]",
-     .help = "what is explained: a class by its number (from 0) or name, top or second (the dense network's), or A-B: "
-             "class A "
-             "against class B, F_A - F_B. What is not a number is a name if a class is called so (all of it, or what "
-             "stands "
-             "before its first comma), else it is cut at a hyphen between two classes",
+     .help = "what is explained: classes by number or name, top or second (the dense network's), or A-B: A against "
+             "B, F_A - F_B. No number: first a name as a whole, then cut at a hyphen",
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_CLASSES,
      .default_value = "top"},
