@@ -39,6 +39,8 @@ typedef struct spade_method_info {
     const char *title;      /* "SmoothGrad" */
     const char *definition; /* formula, one line */
     const char *source;     /* paper */
+    const char *cost;       /* of the map of one class, in passes of one picture through the network */
+    const char *needs;      /* which networks and options it is for; NULL: all */
     unsigned flags;         /* spade_method_flags */
     const spade_option_info *options;
     int option_count;

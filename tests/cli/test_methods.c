@@ -1,5 +1,6 @@
 /* test_methods.c - `spade methods` and docs/methods.md; metrics that are asked for on the command line. */
 #include <jansson.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "support/command.h"
@@ -14,6 +15,19 @@ static void test_page(void **state)
 {
     (void)state;
     command_expect_page("methods --markdown", "methods.md");
+}
+
+/* Each method has its picture on the page, what it costs, and what it needs of a network. */
+static void test_page_is_whole(void **state)
+{
+    (void)state;
+    for (int i = 0; i < spade_method_count(); i++) {
+        const spade_method_info *method = spade_method_at(i);
+        char path[512];
+        assert_true(method->cost && *method->cost);
+        snprintf(path, sizeof path, "%s/docs/methods/%s.png", SPADE_SOURCE_DIR, method->name);
+        if (access(path, R_OK) != 0) { fail_msg("%s: make it by scripts/method_pictures.sh", path); }
+    }
 }
 
 static void test_text(void **state)
@@ -245,9 +259,14 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_page),    cmocka_unit_test(test_text),
-                                       cmocka_unit_test(test_json),    cmocka_unit_test(test_together),
-                                       cmocka_unit_test(test_metrics), cmocka_unit_test(test_rise_of_negative_logits),
-                                       cmocka_unit_test(test_no_mask), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_page),
+                                       cmocka_unit_test(test_page_is_whole),
+                                       cmocka_unit_test(test_text),
+                                       cmocka_unit_test(test_json),
+                                       cmocka_unit_test(test_together),
+                                       cmocka_unit_test(test_metrics),
+                                       cmocka_unit_test(test_rise_of_negative_logits),
+                                       cmocka_unit_test(test_no_mask),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

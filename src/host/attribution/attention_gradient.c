@@ -38,6 +38,8 @@ const attribution_method attribution_attention_gradient = {
                  "attention: the rows that the classifier reads (the class token's, else the mean of the pixels')",
              .source = "Chefer, Gur, Wolf 2021, Generic attention-model explainability for interpreting bi-modal and "
                        "encoder-decoder transformers",
+             .cost = "one forward and one backward pass",
+             .needs = "as attention_rollout",
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(attention_options),

@@ -117,6 +117,8 @@ const attribution_method attribution_attention_rollout = {
                  "the rows that the classifier reads (the class token's, else the mean of the pixels'); the same "
                  "for every class",
              .source = "Abnar, Zuidema 2020, Quantifying attention flow in transformers",
+             .cost = "one forward pass",
+             .needs = "a transformer whose blocks all mix the same tokens",
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(rollout_options),

@@ -62,6 +62,8 @@ const attribution_method attribution_deeplift = {
                  "factors in products; the sum is F(x) - F(x')",
              .source = "Shrikumar, Greenside, Kundaje 2017, Learning important features through propagating activation "
                        "differences",
+             .cost = "about two forward and two backward passes: of input and baseline together",
+             .needs = "a rule for each of the network's operators",
              .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS,
              .options = options,
              .option_count = sizeof options / sizeof *options},

@@ -65,6 +65,8 @@ const attribution_method attribution_gradcam_plus_plus = {
                            "sum(A[c]) g^3), g = dF/dA[c]; made for A that are nowhere negative",
              .source =
                  "Chattopadhay et al. 2018, Grad-CAM++: improved visual explanations for deep convolutional networks",
+             .cost = "as gradcam",
+             .needs = "a layer whose values have a height and a width, or are a grid of tokens",
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(plus_plus_options),

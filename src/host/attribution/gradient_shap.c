@@ -103,6 +103,7 @@ const attribution_method attribution_gradient_shap = {
              .source = "Lundberg, Lee 2017, A unified approach to interpreting model predictions; Erion et al. 2021, "
                        "Improving performance of deep learning models with axiomatic attribution priors and expected "
                        "gradients",
+             .cost = "one forward and one backward pass for each sample",
              .flags = SPADE_METHOD_SIGNED,
              .options = options,
              .option_count = sizeof options / sizeof *options},

@@ -14,6 +14,7 @@ const attribution_method attribution_input_x_gradient = {
              .title = "Input x gradient",
              .definition = "x * dF/dx",
              .source = "Shrikumar et al. 2016, Not just a black box",
+             .cost = "one forward and one backward pass",
              .flags = SPADE_METHOD_SIGNED},
     .run = run,
 };

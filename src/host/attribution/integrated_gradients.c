@@ -75,6 +75,7 @@ const attribution_method attribution_integrated_gradients = {
              .title = "Integrated gradients",
              .definition = "(x - x') * mean of dF/dx on the line from the baseline x' to x",
              .source = "Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks",
+             .cost = "one forward and one backward pass for each of the steps",
              .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS,
              .options = options,
              .option_count = sizeof options / sizeof *options},

@@ -175,6 +175,8 @@ const attribution_method attribution_kernel_shap = {
                            "weighted by (M - 1) / (C(M, k) k (M - k)), with sum F(x) - F(baseline); all coalitions if "
                            "2^M - 2 <= samples, which is exact, else random ones in pairs of complements",
              .source = "Lundberg, Lee 2017, A unified approach to interpreting model predictions",
+             .cost = "one forward pass for each sample; with few segments, one for each set of them",
+             .needs = "two segments or more",
              .flags = SPADE_METHOD_SIGNED,
              .options = surrogate_option_infos,
              .option_count = SURROGATE_SHARED_OPTIONS},

@@ -149,6 +149,7 @@ const attribution_method attribution_lime = {
                  "distance of the sample from x",
              .source = "Ribeiro, Singh, Guestrin 2016, \"Why should I trust you?\": explaining the predictions of any "
                        "classifier",
+             .cost = "one forward pass for each sample",
              .flags = SPADE_METHOD_SIGNED,
              .options = surrogate_option_infos,
              .option_count = SURROGATE_OPTIONS},

@@ -107,6 +107,9 @@ const attribution_method attribution_lrp = {
                  "they add to it, by the composite's rules",
              .source = "Bach et al. 2015, On pixel-wise explanations for non-linear classifier decisions by layer-wise "
                        "relevance propagation",
+             .cost = "one forward pass, and a backward one with a forward and a backward product in each layer, twice "
+                     "that for rules of positive and negative parts",
+             .needs = "a rule for each of the network's operators",
              .flags = SPADE_METHOD_SIGNED,
              .options = options,
              .option_count = sizeof options / sizeof *options},
@@ -124,6 +127,8 @@ const attribution_method attribution_attnlrp = {
                  "normalisations and activations hand on what they get",
              .source =
                  "Achtibat et al. 2024, AttnLRP: attention-aware layer-wise relevance propagation for transformers",
+             .cost = "as lrp",
+             .needs = "a rule for each of the network's operators",
              .flags = SPADE_METHOD_SIGNED,
              .options = attention_options,
              .option_count = sizeof attention_options / sizeof *attention_options},

@@ -227,6 +227,7 @@ const attribution_method attribution_occlusion = {
              .title = "Occlusion",
              .definition = "mean over the squares that cover a pixel of F(x) - F(x with the square replaced)",
              .source = "Zeiler, Fergus 2014, Visualizing and understanding convolutional networks",
+             .cost = "one forward pass for each place of the window, and one",
              .flags = SPADE_METHOD_SIGNED,
              .options = options,
              .option_count = sizeof options / sizeof *options},

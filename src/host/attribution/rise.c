@@ -193,6 +193,7 @@ const attribution_method attribution_rise = {
                  "mean over random masks m of F(m x + (1 - m) baseline) m / probability; the paper's F is the "
                  "score: output=scores",
              .source = "Petsiuk, Das, Saenko 2018, RISE: randomized input sampling for explanation of black-box models",
+             .cost = "one forward pass for each sample",
              .flags = SPADE_METHOD_OFFSET, /* about the mean of F at masked pictures */
              .options = options,
              .option_count = sizeof options / sizeof *options},

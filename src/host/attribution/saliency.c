@@ -13,6 +13,7 @@ const attribution_method attribution_saliency = {
     .info = {.name = "saliency",
              .title = "Saliency",
              .definition = "abs(dF/dx)",
-             .source = "Simonyan, Vedaldi, Zisserman 2013, Deep inside convolutional networks"},
+             .source = "Simonyan, Vedaldi, Zisserman 2013, Deep inside convolutional networks",
+             .cost = "one forward and one backward pass"},
     .run = run,
 };

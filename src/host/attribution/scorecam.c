@@ -172,6 +172,8 @@ const attribution_method attribution_scorecam = {
                  "A[c] enlarged and stretched to 0 to 1",
              .source =
                  "Wang et al. 2020, Score-CAM: score-weighted visual explanations for convolutional neural networks",
+             .cost = "one forward pass, and one for each channel of the layer",
+             .needs = "a layer whose values have a height and a width, or are a grid of tokens",
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(attribution_cam_options),

@@ -149,6 +149,7 @@ const attribution_method attribution_smooth = {
                  "(max x - min x)",
              .source = "Smilkov et al. 2017, SmoothGrad: removing noise by adding noise; of gradcam++: Omeiza et al. "
                        "2019, Smooth Grad-CAM++",
+             .cost = "that of the method inside, for each sample",
              .flags = SPADE_METHOD_WRAPPER,
              .options = options,
              .option_count = sizeof options / sizeof *options},

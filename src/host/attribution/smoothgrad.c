@@ -76,6 +76,8 @@ const attribution_method attribution_smoothgrad = {
              .title = "SmoothGrad",
              .definition = "mean of dF/dx over copies of x with Gaussian noise of deviation sigma * (max x - min x)",
              .source = "Smilkov et al. 2017, SmoothGrad: removing noise by adding noise",
+             .cost = "one forward and one backward pass for each sample; smoothgrad, smoothgrad_squared and vargrad "
+                     "with the same samples share them",
              .flags = SPADE_METHOD_SIGNED,
              .options = options,
              .option_count = sizeof options / sizeof *options},
@@ -92,6 +94,7 @@ const attribution_method attribution_smoothgrad_squared = {
              .definition =
                  "mean of (dF/dx)^2 over copies of x with Gaussian noise of deviation sigma * (max x - min x)",
              .source = "Hooker et al. 2019, A benchmark for interpretability methods in deep neural networks",
+             .cost = "as smoothgrad",
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(noise_options),
@@ -109,6 +112,7 @@ const attribution_method attribution_vargrad = {
                  "min x): the variance, divided by their number",
              .source = "Adebayo et al. 2018, Local explanation methods for deep neural networks lack sensitivity to "
                        "parameter values",
+             .cost = "as smoothgrad",
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(noise_options),

@@ -4,7 +4,7 @@
 #include "base/close_names.h"
 #include "cli/cli.h"
 
-enum { COLUMN = 24, WIDTH = 100, FACT_BYTES = 512, FACTS = 6 };
+enum { COLUMN = 24, WIDTH = 100, FACT_BYTES = 512, FACTS = 8 };
 
 /* A method or a metric, as far as both can be shown alike. */
 typedef struct entry {
@@ -122,6 +122,8 @@ static int list_facts(const entry *e, fact *facts)
             add_fact(facts, &count, "completeness",
                      "the map sums to a known difference of F; results hold what is missing");
         }
+        add_fact(facts, &count, "cost", "%s", e->method->cost);
+        if (e->method->needs) { add_fact(facts, &count, "needs", "%s", e->method->needs); }
     } else {
         add_fact(facts, &count, "value", "%s; %s is better", e->metric->reading,
                  e->metric->better == SPADE_METRIC_HIGHER ? "higher" : "lower");
@@ -265,6 +267,8 @@ static json_t *entry_json(const entry *e)
     spade_json_set(&object, "source", json_string(e->source));
     spade_json_set(&object, "options", options_json(e->options, e->option_count));
     if (e->method) {
+        spade_json_set(&object, "cost", json_string(e->method->cost));
+        if (e->method->needs) { spade_json_set(&object, "needs", json_string(e->method->needs)); }
         spade_json_set(&object, "signed", json_boolean(e->method->flags & SPADE_METHOD_SIGNED));
         spade_json_set(&object, "offset", json_boolean(e->method->flags & SPADE_METHOD_OFFSET));
         spade_json_set(&object, "completeness", json_boolean(e->method->flags & SPADE_METHOD_COMPLETENESS));
@@ -334,6 +338,7 @@ static void print_entry_markdown(const entry *e)
     fact facts[FACTS];
     const int count = list_facts(e, facts);
     printf("\n### %s: `%s`\n\n", e->title, e->name);
+    if (e->method) { printf("![%s of one picture](methods/%s.png)\n\n", e->title, e->name); }
     for (int i = 0; i < count; i++) {
         printf("- %s: ", facts[i].name);
         print_markdown(facts[i].text);
@@ -370,6 +375,9 @@ static void print_all_markdown(void)
          "the difference of the two classes' maps; one with abs(..), max(.., 0), squares or a guided walk is not. "
          "`attention_rollout`\n"
          "depends on no class and on no contrast.\n\n"
+         "The pictures are what `scripts/method_pictures.sh` makes of an example, whose network decides by the star; "
+         "costs are\n"
+         "those of one class.\n\n"
          "## Methods\n\nOptions of every method:");
     print_options_markdown(shared, common);
     for (int i = 0; i < spade_method_count(); i++) {
