@@ -137,8 +137,43 @@ static void test_mask(void **state)
     folder_remove(folder);
 }
 
+static void check_choice(const char *options, int methods, bool both)
+{
+    char *folder = folder_make(), path[400], text[64];
+    command_result result = command_run(
+        "explain " MODEL " " SPADE_TEST_DATA "/images/scene00.png --resize 0 --variants 4 %s -o %s", options, folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    snprintf(path, sizeof path, "%s/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_non_null(report);
+    const int boxes = methods > 1 ? methods + 2 * both : 0;
+    assert_int_equal(count(report, "<input type=\"checkbox\""), boxes);
+    assert_int_equal(count(report, "id=\"show-trace\""), boxes && both);
+    assert_int_equal(count(report, "<figure class=\"dense\">"), methods);
+    assert_int_equal(count(report, "<figure class=\"trace\">"), both ? methods : 0);
+    for (int m = 0; m < methods; m++) {
+        snprintf(text, sizeof text, "<section class=\"m%d\">", m);
+        assert_int_equal(count(report, text), 1);
+        snprintf(text, sizeof text, "body:has(#show-m%d:not(:checked)) .m%d{display:none}", m, m);
+        assert_int_equal(count(report, text), methods > 1);
+    }
+    free(report);
+    folder_remove(folder);
+}
+
+/* Of several methods a reader chooses which are shown, and of which network. */
+static void test_choice(void **state)
+{
+    (void)state;
+    check_choice("--method saliency,gradcam,occlusion", 3, true);
+    check_choice("--method saliency,gradcam --no-trace", 2, false);
+    check_choice("", 1, true);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_mask)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_mask),
+                                       cmocka_unit_test(test_choice)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

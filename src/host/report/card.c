@@ -101,7 +101,7 @@ static spade_status write_map(FILE *file, const html_report *report, const expla
     char text[160];
     snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace",
              report->run->methods[pair->method].label);
-    fputs("<figure>", file);
+    fprintf(file, "<figure class=\"%s\">", network == DENSE ? "dense" : "trace");
     SPADE_TRY(html_write_image(file, report, map->heatmap, text));
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
     write_values(file, report->run, pair, network);
@@ -117,7 +117,7 @@ static spade_status write_pairs(FILE *file, const html_report *report, const exp
     fputs("<div class=\"maps\">", file);
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
-        fputs("<section><h3>", file);
+        fprintf(file, "<section class=\"m%d\"><h3>", pair->method);
         html_write_method(file, &run->methods[pair->method]);
         fputs(" <span class=\"soft\">for ", file);
         spade_html_text(file, class_name(run->names, pair->target.class_index, buffer));

@@ -91,6 +91,7 @@ static spade_status write_page_body(FILE *file, html_report *report, int64_t pag
     html_write_begin(file, report, title);
     write_navigation(file, report, page);
     SPADE_TRY(html_write_legend(file, report));
+    html_write_choice(file, report);
     html_append(file, report->cards);
     write_navigation(file, report, page);
     html_write_end(file);
@@ -240,6 +241,7 @@ static void count(html_report *report, const explained_input *explained)
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
         report->contrasts = report->contrasts || pair->target.contrast;
+        report->both = report->both || (pair->maps[DENSE].present && pair->maps[TRACE].present);
         for (int metric = 0; metric < report->run->metric_count; metric++) {
             count_value(html_tally(report, metric, pair->method), explained_metric(report->run, metric),
                         pair->maps[DENSE].values[metric], pair->maps[TRACE].values[metric]);
@@ -343,6 +345,7 @@ static spade_status write_report(FILE *file, html_report *report, int64_t page)
     html_write_summary(file, report);
     if (report->embedded) {
         SPADE_TRY(html_write_legend(file, report));
+        html_write_choice(file, report);
         html_append(file, report->cards);
     } else {
         write_index(file, report);

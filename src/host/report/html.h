@@ -22,6 +22,7 @@ struct html_report {
     FILE *rows;            /* likewise, the pages in the index */
     FILE *changed_rows;    /* likewise, inputs whose trace does not decide as the dense network does, in the index */
     FILE *failures;        /* likewise, list items */
+    bool both;             /* maps of both networks */
     int64_t failed, compared, changed, fell;
     int64_t page_changed;  /* of the page at hand */
     int64_t page_fell;     /* likewise */
@@ -43,6 +44,8 @@ void html_write_end(FILE *file);
 void html_write_summary(FILE *file, const html_report *report);
 /* What the colours mean. */
 spade_status html_write_legend(FILE *file, const html_report *report);
+/* Of several methods: boxes to tick, which of them, and of which network, are shown. The style sheet does it: no script. */
+void html_write_choice(FILE *file, const html_report *report);
 void html_write_failures(FILE *file, const html_report *report);
 spade_status html_write_configuration(FILE *file, const html_report *report);
 /* All that was written to `from` so far. */

@@ -184,6 +184,39 @@ spade_status html_write_legend(FILE *file, const html_report *page)
     return SPADE_OK;
 }
 
+/* ---- the choice */
+
+static void write_box(FILE *file, const char *id)
+{
+    fprintf(file, "<label><input type=\"checkbox\" id=\"show-%s\" checked>", id);
+}
+
+void html_write_choice(FILE *file, const html_report *page)
+{
+    const explained_run *run = page->run;
+    char id[32];
+    if (run->method_count < 2) { return; }
+    fputs("<style>", file);
+    for (int m = 0; m < run->method_count; m++) {
+        fprintf(file, "body:has(#show-m%d:not(:checked)) .m%d{display:none}", m, m);
+    }
+    fputs("</style><form class=\"card choice\" autocomplete=\"off\"><b>Show</b>", file);
+    for (int m = 0; m < run->method_count; m++) {
+        snprintf(id, sizeof id, "m%d", m);
+        write_box(file, id);
+        html_write_method(file, &run->methods[m]);
+        fputs("</label>", file);
+    }
+    if (page->both) {
+        fputs("<span><b>of</b>", file);
+        write_box(file, "dense");
+        fputs("the dense network</label>", file);
+        write_box(file, "trace");
+        fputs("the trace</label></span>", file);
+    }
+    fputs("</form>\n", file);
+}
+
 /* ---- the end of the page */
 
 void html_write_failures(FILE *file, const html_report *page)

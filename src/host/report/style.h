@@ -47,12 +47,23 @@
     ".legend{display:grid;grid-template-columns:1fr 1fr;gap:16px 24px}"                                                \
     ".legend img{display:block;width:100%;height:16px;border-radius:4px;margin:4px 0}"                                 \
     ".ends{display:flex;justify-content:space-between;font-size:.8rem;color:var(--soft)}details{margin-top:12px}"      \
+    ".choice{display:flex;flex-wrap:wrap;gap:4px 18px;padding:10px "                                                   \
+    "18px;position:sticky;top:0;z-index:1;font-size:.9rem}"                                                            \
+    ".choice span{display:flex;gap:18px}.choice label{cursor:pointer;white-space:nowrap}.choice input{margin:0 6px 0 " \
+    "0;accent-color:var(--trace)}"                                                                                     \
+    "@supports not selector(:has(a)){.choice{display:none}}"                                                           \
+    "body:has(#show-dense:not(:checked)) figure.dense,body:has(#show-trace:not(:checked)) figure.trace{display:none}"  \
+    "body:has(#show-dense:not(:checked),#show-trace:not(:checked)) .pair{grid-template-columns:minmax(0,1fr)}"         \
+    "body:has(#show-dense:not(:checked),#show-trace:not(:checked)) .many "                                             \
+    ".maps{grid-template-columns:repeat(4,minmax(0,1fr))}"                                                             \
     "summary{cursor:pointer}"                                                                                          \
     "pre{overflow-x:auto;font-size:.8rem;background:var(--bg);padding:12px;border-radius:8px}"                         \
     "@media(max-width:640px){main{padding:14px 10px 32px}.card{padding:14px;margin:12px 0}"                            \
     ".body,.many .maps,.legend{grid-template-columns:minmax(0,1fr)}.many .about,.many.lone "                           \
     ".maps{grid-template-columns:"                                                                                     \
     "repeat(2,minmax(0,1fr))}.pair{gap:10px}.value{font-size:.8rem;padding:0 6px}"                                     \
-    "th,td{padding-right:6px}h1{font-size:1.3rem}}@media print{.card{break-inside:avoid}}"
+    "body:has(#show-dense:not(:checked),#show-trace:not(:checked)) .many "                                             \
+    ".maps{grid-template-columns:repeat(2,minmax(0,1fr))}"                                                             \
+    "th,td{padding-right:6px}h1{font-size:1.3rem}}@media print{.card{break-inside:avoid}.choice{display:none}}"
 
 #endif
