@@ -117,7 +117,8 @@ SPADE_API spade_status spade_attribute(spade_context *context, const spade_model
                                        const spade_target *targets, int n, float *maps, spade_map_note *notes);
 
 /*
- * Maps of several methods from one walk: of those of smoothgrad, smoothgrad_squared and vargrad whose options are the
+ * Maps of several methods from one walk through the network: of those of smoothgrad, smoothgrad_squared and vargrad, of
+ * saliency and input_x_gradient, and of gradcam, gradcam++ and layercam, where the options that they have in common are the
  * same. 1: these two can be made together; so can all that can with the same one, at most SPADE_MAX_TOGETHER.
  */
 enum { SPADE_MAX_TOGETHER = 8 };

@@ -535,57 +535,77 @@ static spade_status count_seed(spade_device *device, const spade_seed_args *args
     return counted->seed(device, args);
 }
 
+enum { TOGETHER = 3 };
+
+/* Methods that share a walk: the maps are what each makes alone, the walks as many as one of them makes. */
+static void check_family(const fixture *f, const char *const *names, int count, const char *const *strangers)
+{
+    static const int64_t classes[2] = {2, 1};
+    static float together[TOGETHER][2 * SIZE], alone[2 * SIZE];
+    float *const maps[TOGETHER] = {together[0], together[1], together[2]};
+    const spade_attribution *list[TOGETHER];
+    spade_attribution *methods[TOGETHER], *other;
+    spade_map_note notes[2 * TOGETHER];
+    for (int m = 0; m < count; m++) {
+        assert_int_equal(spade_attribution_create(f->context, names[m], &methods[m]), SPADE_OK);
+        assert_true(spade_attributions_share(methods[0], methods[m]) &&
+                    spade_attributions_share(methods[m], methods[0]));
+        list[m] = methods[m];
+    }
+    walks = 0;
+    spade_status status =
+        spade_attribute_together(f->context, f->model, NULL, list, count, f->x, targets_of(classes, 2), 2, maps, notes);
+    if (status != SPADE_OK) { fail_msg("%s", spade_message(f->context)); }
+    const int shared = walks;
+    for (int m = 0; m < count; m++) {
+        int64_t shape[3];
+        assert_int_equal(spade_attribution_map_shape(f->context, f->model, methods[m], shape), SPADE_OK);
+        status = spade_attribute(f->context, f->model, NULL, methods[m], f->x, targets_of(classes, 2), 2, alone, NULL);
+        assert_int_equal(status, SPADE_OK);
+        assert_memory_equal(alone, together[m], sizeof(float) * (size_t)(2 * shape[0] * shape[1] * shape[2]));
+        for (int c = 0; c < 2; c++) { assert_true(isnan(notes[2 * m + c].delta)); }
+    }
+    assert_true(shared > 0 && walks == shared * (count + 1));
+    for (; *strangers; strangers++) {
+        assert_int_equal(spade_attribution_create(f->context, *strangers, &other), SPADE_OK);
+        assert_false(spade_attributions_share(methods[0], other));
+        const spade_attribution *const pair[2] = {methods[0], other};
+        assert_int_equal(
+            spade_attribute_together(f->context, f->model, NULL, pair, 2, f->x, targets_of(classes, 2), 2, maps, NULL),
+            SPADE_ERROR_ARGUMENT);
+        spade_attribution_destroy(other);
+    }
+    for (int m = 0; m < count; m++) { spade_attribution_destroy(methods[m]); }
+}
+
 static void test_together(void **state)
 {
     (void)state;
-    enum { METHODS = 3 };
-    static const char *const names[METHODS] = {"vargrad", "smoothgrad", "smoothgrad_squared"};
-    static const int64_t classes[2] = {2, 1};
-    static float together[METHODS][2 * SIZE], alone[2 * SIZE];
-    float *const maps[METHODS] = {together[0], together[1], together[2]};
-    spade_attribution *methods[METHODS], *other;
-    spade_map_note notes[2 * METHODS];
+    static const char *const noisy[] = {"vargrad:samples=21:sigma=0.1:seed=3", "smoothgrad:samples=21:sigma=0.1:seed=3",
+                                        "smoothgrad_squared:samples=21:sigma=0.1:seed=3"};
+    static const char *const other_noise[] = {"smoothgrad:samples=20:sigma=0.1:seed=3",
+                                              "smoothgrad:samples=21:sigma=0.1:seed=2",
+                                              "smoothgrad:samples=21:sigma=0.1:seed=3:output=scores",
+                                              "gradient_shap:samples=21:sigma=0.1:seed=3",
+                                              "saliency",
+                                              NULL};
+    static const char *const plain[] = {"saliency", "input_x_gradient"};
+    static const char *const other_gradients[] = {"input_x_gradient:output=scores", "guided_backprop", "smoothgrad",
+                                                  NULL};
+    static const char *const layer[] = {"gradcam", "gradcam++:epsilon=0.1", "layercam"};
+    static const char *const other_layers[] = {"layercam:layer=conv1", "gradcam:upsample=none", "gradcam:output=scores",
+                                               "guided_gradcam", NULL};
     fixture f;
     fixture_open(&f, 0);
-    for (int m = 0; m < METHODS; m++) {
-        char text[64];
-        snprintf(text, sizeof text, "%s:samples=21:sigma=0.1:seed=3", names[m]);
-        assert_int_equal(spade_attribution_create(f.context, text, &methods[m]), SPADE_OK);
-        assert_true(spade_attributions_share(methods[0], methods[m]));
-    }
     counted = f.context->device->backend;
     spade_backend table = *counted;
     table.seed = count_seed;
     table.capture_begin = NULL; /* a graph_launch would be one call */
     f.context->device->backend = &table;
-    const spade_attribution *const list[METHODS] = {methods[0], methods[1], methods[2]};
-    spade_status status = spade_attribute_together(f.context, f.model, NULL, list, METHODS, f.x,
-                                                   targets_of(classes, 2), 2, maps, notes);
-    if (status != SPADE_OK) { fail_msg("%s", spade_message(f.context)); }
-    const int shared = walks;
-    for (int m = 0; m < METHODS; m++) {
-        status = spade_attribute(f.context, f.model, NULL, methods[m], f.x, targets_of(classes, 2), 2, alone, NULL);
-        assert_int_equal(status, SPADE_OK);
-        assert_memory_equal(alone, together[m], sizeof alone);
-        for (int c = 0; c < 2; c++) { assert_true(isnan(notes[2 * m + c].delta)); }
-    }
-    assert_true(shared > 0 && walks == shared * (METHODS + 1));
+    check_family(&f, noisy, TOGETHER, other_noise);
+    check_family(&f, plain, 2, other_gradients);
+    check_family(&f, layer, TOGETHER, other_layers);
     f.context->device->backend = counted;
-
-    static const char *const strangers[] = {"smoothgrad:samples=20:sigma=0.1:seed=3",
-                                            "smoothgrad:samples=21:sigma=0.1:seed=2",
-                                            "smoothgrad:samples=21:sigma=0.1:seed=3:output=scores",
-                                            "gradient_shap:samples=21:sigma=0.1:seed=3", "saliency"};
-    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
-        assert_int_equal(spade_attribution_create(f.context, strangers[i], &other), SPADE_OK);
-        assert_false(spade_attributions_share(methods[0], other));
-        const spade_attribution *const pair[2] = {methods[0], other};
-        assert_int_equal(
-            spade_attribute_together(f.context, f.model, NULL, pair, 2, f.x, targets_of(classes, 2), 2, maps, NULL),
-            SPADE_ERROR_ARGUMENT);
-        spade_attribution_destroy(other);
-    }
-    for (int m = 0; m < METHODS; m++) { spade_attribution_destroy(methods[m]); }
     fixture_close(&f);
 }
 

@@ -8,11 +8,10 @@
 
 typedef struct activation_job {
     const attribution_features *features;
-    attribution_combine_fn combine;
-    const void *options;
+    const attribution_combination *wanted;
+    int count;
     float *values, *gradients; /* [channels, pixels] */
     double *map;               /* [pixels] */
-    float *maps;
 } activation_job;
 
 void attribution_take_features(const attribution_features *features, const float *value, const spade_shape *shape,
@@ -31,23 +30,25 @@ static spade_status combine_target(void *user, const attribution_inner *inner)
     const int64_t pixels = a->features->height * a->features->width;
     const attribution_activation activation = {
         .channels = a->features->channels, .pixels = pixels, .values = a->values, .gradients = a->gradients};
-    float *map = a->maps + inner->target * pixels;
     attribution_take_features(a->features, inner->values[0], &inner->shapes[0], a->values);
     attribution_take_features(a->features, inner->gradients[0], &inner->shapes[0], a->gradients);
-    memset(a->map, 0, (size_t)pixels * sizeof *a->map);
-    a->combine(&activation, a->options, a->map);
-    for (int64_t i = 0; i < pixels; i++) { map[i] = a->map[i] < 0 ? 0 : (float)a->map[i]; }
+    for (int w = 0; w < a->count; w++) {
+        float *map = a->wanted[w].maps + inner->target * pixels;
+        memset(a->map, 0, (size_t)pixels * sizeof *a->map);
+        a->wanted[w].combine(&activation, a->wanted[w].options, a->map);
+        for (int64_t i = 0; i < pixels; i++) { map[i] = a->map[i] < 0 ? 0 : (float)a->map[i]; }
+    }
     return SPADE_OK;
 }
 
 spade_status attribution_class_activation(const attribution_job *job, const attribution_features *features,
-                                          attribution_combine_fn combine, const void *options, float *maps)
+                                          const attribution_combination *wanted, int count)
 {
     const size_t pixels = (size_t)(features->height * features->width), size = (size_t)features->channels * pixels;
     const size_t bytes = pixels * sizeof(double) + 2 * size * sizeof(float);
     void *memory;
     SPADE_TRY(spade_alloc(job->context, bytes, "feature maps", &memory));
-    activation_job a = {.features = features, .combine = combine, .options = options, .maps = maps};
+    activation_job a = {.features = features, .wanted = wanted, .count = count};
     a.map = memory;
     a.values = (float *)(a.map + pixels);
     a.gradients = a.values + size;
@@ -84,24 +85,26 @@ void attribution_cam_shape(const attribution_job *job, const void *options, int6
     attribution_coarse_shape(job, features.height, features.width, cam->upsample, shape);
 }
 
-typedef struct cam_run {
-    const attribution_features *features;
-    attribution_combine_fn combine;
-    const void *options;
-} cam_run;
-
-static spade_status make_small(const attribution_job *job, const void *user, float *small)
+static spade_status run(const attribution_job *job, const attribution_member *members, int count)
 {
-    const cam_run *run = user;
-    return attribution_class_activation(job, run->features, run->combine, run->options, small);
-}
-
-spade_status attribution_cam_run(const attribution_job *job, const void *options, attribution_combine_fn combine,
-                                 float *maps)
-{
-    const attribution_cam_options *cam = options;
+    const attribution_cam_options *cam = members[0].options; /* the others' are the same */
+    attribution_combination wanted[SPADE_MAX_TOGETHER];
     attribution_features features;
     SPADE_TRY(attribution_feature_maps(job, &cam->layer, true, &features));
-    const cam_run run = {&features, combine, options};
-    return attribution_coarse_maps(job, features.height, features.width, cam->upsample, make_small, &run, maps);
+    const size_t size = (size_t)(job->n * features.height * features.width);
+    const size_t bytes = sizeof(float) * size * (size_t)count;
+    void *small;
+    SPADE_TRY(spade_alloc(job->context, bytes, "maps of a layer", &small));
+    for (int m = 0; m < count; m++) {
+        const attribution_cam_part *part = members[m].part;
+        wanted[m] = (attribution_combination){part->combine, members[m].options, (float *)small + (size_t)m * size};
+    }
+    const spade_status status = attribution_class_activation(job, &features, wanted, count);
+    for (int m = 0; m < count && status == SPADE_OK; m++) {
+        attribution_enlarge_maps(job, wanted[m].maps, features.height, features.width, cam->upsample, members[m].maps);
+    }
+    spade_free_bytes(job->context, small, bytes);
+    return status;
 }
+
+const attribution_family attribution_cam_family = {.run = run};

@@ -14,9 +14,16 @@ typedef struct attribution_activation {
 /* What a method makes of one target's: map [pixels] += ...; it is zero before. */
 typedef void (*attribution_combine_fn)(const attribution_activation *a, const void *options, double *map);
 
-/* max(what `combine` makes, 0) for each of the job's targets. maps: host [n, h, w]. */
+/* max(what `combine` makes, 0) for each of the job's targets. */
+typedef struct attribution_combination {
+    attribution_combine_fn combine;
+    const void *options;
+    float *maps; /* host [n, h, w] */
+} attribution_combination;
+
+/* Combinations [count], from 1 to SPADE_MAX_TOGETHER, of the same values and gradients. */
 spade_status attribution_class_activation(const attribution_job *job, const attribution_features *features,
-                                          attribution_combine_fn combine, const void *options, float *maps);
+                                          const attribution_combination *wanted, int count);
 /* Grad-CAM's: the sum over c of mean(dF/dA[c]) * A[c]. */
 void attribution_combine_gradcam(const attribution_activation *a, const void *options, double *map);
 
@@ -32,7 +39,10 @@ typedef struct attribution_cam_options {
 
 spade_status attribution_cam_check(const attribution_job *job, const void *options);
 void attribution_cam_shape(const attribution_job *job, const void *options, int64_t shape[3]);
-spade_status attribution_cam_run(const attribution_job *job, const void *options, attribution_combine_fn combine,
-                                 float *maps);
+/* What a member makes of values and gradients: its `part`. */
+typedef struct attribution_cam_part {
+    attribution_combine_fn combine;
+} attribution_cam_part;
+extern const attribution_family attribution_cam_family;
 
 #endif

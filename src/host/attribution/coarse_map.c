@@ -10,19 +10,28 @@ void attribution_coarse_shape(const attribution_job *job, int64_t height, int64_
     shape[2] = upsample == ATTRIBUTION_NONE ? width : job->width;
 }
 
+void attribution_enlarge_maps(const attribution_job *job, const float *small, int64_t height, int64_t width,
+                              int upsample, float *maps)
+{
+    const int64_t pixels = job->height * job->width;
+    if (upsample == ATTRIBUTION_NONE) {
+        memcpy(maps, small, sizeof *maps * (size_t)(job->n * height * width));
+        return;
+    }
+    for (int i = 0; i < job->n; i++) {
+        spade_map_resize(small + i * height * width, height, width, maps + i * pixels, job->height, job->width);
+    }
+}
+
 spade_status attribution_coarse_maps(const attribution_job *job, int64_t height, int64_t width, int upsample,
                                      attribution_coarse_fn make, const void *user, float *maps)
 {
-    const int64_t pixels = job->height * job->width;
     const size_t bytes = sizeof(float) * (size_t)(job->n * height * width);
     void *small;
     if (upsample == ATTRIBUTION_NONE) { return make(job, user, maps); }
     SPADE_TRY(spade_alloc(job->context, bytes, "maps of a layer", &small));
     spade_status status = make(job, user, small);
-    for (int i = 0; status == SPADE_OK && i < job->n; i++) {
-        const float *map = (const float *)small + i * height * width;
-        spade_map_resize(map, height, width, maps + i * pixels, job->height, job->width);
-    }
+    if (status == SPADE_OK) { attribution_enlarge_maps(job, small, height, width, upsample, maps); }
     spade_free_bytes(job->context, small, bytes);
     return status;
 }

@@ -17,6 +17,9 @@ enum { ATTRIBUTION_BILINEAR, ATTRIBUTION_NONE }; /* words of `upsample`, in thei
 /* [1, H, W] of the input, or of the coarse maps. */
 void attribution_coarse_shape(const attribution_job *job, int64_t height, int64_t width, int upsample,
                               int64_t shape[3]);
+/* small, host [n, height, width], to maps, host [n, H, W] or, where nothing is enlarged, the same. */
+void attribution_enlarge_maps(const attribution_job *job, const float *small, int64_t height, int64_t width,
+                              int upsample, float *maps);
 /* small, host [n, height, width]: the job's targets. */
 typedef spade_status (*attribution_coarse_fn)(const attribution_job *job, const void *user, float *small);
 /* maps, host [n, H, W] or [n, height, width]: what `make` gives, enlarged if that is asked for. */

@@ -29,13 +29,13 @@ static spade_status run(const attribution_job *job, const void *options, float *
     static const double scale[PAIR] = {1, 0}; /* x, then the baseline 0 */
     const spade_deeplift_options deeplift = {.captum = ((const deeplift_options *)options)->compat == CAPTUM};
     const spade_rules rules = spade_rules_deeplift(&deeplift);
-    const attribution_samples pair = {
-        .points = PAIR, .summed = 1, .scale = scale, .times_input = true, .divisor = 1, .batch = PAIR};
+    const attribution_samples pair = {.points = PAIR, .summed = 1, .scale = scale, .divisor = 1, .batch = PAIR};
     const size_t bytes = sizeof(double) * PAIR * (size_t)job->n;
     void *memory;
     SPADE_TRY(spade_alloc(job->context, bytes, "values of classes", &memory));
     const double *values = memory;
-    spade_status status = attribution_backward(job, &rules, &pair, maps, memory);
+    spade_status status =
+        attribution_backward(job, &rules, &pair, &(attribution_wanted){.maps = maps, .times_input = true}, 1, memory);
     for (int c = 0; status == SPADE_OK && notes && c < job->n; c++) {
         double total = 0;
         for (int64_t i = 0; i < job->size; i++) { total += maps[c * job->size + i]; }

@@ -174,17 +174,17 @@ static spade_status add_gradients(driver *d, int64_t first, int64_t count, const
 }
 
 /* A target's sums into a map. */
-static spade_status finish_map(driver *d, attribution_statistic statistic, float *map)
+static spade_status finish_map(driver *d, const attribution_wanted *wanted, float *map)
 {
     const attribution_samples *points = d->points;
-    const double *sum = statistic == ATTRIBUTION_SUM_SQUARES ? d->squares : d->sum;
+    const double *sum = wanted->statistic == ATTRIBUTION_SUM_SQUARES ? d->squares : d->sum;
     const int64_t size = d->job->size;
     spade_device *device = d->job->context->device;
     const spade_backend *backend = device->backend;
-    if (statistic == ATTRIBUTION_VARIANCE) {
+    if (wanted->statistic == ATTRIBUTION_VARIANCE) {
         return backend->finish_variance(device, size, d->sum, d->squares, points->divisor, map);
     }
-    return backend->finish_map(device, size, sum, points->times_input ? d->x : NULL, points->divisor, points->absolute,
+    return backend->finish_map(device, size, sum, wanted->times_input ? d->x : NULL, points->divisor, wanted->absolute,
                                map);
 }
 
@@ -198,7 +198,7 @@ static spade_status take_gradients(driver *d, int64_t target, int64_t first, int
     if (first + count < points->points) { return SPADE_OK; }
     for (int w = 0; w < d->wanted_count; w++) {
         float *map = d->maps + (w * d->job->n + target) * d->job->size;
-        SPADE_TRY(finish_map(d, d->wanted[w].statistic, map));
+        SPADE_TRY(finish_map(d, &d->wanted[w], map));
     }
     return SPADE_OK;
 }
@@ -259,15 +259,8 @@ done:
 }
 
 spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
-                                  const attribution_samples *points, float *maps, double *values)
-{
-    const attribution_wanted sum = {ATTRIBUTION_SUM, maps};
-    return attribution_backward_statistics(job, rules, points, &sum, 1, values);
-}
-
-spade_status attribution_backward_statistics(const attribution_job *job, const spade_rules *rules,
-                                             const attribution_samples *points, const attribution_wanted *wanted,
-                                             int count, double *values)
+                                  const attribution_samples *points, const attribution_wanted *wanted, int count,
+                                  double *values)
 {
     spade_context *context = job->context;
     spade_device *device = context->device;
@@ -304,6 +297,19 @@ done:
     attribution_pass_destroy(&d.pass);
     return status;
 }
+
+static spade_status run_gradients(const attribution_job *job, const attribution_member *members, int count)
+{
+    const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
+    attribution_wanted wanted[SPADE_MAX_TOGETHER];
+    for (int m = 0; m < count; m++) {
+        wanted[m] = *(const attribution_wanted *)members[m].part;
+        wanted[m].maps = members[m].maps;
+    }
+    return attribution_backward(job, &spade_rules_gradient, &input, wanted, count, NULL);
+}
+
+const attribution_family attribution_gradients_family = {.run = run_gradients};
 
 spade_status attribution_check_rules(const attribution_job *job, const spade_rules *rules)
 {

@@ -19,7 +19,7 @@
  * one target, the targets share the forward pass.
  */
 typedef enum attribution_statistic {
-    ATTRIBUTION_SUM,         /* their sum, weight[p] each, times x if asked for, over `divisor` */
+    ATTRIBUTION_SUM,         /* their sum, weight[p] each, over `divisor` */
     ATTRIBUTION_SUM_SQUARES, /* the sum of their squares, weight[p] each, over `divisor` */
     /* The variance, divided by `divisor`, their number; weights are 1. Sums and their difference are in double: what is
      * lost there is less than what the gradients, being floats, are off by. */
@@ -36,26 +36,27 @@ typedef struct attribution_samples {
     const uint32_t *baseline;      /* [points]: which of them is b; NULL: the first one */
     spade_uniform_picture uniform; /* b is a random picture, number `p` of the stream; no pixels: it is not */
     bool times_path;               /* the gradients times their line's direction */
-    bool times_input, absolute;    /* of a sum */
     double divisor;
     int batch; /* images of a micro-batch, which divide the points; 0: one for one point, else SPADE_MICRO_BATCH */
     bool times_output; /* what goes back begins as dF/dz * z: relevance */
 } attribution_samples;
 
-/* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). maps: host [n, size]; values: host [n,
- * points], F at each pair; NULL: not wanted. The statistic is ATTRIBUTION_SUM. */
-spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
-                                  const attribution_samples *points, float *maps, double *values);
-
 /* A statistic of the gradients, and the maps that it makes: host [n, size]. */
 typedef struct attribution_wanted {
     attribution_statistic statistic;
     float *maps;
+    bool times_input, absolute; /* of a sum: times x, its absolute value */
 } attribution_wanted;
-/* Several statistics of the same gradients: wanted [count], from 1 to SPADE_MAX_TOGETHER. Each is what it is alone. */
-spade_status attribution_backward_statistics(const attribution_job *job, const spade_rules *rules,
-                                             const attribution_samples *points, const attribution_wanted *wanted,
-                                             int count, double *values);
+
+/* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). wanted [count], from 1 to
+ * SPADE_MAX_TOGETHER, of the same gradients: each is what it is alone. values: host [n, points], F at each pair; NULL: not
+ * wanted. */
+spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
+                                  const attribution_samples *points, const attribution_wanted *wanted, int count,
+                                  double *values);
+
+/* Methods that are statistics of the plain gradient at the input: `part` is an attribution_wanted without maps. */
+extern const attribution_family attribution_gradients_family;
 
 /* Do the rules have one for every node? Else SPADE_ERROR_UNSUPPORTED, with the node's name and what to do: for a method's
  * `check`, so that the method is refused before there is any work. */

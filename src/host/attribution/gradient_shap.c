@@ -72,7 +72,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
         lines.baseline_count = baselines.count;
         lines.baseline = baseline;
     }
-    SPADE_GOTO(attribution_backward(job, &spade_rules_gradient, &lines, maps, NULL));
+    SPADE_GOTO(attribution_backward(job, &spade_rules_gradient, &lines, &(attribution_wanted){.maps = maps}, 1, NULL));
 done:
     attribution_baseline_close(job, &baselines);
     spade_free_bytes(job->context, memory, bytes);

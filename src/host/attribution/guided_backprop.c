@@ -12,7 +12,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
     (void)options;
     (void)notes;
     const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
-    return attribution_backward(job, &spade_rules_guided, &input, maps, NULL);
+    return attribution_backward(job, &spade_rules_guided, &input, &(attribution_wanted){.maps = maps}, 1, NULL);
 }
 
 const attribution_method attribution_guided_backprop = {

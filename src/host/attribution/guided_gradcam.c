@@ -41,8 +41,9 @@ static spade_status run(const attribution_job *job, const void *options, float *
     const int64_t height = features.height, width = features.width, pixels = height * width;
     const size_t bytes = sizeof(float) * (size_t)(job->n * pixels);
     SPADE_TRY(spade_alloc(job->context, bytes, "maps of a layer", &small));
-    SPADE_GOTO(attribution_class_activation(job, &features, attribution_combine_gradcam, NULL, small));
-    SPADE_GOTO(attribution_backward(job, &spade_rules_guided, &input, maps, NULL));
+    const attribution_combination gradcam = {attribution_combine_gradcam, NULL, small};
+    SPADE_GOTO(attribution_class_activation(job, &features, &gradcam, 1));
+    SPADE_GOTO(attribution_backward(job, &spade_rules_guided, &input, &(attribution_wanted){.maps = maps}, 1, NULL));
     for (int i = 0; i < job->n; i++) {
         multiply(job, (const float *)small + i * pixels, height, width, maps + i * job->size);
     }

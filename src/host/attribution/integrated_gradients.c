@@ -44,9 +44,9 @@ static spade_status run(const attribution_job *job, const void *options, float *
                                       .baselines = baseline.pictures,
                                       .baseline_count = baseline.count,
                                       .times_path = !is_zero,
-                                      .times_input = is_zero,
                                       .divisor = 1};
-    SPADE_GOTO(attribution_backward(job, &spade_rules_gradient, &path, maps, values));
+    const attribution_wanted wanted = {.maps = maps, .times_input = is_zero};
+    SPADE_GOTO(attribution_backward(job, &spade_rules_gradient, &path, &wanted, 1, values));
     for (int c = 0; notes && c < job->n; c++) {
         const double *start = values + (int64_t)c * points + steps; /* F(x'), then F(x) */
         double total = 0;

@@ -13,11 +13,7 @@ static void combine(const attribution_activation *a, const void *options, double
     }
 }
 
-static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
-{
-    (void)notes;
-    return attribution_cam_run(job, options, combine, maps);
-}
+static const attribution_cam_part part = {combine};
 
 static const spade_option_info options[] = {ATTRIBUTION_FEATURE_MAPS_OPTION, ATTRIBUTION_UPSAMPLE_OPTION};
 static const size_t option_offsets[] = {offsetof(attribution_cam_options, layer),
@@ -36,5 +32,6 @@ const attribution_method attribution_layercam = {
     .option_offsets = option_offsets,
     .check = attribution_cam_check,
     .shape = attribution_cam_shape,
-    .run = run,
+    .family = &attribution_cam_family,
+    .part = &part,
 };

@@ -43,7 +43,7 @@ static spade_status run(const attribution_job *job, spade_lrp_options lrp, float
 {
     const spade_rules rules = spade_rules_lrp(&lrp);
     const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1, .times_output = true};
-    return attribution_backward(job, &rules, &input, maps, NULL);
+    return attribution_backward(job, &rules, &input, &(attribution_wanted){.maps = maps}, 1, NULL);
 }
 
 static spade_status run_composite(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)

@@ -145,15 +145,10 @@ static spade_status check_finite(const attribution_job *job, int64_t map_size, c
 
 /* ---- maps */
 
-static bool is_same(const spade_attribution *a, const spade_attribution *b)
-{
-    return memcmp(a->options, b->options, a->method->options_bytes) == 0 && a->common.output == b->common.output &&
-           a->common.seed == b->common.seed;
-}
-
 int spade_attributions_share(const spade_attribution *a, const spade_attribution *b)
 {
-    return a->method->family && a->method->family == b->method->family && is_same(a, b);
+    return a->method->family && a->method->family == b->method->family &&
+           spade_named_options_agree(&a->named, &b->named);
 }
 
 unsigned spade_attribution_flags(const spade_attribution *attribution)
@@ -162,14 +157,24 @@ unsigned spade_attribution_flags(const spade_attribution *attribution)
     return method->flags ? method->flags(attribution->options) : method->info.flags;
 }
 
-/* The attributions' maps, which share what can be shared. notes [count, n] */
-static spade_status run_methods(const attribution_job *job, const spade_attribution *const *attributions, int count,
-                                float *const *maps, spade_map_note *notes)
+spade_status attribution_run(const attribution_job *job, const spade_attribution *attribution, float *maps,
+                             spade_map_note *notes)
 {
-    const attribution_method *together[SPADE_MAX_TOGETHER], *method = attributions[0]->method;
-    if (count == 1) { return method->run(job, attributions[0]->options, maps[0], notes); }
-    for (int i = 0; i < count; i++) { together[i] = attributions[i]->method; }
-    return method->family->run(job, together, count, attributions[0]->options, maps);
+    const attribution_method *method = attribution->method;
+    if (method->run) { return method->run(job, attribution->options, maps, notes); }
+    const attribution_member one = {method->part, attribution->options, maps};
+    return method->family->run(job, &one, 1);
+}
+
+/* The maps of several that share a walk. */
+static spade_status run_family(const attribution_job *job, const spade_attribution *const *attributions, int count,
+                               float *const *maps)
+{
+    attribution_member members[SPADE_MAX_TOGETHER];
+    for (int i = 0; i < count; i++) {
+        members[i] = (attribution_member){attributions[i]->method->part, attributions[i]->options, maps[i]};
+    }
+    return attributions[0]->method->family->run(job, members, count);
 }
 
 spade_status spade_attribute_together(spade_context *context, const spade_model *model, const spade_trace *trace,
@@ -188,13 +193,14 @@ spade_status spade_attribute_together(spade_context *context, const spade_model 
     job.targets = targets;
     job.n = n;
     SPADE_TRY(check_targets(&job));
-    SPADE_TRY(check_options(&job, attributions[0]));
-    map_shape(&job, attributions[0], shape);
+    for (int i = 0; i < count; i++) { SPADE_TRY(check_options(&job, attributions[i])); }
     for (int i = 0; notes && i < count * n; i++) { notes[i] = (spade_map_note){.delta = NAN}; }
 
-    spade_status status = run_methods(&job, attributions, count, maps, notes);
+    spade_status status = count > 1 ? run_family(&job, attributions, count, maps)
+                                    : attribution_run(&job, attributions[0], maps[0], notes);
     int failed = 0; /* the target whose map is not finite */
     for (int i = 0; i < count && status == SPADE_OK; i++) {
+        map_shape(&job, attributions[i], shape);
         status = check_finite(&job, shape[0] * shape[1] * shape[2], maps[i], &failed);
     }
     if (status == SPADE_ERROR_NUMERICAL) { status = attribution_explain_not_finite(&job, &targets[failed], status); }

@@ -27,14 +27,19 @@ typedef struct attribution_job {
 
 struct attribution_method;
 
+/* One of the methods that are made of one walk. */
+typedef struct attribution_member {
+    const void *part;    /* its row's */
+    const void *options; /* its own struct */
+    float *maps;         /* [n, shape of a map] */
+} attribution_member;
+
 /*
- * Methods whose maps can be made of one walk, where their options are the same: methods [count], 1 to
- * SPADE_MAX_TOGETHER of them; maps [count], each [n, shape of a map]. A map is to the bit what it is alone. Such
- * methods have no notes.
+ * Methods whose maps are made of one walk where the options that they have in common are the same: members [count], 1 to
+ * SPADE_MAX_TOGETHER. A map is to the bit what it is alone. Such methods have no notes.
  */
 typedef struct attribution_family {
-    spade_status (*run)(const attribution_job *job, const struct attribution_method *const *methods, int count,
-                        const void *options, float *const *maps);
+    spade_status (*run)(const attribution_job *job, const attribution_member *members, int count);
 } attribution_family;
 
 /*
@@ -51,9 +56,10 @@ typedef struct attribution_method {
     void (*shape)(const attribution_job *job, const void *options, int64_t shape[3]);
     /* Forward and backward passes for one class. NULL: one. */
     double (*passes)(const attribution_job *job, const void *options);
-    /* maps [n, shape of a map]; notes [n] without a delta yet, or NULL */
+    /* maps [n, shape of a map]; notes [n] without a delta yet, or NULL. NULL: the family's is called. */
     spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
     const attribution_family *family; /* NULL: it shares its walk with no other */
+    const void *part;                 /* what it makes of the walk, for the family's `run` */
     /* spade_method_flags of a map. NULL: info.flags. */
     unsigned (*flags)(const void *options);
 } attribution_method;
@@ -124,6 +130,9 @@ static inline spade_seed_target attribution_seed_target(const spade_target *targ
 /* "class 3", "class 3 against class 5": for messages. */
 enum { ATTRIBUTION_TARGET_TEXT = 64 };
 const char *attribution_describe_target(const spade_target *target, char text[ATTRIBUTION_TARGET_TEXT]);
+/* The attribution's maps, of a job whose options were checked: as attribution_method.run has them. */
+spade_status attribution_run(const attribution_job *job, const spade_attribution *attribution, float *maps,
+                             spade_map_note *notes);
 /* NULL: there is no method of this name, which is the first `length` characters. */
 const attribution_method *attribution_find(const char *name, size_t length);
 

@@ -111,7 +111,7 @@ static spade_status average(const attribution_job *job, const smooth_options *op
     for (int c = 0; notes && c < job->n; c++) { notes[c].delta = 0; }
     for (int64_t sample = 0; sample < options->samples; sample++) {
         make_copy(job, key, deviation, (uint32_t)sample, m->copy);
-        SPADE_TRY(inner->method->run(&of_inner, inner->options, m->maps, notes ? m->notes : NULL));
+        SPADE_TRY(attribution_run(&of_inner, inner, m->maps, notes ? m->notes : NULL));
         for (int64_t i = 0; i < m->numbers; i++) { m->sums[i] += m->maps[i]; }
         for (int c = 0; notes && c < job->n; c++) { notes[c].delta += m->notes[c].delta / samples; }
     }

@@ -17,53 +17,26 @@ static double passes(const attribution_job *job, const void *options)
     return (double)((const noise_options *)options)->samples;
 }
 
-/* The walk that all members share. */
-static spade_status run_walk(const attribution_job *job, const void *options, const attribution_wanted *wanted,
-                             int count)
+static spade_status run(const attribution_job *job, const attribution_member *members, int count)
 {
-    const noise_options *noise = options;
+    const noise_options *noise = members[0].options;
     const int samples = (int)noise->samples;
     const attribution_samples copies = {.points = samples,
                                         .summed = samples,
                                         .deviation = attribution_noise_deviation(job, noise->sigma),
                                         .key = attribution_input_key(job),
                                         .divisor = samples};
-    return attribution_backward_statistics(job, &spade_rules_gradient, &copies, wanted, count, NULL);
-}
-
-static attribution_statistic statistic_of(const attribution_method *method)
-{
-    if (method == &attribution_smoothgrad) { return ATTRIBUTION_SUM; }
-    return method == &attribution_vargrad ? ATTRIBUTION_VARIANCE : ATTRIBUTION_SUM_SQUARES;
-}
-
-static spade_status run_together(const attribution_job *job, const attribution_method *const *methods, int count,
-                                 const void *options, float *const *maps)
-{
     attribution_wanted wanted[SPADE_MAX_TOGETHER];
-    for (int m = 0; m < count; m++) { wanted[m] = (attribution_wanted){statistic_of(methods[m]), maps[m]}; }
-    return run_walk(job, options, wanted, count);
+    for (int m = 0; m < count; m++) {
+        wanted[m] =
+            (attribution_wanted){.statistic = *(const attribution_statistic *)members[m].part, .maps = members[m].maps};
+    }
+    return attribution_backward(job, &spade_rules_gradient, &copies, wanted, count, NULL);
 }
 
-static const attribution_family family = {.run = run_together};
-
-static spade_status run_mean(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
-{
-    (void)notes;
-    return run_walk(job, options, &(attribution_wanted){ATTRIBUTION_SUM, maps}, 1);
-}
-
-static spade_status run_squares(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
-{
-    (void)notes;
-    return run_walk(job, options, &(attribution_wanted){ATTRIBUTION_SUM_SQUARES, maps}, 1);
-}
-
-static spade_status run_variance(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
-{
-    (void)notes;
-    return run_walk(job, options, &(attribution_wanted){ATTRIBUTION_VARIANCE, maps}, 1);
-}
+static const attribution_family family = {.run = run};
+static const attribution_statistic mean = ATTRIBUTION_SUM, squares = ATTRIBUTION_SUM_SQUARES,
+                                   variance = ATTRIBUTION_VARIANCE;
 
 static const spade_option_info options[] = {
     ATTRIBUTION_SAMPLES_OPTION("noisy copies of the input", "50"),
@@ -84,8 +57,8 @@ const attribution_method attribution_smoothgrad = {
     .options_bytes = sizeof(noise_options),
     .option_offsets = option_offsets,
     .passes = passes,
-    .run = run_mean,
     .family = &family,
+    .part = &mean,
 };
 
 const attribution_method attribution_smoothgrad_squared = {
@@ -100,8 +73,8 @@ const attribution_method attribution_smoothgrad_squared = {
     .options_bytes = sizeof(noise_options),
     .option_offsets = option_offsets,
     .passes = passes,
-    .run = run_squares,
     .family = &family,
+    .part = &squares,
 };
 
 const attribution_method attribution_vargrad = {
@@ -118,6 +91,6 @@ const attribution_method attribution_vargrad = {
     .options_bytes = sizeof(noise_options),
     .option_offsets = option_offsets,
     .passes = passes,
-    .run = run_variance,
     .family = &family,
+    .part = &variance,
 };

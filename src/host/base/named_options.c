@@ -314,6 +314,45 @@ spade_status spade_named_options_read(spade_context *context, spade_named_option
     return SPADE_OK;
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Two values of one type. */
+static bool is_same_value(spade_option_type type, const void *a, const void *b)
+{
+    const spade_layer_option *layer = a, *other = b;
+    const spade_baseline_option *baseline = a, *another = b;
+    switch (type) {
+    case SPADE_OPTION_INTEGER: return *(const int64_t *)a == *(const int64_t *)b;
+    case SPADE_OPTION_REAL: return memcmp(a, b, sizeof(double)) == 0;
+    case SPADE_OPTION_WORD: return *(const int *)a == *(const int *)b;
+    case SPADE_OPTION_LAYER:
+        return is_same_text(layer->name, other->name) && layer->has_index == other->has_index &&
+               layer->index == other->index;
+    case SPADE_OPTION_FILE:
+    case SPADE_OPTION_METHOD: return is_same_text(*(char *const *)a, *(char *const *)b);
+    case SPADE_OPTION_BASELINE:
+        return baseline->word == another->word && is_same_text(baseline->path, another->path) &&
+               memcmp(&baseline->number, &another->number, sizeof baseline->number) == 0;
+    }
+    return false;
+}
+
+bool spade_named_options_agree(const spade_named_options *a, const spade_named_options *b)
+{
+    option_slot mine, theirs;
+    for (int i = 0; slot_at(a, i, &mine); i++) {
+        const char *name = mine.info->name;
+        if (!find_slot(b, name, strlen(name), &theirs)) { continue; }
+        if (mine.info->type != theirs.info->type || !is_same_value(mine.info->type, mine.value, theirs.value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void spade_named_options_clear(spade_named_options *options)
 {
     option_slot slot;

@@ -55,6 +55,8 @@ spade_status spade_named_options_set_default(spade_context *context, spade_named
                                              const char *value);
 /* Was it set, by the text or by spade_named_options_set()? */
 bool spade_named_options_given(const spade_named_options *options, const char *name);
+/* Have the options that both have, by name, the same values? */
+bool spade_named_options_agree(const spade_named_options *a, const spade_named_options *b);
 void spade_named_options_clear(spade_named_options *options);
 
 /* SPADE_ERROR_ARGUMENT: "unknown method 'x' (there are a, b)", from the part of the text before its options and the
