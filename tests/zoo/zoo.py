@@ -4,7 +4,7 @@
 By hand, not in CI: it needs PyPI's torch, torchvision, timm, transformers, onnxscript, onnxruntime and numpy, in an environment of its own:
 
     python3 -m venv zoo && zoo/bin/pip install torch torchvision timm transformers onnx onnxscript onnxruntime
-    zoo/bin/python tests/zoo/zoo.py --folder DIR [--exporter old,new] [--checks logits,gradients,layers,sparse] [--grep TEXT]
+    zoo/bin/python tests/zoo/zoo.py --folder DIR [--exporter old,new] [--checks logits,gradients,layers,sparse] [--grep TEXT] [--resume]
     zoo/bin/python tests/zoo/zoo.py --folder DIR [--checks ...] FILE.onnx ...
     zoo/bin/python tests/zoo/forms.py --folder DIR/forms                    # one network in the forms of other tools: NHWC, QDQ ...
     zoo/bin/python tests/zoo/readme.py --all                                # README's own lines, with all three packages
@@ -108,6 +108,16 @@ def format_table(rows, chosen, spade):
     return "\n".join(lines) + "\n"
 
 
+def read_rows(table, chosen):
+    """Of an earlier run's table, which checked the same; none where there is no such table."""
+    lines = table.read_text().splitlines() if table.exists() else []
+    head = "| network | exporter | verdict | " + " | ".join(chosen) + " | message |"
+    if head not in lines:
+        return []
+    cells = [[c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[lines.index(head) + 2:]]
+    return [Row(c[0], c[1], c[2], {name: text for name, text in zip([*chosen, ""], c[3:]) if text}) for c in cells]
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spade", default="build/spade")
@@ -116,6 +126,7 @@ def parse_arguments():
     parser.add_argument("--checks", default=",".join(CHECKS), help="some of %(default)s")
     parser.add_argument("--grep", default="", help="only names in which this regular expression is found")
     parser.add_argument("--table", type=pathlib.Path, help="FOLDER/table.md")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that are in the table; of a run by the same spade")
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("files", nargs="*", type=pathlib.Path, help="check these files instead")
     arguments = parser.parse_args()
@@ -135,8 +146,12 @@ def main():
     arguments.folder.mkdir(parents=True, exist_ok=True)
     wanted = [(f.name, "file", f) for f in arguments.files] or [
         (n, e, arguments.folder / file_name(n, e)) for n in names for e in arguments.exporter.split(",")]
-    rows, table = [], arguments.table or arguments.folder / "table.md"
+    table = arguments.table or arguments.folder / "table.md"
+    rows = read_rows(table, arguments.checks) if arguments.resume else []
+    known = {(row.name, row.exporter) for row in rows}
     for name, exporter, path in wanted:
+        if (name, exporter) in known:
+            continue
         message = provide(name, exporter, path) if exporter != "file" else None
         verdict, results = ("noexport", {"": message}) if message else check_file(arguments.spade, path, arguments.checks)
         rows.append(Row(name, exporter, verdict, results))
