@@ -208,8 +208,8 @@ static void print_all(void)
         const entry e = metric_at(i);
         print_short(&e);
     }
-    puts("\n'spade methods NAME' tells more. x: the input; F: what is explained, a class's logit or score, or with "
-         "--class A-B F_A - F_B.");
+    puts("\n'spade methods NAME' tells more. x: the input; F: what is explained, a class's logit or score, or the\n"
+         "difference of two classes' (--class A-B).");
 }
 
 /* ---- JSON */
