@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "base/base.h"
+#include "base/number.h"
 #include "base/text.h"
 
 static const char *const status_names[] = {
@@ -34,7 +35,7 @@ spade_status spade_set_error(spade_context *context, spade_status status, const 
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(context->message, sizeof context->message, format, arguments);
+    spade_print_list(context->message, sizeof context->message, format, arguments);
     va_end(arguments);
     spade_make_printable(context->message);
     return status;
@@ -46,7 +47,7 @@ spade_status spade_prefix_error(spade_context *context, spade_status status, con
     char below[sizeof context->message];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(prefix, sizeof prefix, format, arguments);
+    spade_print_list(prefix, sizeof prefix, format, arguments);
     va_end(arguments);
     memcpy(below, context->message, sizeof below);
     int length = snprintf(context->message, sizeof context->message, "%s: ", prefix);
@@ -77,7 +78,7 @@ void spade_log(spade_context *context, spade_log_level level, const char *format
     char line[1024];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    spade_print_list(line, sizeof line, format, arguments);
     va_end(arguments);
     spade_make_printable(line);
     context->log(context->user, level, line);
@@ -145,6 +146,6 @@ char *spade_format_bytes(uint64_t bytes, char *buffer)
     double value = (double)bytes;
     int unit = 0;
     while (value >= 1024 && unit < 4) { value /= 1024, unit++; }
-    snprintf(buffer, 32, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    spade_print(buffer, 32, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
     return buffer;
 }

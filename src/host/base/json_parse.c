@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "base/number.h"
 #include "base/text.h"
 
 enum { MAX_DEPTH = 128, MAX_NUMBER = 64 };
@@ -82,7 +83,7 @@ static json_t *parse_number(parser *p)
         const long long integer = strtoll(text, NULL, 10);
         return errno ? fail(p, "an integer that does not fit into 64 bits") : made(p, json_integer(integer));
     }
-    const double number = strtod(text, NULL);
+    const double number = spade_read_real(text);
     return isfinite(number) ? made(p, json_real(number)) : fail(p, "a number that is too large");
 }
 

@@ -2,9 +2,43 @@
 #include "base/number.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- whatever the locale */
+
+/* The locale of the language itself, a constant of the C library: nothing is allocated, and nothing has to be freed. */
+static locale_t plain_locale(void)
+{
+    return newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
+
+double spade_read_real(const char *text)
+{
+    return strtod_l(text, NULL, plain_locale());
+}
+
+int spade_print_list(char *buffer, size_t size, const char *format, va_list arguments)
+{
+    const locale_t before = uselocale(plain_locale()); /* of this thread only */
+    const int length = vsnprintf(buffer, size, format, arguments);
+    uselocale(before);
+    return length;
+}
+
+int spade_print(char *buffer, size_t size, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = spade_print_list(buffer, size, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+/* ---- numbers */
 
 static const char *skip_digits(const char *text)
 {
@@ -42,7 +76,7 @@ bool spade_parse_number(const char *text, double *out)
         if (at == exponent) { return false; }
     }
     if (*at) { return false; }
-    double value = strtod(text, NULL); /* spade never sets a locale: the point is a point */
+    double value = spade_read_real(text);
     if (!isfinite(value)) { return false; }
     *out = value;
     return true;

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 
 #include "base/close_names.h"
+#include "base/number.h"
 #include "cli/cli.h"
 
 enum { COLUMN = 24, WIDTH = 100, FACT_BYTES = 512, FACTS = 8 };
@@ -223,7 +224,7 @@ static json_t *default_json(const spade_option_info *option)
 {
     if (!option->default_value) { return json_null(); }
     const bool number = option->type == SPADE_OPTION_INTEGER || option->type == SPADE_OPTION_REAL;
-    return number ? number_json(option, strtod(option->default_value, NULL)) : json_string(option->default_value);
+    return number ? number_json(option, spade_read_real(option->default_value)) : json_string(option->default_value);
 }
 
 static json_t *options_json(const spade_option_info *options, int count)

@@ -1,4 +1,5 @@
 /* keys.c - THE table of settings, and what can be said of a row. */
+#include "base/number.h"
 #include "config/keys.h"
 #include "config/settings.h"
 
@@ -419,7 +420,7 @@ __attribute__((format(printf, 4, 5))) static void append(char *buffer, size_t si
     va_list arguments;
     if (*used >= size) { return; }
     va_start(arguments, format);
-    int length = vsnprintf(buffer + *used, size - *used, format, arguments);
+    int length = spade_print_list(buffer + *used, size - *used, format, arguments);
     va_end(arguments);
     *used += length > 0 ? (size_t)length : 0;
 }

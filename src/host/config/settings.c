@@ -232,7 +232,7 @@ static json_t *method_option_json(const spade_key *key, const spade_method_optio
 {
     const spade_option_info *info = spade_key_method_option(key);
     if (!option->given && key->unset) { return json_null(); }
-    double value = option->given ? option->value : strtod(info->default_value, NULL);
+    double value = option->given ? option->value : spade_read_real(info->default_value);
     return info->type == SPADE_OPTION_INTEGER ? json_integer((json_int_t)value) : json_real(value);
 }
 

@@ -41,8 +41,8 @@ const char *spade_format_real(double value, char *buffer)
         return buffer;
     }
     do {
-        snprintf(buffer, 32, "%.*g", digits, value);
-    } while (strtod(buffer, NULL) != value && ++digits <= 17);
+        spade_print(buffer, 32, "%.*g", digits, value);
+    } while (spade_read_real(buffer) != value && ++digits <= 17);
     return buffer;
 }
 

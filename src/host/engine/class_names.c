@@ -3,6 +3,7 @@
  * Python writes lists and dictionaries (str() of one is what Ultralytics and others put there).
  */
 #include <ctype.h>
+
 #include "base/json.h"
 
 #include "engine/model.h"
@@ -52,7 +53,7 @@ static const char *put_string(const char *at, text *out)
 static void drop_comma(text *out)
 {
     size_t end = out->used;
-    while (end && isspace((unsigned char)out->bytes[end - 1])) { end--; }
+    while (end && strchr(" \t\r\n", out->bytes[end - 1])) { end--; }
     if (end && out->bytes[end - 1] == ',') { out->used = end - 1; }
 }
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdarg.h>
 
+#include "base/number.h"
 #include "import/fold/fold.h"
 #include "import/head.h"
 #include "import/input.h"
@@ -27,7 +28,7 @@ spade_status(spade_import_fail)(spade_import *import, const onnx_node *node, spa
     char reason[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(reason, sizeof reason, format, arguments);
+    spade_print_list(reason, sizeof reason, format, arguments);
     va_end(arguments);
     return spade_fail(import->context, status, "%.200s: node \"%.200s\" (%.60s): %s", import->onnx->path,
                       spade_onnx_label(node), node->op_type, reason);

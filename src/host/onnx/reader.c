@@ -1,6 +1,7 @@
 /* reader.c - failing with a position, strings, numbers and growing arrays for the ONNX reader. */
 #include <stdarg.h>
 
+#include "base/number.h"
 #include "onnx/reader.h"
 
 spade_status onnx_malformed(onnx_reader *reader, size_t at, const char *format, ...)
@@ -8,7 +9,7 @@ spade_status onnx_malformed(onnx_reader *reader, size_t at, const char *format, 
     char what[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(what, sizeof what, format, arguments);
+    spade_print_list(what, sizeof what, format, arguments);
     va_end(arguments);
     return spade_fail(reader->context, SPADE_ERROR_INPUT, "%s: not a readable ONNX model: %s at byte %zu",
                       reader->model->path, what, at);

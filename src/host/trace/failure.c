@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "augment/batch.h"
+#include "base/number.h"
 #include "engine/magnitude.h"
 #include "trace/search.h"
 
@@ -43,13 +44,13 @@ static void write_advice(const spade_layer_task *task, double largest, int64_t v
 {
     const bool fp32 = task->hessian->precision == SPADE_FP32;
     if (fp32 && largest * largest * (double)variants > (double)FLT_MAX) {
-        snprintf(out, size,
+        spade_print(out, size,
                  ": its inputs reach %.1e, and sums of their squares do not fit float32; --hessian fp64 helps",
                  largest);
     } else if (task->method.damping <= 0) {
-        snprintf(out, size, " with --damping %g; --damping 0.01 helps", task->method.damping);
+        spade_print(out, size, " with --damping %g; --damping 0.01 helps", task->method.damping);
     } else {
-        snprintf(out, size, ", even with --damping %g; a larger one%s may help", task->method.damping,
+        spade_print(out, size, ", even with --damping %g; a larger one%s may help", task->method.damping,
                  fp32 ? ", or --hessian fp64," : "");
     }
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
+#include "base/number.h"
 #include "workload/explain.h"
 
 void spade_workload_phase(const spade_workload_events *events, const char *label, double from, double to)
@@ -17,7 +18,7 @@ void spade_workload_note(const spade_workload_events *events, const char *format
     char line[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    spade_print_list(line, sizeof line, format, arguments);
     va_end(arguments);
     events->note(events->user, line);
 }
