@@ -89,7 +89,10 @@ check_tree() {
     check_text
 }
 
-# No mutable globals in the stages; the library shows its own names only.
+# Calls that change something of the whole process under the feet of other threads: the mask of new files, the locale, ...
+PROCESS_WIDE='umask|setlocale|chdir|fchdir|setenv|unsetenv|putenv|clearenv|signal|sigaction|srand|rand|setrlimit|exit|atexit'
+
+# No mutable globals in the stages; the library shows its own names only, and leaves what belongs to the process alone.
 check_symbols() {
     need objdump
     [ -f "$build/libspade.so" ] || { report "$build/libspade.so: not built"; return; }
@@ -100,6 +103,8 @@ check_symbols() {
     report "$(comm -23 \
         <(cat include/spade/*.h | tr '\n' ' ' | grep -oE 'SPADE_API[^;(]*\(' | grep -oE 'spade_[a-z0-9_]+ *\($' | tr -d ' (' | sort -u) \
         <(nm -D --defined-only "$build/libspade.so" | awk '{ print $3 }' | sort -u) | sed 's/^/libspade.so lacks /')"
+    report "$(nm -D --undefined-only "$build/libspade.so" | awk '{ sub(/@.*/, "", $2); print $2 }' |
+        grep -xE "$PROCESS_WIDE" | sed 's/.*/libspade.so calls &(), which is for the whole process/' || true)"
 }
 
 check_tidy() {
