@@ -154,6 +154,12 @@ check_install() {
     check_place "$place/prefix"
     mv "$place/prefix" "$place/moved"
     check_place "$place/moved"
+    # Its decoder lies with it, or where it was configured for: never in the build folder, which others may have made anew.
+    find "$place/moved" -name spade-decode -delete
+    [ -z "$(find "$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' "$build/CMakeCache.txt")" -name spade-decode 2>/dev/null)" ] || return 0
+    "$place/moved/bin/spade" explain examples/scene_resnet.onnx examples/pictures/scene00.png --no-trace -q -o "$place/none" \
+        2>/dev/null && report "the installed command runs a decoder that was not installed"
+    return 0
 }
 
 case $what in

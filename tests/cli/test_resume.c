@@ -127,6 +127,14 @@ static void test_signals(void **state)
             assert_true(code == 0 || code == 4 || code == -number);
         }
         int kept = count_lines(folder);
+        if (code == 4) { /* what was done is in the reports */
+            char *names = results_names(out, "inputs");
+            int done = *names != 0;
+            for (const char *at = names; *at; at++) { done += *at == ' '; }
+            assert_int_equal(done, kept - 1);
+            assert_int_equal(files_count(out, "report.html"), 1);
+            free(names);
+        }
         explain_quietly(0, folder, "in", "out", "");
         assert_true(count_lines(folder) == PICTURES + 1 && kept <= PICTURES + 1);
         assert_int_equal(files_count(out, ".spade-"), 0);

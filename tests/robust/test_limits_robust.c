@@ -69,6 +69,8 @@ static void test_address_space(void **state)
         done++;
     }
     assert_in_range(done, 1, SIZES - 4);
+    static const char *const lines[] = {"--help", "version", "info " MODEL}; /* that load the same libraries */
+    for (int i = 0; i < 6; i++) { (void)expect_all_or_a_line(i % 2 ? "-v 100000" : "-v 300000", lines[i / 2], folder); }
     /* more threads than there is room for, asked for */
     command_result result = run_limited("-v 1048576", "info " MODEL " --threads 64", folder);
     assert_int_equal(result.code, 1);

@@ -221,6 +221,9 @@ static void test_shapes(void **state)
     expect_result("r Reshape x heads\nt Transpose@1,0,2,3,4 r\nj Reshape t joined\nu Transpose@1,0,2,3 j\n"
                   "a Reshape u apart\n",
                   regrouped);
+    /* x.view(x.size(0), -1) */
+    expect_result("s Shape x\nf Squeeze zero\nn Gather@0 s f\nu Unsqueeze n zero\nk Concat@0 u minus\nr Reshape x k\n",
+                  same);
     /* a token in front of each picture's, and away again */
     expect_result("s Shape x\nn Gather@0 s zero\nk Concat@0 n one sixteen\ne Expand token k\nr Reshape x tokens\n"
                   "c Concat@1 e r\nz Slice c one end one\n",
@@ -245,7 +248,8 @@ static void test_refused(void **state)
            "depends on the batch");
     refuse("r Reshape x heads\nt Transpose@1,0,2,3,4 r\nm Reshape t mixing\n", SPADE_ERROR_UNSUPPORTED,
            "what belongs to one picture");
-    refuse("r Reshape x tokens\nt Transpose@1,0,2 r\nm Softmax@1 t\nq Relu m\n", SPADE_ERROR_UNSUPPORTED, "over the batch");
+    refuse("r Reshape x tokens\nt Transpose@1,0,2 r\nm Softmax@1 t\nq Relu m\n", SPADE_ERROR_UNSUPPORTED,
+           "over the batch");
     refuse("g Gather@0 x zero\n", SPADE_ERROR_UNSUPPORTED, "over the batch");
     refuse("z Slice x zero one zero\n", SPADE_ERROR_UNSUPPORTED, "batch");
     refuse("c Concat@0 x x\n", SPADE_ERROR_UNSUPPORTED, "along the batch");

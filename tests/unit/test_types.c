@@ -326,6 +326,23 @@ static void test_not_finite(void **state)
     }
 }
 
+/* Where a relu behind it would make 0 of it. */
+static void test_bias_not_finite(void **state)
+{
+    (void)state;
+    const float ones[CLASSES] = {1, 1, 1}, bias[CLASSES] = {0, NAN, 0};
+    wire network = flat_graph();
+    put_tensor(&network, tensor_random("w", 2, (int64_t[]){PIXELS, CLASSES}, 1));
+    put_tensor(&network, tensor_of("ones", 1, (int64_t[]){CLASSES}, ones));
+    put_tensor(&network, tensor_of("norm.bias", 1, (int64_t[]){CLASSES}, bias));
+    put_tensor(&network, tensor_random("w2", 2, (int64_t[]){CLASSES, CLASSES}, 2));
+    put_node(&network, node_of("fc", "MatMul", "f w", "a"));
+    put_node(&network, node_of("norm", "BatchNormalization", "a ones norm.bias ones ones", "b"));
+    put_node(&network, node_of("relu", "Relu", "b", "c"));
+    put_node(&network, node_of("fc2", "MatMul", "c w2", "y"));
+    refuse(network, "\"norm.bias\" holds NaN", "element 1 of 3");
+}
+
 /* The same in a constant of the arithmetic; infinite ones are a mask's. */
 static void test_constants_not_numbers(void **state)
 {
@@ -350,12 +367,10 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_other_floats),
-                                       cmocka_unit_test(test_written),
-                                       cmocka_unit_test(test_rounding),
-                                       cmocka_unit_test(test_quantised),
-                                       cmocka_unit_test(test_saturation),
-                                       cmocka_unit_test(test_not_finite),
-                                       cmocka_unit_test(test_constants_not_numbers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_other_floats),    cmocka_unit_test(test_written),
+        cmocka_unit_test(test_rounding),        cmocka_unit_test(test_quantised),
+        cmocka_unit_test(test_saturation),      cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_bias_not_finite), cmocka_unit_test(test_constants_not_numbers)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }
