@@ -3,10 +3,12 @@
  * 0, or with the very result that it has otherwise; nothing leaks, no descriptor stays open, nothing is half written.
  *
  * The command runs in this process (its main is command_main here), which makes thousands of runs a matter of seconds. With
- * SPADE_TEST_EXHAUSTIVE every allocation gets its turn, else some hundred of each command, spread over all.
+ * SPADE_TEST_EXHAUSTIVE every allocation gets its turn, else some of each command, spread over all.
+ *   failing_test_allocations [PATTERN]     PATTERN, such as 'test_explain*': only the tests of these names
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 
 #include "failing/allocations.h"
@@ -141,11 +143,18 @@ typedef struct test_command {
     const char *prepare; /* NULL, or a line that runs, undisturbed, before each run */
 } test_command;
 
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place)
+{
+    (void)info;
+    (void)type;
+    (void)place;
+    return remove(path);
+}
+
 static void remove_output(const char *path)
 {
-    char line[500];
-    snprintf(line, sizeof line, "rm -rf '%s'", path);
-    if (access(path, F_OK) == 0) { assert_int_equal(system(line), 0); }
+    enum { OPEN_FOLDERS = 8 };
+    if (access(path, F_OK) == 0) { assert_int_equal(nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS), 0); }
 }
 
 static bool same_file(const char *a, const char *b)
@@ -262,18 +271,55 @@ static void test_one(const test_command *command)
 static void test_explain(void **state)
 {
     (void)state;
-    char line[2048], before[2048];
+    char line[2048];
     snprintf(line, sizeof line, EXPLAIN " --method saliency,smoothgrad:samples=2,gradcam:layer=k", model, input,
              folder);
     test_one(&(test_command){.line = line, .writes = "out"});
+}
+
+static void test_explain_picture(void **state)
+{
+    (void)state;
+    char line[2048];
     snprintf(line, sizeof line, EXPLAIN " --json --labels %s --mask %s --config %s", model, picture, folder, labels,
              mask, config);
     test_one(&(test_command){.line = line, .writes = "out"});
-    /* the second run reads what the first one wrote */
+}
+
+/* The second run reads what the first one wrote. */
+static void test_explain_again(void **state)
+{
+    (void)state;
+    char line[2048], before[2048];
     snprintf(before, sizeof before, EXPLAIN, model, input, folder);
     test_one(&(test_command){.line = before, .writes = "out", .prepare = before});
     snprintf(line, sizeof line, EXPLAIN " --no-report --restart", model, input, folder);
     test_one(&(test_command){.line = line, .writes = "out", .prepare = before});
+}
+
+/* Of each way that methods go, and each kind of option, one with few samples: those that walk together, wrappers, baselines,
+ * perturbed images, masks, superpixels, rules, feature maps, attention. */
+static void test_explain_methods(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {
+        "smoothgrad:samples=2,vargrad:samples=2,integrated_gradients:steps=2:baseline=mean,"
+        "gradient_shap:samples=2:sigma=0.1,smooth:samples=2:of=\"gradcam:layer=k\"",
+        "rise:samples=3:grid=2,lime:samples=6:segments=3,kernel_shap:samples=6:segments=3:baseline=blur,"
+        "occlusion:window=4:stride=4,scorecam:layer=k",
+        "deeplift,lrp,guided_backprop,layercam:layer=k,guided_gradcam:layer=k",
+        "attention_rollout,attention_gradient,attnlrp",
+    };
+    char line[2048];
+    for (int i = 0; i < 4; i++) {
+        const char *network = i == 3 ? SPADE_TEST_DATA "/exports/vit.old.onnx" : model;
+        snprintf(line, sizeof line, EXPLAIN " %s --method %s", network, picture, folder,
+                 i == 3 ? "--no-trace --no-report"
+                 : i    ? "--no-trace"
+                        : "",
+                 methods[i]);
+        test_one(&(test_command){.line = line, .writes = "out"});
+    }
 }
 
 static void test_trace(void **state)
@@ -316,16 +362,17 @@ static int close_folder(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),
-        cmocka_unit_test(test_trace),
-        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_info),          cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_explain),       cmocka_unit_test(test_explain_picture),
+        cmocka_unit_test(test_explain_again), cmocka_unit_test(test_explain_methods),
         cmocka_unit_test(test_others),
     };
     signal(SIGSEGV, on_crash);
     signal(SIGABRT, on_crash);
+    if (argc > 1) { cmocka_set_test_filter(argv[1]); }
     make_files();
     return cmocka_run_group_tests(tests, NULL, close_folder);
 }
