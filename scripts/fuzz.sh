@@ -25,7 +25,8 @@ build_targets() { # FOLDER CMAKE_OPTION...
         -DSPADE_FUZZ=ON -DSPADE_TESTS=OFF -DSPADE_EXAMPLES=OFF -DSPADE_CUDA=OFF "${@:2}" >/dev/null
     ninja -C "$1" fuzz
 }
-build_targets $build
+mkdir -p $build/findings
+[ "$seconds" -eq 0 ] && [ -n "$coverage" ] || build_targets $build # the build that counts tries them again as well
 if [ -x build/spade ]; then tests/fuzz/seeds.sh build $build/seeds; fi
 build/spade operators --json 2>/dev/null | grep -oE '"name":"[A-Za-z]+"' | cut -d '"' -f 4 | sed 's/.*/"&"/' >$build/operators.dict || true
 
@@ -40,7 +41,7 @@ run() { # TARGET
     esac
     local known=tests/fuzz/crashers/$target limit=-max_total_time=$seconds # of 0: no limit
     [ "$seconds" -gt 0 ] || limit=-runs=0
-    mkdir -p "$build/corpus/$target" "$build/seeds/$target" $build/findings
+    mkdir -p "$build/corpus/$target" "$build/seeds/$target"
     if [ -d "$known" ]; then extra+=("$known"); fi
     if "$build/tests/fuzz/fuzz_$target" "$build/corpus/$target" "$build/seeds/$target" \
         "$limit" -max_len=$length -timeout=30 -rss_limit_mb=2560 -malloc_limit_mb=1024 -print_final_stats=1 \
@@ -61,7 +62,10 @@ trap 'rm -rf "$TMPDIR"' EXIT
 found=0
 export -f run
 export build seconds
-printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} bash -c 'set -euo pipefail; run {}' || found=1
+in_turn() { # FUNCTION: for each target, as many side by side as there are processors
+    printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} bash -c "set -euo pipefail; $1 {}"
+}
+[ "$seconds" -eq 0 ] && [ -n "$coverage" ] || in_turn run || found=1
 
 # ---- coverage
 
@@ -101,10 +105,11 @@ replay_for_coverage() { # TARGET
 
 if [ -n "$coverage" ]; then
     counts=build-coverage
+    rm -f $counts/*.profraw
     build_targets $counts -DCMAKE_C_FLAGS="-fprofile-instr-generate -fcoverage-mapping"
     export counts
     export -f replay_for_coverage
-    printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} bash -c 'set -euo pipefail; replay_for_coverage {}' || found=1
+    in_turn replay_for_coverage || found=1
     llvm-profdata merge -sparse $counts/*.profraw -o $counts/all.profdata
     programs=()
     for target in "${targets[@]}"; do programs+=(-object "$counts/tests/fuzz/fuzz_$target"); done

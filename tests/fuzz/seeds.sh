@@ -15,9 +15,19 @@ golden=tests/golden/data
 # networks: exported ones, and those that tests write (tests/support/wire.c); an operator's own cases of the ONNX project
 cp $golden/exports/*.onnx $golden/models/transformer_parts_*.onnx "$out/network"
 for test in "$build"/tests/{onnx_test_onnx_read,onnx_test_onnx_write,robust_test_model_robust,unit_test_*}; do
-    case $test in *_devices | *windows | *.cmake) continue ;; esac
+    case $test in *_devices | *.cmake) continue ;; esac
     if grep -q SPADE_TEST_KEEP "$test" 2>/dev/null; then SPADE_TEST_KEEP=$out/network "$test" >/dev/null 2>&1 || true; fi
 done
+cases=$work/cases # of each operator three
+mkdir "$cases"
+SPADE_TEST_KEEP=$cases "$build/tests/onnx_test_onnx_nodes_devices" >/dev/null 2>&1 || true
+operators=$("$build/spade" operators --json | grep -oE '"name":"[A-Za-z]+"' | cut -d '"' -f 4 | paste -s -d '|')
+LC_ALL=C grep -raoE --include='*.onnx' "(^|[^A-Za-z])($operators)([^A-Za-z]|\$)" "$cases" | LC_ALL=C awk '{
+    file = substr($0, 1, index($0, ":") - 1)
+    name = substr($0, length(file) + 2)
+    gsub(/[^A-Za-z]/, "", name)
+    if (!seen[file, name]++ && count[name]++ < 3) print file
+}' | sort -u | xargs -r cp -t "$out/network"
 find "$out/network" -not -name '*.onnx' -type f -delete
 find "$out/network" -size +120k -delete
 
@@ -28,7 +38,18 @@ for type in f2 f8 i4 u1 b1 c8; do
 done
 
 # pictures: whole ones are small enough; other formats and colour types are made by the tests of pictures
-find examples/pictures examples/masks $golden/images -type f -size -40k -exec cp --backup=numbered {} "$out/picture" \;
+find examples/pictures examples/masks $golden/images $golden/decoding -type f -not -name '*.ppm' -size -40k \
+    -exec cp --backup=numbered {} "$out/picture" \;
+{ # turned by EXIF
+    head -c 2 $golden/decoding/grey.jpg
+    printf '\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0'
+    tail -c +3 $golden/decoding/grey.jpg
+} >"$out/picture/turned.jpg"
+{
+    printf 'RIFF\x24\1\0\0'
+    tail -c +9 $golden/decoding/lossy.webp
+    printf 'EXIF\x1a\0\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0'
+} >"$out/picture/turned.webp"
 printf 'P3 2 1 255 255 0 0 0 9 0' >"$out/picture/plain.ppm"
 printf 'P1 2 2 1 0 0 1' >"$out/picture/plain.pbm"
 printf 'P6 2 1 255 abcdef' >"$out/picture/raw.ppm"
