@@ -1,4 +1,7 @@
-/* test_limits_robust.c - the command where the system gives it little: address space, descriptors, a reader of its output. */
+/*
+ * test_limits_robust.c - the command where the system gives it little: address space, descriptors, a reader of its output.
+ * SPADE_TEST_EXHAUSTIVE: in all the sizes of docs/robustness.md, else in some.
+ */
 #include "support/results.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
@@ -52,23 +55,29 @@ static void test_address_space(void **state)
 #ifdef SANITIZED
     skip();
 #endif
-    static const int sizes[] = {50, 75, 100, 150, 200, 300, 400, 450, 500, 550, 600, 700, 800, 900, 1000};
-    enum { SIZES = sizeof sizes / sizeof *sizes };
+    static const int some[] = {50, 75, 100, 150, 200, 300, 400, 450, 500, 550, 600, 700, 800, 900, 1000}; /* MiB */
+    enum { SOME = sizeof some / sizeof *some, ALL = 53 };
+    const bool exhaustive = getenv("SPADE_TEST_EXHAUSTIVE") != NULL;
+    const int runs = exhaustive ? 2 * ALL : SOME;
     char *folder = folder_make(), arguments[2048], limit[32], reference[512], path[512];
     snprintf(reference, sizeof reference, "%s/reference", folder);
     command_result whole = command_run("explain " MODEL " " PICTURES OPTIONS "-o %s", reference);
     assert_int_equal(whole.code, 0);
     command_clear(&whole);
     int done = 0;
-    for (int i = 0; i < SIZES; i++) {
-        snprintf(limit, sizeof limit, "-v %d", sizes[i] * 1024);
+    for (int i = 0; i < runs; i++) {
+        snprintf(limit, sizeof limit, "-v %d", exhaustive ? 50000 + i / 2 * 19000 : some[i] * 1024);
         snprintf(path, sizeof path, "%s/%d", folder, i);
-        snprintf(arguments, sizeof arguments, "explain " MODEL " " PICTURES OPTIONS "-o %s", path);
+        snprintf(arguments, sizeof arguments, "explain " MODEL " " PICTURES OPTIONS "-o %s %s", path,
+                 !exhaustive ? ""
+                 : i % 2     ? "--threads 2"
+                             : "--threads 1");
         if (!expect_all_or_a_line(limit, arguments, folder)) { continue; }
         assert_same_folders(reference, path); /* with fewer threads, and the same results */
         done++;
     }
-    assert_in_range(done, 1, SIZES - 4);
+    assert_in_range(done, 1, runs - 4);
+    print_message("%d sizes of address space: all done in %d\n", runs, done);
     static const char *const lines[] = {"--help", "version", "info " MODEL}; /* that load the same libraries */
     for (int i = 0; i < 6; i++) { (void)expect_all_or_a_line(i % 2 ? "-v 100000" : "-v 300000", lines[i / 2], folder); }
     /* more threads than there is room for, asked for */
@@ -82,19 +91,27 @@ static void test_address_space(void **state)
 static void test_descriptors(void **state)
 {
     (void)state;
-    char *folder = folder_make(), arguments[2048], limit[32];
-    int done = 0;
-    for (int count = 5; count <= 32; count += count < 16 ? 1 : 4) {
+    const bool exhaustive = getenv("SPADE_TEST_EXHAUSTIVE") != NULL;
+    char *folder = folder_make(), arguments[2048], limit[32], path[512];
+    int runs = 0, done = 0;
+    for (int count = exhaustive ? 0 : 5; count <= 32; count += exhaustive || count < 16 ? 1 : 4) {
         snprintf(limit, sizeof limit, "-n %d", count);
-        snprintf(arguments, sizeof arguments,
-                 "trace " MODEL " " SPADE_TEST_DATA "/images/scene00.png" OPTIONS "-o %s/t%d.onnx", folder, count);
-        const bool traced = expect_all_or_a_line(limit, arguments, folder);
-        char path[512];
         snprintf(path, sizeof path, "%s/t%d.onnx", folder, count);
+        snprintf(arguments, sizeof arguments, "trace " MODEL " " SPADE_TEST_DATA "/images/scene00.png" OPTIONS "-o %s",
+                 path);
+        const bool traced = expect_all_or_a_line(limit, arguments, folder);
         assert_int_equal(file_exists(path), traced);
+        runs++;
         done += traced;
+        if (!exhaustive) { continue; }
+        snprintf(path, sizeof path, "%s/out%d", folder, count);
+        snprintf(arguments, sizeof arguments, "explain " MODEL " " PICTURES OPTIONS "-o %s", path);
+        const bool explained = expect_all_or_a_line(limit, arguments, folder);
+        if (explained) { print_message("explained with %d descriptors\n", count); }
+        assert_int_equal(files_count(path, ".spade-"), 0);
     }
-    assert_true(done > 0);
+    assert_in_range(done, 1, runs - 1);
+    print_message("%d numbers of descriptors: all done in %d\n", runs, done);
     folder_remove(folder);
 }
 
