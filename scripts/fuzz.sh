@@ -18,6 +18,7 @@ packages=(clang libclang-rt-14-dev libomp-dev)
 [ -z "$coverage" ] || packages+=(llvm)
 scripts/setup.sh --packages-only "${packages[@]}"
 build=build-fuzz
+jobs=$(nproc) # which would say what OMP_NUM_THREADS says
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
 
 build_targets() { # FOLDER CMAKE_OPTION...
@@ -63,7 +64,7 @@ found=0
 export -f run
 export build seconds
 in_turn() { # FUNCTION: for each target, as many side by side as there are processors
-    printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} bash -c "set -euo pipefail; $1 {}"
+    printf '%s\n' "${targets[@]}" | xargs -P "$jobs" -I {} bash -c "set -euo pipefail; $1 {}"
 }
 [ "$seconds" -eq 0 ] && [ -n "$coverage" ] || in_turn run || found=1
 
