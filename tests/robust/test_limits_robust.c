@@ -5,7 +5,8 @@
 #include "support/results.h"
 
 #define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
-#define PICTURES SPADE_TEST_DATA "/images/scene00.png " SPADE_TEST_DATA "/images/scene01.png"
+#define PICTURE SPADE_TEST_DATA "/images/scene00.png"
+#define PICTURES PICTURE " " SPADE_TEST_DATA "/images/scene01.png"
 #define OPTIONS " --resize 0 --variants 8 -q "
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* they map terabytes */
@@ -97,15 +98,14 @@ static void test_descriptors(void **state)
     for (int count = exhaustive ? 0 : 5; count <= 32; count += exhaustive || count < 16 ? 1 : 4) {
         snprintf(limit, sizeof limit, "-n %d", count);
         snprintf(path, sizeof path, "%s/t%d.onnx", folder, count);
-        snprintf(arguments, sizeof arguments, "trace " MODEL " " SPADE_TEST_DATA "/images/scene00.png" OPTIONS "-o %s",
-                 path);
+        snprintf(arguments, sizeof arguments, "trace " MODEL " " PICTURE OPTIONS "-o %s", path);
         const bool traced = expect_all_or_a_line(limit, arguments, folder);
         assert_int_equal(file_exists(path), traced);
         runs++;
         done += traced;
         if (!exhaustive) { continue; }
         snprintf(path, sizeof path, "%s/out%d", folder, count);
-        snprintf(arguments, sizeof arguments, "explain " MODEL " " PICTURES OPTIONS "-o %s", path);
+        snprintf(arguments, sizeof arguments, "explain " MODEL " " PICTURE OPTIONS "-o %s", path);
         const bool explained = expect_all_or_a_line(limit, arguments, folder);
         if (explained) { print_message("explained with %d descriptors\n", count); }
         assert_int_equal(files_count(path, ".spade-"), 0);
