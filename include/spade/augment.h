@@ -63,7 +63,8 @@ typedef struct spade_variant {
 SPADE_API spade_status spade_augment_draw(spade_context *context, const spade_augment_options *options,
                                           const spade_picture *picture, int64_t height, int64_t width, int64_t first,
                                           int64_t count, spade_variant *out);
-/* Apply variants -> out [count, channels, height, width], sizes as `preprocess` says. */
+/* Apply variants -> out [count, channels, height, width], sizes as `preprocess` says. A channel that is no colour (the
+ * fourth of 4: alpha) is made as the channel of a grey picture is, by the same variants with other noise: no hue. */
 SPADE_API spade_status spade_augment_apply(spade_context *context, const spade_preprocess *preprocess,
                                            const spade_picture *picture, const spade_variant *variants, int64_t count,
                                            float *out);
@@ -80,7 +81,8 @@ SPADE_API spade_status spade_batch_from_picture(spade_context *context, const sp
                                                 const spade_preprocess *preprocess,
                                                 const spade_augment_options *options, spade_batch **out);
 /* Variants of a ready input [channels, height, width]: mean and std undone, clamped to [0, 1], then as a picture (kept in
- * float). */
+ * float). Channels that are no colours (picture.h) are not clamped: where their values leave [0, 1], 0 and 1 are their
+ * least and greatest value. */
 SPADE_API spade_status spade_batch_from_tensor(spade_context *context, const float *input,
                                                const spade_preprocess *preprocess, const spade_augment_options *options,
                                                spade_batch **out);

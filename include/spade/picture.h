@@ -25,6 +25,8 @@ typedef struct spade_picture {
     uint8_t *rgb;
     bool exif_rotated; /* the file asks for a rotation that was not applied (spade warns) */
     bool inexact; /* as decoded, its numbers are not those of the file: more than 8 bits, or compressed with loss */
+    uint8_t
+        *alpha; /* [height, width], not premultiplied into rgb; the picture's. NULL: there is none, or nobody asked */
 } spade_picture;
 
 /*
@@ -35,6 +37,9 @@ typedef struct spade_picture {
 SPADE_API spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out);
 /* The same, turned and mirrored as the file's EXIF orientation asks. */
 SPADE_API spade_status spade_picture_load_upright(spade_context *context, const char *path, spade_picture *out);
+/* As spade_picture_load(), and the alpha channel in out->alpha, as it is in the file; NULL where the file has none (a BMP
+ * whose alpha is 255 everywhere has none). */
+SPADE_API spade_status spade_picture_load_alpha(spade_context *context, const char *path, spade_picture *out);
 /* Decode several files at once, as many helpers as threads. statuses[i] and messages[i] (strdup'ed or NULL) say how
  * each went. */
 SPADE_API spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n,
@@ -58,7 +63,7 @@ SPADE_API spade_status spade_png_encode(spade_context *context, const uint8_t *p
                                         int channels, uint8_t **bytes, size_t *size);
 
 /* Pillow's antialiased bilinear resize (triangle filter, support scaled when shrinking; 8-bit result, Pillow's
- * rounding). */
+ * rounding); without alpha. */
 SPADE_API spade_status spade_picture_resize(spade_context *context, const spade_picture *in, int64_t height,
                                             int64_t width, spade_picture *out);
 
@@ -71,12 +76,16 @@ typedef struct spade_preprocess {
                        already */
     int64_t height, width;   /* centre crop = the network's input size */
     double mean[3], std[3];  /* of RGB in [0, 1]; of one channel the first */
-    int64_t channels;        /* of the network: 3; or 1: the picture's luma (Pillow's convert("L")) */
+    int64_t channels;        /* of the network: 3; 1: the picture's luma (Pillow's convert("L")); 4: RGB and the alpha
+                                channel, whatever it holds. Others: of tensors alone, no channel is a colour */
     spade_resample resample; /* of the picture; its variants (augment.h) are resized bilinearly */
     bool squash;             /* height and width are resized by themselves, to squares where `resize` says so */
     bool bgr;                /* the network's channels are blue, green, red; mean and std are still those of RGB */
     double crop_share;       /* with resize -1: the crop's share of the resized side, rounded down: timm's crop_pct; 0:
                                 224/256 rounded, or with squash 1 */
+    double band_mean,
+        band_std; /* of the channels that are no colours: the fourth of 4, all of 2 or of 5 and more; 0 and 1.
+                                   band_std 0: 1 */
 } spade_preprocess;
 
 /* Defaults: resize -1, ImageNet's mean and std, the given input size; three channels, bilinear. */
@@ -85,15 +94,17 @@ static inline void spade_preprocess_init(spade_preprocess *preprocess, int64_t h
 {
     spade_preprocess_init_sized(preprocess, sizeof *preprocess, height, width);
 }
-/* out: [channels, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, for heatmaps. */
+/* out: [channels, height, width]; cropped (may be NULL): the 8-bit picture that the network sees, without its alpha, for
+ * heatmaps. SPADE_ERROR_INPUT: 4 channels, and the picture has no alpha. */
 SPADE_API spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *preprocess,
                                               const spade_picture *picture, float *out, spade_picture *cropped);
 /* A mask (grey picture, > 127 is inside) through the same resize and crop, nearest neighbour -> out [height, width] of
  * 0/1. */
 SPADE_API spade_status spade_preprocess_mask(spade_context *context, const spade_preprocess *preprocess,
                                              const spade_picture *mask, uint8_t *out);
-/* Undo mean and std, clamp to [0, 1], round to 8 bits: a picture of a normalised tensor [channels, height,
- * width]. */
+/* Undo mean and std, clamp to [0, 1], round to 8 bits: a picture of a normalised tensor [channels, height, width]. Of 5
+ * channels and more the first three, of 2 the first one in grey, each from its least to its greatest value where that
+ * leaves [0, 1]. */
 SPADE_API spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *preprocess,
                                                  const float *input, spade_picture *out);
 

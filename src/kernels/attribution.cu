@@ -43,7 +43,8 @@ __device__ __forceinline__ void make_line(const spade_points_kernel &k, unsigned
         spade_philox_device(k.key[0], k.key[1], random);
         for (int i = 0; i < count; i++) {
             int64_t pixel;
-            const int64_t channel = spade_divide(e + i, k.uniform.pixels, &pixel);
+            const int64_t c = spade_divide(e + i, k.uniform.pixels, &pixel);
+            const int64_t channel = c < SPADE_UNIFORM_CHANNELS ? c : SPADE_UNIFORM_CHANNELS - 1;
             const double low = k.uniform.low[channel], high = k.uniform.high[channel];
             const uint32_t word = pair % 2 ? random[2 + i] : random[i];
             baseline[i] = low + (word + 0.5) * 0x1p-32 * (high - low);

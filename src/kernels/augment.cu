@@ -164,8 +164,8 @@ struct target {
 __device__ target target_of(const spade_augment_kernel &k, int64_t variant, float *out)
 {
     const int64_t pixels = k.width * k.height;
-    return {out + variant * k.channels * pixels,
-            k.channels_last ? k.channels : 1,
+    return {out + variant * k.all_channels * pixels,
+            k.channels_last ? k.all_channels : 1,
             k.channels_last ? 1 : pixels,
             k.channels,
             {k.plane[0], k.plane[1], k.plane[2]}};

@@ -150,14 +150,16 @@ typedef struct spade_augment_kernel {
     int64_t picture_width, height, width; /* height, width: of the result */
     int64_t taps[2];                      /* most weights of any variant's filter: across, down */
     float mean[3], std[3];
-    int channels, plane[3]; /* of the result: 3 or 1; where red, green and blue go */
+    int channels, plane[3]; /* that are written: 3 or 1; where red, green and blue go */
+    int all_channels;       /* of the result */
     bool channels_last;
     int count;
     spade_variant_kernel variants[SPADE_AUGMENT_GROUP];
 } spade_augment_kernel;
 /* Workspace of `count` variants. */
 size_t spade_kernel_augment_bytes(int64_t height, int64_t width, const int64_t taps[2], int64_t count);
-/* picture: [picture height, picture_width, 3] in [0, 1]; out: [count, channels, height, width] in the layout asked for. */
+/* picture: [picture height, picture_width, 3] in [0, 1]; out: the first channel that is written, of
+ * [count, all_channels, height, width] in the layout asked for. */
 int spade_launch_augment(spade_stream stream, const spade_augment_kernel *kernel, const float *picture, void *workspace,
                          float *out);
 

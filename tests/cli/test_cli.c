@@ -71,7 +71,7 @@ static void test_usage_errors(void **state)
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --precision fp16",
          "'fp16' is none of fp32, tf32, bf16"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --device cpu --precision tf32", "in fp32 only"},
-        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --mean 1,2", "3 numbers are wanted"},
+        {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --mean 1,2", "3 or 4 numbers are wanted"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --quiet=1", "takes no value"},
         {"trace " MODEL " -o /tmp/spade_test_usage.onnx", "an INPUT or --batch"},
         {"trace " MODEL " " PICTURE " -o /tmp/spade_test_usage.txt", ".onnx or .safetensors"},

@@ -40,9 +40,9 @@ static const char *make_picture(void)
 static const char *make_array(int64_t channels, int64_t height, int64_t width)
 {
     static char path[300];
-    static float x[3 * 16 * 16];
+    static float x[6 * 16 * 16];
     spade_context *context = make_context();
-    for (int i = 0; i < 3 * 16 * 16; i++) { x[i] = pseudo_random(8, (uint32_t)i); }
+    for (int i = 0; i < 6 * 16 * 16; i++) { x[i] = pseudo_random(8, (uint32_t)i); }
     snprintf(path, sizeof path, "%s/x.npy", test_folder());
     assert_int_equal(spade_array_save(context, path, x, 4, (int64_t[]){1, channels, height, width}), SPADE_OK);
     spade_context_destroy(context);
@@ -66,6 +66,13 @@ static char *explain(const char *model, const char *input, const char *more, int
     *logit = json_number_value(json_array_get(json_object_get(dense, "logits"), 0));
     json_decref(all);
     return error;
+}
+
+static double logit_of(const char *model, const char *input)
+{
+    double logit;
+    free(explain(model, input, "", 0, &logit));
+    return logit;
 }
 
 static double logit_with(const char *more)
@@ -102,7 +109,10 @@ static void test_warning(void **state)
     free(error);
 }
 
-/* Grey networks take pictures and arrays; four channels are refused, with what to do. */
+#define WITH_ALPHA SPADE_SOURCE_DIR "/tests/golden/data/decoding/rgba.png"
+
+/* Grey networks take pictures and arrays; those of four channels pictures with alpha, and those of more arrays; other
+ * pictures are refused, with what to do. */
 static void test_channels(void **state)
 {
     (void)state;
@@ -110,8 +120,25 @@ static void test_channels(void **state)
     free(explain(make_model(1, SIDE), make_picture(), "", 0, &logit));
     free(explain(make_model(1, SIDE), make_array(1, SIDE, SIDE), "", 0, &logit));
     char *error = explain(make_model(4, SIDE), make_picture(), "", 1, NULL);
-    assert_non_null(strstr(error, "4 channels"));
+    assert_non_null(strstr(error, "a picture without alpha, and the network takes 4 channels"));
     free(error);
+    error = explain(make_model(6, SIDE), WITH_ALPHA, "", 1, NULL);
+    assert_non_null(strstr(error, "the network takes 6 channels"));
+    free(error);
+    for (int64_t channels = 2; channels <= 6; channels += 2) {
+        free(explain(
+            make_model(channels, SIDE), make_array(channels, SIDE, SIDE),
+            "--method saliency,gradient_shap:baseline=random:samples=3,integrated_gradients:baseline=black:steps=4", 0,
+            &logit));
+    }
+    double plain, shifted, reversed;
+    free(explain(make_model(4, SIDE), WITH_ALPHA, "", 0, &plain));
+    free(explain(make_model(4, SIDE), WITH_ALPHA, "--mean 0.485,0.456,0.406,0.5 --std 0.229,0.224,0.225,1", 0,
+                 &shifted));
+    free(explain(make_model(4, SIDE), WITH_ALPHA, "--bgr", 0, &reversed));
+    assert_true(plain != shifted && plain != reversed);
+    free(explain(make_model(3, SIDE), WITH_ALPHA, "--mean 0.485,0.456,0.406,0.5", 0, &logit)); /* not looked at */
+    assert_true(logit == logit_of(make_model(3, SIDE), WITH_ALPHA));
 }
 
 /* A network that leaves its size open takes that of the data, or of --crop. */

@@ -4,6 +4,7 @@
  * masks: the same rectangle in many forms.
  */
 #include <dirent.h>
+#include <zlib.h>
 
 #include "golden.h"
 
@@ -76,6 +77,66 @@ static void equal_to_pillow(void **state)
     assert_int_equal(compared, 29);
 }
 
+/* Alpha as it is in the file: checksums of Pillow's, numpy.asarray(image.convert("RGBA"))[..., 3].tobytes(). */
+static void alpha_equal_to_pillow(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t crc; /* 0: the file has none */
+    } cases[] = {{"rgba.png", 0x25554d44},
+                 {"grey_alpha.png", 0x25554d44},
+                 {"lossless_alpha.webp", 0x25554d44},
+                 {"lossy_alpha.webp", 0x25554d44},
+                 {"palette_short.png", 0x57003852},
+                 {"masks/opaque_alpha.png", 0x28681d7f},
+                 {"rgb.png", 0},
+                 {"grey.jpg", 0},
+                 {"lossless.webp", 0},
+                 {"palette_8.png", 0},
+                 {"rgb.bmp", 0},
+                 {"grey_16.png", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[512];
+        spade_picture picture, without;
+        snprintf(path, sizeof path, FOLDER "/%s", cases[i].name);
+        golden_ok(context, spade_picture_load_alpha(context, path, &picture));
+        golden_ok(context, spade_picture_load(context, path, &without));
+        assert_same_pictures(cases[i].name, &picture, &without);
+        assert_null(without.alpha);
+        const uint32_t crc =
+            picture.alpha ? (uint32_t)crc32(0, picture.alpha, (uInt)(picture.width * picture.height)) : 0;
+        if (crc != cases[i].crc) { fail_msg("%s: %08x, not %08x", cases[i].name, crc, cases[i].crc); }
+        spade_picture_clear(&picture);
+        spade_picture_clear(&without);
+    }
+}
+
+/* 32 bits a pixel: a fourth value that is 0 or 255 everywhere says nothing. */
+static void alpha_of_bmp(void **state)
+{
+    (void)state;
+    static const char path[] = "/tmp/spade_test_alpha.bmp";
+    for (int value = 0; value < 3; value++) {
+        uint8_t file[54 + 8] = {'B', 'M', sizeof file, [10] = 54, [14] = 40, [18] = 2, [22] = 1, [26] = 1, [28] = 32};
+        const uint8_t pixels[8] = {10, 20, 30, (uint8_t)(value * 127),
+                                   40, 50, 60, (uint8_t)(value == 2 ? 255 : value * 9)};
+        memcpy(file + 54, pixels, sizeof pixels);
+        if (value == 2) { file[54 + 3] = 255; }
+        FILE *to = fopen(path, "wb");
+        assert_non_null(to);
+        assert_int_equal(fwrite(file, 1, sizeof file, to), sizeof file);
+        assert_int_equal(fclose(to), 0);
+        spade_picture picture;
+        golden_ok(context, spade_picture_load_alpha(context, path, &picture));
+        assert_memory_equal(picture.rgb, ((uint8_t[]){30, 20, 10, 60, 50, 40}), 6);
+        assert_true((picture.alpha != NULL) == (value == 1));
+        if (picture.alpha) { assert_memory_equal(picture.alpha, ((uint8_t[]){127, 9}), 2); }
+        spade_picture_clear(&picture);
+    }
+    remove(path);
+}
+
 /* Rows 4 to 10, columns 5 to 15 are inside. */
 static void check_mask(const char *name, const spade_picture *mask)
 {
@@ -121,6 +182,7 @@ static void masks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(equal_to_pillow), cmocka_unit_test(masks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(equal_to_pillow), cmocka_unit_test(alpha_equal_to_pillow),
+                                       cmocka_unit_test(alpha_of_bmp), cmocka_unit_test(masks)};
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -64,13 +64,15 @@ static void draw_setting(random_stream *r, int round, setting *out)
     for (int i = 0; i < VARIANTS; i++) { out->variants[i] = draw_variant(r, out); }
 }
 
-/* The variants on a device, host row-major: out [VARIANTS, 3, height, width]. */
-static void make_variants(spade_context *context, const setting *s, spade_layout layout, float *out)
+/* The variants on a device, the result's channels from `first` on of `channels`; host row-major: out [VARIANTS, 3, height,
+ * width]. The other channels stay as they were. */
+static void make_variants(spade_context *context, const setting *s, spade_layout layout, int64_t first,
+                          int64_t channels, float *out)
 {
     const spade_backend *backend = context->device->backend;
     int64_t pixels = s->preprocess.height * s->preprocess.width;
     size_t of_picture = (size_t)(3 * s->height * s->width) * sizeof(float);
-    size_t of_result = (size_t)(VARIANTS * 3 * pixels) * sizeof(float);
+    size_t of_result = (size_t)(VARIANTS * channels * pixels) * sizeof(float);
     void *picture, *result;
     float *ordered = malloc(of_result);
     assert_non_null(ordered);
@@ -79,14 +81,20 @@ static void make_variants(spade_context *context, const setting *s, spade_layout
     assert_int_equal(backend->alloc(context->device, of_result, "variants", &result), SPADE_OK);
     assert_int_equal(backend->upload(context->device, picture, s->picture, of_picture), SPADE_OK);
     assert_int_equal(backend->upload(context->device, result, ordered, of_result), SPADE_OK);
+    const spade_augment_target to = {.out = result, .layout = layout, .first = first, .channels = channels};
     spade_status status = backend->picture->augment(context->device, picture, s->height, s->width, &s->preprocess,
-                                                    s->variants, VARIANTS, layout, result);
+                                                    s->variants, VARIANTS, &to);
     if (status != SPADE_OK) { fail_msg("%s", spade_message(context)); }
     assert_int_equal(backend->download(context->device, ordered, result, of_result), SPADE_OK);
     assert_int_equal(backend->synchronize(context->device), SPADE_OK);
-    for (int64_t i = 0; i < VARIANTS * 3 * pixels; i++) {
-        int64_t v = i / (3 * pixels), c = i / pixels % 3, p = i % pixels;
-        out[i] = ordered[layout == SPADE_CHANNELS_LAST ? (v * pixels + p) * 3 + c : i];
+    for (int64_t i = 0; i < VARIANTS * channels * pixels; i++) {
+        const int64_t v = i / (channels * pixels), c = i / pixels % channels, p = i % pixels;
+        const float value = ordered[layout == SPADE_CHANNELS_LAST ? (v * pixels + p) * channels + c : i];
+        if (c >= first && c < first + 3) {
+            out[(v * 3 + c - first) * pixels + p] = value;
+        } else {
+            assert_true(isnan(value));
+        }
     }
     backend->free(context->device, picture, of_picture);
     backend->free(context->device, result, of_result);
@@ -106,9 +114,10 @@ static void test_against_cpu(void **state)
         size_t size = (size_t)(VARIANTS * 3 * s.preprocess.height * s.preprocess.width);
         float *expected = malloc(size * sizeof *expected), *got = malloc(size * sizeof *got);
         assert_true(expected && got);
-        make_variants(cpu, &s, SPADE_ROW_MAJOR, expected);
+        make_variants(cpu, &s, SPADE_ROW_MAJOR, 0, 3, expected);
         for (int layout = 0; layout < 2; layout++) {
-            make_variants(cuda, &s, layout ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR, got);
+            make_variants(cuda, &s, layout ? SPADE_CHANNELS_LAST : SPADE_ROW_MAJOR, round % 3,
+                          round % 3 + 3 + round % 2, got);
             for (size_t i = 0; i < size; i++) {
                 double error = fabs((double)got[i] - (double)expected[i]);
                 if (!(error <= 2e-6 * fmax(1.0, fabs((double)expected[i])))) {

@@ -122,8 +122,8 @@ static spade_status run_operations(spade_context *context, pieces *p)
     SPADE_TRY(backend->pack(p->linear, p->buffers[1], p->buffers[2], p->buffers[3]));
     SPADE_TRY(backend->run(p->linear, &args));
     SPADE_TRY(backend->run(p->pool, &args));
-    SPADE_TRY(backend->picture->augment(device, p->buffers[0], SIDE, SIDE, &preprocess, &variant, 1,
-                                        SPADE_CHANNELS_LAST, p->buffers[1]));
+    const spade_augment_target to = {.out = p->buffers[1], .layout = SPADE_CHANNELS_LAST, .channels = 3};
+    SPADE_TRY(backend->picture->augment(device, p->buffers[0], SIDE, SIDE, &preprocess, &variant, 1, &to));
     SPADE_TRY(backend->zero(device, p->buffers[2], p->sizes[2]));
     spade_quadratic_args loss = {.rows = 2, .k = 3, .h = p->buffers[2], .d = p->buffers[2], .scratch = p->buffers[1]};
     SPADE_TRY(backend->solver->quadratic_form(device, &loss, 1));

@@ -97,7 +97,7 @@ static void test_all_keys(void **state)
     assert_true(settings.steps.given && settings.steps.value == 20 && settings.samples.value == 10);
     assert_true(settings.sigma.given && settings.sigma.value == 0.1);
     assert_int_equal(settings.resize, 0);
-    assert_true(settings.mean[2] == 0.3 && settings.std[1] == 2);
+    assert_true(settings.mean[2] == 0.3 && settings.mean[3] == 0 && settings.std[1] == 2 && settings.std[3] == 1);
     assert_true(settings.augment.hue == 0.1 && settings.augment.area[0] == 0.5);
     assert_int_equal(settings.trace.linear_block, 16);
     assert_true(settings.trace.keep == 2 && settings.trace.of == 4);
@@ -352,7 +352,7 @@ static const struct {
     {"rules: &a [*a]\n", "rules: a MAPPING with layers is wanted, not a list"},
     {"classes: -1\n", "'-1' is no class"},
     {"classes: [1, 1]\n", "given twice"},
-    {"mean: [1, 2]\n", "3 numbers are wanted, not 2"},
+    {"mean: [1, 2]\n", "3 or 4 numbers are wanted, not 2"},
     {"mean: 0.5\n", "mean"},
     {"augment: 3\n", "augment"},
     {"augment:\n  area: [1, 0.2]\n", "1 is larger than 0.2"},

@@ -197,8 +197,14 @@ static void test_settings(void **state)
     assert_true(p.channels == 3 && fabs(p.mean[0] - 0.485) < 1e-12);
     preprocess_of(context, 1, 1, &settings, SPADE_OK, &p);
     assert_int_equal(p.channels, 1);
-    preprocess_of(context, 1, 4, &settings, SPADE_ERROR_UNSUPPORTED, &p);
-    assert_non_null(strstr(spade_message(context), "4 channels"));
+    settings.mean[3] = 0.25, settings.std[3] = 0.5;
+    preprocess_of(context, 1, 4, &settings, SPADE_OK, &p);
+    assert_true(p.channels == 4 && p.band_mean == 0.25 && p.band_std == 0.5 && fabs(p.mean[0] - 0.485) < 1e-12);
+    settings.mean[3] = 0, settings.std[3] = 1;
+    preprocess_of(context, 1, 5, &settings, SPADE_OK, &p);
+    assert_true(p.channels == 5 && p.band_mean == 0 && p.band_std == 1);
+    preprocess_of(context, 2, 4, &settings, SPADE_OK, &p);
+    assert_true(p.band_mean == 0 && fabs(p.band_std * 255 - 1) < 1e-12);
     preprocess_of(context, 2, 3, &settings, SPADE_OK, &p); /* 8 bits: x * 255 */
     assert_true(p.mean[1] == 0 && fabs(p.std[1] * 255 - 1) < 1e-12);
     for (int c = 0; c < 3; c++) { settings.mean[c] = 0, settings.std[c] = 1; }

@@ -79,7 +79,7 @@ static void test_refused(void **state)
     refuse("7", "no JSON object");
     refuse("{\"mean\": [1", "line 1");
     refuse("{}", "neither timm's");
-    refuse("{\"mean\": [1, 2]}", "\"mean\" should be a list of 3 numbers");
+    refuse("{\"mean\": [1, 2]}", "\"mean\" should be a list of 3 or 4 numbers");
     refuse("{\"mean\": [1, 2, \"a\"]}", "\"mean\"");
     refuse("{\"crop_pct\": 7}", "\"crop_pct\" should be");
     refuse("{\"crop_pct\": 1, \"interpolation\": \"lanczos\"}", "bilinear or bicubic");

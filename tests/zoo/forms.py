@@ -240,9 +240,9 @@ def grey(model, _):
 
 @form
 def alpha(model, _):
-    """Four channels, of which the network takes the first three."""
+    """Four channels, of which the network takes the last three: an array, and a picture with alpha."""
     set_input(model, TensorProto.FLOAT, ["batch", 4, small.SIDE, small.SIDE])
-    bounds = [constant(model, name, [value], np.int64) for name, value in (("start", 0), ("end", 3), ("axis", 1))]
+    bounds = [constant(model, name, [value], np.int64) for name, value in (("start", 1), ("end", 4), ("axis", 1))]
     return put_before(model, helper.make_node("Slice", ["input", *bounds], ["planar"]))
 
 
@@ -398,10 +398,10 @@ def make_pictures(side=small.SIDE):
     return np.random.default_rng(7).integers(0, 256, [2, side, side, 3], np.uint8)
 
 
-def make_arguments(folder, pixels, session):
-    """What spade is given of pixels [h, w, c]: a picture, or of four channels an array."""
+def make_arguments(folder, pixels, session, as_array):
+    """What spade is given of pixels [h, w, c]: a picture or an array."""
     channels = pixels.shape[2]
-    if channels == 4:
+    if as_array:
         np.save(folder / "inputs.npy", feed(session, pixels)["input"])
         return folder / "inputs.npy"
     Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(folder / "picture.png")
@@ -441,12 +441,13 @@ def check(name, spade, path):
     shape = session.get_inputs()[0].shape
     channels = next(n for n in (shape[1], shape[3]) if n in (1, 3, 4))
     worst = 0.0
-    for pixels in make_pictures(shape[2] if isinstance(shape[2], int) else small.SIDE):
+    for number, pixels in enumerate(make_pictures(shape[2] if isinstance(shape[2], int) else small.SIDE)):
         pixels = np.concatenate([pixels, np.flip(pixels[..., :1], 0)], -1)[..., :channels]
         expected = scores_of(name, session, feed(session, pixels))
         with tempfile.TemporaryDirectory(prefix="forms") as folder:
             folder = pathlib.Path(folder)
-            run(spade, "explain", path, make_arguments(folder, pixels, session), "-o", folder / "out", "--no-trace", "--no-report",
+            given = make_arguments(folder, pixels, session, channels == 4 and number == 0)
+            run(spade, "explain", path, given, "-o", folder / "out", "--no-trace", "--no-report",
                 "--preprocess", "none", "--resize", "0", "--device", "cpu", *OPTIONS.get(name, []))
             dense = json.loads((folder / "out/results.json").read_text())["inputs"][0]["dense"]
         if np.ndim(expected) == 0:

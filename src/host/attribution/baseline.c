@@ -34,10 +34,9 @@ spade_uniform_picture attribution_baseline_uniform(const attribution_job *job)
 {
     const spade_preprocess *p = job->preprocess;
     spade_uniform_picture uniform = {.pixels = job->height * job->width};
-    for (int c = 0; c < job->channels; c++) {
-        const int of = p->bgr && p->channels == 3 ? 2 - c : c;
-        uniform.low[c] = (0 - p->mean[of]) / p->std[of];
-        uniform.high[c] = (1 - p->mean[of]) / p->std[of];
+    for (int c = 0; c < job->channels && c < SPADE_UNIFORM_CHANNELS; c++) {
+        uniform.low[c] = (0 - spade_preprocess_mean(p, c)) / spade_preprocess_std(p, c);
+        uniform.high[c] = (1 - spade_preprocess_mean(p, c)) / spade_preprocess_std(p, c);
     }
     return uniform;
 }
@@ -117,7 +116,8 @@ static spade_status read_file(const attribution_job *job, const char *path, bool
     }
     spade_picture picture = {0};
     SPADE_TRY(check_preprocess(job, path));
-    SPADE_TRY(spade_picture_load(job->context, path, &picture));
+    SPADE_TRY(job->channels == 4 ? spade_picture_load_alpha(job->context, path, &picture)
+                                 : spade_picture_load(job->context, path, &picture));
     spade_status status = take_picture(job, path, &picture, out);
     spade_picture_clear(&picture);
     return status;
@@ -146,10 +146,17 @@ static void fill_mean(const attribution_job *job, float *out)
     }
 }
 
+/* Where element e of the input is in `low` and `high`. */
+static int64_t uniform_channel(const spade_uniform_picture *range, int64_t e)
+{
+    const int64_t channel = e / range->pixels;
+    return channel < SPADE_UNIFORM_CHANNELS ? channel : SPADE_UNIFORM_CHANNELS - 1;
+}
+
 static void fill_black(const attribution_job *job, float *out)
 {
     const spade_uniform_picture range = attribution_baseline_uniform(job);
-    for (int64_t e = 0; e < job->size; e++) { out[e] = (float)range.low[e / range.pixels]; }
+    for (int64_t e = 0; e < job->size; e++) { out[e] = (float)range.low[uniform_channel(&range, e)]; }
 }
 
 static void fill_random(const attribution_job *job, float *out)
@@ -161,7 +168,8 @@ static void fill_random(const attribution_job *job, float *out)
     for (int64_t e = 0; e < job->size; e++) {
         const uint64_t block = (uint64_t)e / 4;
         const uint32_t counter[4] = {0, (uint32_t)block, (uint32_t)(block >> 32), SPADE_BASELINE_STREAM};
-        const double low = range.low[e / range.pixels], high = range.high[e / range.pixels];
+        const int64_t channel = uniform_channel(&range, e);
+        const double low = range.low[channel], high = range.high[channel];
         if (e % 4 == 0) { spade_philox(key, counter, random); }
         out[e] = (float)(low + (random[e % 4] + 0.5) * 0x1p-32 * (high - low));
     }

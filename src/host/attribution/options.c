@@ -87,6 +87,7 @@ spade_status spade_attribution_set_preprocess(spade_context *context, spade_attr
     SPADE_TRY(fail_in_method(context, attribution,
                              spade_caller_options_take(context, "spade_preprocess", preprocess, &own, sizeof own)));
     if (own.channels == 0) { own.channels = 3; } /* an older caller's */
+    if (own.band_std == 0) { own.band_std = 1; }
     if (!attribution->preprocess) { attribution->preprocess = malloc(sizeof own); }
     if (!attribution->preprocess) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
     *attribution->preprocess = own;

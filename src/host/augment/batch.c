@@ -56,15 +56,12 @@ spade_status spade_batch_from_picture(spade_context *context, const spade_pictur
     }
     SPADE_TRY(begin(context, preprocess, options, out));
     spade_batch *batch = *out;
-    batch->picture_height = picture->height;
-    batch->picture_width = picture->width;
     batch->hash = spade_picture_hash(picture);
-    spade_picture grey = {0};
-    spade_status status = batch->dims[1] == 1 ? spade_picture_grey(context, picture, &grey) : SPADE_OK;
+    spade_status status =
+        spade_augment_source_open(context, &batch->preprocess, picture->height, picture->width, &batch->source);
     if (status == SPADE_OK) {
-        status = spade_augment_upload(context, grey.rgb ? &grey : picture, &batch->picture, &batch->picture_bytes);
+        status = spade_augment_source_upload(context, &batch->preprocess, picture, &batch->source);
     }
-    free(grey.rgb);
     if (status != SPADE_OK) {
         spade_batch_destroy(batch);
         *out = NULL;
@@ -72,36 +69,76 @@ spade_status spade_batch_from_picture(spade_context *context, const spade_pictur
     return status;
 }
 
+/* A value of a normalised channel as it was before, within [0, 1]. */
+static float undo(const spade_preprocess *preprocess, int64_t channel, float normalised)
+{
+    const double mean = spade_preprocess_mean(preprocess, channel), std = spade_preprocess_std(preprocess, channel);
+    const double value = (double)normalised * std + mean;
+    return (float)(value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0);
+}
+
+/* planes: the normalised channels [colours, pixels] -> rgb [pixels, 3]; grey is repeated. */
+static void fill_colours(const spade_preprocess *preprocess, const float *planes, int64_t pixels, float *rgb)
+{
+    for (int64_t i = 0; i < pixels; i++) {
+        for (int c = 0; c < 3; c++) {
+            const int channel = spade_preprocess_plane(preprocess, c);
+            rgb[3 * i + c] = undo(preprocess, channel, planes[channel * pixels + i]);
+        }
+    }
+}
+
+/* The same of a channel that is no colour, which keeps all of its values. */
+static void fill_band(const float *plane, int64_t pixels, float *rgb, spade_augment_band *band)
+{
+    const spade_range range = spade_band_range(plane, pixels, band->mean, band->std);
+    const double width = range.high - range.low;
+    for (int64_t i = 0; i < pixels; i++) {
+        const double value = ((double)plane[i] * band->std + band->mean - range.low) / width;
+        rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = (float)(value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0);
+    }
+    band->mean = (band->mean - range.low) / width;
+    band->std /= width;
+}
+
+/* host -> a picture of its own on the device */
+static spade_status upload(spade_context *context, const float *rgb, size_t bytes, float **out)
+{
+    const spade_backend *backend = context->device->backend;
+    void *device;
+    SPADE_TRY(backend->alloc(context->device, bytes, "a picture", &device));
+    *out = device;
+    return backend->upload(context->device, device, rgb, bytes);
+}
+
 spade_status spade_batch_from_tensor(spade_context *context, const float *input, const spade_preprocess *given,
                                      const spade_augment_options *options, spade_batch **out)
 {
     SPADE_TRY(begin(context, given, options, out));
-    const spade_preprocess *preprocess = &(*out)->preprocess;
-    const spade_backend *backend = context->device->backend;
     spade_batch *batch = *out;
-    int64_t pixels = preprocess->height * preprocess->width, size[2] = {preprocess->width, preprocess->height};
-    size_t bytes = (size_t)pixels * 3 * sizeof(float);
-    void *host = NULL, *device = NULL;
+    const spade_preprocess *preprocess = &batch->preprocess;
+    spade_augment_source *source = &batch->source;
+    const int64_t colours = spade_preprocess_colours(preprocess), size[2] = {preprocess->width, preprocess->height};
+    const int64_t pixels = size[0] * size[1];
+    size_t bytes = 0;
+    void *rgb = NULL;
     spade_status status;
-    batch->picture_height = preprocess->height;
-    batch->picture_width = preprocess->width;
-    batch->picture_bytes = bytes;
-    SPADE_GOTO(spade_alloc(context, bytes, "a picture", &host));
-    SPADE_GOTO(backend->alloc(context->device, bytes, "a picture", &device));
-    batch->picture = device;
-    float *rgb = host;
-    for (int64_t i = 0; i < pixels; i++) {
-        for (int c = 0; c < 3; c++) {
-            const int of = preprocess->channels == 1 ? 0 : c;
-            const float *plane = input + spade_preprocess_plane(preprocess, c) * pixels;
-            double value = (double)plane[i] * preprocess->std[of] + preprocess->mean[of];
-            rgb[3 * i + c] = (float)(value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0);
-        }
+    batch->hash = spade_hash(size, sizeof size, 1);
+    SPADE_GOTO(spade_augment_source_open(context, preprocess, size[1], size[0], source));
+    bytes = source->bytes;
+    SPADE_GOTO(spade_alloc(context, bytes, "a picture", &rgb));
+    if (colours) {
+        fill_colours(preprocess, input, pixels, rgb);
+        batch->hash = spade_hash(rgb, bytes, batch->hash);
+        SPADE_GOTO(upload(context, rgb, bytes, &source->colours));
     }
-    batch->hash = spade_hash(rgb, bytes, spade_hash(size, sizeof size, 1));
-    SPADE_GOTO(backend->upload(context->device, batch->picture, rgb, bytes));
+    for (int64_t b = 0; b < source->band_count; b++) {
+        fill_band(input + (colours + b) * pixels, pixels, rgb, &source->bands[b]);
+        batch->hash = spade_hash(rgb, bytes, batch->hash);
+        SPADE_GOTO(upload(context, rgb, bytes, &source->bands[b].picture));
+    }
 done:
-    spade_free_bytes(context, host, bytes);
+    spade_free_bytes(context, rgb, bytes);
     if (status != SPADE_OK) {
         spade_batch_destroy(batch);
         *out = NULL;
@@ -112,8 +149,7 @@ done:
 void spade_batch_destroy(spade_batch *batch)
 {
     if (!batch) { return; }
-    struct spade_device *device = batch->context->device;
-    if (batch->picture) { device->backend->free(device, batch->picture, batch->picture_bytes); }
+    spade_augment_source_clear(batch->context, &batch->source);
     free(batch);
 }
 
@@ -165,11 +201,10 @@ spade_status spade_batch_read_device(spade_context *context, const spade_batch *
     if (!variants) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: parameters of %lld variants", (long long)count);
     }
-    spade_augment_draw_hashed(&batch->options, batch->hash, batch->picture_height, batch->picture_width, batch->dims[2],
+    const spade_augment_source *source = &batch->source;
+    spade_augment_draw_hashed(&batch->options, batch->hash, source->height, source->width, batch->dims[2],
                               batch->dims[3], first, count, variants);
-    spade_status status = context->device->backend->picture->augment(context->device, batch->picture,
-                                                                     batch->picture_height, batch->picture_width,
-                                                                     &batch->preprocess, variants, count, layout, out);
+    spade_status status = spade_augment_make(context, source, &batch->preprocess, variants, count, layout, out);
     free(variants);
     return status;
 }

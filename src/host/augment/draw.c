@@ -74,7 +74,9 @@ spade_status spade_augment_take_options(spade_context *context, const spade_augm
 uint64_t spade_picture_hash(const spade_picture *picture)
 {
     int64_t size[2] = {picture->width, picture->height};
-    return spade_hash(picture->rgb, (size_t)(picture->height * picture->width * 3), spade_hash(size, sizeof size, 0));
+    const size_t pixels = (size_t)(picture->height * picture->width);
+    const uint64_t hash = spade_hash(picture->rgb, 3 * pixels, spade_hash(size, sizeof size, 0));
+    return picture->alpha ? spade_hash(picture->alpha, pixels, hash) : hash;
 }
 
 /* The finaliser of MurmurHash3: a bijection. */

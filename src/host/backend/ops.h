@@ -185,8 +185,9 @@ typedef struct spade_op_args {
 
 enum { SPADE_MAX_POINTS = 64 }; /* images of one call */
 
-/* A random picture: every value of channel c is uniform between low[c] and high[c]. */
-enum { SPADE_UNIFORM_CHANNELS = 3, SPADE_BASELINE_STREAM = 4 /* last word of the counters */ };
+/* A random picture: every value of channel c is uniform between low[c] and high[c]; the channels from the last of these on
+ * are alike. */
+enum { SPADE_UNIFORM_CHANNELS = 4, SPADE_BASELINE_STREAM = 4 /* last word of the counters */ };
 typedef struct spade_uniform_picture {
     int64_t pixels; /* of a channel; 0: there is no random picture */
     double low[SPADE_UNIFORM_CHANNELS], high[SPADE_UNIFORM_CHANNELS];

@@ -7,7 +7,8 @@
 #define INTEGER(member, least, most) .type = SPADE_KEY_INTEGER, MEMBER(member), .min = (least), .max = (most)
 #define REAL(member, least, most) .type = SPADE_KEY_REAL, .count = 1, MEMBER(member), .min = (least), .max = (most)
 #define RANGE(member, least, most) .type = SPADE_KEY_REAL, .count = 2, MEMBER(member), .min = (least), .max = (most)
-#define COLOUR(member, least, most) .type = SPADE_KEY_REAL, .count = 3, MEMBER(member), .min = (least), .max = (most)
+#define COLOUR(member, least, most, other)                                                                             \
+    .type = SPADE_KEY_REAL, .count = 3, .has_band = true, .band = (other), MEMBER(member), .min = (least), .max = (most)
 #define WORD(member, all) .type = SPADE_KEY_WORD, MEMBER(member), .words = (all)
 #define FLAG(member) .type = SPADE_KEY_FLAG, MEMBER(member)
 #define RULE(bit, member) .rule = (bit), .rule_offset = offsetof(spade_layer_rule, member)
@@ -118,16 +119,16 @@ static const spade_key table[] = {
      .default_value = "1"},
     {.name = "mean",
      .option = "mean",
-     .argument = "R,G,B",
-     .help = "of the normalisation; ImageNet's",
+     .argument = "R,G,B[,A]",
+     .help = "of the normalisation; ImageNet's, and of a fourth channel 0",
      .groups = SPADE_KEYS_PICTURE,
-     COLOUR(mean, -SPADE_MAX_MEAN, SPADE_MAX_MEAN)},
+     COLOUR(mean, -SPADE_MAX_MEAN, SPADE_MAX_MEAN, 0)},
     {.name = "std",
      .option = "std",
-     .argument = "R,G,B",
-     .help = "of the normalisation; ImageNet's",
+     .argument = "R,G,B[,A]",
+     .help = "of the normalisation; ImageNet's, and of a fourth channel 1",
      .groups = SPADE_KEYS_PICTURE,
-     COLOUR(std, SPADE_MIN_STD, SPADE_MAX_STD)},
+     COLOUR(std, SPADE_MIN_STD, SPADE_MAX_STD, 1)},
     /* ---- variants */
     {.name = "variants",
      .option = "variants",

@@ -13,20 +13,20 @@
 enum { MAX_BYTES = 1 << 20 };
 
 static const spade_preset presets[] = {
-    {.name = "imagenet", .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}, .resize = -1},
+    {.name = "imagenet", .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225, 1}, .resize = -1},
     {.name = "clip",
      .mean = {0.48145466, 0.4578275, 0.40821073},
-     .std = {0.26862954, 0.26130258, 0.27577711},
+     .std = {0.26862954, 0.26130258, 0.27577711, 1},
      .resample = SPADE_RESAMPLE_BICUBIC,
      .crop_share = 1,
      .resize = -1},
     {.name = "inception",
      .mean = {0.5, 0.5, 0.5},
-     .std = {0.5, 0.5, 0.5},
+     .std = {0.5, 0.5, 0.5, 1},
      .resample = SPADE_RESAMPLE_BICUBIC,
      .crop_share = 0.875,
      .resize = -1},
-    {.name = "none", .mean = {0, 0, 0}, .std = {1, 1, 1}, .resize = -1},
+    {.name = "none", .mean = {0, 0, 0}, .std = {1, 1, 1, 1}, .resize = -1},
 };
 
 /* ---- values of a file; a failure names the key */
@@ -35,15 +35,16 @@ static spade_status fail_value(spade_context *context, const char *key, const ch
     return spade_fail(context, SPADE_ERROR_UNSUPPORTED, "\"%s\" should be %s", key, should);
 }
 
-static spade_status read_colour(spade_context *context, const json_t *object, const char *key, double out[3])
+/* Of the colours; a fourth number where there is one. A single number is that of all channels. */
+static spade_status read_colour(spade_context *context, const json_t *object, const char *key, double out[4])
 {
     const json_t *list = json_object_get(object, key);
     const size_t count = json_array_size(list);
     if (!list) { return SPADE_OK; }
-    if (count != 3 && count != 1) { return fail_value(context, key, "a list of 3 numbers"); }
-    for (size_t c = 0; c < 3; c++) {
+    if (count != 3 && count != 4 && count != 1) { return fail_value(context, key, "a list of 3 or 4 numbers"); }
+    for (size_t c = 0; c < (count == 3 ? 3 : 4); c++) {
         const json_t *number = json_array_get(list, count == 1 ? 0 : c);
-        if (!json_is_number(number)) { return fail_value(context, key, "a list of 3 numbers"); }
+        if (!json_is_number(number)) { return fail_value(context, key, "a list of 3 or 4 numbers"); }
         out[c] = json_number_value(number);
     }
     return SPADE_OK;

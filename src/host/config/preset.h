@@ -8,8 +8,8 @@
 /* The members are those of spade_settings. */
 typedef struct spade_preset {
     const char *name;
-    double mean[3], std[3];
-    int resample; /* spade_resample */
+    double mean[4], std[4]; /* of colours, and of channels that are none */
+    int resample;           /* spade_resample */
     double crop_share;
     int64_t resize;    /* -1: as crop_share says */
     int64_t open_size; /* of networks that leave their input's size open; 0: unknown */

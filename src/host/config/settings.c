@@ -22,8 +22,10 @@ void spade_settings_init(spade_settings *settings)
     spade_preprocess preprocess;
     spade_preprocess_init(&preprocess, 1, 1);
     *settings = (spade_settings){0};
-    memcpy(settings->mean, preprocess.mean, sizeof settings->mean);
-    memcpy(settings->std, preprocess.std, sizeof settings->std);
+    memcpy(settings->mean, preprocess.mean, sizeof preprocess.mean);
+    memcpy(settings->std, preprocess.std, sizeof preprocess.std);
+    settings->mean[3] = preprocess.band_mean;
+    settings->std[3] = preprocess.band_std;
     spade_augment_options_init(&settings->augment);
     spade_trace_options_init(&settings->trace);
     for (int i = 0; i < spade_key_count(); i++) {
@@ -163,7 +165,7 @@ static bool is_given(const spade_settings *settings, const char *name)
 
 spade_status spade_settings_resolve(spade_context *context, spade_settings *settings)
 {
-    static const double none[3] = {0, 0, 0}, one[3] = {1, 1, 1};
+    static const double none[4] = {0, 0, 0, 0}, one[4] = {1, 1, 1, 1};
     spade_preset preset;
     const bool scaled = is_given(settings, "scale") && settings->scale == 1;
     if (settings->preprocess) {
@@ -295,9 +297,12 @@ static void set_normalisation(spade_context *context, const spade_settings *sett
                               spade_preprocess *out)
 {
     const double most = settings->scale ? 255 : 1;
+    const bool as_it_is = settings->mean[3] == 0 && settings->std[3] == 1;
     double mean = 0, std = 0, lowest = 0, highest = 0;
-    bool unchanged = true; /* from the defaults, which the init function gave */
-    bool none = true;
+    bool unchanged = as_it_is; /* from the defaults, which the init function gave */
+    bool none = as_it_is;
+    out->band_mean = settings->mean[3] / most;
+    out->band_std = settings->std[3] / most;
     for (int c = 0; c < 3; c++) {
         unchanged = unchanged && settings->mean[c] == out->mean[c] && settings->std[c] == out->std[c];
         none = none && settings->mean[c] == 0 && settings->std[c] == 1;
@@ -305,6 +310,7 @@ static void set_normalisation(spade_context *context, const spade_settings *sett
     if (spade_model_takes_bytes(model) && !settings->scale && (unchanged || none)) {
         spade_log(context, SPADE_LOG_INFO, "the network takes 8-bit values: pictures go in as they are, from 0 to 255");
         for (int c = 0; c < 3; c++) { out->mean[c] = 0, out->std[c] = 1.0 / 255; }
+        out->band_std = 1.0 / 255;
         return;
     }
     for (int c = 0; c < 3; c++) {
@@ -335,13 +341,6 @@ spade_status spade_settings_preprocess(spade_context *context, const spade_setti
 {
     int64_t channels, height, width;
     spade_model_input(model, &channels, &height, &width);
-    if (channels != 1 && channels != 3) {
-        return spade_fail(
-            context, SPADE_ERROR_UNSUPPORTED,
-            "the network takes %lld channels; pictures have 3, or grey 1: give inputs as .npy, normalised, "
-            "[n, %lld, %lld, %lld]",
-            (long long)channels, (long long)channels, (long long)height, (long long)width);
-    }
     if (settings->crop && (settings->crop != height || settings->crop != width)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "--crop %lld: the network's input is fixed at %lld x %lld",
                           (long long)settings->crop, (long long)width, (long long)height);

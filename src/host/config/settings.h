@@ -40,8 +40,9 @@ typedef struct spade_settings {
     double crop_share; /* 0: 224/256 */
     int resample;      /* spade_resample */
     bool squash, bgr, orient;
-    double mean[3], std[3]; /* of values from 0 to 1, or where `scale` says so to 255 */
-    int scale;              /* 0: to 1, 1: to 255 */
+    /* Of values from 0 to 1, or where `scale` says so to 255: red, green, blue, and channels that are no colours. */
+    double mean[4], std[4];
+    int scale;      /* 0: to 1, 1: to 255 */
     uint64_t given; /* the keys that were set since the last spade_settings_resolve(), bit i: the key of index i */
     /* variants */
     spade_augment_options augment;

@@ -53,16 +53,23 @@ spade_status spade_need_values(spade_context *context, int count, int wanted)
     return spade_fail(context, SPADE_ERROR_ARGUMENT, "%d numbers are wanted, not %d", wanted, count);
 }
 
-static spade_status parse_reals(spade_context *context, const spade_key *key, char *const *values, double *out)
+/* How many numbers the setting holds. */
+static int number_count(const spade_key *key)
 {
-    double numbers[3] = {0};
-    for (int i = 0; i < key->count; i++) {
+    return key->count + (key->has_band ? 1 : 0);
+}
+
+static spade_status parse_reals(spade_context *context, const spade_key *key, char *const *values, int count,
+                                double *out)
+{
+    double numbers[4] = {0, 0, 0, key->band};
+    for (int i = 0; i < count; i++) {
         SPADE_TRY(spade_parse_real_within(context, values[i], key->min, key->max, &numbers[i]));
     }
     if (key->count == 2 && numbers[0] > numbers[1]) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is larger than %s", values[0], values[1]);
     }
-    memcpy(out, numbers, sizeof *numbers * (size_t)key->count);
+    memcpy(out, numbers, sizeof *numbers * (size_t)number_count(key));
     return SPADE_OK;
 }
 
@@ -134,10 +141,15 @@ static json_t *pattern_json(const int *pattern)
 /* ---- of any type */
 spade_status spade_key_parse(spade_context *context, const spade_key *key, char *const *values, int count, void *out)
 {
-    SPADE_TRY(spade_need_values(context, count, key->type == SPADE_KEY_REAL ? key->count : 1));
+    const bool with_band = key->has_band && count == number_count(key);
+    if (key->has_band && !with_band && count != key->count) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%d or %d numbers are wanted, not %d", key->count,
+                          number_count(key), count);
+    }
+    if (!with_band) { SPADE_TRY(spade_need_values(context, count, key->type == SPADE_KEY_REAL ? key->count : 1)); }
     switch (key->type) {
     case SPADE_KEY_INTEGER: return spade_parse_integer_within(context, values[0], key->min, key->max, out);
-    case SPADE_KEY_REAL: return parse_reals(context, key, values, out);
+    case SPADE_KEY_REAL: return parse_reals(context, key, values, count, out);
     case SPADE_KEY_WORD: return parse_word(context, values[0], key->words, out);
     case SPADE_KEY_FLAG: return parse_flag(context, values[0], out);
     case SPADE_KEY_PATTERN: return parse_pattern(context, values[0], (int64_t)key->max, out);
@@ -171,6 +183,7 @@ json_t *spade_key_json(const spade_key *key, const void *value)
     const double *numbers = value;
     if (key->count == 1) { return json_real(numbers[0]); }
     json_t *list = json_array();
-    for (int i = 0; i < key->count; i++) { spade_json_append(&list, json_real(numbers[i])); }
+    const bool with_band = key->has_band && numbers[key->count] != key->band;
+    for (int i = 0; i < key->count + with_band; i++) { spade_json_append(&list, json_real(numbers[i])); }
     return list;
 }

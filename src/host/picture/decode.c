@@ -20,7 +20,14 @@
 
 enum { MAX_SIDE = SPADE_MAX_SIDE, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
 /* decoder/decoder.h */
-enum { FLAG_MASK_GREYS = 1, FLAG_GREY_CLIPPED = 2, FLAG_DAMAGED = 4, FLAG_INEXACT = 8, ORIENTATION_SHIFT = 8 };
+enum {
+    FLAG_MASK_GREYS = 1,
+    FLAG_GREY_CLIPPED = 2,
+    FLAG_DAMAGED = 4,
+    FLAG_INEXACT = 8,
+    FLAG_ALPHA = 16,
+    ORIENTATION_SHIFT = 8
+};
 #define MAX_FILE ((off_t)256 << 20)
 #define MAX_SECONDS 20.0
 
@@ -32,7 +39,7 @@ typedef struct helper {
     double started;
     size_t received, expected; /* bytes of header and pixels; expected is known after the header */
     uint32_t header[HEADER_BYTES / 4];
-    uint8_t *rgb;
+    uint8_t *pixels; /* RGB, and behind all of it alpha where there is one */
     char reason[256];
     size_t reason_length;
     bool bad_output, out_of_memory, timed_out;
@@ -42,6 +49,7 @@ struct spade_decode {
     spade_context *context;
     const char *const *paths;
     const bool *masks;        /* NULL: none is */
+    bool alpha;               /* is wanted */
     int count, next, running; /* files; the first that has had no helper yet; helpers at work */
     spade_picture *pictures;
     spade_status *statuses;
@@ -132,12 +140,12 @@ static spade_status open_picture_file(spade_context *context, const char *path, 
 
 /* posix_spawn with fds as standard input, output and error; default signals, but those that ask a run to stop go to
  * this process alone: it may still want the pictures. Returns an errno. */
-static int spawn_helper(const char *program, bool mask, int in, int out, int error, pid_t *pid)
+static int spawn_helper(const char *program, const char *option, int in, int out, int error, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t blocked, defaults;
-    char *const arguments[] = {(char *)"spade-decode", mask ? (char *)"--mask" : NULL, NULL};
+    char *const arguments[] = {(char *)"spade-decode", (char *)(uintptr_t)option, NULL};
     char *libraries = NULL; /* the decoder's are where the program's are */
     const char *path = getenv("LD_LIBRARY_PATH");
     if (path && asprintf(&libraries, "LD_LIBRARY_PATH=%s", path) < 0) { return ENOMEM; }
@@ -179,13 +187,13 @@ static spade_status start_helper(const spade_decode *d, int index, helper *h)
 {
     spade_context *context = d->context;
     const char *program = d->program, *path = d->paths[index];
-    const bool mask = d->masks && d->masks[index];
+    const char *option = d->masks && d->masks[index] ? "--mask" : d->alpha ? "--alpha" : NULL;
     int in = -1, out[2] = {-1, -1}, error[2] = {-1, -1};
     spade_status status;
     *h = (helper){.index = -1, .out = -1, .error = -1};
     SPADE_GOTO(open_picture_file(context, path, &in));
     int result =
-        open_pipe(out) && open_pipe(error) ? spawn_helper(program, mask, in, out[1], error[1], &h->pid) : errno;
+        open_pipe(out) && open_pipe(error) ? spawn_helper(program, option, in, out[1], error[1], &h->pid) : errno;
     if (result != 0) {
         status = spade_fail(context, SPADE_ERROR_IO, "%s: cannot start %s: %s", path, program, strerror(result));
         goto done;
@@ -214,8 +222,8 @@ static void accept_header(spade_decode *d, helper *h)
         h->bad_output = true;
         return;
     }
-    size_t bytes = (size_t)(width * height * 3);
-    if (d->held + bytes > spade_budget_left(d->context) || !(h->rgb = malloc(bytes))) {
+    size_t bytes = (size_t)(width * height * (h->header[3] & FLAG_ALPHA ? 4 : 3));
+    if (d->held + bytes > spade_budget_left(d->context) || !(h->pixels = malloc(bytes))) {
         h->out_of_memory = true;
         return;
     }
@@ -233,7 +241,7 @@ static void drain_out(spade_decode *d, helper *h)
         to = (uint8_t *)h->header + h->received;
         room = HEADER_BYTES - h->received;
     } else if (h->received < h->expected) {
-        to = h->rgb + (h->received - HEADER_BYTES);
+        to = h->pixels + (h->received - HEADER_BYTES);
         room = h->expected - h->received;
     }
     ssize_t n = read(h->out, to, room);
@@ -244,7 +252,7 @@ static void drain_out(spade_decode *d, helper *h)
     }
     h->received += (size_t)n;
     if (h->received > h->expected) { h->bad_output = true; }
-    if (h->received == HEADER_BYTES && !h->rgb) { accept_header(d, h); }
+    if (h->received == HEADER_BYTES && !h->pixels) { accept_header(d, h); }
     if (h->bad_output || h->out_of_memory) { close_fd(&h->out); }
 }
 
@@ -275,6 +283,18 @@ static int reap(pid_t pid)
     return reaped < 0 ? 0 : code;
 }
 
+/* The pixels are RGB and then alpha: alpha to memory of its own. */
+static spade_status cut_alpha(spade_context *context, spade_picture *picture)
+{
+    const size_t pixels = (size_t)(picture->height * picture->width);
+    picture->alpha = malloc(pixels);
+    if (!picture->alpha) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: an alpha channel"); }
+    memcpy(picture->alpha, picture->rgb + 3 * pixels, pixels);
+    uint8_t *smaller = realloc(picture->rgb, 3 * pixels);
+    if (smaller) { picture->rgb = smaller; }
+    return SPADE_OK;
+}
+
 /* Both pipes are closed (or the time is up): reap the helper, turn what it did into a picture or one line. */
 static spade_status finish_helper(spade_decode *d, helper *h)
 {
@@ -284,7 +304,7 @@ static spade_status finish_helper(spade_decode *d, helper *h)
     close_fd(&h->error);
     if (h->timed_out || h->bad_output || h->out_of_memory) { kill(h->pid, SIGKILL); }
     int code = reap(h->pid);
-    bool complete = h->rgb && h->received == h->expected;
+    bool complete = h->pixels && h->received == h->expected;
     spade_status status = SPADE_OK;
     if (h->timed_out || (WIFSIGNALED(code) && WTERMSIG(code) == SIGXCPU)) {
         status = spade_fail(context, SPADE_ERROR_INPUT, "%s: decoding took longer than %.0f s", path, MAX_SECONDS);
@@ -301,17 +321,18 @@ static spade_status finish_helper(spade_decode *d, helper *h)
                             h->reason_length ? h->reason : "the picture decoder failed");
     }
     if (status != SPADE_OK) {
-        d->held -= h->rgb ? h->expected - HEADER_BYTES : 0;
-        free(h->rgb);
+        d->held -= h->pixels ? h->expected - HEADER_BYTES : 0;
+        free(h->pixels);
     } else {
         spade_picture *out = &d->pictures[h->index];
         const int orientation = (int)(h->header[3] >> ORIENTATION_SHIFT);
         *out = (spade_picture){.height = h->header[2],
                                .width = h->header[1],
-                               .rgb = h->rgb,
+                               .rgb = h->pixels,
                                .exif_rotated = orientation > 1,
                                .inexact = (h->header[3] & FLAG_INEXACT) != 0};
-        if (out->exif_rotated && d->upright) {
+        if (h->header[3] & FLAG_ALPHA) { status = cut_alpha(context, out); }
+        if (status == SPADE_OK && out->exif_rotated && d->upright) {
             status = spade_orient(context, orientation, out);
         } else if (out->exif_rotated) {
             spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored; --orient applies it", path);
@@ -382,8 +403,9 @@ static void start_helpers(spade_decode *d)
     }
 }
 
-spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, int n,
-                                  spade_picture *out, spade_status *statuses, char **messages, spade_decode **decoding)
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, bool alpha,
+                                  int n, spade_picture *out, spade_status *statuses, char **messages,
+                                  spade_decode **decoding)
 {
     spade_decode *d = *decoding = calloc(1, sizeof *d);
     spade_status status = d ? find_helper(context, d->program, sizeof d->program)
@@ -401,6 +423,7 @@ spade_status spade_decoding_begin(spade_context *context, const char *const *pat
     d->context = context;
     d->paths = paths;
     d->masks = masks;
+    d->alpha = alpha;
     d->count = n;
     d->pictures = out;
     d->statuses = statuses;
@@ -444,16 +467,16 @@ void spade_decoding_destroy(spade_decode *d)
         reap(h->pid);
         close_fd(&h->out);
         close_fd(&h->error);
-        free(h->rgb);
+        free(h->pixels);
     }
     free(d);
 }
 
-static spade_status load_many(spade_context *context, const char *const *paths, const bool *masks, int n, bool upright,
-                              spade_picture *out, spade_status *statuses, char **messages)
+static spade_status load_many(spade_context *context, const char *const *paths, const bool *masks, bool alpha, int n,
+                              bool upright, spade_picture *out, spade_status *statuses, char **messages)
 {
     spade_decode *decoding;
-    SPADE_TRY(spade_decoding_begin(context, paths, masks, n, out, statuses, messages, &decoding));
+    SPADE_TRY(spade_decoding_begin(context, paths, masks, alpha, n, out, statuses, messages, &decoding));
     if (upright) { spade_decoding_upright(decoding); }
     spade_decoding_finish(decoding);
     spade_decoding_destroy(decoding);
@@ -463,36 +486,43 @@ static spade_status load_many(spade_context *context, const char *const *paths, 
 spade_status spade_picture_load_many(spade_context *context, const char *const *paths, int n, spade_picture *out,
                                      spade_status *statuses, char **messages)
 {
-    return load_many(context, paths, NULL, n, false, out, statuses, messages);
+    return load_many(context, paths, NULL, false, n, false, out, statuses, messages);
 }
 
-static spade_status load(spade_context *context, const char *path, bool mask, bool upright, spade_picture *out)
+static spade_status load(spade_context *context, const char *path, bool mask, bool alpha, bool upright,
+                         spade_picture *out)
 {
     spade_status status;
     char *message;
-    spade_status all = load_many(context, &path, &mask, 1, upright, out, &status, &message);
+    spade_status all = load_many(context, &path, &mask, alpha, 1, upright, out, &status, &message);
     free(message); /* the context has it too */
     return all != SPADE_OK ? all : status;
 }
 
 spade_status spade_picture_load(spade_context *context, const char *path, spade_picture *out)
 {
-    return load(context, path, false, false, out);
+    return load(context, path, false, false, false, out);
 }
 
 spade_status spade_picture_load_upright(spade_context *context, const char *path, spade_picture *out)
 {
-    return load(context, path, false, true, out);
+    return load(context, path, false, false, true, out);
+}
+
+spade_status spade_picture_load_alpha(spade_context *context, const char *path, spade_picture *out)
+{
+    return load(context, path, false, true, false, out);
 }
 
 spade_status spade_mask_load(spade_context *context, const char *path, spade_picture *out)
 {
-    return load(context, path, true, false, out);
+    return load(context, path, true, false, false, out);
 }
 
 void spade_picture_clear(spade_picture *picture)
 {
     if (!picture) { return; }
     free(picture->rgb);
+    free(picture->alpha);
     *picture = (spade_picture){0};
 }

@@ -14,10 +14,11 @@ typedef struct spade_decode spade_decode;
 /*
  * Start on n files, as many helpers as the context has threads. The lists [n] are those of spade_picture_load_many();
  * they and the paths are borrowed until the end. masks [n]: which files are decoded as spade_mask_load() does; NULL: none.
- * A failure is every file's, and recorded for each; *decoding is NULL.
+ * alpha: the others as spade_picture_load_alpha() does. A failure is every file's, and recorded for each; *decoding is NULL.
  */
-spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, int n,
-                                  spade_picture *out, spade_status *statuses, char **messages, spade_decode **decoding);
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, bool alpha,
+                                  int n, spade_picture *out, spade_status *statuses, char **messages,
+                                  spade_decode **decoding);
 /* Turn the pictures of this decoding as their EXIF orientation asks. Before spade_decoding_finish(). */
 void spade_decoding_upright(spade_decode *decoding);
 /* Wait for all files, start on those that had no helper yet. Fills the lists, whose contents are the caller's. Once. */

@@ -7,7 +7,12 @@ spade_status spade_orient(spade_context *context, int orientation, spade_picture
     const bool turned = orientation >= 5; /* rows become columns */
     if (orientation < 2 || orientation > 8) { return SPADE_OK; }
     uint8_t *rgb = malloc((size_t)(height * width) * 3);
-    if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture turned upright"); }
+    uint8_t *alpha = picture->alpha ? malloc((size_t)(height * width)) : NULL;
+    if (!rgb || (picture->alpha && !alpha)) {
+        free(rgb);
+        free(alpha);
+        return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture turned upright");
+    }
     const int64_t out_height = turned ? width : height, out_width = turned ? height : width;
     /* which of the file's rows and columns are counted from their end */
     const bool rows_back = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
@@ -18,9 +23,12 @@ spade_status spade_orient(spade_context *context, int orientation, spade_picture
             row = rows_back ? height - 1 - row : row;
             column = columns_back ? width - 1 - column : column;
             memcpy(rgb + 3 * (y * out_width + x), picture->rgb + 3 * (row * width + column), 3);
+            if (alpha) { alpha[y * out_width + x] = picture->alpha[row * width + column]; }
         }
     }
     free(picture->rgb);
-    *picture = (spade_picture){.height = out_height, .width = out_width, .rgb = rgb, .inexact = picture->inexact};
+    free(picture->alpha);
+    *picture = (spade_picture){
+        .height = out_height, .width = out_width, .rgb = rgb, .inexact = picture->inexact, .alpha = alpha};
     return SPADE_OK;
 }

@@ -17,7 +17,8 @@ void spade_preprocess_init_sized(spade_preprocess *preprocess, size_t size, int6
                                        .width = width,
                                        .mean = {0.485, 0.456, 0.406},
                                        .std = {0.229, 0.224, 0.225},
-                                       .channels = 3};
+                                       .channels = 3,
+                                       .band_std = 1};
     spade_caller_options_init(preprocess, size, &defaults, sizeof defaults);
 }
 
@@ -26,6 +27,7 @@ spade_status spade_preprocess_take(spade_context *context, const spade_preproces
     spade_preprocess_init(out, 1, 1);
     SPADE_TRY(spade_caller_options_take(context, "spade_preprocess", given, out, sizeof *out));
     if (out->channels == 0) { out->channels = 3; }
+    if (out->band_std == 0) { out->band_std = 1; }
     return SPADE_OK;
 }
 
@@ -39,21 +41,21 @@ static spade_status check_preprocess(spade_context *context, const spade_preproc
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "resize %lld: must be 0 to %d", (long long)p->resize,
                           MAX_SIDE);
     }
-    if ((p->channels != 1 && p->channels != 3) || (unsigned)p->resample > SPADE_RESAMPLE_BICUBIC) {
+    if (p->channels < 1 || (unsigned)p->resample > SPADE_RESAMPLE_BICUBIC) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT,
-                          "%lld channels, resample %d: there are 1 and 3 channels, and two filters",
+                          "%lld channels, resample %d: there must be a channel, and there are two filters",
                           (long long)p->channels, (int)p->resample);
     }
     if (!(p->crop_share >= 0 && p->crop_share <= 1) || (p->crop_share > 0 && p->crop_share < MIN_SHARE)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "crop share %g: must be %g to 1, or 0", p->crop_share,
                           MIN_SHARE);
     }
-    for (int c = 0; c < 3; c++) {
-        const bool good =
-            fabs(p->mean[c]) <= SPADE_MAX_MEAN && p->std[c] >= SPADE_MIN_STD && p->std[c] <= SPADE_MAX_STD;
+    for (int c = 0; c <= 3; c++) {
+        const double mean = c < 3 ? p->mean[c] : p->band_mean, std = c < 3 ? p->std[c] : p->band_std;
+        const bool good = fabs(mean) <= SPADE_MAX_MEAN && std >= SPADE_MIN_STD && std <= SPADE_MAX_STD;
         if (!good) { /* or NaN */
-            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be within %g and %g to %g",
-                              p->mean[c], p->std[c], SPADE_MAX_MEAN, SPADE_MIN_STD, SPADE_MAX_STD);
+            return spade_fail(context, SPADE_ERROR_ARGUMENT, "mean %g, std %g: must be within %g and %g to %g", mean,
+                              std, SPADE_MAX_MEAN, SPADE_MIN_STD, SPADE_MAX_STD);
         }
     }
     return SPADE_OK;
@@ -139,14 +141,64 @@ static uint8_t luma(const uint8_t *rgb)
     return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
+static spade_status alloc_grey(spade_context *context, const spade_picture *picture, spade_picture *out)
+{
+    *out = (spade_picture){.height = picture->height, .width = picture->width, .exif_rotated = picture->exif_rotated};
+    out->rgb = malloc((size_t)(picture->height * picture->width) * 3);
+    return out->rgb ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture in grey");
+}
+
 spade_status spade_picture_grey(spade_context *context, const spade_picture *picture, spade_picture *out)
 {
     const size_t pixels = (size_t)(picture->height * picture->width);
-    *out = *picture;
-    out->rgb = malloc(3 * pixels);
-    if (!out->rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture in grey"); }
+    SPADE_TRY(alloc_grey(context, picture, out));
     for (size_t i = 0; i < pixels; i++) { memset(out->rgb + 3 * i, luma(picture->rgb + 3 * i), 3); }
     return SPADE_OK;
+}
+
+spade_status spade_picture_of_alpha(spade_context *context, const spade_picture *picture, spade_picture *out)
+{
+    const size_t pixels = (size_t)(picture->height * picture->width);
+    SPADE_TRY(alloc_grey(context, picture, out));
+    for (size_t i = 0; i < pixels; i++) { memset(out->rgb + 3 * i, picture->alpha[i], 3); }
+    return SPADE_OK;
+}
+
+spade_status spade_picture_check_channels(spade_context *context, const spade_preprocess *preprocess,
+                                          const spade_picture *picture)
+{
+    const long long channels = preprocess->channels;
+    if (channels == 1 || channels == 3 || (channels == 4 && picture->alpha)) { return SPADE_OK; }
+    if (channels == 4) {
+        return spade_fail(
+            context, SPADE_ERROR_INPUT,
+            "a picture without alpha, and the network takes 4 channels: give the fourth as alpha (PNG, WebP, "
+            "BMP), or all as .npy, normalised");
+    }
+    return spade_fail(
+        context, SPADE_ERROR_INPUT,
+        "the network takes %lld channels, and pictures have 3, with alpha 4, or grey 1: give inputs as .npy, "
+        "normalised, [n, %lld, %lld, %lld]",
+        channels, channels, (long long)preprocess->height, (long long)preprocess->width);
+}
+
+/* The alpha channel's place in the network's input, [height, width], by the window of the colours. */
+static spade_status apply_alpha(spade_context *context, const spade_preprocess *p, const spade_picture *picture,
+                                const spade_resample_args *colours, float *out)
+{
+    spade_resample_args window = *colours;
+    spade_picture alpha = {0};
+    uint8_t *rgb = malloc((size_t)(p->height * p->width) * 3);
+    spade_status status = rgb ? spade_picture_of_alpha(context, picture, &alpha)
+                              : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped alpha channel");
+    window.channels = 1;
+    window.plane[0] = 0;
+    window.mean[0] = (float)p->band_mean;
+    window.std[0] = (float)p->band_std;
+    if (status == SPADE_OK) { status = spade_resize_window(context, &alpha, &window, rgb, out); }
+    free(alpha.rgb);
+    free(rgb);
+    return status;
 }
 
 spade_status spade_preprocess_apply(spade_context *context, const spade_preprocess *given, const spade_picture *picture,
@@ -155,9 +207,11 @@ spade_status spade_preprocess_apply(spade_context *context, const spade_preproce
     spade_preprocess own;
     const spade_preprocess *p = &own;
     SPADE_TRY(spade_preprocess_take(context, given, &own));
-    geometry at;
     SPADE_TRY(check_picture(context, picture));
+    geometry at;
     SPADE_TRY(find_geometry(context, p, picture, &at));
+    SPADE_TRY(spade_picture_check_channels(context, p, picture));
+    const int64_t colours = spade_preprocess_colours(p);
     spade_resample_args window = {.full_height = at.height,
                                   .full_width = at.width,
                                   .top = at.top,
@@ -165,7 +219,7 @@ spade_status spade_preprocess_apply(spade_context *context, const spade_preproce
                                   .height = p->height,
                                   .width = p->width,
                                   .kind = p->resample,
-                                  .channels = (int)p->channels};
+                                  .channels = (int)colours};
     for (int c = 0; c < 3; c++) { window.plane[c] = spade_preprocess_plane(p, c); }
     for (int c = 0; c < 3; c++) { window.mean[c] = (float)p->mean[c], window.std[c] = (float)p->std[c]; }
     spade_picture grey = {0};
@@ -174,6 +228,9 @@ spade_status spade_preprocess_apply(spade_context *context, const spade_preproce
     spade_status status = rgb ? spade_resize_window(context, grey.rgb ? &grey : picture, &window, rgb, out)
                               : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a cropped picture");
     free(grey.rgb);
+    if (status == SPADE_OK && p->channels > colours) {
+        status = apply_alpha(context, p, picture, &window, out + colours * p->height * p->width);
+    }
     if (status == SPADE_OK && cropped) {
         *cropped =
             (spade_picture){.height = p->height, .width = p->width, .rgb = rgb, .exif_rotated = picture->exif_rotated};
@@ -214,6 +271,18 @@ spade_status spade_preprocess_mask(spade_context *context, const spade_preproces
     return SPADE_OK;
 }
 
+spade_range spade_band_range(const float *plane, int64_t pixels, double mean, double std)
+{
+    spade_range range = {0, 1};
+    for (int64_t i = 0; i < pixels; i++) {
+        const double value = (double)plane[i] * std + mean;
+        if (!isfinite(value)) { continue; }
+        range.low = value < range.low ? value : range.low;
+        range.high = value > range.high ? value : range.high;
+    }
+    return range;
+}
+
 spade_status spade_picture_from_tensor(spade_context *context, const spade_preprocess *given, const float *input,
                                        spade_picture *out)
 {
@@ -224,10 +293,14 @@ spade_status spade_picture_from_tensor(spade_context *context, const spade_prepr
     int64_t pixels = p->height * p->width;
     uint8_t *rgb = malloc((size_t)pixels * 3);
     if (!rgb) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory: a picture of an input"); }
-    for (int64_t i = 0; i < pixels; i++) {
-        for (int c = 0; c < 3; c++) {
-            const int of = p->channels == 1 ? 0 : c;
-            double value = (double)input[spade_preprocess_plane(p, c) * pixels + i] * p->std[of] + p->mean[of];
+    for (int c = 0; c < 3; c++) {
+        const bool band = spade_preprocess_colours(p) == 0;
+        const int channel = p->channels == 2 ? 0 : band ? c : spade_preprocess_plane(p, c);
+        const double mean = spade_preprocess_mean(p, channel), std = spade_preprocess_std(p, channel);
+        const float *plane = input + channel * pixels;
+        const spade_range range = band ? spade_band_range(plane, pixels, mean, std) : (spade_range){0, 1};
+        for (int64_t i = 0; i < pixels; i++) {
+            double value = ((double)plane[i] * std + mean - range.low) / (range.high - range.low);
             value = value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0; /* NaN becomes 0 */
             rgb[3 * i + c] = (uint8_t)(value * 255.0 + 0.5);
         }

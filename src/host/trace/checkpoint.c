@@ -43,7 +43,8 @@ static uint64_t hash_batch(const spade_batch *batch, uint64_t hash)
     }
     const spade_augment_options *o = &batch->options;
     const spade_preprocess *p = &batch->preprocess;
-    const int64_t sizes[] = {batch->picture_height, batch->picture_width, p->resize, p->height, p->width};
+    const spade_augment_source *source = &batch->source;
+    const int64_t sizes[] = {source->height, source->width, p->resize, p->height, p->width, p->bgr};
     const double numbers[] = {
         o->area[0],         o->area[1],         o->aspect[0], o->aspect[1], o->flip,          o->brightness,
         o->contrast,        o->saturation,      o->hue,       o->erase,     o->erase_area[0], o->erase_area[1],
@@ -52,6 +53,10 @@ static uint64_t hash_batch(const spade_batch *batch, uint64_t hash)
     hash = spade_hash(&o->seed, sizeof o->seed, hash);
     hash = spade_hash(sizes, sizeof sizes, hash);
     hash = spade_hash(numbers, sizeof numbers, hash);
+    for (int64_t b = 0; b < source->band_count; b++) {
+        hash = spade_hash(&source->bands[b].mean, sizeof source->bands[b].mean, hash);
+        hash = spade_hash(&source->bands[b].std, sizeof source->bands[b].std, hash);
+    }
     hash = spade_hash(p->mean, sizeof p->mean, hash);
     return spade_hash(p->std, sizeof p->std, hash);
 }

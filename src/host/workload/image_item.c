@@ -4,7 +4,7 @@
 
 static size_t picture_bytes(const spade_picture *picture)
 {
-    return picture->rgb ? (size_t)(picture->height * picture->width) * 3 : 0;
+    return picture->rgb ? (size_t)(picture->height * picture->width) * (picture->alpha ? 4 : 3) : 0;
 }
 
 /* From now on the pictures count against the budget. */

@@ -48,7 +48,8 @@ static int choose_group(const workload_plan *plan)
 {
     spade_context *context = plan->context;
     int n = plan->in_flight, count = spade_model_layer_count(plan->model);
-    uint64_t bytes = sizeof(float) * 3 * (uint64_t)(plan->preprocess->height * plan->preprocess->width);
+    const spade_preprocess *input = plan->preprocess;
+    uint64_t bytes = sizeof(float) * (uint64_t)(input->channels * input->height * input->width);
     if (n == 0) { n = context->device->backend->host_memory ? 1 : DEVICE_GROUP; }
     for (int i = 0; plan->trace_count && i < count; i++) {
         spade_layer_info layer;

@@ -114,8 +114,9 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
     }
     SPADE_GOTO(list_files(reader->context, reader->mask, files));
     if (files->count) { /* a failure is recorded for each file */
-        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->masks, files->count,
-                                   files->pictures, files->statuses, files->messages, &files->decoding);
+        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->masks,
+                                   reader->preprocess->channels == 4, files->count, files->pictures, files->statuses,
+                                   files->messages, &files->decoding);
         if (files->decoding && reader->upright) { spade_decoding_upright(files->decoding); }
     }
 done:

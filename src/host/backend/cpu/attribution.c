@@ -27,7 +27,8 @@ static void make_line(const spade_points *p, int64_t i, const float *x, int64_t 
         end[k] = p->deviation != 0 ? x[e + k] + p->deviation * z[k] : x[e + k];
         baseline[k] = picture ? picture[e + k] : 0;
         if (p->uniform.pixels) {
-            const int64_t channel = (e + k) / p->uniform.pixels;
+            const int64_t c = (e + k) / p->uniform.pixels;
+            const int64_t channel = c < SPADE_UNIFORM_CHANNELS ? c : SPADE_UNIFORM_CHANNELS - 1;
             const double low = p->uniform.low[channel], high = p->uniform.high[channel];
             baseline[k] = low + (random[(e + k) % 4] + 0.5) * 0x1p-32 * (high - low);
         }

@@ -195,7 +195,7 @@ static void finish(const spade_preprocess *p, const spade_variant *v, const floa
 
 spade_status spade_cpu_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
                                const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
-                               spade_layout layout, float *out)
+                               const spade_augment_target *to)
 {
     const spade_preprocess *p = preprocess;
     (void)height; /* crops lie inside: the caller has checked */
@@ -203,17 +203,18 @@ spade_status spade_cpu_augment(spade_device *device, const float *picture, int64
     threads = count < threads ? (int)count : threads;
     if (count < 1) { return SPADE_OK; }
     scratch_size size = measure(p, variants, count);
-    int64_t pixels = p->height * p->width;
+    const int64_t pixels = p->height * p->width;
+    const bool last = to->layout == SPADE_CHANNELS_LAST;
     void *block;
     SPADE_TRY(spade_alloc(device->context, (size_t)threads * size.total, "the augmentation's working memory", &block));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int64_t i = 0; i < count; i++) {
         scratch s = cut((char *)block + (size_t)omp_get_thread_num() * size.total, &size);
-        target to = {out + i * p->channels * pixels, layout == SPADE_CHANNELS_LAST ? p->channels : 1,
-                     layout == SPADE_CHANNELS_LAST ? 1 : pixels};
+        target variant = {.pixel = last ? to->channels : 1, .channel = last ? 1 : pixels};
+        variant.out = to->out + i * to->channels * pixels + to->first * variant.channel;
         crop_and_resize(picture, width, p, &variants[i], &s);
         change_colour(&variants[i], pixels, s.rgb);
-        finish(p, &variants[i], s.rgb, &to);
+        finish(p, &variants[i], s.rgb, &variant);
     }
     spade_free_bytes(device->context, block, (size_t)threads * size.total);
     return SPADE_OK;

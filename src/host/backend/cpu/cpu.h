@@ -60,7 +60,7 @@ void spade_cpu_convert(const spade_device *device, const spade_shape *shape, spa
 /* ---- augment.c */
 spade_status spade_cpu_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
                                const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
-                               spade_layout layout, float *out);
+                               const spade_augment_target *to);
 
 /* ---- resample.c, heatmap.c */
 spade_status spade_cpu_resample(spade_device *device, const spade_resample_args *args);

@@ -34,10 +34,11 @@ static void max_taps(const spade_preprocess *p, const spade_variant *variants, i
 
 spade_status spade_cuda_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
                                 const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
-                                spade_layout layout, float *out)
+                                const spade_augment_target *to)
 {
     spade_cuda_device *cuda = spade_cuda_of(device);
     const spade_preprocess *p = preprocess;
+    const int64_t pixels = p->height * p->width;
     const int64_t groups = (count + SPADE_AUGMENT_GROUP - 1) / SPADE_AUGMENT_GROUP;
     spade_augment_kernel k = {.picture_width = width, .height = p->height, .width = p->width};
     void *workspace;
@@ -45,8 +46,9 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
     (void)height; /* crops lie inside: the caller has checked */
     if (count < 1) { return SPADE_OK; }
     const int64_t group = (count + groups - 1) / groups; /* groups of about the same size */
-    k.channels_last = layout == SPADE_CHANNELS_LAST;
+    k.channels_last = to->layout == SPADE_CHANNELS_LAST;
     k.channels = (int)p->channels;
+    k.all_channels = (int)to->channels;
     for (int c = 0; c < 3; c++) { k.plane[c] = spade_preprocess_plane(p, c); }
     for (int c = 0; c < 3; c++) { k.mean[c] = (float)p->mean[c], k.std[c] = (float)p->std[c]; }
     max_taps(p, variants, count, k.taps);
@@ -55,8 +57,8 @@ spade_status spade_cuda_augment(spade_device *device, const float *picture, int6
     for (int64_t first = 0; first < count; first += group) {
         k.count = (int)(count - first < group ? count - first : group);
         for (int i = 0; i < k.count; i++) { k.variants[i] = variant_of(&variants[first + i]); }
-        float *to = out + first * p->channels * p->height * p->width;
-        SPADE_GOTO(spade_cuda_launched(cuda, spade_launch_augment(cuda->stream, &k, picture, workspace, to),
+        float *out = to->out + first * to->channels * pixels + to->first * (k.channels_last ? 1 : pixels);
+        SPADE_GOTO(spade_cuda_launched(cuda, spade_launch_augment(cuda->stream, &k, picture, workspace, out),
                                        "spade_launch_augment"));
     }
 done:

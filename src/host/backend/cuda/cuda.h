@@ -160,7 +160,7 @@ spade_status spade_cuda_linear_product(const spade_op *op, int64_t m, int64_t ro
 /* ---- augment.c */
 spade_status spade_cuda_augment(spade_device *device, const float *picture, int64_t height, int64_t width,
                                 const spade_preprocess *preprocess, const spade_variant *variants, int64_t count,
-                                spade_layout layout, float *out);
+                                const spade_augment_target *to);
 
 /* ---- resample.c, heatmap.c */
 spade_status spade_cuda_resample(spade_device *device, const spade_resample_args *args);

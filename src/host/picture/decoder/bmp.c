@@ -75,7 +75,17 @@ static void check_bmp(file_bytes file, decoded *out)
     *out = (decoded){.width = (uint32_t)width, .height = (uint32_t)height};
 }
 
-decoded decode_bmp(file_bytes file)
+/* Many programs write 32 bits and mean no alpha: it is 0 everywhere, of which stb makes 255, or 255. */
+static bool is_opaque(const decoded *picture)
+{
+    const size_t pixels = (size_t)picture->width * picture->height;
+    for (size_t i = 0; i < pixels; i++) {
+        if (picture->pixels[4 * i + 3] != 255) { return false; }
+    }
+    return true;
+}
+
+decoded decode_bmp(file_bytes file, bool alpha)
 {
     decoded out;
     int width = 0, height = 0;
@@ -90,5 +100,9 @@ decoded decode_bmp(file_bytes file)
     out.pixels = decoder_pixels(out.width, out.height, out.channels);
     memcpy(out.pixels, pixels, bytes);
     counted_free(pixels);
+    if (alpha && out.channels == 4 && is_opaque(&out)) {
+        for (size_t i = 0; i < bytes / 4; i++) { memmove(out.pixels + 3 * i, out.pixels + 4 * i, 3); }
+        out.channels = 3;
+    }
     return out;
 }

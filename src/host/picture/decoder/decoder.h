@@ -14,7 +14,14 @@ enum { MAX_SIDE = 16384 /* SPADE_MAX_SIDE */, MAX_PIXELS = 64 * 1000 * 1000 };
 
 /* What is said of a picture besides its pixels; the last one is the first bit of EXIF's orientation (0: none). Inexact: the
  * numbers of its pixels are not those that were saved, which were more than 8 bits or compressed with loss. */
-enum { FLAG_MASK_GREYS = 1, FLAG_GREY_CLIPPED = 2, FLAG_DAMAGED = 4, FLAG_INEXACT = 8, ORIENTATION_SHIFT = 8 };
+enum {
+    FLAG_MASK_GREYS = 1,
+    FLAG_GREY_CLIPPED = 2,
+    FLAG_DAMAGED = 4,
+    FLAG_INEXACT = 8,
+    FLAG_ALPHA = 16, /* behind the colours of all pixels come their alphas */
+    ORIENTATION_SHIFT = 8
+};
 
 typedef struct file_bytes {
     const uint8_t *data;
@@ -40,7 +47,7 @@ void decoder_check_size(uint64_t width, uint64_t height);
 decoded decode_png(file_bytes file, bool alpha);
 decoded decode_jpeg(file_bytes file);
 decoded decode_webp(file_bytes file, bool alpha);
-decoded decode_bmp(file_bytes file);
+decoded decode_bmp(file_bytes file, bool alpha);
 decoded decode_pnm(file_bytes file);
 
 /* To black (outside) and white (inside), in place: mask.c has the rules. */

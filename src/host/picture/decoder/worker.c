@@ -74,16 +74,16 @@ static file_bytes read_all(int fd)
     decoder_fail("out of memory");
 }
 
-static decoded decode(file_bytes file, bool mask)
+static decoded decode(file_bytes file, bool mask, bool alpha)
 {
     if (file.size == 0) { decoder_fail("empty file"); }
     const spade_picture_format *format = spade_picture_format_of(file.data, file.size);
     if (!format) { decoder_fail("not a picture (" SPADE_DECODED_FORMATS ")"); }
     switch (format->codec) {
-    case SPADE_CODEC_PNG: return decode_png(file, mask);
+    case SPADE_CODEC_PNG: return decode_png(file, mask || alpha);
     case SPADE_CODEC_JPEG: return decode_jpeg(file);
-    case SPADE_CODEC_WEBP: return decode_webp(file, mask);
-    case SPADE_CODEC_BMP: return decode_bmp(file);
+    case SPADE_CODEC_WEBP: return decode_webp(file, mask || alpha);
+    case SPADE_CODEC_BMP: return decode_bmp(file, alpha);
     case SPADE_CODEC_PNM: return decode_pnm(file);
     case SPADE_CODEC_NONE: break;
     }
@@ -125,21 +125,30 @@ static void write_rgb(const decoded *picture)
     free(rgb);
 }
 
+static void write_alpha(const decoded *picture)
+{
+    const size_t channels = (size_t)picture->channels, pixels = (size_t)picture->width * picture->height;
+    for (size_t i = 0; i < pixels; i++) { picture->pixels[i] = picture->pixels[i * channels + channels - 1]; }
+    write_all(picture->pixels, pixels);
+}
+
 int main(int argc, char **argv)
 {
-    const bool mask = argc > 1 && strcmp(argv[1], "--mask") == 0;
-    const char *path = argc > 1 + mask ? argv[1 + mask] : NULL;
+    const bool mask = argc > 1 && strcmp(argv[1], "--mask") == 0, alpha = argc > 1 && strcmp(argv[1], "--alpha") == 0;
+    const char *path = argc > 1 + (mask || alpha) ? argv[1 + (mask || alpha)] : NULL;
     if (path) {
         close(0);
         const int opened = open(path, O_RDONLY | O_CLOEXEC); /* 0: the lowest number that is free */
         if (opened != 0) { decoder_fail("%s", strerror(errno)); }
     }
     decoder_enter_sandbox();
-    decoded picture = decode(read_all(0), mask);
+    decoded picture = decode(read_all(0), mask, alpha);
     if (mask) { decoder_make_mask(&picture); }
+    if (alpha && picture.channels % 2 == 0) { picture.flags |= FLAG_ALPHA; }
     const uint32_t head[3] = {picture.width, picture.height, picture.flags};
     write_all("SPD1", 4);
     write_all(head, sizeof head);
     write_rgb(&picture);
+    if (picture.flags & FLAG_ALPHA) { write_alpha(&picture); }
     _exit(0); /* memory goes with the process */
 }
