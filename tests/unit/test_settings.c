@@ -163,7 +163,7 @@ static double random_within(random_stream *random, const spade_key *key)
 
 static void random_numbers(random_stream *random, const spade_key *key, value_texts *texts)
 {
-    double numbers[3];
+    double numbers[4];
     const int count = number_count(key) + (key->has_band && random_bool(random));
     for (int i = 0; i < count; i++) { numbers[i] = random_within(random, key); }
     const bool swap = count == 2 && numbers[0] > numbers[1];

@@ -57,6 +57,9 @@ spade_status spade_build_matmul(spade_import *import, const onnx_node *from, int
  * be split to fit; else of rank -1. It has the other dimensions of the value: the constant's are 1 or the same.
  */
 spade_status spade_operands_get(spade_import *import, const onnx_node *node, int values[2], spade_extent *joined);
+/* The same of one operand beside a value, which is split where the constant asks for it. */
+spade_status spade_operand_beside(spade_import *import, const onnx_node *node, int input, int *value, int *out,
+                                  spade_extent *joined);
 /* A float32 constant as a value, beside one of this extent with which it is broadcast. */
 spade_status spade_constant_value(spade_import *import, const onnx_node *node, const onnx_tensor *tensor,
                                   const spade_extent *beside, int *out);

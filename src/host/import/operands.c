@@ -162,30 +162,38 @@ static spade_status split_operands(spade_import *import, const onnx_node *node, 
     return spade_build_reshape(import, node, *value, &x, value);
 }
 
+spade_status spade_operand_beside(spade_import *import, const onnx_node *node, int input, int *value, int *out,
+                                  spade_extent *joined)
+{
+    spade_operand operand = {.value = -1};
+    const onnx_tensor *tensor = NULL;
+    bool split;
+    *joined = (spade_extent){.rank = -1};
+    SPADE_TRY(spade_operand_get(import, node, input, &operand));
+    *out = operand.value;
+    if (operand.value >= 0) { return SPADE_OK; }
+    const spade_extent beside = spade_value_extent(import, *value);
+    SPADE_TRY(split_operands(import, node, &operand, value, out, &split));
+    if (split) {
+        *joined = beside;
+        return SPADE_OK;
+    }
+    SPADE_TRY(spade_grown_constant_get(import, node, input, &beside, &tensor));
+    return spade_constant_value(import, node, tensor, &beside, out);
+}
+
 spade_status spade_operands_get(spade_import *import, const onnx_node *node, int values[2], spade_extent *joined)
 {
-    spade_operand operands[2] = {{.value = -1}, {.value = -1}};
-    *joined = (spade_extent){.rank = -1};
-    for (int i = 0; i < 2; i++) {
-        SPADE_TRY(spade_operand_get(import, node, i, &operands[i]));
-        values[i] = operands[i].value;
-    }
-    if (values[0] < 0 && values[1] < 0) {
+    spade_operand first = {.value = -1};
+    SPADE_TRY(spade_operand_get(import, node, 0, &first));
+    values[0] = first.value;
+    if (first.value >= 0) { return spade_operand_beside(import, node, 1, &values[0], &values[1], joined); }
+    spade_operand second = {.value = -1};
+    SPADE_TRY(spade_operand_get(import, node, 1, &second));
+    values[1] = second.value;
+    if (second.value < 0) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
                                  "it works on two constants, which is not supported");
     }
-    for (int i = 0; i < 2; i++) {
-        if (values[i] >= 0) { continue; }
-        const onnx_tensor *tensor = NULL;
-        bool split;
-        const spade_extent beside = spade_value_extent(import, values[1 - i]);
-        SPADE_TRY(split_operands(import, node, &operands[i], &values[1 - i], &values[i], &split));
-        if (split) {
-            *joined = beside;
-            continue;
-        }
-        SPADE_TRY(spade_grown_constant_get(import, node, i, &beside, &tensor));
-        SPADE_TRY(spade_constant_value(import, node, tensor, &beside, &values[i]));
-    }
-    return SPADE_OK;
+    return spade_operand_beside(import, node, 0, &values[1], &values[0], joined);
 }

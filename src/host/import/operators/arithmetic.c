@@ -6,6 +6,8 @@
 #include "import/fold/fold.h"
 #include "import/operators/operators.h"
 
+static const spade_extent not_joined = {.rank = -1};
+
 static bool is_constant(const spade_import *import, int value)
 {
     return import->network->values[value].constant != NULL;
@@ -36,21 +38,25 @@ static float inverse(float x)
 }
 
 /* joined: see spade_operands_get. */
+static spade_status build_joined(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b,
+                                 const spade_extent *joined, int *out)
+{
+    SPADE_TRY(spade_build_binary(import, node, kind, a, b, out));
+    if (joined->rank < 0) { return SPADE_OK; }
+    int64_t counts[2];
+    const spade_shape *wide = &import->network->values[*out].shape;
+    if (!spade_mul_dims(wide->dims, wide->rank, &counts[0]) ||
+        !spade_mul_dims(joined->dims, joined->rank, &counts[1]) || counts[0] != counts[1]) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its constant repeats it along other axes too");
+    }
+    return spade_build_reshape(import, node, *out, joined, out);
+}
+
 static spade_status bind_binary(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b,
                                 const spade_extent *joined)
 {
     int out;
-    SPADE_TRY(spade_build_binary(import, node, kind, a, b, &out));
-    if (joined && joined->rank >= 0) {
-        int64_t counts[2];
-        const spade_shape *wide = &import->network->values[out].shape;
-        if (!spade_mul_dims(wide->dims, wide->rank, &counts[0]) ||
-            !spade_mul_dims(joined->dims, joined->rank, &counts[1]) || counts[0] != counts[1]) {
-            return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                                     "its constant repeats it along other axes too");
-        }
-        SPADE_TRY(spade_build_reshape(import, node, out, joined, &out));
-    }
+    SPADE_TRY(build_joined(import, node, kind, a, b, joined, &out));
     return spade_bind_output(import, node, 0, out);
 }
 
@@ -80,65 +86,53 @@ static spade_status lower_sub_or_div(spade_import *import, int onnx_node_index)
     return bind_binary(import, node, sub ? SPADE_NODE_ADD : SPADE_NODE_MUL, values[0], values[1], &joined);
 }
 
-/* Sum, Mean: of any number of values. */
-static spade_status lower_sum(spade_import *import, int onnx_node_index)
+/* max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b); with one number as a constant it is a bound. a is no constant. */
+static spade_status build_extreme(spade_import *import, const onnx_node *node, bool max, int a, int b,
+                                  const spade_extent *joined, int *out)
 {
-    const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    int total = -1;
-    if (node->input_count == 2 && strcmp(node->op_type, "Sum") == 0) {
-        int values[2];
-        spade_extent joined;
-        SPADE_TRY(spade_operands_get(import, node, values, &joined));
-        return bind_binary(import, node, SPADE_NODE_ADD, values[0], values[1], &joined);
+    const spade_value *bound = &import->network->values[b];
+    if (bound->constant && spade_shape_size(&bound->shape) == 1 &&
+        bound->shape.rank <= import->network->values[a].shape.rank) {
+        const float number = bound->constant[0];
+        return spade_build_function(import, node, a, SPADE_CLIP, max ? number : -FLT_MAX, max ? FLT_MAX : number, out);
     }
-    for (int k = 0; k < node->input_count; k++) {
-        int next;
-        SPADE_TRY(spade_activation_get(import, node, k, &next));
-        if (total < 0) {
-            total = next;
-        } else {
-            SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_ADD, total, next, &total));
-        }
-    }
-    if (total < 0) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has no inputs"); }
-    if (strcmp(node->op_type, "Mean") == 0) {
-        SPADE_TRY(spade_build_scale(import, node, total, 1 / (float)node->input_count, &total));
-    }
-    return spade_bind_output(import, node, 0, total);
+    int minus;
+    SPADE_TRY(spade_build_function(import, node, a, SPADE_NEG, 0, 0, &minus));
+    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_ADD, minus, b, out)); /* b - a */
+    if (!max) { SPADE_TRY(spade_build_function(import, node, *out, SPADE_NEG, 0, 0, out)); }
+    SPADE_TRY(spade_build_function(import, node, *out, SPADE_RELU, 0, 0, out));
+    if (!max) { SPADE_TRY(spade_build_function(import, node, *out, SPADE_NEG, 0, 0, out)); }
+    return build_joined(import, node, SPADE_NODE_ADD, a, *out, joined, out);
 }
 
-/* max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b); with one number as a constant it is a bound. */
-static spade_status lower_extreme(spade_import *import, int onnx_node_index)
+/* Sum, Mean, Max, Min: of any number of values and constants, from the first value on one after the other. */
+static spade_status lower_variadic(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
-    const bool max = strcmp(node->op_type, "Max") == 0;
-    int v[2], minus, out;
-    spade_extent joined;
-    if (node->input_count != 2) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "only two inputs are supported, it has %d",
-                                 node->input_count);
+    const bool max = strcmp(node->op_type, "Max") == 0, extreme = max || strcmp(node->op_type, "Min") == 0;
+    int first = -1, result = -1;
+    for (int k = 0; k < node->input_count && result < 0; k++) {
+        spade_operand operand = {.value = -1};
+        SPADE_TRY(spade_operand_get(import, node, k, &operand));
+        first = k;
+        result = operand.value;
     }
-    SPADE_TRY(spade_operands_get(import, node, v, &joined));
-    const int constant = is_constant(import, v[1]) ? 1 : 0;
-    const spade_value *bound = &import->network->values[v[constant]];
-    if (bound->constant && spade_shape_size(&bound->shape) == 1 &&
-        bound->shape.rank <= import->network->values[v[1 - constant]].shape.rank) {
-        const float number = bound->constant[0];
-        SPADE_TRY(spade_build_function(import, node, v[1 - constant], SPADE_CLIP, max ? number : -FLT_MAX,
-                                       max ? FLT_MAX : number, &out));
-        return spade_bind_output(import, node, 0, out);
+    if (result < 0) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has no inputs"); }
+    for (int k = 0; k < node->input_count; k++) {
+        int next;
+        spade_extent joined;
+        if (k == first) { continue; }
+        SPADE_TRY(spade_operand_beside(import, node, k, &result, &next, &joined));
+        if (extreme) {
+            SPADE_TRY(build_extreme(import, node, max, result, next, &joined, &result));
+        } else {
+            SPADE_TRY(build_joined(import, node, SPADE_NODE_ADD, result, next, &joined, &result));
+        }
     }
-    if (bound->constant) { /* the value is a, the constant b */
-        const int swapped = v[constant];
-        v[0] = v[1 - constant];
-        v[1] = swapped;
+    if (strcmp(node->op_type, "Mean") == 0) {
+        SPADE_TRY(spade_build_scale(import, node, result, 1 / (float)node->input_count, &result));
     }
-    SPADE_TRY(spade_build_function(import, node, v[0], SPADE_NEG, 0, 0, &minus));
-    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_ADD, minus, v[1], &out)); /* b - a */
-    if (!max) { SPADE_TRY(spade_build_function(import, node, out, SPADE_NEG, 0, 0, &out)); }
-    SPADE_TRY(spade_build_function(import, node, out, SPADE_RELU, 0, 0, &out));
-    if (!max) { SPADE_TRY(spade_build_function(import, node, out, SPADE_NEG, 0, 0, &out)); }
-    return bind_binary(import, node, SPADE_NODE_ADD, v[0], out, &joined);
+    return spade_bind_output(import, node, 0, result);
 }
 
 /* x to the power of one number. */
@@ -191,7 +185,7 @@ static spade_status lower_prelu(spade_import *import, int onnx_node_index)
     SPADE_TRY(spade_build_function(import, node, negative_part, SPADE_RELU, 0, 0, &negative_part));
     SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, negative_part, factor, &negative_part));
     SPADE_TRY(spade_build_function(import, node, x, SPADE_RELU, 0, 0, &positive_part));
-    return bind_binary(import, node, SPADE_NODE_ADD, positive_part, negative_part, NULL);
+    return bind_binary(import, node, SPADE_NODE_ADD, positive_part, negative_part, &not_joined);
 }
 
 /* ---- Where */
@@ -265,7 +259,7 @@ static spade_status lower_where(spade_import *import, int onnx_node_index)
         SPADE_TRY(select_constant(import, node, condition, k == 0, NULL, &beside, &mask));
         SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, sides[k].value, mask, &parts[k]));
     }
-    return bind_binary(import, node, SPADE_NODE_ADD, parts[0], parts[1], NULL);
+    return bind_binary(import, node, SPADE_NODE_ADD, parts[0], parts[1], &not_joined);
 }
 
 /* Bound to nothing: only the Where above reads it, which knows what it means. */
@@ -279,13 +273,13 @@ static spade_status lower_is_nan(spade_import *import, int onnx_node_index)
 const spade_onnx_operator spade_arithmetic_operators[] = {{"Add", lower_add_or_mul},
                                                           {"Div", lower_sub_or_div},
                                                           {"IsNaN", lower_is_nan},
-                                                          {"Max", lower_extreme},
-                                                          {"Mean", lower_sum},
-                                                          {"Min", lower_extreme},
+                                                          {"Max", lower_variadic},
+                                                          {"Mean", lower_variadic},
+                                                          {"Min", lower_variadic},
                                                           {"Mul", lower_add_or_mul},
                                                           {"PRelu", lower_prelu},
                                                           {"Pow", lower_pow},
                                                           {"Sub", lower_sub_or_div},
-                                                          {"Sum", lower_sum},
+                                                          {"Sum", lower_variadic},
                                                           {"Where", lower_where},
                                                           {0}};
