@@ -118,12 +118,14 @@ static void print_graph(const json_t *graph)
         char shape[160], inputs[160];
         const json_t *layer = json_object_get(item, "layer");
         const char *module = text_of(item, "module");
+        const json_t *pattern = json_object_get(item, "pattern");
         format_batch_shape(item, shape, sizeof shape);
         format_inputs(json_object_get(item, "inputs"), inputs, sizeof inputs);
         printf("%5lld  ", (long long)json_integer_value(json_object_get(item, "node")));
         cli_print_text(text_of(item, "kind"), width);
         printf("  %-20s %-16s ", shape, inputs);
         cli_print_text(json_is_string(layer) ? json_string_value(layer) : *module ? module : text_of(item, "name"), 0);
+        if (json_is_string(pattern)) { printf(" (%s)", json_string_value(pattern)); }
         putchar('\n');
     }
 }

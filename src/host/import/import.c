@@ -403,7 +403,11 @@ static spade_status lower_nodes(spade_import *import, const spade_import_output 
             continue;
         }
         const spade_pattern_match *found = match >= 0 ? &order->matches.items[match] : NULL;
+        const int first = import->network->node_count;
         SPADE_TRY(found ? found->pattern->emit(import, found) : lower_node(import, node));
+        for (int n = first; found && n < import->network->node_count; n++) {
+            import->network->nodes[n].pattern = found->pattern->name;
+        }
     }
     return SPADE_OK;
 }

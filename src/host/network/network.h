@@ -83,9 +83,10 @@ typedef struct spade_parameter {
 
 typedef struct spade_node {
     spade_node_kind kind;
-    char *name;  /* of the ONNX node it came from */
-    char *path;  /* the module it stands in: "layer4.1.relu"; NULL or empty where its name says none */
-    int *inputs; /* [input_count] values; owned */
+    char *name;          /* of the ONNX node it came from */
+    const char *pattern; /* what it is a part of, or all of: "layer normalisation"; static; NULL: of none */
+    char *path;          /* the module it stands in: "layer4.1.relu"; NULL or empty where its name says none */
+    int *inputs;         /* [input_count] values; owned */
     int input_count;
     int *outputs; /* [output_count] values; owned */
     int output_count;

@@ -64,6 +64,7 @@ static json_t *graph_json(const spade_network *network)
         spade_json_set(&object, "node", json_integer(n));
         spade_json_set(&object, "kind", json_string(kind));
         spade_json_set(&object, "name", spade_json_text(node->name));
+        spade_json_set(&object, "pattern", node->pattern ? json_string(node->pattern) : json_null());
         spade_json_set(&object, "module", spade_json_text(node->path ? node->path : ""));
         spade_json_set(&object, "layer",
                        node->layer >= 0 ? spade_json_text(network->layers[node->layer].name) : json_null());

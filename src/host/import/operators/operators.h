@@ -45,4 +45,7 @@ typedef struct spade_layer_norm {
 spade_status spade_emit_layer_norm(spade_import *import, const onnx_node *from, int input,
                                    const spade_layer_norm *norm);
 
+/* The axes of x that a reduction is over, as bits: of an input or attribute; none: all, or with noop_with_empty_axes nothing. */
+spade_status spade_reduced_axes(spade_import *import, const onnx_node *node, int rank, unsigned *out);
+
 #endif

@@ -4,8 +4,7 @@
 #include "import/build.h"
 #include "import/operators/operators.h"
 
-/* Axes as bits: of an input or attribute; none: all, or with noop_with_empty_axes nothing. */
-static spade_status read_axes(spade_import *import, const onnx_node *node, int rank, unsigned *out)
+spade_status spade_reduced_axes(spade_import *import, const onnx_node *node, int rank, unsigned *out)
 {
     int64_t axes[SPADE_MAX_RANK], noop;
     int count;
@@ -39,7 +38,7 @@ static spade_status lower_reduce(spade_import *import, int onnx_node_index)
     unsigned axes = 0;
     SPADE_TRY(spade_activation_get(import, node, 0, &x));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "keepdims", 1, &keep)));
-    SPADE_TRY(read_axes(import, node, import->network->values[x].shape.rank, &axes));
+    SPADE_TRY(spade_reduced_axes(import, node, import->network->values[x].shape.rank, &axes));
     if (strcmp(op, "L2") == 0 || strcmp(op, "SumSquare") == 0) {
         SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_MUL, x, x, &x));
     } else if (strcmp(op, "L1") == 0) {
