@@ -137,8 +137,10 @@ static void test_other_requests_and_damage(void **state)
     /* other variants: another sample beside it */
     snprintf(options, sizeof options, "--seed 7 --checkpoint %s/c", folder);
     assert_int_equal(trace(folder, "seed", options), 0);
+    snprintf(options, sizeof options, "--seed 7 --bgr --checkpoint %s/c", folder);
+    assert_int_equal(trace(folder, "bgr", options), 0);
     snprintf(path, sizeof path, "%s/c", folder);
-    assert_int_equal(count_layers(path, NULL, 0), 3 * LAYERS);
+    assert_int_equal(count_layers(path, NULL, 0), 4 * LAYERS);
 
     /* one number of one layer changed; a file cut short */
     snprintf(options, sizeof options, "--checkpoint %s/d", folder);

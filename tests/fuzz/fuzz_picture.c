@@ -1,6 +1,6 @@
 /*
  * fuzz_picture.c - any bytes as a picture, in the worker that decodes them (picture/decoder): the whole program runs as a
- * function, for a picture and for a mask. What it writes has to be one line and no picture, or a whole picture. Its end is a
+ * function, for a picture, for one with its alpha channel and for a mask. What it writes has to be one line and no picture, or a whole picture. Its end is a
  * jump back; memory that goes with a process is then released here.
  */
 #include <errno.h>
@@ -90,23 +90,26 @@ void decoder_check_size(uint64_t width, uint64_t height)
     if (width * height > FEW_PIXELS) { decoder_fail("larger than what this target decodes"); }
 }
 
-static void decode_file(const char *path, bool mask)
+/* option: "--mask", "--alpha", or NULL */
+static void decode_file(const char *path, const char *option)
 {
     char *picture[] = {(char *)(uintptr_t) "spade-decode", (char *)(uintptr_t)path, NULL};
-    char *masks[] = {picture[0], (char *)(uintptr_t) "--mask", picture[1], NULL};
+    char *optional[] = {picture[0], (char *)(uintptr_t)option, picture[1], NULL};
     picture_bytes = message_bytes = 0;
     const int file = open("/dev/null", O_RDONLY | O_CLOEXEC); /* the number that the worker's file will have */
     close(file);
     running = true;
     int code = setjmp(end);
-    if (!code) { code = 1 + (mask ? worker_main(3, masks) : worker_main(2, picture)); }
+    if (!code) { code = 1 + (option ? worker_main(3, optional) : worker_main(2, picture)); }
     release();
     close(file);
     if (code == 1) {
-        uint32_t sides[2];
-        memcpy(sides, answer + 4, sizeof sides);
-        FUZZ_EXPECT(memcmp(answer, "SPD1", 4) == 0 && sides[0] && sides[1], "a picture without pixels");
-        FUZZ_EXPECT(picture_bytes == sizeof answer + (size_t)sides[0] * sides[1] * 3, "not a whole picture");
+        uint32_t head[3]; /* width, height, flags */
+        memcpy(head, answer + 4, sizeof head);
+        const size_t channels = head[2] & FLAG_ALPHA ? 4 : 3;
+        FUZZ_EXPECT(memcmp(answer, "SPD1", 4) == 0 && head[0] && head[1], "a picture without pixels");
+        FUZZ_EXPECT(channels == 3 || (option && strcmp(option, "--alpha") == 0), "an alpha channel that nobody wants");
+        FUZZ_EXPECT(picture_bytes == sizeof answer + (size_t)head[0] * head[1] * channels, "not a whole picture");
     } else {
         FUZZ_EXPECT(picture_bytes == 0 && message_bytes > 0, "a failure without a message, or half a picture");
     }
@@ -120,7 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     first = false;
     const char *path = fuzz_file("picture", data, size);
-    decode_file(path, false);
-    decode_file(path, true);
+    decode_file(path, NULL);
+    decode_file(path, "--alpha");
+    decode_file(path, "--mask");
     return 0;
 }

@@ -128,6 +128,20 @@ static void test_names(void **state)
     free(other);
     for (int i = 0; i < 4; i++) { free(names[i]); }
     spade_name_map_clear(&import.layers);
+    /* two modules of one weight, which has the name of one of them: each has its own */
+    char *inputs[] = {"x", "c2.weight"};
+    onnx_node tied[] = {
+        {.name = "n", .op_type = "Conv", .scopes = "['', 'c1', 'conv2d']", .inputs = inputs, .input_count = 2},
+        {.name = "m", .op_type = "Conv", .scopes = "['', 'c2', 'conv2d']", .inputs = inputs, .input_count = 2}};
+    for (int readers = 1; readers <= 2; readers++) {
+        const onnx_model both = {.nodes = tied, .node_count = readers};
+        spade_import reading = {.onnx = &both};
+        for (int i = 0; i < readers; i++) {
+            char *name = spade_layer_name(&reading, i, "c2.weight", 1, 1);
+            assert_string_equal(name, readers == 1 || i == 1 ? "c2" : "c1");
+            free(name);
+        }
+    }
 }
 
 /* The node with an entry of metadata_props. */

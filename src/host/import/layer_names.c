@@ -210,7 +210,18 @@ static bool weight_tells(const onnx_node *node, const char *path, const char *we
            (!node->scopes || ends_in(weight, ".weight") || ends_in(weight, "_weight") || lies_in(weight, path));
 }
 
-static char *name_by_weight(const onnx_node *node, const char *path, const char *weight)
+/* Do several nodes read the weight? Exporters fold nothing into such a one. */
+static bool is_shared(const onnx_model *onnx, const char *weight)
+{
+    int readers = 0;
+    for (int n = 0; n < onnx->node_count && readers < 2; n++) {
+        const onnx_node *node = &onnx->nodes[n];
+        for (int k = 0; k < node->input_count; k++) { readers += strcmp(node->inputs[k], weight) == 0; }
+    }
+    return readers > 1;
+}
+
+static char *name_by_weight(const onnx_model *onnx, const onnx_node *node, const char *path, const char *weight)
 {
     const bool suffix = ends_in(weight, ".weight") || ends_in(weight, "_weight");
     /* "pool.filter" of the convolution that is "pool" */
@@ -219,9 +230,10 @@ static char *name_by_weight(const onnx_node *node, const char *path, const char 
         return strdup(path);
     }
     char *name = strndup(weight, strlen(weight) - (suffix ? strlen(".weight") : 0));
-    /* A module that stands in several places: the weight has the name of one of them, the node stands in each. */
-    if (name && node->scopes && path[0] && !stands_for_batch_norm(node) && !lies_in(name, path) &&
-        strcmp(last_part(name), last_part(path)) == 0) {
+    /* A module that stands in several places, or modules of one weight: the weight has the name of one of them, the node
+     * stands in each. */
+    if (name && node->scopes && path[0] && strcmp(name, path) != 0 && !stands_for_batch_norm(node) &&
+        !lies_in(name, path) && (strcmp(last_part(name), last_part(path)) == 0 || is_shared(onnx, weight))) {
         free(name);
         return strdup(path);
     }
@@ -257,7 +269,7 @@ char *spade_layer_name(spade_import *import, int node_index, const char *weight,
     if (!path) { return NULL; }
     const char *own_path = stands_for_batch_norm(node) ? "" : path;
     if (weight_tells(node, path, weight)) {
-        name = name_by_weight(node, path, weight);
+        name = name_by_weight(onnx, node, path, weight);
     } else {
         name = name_by_bias(import, node_index, own_path, weight);
         if (!name && node->call) { name = name_by_call(node->call, path); }
