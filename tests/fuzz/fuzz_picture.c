@@ -1,7 +1,7 @@
 /*
  * fuzz_picture.c - any bytes as a picture, in the worker that decodes them (picture/decoder): the whole program runs as a
- * function, for a picture, for one with its alpha channel and for a mask. What it writes has to be one line and no picture, or a whole picture. Its end is a
- * jump back; memory that goes with a process is then released here.
+ * function, for a picture, for one with its alpha channel and for a mask. What it writes has to be one line and no picture, or
+ * a whole picture. Its end is a jump back; memory that goes with a process is then released here.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -217,12 +217,13 @@ done:
 static void accept_header(spade_decode *d, helper *h)
 {
     uint64_t width = h->header[1], height = h->header[2];
+    const bool alpha = h->header[3] & FLAG_ALPHA;
     if (memcmp(h->header, "SPD1", 4) != 0 || width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE ||
-        width * height > MAX_PIXELS) {
+        width * height > MAX_PIXELS || (alpha && !d->alpha)) {
         h->bad_output = true;
         return;
     }
-    size_t bytes = (size_t)(width * height * (h->header[3] & FLAG_ALPHA ? 4 : 3));
+    size_t bytes = (size_t)(width * height * (alpha ? 4 : 3));
     if (d->held + bytes > spade_budget_left(d->context) || !(h->pixels = malloc(bytes))) {
         h->out_of_memory = true;
         return;

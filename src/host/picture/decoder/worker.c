@@ -1,12 +1,13 @@
 /*
  * worker.c - spade-decode: one picture file in (fd 0, or a path), one block of RGB out (fd 1). --mask: as a mask, black and
- * white (mask.c).
+ * white (mask.c). --alpha: and its alpha channel, if it has one.
  *
  * A process of its own, because what decodes files from anywhere may crash, hang or be taken over: that is this file's error
  * and nobody else's. What libraries accept without a word (half a file, wrong checksums) is checked before they see it,
  * memory is limited by what the header says, time by RLIMIT_CPU, and the rest by sandbox.c.
  *
- * Out: "SPD1", then width, height, flags (uint32, native order), then height * width * 3 bytes.
+ * Out: "SPD1", then width, height, flags (uint32, native order), then height * width * 3 bytes, and with FLAG_ALPHA
+ * height * width more.
  * On failure: exit status 1 and the reason, one line, on fd 2.
  */
 #include <errno.h>
