@@ -85,7 +85,7 @@ static void make_map(session *s, spade_context *context, const spade_model *mode
 {
     spade_attribution *method = NULL;
     expect_ok(context, spade_attribution_create(context, "smoothgrad:samples=3:sigma=0.25", &method));
-    expect_ok(context, spade_attribute(context, model, NULL, method, x, (int64_t[]){1}, 1, s->map, NULL));
+    expect_ok(context, spade_attribute(context, model, NULL, method, x, &(spade_target){.class_index = 1}, 1, s->map, NULL));
     spade_attribution_destroy(method);
 }
 

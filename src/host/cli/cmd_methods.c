@@ -209,8 +209,8 @@ static void print_all(void)
         const entry e = metric_at(i);
         print_short(&e);
     }
-    puts("\n'spade methods NAME' tells more. x: the input; F: what is explained, a class's logit or score, or the\n"
-         "difference of two classes' (--class A-B).");
+    puts("\n'spade methods NAME' tells more. x: the input; F: what is explained, a class's logit or score,\n"
+         "or the difference of two classes' (--class A-B).");
 }
 
 /* ---- JSON */
