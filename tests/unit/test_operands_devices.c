@@ -15,6 +15,7 @@
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/model.h"
+#include "support/targets.h"
 
 enum { CHANNELS = 3, HEIGHT = 4, WIDTH = 5, PIXELS = HEIGHT * WIDTH, SIZE = CHANNELS * PIXELS, PICTURES = 3 };
 
@@ -148,7 +149,8 @@ static void check_gradient(spade_context *context, const spade_model *model, exp
     float map[SIZE];
     double wide[SIZE];
     assert_int_equal(spade_attribution_create(context, "input_x_gradient", &attribution), SPADE_OK);
-    assert_int_equal(spade_attribute(context, model, NULL, attribution, x, &target, 1, map, NULL), SPADE_OK);
+    assert_int_equal(spade_attribute(context, model, NULL, attribution, x, targets_of(&target, 1), 1, map, NULL),
+                     SPADE_OK);
     spade_attribution_destroy(attribution);
     for (int i = 0; i < SIZE; i++) { wide[i] = (double)x[i]; }
     for (int i = 0; i < SIZE; i++) {
