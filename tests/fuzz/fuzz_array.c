@@ -1,6 +1,8 @@
-/* fuzz_array.c - any bytes as a .npy file: what can be read can be written, and is the same when it is read again. */
+/* fuzz_array.c - any bytes as a .npy file: what can be read can be written, and is the same when it is read again; and as one
+ * that says which superpixel each pixel is of. */
 #include "fuzz/target.h"
 #include "spade/array.h"
+#include "store/labels.h"
 
 static void write_and_read(spade_context *context, const spade_array *array)
 {
@@ -28,6 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         spade_array_clear(&array);
     }
+    spade_labels labels;
+    (void)fuzz_worked(context, spade_labels_load(context, path, &labels));
+    spade_labels_clear(context, &labels);
     fuzz_context_end(context);
     return 0;
 }

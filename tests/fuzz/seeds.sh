@@ -36,6 +36,9 @@ find $golden/arrays -name '*.npy' -size -3k -exec cp --backup=numbered {} "$out/
 for type in f2 f8 i4 u1 b1 c8; do
     printf "\x93NUMPY\x01\x00\x46\x00{'descr': '<%s', 'fortran_order': False, 'shape': (1,), }          \n12345678" $type >"$out/array/$type.npy"
 done
+for type in i2 u2 f4; do # superpixels
+    printf "\x93NUMPY\x01\x00\x46\x00{'descr': '<%s', 'fortran_order': False, 'shape': (2, 2), }          \n\0\0\1\0\2\0\0\0" $type >"$out/array/labels_$type.npy"
+done
 
 # pictures: whole ones are small enough; other formats and colour types are made by the tests of pictures
 find examples/pictures examples/masks $golden/images $golden/decoding -type f -not -name '*.ppm' -size -40k \
