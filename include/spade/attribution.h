@@ -31,7 +31,8 @@ typedef enum spade_method_flags {
     SPADE_METHOD_SIGNED = 1,       /* the map says for and against: it may be negative */
     SPADE_METHOD_COMPLETENESS = 2, /* the map should sum to a known difference of F; spade_map_note has the delta */
     SPADE_METHOD_OFFSET = 4,       /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
-    SPADE_METHOD_WRAPPER = 8       /* of maps of another method, whose flags count: spade_attribution_flags() */
+    SPADE_METHOD_WRAPPER = 8,      /* of maps of another method, whose flags count: spade_attribution_flags() */
+    SPADE_METHOD_CONSERVATION = 16 /* relevance goes from node to node, and none is to be lost: spade/check.h */
 } spade_method_flags;
 
 typedef struct spade_method_info {
@@ -44,6 +45,8 @@ typedef struct spade_method_info {
     unsigned flags;         /* spade_method_flags */
     const spade_option_info *options;
     int option_count;
+    double
+        completeness; /* COMPLETENESS: the delta, as a share of the difference, that its source or definition lets pass */
 } spade_method_info;
 
 SPADE_API int spade_method_count(void);
@@ -74,6 +77,8 @@ SPADE_API spade_status spade_attribution_set_preprocess(spade_context *context, 
                                                         const spade_preprocess *preprocess);
 /* spade_method_flags of its maps: the method's, or of a wrapper those of the method inside. */
 SPADE_API unsigned spade_attribution_flags(const spade_attribution *attribution);
+/* spade_method_info.completeness likewise; 0: the method promises no sum. */
+SPADE_API double spade_attribution_completeness(const spade_attribution *attribution);
 SPADE_API const spade_method_info *spade_attribution_method(const spade_attribution *attribution);
 /* The files that its options name: the option and the path of number `index` among those that were given, both the
  * attribution's. False: there are no more. */
@@ -92,7 +97,9 @@ SPADE_API double spade_attribution_passes(const spade_model *model, const spade_
 
 /* What is known of a map beside its numbers. */
 typedef struct spade_map_note {
-    double delta; /* completeness: sum of the map - (F(x) - F(baseline)); NaN: the method promises no such sum */
+    /* completeness: sum of the map (of superpixels: one number of each) - difference; NaN: the method promises no such sum */
+    double delta;
+    double difference; /* F(x) - F(baseline); NaN with a delta that is */
 } spade_map_note;
 
 /*

@@ -85,6 +85,7 @@
 #include "spade/context.h"
 #include "spade/hessian.h"
 #include "spade/attribution.h"
+#include "spade/check.h"
 #include "spade/metric.h"
 #include "spade/model.h"
 #include "spade/option.h"

@@ -346,12 +346,27 @@ static void test_info(void **state)
     }
 }
 
+#define CHECK "spade check %s %s -q --threads 1 --device cpu"
+
+static void test_check(void **state)
+{
+    (void)state;
+    char line[2048];
+    snprintf(line, sizeof line, CHECK " --json --stages 1 --method lrp,deeplift,kernel_shap:samples=2:segments=2",
+             model, input);
+    test_one(&(test_command){.line = line});
+    snprintf(line, sizeof line, CHECK " --class 1,2 --labels %s -o %s", model, picture, labels, folder);
+    test_one(&(test_command){.line = line, .writes = "out"});
+    snprintf(line, sizeof line, EXPLAIN " --check --no-trace --method deeplift,lrp", model, input, folder);
+    test_one(&(test_command){.line = line, .writes = "out"});
+}
+
 static void test_others(void **state)
 {
     (void)state;
     static const char *const lines[] = {"spade methods --json", "spade methods saliency", "spade operators --json",
                                         "spade devices --json", "spade version --json",   "spade help explain",
-                                        "spade explain --help"};
+                                        "spade explain --help", "spade check --help"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) { test_one(&(test_command){.line = lines[i]}); }
 }
 
@@ -368,7 +383,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_info),          cmocka_unit_test(test_trace),
         cmocka_unit_test(test_explain),       cmocka_unit_test(test_explain_picture),
         cmocka_unit_test(test_explain_again), cmocka_unit_test(test_explain_methods),
-        cmocka_unit_test(test_others),
+        cmocka_unit_test(test_check),         cmocka_unit_test(test_others),
     };
     signal(SIGSEGV, on_crash);
     signal(SIGABRT, on_crash);

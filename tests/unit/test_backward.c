@@ -343,7 +343,7 @@ static spade_status run_proportion(spade_rule_call *call, const spade_node *node
     return spade_rule_deliver(call, 0);
 }
 
-static const spade_rule proportion = {"proportion", plan_proportion, run_proportion};
+static const spade_rule proportion = {.name = "proportion", .plan = plan_proportion, .run = run_proportion};
 
 static const spade_rule *choose_proportion(const spade_network *network, const spade_node *node, const void *options)
 {

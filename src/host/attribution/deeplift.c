@@ -1,4 +1,5 @@
 /* deeplift.c - each input value's part of the difference between the class at x and at a baseline: one pass over both. */
+#include "attribution/conservation.h"
 #include "attribution/gradient_driver.h"
 
 enum { EXACT, CAPTUM }; /* words of `compat`, in their order */
@@ -39,10 +40,20 @@ static spade_status run(const attribution_job *job, const void *options, float *
     for (int c = 0; status == SPADE_OK && notes && c < job->n; c++) {
         double total = 0;
         for (int64_t i = 0; i < job->size; i++) { total += maps[c * job->size + i]; }
-        notes[c].delta = total - (values[PAIR * c] - values[PAIR * c + 1]);
+        notes[c].difference = values[PAIR * c] - values[PAIR * c + 1];
+        notes[c].delta = total - notes[c].difference;
     }
     spade_free_bytes(job->context, memory, bytes);
     return status;
+}
+
+static spade_status conserve(const attribution_job *job, const void *options, const spade_target *target,
+                             spade_conservation *out)
+{
+    const spade_deeplift_options deeplift = {.captum = ((const deeplift_options *)options)->compat == CAPTUM};
+    const spade_rules rules = spade_rules_deeplift(&deeplift);
+    const attribution_relevance multipliers = {.rules = &rules, .pairs = true};
+    return attribution_conserve(job, &multipliers, target, out);
 }
 
 static const spade_option_info options[] = {
@@ -64,7 +75,8 @@ const attribution_method attribution_deeplift = {
                        "differences",
              .cost = "about two forward and two backward passes: of input and baseline together",
              .needs = "a rule for each of the network's operators",
-             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS | SPADE_METHOD_CONSERVATION,
+             .completeness = 1e-3,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(deeplift_options),
@@ -72,4 +84,5 @@ const attribution_method attribution_deeplift = {
     .check = check,
     .passes = passes,
     .run = run,
+    .conserve = conserve,
 };

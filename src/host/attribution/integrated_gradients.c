@@ -51,7 +51,8 @@ static spade_status run(const attribution_job *job, const void *options, float *
         const double *start = values + (int64_t)c * points + steps; /* F(x'), then F(x) */
         double total = 0;
         for (int64_t i = 0; i < job->size; i++) { total += maps[c * job->size + i]; }
-        notes[c].delta = total - (start[1] - start[0]);
+        notes[c].difference = start[1] - start[0];
+        notes[c].delta = total - notes[c].difference;
     }
 done:
     attribution_baseline_close(job, &baseline);
@@ -77,6 +78,7 @@ const attribution_method attribution_integrated_gradients = {
              .source = "Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks",
              .cost = "one forward and one backward pass for each of the steps",
              .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS,
+             .completeness = 0.05, /* section 5 of the paper */
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(path_options),

@@ -136,6 +136,13 @@ static void find_coefficients(const surrogate_problem *problem, const double *ri
         const double *values = problem->values + c * problem->images;
         problem->coefficients[i] = (values[0] - values[1]) / (double)segments + right[c * right_rows + i % segments];
     }
+    for (int64_t c = 0; problem->notes && c < problem->job->n; c++) {
+        const double *values = problem->values + c * problem->images;
+        double total = 0;
+        for (int64_t j = 0; j < segments; j++) { total += problem->coefficients[c * segments + j]; }
+        problem->notes[c].difference = values[0] - values[1];
+        problem->notes[c].delta = total - problem->notes[c].difference;
+    }
 }
 
 static spade_status fit(const surrogate_problem *problem)
@@ -164,8 +171,7 @@ static spade_status fit(const surrogate_problem *problem)
 static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
 {
     static const surrogate_method method = {.images = image_count, .draw = draw, .fit = fit};
-    (void)notes;
-    return surrogate_run(job, options, &method, maps);
+    return surrogate_run(job, options, &method, maps, notes);
 }
 
 const attribution_method attribution_kernel_shap = {
@@ -177,7 +183,8 @@ const attribution_method attribution_kernel_shap = {
              .source = "Lundberg, Lee 2017, A unified approach to interpreting model predictions",
              .cost = "one forward pass for each sample; with few segments, one for each set of them",
              .needs = "two segments or more",
-             .flags = SPADE_METHOD_SIGNED,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS,
+             .completeness = 1e-3,
              .options = surrogate_option_infos,
              .option_count = SURROGATE_SHARED_OPTIONS},
     .options_bytes = sizeof(surrogate_options),

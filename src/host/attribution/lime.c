@@ -137,7 +137,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
 {
     static const surrogate_method method = {.images = image_count, .draw = draw, .fit = fit};
     (void)notes;
-    return surrogate_run(job, options, &method, maps);
+    return surrogate_run(job, options, &method, maps, NULL);
 }
 
 const attribution_method attribution_lime = {

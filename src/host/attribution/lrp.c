@@ -2,6 +2,7 @@
  * lrp.c - layer-wise relevance propagation: what the class's logit is made of, handed back layer by layer (lrp), and its form
  * for transformers (attnlrp).
  */
+#include "attribution/conservation.h"
 #include "attribution/gradient_driver.h"
 
 typedef struct lrp_method_options {
@@ -58,6 +59,26 @@ static spade_status run_attention(const attribution_job *job, const void *option
     return run(job, attention_of(options), maps);
 }
 
+static spade_status conserve(const attribution_job *job, spade_lrp_options lrp, const spade_target *target,
+                             spade_conservation *out)
+{
+    const spade_rules rules = spade_rules_lrp(&lrp);
+    const attribution_relevance relevance = {.rules = &rules};
+    return attribution_conserve(job, &relevance, target, out);
+}
+
+static spade_status conserve_composite(const attribution_job *job, const void *options, const spade_target *target,
+                                       spade_conservation *out)
+{
+    return conserve(job, composite_of(options), target, out);
+}
+
+static spade_status conserve_attention(const attribution_job *job, const void *options, const spade_target *target,
+                                       spade_conservation *out)
+{
+    return conserve(job, attention_of(options), target, out);
+}
+
 /* clang-format off */
 #define EPSILON_OPTION                                                                                                  \
     {.name = "epsilon",                                                                                                \
@@ -110,13 +131,14 @@ const attribution_method attribution_lrp = {
              .cost = "one forward pass, and a backward one with a forward and a backward product in each layer, twice "
                      "that for rules of positive and negative parts",
              .needs = "a rule for each of the network's operators",
-             .flags = SPADE_METHOD_SIGNED,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_CONSERVATION,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(lrp_method_options),
     .option_offsets = option_offsets,
     .check = check_composite,
     .run = run_composite,
+    .conserve = conserve_composite,
 };
 
 const attribution_method attribution_attnlrp = {
@@ -129,11 +151,12 @@ const attribution_method attribution_attnlrp = {
                  "Achtibat et al. 2024, AttnLRP: attention-aware layer-wise relevance propagation for transformers",
              .cost = "as lrp",
              .needs = "a rule for each of the network's operators",
-             .flags = SPADE_METHOD_SIGNED,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_CONSERVATION,
              .options = attention_options,
              .option_count = sizeof attention_options / sizeof *attention_options},
     .options_bytes = sizeof(lrp_method_options),
     .option_offsets = attention_offsets,
     .check = check_attention,
     .run = run_attention,
+    .conserve = conserve_attention,
 };

@@ -77,7 +77,8 @@ static spade_status check_backward(search *s, const spade_target *target)
     const spade_seed_target seed_target = attribution_seed_target(target);
     SPADE_TRY(device->backend->upload(device, s->pass.targets, &seed_target, sizeof seed_target));
     SPADE_TRY(device->backend->seed(device, &seed));
-    return spade_run_backward_observed(s->pass.plan, s->pass.executor->weights, check_relevance, s);
+    const spade_walk_observer observer = {.user = s, .relevance = check_relevance};
+    return spade_run_backward_observed(s->pass.plan, s->pass.executor->weights, &observer);
 }
 
 spade_status attribution_explain_not_finite(const attribution_job *job, const spade_target *target, spade_status status)

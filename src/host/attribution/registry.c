@@ -157,6 +157,12 @@ unsigned spade_attribution_flags(const spade_attribution *attribution)
     return method->flags ? method->flags(attribution->options) : method->info.flags;
 }
 
+double spade_attribution_completeness(const spade_attribution *attribution)
+{
+    const attribution_method *method = attribution->method;
+    return method->completeness ? method->completeness(attribution->options) : method->info.completeness;
+}
+
 spade_status attribution_run(const attribution_job *job, const spade_attribution *attribution, float *maps,
                              spade_map_note *notes)
 {
@@ -194,7 +200,7 @@ spade_status spade_attribute_together(spade_context *context, const spade_model 
     job.n = n;
     SPADE_TRY(check_targets(&job));
     for (int i = 0; i < count; i++) { SPADE_TRY(check_options(&job, attributions[i])); }
-    for (int i = 0; notes && i < count * n; i++) { notes[i] = (spade_map_note){.delta = NAN}; }
+    for (int i = 0; notes && i < count * n; i++) { notes[i] = (spade_map_note){NAN, NAN}; }
 
     spade_status status = count > 1 ? run_family(&job, attributions, count, maps)
                                     : attribution_run(&job, attributions[0], maps[0], notes);
@@ -212,4 +218,33 @@ spade_status spade_attribute(spade_context *context, const spade_model *model, c
                              int n, float *maps, spade_map_note *notes)
 {
     return spade_attribute_together(context, model, trace, &attribution, 1, input, targets, n, &maps, notes);
+}
+
+/* ---- conservation */
+
+void spade_conservation_clear(spade_conservation *conservation)
+{
+    free(conservation->steps);
+    *conservation = (spade_conservation){0};
+}
+
+spade_status spade_attribution_conservation(spade_context *context, const spade_model *model, const spade_trace *trace,
+                                            const spade_attribution *attribution, const float *input,
+                                            const spade_target *target, spade_conservation *out)
+{
+    attribution_job job = make_job(context, model, attribution);
+    *out = (spade_conservation){0};
+    if (!attribution->method->conserve) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: no relevance goes from node to node there", job.method);
+    }
+    job.trace = trace;
+    job.input = input;
+    job.targets = target;
+    job.n = 1;
+    SPADE_TRY(check_targets(&job));
+    SPADE_TRY(check_options(&job, attribution));
+    spade_status status = attribution->method->conserve(&job, attribution->options, target, out);
+    if (status == SPADE_OK) { return SPADE_OK; }
+    spade_conservation_clear(out);
+    return spade_fail_in(context, status, "%s", job.method);
 }

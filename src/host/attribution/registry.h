@@ -4,7 +4,7 @@
 
 #include "base/named_options.h"
 #include "engine/model.h"
-#include "spade/attribution.h"
+#include "spade/check.h"
 
 /* Everything that one call of spade_attribute() works on. */
 typedef struct attribution_job {
@@ -62,6 +62,10 @@ typedef struct attribution_method {
     const void *part;                 /* what it makes of the walk, for the family's `run` */
     /* spade_method_flags of a map. NULL: info.flags. */
     unsigned (*flags)(const void *options);
+    double (*completeness)(const void *options); /* likewise, of info.completeness */
+    /* SPADE_METHOD_CONSERVATION: the walk once more, for one class, and what becomes of its relevance. */
+    spade_status (*conserve)(const attribution_job *job, const void *options, const spade_target *target,
+                             spade_conservation *out);
 } attribution_method;
 
 /*

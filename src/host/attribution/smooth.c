@@ -54,7 +54,13 @@ static double passes(const attribution_job *job, const void *options)
 
 static unsigned flags(const void *options)
 {
-    return spade_attribution_flags(inner_of(options));
+    return spade_attribution_flags(inner_of(options)) &
+           ~(unsigned)SPADE_METHOD_CONSERVATION; /* each copy has its own */
+}
+
+static double completeness(const void *options)
+{
+    return spade_attribution_completeness(inner_of(options));
 }
 
 /* ---- copies */
@@ -108,12 +114,15 @@ static spade_status average(const attribution_job *job, const smooth_options *op
     const uint64_t key = attribution_input_key(job);
     attribution_job of_inner = inner_job(job, inner);
     of_inner.input = m->copy;
-    for (int c = 0; notes && c < job->n; c++) { notes[c].delta = 0; }
+    for (int c = 0; notes && c < job->n; c++) { notes[c] = (spade_map_note){0, 0}; }
     for (int64_t sample = 0; sample < options->samples; sample++) {
         make_copy(job, key, deviation, (uint32_t)sample, m->copy);
         SPADE_TRY(attribution_run(&of_inner, inner, m->maps, notes ? m->notes : NULL));
         for (int64_t i = 0; i < m->numbers; i++) { m->sums[i] += m->maps[i]; }
-        for (int c = 0; notes && c < job->n; c++) { notes[c].delta += m->notes[c].delta / samples; }
+        for (int c = 0; notes && c < job->n; c++) {
+            notes[c].delta += m->notes[c].delta / samples;
+            notes[c].difference += m->notes[c].difference / samples;
+        }
     }
     for (int64_t i = 0; i < m->numbers; i++) { maps[i] = (float)(m->sums[i] / samples); }
     return SPADE_OK;
@@ -160,4 +169,5 @@ const attribution_method attribution_smooth = {
     .passes = passes,
     .run = run,
     .flags = flags,
+    .completeness = completeness,
 };

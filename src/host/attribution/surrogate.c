@@ -76,13 +76,14 @@ done:
 }
 
 spade_status surrogate_run(const attribution_job *job, const surrogate_options *options, const surrogate_method *method,
-                           float *maps)
+                           float *maps, spade_map_note *notes)
 {
     const size_t bytes = sizeof(int32_t) * (size_t)(job->height * job->width);
     const uint64_t key = spade_hash(job->input, sizeof(float) * (size_t)job->size, job->seed);
     spade_status status = SPADE_OK;
     attribution_baseline baseline = {0};
-    surrogate_problem problem = {.job = job, .options = options, .key = {(uint32_t)key, (uint32_t)(key >> 32)}};
+    surrogate_problem problem = {
+        .job = job, .options = options, .notes = notes, .key = {(uint32_t)key, (uint32_t)(key >> 32)}};
     void *segment_of;
     SPADE_TRY(spade_alloc(job->context, bytes, "superpixels", &segment_of));
     SPADE_GOTO(attribution_baseline_open(job, &options->baseline, false, &baseline));

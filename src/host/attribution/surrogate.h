@@ -29,10 +29,11 @@ typedef struct surrogate_problem {
     const int32_t *segment_of; /* [H * W] */
     const float *baseline;     /* [size]: what replaced pixels are */
     int64_t images;
-    uint8_t *coalitions;  /* [images, segments]: 1 where the segment is the picture's, else 0 */
-    const double *values; /* [n, images]: F at the coalitions */
-    double *coefficients; /* [n, segments] out */
-    uint32_t key[2];      /* of random numbers: of (seed, input) */
+    uint8_t *coalitions;   /* [images, segments]: 1 where the segment is the picture's, else 0 */
+    const double *values;  /* [n, images]: F at the coalitions */
+    double *coefficients;  /* [n, segments] out */
+    spade_map_note *notes; /* [n] out, where a method has any; or NULL */
+    uint32_t key[2];       /* of random numbers: of (seed, input) */
 } surrogate_problem;
 
 /* How a method draws its coalitions and fits its model. Coalition i is a function of the key, `segments` and i. */
@@ -44,7 +45,7 @@ typedef struct surrogate_method {
 
 spade_status surrogate_check(const attribution_job *job, const void *options);
 spade_status surrogate_run(const attribution_job *job, const surrogate_options *options, const surrogate_method *method,
-                           float *maps);
+                           float *maps, spade_map_note *notes);
 
 /*
  * ---- lasso.c: the w that minimises w' gram w / 2 - w' correlation + alpha * |w|_1, by coordinate descent from 0, until a

@@ -13,11 +13,13 @@ enum {
     OPTIONS_PICTURE = SPADE_KEYS_PICTURE, /* --resize, --crop, --mean, --std */
     OPTIONS_SIZE = SPADE_KEYS_SIZE,       /* --crop alone: the size of a dynamic input */
     OPTIONS_TRACE = SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE, /* --variants, --sparsity, ...; --batch */
-    OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --mask, --labels, ... */
+    OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --labels, --recursive */
+    OPTIONS_EXPLAIN = SPADE_KEYS_QUALITY,                   /* --metric, --check; --mask, --no-trace, ... */
     OPTIONS_COMMON = 1 << 16,                               /* --json, --quiet, --verbose, --help */
     OPTIONS_OUTPUT = 1 << 17,                               /* -o */
     OPTIONS_MARKDOWN = 1 << 18,                             /* --markdown */
-    OPTIONS_GRAPH = 1 << 19                                 /* --graph */
+    OPTIONS_GRAPH = 1 << 19,                                /* --graph */
+    OPTIONS_CHECK = 1 << 20                                 /* --stages; -o, which may be left out */
 };
 
 typedef struct cli_options cli_options;
@@ -38,6 +40,7 @@ typedef struct cli_command {
 #define CLI_COMMANDS(ROW) \
     ROW(info)             \
     ROW(explain)          \
+    ROW(check)            \
     ROW(trace)            \
     ROW(methods)          \
     ROW(operators)        \
@@ -53,7 +56,7 @@ struct cli_options {
     char **arguments; /* positional; they point into argv */
     int argument_count;
     const char *device, *config, *output, *batch, *mask, *labels;
-    int64_t threads, in_flight; /* 0: not given */
+    int64_t threads, in_flight, stages; /* 0: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph;
     spade_settings settings;

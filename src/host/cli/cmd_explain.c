@@ -68,6 +68,29 @@ static void print_map(const explain_printer *printer, const json_t *map, bool mo
     }
 }
 
+/* "complete", "relevance conserved", or that they are not. */
+static void print_promise(const json_t *map, const char *network, const char *promise, const char *kept)
+{
+    const json_t *check = json_object_get(json_object_get(json_object_get(map, network), "check"), promise);
+    if (check) { printf("  %s %s%s", network, json_is_true(json_object_get(check, "holds")) ? "" : "not ", kept); }
+}
+
+/* What --check found. */
+static void print_check(const json_t *map)
+{
+    static const char *const promises[][2] = {{"completeness", "complete"}, {"conservation", "conserved"}};
+    for (int i = 0; i < 2; i++) {
+        const char *promise = promises[i][0];
+        const json_t *dense = json_object_get(json_object_get(map, "dense"), "check");
+        const json_t *trace = json_object_get(json_object_get(map, "trace"), "check");
+        if (!json_object_get(dense, promise) && !json_object_get(trace, promise)) { continue; }
+        printf("    %-22s %s", json_string_value(json_object_get(map, "method")), promise);
+        print_promise(map, "dense", promise, promises[i][1]);
+        print_promise(map, "trace", promise, promises[i][1]);
+        putchar('\n');
+    }
+}
+
 static void print_maps(const explain_printer *printer, const json_t *maps)
 {
     size_t index;
@@ -75,6 +98,7 @@ static void print_maps(const explain_printer *printer, const json_t *maps)
     json_array_foreach(maps, index, map)
     {
         print_map(printer, map, json_array_size(maps) > 1);
+        print_check(map);
     }
 }
 
@@ -193,7 +217,8 @@ const cli_command command_explain = {
         "is always a number; any other text is the name of a class if one is called so, all of it, or up to its first "
         "comma;\n"
         "else it is cut at the hyphen on both sides of which a class stands. What can be cut in two ways is refused.",
-    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_OUTPUT,
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_EXPLAIN |
+               OPTIONS_OUTPUT,
     .min_arguments = 2,
     .max_arguments = -1,
     .run = run,

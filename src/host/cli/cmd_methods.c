@@ -120,8 +120,14 @@ static int list_facts(const entry *e, fact *facts)
     if (e->method) {
         add_fact(facts, &count, "map", "%s", describe_map(e->method->flags));
         if (e->method->flags & SPADE_METHOD_COMPLETENESS) {
-            add_fact(facts, &count, "completeness",
-                     "the map sums to a known difference of F; results hold what is missing");
+            add_fact(
+                facts, &count, "completeness",
+                "the map (of superpixels: one number of each) sums to a known difference of F; --check: to %g of it",
+                e->method->completeness);
+        }
+        if (e->method->flags & SPADE_METHOD_CONSERVATION) {
+            add_fact(facts, &count, "conservation", "%s",
+                     "relevance goes from node to node; --check shows where it is lost");
         }
         add_fact(facts, &count, "cost", "%s", e->method->cost);
         if (e->method->needs) { add_fact(facts, &count, "needs", "%s", e->method->needs); }
@@ -273,6 +279,7 @@ static json_t *entry_json(const entry *e)
         spade_json_set(&object, "signed", json_boolean(e->method->flags & SPADE_METHOD_SIGNED));
         spade_json_set(&object, "offset", json_boolean(e->method->flags & SPADE_METHOD_OFFSET));
         spade_json_set(&object, "completeness", json_boolean(e->method->flags & SPADE_METHOD_COMPLETENESS));
+        spade_json_set(&object, "conservation", json_boolean(e->method->flags & SPADE_METHOD_CONSERVATION));
     } else {
         spade_json_set(&object, "version", json_integer(e->metric->version));
         spade_json_set(&object, "better", json_string(e->metric->better == SPADE_METRIC_HIGHER ? "higher" : "lower"));

@@ -22,19 +22,23 @@ typedef struct option {
 #define AT(member) offsetof(cli_options, member)
 static const option table[] = {
     {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), "PATH", "where results go (needed)"},
+    {NULL, 'o', OPTIONS_CHECK, TEXT, AT(output), "DIR",
+     "write pictures of all maps there, and check.html, which shows them"},
     {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,3,H,W] in their place"},
-    {"mask", 0, OPTIONS_MAPS, TEXT, AT(mask), "PATH",
+    {"mask", 0, OPTIONS_EXPLAIN, TEXT, AT(mask), "PATH",
      "what maps should point at, for metrics: a picture (white, any one colour on black, or the alpha channel), or a "
      "folder with NAME.png or NAME_mask.png"},
     {"recursive", 'r', OPTIONS_MAPS, FLAG, AT(recursive), NULL, "of a given folder also the folders in it"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
-    {"in-flight", 0, OPTIONS_MAPS, COUNT, AT(in_flight), "N",
+    {"in-flight", 0, OPTIONS_EXPLAIN, COUNT, AT(in_flight), "N",
      "inputs whose traces are found together (1, on a GPU 4); results do not depend on it"},
-    {"no-dense", 0, OPTIONS_MAPS, FLAG, AT(no_dense), NULL, "no maps of the dense network"},
-    {"no-trace", 0, OPTIONS_MAPS, FLAG, AT(no_trace), NULL, "no trace"},
-    {"no-report", 0, OPTIONS_MAPS, FLAG, AT(no_report), NULL, "no report.html"},
-    {"restart", 0, OPTIONS_MAPS, FLAG, AT(restart), NULL,
+    {"no-dense", 0, OPTIONS_EXPLAIN, FLAG, AT(no_dense), NULL, "no maps of the dense network"},
+    {"no-trace", 0, OPTIONS_EXPLAIN, FLAG, AT(no_trace), NULL, "no trace"},
+    {"no-report", 0, OPTIONS_EXPLAIN, FLAG, AT(no_report), NULL, "no report.html"},
+    {"restart", 0, OPTIONS_EXPLAIN, FLAG, AT(restart), NULL,
      "remove the results that are in the output folder, instead of going on with them"},
+    {"stages", 0, OPTIONS_CHECK, COUNT, AT(stages), "N",
+     "steps in which the layers are randomised, each of about as many (a step for each layer)"},
     {"config", 0, OPTIONS_RUN, TEXT, AT(config), "FILE",
      "settings in YAML (configs/default.yaml); options win over it"},
     {"device", 0, OPTIONS_RUN, TEXT, AT(device), "NAME", "auto, cpu or cuda[:N] (auto)"},
@@ -277,9 +281,12 @@ static const struct {
     unsigned groups;
     const char *title;
 } sections[] = {
-    {OPTIONS_OUTPUT, NULL},     {OPTIONS_TRACE, "the trace"},
-    {OPTIONS_MAPS, "the maps"}, {OPTIONS_PICTURE | OPTIONS_SIZE, "pictures"},
-    {OPTIONS_RUN, "the run"},   {OPTIONS_COMMON | OPTIONS_MARKDOWN, "what is printed"},
+    {OPTIONS_OUTPUT, NULL},
+    {OPTIONS_TRACE, "the trace"},
+    {OPTIONS_MAPS | OPTIONS_EXPLAIN | OPTIONS_CHECK, "the maps"},
+    {OPTIONS_PICTURE | OPTIONS_SIZE, "pictures"},
+    {OPTIONS_RUN, "the run"},
+    {OPTIONS_COMMON | OPTIONS_MARKDOWN, "what is printed"},
 };
 enum { SECTION_COUNT = sizeof sections / sizeof *sections };
 

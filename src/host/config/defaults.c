@@ -12,6 +12,7 @@ static const struct {
     {SPADE_KEYS_VARIANTS, "the variants of a picture that its trace is found on"},
     {SPADE_KEYS_TRACE, "the trace"},
     {SPADE_KEYS_MAPS, "the maps"},
+    {SPADE_KEYS_QUALITY, "what is said of them"},
 };
 enum { SECTION_COUNT = sizeof sections / sizeof *sections };
 

@@ -283,13 +283,6 @@ static const spade_key table[] = {
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_METHODS,
      MEMBER(methods)},
-    {.name = "metrics",
-     .option = "metric",
-     .argument = "M[,...]",
-     .help = "how good maps are, likewise; 'spade methods' lists them, too",
-     .groups = SPADE_KEYS_MAPS,
-     .type = SPADE_KEY_METRICS,
-     MEMBER(metrics)},
     {.name = "classes",
      .option = "class",
      .argument = "C[,...]",
@@ -326,6 +319,22 @@ static const spade_key table[] = {
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_METHOD_OPTION,
      MEMBER(sigma)},
+    /* ---- what is said of maps */
+    {.name = "metrics",
+     .option = "metric",
+     .argument = "M[,...]",
+     .help = "how good maps are, likewise; 'spade methods' lists them, too",
+     .groups = SPADE_KEYS_QUALITY,
+     .type = SPADE_KEY_METRICS,
+     MEMBER(metrics)},
+    {.name = "check",
+     .option = "check",
+     .help = "do maps sum to what their method promises, and is relevance conserved from node to node? A pass more of "
+             "deeplift, "
+             "lrp and attnlrp",
+     .groups = SPADE_KEYS_QUALITY,
+     FLAG(check),
+     .default_value = "false"},
 };
 enum { KEY_COUNT = sizeof table / sizeof *table };
 _Static_assert(KEY_COUNT <= 64, "spade_settings' given has a bit for each");

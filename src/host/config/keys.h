@@ -32,7 +32,8 @@ enum {
     SPADE_KEYS_SIZE = 4,     /* the input size of a network that leaves it open */
     SPADE_KEYS_VARIANTS = 8, /* what a trace is found on */
     SPADE_KEYS_TRACE = 16,   /* how it is found */
-    SPADE_KEYS_MAPS = 32     /* what is explained, and how */
+    SPADE_KEYS_MAPS = 32,    /* what is explained, and how */
+    SPADE_KEYS_QUALITY = 64  /* what is said of maps */
 };
 
 typedef struct spade_key {

@@ -58,6 +58,7 @@ typedef struct spade_settings {
     spade_names classes; /* texts of what is explained, from 1 to SPADE_MAX_CLASSES; report/class_choice.h */
     int output;          /* what is explained of a class; 0: logits, 1: scores */
     spade_method_option steps, samples, sigma;
+    bool check; /* completeness and conservation of maps */
 } spade_settings;
 
 void spade_settings_init(spade_settings *settings);

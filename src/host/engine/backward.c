@@ -5,6 +5,7 @@ struct spade_rule_call {
     spade_plan *plan;
     spade_packed_weights *weights;
     int node;
+    const spade_walk_observer *observer; /* NULL: nobody watches */
 };
 
 static spade_device *device_of(const spade_rule_call *call)
@@ -99,6 +100,44 @@ spade_status spade_rule_run(spade_rule_call *call, int slot, spade_op_args *args
     return device_of(call)->backend->run(op->op, args);
 }
 
+bool spade_rule_has_share(const spade_rule_call *call, int input)
+{
+    return back_of(call)->inputs[input].wanted;
+}
+
+bool spade_rule_has_size(const spade_rule_call *call, int input, int64_t n)
+{
+    const spade_value *value = &call->plan->network->values[node_of(call)->inputs[input]];
+    const spade_shape shape = spade_value_shape(value, spade_batch_of(call->plan));
+    return spade_shape_size(&shape) == n;
+}
+
+spade_shape spade_rule_output_shape(const spade_rule_call *call)
+{
+    return spade_value_shape(&call->plan->network->values[node_of(call)->outputs[0]], spade_batch_of(call->plan));
+}
+
+spade_status spade_rule_read(const spade_rule_call *call, const float *from, int64_t n, float **out)
+{
+    spade_context *context = call->plan->context;
+    const size_t bytes = sizeof **out * (size_t)n;
+    void *memory;
+    *out = NULL;
+    SPADE_TRY(spade_alloc(context, bytes, "relevance of a node", &memory));
+    spade_status status = device_of(call)->backend->download(device_of(call), memory, from, bytes);
+    if (status != SPADE_OK) {
+        spade_free_bytes(context, memory, bytes);
+        return status;
+    }
+    *out = memory;
+    return SPADE_OK;
+}
+
+void spade_rule_free(const spade_rule_call *call, float *numbers, int64_t n)
+{
+    spade_free_bytes(call->plan->context, numbers, sizeof *numbers * (size_t)n);
+}
+
 /* ---- shares */
 
 static int target_value(const spade_rule_call *call, int input)
@@ -133,6 +172,13 @@ static spade_status add_share(spade_rule_call *call, int input, const float *sha
     return share == sum ? SPADE_OK : device->backend->copy(device, sum, share, (size_t)size * sizeof(float));
 }
 
+static spade_status show_share(const spade_rule_call *call, int input, const float *share)
+{
+    const int value = target_value(call, input);
+    const spade_shape shape = spade_value_shape(&call->plan->network->values[value], spade_batch_of(call->plan));
+    return call->observer->share(call->observer->user, call->node, value, &shape, share);
+}
+
 static spade_status deliver(spade_rule_call *call, int input, const float *made)
 {
     const spade_back_input *share = &back_of(call)->inputs[input];
@@ -141,6 +187,7 @@ static spade_status deliver(spade_rule_call *call, int input, const float *made)
         SPADE_TRY(device_of(call)->backend->run(share->reduce, &args));
         made = args.out;
     }
+    if (call->observer && call->observer->share) { SPADE_TRY(show_share(call, input, made)); }
     return add_share(call, input, made, share->first);
 }
 
@@ -188,30 +235,45 @@ static spade_status run_node(spade_rule_call *call)
     return back->rule->run ? back->rule->run(call, node, call->plan->rules.options) : SPADE_OK;
 }
 
-static spade_status show_relevance(const spade_rule_call *call, spade_relevance_observer observer, void *user)
+static spade_status show_relevance(const spade_rule_call *call)
 {
     const spade_value *output = &call->plan->network->values[node_of(call)->outputs[0]];
     const spade_shape shape = spade_value_shape(output, spade_batch_of(call->plan));
-    return observer(user, call->node, &shape, spade_rule_relevance(call));
+    return call->observer->relevance(call->observer->user, call->node, &shape, spade_rule_relevance(call));
+}
+
+static spade_status show_account(spade_rule_call *call)
+{
+    const spade_rule *rule = back_of(call)->rule;
+    spade_rule_account account = {0};
+    if (rule->account) { SPADE_TRY(rule->account(call, node_of(call), call->plan->rules.options, &account)); }
+    return call->observer->account(call->observer->user, call->node, &account);
+}
+
+static spade_status run_observed(spade_rule_call *call)
+{
+    const spade_walk_observer *observer = call->observer;
+    if (observer && observer->relevance) { SPADE_TRY(show_relevance(call)); }
+    SPADE_TRY(run_node(call));
+    return observer && observer->account ? show_account(call) : SPADE_OK;
 }
 
 spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights)
 {
-    return spade_run_backward_observed(plan, weights, NULL, NULL);
+    return spade_run_backward_observed(plan, weights, NULL);
 }
 
 spade_status spade_run_backward_observed(spade_plan *plan, spade_packed_weights *weights,
-                                         spade_relevance_observer observer, void *user)
+                                         const spade_walk_observer *observer)
 {
     const spade_network *network = plan->network;
     if (!plan->back) {
         return spade_fail(plan->context, SPADE_ERROR_INTERNAL, "the plan was made without rules for a way back");
     }
     for (int n = network->node_count - 1; n >= 0; n--) {
-        spade_rule_call call = {plan, weights, n};
+        spade_rule_call call = {plan, weights, n, observer};
         if (!plan->back[n].rule || plan->back[n].passed) { continue; }
-        spade_status status = observer ? show_relevance(&call, observer, user) : SPADE_OK;
-        if (status == SPADE_OK) { status = run_node(&call); }
+        spade_status status = run_observed(&call);
         if (status != SPADE_OK) {
             return spade_fail_in(plan->context, status, "node \"%.200s\"", network->nodes[n].name);
         }

@@ -75,11 +75,20 @@ spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, 
 /* ---- backward.c: after spade_run_forward with the same plan, which has rules: from spade_plan_output_relevance to
  * spade_plan_relevance. Once, or with `repeat` in the request as often as new relevance is put there. The work is given to the device, nobody waits for it. */
 spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights);
-/* Called before relevance goes back through a node: relevance is that of its output, complete. */
-typedef spade_status (*spade_relevance_observer)(void *user, int node, const spade_shape *shape,
-                                                 const float *relevance);
+typedef struct spade_rule_account spade_rule_account; /* rule.h */
+/* Who watches a walk; a function that is NULL is not called. Relevance is device memory. */
+typedef struct spade_walk_observer {
+    void *user;
+    /* Before relevance goes back through a node: that of its output, complete. */
+    spade_status (*relevance)(void *user, int node, const spade_shape *shape, const float *relevance);
+    /* A share of a value's relevance, as it is added to it; what goes back through several nodes at once is the first one's,
+     * `node`. */
+    spade_status (*share)(void *user, int node, int value, const spade_shape *shape, const float *share);
+    /* After a node: what stays there, as spade_rule.account says, else nothing. */
+    spade_status (*account)(void *user, int node, const spade_rule_account *account);
+} spade_walk_observer;
 /* The same walk, watched; observer NULL: by nobody. */
 spade_status spade_run_backward_observed(spade_plan *plan, spade_packed_weights *weights,
-                                         spade_relevance_observer observer, void *user);
+                                         const spade_walk_observer *observer);
 
 #endif

@@ -23,10 +23,21 @@
 typedef struct spade_rule_plan spade_rule_plan;
 typedef struct spade_rule_call spade_rule_call;
 
+/* Relevance that stays at a node: sums over all numbers of its output, in double. */
+struct spade_rule_account {
+    double constants;  /* what biases and constant inputs keep: their part of what the relevance is divided by */
+    double stabilizer; /* what the stabiliser of a division keeps, and all of it where the divisor is 0 */
+    bool rest; /* constants keep whatever is not handed on: the rule is linear around the values there are, and what it
+                          leaves is its constant part */
+};
+
 typedef struct spade_rule {
     const char *name; /* "gradient", for messages */
     spade_status (*plan)(spade_rule_plan *plan, const spade_node *node, const void *options);
     spade_status (*run)(spade_rule_call *call, const spade_node *node, const void *options);
+    /* In a walk that is watched, after the shares: what stays at the node. NULL: nothing should. */
+    spade_status (*account)(spade_rule_call *call, const spade_node *node, const void *options,
+                            spade_rule_account *out);
 } spade_rule;
 
 /* Which rule at which node: by kind, by place in the network, by name. */
@@ -41,6 +52,9 @@ struct spade_rules {
 /* Is there a rule at every node between the network's input and its output? SPADE_ERROR_UNSUPPORTED: none at the node that
  * is named, as a plan would say; nothing is planned to find out. */
 spade_status spade_rules_check(spade_context *context, const spade_network *network, const spade_rules *rules);
+
+/* reached [values], false before: the values that depend on `stop`, whose relevance comes through them. */
+void spade_rules_find_reached(const spade_network *network, int stop, bool *reached);
 
 /* ---- while planning */
 /* Does the input get a share? Constants do not, nor what does not depend on the value where the walk ends. */
@@ -99,5 +113,12 @@ spade_status spade_rule_run(spade_rule_call *call, int slot, spade_op_args *args
 float *spade_rule_share(spade_rule_call *call, int input);
 /* ... and that it is there. In the order of the inputs. */
 spade_status spade_rule_deliver(spade_rule_call *call, int input);
+/* For accounts: does the input get a share, and has it n numbers? */
+bool spade_rule_has_share(const spade_rule_call *call, int input);
+bool spade_rule_has_size(const spade_rule_call *call, int input, int64_t n);
+/* For accounts: the shape of the output; n numbers of the device on the host, the caller's; spade_rule_free() is fine with NULL. */
+spade_shape spade_rule_output_shape(const spade_rule_call *call);
+spade_status spade_rule_read(const spade_rule_call *call, const float *from, int64_t n, float **out);
+void spade_rule_free(const spade_rule_call *call, float *numbers, int64_t n);
 
 #endif

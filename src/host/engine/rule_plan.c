@@ -95,8 +95,7 @@ spade_status spade_rule_scratch(spade_rule_plan *plan, const spade_shape *shape)
 
 /* ---- all nodes */
 
-/* Values that depend on the one where the walk ends: its relevance comes through them. */
-static void find_reached(const spade_network *network, int stop, bool *reached)
+void spade_rules_find_reached(const spade_network *network, int stop, bool *reached)
 {
     reached[stop] = true;
     for (int n = 0; n < network->node_count; n++) {
@@ -126,7 +125,7 @@ spade_status spade_rules_check(spade_context *context, const spade_network *netw
     bool *reached = calloc((size_t)network->value_count + 1, sizeof *reached);
     spade_status status = SPADE_OK;
     if (!reached) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
-    find_reached(network, network->input, reached);
+    spade_rules_find_reached(network, network->input, reached);
     for (int n = 0; n < network->node_count && status == SPADE_OK; n++) {
         const spade_node *node = &network->nodes[n];
         const spade_rule *rule;
@@ -159,7 +158,7 @@ static spade_status ask_node(spade_plan *plan, int n)
 
 spade_status spade_plan_ask_rules(spade_plan *plan)
 {
-    find_reached(plan->network, spade_plan_stop(plan), plan->reached);
+    spade_rules_find_reached(plan->network, spade_plan_stop(plan), plan->reached);
     if (!plan->reached[plan->network->output]) {
         return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "the network's output does not depend on \"%.200s\"",
                           plan->network->values[spade_plan_stop(plan)].name);

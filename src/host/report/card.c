@@ -106,6 +106,7 @@ static spade_status write_map(FILE *file, const html_report *report, const expla
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
     write_values(file, report->run, pair, network);
     if (map->all_zero) { fputs(" <span class=\"warn\">0 everywhere: this map says nothing</span>", file); }
+    html_write_marks(file, map->check);
     fputs("</figcaption></figure>", file);
     return SPADE_OK;
 }
@@ -262,6 +263,8 @@ spade_status html_write_card(FILE *file, const html_report *report, const explai
     write_scores(file, report->run, explained);
     fputs("</div>", file);
     SPADE_TRY(write_pairs(file, report, explained));
-    fputs("</div></article>\n", file);
+    fputs("</div>", file);
+    html_write_checks(file, report, explained);
+    fputs("</article>\n", file);
     return SPADE_OK;
 }

@@ -65,4 +65,10 @@ spade_status html_write_image(FILE *file, const html_report *report, const char 
 void html_write_link_image(FILE *file, const char *up, const char *relative, const char *text);
 spade_status html_write_card(FILE *file, const html_report *report, const explained_input *explained);
 
+/* ---- card_check.c: what explained_map.check says */
+/* Under a map: does it keep what its method promises? check NULL: nothing. */
+void html_write_marks(FILE *file, const json_t *check);
+/* At the end of a card: sums, and where relevance goes. */
+void html_write_checks(FILE *file, const html_report *report, const explained_input *explained);
+
 #endif

@@ -54,6 +54,7 @@ static json_t *map_json(const explained_run *run, const explained_map *map)
         spade_json_set(&object, run->metrics[i].label, spade_json_number(map->values[i]));
     }
     if (isfinite(map->delta)) { spade_json_set(&object, "completeness_delta", spade_json_number(map->delta)); }
+    if (map->check) { spade_json_set(&object, "check", json_incref(map->check)); }
     return object;
 }
 
@@ -168,6 +169,7 @@ static void parse_map(const explained_run *run, const json_t *object, explained_
     for (int i = 0; i < run->metric_count; i++) { out->values[i] = real_at(object, run->metrics[i].label); }
     out->array = text_at(object, "map", memory);
     out->heatmap = text_at(object, "overlay", memory);
+    out->check = json_incref(json_object_get(object, "check"));
     out->present = json_is_object(object) && out->array && out->heatmap;
 }
 

@@ -28,6 +28,7 @@ void explained_input_clear(explained_input *explained)
             explained_map *map = &explained->pairs[i].maps[network];
             free(map->array);
             free(map->heatmap);
+            json_decref(map->check);
         }
     }
     free(explained->pairs);

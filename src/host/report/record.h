@@ -17,6 +17,7 @@ typedef struct explained_map {
     double delta;          /* NaN: none */
     double *values;        /* [metrics of the run], of the input; NaN: none */
     char *array, *heatmap; /* files, relative to the output folder */
+    json_t *check;         /* workload/map_check.h; owned; NULL: not asked for, or nothing is promised */
 } explained_map;
 
 /* The maps of one method and target, dense and trace beside each other. */

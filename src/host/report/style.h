@@ -30,6 +30,9 @@
     "figcaption{font-size:.9rem;padding:6px 2px 0}figcaption b{display:block}"                                         \
     ".value{display:inline-block;white-space:nowrap;padding:0 8px;border-radius:99px;border:1px solid var(--line);"    \
     "font-variant-numeric:tabular-nums}.value.best{background:var(--win);border-color:var(--trace);font-weight:600}"   \
+    ".value.broken{background:var(--warn);border-color:var(--warntext);color:var(--warntext)}"                         \
+    ".checks{margin-top:16px;font-size:.9rem}"                                                                         \
+    ".cascade{display:grid;grid-template-columns:repeat(auto-fill,minmax(120px,1fr));gap:12px;margin-top:8px}"         \
     "table{border-collapse:collapse;width:100%;font-size:.9rem}"                                                       \
     "th,td{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}"              \
     "th{font-weight:600;color:var(--soft)}td.n{white-space:nowrap}"                                                    \

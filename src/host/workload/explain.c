@@ -158,7 +158,10 @@ static double count_passes(const explain_job *job)
     const spade_explain_request *request = job->request;
     double passes = 0;
     for (int i = 0; i < job->method_count; i++) {
-        passes += spade_attribution_passes(job->model, job->methods[i].attribution);
+        const spade_attribution *attribution = job->methods[i].attribution;
+        const bool conserves = spade_attribution_flags(attribution) & SPADE_METHOD_CONSERVATION;
+        const double own = spade_attribution_passes(job->model, attribution);
+        passes += request->settings->check && conserves ? 2 * own : own;
     }
     return passes * job->target_count * (request->dense + request->trace);
 }

@@ -5,6 +5,7 @@
 #include "attribution/registry.h"
 #include "base/base.h"
 #include "workload/explain.h"
+#include "workload/map_check.h"
 
 /* Heatmaps reach full colour at this percentile of the absolute values of both maps: single outliers do not make the
  * rest dark. */
@@ -184,6 +185,18 @@ static explained_pair *pairs_of(explained_input *out, const method_group *group,
     return out->pairs + m->method * group->n;
 }
 
+/* What the method promises of the map, and a warning where that does not hold. */
+static spade_status check_map(explain_job *job, const map_check *check, const char *file, int network,
+                              explained_map *out)
+{
+    char whose[256], text[ATTRIBUTION_TARGET_TEXT];
+    SPADE_TRY(map_check_run(job->context, check, &out->check));
+    snprintf(whose, sizeof whose, "%.120s: the %s map of %s for %s", file, explain_prefixes[network],
+             spade_attribution_method(check->attribution)->name, attribution_describe_target(check->target, text));
+    map_check_warn(job->context, whose, out->check);
+    return SPADE_OK;
+}
+
 /* The maps of one network. */
 static spade_status attribute(explain_job *job, const spade_image_item *item, const spade_trace *trace,
                               const method_group *group, int network, explained_input *out)
@@ -200,7 +213,18 @@ static spade_status attribute(explain_job *job, const spade_image_item *item, co
                                        group->count, item->input, group->targets, n, maps, notes));
     for (int m = 0; m < group->count; m++) {
         explained_pair *pairs = pairs_of(out, group, &group->members[m]);
-        for (int i = 0; i < n; i++) { pairs[i].maps[network].delta = notes[m * n + i].delta; }
+        for (int i = 0; i < n; i++) {
+            pairs[i].maps[network].delta = notes[m * n + i].delta;
+            if (!job->request->settings->check) { continue; }
+            const map_check check = {.model = job->model,
+                                     .trace = network == TRACE ? trace : NULL,
+                                     .attribution = attributions[m],
+                                     .input = item->input,
+                                     .target = &group->targets[i],
+                                     .delta = notes[m * n + i].delta,
+                                     .difference = notes[m * n + i].difference};
+            SPADE_TRY(check_map(job, &check, out->file, network, &pairs[i].maps[network]));
+        }
     }
     return SPADE_OK;
 }

@@ -58,6 +58,28 @@ typedef struct spade_explain_request {
 spade_status spade_explain(spade_context *context, const spade_explain_request *request,
                            const spade_workload_events *events, spade_workload_outcome *outcome);
 
+/* ---- check: do maps depend on what the network has learned? spade/check.h */
+typedef struct spade_check_request {
+    const char *model;
+    char *const *inputs;
+    int input_count;
+    bool recursive;     /* the folders in given folders as well */
+    const char *labels; /* class names, one a line, or NULL */
+    const char *output; /* folder for check.html and pictures of all maps, NAME/check_METHOD_STAGE.png; NULL: none */
+    int stages; /* in which the layers are randomised, from the last one on, each of about as many; 0: one a layer */
+    const spade_settings *settings;
+} spade_check_request;
+
+/*
+ * Of every input events->result gets: file, index, name; dense: class, name, score; stages: [{layer: the last one that was
+ * randomised, layers: how many are by then}]; maps: [{method, options, class, name, check: completeness and conservation of the
+ * network's own map (map_check.h), similarity: [stages] of {spearman, spearman_abs, ssim}, null where it is not defined}]; how
+ * weights are drawn, model, version, configuration. With an output, each map has pictures, too: [stages + 1], the first of the
+ * network's own. Fails as spade_explain() does.
+ */
+spade_status spade_check(spade_context *context, const spade_check_request *request,
+                         const spade_workload_events *events, spade_workload_outcome *outcome);
+
 /* ---- trace */
 typedef struct spade_trace_request {
     const char *model;

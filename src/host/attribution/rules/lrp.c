@@ -41,6 +41,65 @@ static float stabilizer_of(const void *options)
     return lrp_composite_of(options)->paper ? 0 : ((const spade_lrp_options *)options)->epsilon;
 }
 
+/* ---- what stays where relevance is handed on in proportion: R' c to a constant c of the output y, R' = R / y */
+
+/* What of output number i is a constant: what no input that gets a share adds. x: such an input, NULL: there are several. */
+static double constant_of(const spade_node *node, const float *shift, const spade_shape *shape, const float *x,
+                          const float *y, int64_t i)
+{
+    switch (node->kind) {
+    case SPADE_NODE_ADD: return x ? (double)y[i] - x[i] : 0;
+    case SPADE_NODE_FUNCTION: return node->pointwise.beta;
+    case SPADE_NODE_BATCH_NORM: {
+        const int64_t channels = shape->dims[1], n = spade_shape_size(shape);
+        const int64_t inner = shape->layout == SPADE_CHANNELS_LAST ? 1 : n / (shape->dims[0] * channels);
+        return shift ? shift[i / inner % channels] : 0;
+    }
+    default: return 0;
+    }
+}
+
+/* The only input of a sum that gets a share; -1: both do, or it is no sum. */
+static int only_summand(const spade_rule_call *call, const spade_node *node)
+{
+    if (node->kind != SPADE_NODE_ADD) { return -1; }
+    const bool first = spade_rule_has_share(call, 0), second = spade_rule_has_share(call, 1);
+    return first && second ? -1 : first ? 0 : 1;
+}
+
+static spade_status account_in_proportion(spade_rule_call *call, const spade_node *node, const void *options,
+                                          spade_rule_account *out)
+{
+    const spade_shape shape = spade_rule_output_shape(call);
+    const int64_t n = spade_shape_size(&shape), channels = shape.dims[shape.rank > 1];
+    const int summand = only_summand(call, node);
+    const double stabilizer = stabilizer_of(options);
+    float *relevance = NULL, *y = NULL, *x = NULL, *shift = NULL;
+    spade_status status;
+    if (summand >= 0 && !spade_rule_has_size(call, summand, n)) { /* it is repeated, and so is what it adds */
+        out->rest = true;
+        return SPADE_OK;
+    }
+    SPADE_GOTO(spade_rule_read(call, spade_rule_relevance(call), n, &relevance));
+    SPADE_GOTO(spade_rule_read(call, spade_rule_output(call), n, &y));
+    if (summand >= 0) { SPADE_GOTO(spade_rule_read(call, spade_rule_input(call, summand), n, &x)); }
+    if (node->kind == SPADE_NODE_BATCH_NORM && spade_rule_parameter(call, SPADE_SHIFT)) {
+        SPADE_GOTO(spade_rule_read(call, spade_rule_parameter(call, SPADE_SHIFT), channels, &shift));
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const double divisor = y[i] < 0 ? y[i] - stabilizer : y[i] + stabilizer;
+        const double part = divisor == 0 ? 0 : relevance[i] / divisor;
+        out->stabilizer += relevance[i] - part * y[i];
+        out->constants += part * constant_of(node, shift, &shape, x, y, i);
+    }
+done:
+    spade_rule_free(call, relevance, n);
+    spade_rule_free(call, y, n);
+    spade_rule_free(call, x, n);
+    spade_rule_free(call, shift, channels);
+    return status;
+}
+
 /* ---- rules that are pointwise steps, or none */
 
 /* R as it is, for each input that gets some. */
@@ -73,7 +132,7 @@ static spade_status plan_add(spade_rule_plan *plan, const spade_node *node, cons
     }
     return SPADE_OK;
 }
-static const spade_rule add = {.name = "sum", .plan = plan_add};
+static const spade_rule add = {.name = "sum", .plan = plan_add, .account = account_in_proportion};
 
 /* y = x scale[c] + shift[c], where no convolution takes it in. */
 static spade_status plan_norm(spade_rule_plan *plan, const spade_node *node, const void *options)
@@ -83,7 +142,7 @@ static spade_status plan_norm(spade_rule_plan *plan, const spade_node *node, con
         .kind = SPADE_POINTWISE_MULTIPLY, .source = SPADE_OPERAND_PARAMETER, .index = SPADE_SCALE};
     return share_in_proportion(plan, 0, options, &scale);
 }
-static const spade_rule norm = {.name = "scale and shift", .plan = plan_norm};
+static const spade_rule norm = {.name = "scale and shift", .plan = plan_norm, .account = account_in_proportion};
 
 /* y = alpha x + beta */
 static spade_status plan_affine(spade_rule_plan *plan, const spade_node *node, const void *options)
@@ -92,7 +151,7 @@ static spade_status plan_affine(spade_rule_plan *plan, const spade_node *node, c
         .kind = SPADE_POINTWISE_FUNCTION, .function = SPADE_AFFINE, .alpha = node->pointwise.alpha};
     return share_in_proportion(plan, 0, options, &scale);
 }
-static const spade_rule affine = {.name = "affine", .plan = plan_affine};
+static const spade_rule affine = {.name = "affine", .plan = plan_affine, .account = account_in_proportion};
 
 /* Half to each factor; all of it where the other one gets none. */
 static spade_status plan_mul(spade_rule_plan *plan, const spade_node *node, const void *options)
@@ -174,7 +233,8 @@ static spade_status run_linear(spade_rule_call *call, const spade_node *node, co
     }
     return SPADE_OK;
 }
-static const spade_rule linear = {.name = "proportion", .plan = plan_linear, .run = run_linear};
+static const spade_rule linear = {
+    .name = "proportion", .plan = plan_linear, .run = run_linear, .account = account_in_proportion};
 
 /* x (R - y sum R): softmax's gradient of R / y, times x. Inputs that are masked, -inf, get 0: their y is. */
 static spade_status plan_softmax(spade_rule_plan *plan, const spade_node *node, const void *options)
@@ -207,7 +267,17 @@ static spade_status run_softmax(spade_rule_call *call, const spade_node *node, c
     SPADE_TRY(spade_rule_run(call, FIRST_SHARE + 1, &args));
     return spade_rule_deliver(call, 0);
 }
-static const spade_rule softmax = {.name = "softmax", .plan = plan_softmax, .run = run_softmax};
+/* x (R - y sum R) is the linear part of softmax at x: what is left of R is the part of its constant. */
+static spade_status account_softmax(spade_rule_call *call, const spade_node *node, const void *options,
+                                    spade_rule_account *out)
+{
+    (void)call, (void)node, (void)options;
+    out->rest = true;
+    return SPADE_OK;
+}
+
+static const spade_rule softmax = {
+    .name = "softmax", .plan = plan_softmax, .run = run_softmax, .account = account_softmax};
 
 /* ---- which rule where */
 

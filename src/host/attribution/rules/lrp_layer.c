@@ -15,6 +15,7 @@
  *            (Montavon et al. 2019)
  */
 #include <float.h>
+#include <math.h>
 
 #include "attribution/rules/lrp.h"
 
@@ -397,4 +398,70 @@ static spade_status run(spade_rule_call *call, const spade_node *node, const voi
     return spade_rule_deliver(call, 0);
 }
 
-const spade_rule lrp_layer_rule = {.name = "LRP", .plan = plan, .run = run};
+/* ---- what stays: through a denominator s b goes to the bias, and R - s z to the stabiliser */
+
+/* Of each denominator that relevance goes through, on the host: s [outputs], and the bias [rows] that is a part of it. */
+typedef struct layer_account {
+    float *relevance, *s[MAX_DENOMINATORS], *bias[MAX_DENOMINATORS]; /* NULL: there is none */
+    int64_t outputs, rows, inner;                                    /* output i is of row i / inner % rows */
+} layer_account;
+
+/* The bias that is a part of a denominator. */
+static spade_status read_bias(spade_rule_call *call, const layer *l, int denominator, int64_t rows, float **out)
+{
+    for (int t = 0, op = 0; t < l->formula->terms; t++) { /* operations in the order of run_forward() */
+        const lrp_term *term = &l->formula->term[t];
+        const float *bias;
+        if (!l->used[t]) { continue; }
+        op += term->x == X ? 0 : term->x == LOW || term->x == HIGH ? 3 : 1;
+        if (term->denominator == denominator && term->bias) {
+            SPADE_TRY(spade_rule_bias(call, op, &bias));
+            return bias ? spade_rule_read(call, bias, rows, out) : SPADE_OK;
+        }
+        op += t == first_term(l, term->denominator) ? 1 : 2;
+    }
+    return SPADE_OK;
+}
+
+static spade_status read_account(spade_rule_call *call, const spade_node *node, const layer *l, layer_account *a)
+{
+    const spade_shape y = spade_rule_output_shape(call);
+    const bool convolution = node->kind == SPADE_NODE_CONVOLUTION;
+    a->outputs = spade_shape_size(&y);
+    a->rows = convolution ? y.dims[1] : y.dims[y.rank - 1];
+    a->inner = convolution && y.layout != SPADE_CHANNELS_LAST ? a->outputs / (y.dims[0] * a->rows) : 1;
+    SPADE_TRY(spade_rule_read(call, spade_rule_relevance(call), a->outputs, &a->relevance));
+    for (int d = 0; d < l->formula->denominators; d++) {
+        if (!is_divided(l, d)) { continue; }
+        SPADE_TRY(spade_rule_read(call, spade_rule_scratch_at(call, l->z[d]), a->outputs, &a->s[d]));
+        SPADE_TRY(read_bias(call, l, d, a->rows, &a->bias[d]));
+    }
+    return SPADE_OK;
+}
+
+static spade_status account(spade_rule_call *call, const spade_node *node, const void *options, spade_rule_account *out)
+{
+    const layer l = begin(spade_rule_network(call), node, options);
+    const double stabilizer = stabilizer_of(l.formula, options);
+    layer_account a = {0};
+    const spade_status status = read_account(call, node, &l, &a);
+    for (int64_t i = 0; status == SPADE_OK && i < a.outputs; i++) {
+        bool handed_on = false;
+        for (int d = 0; d < l.formula->denominators; d++) {
+            if (!a.s[d] || a.s[d][i] == 0) { continue; }
+            handed_on = true;
+            out->constants += a.bias[d] ? (double)a.s[d][i] * a.bias[d][i / a.inner % a.rows] : 0;
+            /* e sign(z) s, of which R = (z + e sign(z)) s has the sign */
+            out->stabilizer += copysign(stabilizer * fabs((double)a.s[d][i]), (double)a.relevance[i]);
+        }
+        out->stabilizer += handed_on ? 0 : (double)a.relevance[i];
+    }
+    for (int d = 0; d < MAX_DENOMINATORS; d++) {
+        spade_rule_free(call, a.s[d], a.outputs);
+        spade_rule_free(call, a.bias[d], a.rows);
+    }
+    spade_rule_free(call, a.relevance, a.outputs);
+    return status;
+}
+
+const spade_rule lrp_layer_rule = {.name = "LRP", .plan = plan, .run = run, .account = account};

@@ -1,0 +1,152 @@
+/* check_report.c - see check_report.h. */
+#include "report/check_report.h"
+
+#include <errno.h>
+
+#include "report/html.h"
+#include "report/text.h"
+
+static spade_status fail_temporary(const check_report *report)
+{
+    return spade_fail(report->run->context, SPADE_ERROR_IO, "%s/check.html: cannot write a temporary file: %s",
+                      report->run->folder, strerror(errno));
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+spade_status check_report_open(const explained_run *run, check_report *out)
+{
+    *out = (check_report){.run = run, .cards = tmpfile()};
+    return out->cards ? SPADE_OK : fail_temporary(out);
+}
+
+void check_report_close(check_report *report)
+{
+    if (report->cards) { fclose(report->cards); }
+    *report = (check_report){0};
+}
+
+/* ---- a card for each input */
+
+static void write_value(FILE *file, const char *name, const json_t *value)
+{
+    fprintf(file, "%s ", name);
+    if (json_is_number(value)) {
+        fprintf(file, "%.2f", json_number_value(value));
+    } else {
+        fputs("-", file);
+    }
+}
+
+/* A picture: of the network's own map, stage NULL, or of the map after a stage. */
+static void write_figure(FILE *file, const char *picture, const json_t *stage, const json_t *similarity)
+{
+    fputs("<figure>", file);
+    html_write_link_image(file, "", picture, stage ? text_of(stage, "layer") : "the network's own map");
+    fputs("<figcaption><b>", file);
+    spade_html_text(file, stage ? text_of(stage, "layer") : "the network");
+    fputs("</b>", file);
+    if (stage) {
+        fputs("<span class=\"soft\">", file);
+        write_value(file, "Spearman", json_object_get(similarity, "spearman"));
+        write_value(file, "<br>of |map|", json_object_get(similarity, "spearman_abs"));
+        write_value(file, "<br>SSIM", json_object_get(similarity, "ssim"));
+        fputs("</span>", file);
+    }
+    fputs("</figcaption></figure>", file);
+}
+
+static void write_map(FILE *file, const json_t *map, const json_t *stages)
+{
+    const json_t *pictures = json_object_get(map, "pictures"), *similarity = json_object_get(map, "similarity");
+    fputs("<section><h3>", file);
+    spade_html_text(file, text_of(map, "method"));
+    if (json_object_get(map, "options")) {
+        fputs(" (", file);
+        spade_html_text(file, text_of(map, "options"));
+        fputs(")", file);
+    }
+    fputs(" <span class=\"soft\">for ", file);
+    spade_html_text(file, text_of(map, "name"));
+    if (json_object_get(map, "against_name")) {
+        fputs(" against ", file);
+        spade_html_text(file, text_of(map, "against_name"));
+    }
+    fputs("</span></h3>", file);
+    html_write_marks(file, json_object_get(map, "check"));
+    fputs("<div class=\"cascade\">", file);
+    for (size_t i = 0; i < json_array_size(pictures); i++) {
+        write_figure(file, json_string_value(json_array_get(pictures, i)), i ? json_array_get(stages, i - 1) : NULL,
+                     i ? json_array_get(similarity, i - 1) : NULL);
+    }
+    fputs("</div></section>\n", file);
+}
+
+spade_status check_report_add(check_report *report, const json_t *result)
+{
+    const json_t *dense = json_object_get(result, "dense");
+    FILE *file = report->cards;
+    size_t i;
+    json_t *map;
+    fputs("<article class=\"card\"><div class=\"head\"><h2>", file);
+    spade_html_text(file, text_of(result, "name"));
+    fputs("</h2><span class=\"soft\">", file);
+    spade_html_text(file, text_of(dense, "name"));
+    fprintf(file, ", %.1f %%</span></div><div class=\"maps\">\n",
+            100 * json_number_value(json_object_get(dense, "score")));
+    json_array_foreach(json_object_get(result, "maps"), i, map)
+    {
+        write_map(file, map, json_object_get(result, "stages"));
+    }
+    fputs("</div></article>\n", file);
+    report->inputs++;
+    return ferror(file) ? fail_temporary(report) : SPADE_OK;
+}
+
+/* ---- the page */
+
+static spade_status write_page(const check_report *report, FILE *file)
+{
+    const html_report page = {.run = report->run};
+    html_write_begin(file, &page, "spade check: ");
+    fputs("<header class=\"card\"><h1>", file);
+    spade_html_text(file, report->run->model);
+    fprintf(
+        file,
+        "</h1><p class=\"soft\">%lld input%s checked by spade %s</p><p>From left to right the network's layers lose "
+        "what "
+        "they have learned, from the last one on: under each map stands the layer down to which weights are normal "
+        "random "
+        "numbers of the same root mean square. A map that stays as it is says something about the picture, and nothing "
+        "about what the network has learned (Adebayo et al. 2018, Sanity checks for saliency maps). Each picture has a "
+        "scale of its own.</p></header>\n",
+        (long long)report->inputs, report->inputs == 1 ? "" : "s", spade_version());
+    html_append(file, report->cards);
+    SPADE_TRY(html_write_configuration(file, &page));
+    html_write_end(file);
+    return SPADE_OK;
+}
+
+spade_status check_report_save(check_report *report)
+{
+    spade_context *context = report->run->context;
+    spade_output out;
+    char *path;
+    if (fflush(report->cards) != 0 || ferror(report->cards)) { return fail_temporary(report); }
+    if (asprintf(&path, "%s/check.html", report->run->folder) < 0) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", report->run->folder);
+    }
+    spade_status status = spade_output_open(context, path, &out);
+    free(path);
+    SPADE_TRY(status);
+    status = write_page(report, out.file);
+    if (status != SPADE_OK) {
+        spade_output_abort(&out);
+        return status;
+    }
+    return spade_output_commit(context, &out);
+}
