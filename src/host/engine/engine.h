@@ -81,8 +81,8 @@ typedef struct spade_walk_observer {
     void *user;
     /* Before relevance goes back through a node: that of its output, complete. */
     spade_status (*relevance)(void *user, int node, const spade_shape *shape, const float *relevance);
-    /* A share of a value's relevance, as it is added to it; what goes back through several nodes at once is the first one's,
-     * `node`. */
+    /* A share of a value's relevance, as it is added to it. What goes back through several nodes at once is `node`'s, the
+     * first one's. */
     spade_status (*share)(void *user, int node, int value, const spade_shape *shape, const float *share);
     /* After a node: what stays there, as spade_rule.account says, else nothing. */
     spade_status (*account)(void *user, int node, const spade_rule_account *account);

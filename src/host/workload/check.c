@@ -4,7 +4,6 @@
  */
 #include <math.h>
 
-#include "attribution/registry.h"
 #include "report/check_report.h"
 #include "report/class_choice.h"
 #include "workload/check_picture.h"
@@ -183,11 +182,11 @@ static spade_status describe_original(cascade *c, int method, int index, const s
                              .target = target,
                              .delta = note->delta,
                              .difference = note->difference};
-    char whose[256], number[32], text[ATTRIBUTION_TARGET_TEXT];
+    char whose[256], number[32];
     json_t *found, *object = NULL;
     SPADE_TRY(map_check_run(job->context, &check, &found));
     snprintf(whose, sizeof whose, "%.120s: the map of %s for %s", c->item->input->file, name,
-             attribution_describe_target(target, text));
+             class_name(&job->names, target->class_index, number));
     map_check_warn(job->context, whose, found);
     object = json_object();
     spade_json_set(&object, "method", json_string(name));
