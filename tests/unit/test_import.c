@@ -128,7 +128,12 @@ static void test_names(void **state)
     free(other);
     for (int i = 0; i < 4; i++) { free(names[i]); }
     spade_name_map_clear(&import.layers);
-    /* two modules of one weight, which has the name of one of them: each has its own */
+}
+
+/* Two modules of one weight, which has the name of one of them: each has its own. */
+static void test_tied_names(void **state)
+{
+    (void)state;
     char *inputs[] = {"x", "c2.weight"};
     onnx_node tied[] = {
         {.name = "n", .op_type = "Conv", .scopes = "['', 'c1', 'conv2d']", .inputs = inputs, .input_count = 2},
@@ -524,11 +529,11 @@ static void test_arena(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),           cmocka_unit_test(test_names_in_files),
-                                       cmocka_unit_test(test_windows),         cmocka_unit_test(test_layouts),
-                                       cmocka_unit_test(test_constant_layout), cmocka_unit_test(test_gemm),
-                                       cmocka_unit_test(test_fixed_batch),     cmocka_unit_test(test_clip),
-                                       cmocka_unit_test(test_average),         cmocka_unit_test(test_class_names),
-                                       cmocka_unit_test(test_operators),       cmocka_unit_test(test_arena)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_tied_names),  cmocka_unit_test(test_names_in_files),
+        cmocka_unit_test(test_windows), cmocka_unit_test(test_layouts),     cmocka_unit_test(test_constant_layout),
+        cmocka_unit_test(test_gemm),    cmocka_unit_test(test_fixed_batch), cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_average), cmocka_unit_test(test_class_names), cmocka_unit_test(test_operators),
+        cmocka_unit_test(test_arena)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
