@@ -73,7 +73,8 @@ spade_status spade_run_forward(spade_plan *plan, spade_packed_weights *weights, 
                                spade_layer_observer observer, void *user, const bool *wanted);
 
 /* ---- backward.c: after spade_run_forward with the same plan, which has rules: from spade_plan_output_relevance to
- * spade_plan_relevance. Once, or with `repeat` in the request as often as new relevance is put there. The work is given to the device, nobody waits for it. */
+ * spade_plan_relevance. Once, or with `repeat` in the request as often as new relevance is put there. The work is given to
+ * the device, nobody waits for it. */
 spade_status spade_run_backward(spade_plan *plan, spade_packed_weights *weights);
 typedef struct spade_rule_account spade_rule_account; /* rule.h */
 /* Who watches a walk; a function that is NULL is not called. Relevance is device memory. */

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "attribution/registry.h"
 #include "base/base.h"
 #include "workload/explain.h"
 #include "workload/map_check.h"
@@ -117,6 +116,16 @@ static spade_status measure(explain_job *job, const spade_image_item *item, cons
     return SPADE_OK;
 }
 
+/* "class 3", "class 3 against class 5": for warnings. */
+enum { TARGET_TEXT = 72 };
+static const char *describe_target(const spade_target *target, char text[TARGET_TEXT])
+{
+    char against[40] = "";
+    if (target->contrast) { snprintf(against, sizeof against, " against class %lld", (long long)target->against); }
+    snprintf(text, TARGET_TEXT, "class %lld%s", (long long)target->class_index, against);
+    return text;
+}
+
 /* Warn of a map that says nothing. */
 static bool is_all_zero(const explain_job *job, const char *name, const explained_pair *pair, int network,
                         const float *map, int64_t size)
@@ -124,10 +133,10 @@ static bool is_all_zero(const explain_job *job, const char *name, const explaine
     for (int64_t i = 0; i < size; i++) {
         if (map[i] != 0) { return false; }
     }
-    char text[ATTRIBUTION_TARGET_TEXT];
+    char text[TARGET_TEXT];
     spade_log(job->context, SPADE_LOG_WARNING, "%s: the %s map of %s for %s is 0 everywhere: it says nothing%s", name,
               explain_prefixes[network], explained_method(&job->run, pair->method)->name,
-              attribution_describe_target(&pair->target, text),
+              describe_target(&pair->target, text),
               job->request->settings->output ? "; --output logits explains what comes before the score" : "");
     return true;
 }
@@ -189,10 +198,10 @@ static explained_pair *pairs_of(explained_input *out, const method_group *group,
 static spade_status check_map(explain_job *job, const map_check *check, const char *file, int network,
                               explained_map *out)
 {
-    char whose[256], text[ATTRIBUTION_TARGET_TEXT];
+    char whose[256], text[TARGET_TEXT];
     SPADE_TRY(map_check_run(job->context, check, &out->check));
     snprintf(whose, sizeof whose, "%.120s: the %s map of %s for %s", file, explain_prefixes[network],
-             spade_attribution_method(check->attribution)->name, attribution_describe_target(check->target, text));
+             spade_attribution_method(check->attribution)->name, describe_target(check->target, text));
     map_check_warn(job->context, whose, out->check);
     return SPADE_OK;
 }
