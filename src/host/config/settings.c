@@ -33,7 +33,7 @@ void spade_settings_init(spade_settings *settings)
         char text[64], *values[] = {text};
         if (key->type == SPADE_KEY_INTEGER && key->unset) {
             *(int64_t *)member(settings, key) = (int64_t)key->min - 1;
-        } else if (key->default_value) {
+        } else if (key->default_value && key->type != SPADE_KEY_CLASSES) {
             snprintf(text, sizeof text, "%s", key->default_value);
             (void)spade_settings_set(&messages, settings, key, NULL, values, 1);
         }
@@ -216,13 +216,21 @@ void spade_settings_finish(spade_settings *settings)
     settings->trace.checkpoint = settings->checkpoint;
 }
 
+const spade_names *spade_settings_classes(const spade_settings *settings)
+{
+    static char top[] = "top", *items[] = {top};
+    static const spade_names top_alone = {items, 1};
+    return settings->classes.count ? &settings->classes : &top_alone;
+}
+
 /* ---- as JSON */
 /* Numbers as numbers. */
 static json_t *classes_json(const spade_settings *settings)
 {
     json_t *list = json_array();
-    for (int i = 0; i < settings->classes.count; i++) {
-        const char *text = settings->classes.items[i];
+    const spade_names *classes = spade_settings_classes(settings);
+    for (int i = 0; i < classes->count; i++) {
+        const char *text = classes->items[i];
         int64_t number;
         spade_json_append(&list, spade_parse_integer(text, &number) ? json_integer(number) : spade_json_text(text));
     }

@@ -55,7 +55,7 @@ typedef struct spade_settings {
     /* maps */
     spade_names methods; /* texts as spade_attribution_create() takes them, each once; none: saliency */
     spade_names metrics; /* texts as spade_metric_create() takes them, each once; none: roc_auc */
-    spade_names classes; /* texts of what is explained, from 1 to SPADE_MAX_CLASSES; report/class_choice.h */
+    spade_names classes; /* texts of what is explained, at most SPADE_MAX_CLASSES; none: top; report/class_choice.h */
     int output;          /* what is explained of a class; 0: logits, 1: scores */
     spade_method_option steps, samples, sigma;
     bool check; /* completeness and conservation of maps */
@@ -83,6 +83,8 @@ void spade_settings_finish(spade_settings *settings);
 json_t *spade_setting_json(const spade_settings *settings, const spade_key *key);
 /* The configuration in full, as it is written into results; new reference, NULL when out of memory. */
 json_t *spade_settings_json(const spade_settings *settings);
+/* Those of the setting, or top. */
+const spade_names *spade_settings_classes(const spade_settings *settings);
 /* How the settings ask a model to be loaded, and how pictures are prepared for it. */
 void spade_settings_model_options(const spade_settings *settings, spade_model_options *options);
 spade_status spade_settings_preprocess(spade_context *context, const spade_settings *settings, const spade_model *model,

@@ -432,8 +432,8 @@ static spade_status job_open(check_job *job)
     SPADE_TRY(spade_model_load(context, request->model, &options, &job->model));
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
-    SPADE_TRY(class_choices_read(context, &request->settings->classes, &job->names, job->targets));
-    job->target_count = request->settings->classes.count;
+    SPADE_TRY(class_choices_read(context, spade_settings_classes(request->settings), &job->names, job->targets));
+    job->target_count = spade_settings_classes(request->settings)->count;
     SPADE_TRY(spade_settings_methods(context, request->settings, &job->methods, &job->method_count));
     for (int i = 0; i < job->method_count; i++) {
         SPADE_TRY(spade_attribution_set_preprocess(context, job->methods[i].attribution, &job->preprocess));

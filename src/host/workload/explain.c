@@ -80,8 +80,8 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(spade_model_load(context, request->model, &options, &job->model));
     SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
     SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
-    SPADE_TRY(class_choices_read(context, &request->settings->classes, &job->names, job->targets));
-    job->target_count = request->settings->classes.count;
+    SPADE_TRY(class_choices_read(context, spade_settings_classes(request->settings), &job->names, job->targets));
+    job->target_count = spade_settings_classes(request->settings)->count;
     SPADE_TRY(open_methods(job));
     if (request->trace) { SPADE_TRY(spade_trace_check_options(context, job->model, &request->settings->trace)); }
     SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));

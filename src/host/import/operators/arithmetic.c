@@ -117,7 +117,11 @@ static spade_status lower_variadic(spade_import *import, int onnx_node_index)
         first = k;
         result = operand.value;
     }
-    if (result < 0) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has no inputs"); }
+    if (!node->input_count) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has no inputs"); }
+    if (result < 0) { /* constants alone: one of them as a value */
+        first = 0;
+        SPADE_TRY(spade_activation_get(import, node, first, &result));
+    }
     for (int k = 0; k < node->input_count; k++) {
         int next;
         spade_extent joined;
