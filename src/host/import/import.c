@@ -276,7 +276,11 @@ static spade_status lower_node(spade_import *import, int index)
     const onnx_node *node = &import->onnx->nodes[index];
     bool folded;
     SPADE_TRY(spade_fold_node(import, index, &folded));
-    return folded ? SPADE_OK : find_operator(node)->lower(import, index);
+    if (folded) { return SPADE_OK; }
+    const spade_onnx_operator *operator= find_operator(node);
+    if (operator) { return operator->lower(import, index); }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "is computed only of constants, and of shapes that do not depend on a picture's numbers");
 }
 
 /* ---- the whole graph */
@@ -351,8 +355,8 @@ static void add_foldable(const spade_import *import, const node_order *order, bo
         const int index = order->nodes[i];
         const onnx_node *node = &onnx->nodes[index];
         unsigned shapes = 0;
-        bool all = strcmp(node->op_type, "Constant") == 0 || strcmp(node->op_type, "Identity") == 0 ||
-                   spade_fold_supports(node, &shapes);
+        const bool passes = strcmp(node->op_type, "Constant") == 0 || strcmp(node->op_type, "Identity") == 0;
+        bool all = passes ? find_operator(node) != NULL : spade_fold_supports(node, &shapes);
         for (int k = 0; all && k < node->input_count; k++) {
             if (!spade_has_input(node, k) || (k < 32 && shapes & 1u << k)) { continue; }
             const int producer = spade_name_map_get(&import->producers, node->inputs[k]);
