@@ -43,8 +43,8 @@ typedef struct attribution_samples {
 
 /* A statistic of the gradients, and the maps that it makes: host [n, size]. */
 typedef struct attribution_wanted {
-    attribution_statistic statistic;
     float *maps;
+    attribution_statistic statistic;
     bool times_input, absolute; /* of a sum: times x, its absolute value */
 } attribution_wanted;
 

@@ -326,7 +326,7 @@ static bool is_same_value(spade_option_type type, const void *a, const void *b)
     const spade_baseline_option *baseline = a, *another = b;
     switch (type) {
     case SPADE_OPTION_INTEGER: return *(const int64_t *)a == *(const int64_t *)b;
-    case SPADE_OPTION_REAL: return memcmp(a, b, sizeof(double)) == 0;
+    case SPADE_OPTION_REAL: return *(const double *)a == *(const double *)b;
     case SPADE_OPTION_WORD: return *(const int *)a == *(const int *)b;
     case SPADE_OPTION_LAYER:
         return is_same_text(layer->name, other->name) && layer->has_index == other->has_index &&
@@ -335,7 +335,7 @@ static bool is_same_value(spade_option_type type, const void *a, const void *b)
     case SPADE_OPTION_METHOD: return is_same_text(*(char *const *)a, *(char *const *)b);
     case SPADE_OPTION_BASELINE:
         return baseline->word == another->word && is_same_text(baseline->path, another->path) &&
-               memcmp(&baseline->number, &another->number, sizeof baseline->number) == 0;
+               baseline->number == another->number;
     }
     return false;
 }

@@ -52,11 +52,11 @@ typedef struct spade_key {
     /* What happens where nobody gives a value, for a setting that has no default; an INTEGER is then below min. */
     const char *unset;
     size_t rule_offset; /* of the member of spade_layer_rule, which has the same type, where there is a `rule` */
+    double band;        /* of `has_band` */
     unsigned rule;      /* SPADE_RULE_...: a rule for some layers may hold it, too; 0: no */
     int count;          /* REAL: 1; 2: a range, the smaller number first; 3: one for each colour */
     bool has_band;      /* with 3: a fourth may follow, of channels that are no colours; else it is `band` */
-    double band;
-    bool unrecorded; /* no part of the configuration in results */
+    bool unrecorded;    /* no part of the configuration in results */
 } spade_key;
 
 int spade_key_count(void);

@@ -218,8 +218,8 @@ void spade_settings_finish(spade_settings *settings)
 
 const spade_names *spade_settings_classes(const spade_settings *settings)
 {
-    static char top[] = "top", *items[] = {top};
-    static const spade_names top_alone = {items, 1};
+    static const char *const items[] = {"top"};
+    static const spade_names top_alone = {(char **)items, 1};
     return settings->classes.count ? &settings->classes : &top_alone;
 }
 
