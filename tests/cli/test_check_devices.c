@@ -212,6 +212,36 @@ static void test_table(void **state)
 
 /* ---- a ResNet with random weights everywhere: what the paper finds */
 
+/* The mean of maps of copies promises no sum of the picture's own. */
+static void test_smooth(void **state)
+{
+    (void)state;
+    json_t *result = check_json("--stages 1 --method deeplift,smooth:samples=2:of=deeplift", test_device());
+    assert_non_null(json_object_get(map_at(result, 0), "check"));
+    assert_null(json_object_get(map_at(result, 1), "check"));
+    json_decref(result);
+}
+
+/* An input that fails is named on the page, too, and counted behind it. */
+static void test_failed_input(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[512];
+    command_result result = command_run("check %s %s/nothing.png %s -o %s/out --method saliency --stages 1 --device %s",
+                                        network, folder, input, folder, test_device());
+    assert_int_equal(result.code, 3);
+    assert_non_null(strstr(result.out, "/out/check.html, 1 input failed\n"));
+    command_clear(&result);
+    snprintf(path, sizeof path, "%s/out/check.html", folder);
+    char *page = file_read(path, NULL);
+    assert_non_null(page);
+    assert_non_null(strstr(page, "1 input could not be explained"));
+    assert_non_null(strstr(page, "nothing.png"));
+    assert_null(strstr(page, "The run was stopped"));
+    free(page);
+    folder_remove(folder);
+}
+
 static void test_resnet(void **state)
 {
     (void)state;
@@ -288,7 +318,7 @@ static void test_warning(void **state)
                                         "lrp:composite=epsilon:epsilon=5,integrated_gradients:steps=1",
                                         network, input, folder, test_device());
     assert_int_equal(result.code, 0);
-    assert_non_null(strstr(result.err, "the dense map of lrp for class"));
+    assert_non_null(strstr(result.err, "the dense map of lrp (composite=epsilon:epsilon=5) for class"));
     assert_non_null(strstr(result.err, "does not conserve relevance: what "));
     assert_non_null(strstr(result.err, "is not complete: it sums to "));
     command_clear(&result);
@@ -342,9 +372,10 @@ static int close_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_library), cmocka_unit_test(test_result),  cmocka_unit_test(test_same_result),
-        cmocka_unit_test(test_table),           cmocka_unit_test(test_resnet),  cmocka_unit_test(test_explain),
-        cmocka_unit_test(test_warning),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_against_library), cmocka_unit_test(test_result),       cmocka_unit_test(test_same_result),
+        cmocka_unit_test(test_table),           cmocka_unit_test(test_resnet),       cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_warning),         cmocka_unit_test(test_failed_input), cmocka_unit_test(test_smooth),
+        cmocka_unit_test(test_refused),
     };
     make_files();
     return cmocka_run_group_tests(tests, NULL, close_folder);

@@ -209,14 +209,14 @@ static wire quantised(bool columns, const char *producer)
     const int64_t dims[2] = {PIXELS, CLASSES}, each[1] = {CLASSES};
     wire network = flat_graph();
     for (int i = 0; i < WEIGHTS; i++) { weights[i] = (int8_t)(7 * i - 60); }
-    put_tensor(&network, bytes_tensor("q", 3, 2, dims, weights, sizeof weights));
+    put_tensor(&network, bytes_tensor("head.weight_quantized", 3, 2, dims, weights, sizeof weights));
     put_tensor(&network, bytes_tensor("s", 1, columns, each, scales, columns ? sizeof scales : sizeof *scales));
     put_tensor(&network, bytes_tensor("z", 3, columns, each, zeros, columns ? sizeof zeros : sizeof *zeros));
     put_tensor(&network, bytes_tensor("one", 1, 0, NULL, scales, sizeof *scales));
     put_tensor(&network, bytes_tensor("middle", 3, 0, NULL, &middle, 1));
     put_node(&network, node_of("quantise", producer, "f one middle", "fq"));
     put_node(&network, node_of("dequantise", "DequantizeLinear", "fq one middle", "fd"));
-    put_node(&network, node_of("weights", "DequantizeLinear", "q s z", "w"));
+    put_node(&network, node_of("weights", "DequantizeLinear", "head.weight_quantized s z", "w"));
     put_node(&network, node_of("fc", "MatMul", "fd w", "y"));
     return network;
 }
@@ -248,6 +248,9 @@ static void test_quantised(void **state)
         }
         check_outputs(context, model, weights, 1e-4);
         assert_non_null(strstr(log_text, "quantised"));
+        spade_layer_info layer;
+        spade_model_layer(model, 0, &layer);
+        assert_string_equal(layer.name, "head");
         spade_model_destroy(model);
         spade_context_destroy(context);
     }
@@ -306,6 +309,32 @@ static void test_saturation(void **state)
     }
     refuse(saturated(3, 0, 1, 2), "\"dequantise\"", "not those of the QuantizeLinear");
     refuse(saturated(9, 0, 1, 1), "\"quantise\"", "makes bool");
+}
+
+/* Behind the last layer they would end where the largest logits do, without a gradient: F is what comes before. */
+static void test_saturated_output(void **state)
+{
+    (void)state;
+    static const float scale = 0x1p-20f;
+    static const uint8_t zero = 0;
+    for (int softmax = 0; softmax < 2; softmax++) {
+        wire network = flat_graph();
+        put_tensor(&network, bytes_tensor("scale", 1, 0, NULL, &scale, sizeof scale));
+        put_tensor(&network, bytes_tensor("zero", 2, 0, NULL, &zero, 1));
+        put_tensor(&network, tensor_random("w", 2, (int64_t[]){PIXELS, CLASSES}, 1));
+        put_node(&network, node_of("fc", "MatMul", "f w", "l"));
+        put_node(&network, node_of("quantise", "QuantizeLinear", "l scale zero", "q"));
+        put_node(&network, node_of("dequantise", "DequantizeLinear", "q scale zero", softmax ? "d" : "y"));
+        if (softmax) { put_node(&network, node_of("scores", "Softmax", "d", "y")); }
+        spade_context *context = make_context();
+        spade_model *model = load(context, network);
+        const float *layer = spade_model_weights(model, 0); /* [classes, pixels] */
+        float weights[WEIGHTS];
+        for (int i = 0; i < WEIGHTS; i++) { weights[i] = layer[i % CLASSES * PIXELS + i / CLASSES]; }
+        check_outputs(context, model, weights, 1e-6);
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
 }
 
 /* ---- no numbers */
@@ -367,10 +396,14 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_other_floats),    cmocka_unit_test(test_written),
-        cmocka_unit_test(test_rounding),        cmocka_unit_test(test_quantised),
-        cmocka_unit_test(test_saturation),      cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_bias_not_finite), cmocka_unit_test(test_constants_not_numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_other_floats),
+                                       cmocka_unit_test(test_written),
+                                       cmocka_unit_test(test_rounding),
+                                       cmocka_unit_test(test_quantised),
+                                       cmocka_unit_test(test_saturation),
+                                       cmocka_unit_test(test_saturated_output),
+                                       cmocka_unit_test(test_not_finite),
+                                       cmocka_unit_test(test_bias_not_finite),
+                                       cmocka_unit_test(test_constants_not_numbers)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

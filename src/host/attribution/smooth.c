@@ -58,11 +58,6 @@ static unsigned flags(const void *options)
            ~(unsigned)SPADE_METHOD_CONSERVATION; /* each copy has its own */
 }
 
-static double completeness(const void *options)
-{
-    return spade_attribution_completeness(inner_of(options));
-}
-
 /* ---- copies */
 
 /* out [size]: copy number `sample`, to the bit what the backend's points() makes on the CPU. */
@@ -169,5 +164,4 @@ const attribution_method attribution_smooth = {
     .passes = passes,
     .run = run,
     .flags = flags,
-    .completeness = completeness,
 };

@@ -162,7 +162,9 @@ static int run(cli_options *options)
         if (options->output && outcome.done && !options->quiet && !options->json) {
             fputs("the maps: ", stdout);
             cli_print_text(options->output, 0);
-            puts("/check.html");
+            fputs("/check.html", stdout);
+            if (outcome.failed) { printf(", %d input%s failed", outcome.failed, outcome.failed == 1 ? "" : "s"); }
+            puts(outcome.stopped ? ", stopped before the last input" : "");
         }
         if (printer.failed) { cli_print_error("out of memory for a line of JSON"); }
     }

@@ -75,9 +75,10 @@ static void print_promise(const json_t *map, const char *network, const char *pr
     if (check) { printf("  %s %s%s", network, json_is_true(json_object_get(check, "holds")) ? "" : "not ", kept); }
 }
 
-/* What --check found. */
-static void print_check(const json_t *map)
+/* What --check found. more: also which target the map is of. */
+static void print_check(const json_t *map, bool more)
 {
+    const char *options = json_string_value(json_object_get(map, "options"));
     static const char *const promises[][2] = {{"completeness", "complete"}, {"conservation", "conserved"}};
     for (int i = 0; i < 2; i++) {
         const char *promise = promises[i][0];
@@ -87,6 +88,14 @@ static void print_check(const json_t *map)
         printf("    %-22s %s", json_string_value(json_object_get(map, "method")), promise);
         print_promise(map, "dense", promise, promises[i][1]);
         print_promise(map, "trace", promise, promises[i][1]);
+        if (options) {
+            fputs("  ", stdout);
+            cli_print_text(options, 0);
+        }
+        if (more) {
+            fputs("  ", stdout);
+            print_target(map);
+        }
         putchar('\n');
     }
 }
@@ -98,7 +107,7 @@ static void print_maps(const explain_printer *printer, const json_t *maps)
     json_array_foreach(maps, index, map)
     {
         print_map(printer, map, json_array_size(maps) > 1);
-        print_check(map);
+        print_check(map, json_array_size(maps) > 1);
     }
 }
 
@@ -209,12 +218,13 @@ const cli_command command_explain = {
     .summary = "Explain a network's decisions: maps of the dense network and of the trace side by side.",
     .details =
         "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, WebP, BMP, PNM), a folder of pictures, or a .npy file\n"
-        "of inputs that are normalised already, float32 [n,3,H,W]. DIR/report.html shows the results, "
+        "of inputs that are normalised already, float32 [n,C,H,W]. DIR/report.html shows the results, "
         "DIR/results.json\n"
         "and DIR/NAME/ hold them.\n\n"
         "--class A-B explains why A and not B: F_A - F_B in every method. A and B are numbers, names, top or second. A "
         "number\n"
-        "is always a number; any other text is the name of a class if one is called so, all of it, or up to its first "
+        "is always a number, top and second are these; any other text is the name of a class if one is called so, all "
+        "of it, or up to its first "
         "comma;\n"
         "else it is cut at the hyphen on both sides of which a class stands. What can be cut in two ways is refused.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_EXPLAIN |

@@ -380,12 +380,13 @@ static void print_all_markdown(void)
          "difference,\n"
          "perturbed pictures are scored by it, relevance begins with z_A at the output A and -z_B at B. A map that is "
          "linear in F is\n"
-         "the difference of the two classes' maps; one with abs(..), max(.., 0), squares or a guided walk is not. "
-         "`attention_rollout`\n"
-         "depends on no class and on no contrast.\n\n"
-         "The pictures are what `scripts/method_pictures.sh` makes of an example, whose network decides by the star; "
-         "costs are\n"
-         "those of one class.\n\n"
+         "the difference of the two classes' maps; one with abs(..), max(.., 0), squares, LIME's Lasso or a guided "
+         "walk\n"
+         "is not. `attention_rollout` depends on no class and on no contrast.\n\n"
+         "The pictures are what `scripts/method_pictures.sh` makes of an example, whose network decides by the star: "
+         "orange is\n"
+         "for the class and blue against it, of maps without a sign the brighter the more. Costs are those of one "
+         "class.\n\n"
          "## Methods\n\nOptions of every method:");
     print_options_markdown(shared, common);
     for (int i = 0; i < spade_method_count(); i++) {

@@ -24,7 +24,7 @@ static const option table[] = {
     {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), "PATH", "where results go (needed)"},
     {NULL, 'o', OPTIONS_CHECK, TEXT, AT(output), "DIR",
      "write pictures of all maps there, and check.html, which shows them"},
-    {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,3,H,W] in their place"},
+    {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,C,H,W] in their place"},
     {"mask", 0, OPTIONS_EXPLAIN, TEXT, AT(mask), "PATH",
      "what maps should point at, for metrics: a picture (white, any one colour on black, or the alpha channel), or a "
      "folder with NAME.png or NAME_mask.png"},

@@ -265,11 +265,13 @@ char *spade_layer_name(spade_import *import, int node_index, const char *weight,
 {
     const onnx_model *onnx = import->onnx;
     const onnx_node *node = &onnx->nodes[node_index];
-    char *path = spade_node_path(node), *name = NULL;
-    if (!path) { return NULL; }
+    /* tools that quantise a network call its weight "head.weight_quantized" */
+    const size_t length = strlen(weight) - (ends_in(weight, "_quantized") ? strlen("_quantized") : 0);
+    char *path = spade_node_path(node), *plain = strndup(weight, length), *name = NULL;
+    if (!path || !plain) { goto done; }
     const char *own_path = stands_for_batch_norm(node) ? "" : path;
-    if (weight_tells(node, path, weight)) {
-        name = name_by_weight(onnx, node, path, weight);
+    if (weight_tells(node, path, plain)) {
+        name = name_by_weight(onnx, node, path, plain);
     } else {
         name = name_by_bias(import, node_index, own_path, weight);
         if (!name && node->call) { name = name_by_call(node->call, path); }
@@ -277,6 +279,8 @@ char *spade_layer_name(spade_import *import, int node_index, const char *weight,
         if (!name) { name = strdup(node->name[0] ? node->name : weight[0] ? weight : node->op_type); }
     }
     if (name) { name = make_unique(import, name, own_path); }
+done:
     free(path);
+    free(plain);
     return name;
 }

@@ -76,23 +76,41 @@ void spade_map_resize(const float *map, int64_t height, int64_t width, float *ou
     }
 }
 
-static int compare_floats(const void *a, const void *b)
+/* Absolute values of floats are in the order of their bits. */
+static uint32_t size_bits(float x)
 {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    uint32_t bits;
+    x = fabsf(x);
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The absolute value that `rank` others come before; found by halving, without memory that there might not be. */
+static double find_rank(const float *map, int64_t n, int64_t rank)
+{
+    uint32_t low = 0, high = UINT32_MAX >> 1;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        int64_t count = 0;
+        for (int64_t i = 0; i < n; i++) { count += size_bits(map[i]) <= middle; }
+        if (count > rank) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    float value;
+    memcpy(&value, &low, sizeof value);
+    return (double)value;
 }
 
 double spade_map_percentile(const float *reduced, int64_t n, double percentile)
 {
-    float *sorted = n > 0 ? malloc((size_t)n * sizeof *sorted) : NULL;
-    if (!sorted) { return 0.0; }
-    for (int64_t i = 0; i < n; i++) { sorted[i] = fabsf(reduced[i]); }
-    qsort(sorted, (size_t)n, sizeof *sorted, compare_floats);
-    double at = (percentile < 0 ? 0 : percentile > 100 ? 100 : percentile) / 100.0 * (double)(n - 1);
-    int64_t below = (int64_t)at, above = below + 1 < n ? below + 1 : below;
-    double value = sorted[below] + (at - (double)below) * ((double)sorted[above] - (double)sorted[below]);
-    free(sorted);
-    return value;
+    if (n < 1) { return 0.0; }
+    const double at = (percentile < 0 ? 0 : percentile > 100 ? 100 : percentile) / 100.0 * (double)(n - 1);
+    const int64_t below = (int64_t)at, above = below + 1 < n ? below + 1 : below;
+    const double value = find_rank(reduced, n, below);
+    return above == below ? value : value + (at - (double)below) * (find_rank(reduced, n, above) - value);
 }
 
 /* ---- OKLab */

@@ -20,13 +20,14 @@ static const char *text_of(const json_t *object, const char *key)
 
 spade_status check_report_open(const explained_run *run, check_report *out)
 {
-    *out = (check_report){.run = run, .cards = tmpfile()};
-    return out->cards ? SPADE_OK : fail_temporary(out);
+    *out = (check_report){.run = run, .cards = tmpfile(), .failures = tmpfile()};
+    return out->cards && out->failures ? SPADE_OK : fail_temporary(out);
 }
 
 void check_report_close(check_report *report)
 {
     if (report->cards) { fclose(report->cards); }
+    if (report->failures) { fclose(report->failures); }
     *report = (check_report){0};
 }
 
@@ -107,11 +108,19 @@ spade_status check_report_add(check_report *report, const json_t *result)
     return ferror(file) ? fail_temporary(report) : SPADE_OK;
 }
 
+void check_report_add_failure(check_report *report, const char *message)
+{
+    if (report->failed++ >= HTML_MAX_FAILURES) { return; }
+    fputs("<li>", report->failures);
+    spade_html_text(report->failures, message);
+    fputs("</li>", report->failures);
+}
+
 /* ---- the page */
 
 static spade_status write_page(const check_report *report, FILE *file)
 {
-    const html_report page = {.run = report->run};
+    const html_report page = {.run = report->run, .failed = report->failed, .failures = report->failures};
     html_write_begin(file, &page, "spade check: ");
     fputs("<header class=\"card\"><h1>", file);
     spade_html_text(file, report->run->model);
@@ -123,9 +132,12 @@ static spade_status write_page(const check_report *report, FILE *file)
         "random "
         "numbers of the same root mean square. A map that stays as it is says something about the picture, and nothing "
         "about what the network has learned (Adebayo et al. 2018, Sanity checks for saliency maps). Each picture has a "
-        "scale of its own.</p></header>\n",
+        "scale of its own.</p>\n",
         (long long)report->inputs, report->inputs == 1 ? "" : "s", spade_version());
+    if (report->stopped) { fputs("<p class=\"warn\"><b>The run was stopped</b> before its last input.</p>", file); }
+    fputs("</header>\n", file);
     html_append(file, report->cards);
+    html_write_failures(file, &page);
     SPADE_TRY(html_write_configuration(file, &page));
     html_write_end(file);
     return SPADE_OK;
@@ -136,7 +148,10 @@ spade_status check_report_save(check_report *report)
     spade_context *context = report->run->context;
     spade_output out;
     char *path;
-    if (fflush(report->cards) != 0 || ferror(report->cards)) { return fail_temporary(report); }
+    if (fflush(report->cards) != 0 || ferror(report->cards) || fflush(report->failures) != 0 ||
+        ferror(report->failures)) {
+        return fail_temporary(report);
+    }
     if (asprintf(&path, "%s/check.html", report->run->folder) < 0) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", report->run->folder);
     }

@@ -2,9 +2,9 @@
  * class_choice.h - what is explained, as --class says it: a class, or with A-B a class against another.
  *
  * A class is a number, a name, or `top` or `second`: those of the two highest logits, which are known when the dense network
- * has seen the picture. A number is always a number. Any other text is the name of a class if one is called so; else it
- * is A-B, cut at the hyphen on both sides of which a class stands. A class is called by its whole name, or by what stands
- * before the name's first comma where no whole name is the text; upper and lower case are the same.
+ * has seen the picture. A number is always a number, and those two words are these. Any other text is the name of a class if
+ * one is called so; else it is A-B, cut at the hyphen on both sides of which a class stands. A class is called by its whole
+ * name, or by what stands before the name's first comma where no whole name is the text; upper and lower case are the same.
  */
 #ifndef SPADE_REPORT_CLASS_CHOICE_H
 #define SPADE_REPORT_CLASS_CHOICE_H

@@ -32,7 +32,8 @@
     "font-variant-numeric:tabular-nums}.value.best{background:var(--win);border-color:var(--trace);font-weight:600}"   \
     ".value.broken{background:var(--warn);border-color:var(--warntext);color:var(--warntext)}"                         \
     ".checks{margin-top:16px;font-size:.9rem}"                                                                         \
-    ".cascade{display:grid;grid-template-columns:repeat(auto-fill,minmax(120px,1fr));gap:12px;margin-top:8px}"         \
+    ".cascade{display:grid;grid-template-columns:repeat(auto-fill,minmax(120px,1fr));gap:12px;margin-top:8px}."        \
+    "cascade b{overflow-wrap:anywhere}"                                                                                \
     "table{border-collapse:collapse;width:100%;font-size:.9rem}"                                                       \
     "th,td{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}"              \
     "th{font-weight:600;color:var(--soft)}td.n{white-space:nowrap}"                                                    \

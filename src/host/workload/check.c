@@ -397,6 +397,7 @@ static spade_status failed(void *user, const spade_input *input, const char *mes
     check_job *job = user;
     (void)input;
     job->outcome->failed++;
+    if (job->request->output) { check_report_add_failure(&job->report, message); }
     if (job->events && job->events->failed) { job->events->failed(job->events->user, message); }
     return SPADE_OK;
 }
@@ -499,6 +500,7 @@ spade_status spade_check(spade_context *context, const spade_check_request *requ
                                             .clear = clear};
         status = workload_run(&plan, &job.inputs, &consumer, &outcome->stopped);
     }
+    job.report.stopped = outcome->stopped;
     if (status == SPADE_OK && request->output && outcome->done) { status = check_report_save(&job.report); }
     job_close(&job);
     return status;

@@ -126,6 +126,15 @@ static const char *describe_target(const spade_target *target, char text[TARGET_
     return text;
 }
 
+/* "smoothgrad", "smoothgrad (samples=25)": for messages. */
+enum { METHOD_TEXT = 256 };
+static const char *describe_method(const explain_job *job, int method, char text[METHOD_TEXT])
+{
+    const char *name = explained_method(&job->run, method)->name, *options = job->methods[method].options;
+    snprintf(text, METHOD_TEXT, options ? "%s (%.180s)" : "%s", name, options);
+    return text;
+}
+
 /* Warn of a map that says nothing. */
 static bool is_all_zero(const explain_job *job, const char *name, const explained_pair *pair, int network,
                         const float *map, int64_t size)
@@ -133,9 +142,9 @@ static bool is_all_zero(const explain_job *job, const char *name, const explaine
     for (int64_t i = 0; i < size; i++) {
         if (map[i] != 0) { return false; }
     }
-    char text[TARGET_TEXT];
+    char text[TARGET_TEXT], title[METHOD_TEXT];
     spade_log(job->context, SPADE_LOG_WARNING, "%s: the %s map of %s for %s is 0 everywhere: it says nothing%s", name,
-              explain_prefixes[network], explained_method(&job->run, pair->method)->name,
+              explain_prefixes[network], describe_method(job, pair->method, title),
               describe_target(&pair->target, text),
               job->request->settings->output ? "; --output logits explains what comes before the score" : "");
     return true;
@@ -195,13 +204,13 @@ static explained_pair *pairs_of(explained_input *out, const method_group *group,
 }
 
 /* What the method promises of the map, and a warning where that does not hold. */
-static spade_status check_map(explain_job *job, const map_check *check, const char *file, int network,
+static spade_status check_map(explain_job *job, const map_check *check, const char *name, int method, int network,
                               explained_map *out)
 {
-    char whose[256], text[TARGET_TEXT];
+    char whose[512], text[TARGET_TEXT], title[METHOD_TEXT];
     SPADE_TRY(map_check_run(job->context, check, &out->check));
-    snprintf(whose, sizeof whose, "%.120s: the %s map of %s for %s", file, explain_prefixes[network],
-             spade_attribution_method(check->attribution)->name, describe_target(check->target, text));
+    snprintf(whose, sizeof whose, "%.120s: the %s map of %s for %s", name, explain_prefixes[network],
+             describe_method(job, method, title), describe_target(check->target, text));
     map_check_warn(job->context, whose, out->check);
     return SPADE_OK;
 }
@@ -232,7 +241,7 @@ static spade_status attribute(explain_job *job, const spade_image_item *item, co
                                      .target = &group->targets[i],
                                      .delta = notes[m * n + i].delta,
                                      .difference = notes[m * n + i].difference};
-            SPADE_TRY(check_map(job, &check, out->file, network, &pairs[i].maps[network]));
+            SPADE_TRY(check_map(job, &check, out->name, group->members[m].method, network, &pairs[i].maps[network]));
         }
     }
     return SPADE_OK;

@@ -29,6 +29,9 @@ spade_status spade_check_array(spade_context *context, const char *path, const s
     if (array->rank == 4 && dims[0] >= 1 && dims[1] == channels && dims[2] == height && dims[3] == width) {
         return SPADE_OK;
     }
+    if (array->rank == 4 && !dims[0]) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: there is no input in it", path);
+    }
     char shape[128] = "";
     size_t length = 0;
     for (int i = 0; i < array->rank; i++) {

@@ -75,7 +75,8 @@ static json_t *conservation_json(const spade_conservation *c)
 spade_status map_check_run(spade_context *context, const map_check *check, json_t **out)
 {
     const unsigned flags = spade_attribution_flags(check->attribution);
-    const bool conserves = flags & SPADE_METHOD_CONSERVATION, complete = isfinite(check->delta);
+    const bool conserves = flags & SPADE_METHOD_CONSERVATION,
+               complete = isfinite(check->delta) && spade_attribution_completeness(check->attribution) > 0;
     spade_conservation conservation = {0};
     *out = NULL;
     if (!conserves && !complete) { return SPADE_OK; }
