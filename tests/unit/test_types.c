@@ -311,21 +311,24 @@ static void test_saturation(void **state)
     refuse(saturated(9, 0, 1, 1), "\"quantise\"", "makes bool");
 }
 
-/* Behind the last layer they would end where the largest logits do, without a gradient: F is what comes before. */
+/* Behind the last layer they would end where the largest logits do, without a gradient: F is what comes before. So it is with a
+ * softmax behind them (1), or in front of them (2). */
 static void test_saturated_output(void **state)
 {
     (void)state;
     static const float scale = 0x1p-20f;
     static const uint8_t zero = 0;
-    for (int softmax = 0; softmax < 2; softmax++) {
+    for (int softmax = 0; softmax < 3; softmax++) {
+        static const char *const reads[] = {"l scale zero", "l scale zero", "s scale zero"};
         wire network = flat_graph();
         put_tensor(&network, bytes_tensor("scale", 1, 0, NULL, &scale, sizeof scale));
         put_tensor(&network, bytes_tensor("zero", 2, 0, NULL, &zero, 1));
         put_tensor(&network, tensor_random("w", 2, (int64_t[]){PIXELS, CLASSES}, 1));
         put_node(&network, node_of("fc", "MatMul", "f w", "l"));
-        put_node(&network, node_of("quantise", "QuantizeLinear", "l scale zero", "q"));
-        put_node(&network, node_of("dequantise", "DequantizeLinear", "q scale zero", softmax ? "d" : "y"));
-        if (softmax) { put_node(&network, node_of("scores", "Softmax", "d", "y")); }
+        if (softmax == 2) { put_node(&network, node_of("scores", "Softmax", "l", "s")); }
+        put_node(&network, node_of("quantise", "QuantizeLinear", reads[softmax], "q"));
+        put_node(&network, node_of("dequantise", "DequantizeLinear", "q scale zero", softmax == 1 ? "d" : "y"));
+        if (softmax == 1) { put_node(&network, node_of("scores", "Softmax", "d", "y")); }
         spade_context *context = make_context();
         spade_model *model = load(context, network);
         const float *layer = spade_model_weights(model, 0); /* [classes, pixels] */

@@ -358,6 +358,15 @@ def quantised_qdq(_, path):
     return quantise(path, QuantFormat.QDQ)
 
 
+@form
+def quantised_softmax(model, path):
+    """Rounded to integers behind the softmax too."""
+    from onnxruntime.quantization import QuantFormat
+
+    onnx.save(softmax(model, path), path)
+    return quantise(path, QuantFormat.QDQ)
+
+
 @refused("QLinearConv")
 def quantised_operators(_, path):
     from onnxruntime.quantization import QuantFormat
@@ -389,7 +398,7 @@ def quantised_to_4_bits(model, _):
 
 
 # How far the scores may be: onnxruntime rounds activations to float16, or to eight bits, where spade computes in float32.
-LIMITS = {"float16": 5e-3, "quantised_qdq": 5e-2}
+LIMITS = {"float16": 5e-3, "quantised_qdq": 5e-2, "quantised_softmax": 5e-2}
 OPTIONS = {"two_outputs": ["--output-name", "logits"], "open_size": ["--crop", str(small.SIDE)]}
 
 
@@ -453,7 +462,7 @@ def check(name, spade, path):
         if np.ndim(expected) == 0:
             worst = max(worst, float(int(np.argmax(dense["logits"])) != int(expected)))
         else:
-            says = dense["scores" if name in ("softmax", "sigmoid", "zip_map") else "logits"]
+            says = dense["scores" if name in ("softmax", "quantised_softmax", "sigmoid", "zip_map") else "logits"]
             worst = max(worst, relative_error(says, expected))
     return f"scores {worst:.1e}", worst <= LIMITS.get(name, LIMIT)
 

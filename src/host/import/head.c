@@ -8,10 +8,12 @@ static bool is_operator(const onnx_node *node, const char *op_type)
     return strcmp(node->op_type, op_type) == 0;
 }
 
-/* Moves no number of an image: between a head and the graph's output it changes nothing. */
+/* Moves the numbers of an image, or rounds them to integers and back, which is left out (operators/quantise.c): between a head
+ * and the graph's output it changes nothing. */
 static bool only_moves(const onnx_node *node)
 {
-    static const char *const names[] = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast"};
+    static const char *const names[] = {"Identity", "Dropout",        "Flatten",         "Reshape", "Squeeze", "Unsqueeze",
+                                        "Cast",     "QuantizeLinear", "DequantizeLinear"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (is_operator(node, names[i])) { return true; }
     }
@@ -77,6 +79,22 @@ static spade_import_output follow(const spade_import *import, const onnx_value *
     }
     *logits = out.head == SPADE_HEAD_NONE ? out.name : import->onnx->nodes[out.nodes[0]].inputs[0];
     return out;
+}
+
+bool spade_output_is_behind(const spade_import *import, int index)
+{
+    enum { OUTPUTS = 16, STEPS = 16 }; /* more is no classifier's head */
+    const onnx_model *onnx = import->onnx;
+    for (int o = 0; o < onnx->output_count && o < OUTPUTS; o++) {
+        int node = producer_of(import, onnx->outputs[o].name);
+        for (int step = 0; node >= 0 && step < STEPS; step++) {
+            const onnx_node *at = &onnx->nodes[node];
+            if (node == index) { return true; }
+            if (!only_moves(at) && !names_winner(at) && !spade_is_head_operator(at->op_type)) { break; }
+            node = producer_of(import, at->inputs[0]);
+        }
+    }
+    return false;
 }
 
 /* ---- which output */

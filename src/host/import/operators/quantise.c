@@ -152,29 +152,6 @@ static spade_status saturate(spade_import *import, const onnx_node *node, int va
     return pass(import, node, out);
 }
 
-/* Is the value the network's output, but for what makes scores of it or names the winner? Its integers end where the largest
- * logits do: their limit says nothing, and has no gradient. */
-static bool is_output(const spade_import *import, int index)
-{
-    enum { OUTPUTS = 16, STEPS = 8 }; /* more is no classifier's head */
-    const onnx_model *onnx = import->onnx;
-    for (int o = 0; o < onnx->output_count && o < OUTPUTS; o++) {
-        const char *name = onnx->outputs[o].name;
-        for (int step = 0; step < STEPS; step++) {
-            const int producer = spade_name_map_get(&import->producers, name);
-            if (producer == index) { return true; }
-            if (producer < 0 || !spade_has_input(&onnx->nodes[producer], 0)) { break; }
-            const char *op_type = onnx->nodes[producer].op_type;
-            if (!spade_is_head_operator(op_type) && !strstr(op_type, "quantizeLinear") &&
-                !strstr(op_type, "QuantizeLinear")) {
-                break;
-            }
-            name = onnx->nodes[producer].inputs[0];
-        }
-    }
-    return false;
-}
-
 /* The integers mean to the DequantizeLinear what they meant to the QuantizeLinear. */
 static spade_status check_same_scale(spade_import *import, const onnx_node *node, const onnx_node *producer)
 {
@@ -201,8 +178,9 @@ static spade_status lower_quantize(spade_import *import, int onnx_node_index)
     SPADE_TRY(check_output(import, node));
     SPADE_TRY(spade_operand_get(import, node, 0, &operand));
     if (operand.value >= 0) {
-        return is_output(import, onnx_node_index) ? pass(import, node, operand.value)
-                                                  : saturate(import, node, operand.value);
+        /* The integers of the logits end where the largest logits do: that limit says nothing, and has no gradient. */
+        return spade_output_is_behind(import, onnx_node_index) ? pass(import, node, operand.value)
+                                                               : saturate(import, node, operand.value);
     }
     const onnx_tensor *tensor = NULL;
     SPADE_TRY(spade_constant_get(import, node, 0, &tensor));
