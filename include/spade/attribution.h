@@ -137,6 +137,21 @@ SPADE_API spade_status spade_attribute_together(spade_context *context, const sp
                                                 int count, const float *input, const spade_target *targets, int n,
                                                 float *const *maps, spade_map_note *notes);
 
+/*
+ * The same for several pictures on the dense network: inputs [pictures, C, H, W]; targets [pictures, n]; maps out [count],
+ * each [pictures, n, shape of a map]; notes out [count, pictures, n], may be NULL. On a GPU the methods that go back once
+ * from one input or two (saliency and input_x_gradient, guided_backprop, deconvolution, lrp, attnlrp, deeplift) take the
+ * pictures through the network in batches of 2, 4, .. 32 images, filled up with the last one: a map is the same to the bit
+ * whenever its batch is the same, and what it is alone up to rounding. Others, and all on the CPU, take one picture after the
+ * other: there maps are to the bit what they are alone.
+ */
+SPADE_API int
+spade_attribution_takes_pictures(const spade_attribution *attribution); /* 1: it is one of those methods */
+SPADE_API spade_status spade_attribute_pictures(spade_context *context, const spade_model *model,
+                                                const spade_attribution *const *attributions, int count,
+                                                const float *inputs, int pictures, const spade_target *targets, int n,
+                                                float *const *maps, spade_map_note *notes);
+
 #ifdef __cplusplus
 }
 #endif

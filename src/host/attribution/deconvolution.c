@@ -25,4 +25,5 @@ const attribution_method attribution_deconvolution = {
              .flags = SPADE_METHOD_SIGNED},
     .check = check,
     .run = run,
+    .takes_pictures = true,
 };

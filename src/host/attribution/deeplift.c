@@ -30,14 +30,15 @@ static spade_status run(const attribution_job *job, const void *options, float *
     static const double scale[PAIR] = {1, 0}; /* x, then the baseline 0 */
     const spade_deeplift_options deeplift = {.captum = ((const deeplift_options *)options)->compat == CAPTUM};
     const spade_rules rules = spade_rules_deeplift(&deeplift);
-    const attribution_samples pair = {.points = PAIR, .summed = 1, .scale = scale, .divisor = 1, .batch = PAIR};
-    const size_t bytes = sizeof(double) * PAIR * (size_t)job->n;
+    const attribution_samples pair = {.points = PAIR, .summed = 1, .scale = scale, .divisor = 1, .in_one_batch = true};
+    const int count = job->pictures * job->n;
+    const size_t bytes = sizeof(double) * PAIR * (size_t)count;
     void *memory;
     SPADE_TRY(spade_alloc(job->context, bytes, "values of classes", &memory));
     const double *values = memory;
     spade_status status =
         attribution_backward(job, &rules, &pair, &(attribution_wanted){.maps = maps, .times_input = true}, 1, memory);
-    for (int c = 0; status == SPADE_OK && notes && c < job->n; c++) {
+    for (int c = 0; status == SPADE_OK && notes && c < count; c++) {
         double total = 0;
         for (int64_t i = 0; i < job->size; i++) { total += maps[c * job->size + i]; }
         notes[c].difference = values[PAIR * c] - values[PAIR * c + 1];
@@ -84,5 +85,6 @@ const attribution_method attribution_deeplift = {
     .check = check,
     .passes = passes,
     .run = run,
+    .takes_pictures = true,
     .conserve = conserve,
 };

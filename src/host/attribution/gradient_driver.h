@@ -14,9 +14,9 @@
  * of the stream `key`: it is scale[p] * (x + deviation * z) + (1 - scale[p]) * b. The map is a statistic of the gradients
  * at the first `summed` inputs, or of the gradients times their line's direction, x + deviation * z - b.
  *
- * Work is the list of (target, point) pairs, target by target, cut into micro-batches whose size depends on `points` only:
- * the result of a pair is a function of the job, never of the budget or the threads. Where a micro-batch is all points of
- * one target, the targets share the forward pass.
+ * Work is cut into micro-batches. On the CPU their size depends on `points` only: a map is a function of the job, never of
+ * the budget, the threads or the pictures beside it. Where a micro-batch has all points of a target, the targets share the
+ * forward pass.
  */
 typedef enum attribution_statistic {
     ATTRIBUTION_SUM,         /* their sum, weight[p] each, over `divisor` */
@@ -37,11 +37,11 @@ typedef struct attribution_samples {
     spade_uniform_picture uniform; /* b is a random picture, number `p` of the stream; no pixels: it is not */
     bool times_path;               /* the gradients times their line's direction */
     double divisor;
-    int batch; /* images of a micro-batch, which divide the points; 0: one for one point, else SPADE_MICRO_BATCH */
+    bool in_one_batch; /* the rules need all points of a target in one micro-batch */
     bool times_output; /* what goes back begins as dF/dz * z: relevance */
 } attribution_samples;
 
-/* A statistic of the gradients, and the maps that it makes: host [n, size]. */
+/* A statistic of the gradients, and the maps that it makes: host [pictures, n, size]. */
 typedef struct attribution_wanted {
     float *maps;
     attribution_statistic statistic;
@@ -49,8 +49,8 @@ typedef struct attribution_wanted {
 } attribution_wanted;
 
 /* rules: how the backward walk goes (the plain gradient: spade_rules_gradient). wanted [count], from 1 to
- * SPADE_MAX_TOGETHER, of the same gradients: each is what it is alone. values: host [n, points], F at each pair; NULL: not
- * wanted. */
+ * SPADE_MAX_TOGETHER, of the same gradients: each is what it is alone. values: host [pictures, n, points], F at each; NULL: not
+ * wanted. Several pictures of a job: of one point, or in_one_batch, without noise and baselines of their own. */
 spade_status attribution_backward(const attribution_job *job, const spade_rules *rules,
                                   const attribution_samples *points, const attribution_wanted *wanted, int count,
                                   double *values);

@@ -138,6 +138,7 @@ const attribution_method attribution_lrp = {
     .option_offsets = option_offsets,
     .check = check_composite,
     .run = run_composite,
+    .takes_pictures = true,
     .conserve = conserve_composite,
 };
 
@@ -158,5 +159,6 @@ const attribution_method attribution_attnlrp = {
     .option_offsets = attention_offsets,
     .check = check_attention,
     .run = run_attention,
+    .takes_pictures = true,
     .conserve = conserve_attention,
 };

@@ -50,7 +50,8 @@ static attribution_job make_job(spade_context *context, const spade_model *model
                            .seed = (uint64_t)attribution->common.seed,
                            .preprocess = attribution->preprocess,
                            .outputs = spade_model_outputs(model),
-                           .class_count = spade_model_classes(model)};
+                           .class_count = spade_model_classes(model),
+                           .pictures = 1};
     spade_model_input(model, &job.channels, &job.height, &job.width);
     job.size = job.channels * job.height * job.width;
     return job;
@@ -116,7 +117,7 @@ static spade_status check_class(const attribution_job *job, int64_t index)
 static spade_status check_targets(const attribution_job *job)
 {
     if (job->n < 1) { return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "no class to explain"); }
-    for (int i = 0; i < job->n; i++) {
+    for (int i = 0; i < job->pictures * job->n; i++) {
         const spade_target *target = &job->targets[i];
         SPADE_TRY(check_class(job, target->class_index));
         if (!target->contrast) { continue; }
@@ -132,7 +133,7 @@ static spade_status check_targets(const attribution_job *job)
 static spade_status check_finite(const attribution_job *job, int64_t map_size, const float *maps, int *failed)
 {
     char text[ATTRIBUTION_TARGET_TEXT];
-    for (int i = 0; i < job->n; i++) {
+    for (int i = 0; i < job->pictures * job->n; i++) {
         for (int64_t e = 0; e < map_size; e++) {
             if (isfinite(maps[i * map_size + e])) { continue; }
             *failed = i;
@@ -149,6 +150,12 @@ int spade_attributions_share(const spade_attribution *a, const spade_attribution
 {
     return a->method->family && a->method->family == b->method->family &&
            spade_named_options_agree(&a->named, &b->named);
+}
+
+int spade_attribution_takes_pictures(const spade_attribution *attribution)
+{
+    const attribution_method *method = attribution->method;
+    return method->run ? method->takes_pictures : method->family->takes_pictures;
 }
 
 unsigned spade_attribution_flags(const spade_attribution *attribution)
@@ -172,45 +179,108 @@ spade_status attribution_run(const attribution_job *job, const spade_attribution
     return method->family->run(job, &one, 1);
 }
 
-/* The maps of several that share a walk. */
-static spade_status run_family(const attribution_job *job, const spade_attribution *const *attributions, int count,
-                               float *const *maps)
+/* Of pictures first .. first+pictures-1 of the job. */
+static attribution_job part_of(const attribution_job *job, int first, int pictures)
+{
+    attribution_job part = *job;
+    part.input += first * job->size;
+    part.targets += first * job->n;
+    part.pictures = pictures;
+    return part;
+}
+
+/* The maps of several that share a walk, or of one, into `maps`, each [pictures, n, shape of a map]. */
+static spade_status run_members(const attribution_job *job, const spade_attribution *const *attributions, int count,
+                                float *const *maps, spade_map_note *notes)
 {
     attribution_member members[SPADE_MAX_TOGETHER];
+    if (count == 1) { return attribution_run(job, attributions[0], maps[0], notes); }
     for (int i = 0; i < count; i++) {
         members[i] = (attribution_member){attributions[i]->method->part, attributions[i]->options, maps[i]};
     }
     return attributions[0]->method->family->run(job, members, count);
 }
 
-spade_status spade_attribute_together(spade_context *context, const spade_model *model, const spade_trace *trace,
-                                      const spade_attribution *const *attributions, int count, const float *input,
-                                      const spade_target *targets, int n, float *const *maps, spade_map_note *notes)
+/* Numbers of a picture's maps. */
+static int64_t numbers_of(const attribution_job *job, const spade_attribution *attribution)
+{
+    int64_t shape[3];
+    map_shape(job, attribution, shape);
+    return shape[0] * shape[1] * shape[2] * job->n;
+}
+
+/* The maps of all pictures, those of one at a time where the methods do not take several. */
+static spade_status run_pictures(const attribution_job *job, const spade_attribution *const *attributions, int count,
+                                 float *const *maps, spade_map_note *notes)
+{
+    if (job->pictures == 1 || spade_attribution_takes_pictures(attributions[0])) {
+        return run_members(job, attributions, count, maps, notes);
+    }
+    for (int p = 0; p < job->pictures; p++) {
+        const attribution_job one = part_of(job, p, 1);
+        float *own[SPADE_MAX_TOGETHER];
+        for (int i = 0; i < count; i++) { own[i] = maps[i] + p * numbers_of(job, attributions[i]); }
+        SPADE_TRY(run_members(&one, attributions, count, own, notes ? notes + p * job->n : NULL));
+    }
+    return SPADE_OK;
+}
+
+/* Of a job with inputs and targets. */
+static spade_status attribute(const attribution_job *job, const spade_attribution *const *attributions, int count,
+                              float *const *maps, spade_map_note *notes)
+{
+    SPADE_TRY(check_targets(job));
+    for (int i = 0; i < count; i++) { SPADE_TRY(check_options(job, attributions[i])); }
+    for (int i = 0; notes && i < count * job->pictures * job->n; i++) { notes[i] = (spade_map_note){NAN, NAN}; }
+
+    spade_status status = run_pictures(job, attributions, count, maps, notes);
+    int failed = 0; /* the target whose map is not finite */
+    for (int i = 0; i < count && status == SPADE_OK; i++) {
+        status = check_finite(job, numbers_of(job, attributions[i]) / job->n, maps[i], &failed);
+    }
+    if (status == SPADE_ERROR_NUMERICAL) {
+        const attribution_job one = part_of(job, failed / job->n, 1);
+        status = attribution_explain_not_finite(&one, &job->targets[failed], status);
+    }
+    return status == SPADE_OK ? SPADE_OK : spade_fail_in(job->context, status, "%s", job->method);
+}
+
+static spade_status check_together(spade_context *context, const spade_attribution *const *attributions, int count)
 {
     for (int i = 1; i < count; i++) {
         if (count <= SPADE_MAX_TOGETHER && spade_attributions_share(attributions[0], attributions[i])) { continue; }
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s and %s do not share a walk, or are more than %d methods",
                           attributions[0]->method->info.name, attributions[i]->method->info.name, SPADE_MAX_TOGETHER);
     }
+    return SPADE_OK;
+}
+
+spade_status spade_attribute_pictures(spade_context *context, const spade_model *model,
+                                      const spade_attribution *const *attributions, int count, const float *inputs,
+                                      int pictures, const spade_target *targets, int n, float *const *maps,
+                                      spade_map_note *notes)
+{
+    SPADE_TRY(check_together(context, attributions, count));
+    if (pictures < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no picture to explain"); }
     attribution_job job = make_job(context, model, attributions[0]);
-    int64_t shape[3];
+    job.input = inputs;
+    job.targets = targets;
+    job.pictures = pictures;
+    job.n = n;
+    return attribute(&job, attributions, count, maps, notes);
+}
+
+spade_status spade_attribute_together(spade_context *context, const spade_model *model, const spade_trace *trace,
+                                      const spade_attribution *const *attributions, int count, const float *input,
+                                      const spade_target *targets, int n, float *const *maps, spade_map_note *notes)
+{
+    SPADE_TRY(check_together(context, attributions, count));
+    attribution_job job = make_job(context, model, attributions[0]);
     job.trace = trace;
     job.input = input;
     job.targets = targets;
     job.n = n;
-    SPADE_TRY(check_targets(&job));
-    for (int i = 0; i < count; i++) { SPADE_TRY(check_options(&job, attributions[i])); }
-    for (int i = 0; notes && i < count * n; i++) { notes[i] = (spade_map_note){NAN, NAN}; }
-
-    spade_status status = count > 1 ? run_family(&job, attributions, count, maps)
-                                    : attribution_run(&job, attributions[0], maps[0], notes);
-    int failed = 0; /* the target whose map is not finite */
-    for (int i = 0; i < count && status == SPADE_OK; i++) {
-        map_shape(&job, attributions[i], shape);
-        status = check_finite(&job, shape[0] * shape[1] * shape[2], maps[i], &failed);
-    }
-    if (status == SPADE_ERROR_NUMERICAL) { status = attribution_explain_not_finite(&job, &targets[failed], status); }
-    return status == SPADE_OK ? SPADE_OK : spade_fail_in(context, status, "%s", job.method);
+    return attribute(&job, attributions, count, maps, notes);
 }
 
 spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,

@@ -20,8 +20,9 @@ typedef struct attribution_job {
     int64_t class_count;
     /* Only while maps are made: */
     const spade_trace *trace;    /* NULL: the dense network */
-    const float *input;          /* [size] */
-    const spade_target *targets; /* [n] */
+    const float *input;          /* [pictures, size] */
+    const spade_target *targets; /* [pictures, n] */
+    int pictures;                /* 1, but for methods that take several */
     int n;
 } attribution_job;
 
@@ -31,7 +32,7 @@ struct attribution_method;
 typedef struct attribution_member {
     const void *part;    /* its row's */
     const void *options; /* its own struct */
-    float *maps;         /* [n, shape of a map] */
+    float *maps;         /* [pictures, n, shape of a map] */
 } attribution_member;
 
 /*
@@ -40,6 +41,7 @@ typedef struct attribution_member {
  */
 typedef struct attribution_family {
     spade_status (*run)(const attribution_job *job, const attribution_member *members, int count);
+    bool takes_pictures; /* run() is for any number of pictures, which share passes where that is faster; else for one */
 } attribution_family;
 
 /*
@@ -56,8 +58,9 @@ typedef struct attribution_method {
     void (*shape)(const attribution_job *job, const void *options, int64_t shape[3]);
     /* Forward and backward passes for one class. NULL: one. */
     double (*passes)(const attribution_job *job, const void *options);
-    /* maps [n, shape of a map]; notes [n] without a delta yet, or NULL. NULL: the family's is called. */
+    /* maps [pictures, n, shape of a map]; notes [pictures, n] without a delta yet, or NULL. NULL: the family's is called. */
     spade_status (*run)(const attribution_job *job, const void *options, float *maps, spade_map_note *notes);
+    bool takes_pictures;              /* of run(), as the family's */
     const attribution_family *family; /* NULL: it shares its walk with no other */
     const void *part;                 /* what it makes of the walk, for the family's `run` */
     /* spade_method_flags of a map. NULL: info.flags. */

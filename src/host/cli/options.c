@@ -31,7 +31,9 @@ static const option table[] = {
     {"recursive", 'r', OPTIONS_MAPS, FLAG, AT(recursive), NULL, "of a given folder also the folders in it"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
     {"in-flight", 0, OPTIONS_EXPLAIN, COUNT, AT(in_flight), "N",
-     "inputs whose traces are found together (1, on a GPU 4); results do not depend on it"},
+     "inputs that are worked on together (1; on a GPU 4, without traces 32); on the CPU results do not depend on it, "
+     "on a "
+     "GPU only by rounding"},
     {"no-dense", 0, OPTIONS_EXPLAIN, FLAG, AT(no_dense), NULL, "no maps of the dense network"},
     {"no-trace", 0, OPTIONS_EXPLAIN, FLAG, AT(no_trace), NULL, "no trace"},
     {"no-report", 0, OPTIONS_EXPLAIN, FLAG, AT(no_report), NULL, "no report.html"},

@@ -179,16 +179,21 @@ static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)
                                 .traces = &request->settings->trace,
                                 .trace_count = request->trace ? 1 : 0,
                                 .passes = count_passes(job),
+                                .bytes = explain_group_bytes(job),
                                 .in_flight = request->in_flight,
                                 .events = job->events};
     const workload_consumer consumer = {.user = job,
                                         .state_bytes = sizeof(explained_input),
+                                        .group_dense = explain_group_scores,
                                         .dense = explain_dense,
+                                        .group_process = explain_group_maps,
                                         .process = explain_process,
                                         .record = record,
                                         .failed = failed,
                                         .clear = clear};
-    return workload_run(&plan, inputs, &consumer, &job->outcome->stopped);
+    spade_status status = workload_run(&plan, inputs, &consumer, &job->outcome->stopped);
+    explain_group_clear(job);
+    return status;
 }
 
 spade_status spade_explain(spade_context *context, const spade_explain_request *request,

@@ -8,6 +8,19 @@
 #include "workload/results.h"
 #include "workload/workload.h"
 
+/* What was made of several inputs at once, for when each is worked on: see explain_group.c. */
+typedef struct explain_group {
+    const spade_input *inputs[WORKLOAD_MAX_IN_FLIGHT]; /* [count] */
+    int count;
+    spade_map_note *notes; /* [methods of the job, count, targets] */
+    float *pictures;       /* [count, size of an input] */
+    float *outputs;        /* [count, outputs of the network] */
+    bool *made;            /* [methods of the job]: its maps are there */
+    double seconds;        /* that the maps of one input took */
+    void *memory;
+    size_t bytes;
+} explain_group;
+
 typedef struct explain_job {
     spade_context *context;
     const spade_explain_request *request;
@@ -24,6 +37,7 @@ typedef struct explain_job {
     spade_array batch;   /* --batch, or empty */
     int64_t class_count; /* of the network */
     explained_run run;   /* the job as the writers see it */
+    explain_group group;
     spade_inputs inputs;
     spade_results results;
     spade_workload_outcome *outcome;
@@ -55,6 +69,23 @@ spade_status explain_save_picture(explain_job *job, const spade_picture *picture
 void explain_remove(const explain_job *job, const char *relative);
 /* FOLDER/relative; malloc'ed, NULL after a failure. */
 spade_status explain_join(spade_context *context, const char *folder, const char *relative, char **out);
+
+/*
+ * ---- explain_group.c: the group's part of both steps, see workload_consumer. `states` are explained_inputs. Inputs that
+ * cannot be worked on together are left to be worked on alone.
+ */
+spade_status explain_group_scores(void *job, const workload_item *items, void *const *states, int count);
+spade_status explain_group_maps(void *job, const workload_item *items, void *const *states, int count);
+/* What the dense network said of the input, [outputs], borrowed; NULL: it is to be asked. */
+const float *explain_group_output(const explain_job *job, const workload_item *item);
+/* Copies a method's maps of the input, [targets, size of a map], and their notes; false: they are to be made. */
+bool explain_group_take(const explain_job *job, const workload_item *item, int method, float *maps,
+                        spade_map_note *notes);
+/* That the group's maps took of the input's time. */
+double explain_group_seconds(const explain_job *job, const workload_item *item);
+/* That are held of each input of a group. */
+size_t explain_group_bytes(const explain_job *job);
+void explain_group_clear(explain_job *job);
 
 /* ---- explain_report.c: from the records to results.json, results.csv and report.html */
 spade_status explain_write_reports(explain_job *job);

@@ -7,12 +7,19 @@
 #include "workload/explain.h"
 
 /* ---- scores */
-static spade_status run_forward(explain_job *job, const spade_trace *trace, const float *input, int network,
-                                explained_input *out)
+static spade_status run_forward(explain_job *job, const workload_item *item, int network, explained_input *out)
 {
-    float *output = malloc(sizeof *output * (size_t)spade_model_outputs(job->model));
+    const size_t bytes = sizeof(float) * (size_t)spade_model_outputs(job->model);
+    const float *known = network == DENSE ? explain_group_output(job, item) : NULL;
+    float *output = malloc(bytes);
+    spade_status status = SPADE_OK;
     if (!output) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    spade_status status = spade_model_forward(job->context, job->model, trace, input, 1, output);
+    if (known) {
+        memcpy(output, known, bytes);
+    } else {
+        status = spade_model_forward(job->context, job->model, network == TRACE ? item->traces[0] : NULL,
+                                     item->image->input, 1, output);
+    }
     if (status == SPADE_OK) {
         double *logits = out->logits + network * job->class_count;
         spade_model_scores(job->model, output, logits, out->scores + network * job->class_count);
@@ -108,7 +115,7 @@ spade_status explain_dense(void *user, const workload_item *item, void *state)
     out->logits = calloc((size_t)job->class_count * NETWORKS, sizeof *out->logits);
     out->scores = calloc((size_t)job->class_count * NETWORKS, sizeof *out->scores);
     if (!out->logits || !out->scores) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    SPADE_TRY(run_forward(job, NULL, item->image->input, DENSE, out));
+    SPADE_TRY(run_forward(job, item, DENSE, out));
     spade_target
         targets[SPADE_MAX_CLASSES]; /* what cannot be explained of this picture is said before its trace is found */
     return explain_targets(job, out, targets);
@@ -124,7 +131,7 @@ spade_status explain_process(void *user, const workload_item *item, void *state)
     int made = 0;
     if (item->traces) {
         SPADE_GOTO(describe_trace(job, item->traces[0], item->in_group, out));
-        SPADE_GOTO(run_forward(job, item->traces[0], item->image->input, TRACE, out));
+        SPADE_GOTO(run_forward(job, item, TRACE, out));
     }
     SPADE_GOTO(explain_join(context, job->request->output, out->name, &folder));
     SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder", &made));

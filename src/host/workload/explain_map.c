@@ -215,20 +215,30 @@ static spade_status check_map(explain_job *job, const map_check *check, const ch
     return SPADE_OK;
 }
 
-/* The maps of one network. */
-static spade_status attribute(explain_job *job, const spade_image_item *item, const spade_trace *trace,
+/* The maps and notes [members, n] of one network, from the group of inputs where they were made with those of others. */
+static spade_status make_maps(explain_job *job, const workload_item *item, const spade_trace *trace,
+                              const method_group *group, int network, spade_map_note *notes)
+{
+    const spade_attribution *attributions[SPADE_MAX_TOGETHER];
+    float *maps[SPADE_MAX_TOGETHER];
+    bool taken = network == DENSE;
+    for (int m = 0; m < group->count; m++) {
+        const method_maps *member = &group->members[m];
+        attributions[m] = job->methods[member->method].attribution;
+        maps[m] = member->maps[network];
+        taken = taken && explain_group_take(job, item, member->method, maps[m], notes + (ptrdiff_t)m * group->n);
+    }
+    if (taken) { return SPADE_OK; }
+    return spade_attribute_together(job->context, job->model, network == TRACE ? trace : NULL, attributions,
+                                    group->count, item->image->input, group->targets, group->n, maps, notes);
+}
+
+static spade_status attribute(explain_job *job, const workload_item *item, const spade_trace *trace,
                               const method_group *group, int network, explained_input *out)
 {
     const int n = group->n;
-    const spade_attribution *attributions[SPADE_MAX_TOGETHER];
-    float *maps[SPADE_MAX_TOGETHER];
     spade_map_note notes[SPADE_MAX_TOGETHER * SPADE_MAX_CLASSES];
-    for (int m = 0; m < group->count; m++) {
-        attributions[m] = job->methods[group->members[m].method].attribution;
-        maps[m] = group->members[m].maps[network];
-    }
-    SPADE_TRY(spade_attribute_together(job->context, job->model, network == TRACE ? trace : NULL, attributions,
-                                       group->count, item->input, group->targets, n, maps, notes));
+    SPADE_TRY(make_maps(job, item, trace, group, network, notes));
     for (int m = 0; m < group->count; m++) {
         explained_pair *pairs = pairs_of(out, group, &group->members[m]);
         for (int i = 0; i < n; i++) {
@@ -236,8 +246,8 @@ static spade_status attribute(explain_job *job, const spade_image_item *item, co
             if (!job->request->settings->check) { continue; }
             const map_check check = {.model = job->model,
                                      .trace = network == TRACE ? trace : NULL,
-                                     .attribution = attributions[m],
-                                     .input = item->input,
+                                     .attribution = job->methods[group->members[m].method].attribution,
+                                     .input = item->image->input,
                                      .target = &group->targets[i],
                                      .delta = notes[m * n + i].delta,
                                      .difference = notes[m * n + i].difference};
@@ -286,7 +296,7 @@ static spade_status run_group(explain_job *job, const workload_item *item, const
         double start = spade_now();
         spade_workload_phase(job->events, explained_method(&job->run, group->members[0].method)->name,
                              network == TRACE ? from + half : from, network == TRACE ? to : to - half);
-        SPADE_GOTO(attribute(job, item->image, trace, group, network, out));
+        SPADE_GOTO(attribute(job, item, trace, group, network, out));
         out->map_seconds[network] += spade_now() - start;
     }
     for (int m = 0; m < group->count; m++) {
@@ -346,6 +356,7 @@ spade_status explain_methods(explain_job *job, const workload_item *item, explai
     const spade_trace *trace = item->traces ? item->traces[0] : NULL;
     int done = 0; /* methods */
     SPADE_TRY(explain_targets(job, out, targets));
+    out->map_seconds[DENSE] += explain_group_seconds(job, item);
     if (!explained_input_add_pairs(out, group.n * job->method_count, job->metric_count)) {
         return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
     }

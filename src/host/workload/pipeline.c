@@ -6,7 +6,8 @@
 
 #include "backend/backend.h"
 
-enum { DEVICE_GROUP = 4, MAX_GROUP = WORKLOAD_MAX_IN_FLIGHT };
+/* DEVICE_GROUP: traces that are found together there; without traces, as many pictures as a pass takes. */
+enum { DEVICE_GROUP = 4, DEVICE_PICTURES = 32, MAX_GROUP = WORKLOAD_MAX_IN_FLIGHT };
 
 /* An input of a group. */
 typedef struct member {
@@ -40,6 +41,11 @@ typedef struct group {
     bool emitting; /* one is being written: what fails now cannot be retried */
 } group;
 
+static bool is_on_host(const workload_plan *plan)
+{
+    return plan->context->device->backend->host_memory;
+}
+
 /*
  * What a group holds at once, beside what one input takes, may be a quarter of the budget: the rest is better spent on
  * larger passes. The pictures' own sizes are not known yet; where they are too large, the group falls apart.
@@ -50,7 +56,8 @@ static int choose_group(const workload_plan *plan)
     int n = plan->in_flight, count = spade_model_layer_count(plan->model);
     const spade_preprocess *input = plan->preprocess;
     uint64_t bytes = sizeof(float) * (uint64_t)(input->channels * input->height * input->width);
-    if (n == 0) { n = context->device->backend->host_memory ? 1 : DEVICE_GROUP; }
+    if (n == 0) { n = is_on_host(plan) ? 1 : plan->trace_count ? DEVICE_GROUP : DEVICE_PICTURES; }
+    if (!is_on_host(plan)) { bytes += plan->bytes; }
     for (int i = 0; plan->trace_count && i < count; i++) {
         spade_layer_info layer;
         spade_model_layer(plan->model, i, &layer);
@@ -173,6 +180,23 @@ static spade_status prefetch(group *g)
     return spade_reader_prefetch(&all->reader, all->inputs->items + next, group_size(all, next));
 }
 
+/* A step of the consumer for all inputs of the group that did not fail, where it has one and the device profits. */
+static spade_status run_together(const group *g, spade_status (*step)(void *user, const workload_item *items,
+                                                                      void *const *states, int count))
+{
+    workload_item items[MAX_GROUP];
+    void *states[MAX_GROUP];
+    int n = 0;
+    if (!step || is_on_host(g->all->plan)) { return SPADE_OK; }
+    for (int i = 0; i < g->count; i++) {
+        const member *m = &g->members[i];
+        if (m->failed) { continue; }
+        items[n] = describe_member(g, m);
+        states[n++] = m->state;
+    }
+    return n > 1 ? step(g->all->consumer->user, items, states, n) : SPADE_OK;
+}
+
 static spade_status run_dense(group *g)
 {
     const workload_consumer *consumer = g->all->consumer;
@@ -268,12 +292,14 @@ static spade_status run_group(group *g)
         SPADE_GOTO(announce(all, &alive->image, all->inputs->count - (int)(alive->input - all->inputs->items)));
     }
     SPADE_GOTO(prefetch(g));
+    SPADE_GOTO(run_together(g, all->consumer->group_dense));
     SPADE_GOTO(run_dense(g));
     double maps = to - (to - from) * (plan->trace_count ? all->map_share : 1);
     if (plan->trace_count && first_alive(g)) {
         spade_workload_phase(plan->events, "trace", from, maps);
         SPADE_GOTO(create_traces(g));
     }
+    SPADE_GOTO(run_together(g, all->consumer->group_process));
     double step = (to - maps) / g->count;
     for (int i = 0; i < g->count; i++) {
         SPADE_GOTO(emit(g, &g->members[i], maps + step * i, maps + step * (i + 1)));

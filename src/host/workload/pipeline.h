@@ -25,8 +25,9 @@ typedef struct workload_plan {
     const spade_trace_options *traces;    /* [trace_count]: the traces of an input; 0: none */
     int trace_count;
     double passes; /* forward and backward passes that the consumer makes with an input, for the estimate of the time */
-    int in_flight; /* inputs in a group, at most WORKLOAD_MAX_IN_FLIGHT; 0: as many as pay on the device. Results do not
-                      depend on it. */
+    size_t bytes;  /* that the consumer holds of each input of a group, for its group_* */
+    int in_flight; /* inputs in a group, at most WORKLOAD_MAX_IN_FLIGHT; 0: as many as pay on the device. On the CPU results do
+                      not depend on it, elsewhere only by rounding. */
     const spade_workload_events *events;
 } workload_plan;
 
@@ -47,6 +48,10 @@ typedef struct workload_item {
 typedef struct workload_consumer {
     void *user;
     size_t state_bytes;
+    /* Before `dense` and before `process` of the inputs of a group that did not fail, on a device that several keep busier than
+     * one: what is made of them at once. NULL: nothing. A failure ends the group, which is tried again one by one. */
+    spade_status (*group_dense)(void *user, const workload_item *items, void *const *states, int count);
+    spade_status (*group_process)(void *user, const workload_item *items, void *const *states, int count);
     /* Before any trace: an input that the dense network cannot take is not worth one. */
     spade_status (*dense)(void *user, const workload_item *item, void *state);
     /* After the traces: maps, metrics, files. May be tried again after a failure that the group shares. */
