@@ -237,7 +237,7 @@ static spade_status attribute(explain_job *job, const workload_item *item, const
                               const method_group *group, int network, explained_input *out)
 {
     const int n = group->n;
-    spade_map_note notes[SPADE_MAX_TOGETHER * SPADE_MAX_CLASSES];
+    spade_map_note notes[SPADE_MAX_TOGETHER * SPADE_MAX_CLASSES] = {{0}};
     SPADE_TRY(make_maps(job, item, trace, group, network, notes));
     for (int m = 0; m < group->count; m++) {
         explained_pair *pairs = pairs_of(out, group, &group->members[m]);
