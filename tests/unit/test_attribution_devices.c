@@ -402,6 +402,61 @@ static void test_classes_and_threads(void **state)
     }
 }
 
+/* Maps within a budget: the same bits, or an error that says what is missing. `share` of what the method took without one,
+ * beside the network; *peak: that. reference: NULL: without a budget. */
+static bool keeps_bits(int m, double share, uint64_t *peak, float **reference)
+{
+    const int64_t classes[2] = {1, 7};
+    fixture networks[NETWORKS];
+    char buffer[64];
+    fixtures_open(networks, 2);
+    fixture *f = &networks[network_of(m)];
+    const char *method = method_with_passes(m, 11, buffer, sizeof buffer);
+    spade_attribution *attribution = open_method(f->context, method);
+    const size_t numbers = 2 * (size_t)map_size(f, attribution);
+    float *maps = calloc(numbers, sizeof *maps);
+    assert_non_null(maps);
+    const uint64_t before = f->context->used;
+    f->context->peak = before;
+    if (*reference) { f->context->budget = before + (uint64_t)(share * (double)*peak); }
+    spade_status status =
+        spade_attribute(f->context, f->model, NULL, attribution, f->inputs.data, targets_of(classes, 2), 2, maps, NULL);
+    if (status != SPADE_OK) {
+        assert_int_equal(status, SPADE_ERROR_MEMORY);
+        assert_true(share < 1 && strstr(spade_message(f->context), "--memory"));
+    } else if (*reference) {
+        assert_memory_equal(maps, *reference, numbers * sizeof *maps);
+    } else {
+        *peak = f->context->peak - before;
+        *reference = maps;
+        maps = NULL;
+    }
+    free(maps);
+    spade_attribution_destroy(attribution);
+    for (int i = 0; i < NETWORKS; i++) { fixture_close(&networks[i]); }
+    return status == SPADE_OK;
+}
+
+static void test_budgets(void **state)
+{
+    (void)state;
+    static const double shares[] = {1, 0.8, 0.6, 0.4};
+    fixture f;
+    fixture_open(&f, 1);
+    const bool on_host = f.context->device->backend->host_memory;
+    fixture_close(&f);
+    for (int m = 0; on_host && m < spade_method_count(); m++) { /* elsewhere a smaller pass rounds otherwise */
+        float *reference = NULL;
+        uint64_t peak = 0;
+        assert_true(keeps_bits(m, 0, &peak, &reference));
+        for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+            const bool fits = keeps_bits(m, shares[i], &peak, &reference);
+            assert_true(fits || shares[i] < 1);
+        }
+        free(reference);
+    }
+}
+
 /* The gradient of the softmax score against central differences of the score along a random direction. */
 static void test_softmax_gradient(void **state)
 {
@@ -646,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_setting_options),
         cmocka_unit_test(test_map_shape),
         cmocka_unit_test(test_classes_and_threads),
+        cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_softmax_gradient),
         cmocka_unit_test(test_completeness),
         cmocka_unit_test(test_passes_stay_on_the_device),
