@@ -242,7 +242,7 @@ static void test_results(void **state)
     check_maps("trace");
     check_json();
     check_file("x_0000/trace_saliency_ctop-second.npy", "NUMPY");
-    check_file("report.html", "for tench &minus; tiger cat");
+    check_file("report.html", "for class 0 (tench) against class 1 (tiger cat)");
     check_file("report.html", "of A &minus; B: for A, or for B");
     check_file("results.csv", ",class,class_name,logit,score,against,against_name,against_logit,against_score,");
     check_file("results.csv", ",0,tench,");

@@ -287,11 +287,11 @@ static spade_status run_batch(driver *d, int64_t first)
 static spade_status check_value(const driver *d, const image_place *place, double value)
 {
     const attribution_job *job = d->job;
-    char text[ATTRIBUTION_TARGET_TEXT];
+    char text[SPADE_TARGET_TEXT];
     if (isfinite(value)) { return SPADE_OK; }
     return spade_fail(job->context, SPADE_ERROR_NUMERICAL,
                       "what the network says of %s is not finite at input %lld of the %d that the map is made of",
-                      attribution_describe_target(&job->targets[place->picture * job->n + place->target], text),
+                      spade_target_text(&job->targets[place->picture * job->n + place->target], NULL, NULL, text),
                       (long long)place->point + 1, d->points->points);
 }
 

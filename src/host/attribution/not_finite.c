@@ -93,8 +93,8 @@ spade_status attribution_explain_not_finite(const attribution_job *job, const sp
     if (s.magnitudes) { context->device->backend->free(context->device, s.magnitudes, s.bytes); }
     attribution_pass_destroy(&s.pass);
     if (found == SPADE_ERROR_NUMERICAL) {
-        char text[ATTRIBUTION_TARGET_TEXT];
-        return spade_fail_in(context, found, "%s", attribution_describe_target(target, text));
+        char text[SPADE_TARGET_TEXT];
+        return spade_fail_in(context, found, "%s", spade_target_text(target, NULL, NULL, text));
     }
     spade_error_restore(context, &error); /* nothing was found at the input itself, or there was no memory to look */
     return status;

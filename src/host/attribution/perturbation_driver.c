@@ -77,7 +77,7 @@ spade_status attribution_perturb(const attribution_job *job, int64_t images, att
     spade_device *device = context->device;
     spade_status status = SPADE_OK;
     driver d = {.job = job, .images = images};
-    char text[ATTRIBUTION_TARGET_TEXT];
+    char text[SPADE_TARGET_TEXT];
     const spade_plan_request request = spade_forward_request(SPADE_MICRO_BATCH);
     SPADE_GOTO(spade_executor_acquire(context, &job->model->network, &request, spade_weight_override_of(job->trace),
                                       &d.executor));
@@ -94,8 +94,8 @@ spade_status attribution_perturb(const attribution_job *job, int64_t images, att
         if (isfinite(values[i])) { continue; }
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_NUMERICAL,
                               "what the network says of %s is not finite at perturbed input %lld of %lld",
-                              attribution_describe_target(&job->targets[i / images], text), (long long)(i % images) + 1,
-                              (long long)images));
+                              spade_target_text(&job->targets[i / images], NULL, NULL, text),
+                              (long long)(i % images) + 1, (long long)images));
     }
 done:
     if (d.block) { device->backend->free(device, d.block, d.bytes); }

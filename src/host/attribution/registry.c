@@ -97,16 +97,6 @@ double spade_attribution_passes(const spade_model *model, const spade_attributio
 }
 
 /* ---- targets */
-const char *attribution_describe_target(const spade_target *target, char text[ATTRIBUTION_TARGET_TEXT])
-{
-    const int used = snprintf(text, ATTRIBUTION_TARGET_TEXT, "class %lld", (long long)target->class_index);
-    if (target->contrast) {
-        snprintf(text + used, ATTRIBUTION_TARGET_TEXT - (size_t)used, " against class %lld",
-                 (long long)target->against);
-    }
-    return text;
-}
-
 static spade_status check_class(const attribution_job *job, int64_t index)
 {
     if (index >= 0 && index < job->class_count) { return SPADE_OK; }
@@ -132,13 +122,13 @@ static spade_status check_targets(const attribution_job *job)
 
 static spade_status check_finite(const attribution_job *job, int64_t map_size, const float *maps, int *failed)
 {
-    char text[ATTRIBUTION_TARGET_TEXT];
+    char text[SPADE_TARGET_TEXT];
     for (int i = 0; i < job->pictures * job->n; i++) {
         for (int64_t e = 0; e < map_size; e++) {
             if (isfinite(maps[i * map_size + e])) { continue; }
             *failed = i;
             return spade_fail(job->context, SPADE_ERROR_NUMERICAL, "the map of %s is not finite",
-                              attribution_describe_target(&job->targets[i], text));
+                              spade_target_text(&job->targets[i], NULL, NULL, text));
         }
     }
     return SPADE_OK;

@@ -3,6 +3,7 @@
 #define SPADE_ATTRIBUTION_REGISTRY_H
 
 #include "base/named_options.h"
+#include "base/target_text.h"
 #include "engine/model.h"
 #include "spade/check.h"
 
@@ -134,9 +135,6 @@ static inline spade_seed_target attribution_seed_target(const spade_target *targ
 {
     return (spade_seed_target){target->class_index, target->contrast ? target->against : -1};
 }
-/* "class 3", "class 3 against class 5": for messages. */
-enum { ATTRIBUTION_TARGET_TEXT = 64 };
-const char *attribution_describe_target(const spade_target *target, char text[ATTRIBUTION_TARGET_TEXT]);
 /* The attribution's maps, of a job whose options were checked: as attribution_method.run has them. */
 spade_status attribution_run(const attribution_job *job, const spade_attribution *attribution, float *maps,
                              spade_map_note *notes);

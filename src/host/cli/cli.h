@@ -107,6 +107,23 @@ void cli_stop_on_signals(void);
 bool cli_stopped(void *user); /* spade_workload_events.stop */
 
 /* ---- run.c: what every command that works does */
+/* What prints the results of the commands that go over inputs, explain and check. */
+typedef struct cli_printer {
+    cli_progress progress; /* first: the progress functions get this struct's address too */
+    const cli_options *options;
+    bool failed; /* a result could not be printed */
+} cli_printer;
+/* spade_workload_events.failed of a cli_printer. */
+void cli_print_failed(void *user, const char *message);
+/* A result comes: the bar goes, and with --json it is printed here. True: it is to be printed for people. */
+bool cli_begin_result(cli_printer *printer, const json_t *result);
+/* After the last result: how the run exits. What made it fail is said, or a result that could not be printed; print_end says to
+ * people what was done, where anything was. */
+int cli_end_results(cli_printer *printer, const spade_context *context, spade_status status,
+                    const spade_workload_outcome *outcome,
+                    void (*print_end)(const cli_options *options, const spade_workload_outcome *outcome));
+/* What a map of a result explains: base/target_text.h. */
+void cli_print_target(const json_t *map);
 /* A context as the options ask for; NULL after the error was printed, *code says how to exit. */
 spade_context *cli_context(const cli_options *options, cli_progress *progress, int *code);
 /* Print the context's message and return the exit code for a failure. */

@@ -1,12 +1,6 @@
 /* cmd_check.c - spade check: do maps depend on what the network has learned, and do they keep what their methods promise? */
 #include "cli/cli.h"
 
-typedef struct check_printer {
-    cli_progress progress; /* first: the progress functions get this struct's address too */
-    const cli_options *options;
-    bool failed; /* a result could not be printed */
-} check_printer;
-
 static double number_of(const json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
@@ -73,11 +67,7 @@ static void print_map(const json_t *map, const json_t *stages)
         putchar(')');
     }
     fputs(", for ", stdout);
-    cli_print_text(text_of(map, "name"), 0);
-    if (json_object_get(map, "against_name")) {
-        fputs(" against ", stdout);
-        cli_print_text(text_of(map, "against_name"), 0);
-    }
+    cli_print_target(map);
     putchar('\n');
     print_promises(json_object_get(map, "check"));
     printf("    %-*s  %9s  %9s  %9s\n", width, "random down to", "Spearman", "of |map|", "SSIM");
@@ -95,16 +85,10 @@ static void print_map(const json_t *map, const json_t *stages)
 
 static void on_result(void *user, const json_t *result)
 {
-    check_printer *printer = user;
     const json_t *dense = json_object_get(result, "dense");
     size_t i;
     json_t *map;
-    cli_progress_clear(&printer->progress);
-    if (printer->options->json) {
-        printer->failed = !cli_write_json(result, 0) || printer->failed;
-        return;
-    }
-    if (printer->options->quiet) { return; }
+    if (!cli_begin_result(user, result)) { return; }
     cli_print_text(text_of(result, "name"), 0);
     fputs("  ", stdout);
     cli_print_text(text_of(dense, "name"), 0);
@@ -116,24 +100,19 @@ static void on_result(void *user, const json_t *result)
     fflush(stdout);
 }
 
-static void on_failed(void *user, const char *message)
+static void print_end(const cli_options *options, const spade_workload_outcome *outcome)
 {
-    check_printer *printer = user;
-    cli_progress_clear(&printer->progress);
-    cli_print_error(message);
-}
-
-/* How a run that came to its end exits. */
-static int exit_code(const check_printer *printer, const spade_workload_outcome *outcome)
-{
-    if (outcome->stopped) { return EXIT_STOPPED; }
-    if (!outcome->done || printer->failed) { return EXIT_FAILED; } /* each failure was named */
-    return outcome->failed ? EXIT_SOME_FAILED : EXIT_DONE;
+    if (!options->output) { return; }
+    fputs("the maps: ", stdout);
+    cli_print_text(options->output, 0);
+    fputs("/check.html", stdout);
+    if (outcome->failed) { printf(", %d input%s failed", outcome->failed, outcome->failed == 1 ? "" : "s"); }
+    puts(outcome->stopped ? ", stopped before the last input" : "");
 }
 
 static int run(cli_options *options)
 {
-    check_printer printer = {.options = options};
+    cli_printer printer = {.options = options};
     spade_workload_outcome outcome = {0};
     int code = EXIT_DONE;
     spade_context *context = cli_context(options, &printer.progress, &code);
@@ -149,25 +128,12 @@ static int run(cli_options *options)
     const spade_workload_events events = {.user = &printer,
                                           .phase = cli_progress_phase,
                                           .note = cli_progress_note,
-                                          .failed = on_failed,
+                                          .failed = cli_print_failed,
                                           .result = on_result,
                                           .stop = cli_stopped};
     cli_stop_on_signals();
     spade_status status = spade_check(context, &request, &events, &outcome);
-    cli_progress_clear(&printer.progress);
-    if (status != SPADE_OK) {
-        code = cli_failure(options, status, spade_message(context));
-    } else {
-        code = exit_code(&printer, &outcome);
-        if (options->output && outcome.done && !options->quiet && !options->json) {
-            fputs("the maps: ", stdout);
-            cli_print_text(options->output, 0);
-            fputs("/check.html", stdout);
-            if (outcome.failed) { printf(", %d input%s failed", outcome.failed, outcome.failed == 1 ? "" : "s"); }
-            puts(outcome.stopped ? ", stopped before the last input" : "");
-        }
-        if (printer.failed) { cli_print_error("out of memory for a line of JSON"); }
-    }
+    code = cli_end_results(&printer, context, status, &outcome, print_end);
     spade_context_destroy(context);
     return code;
 }

@@ -2,11 +2,9 @@
 #include "cli/cli.h"
 
 typedef struct explain_printer {
-    cli_progress progress; /* first: the progress functions get this struct's address too */
-    const cli_options *options;
+    cli_printer base;             /* first: functions of every command's printer get this struct's address too */
     spade_metric_choice *metrics; /* [metric_count] */
     int metric_count;
-    bool failed; /* a result could not be printed */
 } explain_printer;
 
 static void print_network(const json_t *network)
@@ -22,16 +20,6 @@ static int format_metric(const spade_metric_choice *metric, char *buffer, size_t
     snprintf(buffer, size, "%s%s%s%s", spade_metric_describe(metric->metric)->title, options ? " (" : "",
              options ? options : "", options ? ")" : "");
     return (int)strlen(buffer);
-}
-
-/* "tabby - tiger cat" of a contrast. */
-static void print_target(const json_t *map)
-{
-    const char *against = json_string_value(json_object_get(map, "against_name"));
-    cli_print_text(json_string_value(json_object_get(map, "name")), 0);
-    if (!against) { return; }
-    fputs(" - ", stdout);
-    cli_print_text(against, 0);
 }
 
 /* A line for each metric that has a value. more: also which options and target the map is of. */
@@ -61,7 +49,7 @@ static void print_map(const explain_printer *printer, const json_t *map, bool mo
         }
         if (more && *method) {
             fputs("  ", stdout);
-            print_target(map);
+            cli_print_target(map);
         }
         putchar('\n');
         method = ""; /* named once */
@@ -94,7 +82,7 @@ static void print_check(const json_t *map, bool more)
         }
         if (more) {
             fputs("  ", stdout);
-            print_target(map);
+            cli_print_target(map);
         }
         putchar('\n');
     }
@@ -116,12 +104,7 @@ static void on_result(void *user, const json_t *result)
     explain_printer *printer = user;
     bool changed = json_is_true(json_object_get(result, "class_changed"));
     bool fell = json_is_true(json_object_get(result, "score_fell"));
-    cli_progress_clear(&printer->progress);
-    if (printer->options->json) {
-        printer->failed = !cli_write_json(result, 0) || printer->failed;
-        return;
-    }
-    if (printer->options->quiet) { return; }
+    if (!cli_begin_result(&printer->base, result)) { return; }
     cli_print_text(json_string_value(json_object_get(result, "name")), 12);
     fputs("  dense ", stdout);
     print_network(json_object_get(result, "dense"));
@@ -136,17 +119,8 @@ static void on_result(void *user, const json_t *result)
     fflush(stdout);
 }
 
-static void on_failed(void *user, const char *message)
+static void print_end(const cli_options *options, const spade_workload_outcome *outcome)
 {
-    explain_printer *printer = user;
-    cli_progress_clear(&printer->progress);
-    cli_print_error(message);
-}
-
-static void print_end(const explain_printer *printer, const spade_workload_outcome *outcome)
-{
-    const cli_options *options = printer->options;
-    if (options->quiet || options->json) { return; }
     printf("%d input%s explained", outcome->done, outcome->done == 1 ? "" : "s");
     if (outcome->kept) { printf(" (%d before)", outcome->kept); }
     if (outcome->failed) { printf(", %d failed", outcome->failed); }
@@ -158,20 +132,12 @@ static void print_end(const explain_printer *printer, const spade_workload_outco
     puts(options->no_report ? "/results.json" : "/report.html");
 }
 
-/* How a run that came to its end exits. */
-static int exit_code(const spade_workload_outcome *outcome)
-{
-    if (outcome->stopped) { return EXIT_STOPPED; }
-    if (!outcome->done) { return EXIT_FAILED; } /* each failure was named */
-    return outcome->failed ? EXIT_SOME_FAILED : EXIT_DONE;
-}
-
 static int run(cli_options *options)
 {
-    explain_printer printer = {.options = options};
+    explain_printer printer = {.base.options = options};
     spade_workload_outcome outcome = {0};
     int code = EXIT_DONE;
-    spade_context *context = cli_context(options, &printer.progress, &code);
+    spade_context *context = cli_context(options, &printer.base.progress, &code);
     if (!context) { return code; }
     spade_explain_request request = {.model = options->arguments[0],
                                      .inputs = options->arguments + 1,
@@ -190,23 +156,13 @@ static int run(cli_options *options)
     spade_workload_events events = {.user = &printer,
                                     .phase = cli_progress_phase,
                                     .note = cli_progress_note,
-                                    .failed = on_failed,
+                                    .failed = cli_print_failed,
                                     .result = on_result,
                                     .stop = cli_stopped};
     cli_stop_on_signals();
     spade_status status = spade_settings_metrics(context, &options->settings, &printer.metrics, &printer.metric_count);
     if (status == SPADE_OK) { status = spade_explain(context, &request, &events, &outcome); }
-    cli_progress_clear(&printer.progress);
-    if (status != SPADE_OK) {
-        code = cli_failure(options, status, spade_message(context));
-    } else {
-        if (outcome.done) { print_end(&printer, &outcome); }
-        code = exit_code(&outcome);
-        if (printer.failed) {
-            cli_print_error("out of memory for a line of JSON; the results are in the folder");
-            code = code == EXIT_DONE ? EXIT_FAILED : code;
-        }
-    }
+    code = cli_end_results(&printer.base, context, status, &outcome, print_end);
     spade_metric_choices_destroy(printer.metrics, printer.metric_count);
     spade_context_destroy(context);
     return code;

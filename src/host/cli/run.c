@@ -1,4 +1,5 @@
 /* run.c - what the commands share: the context, failures, JSON lines. */
+#include "base/target_text.h"
 #include "base/text.h"
 #include "cli/cli.h"
 
@@ -104,4 +105,51 @@ void cli_print_error(const char *message)
     fputs("spade: ", stderr);
     cli_print_text_on(stderr, message, 0);
     fputc('\n', stderr);
+}
+
+/* ---- the results of several inputs */
+
+void cli_print_failed(void *user, const char *message)
+{
+    cli_printer *printer = user;
+    cli_progress_clear(&printer->progress);
+    cli_print_error(message);
+}
+
+bool cli_begin_result(cli_printer *printer, const json_t *result)
+{
+    cli_progress_clear(&printer->progress);
+    if (!printer->options->json) { return !printer->options->quiet; }
+    printer->failed = !cli_write_json(result, 0) || printer->failed;
+    return false;
+}
+
+int cli_end_results(cli_printer *printer, const spade_context *context, spade_status status,
+                    const spade_workload_outcome *outcome,
+                    void (*print_end)(const cli_options *options, const spade_workload_outcome *outcome))
+{
+    const cli_options *options = printer->options;
+    cli_progress_clear(&printer->progress);
+    if (status != SPADE_OK) { return cli_failure(options, status, spade_message(context)); }
+    if (outcome->done && !options->quiet && !options->json) { print_end(options, outcome); }
+    if (printer->failed) {
+        cli_print_error(options->output ? "out of memory for a line of JSON; the results are in the folder"
+                                        : "out of memory for a line of JSON");
+    }
+    if (outcome->stopped) { return EXIT_STOPPED; }
+    if (!outcome->done) { return EXIT_FAILED; } /* each failure was named */
+    if (outcome->failed) { return EXIT_SOME_FAILED; }
+    return printer->failed ? EXIT_FAILED : EXIT_DONE;
+}
+
+void cli_print_target(const json_t *map)
+{
+    const json_t *against = json_object_get(map, "against");
+    const spade_target target = {.class_index = json_integer_value(json_object_get(map, "class")),
+                                 .against = json_integer_value(against),
+                                 .contrast = against != NULL};
+    char text[SPADE_TARGET_TEXT];
+    cli_print_text(spade_target_text(&target, json_string_value(json_object_get(map, "name")),
+                                     json_string_value(json_object_get(map, "against_name")), text),
+                   0);
 }

@@ -29,6 +29,12 @@ void html_write_method(FILE *file, const spade_method_choice *method)
     write_options(file, method->options);
 }
 
+void html_write_target(FILE *file, const explained_run *run, const spade_target *target)
+{
+    char text[SPADE_TARGET_TEXT];
+    spade_html_text(file, explained_target_text(run, target, text));
+}
+
 void html_write_metric(FILE *file, const spade_metric_choice *metric)
 {
     spade_html_text(file, spade_metric_describe(metric->metric)->title);
@@ -99,9 +105,8 @@ static spade_status write_map(FILE *file, const html_report *report, const expla
     const explained_map *map = &pair->maps[network];
     if (!map->present) { return SPADE_OK; }
     char text[160];
-    snprintf(text, sizeof text, "%s map, %s", network == DENSE ? "dense" : "trace",
-             report->run->methods[pair->method].label);
-    fprintf(file, "<figure class=\"%s\">", network == DENSE ? "dense" : "trace");
+    snprintf(text, sizeof text, "%s map, %s", explained_networks[network], report->run->methods[pair->method].label);
+    fprintf(file, "<figure class=\"%s\">", explained_networks[network]);
     SPADE_TRY(html_write_image(file, report, map->heatmap, text));
     fprintf(file, "<figcaption><b>%s</b>", network == DENSE ? "Dense network" : "Trace");
     write_values(file, report->run, pair, network);
@@ -114,18 +119,13 @@ static spade_status write_map(FILE *file, const html_report *report, const expla
 static spade_status write_pairs(FILE *file, const html_report *report, const explained_input *explained)
 {
     const explained_run *run = report->run;
-    char buffer[32];
     fputs("<div class=\"maps\">", file);
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
         fprintf(file, "<section class=\"m%d\"><h3>", pair->method);
         html_write_method(file, &run->methods[pair->method]);
         fputs(" <span class=\"soft\">for ", file);
-        spade_html_text(file, class_name(run->names, pair->target.class_index, buffer));
-        if (pair->target.contrast) {
-            fputs(" &minus; ", file);
-            spade_html_text(file, class_name(run->names, pair->target.against, buffer));
-        }
+        html_write_target(file, run, &pair->target);
         fputs("</span></h3><div class=\"pair\">", file);
         SPADE_TRY(write_map(file, report, pair, DENSE));
         SPADE_TRY(write_map(file, report, pair, TRACE));

@@ -52,14 +52,9 @@ static void write_step(FILE *file, const json_t *step)
 /* "lrp for class 3, dense network" */
 static void write_title(FILE *file, const html_report *report, const explained_pair *pair, int network)
 {
-    char buffer[32];
     html_write_method(file, &report->run->methods[pair->method]);
     fputs(" for ", file);
-    spade_html_text(file, class_name(report->run->names, pair->target.class_index, buffer));
-    if (pair->target.contrast) {
-        fputs(" against ", file);
-        spade_html_text(file, class_name(report->run->names, pair->target.against, buffer));
-    }
+    html_write_target(file, report->run, &pair->target);
     fprintf(file, ", %s", network == DENSE ? "dense network" : "trace");
 }
 

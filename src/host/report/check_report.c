@@ -61,8 +61,9 @@ static void write_figure(FILE *file, const char *picture, const json_t *stage, c
     fputs("</figcaption></figure>", file);
 }
 
-static void write_map(FILE *file, const json_t *map, const json_t *stages)
+static void write_map(FILE *file, const explained_run *run, const json_t *map, const json_t *stages)
 {
+    spade_target target;
     const json_t *pictures = json_object_get(map, "pictures"), *similarity = json_object_get(map, "similarity");
     fputs("<section><h3>", file);
     spade_html_text(file, text_of(map, "method"));
@@ -72,11 +73,8 @@ static void write_map(FILE *file, const json_t *map, const json_t *stages)
         fputs(")", file);
     }
     fputs(" <span class=\"soft\">for ", file);
-    spade_html_text(file, text_of(map, "name"));
-    if (json_object_get(map, "against_name")) {
-        fputs(" against ", file);
-        spade_html_text(file, text_of(map, "against_name"));
-    }
+    (void)explained_parse_target(run, map, &target);
+    html_write_target(file, run, &target);
     fputs("</span></h3>", file);
     html_write_marks(file, json_object_get(map, "check"));
     fputs("<div class=\"cascade\">", file);
@@ -101,7 +99,7 @@ spade_status check_report_add(check_report *report, const json_t *result)
             100 * json_number_value(json_object_get(dense, "score")));
     json_array_foreach(json_object_get(result, "maps"), i, map)
     {
-        write_map(file, map, json_object_get(result, "stages"));
+        write_map(file, report->run, map, json_object_get(result, "stages"));
     }
     fputs("</div></article>\n", file);
     report->inputs++;

@@ -67,7 +67,7 @@ static void write_row(results_csv_writer *writer, const explained_input *explain
         fputs(",,", file);
     }
     write_text(file, explained->name);
-    fprintf(file, ",%s,%s,", network == DENSE ? "dense" : "trace", explained_method(run, pair->method)->name);
+    fprintf(file, ",%s,%s,", explained_networks[network], explained_method(run, pair->method)->name);
     if (run->methods[pair->method].options) { write_text(file, run->methods[pair->method].options); }
     write_class(file, run, explained, network, pair->target.class_index);
     if (pair->target.contrast) {

@@ -59,6 +59,8 @@ int html_compare_values(const spade_metric_info *metric, double dense, double tr
 void html_write_metric(FILE *file, const spade_metric_choice *metric);
 /* A method for reading: "integrated gradients", "smoothgrad 2 (samples=25)". */
 void html_write_method(FILE *file, const spade_method_choice *method);
+/* What a map explains: explained_target_text(). */
+void html_write_target(FILE *file, const explained_run *run, const spade_target *target);
 /* A picture of the output folder: in the file, or a link to it. `relative`: as records have it. */
 spade_status html_write_image(FILE *file, const html_report *report, const char *relative, const char *text);
 /* A link to it; up: "../" in a page. */

@@ -141,8 +141,7 @@ static bool write_methods(FILE *file, const html_report *page, bool is_signed)
 {
     bool any = false;
     for (int m = 0; m < page->run->method_count; m++) {
-        bool signed_method = (spade_attribution_flags(page->run->methods[m].attribution) & SPADE_METHOD_SIGNED) != 0;
-        if (signed_method != is_signed) { continue; }
+        if (explained_signed(page->run, m) != is_signed) { continue; }
         if (file) {
             fputs(any ? ", " : "", file);
             html_write_method(file, &page->run->methods[m]);

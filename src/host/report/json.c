@@ -5,7 +5,7 @@
 #include "base/json.h"
 #include "report/report.h"
 
-static json_t *class_json(const explained_run *run, int64_t index)
+json_t *explained_class_json(const explained_run *run, int64_t index)
 {
     char buffer[32];
     json_t *object = json_object();
@@ -18,11 +18,20 @@ static json_t *class_json(const explained_run *run, int64_t index)
 static json_t *target_json(const explained_run *run, const spade_target *target)
 {
     char buffer[32];
-    json_t *object = class_json(run, target->class_index);
+    json_t *object = explained_class_json(run, target->class_index);
     if (target->contrast) {
         spade_json_set(&object, "against", json_integer(target->against));
         spade_json_set(&object, "against_name", spade_json_text(class_name(run->names, target->against, buffer)));
     }
+    return object;
+}
+
+json_t *explained_map_json(const explained_run *run, int method, const spade_target *target)
+{
+    json_t *object = target_json(run, target);
+    const char *options = run->methods[method].options;
+    spade_json_set(&object, "method", json_string(explained_method(run, method)->name));
+    if (options) { spade_json_set(&object, "options", spade_json_text(options)); }
     return object;
 }
 
@@ -31,7 +40,7 @@ static json_t *network_json(const explained_run *run, const explained_input *exp
     if (!explained->ran[network]) { return json_null(); }
     const double *logits = explained->logits + network * explained->class_count;
     const double *scores = explained->scores + network * explained->class_count;
-    json_t *object = class_json(run, explained->top[network]);
+    json_t *object = explained_class_json(run, explained->top[network]);
     json_t *all_logits = json_array(), *all_scores = json_array();
     for (int64_t i = 0; i < explained->class_count; i++) {
         spade_json_append(&all_logits, spade_json_number(logits[i]));
@@ -43,7 +52,8 @@ static json_t *network_json(const explained_run *run, const explained_input *exp
     return object;
 }
 
-static json_t *map_json(const explained_run *run, const explained_map *map)
+/* The map of one network. */
+static json_t *network_map_json(const explained_run *run, const explained_map *map)
 {
     if (!map->present) { return json_null(); }
     json_t *object = json_object();
@@ -63,14 +73,11 @@ static json_t *pairs_json(const explained_run *run, const explained_input *expla
     json_t *list = json_array();
     for (int i = 0; i < explained->pair_count; i++) {
         const explained_pair *pair = &explained->pairs[i];
-        json_t *object = target_json(run, &pair->target);
-        const char *options = run->methods[pair->method].options;
-        spade_json_set(&object, "method", json_string(explained_method(run, pair->method)->name));
-        if (options) { spade_json_set(&object, "options", spade_json_text(options)); }
+        json_t *object = explained_map_json(run, pair->method, &pair->target);
         spade_json_set(&object, "overlay_reduction", json_string(spade_reduce_name(pair->reduce)));
         spade_json_set(&object, "overlay_scale", spade_json_number(pair->scale));
-        spade_json_set(&object, "dense", map_json(run, &pair->maps[DENSE]));
-        spade_json_set(&object, "trace", map_json(run, &pair->maps[TRACE]));
+        spade_json_set(&object, "dense", network_map_json(run, &pair->maps[DENSE]));
+        spade_json_set(&object, "trace", network_map_json(run, &pair->maps[TRACE]));
         spade_json_append(&list, object);
     }
     return list;
@@ -173,8 +180,7 @@ static void parse_map(const explained_run *run, const json_t *object, explained_
     out->present = json_is_object(object) && out->array && out->heatmap;
 }
 
-/* False: of classes that the network has not. */
-static bool parse_target(const explained_run *run, const json_t *object, spade_target *out)
+bool explained_parse_target(const explained_run *run, const json_t *object, spade_target *out)
 {
     const json_t *against = json_object_get(object, "against");
     *out = (spade_target){.class_index = integer_at(object, "class"),
@@ -197,7 +203,7 @@ static bool parse_pairs(const explained_run *run, const json_t *maps, explained_
         explained_pair *pair = &out->pairs[i];
         pair->method = (int)(i / targets);
         pair->reduce = explained_drawn(run, pair->method);
-        if (!parse_target(run, object, &pair->target)) { return false; }
+        if (!explained_parse_target(run, object, &pair->target)) { return false; }
         pair->scale = real_at(object, "overlay_scale");
         parse_map(run, json_object_get(object, "dense"), &pair->maps[DENSE], memory);
         parse_map(run, json_object_get(object, "trace"), &pair->maps[TRACE], memory);

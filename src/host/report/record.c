@@ -1,7 +1,9 @@
-/* record.c - what a record owns. */
+/* record.c - what a record owns, and what messages call a map. */
 #include <math.h>
 
 #include "report/record.h"
+
+const char *const explained_networks[NETWORKS] = {"dense", "trace"};
 
 bool explained_input_add_pairs(explained_input *explained, int pairs, int metrics)
 {
@@ -39,4 +41,23 @@ void explained_input_clear(explained_input *explained)
     free(explained->mask_picture);
     free(explained->empty_layer);
     *explained = (explained_input){0};
+}
+
+/* ---- in words */
+
+const char *explained_target_text(const explained_run *run, const spade_target *target, char text[SPADE_TARGET_TEXT])
+{
+    const char *against = target->contrast ? class_given_name(run->names, target->against) : NULL;
+    return spade_target_text(target, class_given_name(run->names, target->class_index), against, text);
+}
+
+const char *explained_map_text(const explained_run *run, const char *input, int network, int method,
+                               const spade_target *target, char text[EXPLAINED_MAP_TEXT])
+{
+    const char *name = explained_method(run, method)->name, *options = run->methods[method].options;
+    char title[200], of[SPADE_TARGET_TEXT];
+    snprintf(title, sizeof title, options ? "%s (%.140s)" : "%s", name, options);
+    snprintf(text, EXPLAINED_MAP_TEXT, "%.120s: the %s map of %s for %s", input, explained_networks[network], title,
+             explained_target_text(run, target, of));
+    return text;
 }

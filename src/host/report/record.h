@@ -5,10 +5,13 @@
 #define SPADE_REPORT_RECORD_H
 
 #include "base/fingerprint.h"
+#include "base/target_text.h"
 #include "config/settings.h"
 
 /* Which network: an index into the pairs below. */
 enum { DENSE, TRACE, NETWORKS };
+/* "dense", "trace": in messages, tables and names of files. */
+extern const char *const explained_networks[NETWORKS];
 
 /* One map of one network, for one target. */
 typedef struct explained_map {
@@ -102,12 +105,18 @@ static inline const spade_method_info *explained_method(const explained_run *run
     return spade_attribution_method(run->methods[method].attribution);
 }
 
+/* Its maps say for and against. */
+static inline bool explained_signed(const explained_run *run, int method)
+{
+    return (spade_attribution_flags(run->methods[method].attribution) & SPADE_METHOD_SIGNED) != 0;
+}
+
 /* How its maps become what is drawn. */
 static inline spade_reduce explained_drawn(const explained_run *run, int method)
 {
     const unsigned flags = spade_attribution_flags(run->methods[method].attribution);
     if (flags & SPADE_METHOD_OFFSET) { return SPADE_REDUCE_ABOVE_LEAST; }
-    return flags & SPADE_METHOD_SIGNED ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX;
+    return explained_signed(run, method) ? SPADE_REDUCE_SUM : SPADE_REDUCE_ABS_MAX;
 }
 
 /* And what metrics compare with a mask: larger where a pixel matters more. */
@@ -121,5 +130,12 @@ static inline const spade_metric_info *explained_metric(const explained_run *run
 {
     return spade_metric_describe(run->metrics[metric].metric);
 }
+
+/* What a map explains, with the run's names of classes: base/target_text.h. */
+const char *explained_target_text(const explained_run *run, const spade_target *target, char text[SPADE_TARGET_TEXT]);
+/* "cat: the dense map of smoothgrad (samples=25) for class 3 (tabby)": how messages name a map. input: its name. */
+enum { EXPLAINED_MAP_TEXT = 900 };
+const char *explained_map_text(const explained_run *run, const char *input, int network, int method,
+                               const spade_target *target, char text[EXPLAINED_MAP_TEXT]);
 
 #endif

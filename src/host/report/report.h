@@ -7,6 +7,13 @@
 /* ---- json.c */
 /* What all inputs have in common, as results begin with it. New references; NULL when out of memory. */
 json_t *run_json(const explained_run *run);
+/* A class: {"class", "name"}. */
+json_t *explained_class_json(const explained_run *run, int64_t index);
+/* What a map is of, as its record begins: {"class", "name", "method"}, of a contrast also "against", "against_name", and
+ * "options" where some were given. */
+json_t *explained_map_json(const explained_run *run, int method, const spade_target *target);
+/* And back. False: of classes that the network has not. */
+bool explained_parse_target(const explained_run *run, const json_t *map, spade_target *out);
 /* An input as it stands in results.jsonl and results.json. */
 json_t *explained_json(const explained_run *run, const explained_input *explained);
 /* The record of a line of results.jsonl, without its seconds and fingerprints. Its file and name are the JSON's; cleared

@@ -174,29 +174,18 @@ static spade_status describe_original(cascade *c, int method, int index, const s
 {
     check_job *job = c->job;
     const spade_target *target = &c->targets[index];
-    const spade_attribution *attribution = job->methods[method].attribution;
-    const char *name = spade_attribution_method(attribution)->name, *options = job->methods[method].options;
     const map_check check = {.model = job->model,
-                             .attribution = attribution,
+                             .attribution = job->methods[method].attribution,
                              .input = c->item->image->input,
                              .target = target,
                              .delta = note->delta,
                              .difference = note->difference};
-    char whose[256], number[32];
-    json_t *found, *object = NULL;
+    char text[EXPLAINED_MAP_TEXT];
+    json_t *found;
     SPADE_TRY(map_check_run(job->context, &check, &found));
-    snprintf(whose, sizeof whose, "%.120s: the map of %s for %s", c->item->input->file, name,
-             class_name(&job->names, target->class_index, number));
-    map_check_warn(job->context, whose, found);
-    object = json_object();
-    spade_json_set(&object, "method", json_string(name));
-    if (options) { spade_json_set(&object, "options", spade_json_text(options)); }
-    spade_json_set(&object, "class", json_integer(target->class_index));
-    spade_json_set(&object, "name", spade_json_text(class_name(&job->names, target->class_index, number)));
-    if (target->contrast) {
-        spade_json_set(&object, "against", json_integer(target->against));
-        spade_json_set(&object, "against_name", spade_json_text(class_name(&job->names, target->against, number)));
-    }
+    map_check_warn(job->context, explained_map_text(&job->run, c->item->input->name, DENSE, method, target, text),
+                   found);
+    json_t *object = explained_map_json(&job->run, method, target);
     if (found) { spade_json_set(&object, "check", found); }
     spade_json_append(&c->maps, object);
     return SPADE_OK;
@@ -314,13 +303,9 @@ static spade_status run_cascade(cascade *c)
 
 static json_t *input_json(const check_job *job, const workload_item *item, const checked_input *input, json_t *maps)
 {
-    char number[32];
-    const char *file = item->input->file;
-    json_t *all = json_object(), *dense = json_object();
-    spade_json_set(&dense, "class", json_integer(input->top));
-    spade_json_set(&dense, "name", spade_json_text(class_name(&job->names, input->top, number)));
+    json_t *all = json_object(), *dense = explained_class_json(&job->run, input->top);
     spade_json_set(&dense, "score", spade_json_number(input->score));
-    spade_json_set(&all, "file", spade_json_text(file));
+    spade_json_set(&all, "file", spade_json_text(item->input->file));
     if (item->input->index >= 0) { spade_json_set(&all, "index", json_integer(item->input->index)); }
     spade_json_set(&all, "name", spade_json_text(item->input->name));
     spade_json_set(&all, "dense", dense);

@@ -1,12 +1,8 @@
 /* check_picture.c - see check_picture.h. */
 #include "workload/check_picture.h"
 
-#include <unistd.h>
-
 #include "report/class_choice.h"
-
-/* Full colour at this percentile of the absolute values: single outliers do not make the rest dark. */
-static const double robust_percentile = 99.5;
+#include "workload/map_picture.h"
 
 static spade_status fail_memory(const explained_run *run)
 {
@@ -45,41 +41,12 @@ static spade_status name_file(const check_picture *picture, char **file)
 
 void check_picture_remove(const check_picture *picture)
 {
-    char *file, *path;
+    char *file;
     spade_error error;
     spade_error_save(picture->run->context, &error); /* why it is to be removed */
-    if (name_file(picture, &file) == SPADE_OK) {
-        if (asprintf(&path, "%s/%s", picture->run->folder, file) >= 0) {
-            (void)unlink(path);
-            free(path);
-        }
-        free(file);
-    }
+    if (name_file(picture, &file) == SPADE_OK) { map_picture_remove(picture->run, file); }
+    free(file);
     spade_error_restore(picture->run->context, &error);
-}
-
-static spade_status save(const explained_run *run, const spade_picture *picture, const char *file)
-{
-    uint8_t *png;
-    size_t size;
-    char *path;
-    SPADE_TRY(spade_png_encode(run->context, picture->rgb, picture->height, picture->width, 3, &png, &size));
-    spade_status status = asprintf(&path, "%s/%s", run->folder, file) >= 0 ? SPADE_OK : fail_memory(run);
-    if (status == SPADE_OK) {
-        status = spade_write_file(run->context, path, png, size);
-        free(path);
-    }
-    free(png);
-    return status;
-}
-
-/* | reduced [pixels of the preview] | small [h, w] | */
-static void reduce(const check_picture *picture, const float *map, float *reduced, float *small)
-{
-    const spade_picture *preview = &picture->item->image->preview;
-    const int64_t *shape = picture->shape;
-    spade_map_reduce(map, shape[0], shape[1], shape[2], explained_drawn(picture->run, picture->method), small);
-    spade_map_resize(small, shape[1], shape[2], reduced, preview->height, preview->width);
 }
 
 spade_status check_picture_draw(const check_picture *picture, const float *map, char **file)
@@ -87,20 +54,19 @@ spade_status check_picture_draw(const check_picture *picture, const float *map, 
     const explained_run *run = picture->run;
     const spade_picture *preview = &picture->item->image->preview;
     const int64_t pixels = preview->height * preview->width, smaller = picture->shape[1] * picture->shape[2];
-    const size_t bytes = sizeof(float) * (size_t)(pixels + smaller);
-    const bool is_signed = spade_attribution_flags(run->methods[picture->method].attribution) & SPADE_METHOD_SIGNED;
+    const size_t bytes = sizeof(float) * (size_t)(pixels + smaller); /* | reduced [pixels] | small [h * w] | */
     spade_picture heatmap = {0};
     void *memory = NULL;
     spade_status status;
     *file = NULL;
     SPADE_GOTO(spade_alloc(run->context, bytes, "a map as a picture", &memory));
     float *reduced = memory;
-    reduce(picture, map, reduced, reduced + pixels);
-    double scale = spade_map_percentile(reduced, pixels, robust_percentile);
-    if (!(scale > 0)) { scale = spade_map_percentile(reduced, pixels, 100); }
-    SPADE_GOTO(spade_heatmap(run->context, preview, reduced, scale > 0 ? scale : 1, is_signed, &heatmap));
+    const map_picture_canvas canvas = {picture->shape, preview->height, preview->width, reduced + pixels};
+    map_picture_reduce(&canvas, map, explained_drawn(run, picture->method), reduced);
+    SPADE_GOTO(spade_heatmap(run->context, preview, reduced, map_picture_scale(reduced, pixels),
+                             explained_signed(run, picture->method), &heatmap));
     SPADE_GOTO(name_file(picture, file));
-    SPADE_GOTO(save(run, &heatmap, *file));
+    SPADE_GOTO(map_picture_save(run, &heatmap, *file));
 done:
     if (status != SPADE_OK) {
         free(*file);

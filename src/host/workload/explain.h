@@ -61,12 +61,6 @@ spade_status explain_process(void *job, const workload_item *item, void *state);
 spade_status explain_targets(const explain_job *job, const explained_input *explained,
                              spade_target targets[SPADE_MAX_CLASSES]);
 spade_status explain_methods(explain_job *job, const workload_item *item, explained_input *out);
-/* "dense", "trace": how files of the networks begin. */
-extern const char *const explain_prefixes[NETWORKS];
-/* Write a picture as OUTPUT/relative. */
-spade_status explain_save_picture(explain_job *job, const spade_picture *picture, const char *relative);
-/* Remove OUTPUT/relative, if it is there; NULL is fine. */
-void explain_remove(const explain_job *job, const char *relative);
 /* FOLDER/relative; malloc'ed, NULL after a failure. */
 spade_status explain_join(spade_context *context, const char *folder, const char *relative, char **out);
 

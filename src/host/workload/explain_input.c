@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "workload/explain.h"
+#include "workload/map_picture.h"
 
 /* ---- scores */
 static spade_status run_forward(explain_job *job, const workload_item *item, int network, explained_input *out)
@@ -26,7 +27,7 @@ static spade_status run_forward(explain_job *job, const workload_item *item, int
         for (int64_t i = 0; i < job->class_count && status == SPADE_OK; i++) {
             if (!isfinite(logits[i])) {
                 status = spade_fail(job->context, SPADE_ERROR_NUMERICAL, "%s: the %s network's output is not finite",
-                                    out->file, explain_prefixes[network]);
+                                    out->file, explained_networks[network]);
             }
             if (logits[i] > logits[out->top[network]]) { out->top[network] = i; }
         }
@@ -75,7 +76,7 @@ static spade_status save_input(explain_job *job, const spade_image_item *image, 
     const spade_picture *preview = &image->preview;
     spade_picture inside = *preview;
     SPADE_TRY(explain_join(job->context, out->name, "input.png", &out->picture));
-    SPADE_TRY(explain_save_picture(job, preview, out->picture));
+    SPADE_TRY(map_picture_save(&job->run, preview, out->picture));
     if (!image->mask) { return SPADE_OK; }
     SPADE_TRY(explain_join(job->context, out->name, "mask.png", &out->mask_picture));
     const int64_t pixels = preview->height * preview->width;
@@ -84,7 +85,7 @@ static spade_status save_input(explain_job *job, const spade_image_item *image, 
     for (int64_t i = 0; i < 3 * pixels; i++) {
         inside.rgb[i] = image->mask[i / 3] ? preview->rgb[i] : (uint8_t)(preview->rgb[i] / DARKER);
     }
-    spade_status status = explain_save_picture(job, &inside, out->mask_picture);
+    spade_status status = map_picture_save(&job->run, &inside, out->mask_picture);
     free(inside.rgb);
     return status;
 }
@@ -92,12 +93,12 @@ static spade_status save_input(explain_job *job, const spade_image_item *image, 
 /* Remove what was written of an input that failed: its files would be taken for results. made: folders that are new. */
 static void remove_files(const explain_job *job, const explained_input *explained, const char *folder, int made)
 {
-    explain_remove(job, explained->picture);
-    explain_remove(job, explained->mask_picture);
+    map_picture_remove(&job->run, explained->picture);
+    map_picture_remove(&job->run, explained->mask_picture);
     for (int i = 0; i < explained->pair_count; i++) {
         for (int network = 0; network < NETWORKS; network++) {
-            explain_remove(job, explained->pairs[i].maps[network].array);
-            explain_remove(job, explained->pairs[i].maps[network].heatmap);
+            map_picture_remove(&job->run, explained->pairs[i].maps[network].array);
+            map_picture_remove(&job->run, explained->pairs[i].maps[network].heatmap);
         }
     }
     spade_remove_folders(folder, made);

@@ -1,26 +1,20 @@
 /* explain_map.c - the maps of one input: every method, target and network; arrays, heatmaps, metrics. */
 #include <math.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "workload/explain.h"
 #include "workload/map_check.h"
-
-/* Heatmaps reach full colour at this percentile of the absolute values of both maps: single outliers do not make the
- * rest dark. */
-static const double robust_percentile = 99.5;
-const char *const explain_prefixes[NETWORKS] = {"dense", "trace"};
+#include "workload/map_picture.h"
 
 /* The maps of one method, while they are worked on. */
 typedef struct method_maps {
-    int method;                    /* of the job */
-    int64_t shape[3];              /* [C, h, w] of a map: the input's, or smaller */
-    int64_t size;                  /* C * h * w */
-    int64_t height, width, pixels; /* of the picture that they are drawn on */
-    bool is_signed;
+    int method;       /* of the job */
+    int64_t shape[3]; /* [C, h, w] of a map: the input's, or smaller */
+    int64_t size;     /* C * h * w */
+    map_picture_canvas canvas;
+    int64_t pixels;           /* of the picture */
     float *maps[NETWORKS];    /* [targets][size] of each network; NULL: not wanted */
     float *reduced[NETWORKS]; /* [pixels]: a map as one number per pixel of the picture */
-    float *small;             /* [h * w]: the same before it has the picture's size */
 } method_maps;
 
 /* ---- files */
@@ -29,27 +23,6 @@ spade_status explain_join(spade_context *context, const char *folder, const char
     if (asprintf(out, "%s/%s", folder, relative) >= 0) { return SPADE_OK; }
     *out = NULL;
     return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", folder);
-}
-
-void explain_remove(const explain_job *job, const char *relative)
-{
-    char *path;
-    if (!relative || asprintf(&path, "%s/%s", job->request->output, relative) < 0) { return; }
-    (void)unlink(path);
-    free(path);
-}
-
-spade_status explain_save_picture(explain_job *job, const spade_picture *picture, const char *relative)
-{
-    uint8_t *png;
-    size_t size;
-    char *path = NULL;
-    SPADE_TRY(spade_png_encode(job->context, picture->rgb, picture->height, picture->width, 3, &png, &size));
-    spade_status status = explain_join(job->context, job->request->output, relative, &path);
-    if (status == SPADE_OK) { status = spade_write_file(job->context, path, png, size); }
-    free(path);
-    free(png);
-    return status;
 }
 
 static spade_status save_map(explain_job *job, const char *relative, const float *map, const int64_t shape[3])
@@ -66,7 +39,7 @@ static spade_status save_map(explain_job *job, const char *relative, const float
 static spade_status name_files(const explain_job *job, const explained_pair *pair, const char *folder, int network,
                                int index, explained_map *out)
 {
-    const char *prefix = explain_prefixes[network], *label = job->methods[pair->method].label;
+    const char *prefix = explained_networks[network], *label = job->methods[pair->method].label;
     char suffix[CLASS_LABEL_SIZE + 2] = "";
     if (job->target_count > 1) { snprintf(suffix, sizeof suffix, "_c%s", job->targets[index].label); }
     if (asprintf(&out->array, "%s/%s_%s%s.npy", folder, prefix, label, suffix) < 0) { out->array = NULL; }
@@ -77,62 +50,24 @@ static spade_status name_files(const explain_job *job, const explained_pair *pai
 
 /* ---- maps as pictures */
 
-/* One number per pixel of the picture; a smaller map is enlarged. */
-static void reduce(const method_maps *m, const float *map, spade_reduce how, float *out)
-{
-    if (m->shape[1] == m->height && m->shape[2] == m->width) {
-        spade_map_reduce(map, m->shape[0], m->height, m->width, how, out);
-        return;
-    }
-    spade_map_reduce(map, m->shape[0], m->shape[1], m->shape[2], how, m->small);
-    spade_map_resize(m->small, m->shape[1], m->shape[2], out, m->height, m->width);
-}
-
-/* The map value at full colour, the same for the maps of both networks, which stand one after the other. */
-static double choose_scale(const float *reduced, int64_t n)
-{
-    double scale = spade_map_percentile(reduced, n, robust_percentile);
-    if (!(scale > 0)) { scale = spade_map_percentile(reduced, n, 100); }
-    return scale > 0 ? scale : 1; /* 1: maps of zeros */
-}
-
 /* The metrics of a map that can be had for this input. scores [pixels] is overwritten. */
 static spade_status measure(explain_job *job, const spade_image_item *item, const method_maps *m, const float *map,
                             float *scores, explained_map *out)
 {
     spade_metric_inputs inputs;
     spade_metric_inputs_init(&inputs);
-    inputs.height = m->height;
-    inputs.width = m->width;
+    inputs.height = m->canvas.height;
+    inputs.width = m->canvas.width;
     inputs.mask = item->mask;
     for (int i = 0; i < job->metric_count; i++) {
         if (explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK && !item->mask) { continue; }
         if (!inputs.scores) {
-            reduce(m, map, explained_measured(&job->run, m->method), scores);
+            map_picture_reduce(&m->canvas, map, explained_measured(&job->run, m->method), scores);
             inputs.scores = scores;
         }
         SPADE_TRY(spade_measure(job->context, job->metrics[i].metric, &inputs, &out->values[i]));
     }
     return SPADE_OK;
-}
-
-/* "class 3", "class 3 against class 5": for warnings. */
-enum { TARGET_TEXT = 72 };
-static const char *describe_target(const spade_target *target, char text[TARGET_TEXT])
-{
-    char against[40] = "";
-    if (target->contrast) { snprintf(against, sizeof against, " against class %lld", (long long)target->against); }
-    snprintf(text, TARGET_TEXT, "class %lld%s", (long long)target->class_index, against);
-    return text;
-}
-
-/* "smoothgrad", "smoothgrad (samples=25)": for messages. */
-enum { METHOD_TEXT = 256 };
-static const char *describe_method(const explain_job *job, int method, char text[METHOD_TEXT])
-{
-    const char *name = explained_method(&job->run, method)->name, *options = job->methods[method].options;
-    snprintf(text, METHOD_TEXT, options ? "%s (%.180s)" : "%s", name, options);
-    return text;
 }
 
 /* Warn of a map that says nothing. */
@@ -142,10 +77,9 @@ static bool is_all_zero(const explain_job *job, const char *name, const explaine
     for (int64_t i = 0; i < size; i++) {
         if (map[i] != 0) { return false; }
     }
-    char text[TARGET_TEXT], title[METHOD_TEXT];
-    spade_log(job->context, SPADE_LOG_WARNING, "%s: the %s map of %s for %s is 0 everywhere: it says nothing%s", name,
-              explain_prefixes[network], describe_method(job, pair->method, title),
-              describe_target(&pair->target, text),
+    char text[EXPLAINED_MAP_TEXT];
+    spade_log(job->context, SPADE_LOG_WARNING, "%s is 0 everywhere: it says nothing%s",
+              explained_map_text(&job->run, name, network, pair->method, &pair->target, text),
               job->request->settings->output ? "; --output logits explains what comes before the score" : "");
     return true;
 }
@@ -155,8 +89,9 @@ static spade_status draw_map(explain_job *job, const spade_image_item *item, con
 {
     spade_picture heatmap = {0};
     SPADE_TRY(save_map(job, out->array, map, m->shape));
-    SPADE_TRY(spade_heatmap(job->context, &item->preview, reduced, pair->scale, m->is_signed, &heatmap));
-    spade_status status = explain_save_picture(job, &heatmap, out->heatmap);
+    SPADE_TRY(spade_heatmap(job->context, &item->preview, reduced, pair->scale, explained_signed(&job->run, m->method),
+                            &heatmap));
+    spade_status status = map_picture_save(&job->run, &heatmap, out->heatmap);
     spade_picture_clear(&heatmap);
     /* the heatmap is drawn: its memory serves for the scores */
     if (status == SPADE_OK) { status = measure(job, item, m, map, reduced, out); }
@@ -173,10 +108,10 @@ static spade_status draw_pair(explain_job *job, const spade_image_item *item, co
     for (int network = 0; network < NETWORKS; network++) {
         if (!m->maps[network]) { continue; }
         if (!first) { first = m->reduced[network]; }
-        reduce(m, m->maps[network] + index * m->size, pair->reduce, m->reduced[network]);
+        map_picture_reduce(&m->canvas, m->maps[network] + index * m->size, pair->reduce, m->reduced[network]);
         count++;
     }
-    pair->scale = choose_scale(first, m->pixels * count);
+    pair->scale = map_picture_scale(first, m->pixels * count); /* of both networks */
     for (int network = 0; network < NETWORKS; network++) {
         if (!m->maps[network]) { continue; }
         explained_map *map = &pair->maps[network];
@@ -207,11 +142,9 @@ static explained_pair *pairs_of(explained_input *out, const method_group *group,
 static spade_status check_map(explain_job *job, const map_check *check, const char *name, int method, int network,
                               explained_map *out)
 {
-    char whose[512], text[TARGET_TEXT], title[METHOD_TEXT];
+    char text[EXPLAINED_MAP_TEXT];
     SPADE_TRY(map_check_run(job->context, check, &out->check));
-    snprintf(whose, sizeof whose, "%.120s: the %s map of %s for %s", name, explain_prefixes[network],
-             describe_method(job, method, title), describe_target(check->target, text));
-    map_check_warn(job->context, whose, out->check);
+    map_check_warn(job->context, explained_map_text(&job->run, name, network, method, check->target, text), out->check);
     return SPADE_OK;
 }
 
@@ -270,7 +203,8 @@ static void place_maps(const bool wanted[NETWORKS], const method_group *group, m
         m->maps[network] = wanted[network] ? block + (size_t)network * numbers : NULL;
         m->reduced[network] = block + NETWORKS * numbers + (size_t)network * pixels;
     }
-    m->small = block + NETWORKS * (numbers + pixels);
+    m->canvas.shape = m->shape;
+    m->canvas.small = block + NETWORKS * (numbers + pixels);
 }
 
 /* The methods of a group, every target, both networks; the group is empty then. *ready: of the job's methods. */
@@ -324,9 +258,9 @@ static bool is_in_group_before(const explain_job *job, int method)
 static spade_status add_member(explain_job *job, int method, method_group *group, explained_input *out)
 {
     method_maps *m = &group->members[group->count];
-    *m = (method_maps){.method = method, .height = job->preprocess.height, .width = job->preprocess.width};
-    m->pixels = m->height * m->width;
-    m->is_signed = (spade_attribution_flags(job->methods[method].attribution) & SPADE_METHOD_SIGNED) != 0;
+    *m = (method_maps){.method = method,
+                       .canvas = {.height = job->preprocess.height, .width = job->preprocess.width},
+                       .pixels = job->preprocess.height * job->preprocess.width};
     SPADE_TRY(spade_attribution_map_shape(job->context, job->model, job->methods[method].attribution, m->shape));
     m->size = m->shape[0] * m->shape[1] * m->shape[2];
     explained_pair *pairs = pairs_of(out, group, m);

@@ -43,8 +43,8 @@ spade_status explain_header(const explain_job *job, json_t **out)
     SPADE_GOTO(add_fingerprint(context, &files, "batch", request->batch));
     SPADE_GOTO(add_fingerprint(context, &files, "labels", request->labels));
     SPADE_GOTO(add_method_files(job, &files));
-    if (request->dense) { spade_json_append(&networks, json_string(explain_prefixes[DENSE])); }
-    if (request->trace) { spade_json_append(&networks, json_string(explain_prefixes[TRACE])); }
+    if (request->dense) { spade_json_append(&networks, json_string(explained_networks[DENSE])); }
+    if (request->trace) { spade_json_append(&networks, json_string(explained_networks[TRACE])); }
     spade_json_set(&header, "networks", json_incref(networks));
     spade_json_set(&header, "xxh128", json_incref(files));
     spade_json_set(&header, "backend", json_string(context->device->backend->name));
