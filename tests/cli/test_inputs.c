@@ -1,4 +1,6 @@
 /* test_inputs.c - from outside: what pictures and arrays become for networks that take something else than the usual. */
+#include <math.h>
+
 #include <jansson.h>
 
 #include "support/command.h"
@@ -158,6 +160,31 @@ static void test_open_size(void **state)
     command_clear(&r);
 }
 
+/* Of an array's entries the one that fails is named. */
+static void test_entry(void **state)
+{
+    (void)state;
+    enum { SIZE = 3 * SIDE * SIDE };
+    static float x[3 * SIZE];
+    char path[300];
+    double logit;
+    spade_context *context = make_context();
+    for (int i = 0; i < SIZE; i++) { x[SIZE + i] = 3e38F; }
+    snprintf(path, sizeof path, "%s/entries.npy", test_folder());
+    assert_int_equal(spade_array_save(context, path, x, 4, (int64_t[]){3, 3, SIDE, SIDE}), SPADE_OK);
+    char *error = explain(make_model(3, SIDE), path, "--quiet", 3, &logit);
+    if (!strstr(error, "entries.npy[1]: ") || strstr(error, "[0]") || strstr(error, "[2]")) { fail_msg("%s", error); }
+    free(error);
+    x[2 * SIZE + SIDE + 3] = NAN;
+    assert_int_equal(spade_array_save(context, path, x, 4, (int64_t[]){3, 3, SIDE, SIDE}), SPADE_OK);
+    error = explain(make_model(3, SIDE), path, "--quiet", 1, &logit);
+    if (!strstr(error, "entries.npy: element [2, 0, 1, 3] (input, channel, row, column) is NaN")) {
+        fail_msg("%s", error);
+    }
+    free(error);
+    spade_context_destroy(context);
+}
+
 /* A layer's name that .safetensors cannot hold is the model's flaw, not bad usage; ONNX holds it. */
 static void test_layer_name(void **state)
 {
@@ -187,8 +214,8 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_settings), cmocka_unit_test(test_warning),
-                                       cmocka_unit_test(test_channels), cmocka_unit_test(test_open_size),
-                                       cmocka_unit_test(test_layer_name)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_settings),   cmocka_unit_test(test_warning),
+                                       cmocka_unit_test(test_channels),   cmocka_unit_test(test_open_size),
+                                       cmocka_unit_test(test_layer_name), cmocka_unit_test(test_entry)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

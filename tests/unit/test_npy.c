@@ -1,4 +1,5 @@
 /* .npy files: what is written is read back; types, orders and shapes that are not float32 in C order are named. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -116,11 +117,29 @@ static void wrong_ones_are_named(void **state)
 static void not_finite_is_refused(void **state)
 {
     fixture *f = *state;
-    const uint32_t bits[2] = {0, 0x7fc00000};
-    spade_array array;
-    write_npy(f, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", bits, sizeof bits);
-    assert_int_equal(spade_array_load(f->context, f->path, 0, &array), SPADE_ERROR_INPUT);
-    assert_non_null(strstr(spade_message(f->context), "element 1"));
+    static const struct {
+        const char *shape;
+        int at; /* of 24 numbers, the first that is not finite */
+        double value;
+        const char *says;
+    } cases[] = {
+        {"24,", 7, NAN, "element [7] is NaN"},
+        {"2, 3, 2, 2", 23, NAN, "element [1, 2, 1, 1] (input, channel, row, column) is NaN"},
+        {"2, 3, 2, 2", 13, -INFINITY, "element [1, 0, 0, 1] (input, channel, row, column) is infinite"},
+        {"4, 6", 0, INFINITY, "element [0, 0] is infinite"},
+        {"24, 1", 5, 1e39, "element [5, 0] is too large: no finite number in float32"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double data[24] = {0};
+        char header[128];
+        spade_array array;
+        for (int k = cases[i].at; k < 24; k++) { data[k] = cases[i].value; }
+        snprintf(header, sizeof header, "{'descr': '<f8', 'fortran_order': False, 'shape': (%s), }\n", cases[i].shape);
+        write_npy(f, header, data, sizeof data);
+        assert_int_equal(spade_array_load(f->context, f->path, 1, &array), SPADE_ERROR_INPUT);
+        if (!strstr(spade_message(f->context), cases[i].says)) { fail_msg("%s", spade_message(f->context)); }
+        assert_null(array.data);
+    }
 }
 
 int main(void)

@@ -615,7 +615,7 @@ static void test_refused(void **state)
         {save_labels("size.npy", "|u1", WIDTH, HEIGHT, same, sizeof same),
          "size.npy: a segmentation of 9 x 14, the network's input is 14 x 9"},
         {save_labels("halves.npy", "<f8", HEIGHT, WIDTH, halves, sizeof halves),
-         "halves.npy: element 1 is not a whole number"},
+         "halves.npy: element [0, 1] is not a whole number"},
         {save_labels("short.npy", "<i2", HEIGHT, WIDTH, different, sizeof different - 2), "short.npy: 250 bytes"},
         {save_labels("type.npy", "<c8", HEIGHT, WIDTH, different, sizeof different), "expected whole numbers"},
         {test_write("text.png", "no picture", 10), "text.png"},

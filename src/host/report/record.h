@@ -34,6 +34,7 @@ typedef struct explained_pair {
 
 typedef struct explained_input {
     const char *file, *name; /* borrowed; name: of its folder in the output */
+    const char *title;       /* borrowed; in messages; NULL in a record that was read back */
     int64_t index;           /* entry of a .npy file; -1: a picture */
     char content[SPADE_FINGERPRINT_SIZE], mask[SPADE_FINGERPRINT_SIZE]; /* fingerprints; mask "": there is none */
     int64_t class_count;

@@ -207,6 +207,35 @@ static spade_status check_content(spade_context *context, const char *path, cons
     return SPADE_OK;
 }
 
+/* Where number `index` of an array stands, from 0: "element [2, 0, 5, 7] (input, channel, row, column)". */
+enum { POSITION_TEXT = 256 };
+static const char *describe_position(const npy_header *header, int64_t index, char text[POSITION_TEXT])
+{
+    int64_t at[SPADE_MAX_RANK];
+    size_t used = (size_t)snprintf(text, POSITION_TEXT, "element [");
+    for (int i = header->rank - 1; i >= 0; i--) {
+        at[i] = index % header->dims[i];
+        index /= header->dims[i];
+    }
+    for (int i = 0; i < header->rank; i++) {
+        used += (size_t)snprintf(text + used, POSITION_TEXT - used, "%s%lld", i ? ", " : "", (long long)at[i]);
+    }
+    snprintf(text + used, POSITION_TEXT - used, "]%s", header->rank == 4 ? " (input, channel, row, column)" : "");
+    return text;
+}
+
+static spade_status fail_not_finite(spade_context *context, const char *path, const npy_header *header, int64_t index,
+                                    double value)
+{
+    char text[POSITION_TEXT];
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s is %s: no finite number%s", path,
+                      describe_position(header, index, text),
+                      isnan(value)   ? "NaN"
+                      : isinf(value) ? "infinite"
+                                     : "too large",
+                      isfinite(value) ? " in float32" : "");
+}
+
 spade_status spade_array_load(spade_context *context, const char *path, int allow_float64, spade_array *out)
 {
     spade_mapping file;
@@ -231,19 +260,19 @@ spade_status spade_array_load(spade_context *context, const char *path, int allo
     memcpy(out->dims, header.dims, sizeof out->dims);
     const uint8_t *data = file.data + at;
     for (int64_t i = 0; i < count; i++) {
+        double value;
         if (element == 8) {
-            double value;
             memcpy(&value, data + 8 * i, 8);
             out->data[i] = (float)value;
         } else {
             memcpy(&out->data[i], data + 4 * i, 4);
+            value = out->data[i];
         }
         if ((i + 1) % PIECE == 0) {
             spade_mapping_drop(&file, data + element * (size_t)(i + 1 - PIECE), element * PIECE);
         }
         if (!isfinite(out->data[i])) {
-            status = spade_fail(context, SPADE_ERROR_INPUT, "%s: element %lld is not a finite number%s", path,
-                                (long long)i, element == 8 ? " in float32" : "");
+            status = fail_not_finite(context, path, &header, i, value);
             goto done;
         }
     }
@@ -312,8 +341,9 @@ spade_status spade_labels_load(spade_context *context, const char *path, spade_l
     SPADE_GOTO(spade_labels_create(context, path, header.dims[0], header.dims[1], out));
     for (int64_t i = 0; i < count; i++) {
         if (!read_label(&header, file.data + at + (size_t)i * element, &out->data[i])) {
-            SPADE_GOTO(
-                spade_fail(context, SPADE_ERROR_INPUT, "%s: element %lld is not a whole number", path, (long long)i));
+            char text[POSITION_TEXT];
+            SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: %s is not a whole number", path,
+                                  describe_position(&header, i, text)));
         }
     }
 done:

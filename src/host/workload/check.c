@@ -228,7 +228,7 @@ static spade_status compare(cascade *c, int method, int stage)
                                           c->item->image->input, c->targets, c->n, c->now, NULL);
     const bool finite = status != SPADE_ERROR_NUMERICAL;
     if (!finite) {
-        spade_log(job->context, SPADE_LOG_WARNING, "%s: with random weights: %s", c->item->input->file,
+        spade_log(job->context, SPADE_LOG_WARNING, "%s: with random weights: %s", c->item->input->title,
                   spade_message(job->context));
         spade_error_clear(job->context);
         status = SPADE_OK;
@@ -334,7 +334,7 @@ static spade_status find_class(void *user, const workload_item *item, void *stat
     for (int64_t i = 0; i < count; i++) {
         if (!isfinite(logits[i])) {
             SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_NUMERICAL, "%s: the network's output is not finite",
-                                  item->input->file));
+                                  item->input->title));
         }
         if (logits[i] > logits[input->top]) { input->top = i; }
     }
@@ -359,7 +359,7 @@ static spade_status process(void *user, const workload_item *item, void *state)
     if (status == SPADE_OK) {
         input->result = input_json(job, item, input, c.maps);
         if (!input->result) {
-            status = spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->file);
+            status = spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->title);
         }
     }
     if (status != SPADE_OK) { remove_pictures(&c, made); }

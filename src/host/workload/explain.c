@@ -121,7 +121,7 @@ static spade_status record(void *user, const workload_item *item, void *state)
 {
     explain_job *job = user;
     json_t *json = explained_json(&job->run, state);
-    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->file); }
+    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->title); }
     spade_status status = spade_results_add(&job->results, item->input->position, json);
     if (status == SPADE_OK) {
         job->outcome->done++;
@@ -139,7 +139,7 @@ static spade_status failed(void *user, const spade_input *input, const char *mes
     if (input->index >= 0) { spade_json_set(&json, "index", json_integer(input->index)); }
     spade_json_set(&json, "name", spade_json_text(input->name));
     spade_json_set(&json, "error", spade_json_text(message));
-    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", input->file); }
+    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", input->title); }
     job->outcome->failed++;
     if (job->events && job->events->failed) { job->events->failed(job->events->user, message); }
     spade_status status = spade_results_add(&job->results, input->position, json);

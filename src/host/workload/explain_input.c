@@ -27,7 +27,7 @@ static spade_status run_forward(explain_job *job, const workload_item *item, int
         for (int64_t i = 0; i < job->class_count && status == SPADE_OK; i++) {
             if (!isfinite(logits[i])) {
                 status = spade_fail(job->context, SPADE_ERROR_NUMERICAL, "%s: the %s network's output is not finite",
-                                    out->file, explained_networks[network]);
+                                    out->title, explained_networks[network]);
             }
             if (logits[i] > logits[out->top[network]]) { out->top[network] = i; }
         }
@@ -61,7 +61,7 @@ static spade_status describe_trace(const explain_job *job, const spade_trace *tr
     if (shared) { out->trace_seconds[2] = solve; }
     if (out->empty_layers) {
         spade_log(job->context, SPADE_LOG_WARNING, "%s: all weights are 0 in %lld layer%s of the trace (%s%s)",
-                  out->file, (long long)out->empty_layers, out->empty_layers == 1 ? "" : "s", out->empty_layer,
+                  out->title, (long long)out->empty_layers, out->empty_layers == 1 ? "" : "s", out->empty_layer,
                   out->empty_layers == 1 ? "" : ", ...");
     }
     return SPADE_OK;
@@ -109,8 +109,11 @@ spade_status explain_dense(void *user, const workload_item *item, void *state)
     explain_job *job = user;
     explained_input *out = state;
     const spade_input *input = item->input;
-    *out = (explained_input){
-        .file = input->file, .name = input->name, .index = input->index, .class_count = job->class_count};
+    *out = (explained_input){.file = input->file,
+                             .name = input->name,
+                             .title = input->title,
+                             .index = input->index,
+                             .class_count = job->class_count};
     memcpy(out->content, item->image->fingerprint.content, sizeof out->content);
     memcpy(out->mask, item->image->fingerprint.mask, sizeof out->mask);
     out->logits = calloc((size_t)job->class_count * NETWORKS, sizeof *out->logits);

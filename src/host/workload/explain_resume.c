@@ -81,7 +81,7 @@ static bool keep(void *user, int position, const json_t *record)
     bool same = spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK &&
                 has_text(record, "xxh128", now.content) && has_text(record, "mask_xxh128", now.mask);
     if (same) { return true; }
-    if (!r->changed_count++) { r->changed = input->file; }
+    if (!r->changed_count++) { r->changed = input->title; }
     return false;
 }
 

@@ -70,6 +70,14 @@ static char *make_stem(const char *relative, int64_t index)
     return asprintf(&stem, "%.*s%s", whole, relative, number) < 0 ? NULL : stem;
 }
 
+/* malloc'ed for an entry of an array, else the file itself. NULL: out of memory. */
+static char *make_title(char *file, int64_t index)
+{
+    char *title;
+    if (index < 0) { return file; }
+    return asprintf(&title, "%s[%lld]", file, (long long)index) < 0 ? NULL : title;
+}
+
 /* relative: what the input is named after, the path from its folder on or the file's name. error: copied. */
 static spade_status add(spade_context *context, spade_inputs *list, const char *file, const char *relative,
                         int64_t index, const char *error)
@@ -88,7 +96,8 @@ static spade_status add(spade_context *context, spade_inputs *list, const char *
                           .index = index,
                           .position = list->count++,
                           .error = error ? strdup(error) : NULL};
-    if (!item->file || !item->stem || (error && !item->error)) {
+    item->title = make_title(item->file, index);
+    if (!item->file || !item->stem || !item->title || (error && !item->error)) {
         return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
     }
     return SPADE_OK;
@@ -250,6 +259,7 @@ done:
 void spade_inputs_clear(spade_inputs *inputs)
 {
     for (int i = 0; i < inputs->count; i++) {
+        if (inputs->items[i].title != inputs->items[i].file) { free(inputs->items[i].title); }
         free(inputs->items[i].file);
         free(inputs->items[i].stem);
         free(inputs->items[i].name);

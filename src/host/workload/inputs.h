@@ -6,9 +6,10 @@
 
 typedef struct spade_input {
     char *file;
-    char *stem; /* file name without suffix, FILE_0000 for an entry of an array, FOLDER/FILE for a file of a folder in
+    char *stem;  /* file name without suffix, FILE_0000 for an entry of an array, FOLDER/FILE for a file of a folder in
                       a folder: what a mask is named after */
-    char *name; /* of its folder in the output: the stem made safe, unique in the list */
+    char *name;  /* of its folder in the output: the stem made safe, unique in the list */
+    char *title; /* in messages: FILE[3] of an entry of an array, else `file` itself */
     int64_t index; /* entry of a .npy file, -1: a picture */
     int position;  /* in the list that was collected */
     char *error;   /* why it cannot be used (a folder without pictures, ...), or NULL */

@@ -119,7 +119,7 @@ static spade_status classify(const group *g, member *m, spade_status status)
         return SPADE_OK;
     }
     if (status == SPADE_OK || status == SPADE_ERROR_ARGUMENT) { return status; }
-    return spade_fail_in(context, status, "%s", m->input->file);
+    return spade_fail_in(context, status, "%s", m->input->title);
 }
 
 /* ---- members */
@@ -240,7 +240,7 @@ static spade_status create_traces(group *g)
     if (n == 1) {
         status = classify(g, owners[0], status);
     } else if (status != SPADE_OK && status != SPADE_ERROR_ARGUMENT) {
-        spade_fail_in(plan->context, status, "%s and %d more", owners[0]->input->file, n - 1);
+        spade_fail_in(plan->context, status, "%s and %d more", owners[0]->input->title, n - 1);
     }
 done:
     for (int i = 0; i < g->count; i++) { spade_batch_destroy(batches[i]); }
@@ -262,13 +262,13 @@ static spade_status emit(group *g, member *m, double from, double to)
         /* through the context's message, as what was said before: a name in it has only printable characters */
         spade_context *context = all->plan->context;
         char message[SPADE_MESSAGE_BYTES];
-        spade_fail(context, SPADE_ERROR_INPUT, "%s", m->input->file);
+        spade_fail(context, SPADE_ERROR_INPUT, "%s", m->input->title);
         const char *text = m->message ? m->message : "out of memory";
         const bool named = strstr(text, spade_message(context)) != NULL;
         snprintf(message, sizeof message, "%s", text);
         if (!named) {
             spade_fail(context, SPADE_ERROR_INPUT, "%s", text);
-            spade_fail_in(context, SPADE_ERROR_INPUT, "%s", m->input->file);
+            spade_fail_in(context, SPADE_ERROR_INPUT, "%s", m->input->title);
             snprintf(message, sizeof message, "%s", spade_message(context));
         }
         SPADE_TRY(consumer->failed(consumer->user, m->input, message));
