@@ -64,6 +64,33 @@ static void test_bytes(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) { assert_false(spade_parse_bytes(bad[i], &bytes)); }
 }
 
+/* One number of `mean` and `std` is of all channels, and how many were written is known; three of a file fit every network. */
+static void test_numbers_of_channels(void **state)
+{
+    (void)state;
+    spade_context context = {.budget = UINT64_MAX};
+    static const char *const texts[] = {"mean: 0.5\nstd: [0.25]\n", "mean: [1, 2, 3]\nstd: [1, 2, 3, 4]\n",
+                                        "scale: 255\n"};
+    static const int counts[][2] = {{1, 1}, {0, 4}, {0, 0}};
+    spade_settings settings;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read_text(&context, texts[i], strlen(texts[i]), &settings), SPADE_OK);
+        assert_int_equal(settings.mean_count, counts[i][0]);
+        assert_int_equal(settings.std_count, counts[i][1]);
+        json_t *json = spade_settings_json(&settings);
+        if (i == 0) {
+            for (int c = 0; c < 4; c++) { assert_true(settings.mean[c] == 0.5 && settings.std[c] == 0.25); }
+            const json_t *mean = json_object_get(json, "mean");
+            assert_int_equal(json_array_size(mean), 1);
+            assert_true(json_number_value(json_array_get(mean, 0)) == 0.5);
+        } else {
+            assert_int_equal(json_array_size(json_object_get(json, "mean")), 3);
+        }
+        json_decref(json);
+        spade_settings_clear(&settings);
+    }
+}
+
 static void test_all_keys(void **state)
 {
     (void)state;
@@ -352,8 +379,9 @@ static const struct {
     {"rules: &a [*a]\n", "rules: a MAPPING with layers is wanted, not a list"},
     {"classes: -1\n", "'-1' is no class"},
     {"classes: [1, 1]\n", "given twice"},
-    {"mean: [1, 2]\n", "3 or 4 numbers are wanted, not 2"},
-    {"mean: 0.5\n", "mean"},
+    {"mean: [1, 2]\n", "1, 3 or 4 numbers are wanted, not 2"},
+    {"mean: []\n", "1, 3 or 4 numbers are wanted, not 0"},
+    {"augment:\n  area: 0.5\n", "area"},
     {"augment: 3\n", "augment"},
     {"augment:\n  area: [1, 0.2]\n", "1 is larger than 0.2"},
     {"variants: 3\nvariants: 4\n", "variants"},
@@ -450,13 +478,21 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_all_keys),     cmocka_unit_test(test_default_file_is_generated),
-        cmocka_unit_test(test_default_file), cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_follow_links), cmocka_unit_test(test_methods_as_mappings),
-        cmocka_unit_test(test_metrics),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_costly),       cmocka_unit_test(test_aliases),
-        cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_plain_values_win_over_rules),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_numbers_of_channels),
+        cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_default_file_is_generated),
+        cmocka_unit_test(test_default_file),
+        cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_follow_links),
+        cmocka_unit_test(test_methods_as_mappings),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_costly),
+        cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_plain_values_win_over_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

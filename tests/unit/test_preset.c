@@ -127,9 +127,10 @@ static void test_what_wins(void **state)
     assert_null(json_object_get(json, "preprocess"));
     assert_true(near(json_number_value(json_object_get(json, "crop_share")), 1));
     json_decref(json);
+    assert_true(s.mean_count == 0 && s.std_count == 3);
     set(&s, "preprocess", "inception"); /* a command line after a configuration file */
     resolve(&s);
-    assert_true(near(s.std[2], 0.5) && s.resample == SPADE_RESAMPLE_BICUBIC);
+    assert_true(near(s.std[2], 0.5) && s.resample == SPADE_RESAMPLE_BICUBIC && s.std_count == 0);
     set(&s, "resize", "300"); /* a resize of its own: no share */
     set(&s, "preprocess", "clip");
     s.crop_share = 0;

@@ -8,7 +8,8 @@
 #define REAL(member, least, most) .type = SPADE_KEY_REAL, .count = 1, MEMBER(member), .min = (least), .max = (most)
 #define RANGE(member, least, most) .type = SPADE_KEY_REAL, .count = 2, MEMBER(member), .min = (least), .max = (most)
 #define COLOUR(member, least, most, other)                                                                             \
-    .type = SPADE_KEY_REAL, .count = 3, .has_band = true, .band = (other), MEMBER(member), .min = (least), .max = (most)
+    .type = SPADE_KEY_REAL, .count = 3, .has_band = true, .band = (other), MEMBER(member), .min = (least),             \
+    .max = (most), .count_offset = offsetof(spade_settings, member##_count)
 #define WORD(member, all) .type = SPADE_KEY_WORD, MEMBER(member), .words = (all)
 #define FLAG(member) .type = SPADE_KEY_FLAG, MEMBER(member)
 #define RULE(bit, member) .rule = (bit), .rule_offset = offsetof(spade_layer_rule, member)
@@ -120,13 +121,13 @@ static const spade_key table[] = {
     {.name = "mean",
      .option = "mean",
      .argument = "R,G,B[,A]",
-     .help = "of the normalisation; ImageNet's, and of a fourth channel 0",
+     .help = "of the normalisation: a number for each channel, or one for all; ImageNet's, and of a fourth channel 0",
      .groups = SPADE_KEYS_PICTURE,
      COLOUR(mean, -SPADE_MAX_MEAN, SPADE_MAX_MEAN, 0)},
     {.name = "std",
      .option = "std",
      .argument = "R,G,B[,A]",
-     .help = "of the normalisation; ImageNet's, and of a fourth channel 1",
+     .help = "of the normalisation: a number for each channel, or one for all; ImageNet's, and of a fourth channel 1",
      .groups = SPADE_KEYS_PICTURE,
      COLOUR(std, SPADE_MIN_STD, SPADE_MAX_STD, 1)},
     /* ---- variants */
@@ -363,7 +364,7 @@ const spade_key *spade_key_find(const char *name, size_t length)
 
 bool spade_key_takes_value(const spade_key *key)
 {
-    return key->type != SPADE_KEY_RULES && !(key->type == SPADE_KEY_REAL && key->count > 1);
+    return key->type != SPADE_KEY_RULES && (key->type != SPADE_KEY_REAL || key->count == 1 || key->has_band);
 }
 
 bool spade_key_takes_list(const spade_key *key)

@@ -55,8 +55,9 @@ typedef struct spade_key {
     double band;        /* of `has_band` */
     unsigned rule;      /* SPADE_RULE_...: a rule for some layers may hold it, too; 0: no */
     int count;          /* REAL: 1; 2: a range, the smaller number first; 3: one for each colour */
-    bool has_band;      /* with 3: a fourth may follow, of channels that are no colours; else it is `band` */
-    bool unrecorded;    /* no part of the configuration in results */
+    bool has_band; /* with 3: a fourth may follow, of channels that are no colours; else it is `band`. One is of all. */
+    size_t count_offset; /* of `has_band`: of the int that says how many were written */
+    bool unrecorded;     /* no part of the configuration in results */
 } spade_key;
 
 int spade_key_count(void);

@@ -154,6 +154,7 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
                                 const char *pattern, char *const *values, int count)
 {
     SPADE_TRY(set_key(context, settings, key, pattern, values, count));
+    if (key->has_band) { *(int *)((char *)settings + key->count_offset) = count; }
     settings->given |= UINT64_C(1) << (key - spade_key_at(0));
     return SPADE_OK;
 }
@@ -161,6 +162,13 @@ spade_status spade_settings_set(spade_context *context, spade_settings *settings
 static bool is_given(const spade_settings *settings, const char *name)
 {
     return settings->given >> (spade_key_find(name, strlen(name)) - spade_key_at(0)) & 1;
+}
+
+/* Numbers of a mean or std that nobody wrote. */
+static void fill_in(double numbers[4], int *count, const double from[4])
+{
+    memcpy(numbers, from, sizeof *numbers * 4);
+    *count = 0;
 }
 
 spade_status spade_settings_resolve(spade_context *context, spade_settings *settings)
@@ -178,11 +186,11 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
         if (!is_given(settings, "squash")) { settings->squash = preset.squash; }
         if (!is_given(settings, "open_size")) { settings->open_size = preset.open_size; }
         if (!is_given(settings, "scale")) { settings->scale = preset.scale; }
-        if (!is_given(settings, "mean")) { memcpy(settings->mean, preset.mean, sizeof settings->mean); }
-        if (!is_given(settings, "std")) { memcpy(settings->std, preset.std, sizeof settings->std); }
+        if (!is_given(settings, "mean")) { fill_in(settings->mean, &settings->mean_count, preset.mean); }
+        if (!is_given(settings, "std")) { fill_in(settings->std, &settings->std_count, preset.std); }
     }
-    if (scaled && !is_given(settings, "mean")) { memcpy(settings->mean, none, sizeof settings->mean); }
-    if (scaled && !is_given(settings, "std")) { memcpy(settings->std, one, sizeof settings->std); }
+    if (scaled && !is_given(settings, "mean")) { fill_in(settings->mean, &settings->mean_count, none); }
+    if (scaled && !is_given(settings, "std")) { fill_in(settings->std, &settings->std_count, one); }
     free(settings->preprocess);
     settings->preprocess = NULL;
     settings->given = 0;
@@ -200,6 +208,9 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
         if (status != SPADE_OK) { spade_fail_in(context, status, "%s: %s", path, entry->key->name); }
     }
     spade_config_clear(&config);
+    /* Configurations in results have three numbers of every network's: these, too, fit one of another number of channels. */
+    if (settings->mean_count == 3) { settings->mean_count = 0; }
+    if (settings->std_count == 3) { settings->std_count = 0; }
     return status == SPADE_OK ? spade_settings_resolve(context, settings) : status;
 }
 
@@ -246,6 +257,14 @@ static json_t *method_option_json(const spade_key *key, const spade_method_optio
     return info->type == SPADE_OPTION_INTEGER ? json_integer((json_int_t)value) : json_real(value);
 }
 
+/* A number that is of all channels, as it was written. */
+static json_t *one_number_json(double number)
+{
+    json_t *list = json_array();
+    spade_json_append(&list, json_real(number));
+    return list;
+}
+
 json_t *spade_setting_json(const spade_settings *settings, const spade_key *key)
 {
     const void *value = const_member(settings, key);
@@ -261,6 +280,10 @@ json_t *spade_setting_json(const spade_settings *settings, const spade_key *key)
     case SPADE_KEY_METHOD_OPTION: return method_option_json(key, value);
     case SPADE_KEY_RULES: return spade_settings_rules_json(settings);
     case SPADE_KEY_REAL:
+        if (key->has_band && *(const int *)((const char *)settings + key->count_offset) == 1) {
+            return one_number_json(*(const double *)value);
+        }
+        break;
     case SPADE_KEY_WORD:
     case SPADE_KEY_FLAG:
     case SPADE_KEY_PATTERN: break;
@@ -298,6 +321,17 @@ void spade_settings_model_options(const spade_settings *settings, spade_model_op
     options->open_height = options->open_width = settings->open_size;
     options->follow_links = settings->follow_links;
     options->output = settings->output_name;
+}
+
+/* As many numbers as somebody wrote, for so many channels. Of channels that are no colours one number for all can be said. */
+static spade_status check_numbers(spade_context *context, const char *option, int count, int64_t channels)
+{
+    if (count <= 1 || (count == 3 && channels == 3) || channels == 4) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: %d numbers, and the network takes %lld channel%s: give %s",
+                      option, count, (long long)channels, channels == 1 ? "" : "s",
+                      channels == 1   ? "one"
+                      : channels == 3 ? "3, or one for all"
+                                      : "one for all");
 }
 
 /* Mean and std of values from 0 to 1. */
@@ -360,6 +394,8 @@ spade_status spade_settings_preprocess(spade_context *context, const spade_setti
     out->resample = (spade_resample)settings->resample;
     out->squash = settings->squash;
     out->bgr = settings->bgr;
+    SPADE_TRY(check_numbers(context, "--mean", settings->mean_count, channels));
+    SPADE_TRY(check_numbers(context, "--std", settings->std_count, channels));
     set_normalisation(context, settings, model, out);
     int64_t shorter = height < width ? height : width;
     if (settings->resize > 0 && settings->resize < shorter) {

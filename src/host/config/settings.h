@@ -42,6 +42,8 @@ typedef struct spade_settings {
     bool squash, bgr, orient;
     /* Of values from 0 to 1, or where `scale` says so to 255: red, green, blue, and channels that are no colours. */
     double mean[4], std[4];
+    int mean_count,
+        std_count;  /* how many of these somebody wrote; 0: they are from elsewhere (the default, `preprocess`) */
     int scale;      /* 0: to 1, 1: to 255 */
     uint64_t given; /* the keys that were set since the last spade_settings_resolve(), bit i: the key of index i */
     /* variants */

@@ -66,6 +66,7 @@ static spade_status parse_reals(spade_context *context, const spade_key *key, ch
     for (int i = 0; i < count; i++) {
         SPADE_TRY(spade_parse_real_within(context, values[i], key->min, key->max, &numbers[i]));
     }
+    for (int i = 1; key->has_band && count == 1 && i < number_count(key); i++) { numbers[i] = numbers[0]; }
     if (key->count == 2 && numbers[0] > numbers[1]) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is larger than %s", values[0], values[1]);
     }
@@ -141,12 +142,11 @@ static json_t *pattern_json(const int *pattern)
 /* ---- of any type */
 spade_status spade_key_parse(spade_context *context, const spade_key *key, char *const *values, int count, void *out)
 {
-    const bool with_band = key->has_band && count == number_count(key);
-    if (key->has_band && !with_band && count != key->count) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%d or %d numbers are wanted, not %d", key->count,
+    if (key->has_band && count != 1 && count != key->count && count != number_count(key)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "1, %d or %d numbers are wanted, not %d", key->count,
                           number_count(key), count);
     }
-    if (!with_band) { SPADE_TRY(spade_need_values(context, count, key->type == SPADE_KEY_REAL ? key->count : 1)); }
+    if (!key->has_band) { SPADE_TRY(spade_need_values(context, count, key->type == SPADE_KEY_REAL ? key->count : 1)); }
     switch (key->type) {
     case SPADE_KEY_INTEGER: return spade_parse_integer_within(context, values[0], key->min, key->max, out);
     case SPADE_KEY_REAL: return parse_reals(context, key, values, count, out);
