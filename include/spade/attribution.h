@@ -84,6 +84,8 @@ SPADE_API const spade_method_info *spade_attribution_method(const spade_attribut
  * attribution's. False: there are no more. */
 SPADE_API bool spade_attribution_file(const spade_attribution *attribution, int index, const char **option,
                                       const char **path);
+/* 1: the same method, and every option has the same value, whether it was written or is the default: the maps are the same. */
+SPADE_API int spade_attributions_equal(const spade_attribution *a, const spade_attribution *b);
 SPADE_API void spade_attribution_destroy(spade_attribution *attribution); /* NULL is fine */
 
 /* ---- maps */

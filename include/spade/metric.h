@@ -62,6 +62,8 @@ SPADE_API spade_status spade_metric_create(spade_context *context, const char *t
 SPADE_API spade_status spade_metric_set(spade_context *context, spade_metric *metric, const char *option,
                                         const char *value);
 SPADE_API const spade_metric_info *spade_metric_describe(const spade_metric *metric);
+/* 1: the same metric, and every option has the same value, whether it was written or is the default. */
+SPADE_API int spade_metrics_equal(const spade_metric *a, const spade_metric *b);
 SPADE_API void spade_metric_destroy(spade_metric *metric); /* NULL is fine */
 
 /* ---- values */

@@ -209,6 +209,40 @@ static void test_default_file(void **state)
     spade_settings_clear(&defaults);
 }
 
+static void count_choices(const char *text, int methods, int metrics)
+{
+    spade_context context = {.budget = UINT64_MAX};
+    spade_settings settings;
+    spade_method_choice *method;
+    spade_metric_choice *metric;
+    int count;
+    assert_int_equal(read_text(&context, text, strlen(text), &settings), SPADE_OK);
+    assert_int_equal(spade_settings_methods(&context, &settings, &method, &count), SPADE_OK);
+    if (count != methods) { fail_msg("%s: %d methods", text, count); }
+    assert_string_equal(method[count - 1].label, count > 1 ? "smoothgrad_2" : "smoothgrad");
+    spade_method_choices_destroy(method, count);
+    assert_int_equal(spade_settings_metrics(&context, &settings, &metric, &count), SPADE_OK);
+    if (count != metrics) { fail_msg("%s: %d metrics", text, count); }
+    spade_metric_choices_destroy(metric, count);
+    spade_settings_clear(&settings);
+}
+
+/* What is asked for twice is made once, however it is written; with other options it is another. */
+static void test_asked_twice(void **state)
+{
+    (void)state;
+    count_choices("methods: [smoothgrad, smoothgrad]\nmetrics: [roc_auc, roc_auc]\n", 1, 1);
+    count_choices("methods: [smoothgrad, \"smoothgrad:samples=50\"]\nsamples: 50\n"
+                  "metrics: [pointing, \"pointing:tolerance=0\", \"pointing:tolerance=0.0\"]\n",
+                  1, 1);
+    count_choices("methods: [\"smoothgrad:samples=3:sigma=0.1\", \"smoothgrad:sigma=0.1:samples=3\"]\n"
+                  "metrics: [pointing, \"pointing:tolerance=2\"]\n",
+                  1, 2);
+    count_choices("methods: [smoothgrad, \"smoothgrad:seed=4\"]\nseed: 3\n", 2, 1);
+    count_choices("methods: [smoothgrad, \"smoothgrad:seed=3\"]\nseed: 3\n", 1, 1);
+    count_choices("methods: [smoothgrad, \"smoothgrad:output=scores\"]\n", 2, 1);
+}
+
 /* The value of an option in a method's text wins over its short form, and a method without such an option does not
  * mind. */
 static void test_methods(void **state)
@@ -484,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_all_keys),
         cmocka_unit_test(test_default_file_is_generated),
         cmocka_unit_test(test_default_file),
+        cmocka_unit_test(test_asked_twice),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_follow_links),
         cmocka_unit_test(test_methods_as_mappings),

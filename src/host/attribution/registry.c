@@ -148,6 +148,11 @@ int spade_attribution_takes_pictures(const spade_attribution *attribution)
     return method->run ? method->takes_pictures : method->family->takes_pictures;
 }
 
+int spade_attributions_equal(const spade_attribution *a, const spade_attribution *b)
+{
+    return a->method == b->method && spade_named_options_agree(&a->named, &b->named);
+}
+
 unsigned spade_attribution_flags(const spade_attribution *attribution)
 {
     const attribution_method *method = attribution->method;

@@ -279,7 +279,7 @@ static const spade_key table[] = {
     {.name = "methods",
      .option = "method",
      .argument = "M[,...]",
-     .help = "options stand behind a colon: smoothgrad:samples=25:sigma=0.1",
+     .help = "options stand behind a colon: smoothgrad:samples=25:sigma=0.1; what is asked for twice is made once",
      .example = "the same: [saliency, {smoothgrad: {samples: 25, sigma: 0.1}}]; 'spade methods' lists them",
      .groups = SPADE_KEYS_MAPS,
      .type = SPADE_KEY_METHODS,

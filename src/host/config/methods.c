@@ -54,17 +54,24 @@ static spade_status set_defaults(spade_context *context, const spade_settings *s
     return SPADE_OK;
 }
 
-/* choices: those before this one, then it. */
-static spade_status open_choice(spade_context *context, const spade_settings *settings, spade_method_choice *choices,
-                                int index)
+/* choices [*count]: those before this one, to which it is added, unless it is one of them in other words. */
+static spade_status open_choice(spade_context *context, const spade_settings *settings, const char *text,
+                                spade_method_choice *choices, int *count)
 {
-    spade_method_choice *choice = &choices[index];
-    const char *text = method_text(settings, index);
+    spade_method_choice *choice = &choices[*count];
     int number = 1;
     SPADE_TRY(spade_attribution_create(context, text, &choice->attribution));
     SPADE_TRY(set_defaults(context, settings, choice->attribution));
     const spade_method_info *method = spade_attribution_method(choice->attribution);
-    for (int i = 0; i < index; i++) { number += spade_attribution_method(choices[i].attribution) == method; }
+    for (int i = 0; i < *count; i++) {
+        if (spade_attributions_equal(choices[i].attribution, choice->attribution)) {
+            spade_attribution_destroy(choice->attribution);
+            choice->attribution = NULL;
+            return SPADE_OK;
+        }
+        number += spade_attribution_method(choices[i].attribution) == method;
+    }
+    ++*count;
     return spade_choice_describe(context, text, method->name, number, &choice->options, &choice->label);
 }
 
@@ -77,14 +84,14 @@ spade_status spade_settings_methods(spade_context *context, const spade_settings
     *count = 0;
     if (!choices) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
     for (int i = 0; i < n; i++) {
-        spade_status status = open_choice(context, settings, choices, i);
+        spade_status status = open_choice(context, settings, method_text(settings, i), choices, count);
         if (status != SPADE_OK) {
             spade_method_choices_destroy(choices, n);
+            *count = 0;
             return status;
         }
     }
     *out = choices;
-    *count = n;
     return SPADE_OK;
 }
 

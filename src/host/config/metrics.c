@@ -36,14 +36,22 @@ json_t *spade_settings_metrics_json(const spade_settings *settings)
     return list;
 }
 
-/* choices: those before this one, then it. */
-static spade_status open_choice(spade_context *context, const char *text, spade_metric_choice *choices, int index)
+/* choices [*count]: those before this one, to which it is added, unless it is one of them in other words. */
+static spade_status open_choice(spade_context *context, const char *text, spade_metric_choice *choices, int *count)
 {
-    spade_metric_choice *choice = &choices[index];
+    spade_metric_choice *choice = &choices[*count];
     int number = 1;
     SPADE_TRY(spade_metric_create(context, text, &choice->metric));
     const spade_metric_info *info = spade_metric_describe(choice->metric);
-    for (int i = 0; i < index; i++) { number += spade_metric_describe(choices[i].metric) == info; }
+    for (int i = 0; i < *count; i++) {
+        if (spade_metrics_equal(choices[i].metric, choice->metric)) {
+            spade_metric_destroy(choice->metric);
+            choice->metric = NULL;
+            return SPADE_OK;
+        }
+        number += spade_metric_describe(choices[i].metric) == info;
+    }
+    ++*count;
     return spade_choice_describe(context, text, info->name, number, &choice->options, &choice->label);
 }
 
@@ -56,14 +64,14 @@ spade_status spade_settings_metrics(spade_context *context, const spade_settings
     *count = 0;
     if (!choices) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
     for (int i = 0; i < n; i++) {
-        spade_status status = open_choice(context, metric_text(settings, i), choices, i);
+        spade_status status = open_choice(context, metric_text(settings, i), choices, count);
         if (status != SPADE_OK) {
             spade_metric_choices_destroy(choices, n);
+            *count = 0;
             return status;
         }
     }
     *out = choices;
-    *count = n;
     return SPADE_OK;
 }
 

@@ -112,6 +112,7 @@ typedef struct spade_method_choice {
     char *options; /* as they were written behind the method's name, "samples=25:sigma=0.1"; NULL: none */
     char *label;   /* in file names: the method's name, and NAME_2, NAME_3 where it is asked for again */
 } spade_method_choice;
+/* Each once, also where two texts say the same: an option that is written and its default, options in another order. */
 spade_status spade_settings_methods(spade_context *context, const spade_settings *settings, spade_method_choice **out,
                                     int *count);
 void spade_method_choices_destroy(spade_method_choice *choices, int count); /* NULL is fine */
@@ -126,6 +127,7 @@ typedef struct spade_metric_choice {
     char *options; /* as they were written behind the metric's name, "tolerance=2"; NULL: none */
     char *label;   /* in results: the metric's name, and NAME_2, NAME_3 where it is asked for again */
 } spade_metric_choice;
+/* Each once, as the methods. */
 spade_status spade_settings_metrics(spade_context *context, const spade_settings *settings, spade_metric_choice **out,
                                     int *count);
 void spade_metric_choices_destroy(spade_metric_choice *choices, int count); /* NULL is fine */

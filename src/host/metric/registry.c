@@ -88,6 +88,11 @@ spade_status spade_metric_set(spade_context *context, spade_metric *metric, cons
     return status == SPADE_OK ? status : spade_fail_in(context, status, "%s", metric->class->info.name);
 }
 
+int spade_metrics_equal(const spade_metric *a, const spade_metric *b)
+{
+    return a->class == b->class && spade_named_options_agree(&a->named, &b->named);
+}
+
 void spade_metric_destroy(spade_metric *metric)
 {
     if (!metric) { return; }
