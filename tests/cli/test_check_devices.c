@@ -206,6 +206,34 @@ static void test_table(void **state)
     assert_non_null(page);
     assert_non_null(strstr(page, "src=\"x_0000/check_deeplift_0002.png\""));
     assert_non_null(strstr(page, "<b>first</b>"));
+    const char *name = strrchr(network, '/') + 1; /* of the model: without its folder */
+    snprintf(line, sizeof line, "<title>spade check: %s</title>", name);
+    assert_non_null(strstr(page, line));
+    snprintf(line, sizeof line, "<h1>%s</h1>", name);
+    assert_non_null(strstr(page, line));
+    assert_non_null(strstr(page, "<h3>How to read the colours</h3>"));
+    assert_non_null(strstr(page, "How much a pixel matters <span class=\"soft\">saliency</span>"));
+    assert_non_null(strstr(page, "For or against the class <span class=\"soft\">deeplift</span>"));
+    assert_null(strstr(page, "A against B"));
+    assert_non_null(strstr(page, "<b>1 of 1</b> map keeps what its method promises"));
+    free(page);
+    folder_remove(folder);
+}
+
+/* A contrast: the same words on the terminal and on the page, and which colour speaks for which class. */
+static void test_contrast(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), line[512];
+    snprintf(line, sizeof line, "--stages 1 --method deeplift --class 3-1 -o %s/out", folder);
+    char *out = check(line, test_device());
+    assert_non_null(strstr(out, "  deeplift, for class 3 against class 1\n"));
+    free(out);
+    snprintf(line, sizeof line, "%s/out/check.html", folder);
+    char *page = file_read(line, NULL);
+    assert_non_null(page);
+    assert_non_null(strstr(page, ">for class 3 against class 1</span>"));
+    assert_non_null(strstr(page, "<b>orange speaks for A, blue for B</b>.</p>"));
     free(page);
     folder_remove(folder);
 }
@@ -235,7 +263,7 @@ static void test_failed_input(void **state)
     snprintf(path, sizeof path, "%s/out/check.html", folder);
     char *page = file_read(path, NULL);
     assert_non_null(page);
-    assert_non_null(strstr(page, "1 input could not be explained"));
+    assert_non_null(strstr(page, "1 input could not be checked"));
     assert_non_null(strstr(page, "nothing.png"));
     assert_null(strstr(page, "The run was stopped"));
     free(page);
@@ -349,6 +377,7 @@ static void test_refused(void **state)
     REFUSED(2, "usage: spade check MODEL INPUT...", "%s", network);
     REFUSED(2, "--stages 4: the network has 3 layers with weights", "%s %s --stages 4", network, input);
     REFUSED(2, "--stages: '0' is not a whole number from 1 to 1024", "%s %s --stages 0", network, input);
+    REFUSED(2, "--quiet prints no table: give -o or --json", "%s %s -q", network, input);
     REFUSED(2, "--class 4: the network has the classes 0 to 3", "%s %s --class 4", network, input);
     REFUSED(2, "unknown method 'none'", "%s %s --method none", network, input);
     REFUSED(2, "unknown option '--mask'", "%s %s --mask m.png", network, input);
@@ -372,10 +401,10 @@ static int close_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_library), cmocka_unit_test(test_result),       cmocka_unit_test(test_same_result),
-        cmocka_unit_test(test_table),           cmocka_unit_test(test_resnet),       cmocka_unit_test(test_explain),
-        cmocka_unit_test(test_warning),         cmocka_unit_test(test_failed_input), cmocka_unit_test(test_smooth),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_against_library), cmocka_unit_test(test_result),   cmocka_unit_test(test_same_result),
+        cmocka_unit_test(test_table),           cmocka_unit_test(test_contrast), cmocka_unit_test(test_resnet),
+        cmocka_unit_test(test_explain),         cmocka_unit_test(test_warning),  cmocka_unit_test(test_failed_input),
+        cmocka_unit_test(test_smooth),          cmocka_unit_test(test_refused),
     };
     make_files();
     return cmocka_run_group_tests(tests, NULL, close_folder);

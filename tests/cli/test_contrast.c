@@ -243,7 +243,9 @@ static void test_results(void **state)
     check_json();
     check_file("x_0000/trace_saliency_ctop-second.npy", "NUMPY");
     check_file("report.html", "for class 0 (tench) against class 1 (tiger cat)");
-    check_file("report.html", "of A &minus; B: for A, or for B");
+    check_file("report.html", "<span>against; of A against B: for B</span>");
+    check_file("report.html",
+               "<b>orange speaks for A, blue for B</b>; where there is no sign, brighter pixels matter more");
     check_file("results.csv", ",class,class_name,logit,score,against,against_name,against_logit,against_score,");
     check_file("results.csv", ",0,tench,");
     check_file("results.csv", ",1,tiger cat,");

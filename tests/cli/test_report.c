@@ -171,9 +171,111 @@ static void test_choice(void **state)
     check_choice("", 1, true);
 }
 
+/* The report of scene00; malloc'ed. *results: results.json. */
+static char *report_of(const char *options, json_t **results)
+{
+    char *folder = folder_make(), path[400];
+    command_result result =
+        command_run("explain " MODEL " " SPADE_TEST_DATA "/images/scene00.png --resize 0 --variants 8 --sparsity 0.8 "
+                    "%s -o %s",
+                    options, folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    snprintf(path, sizeof path, "%s/results.json", folder);
+    *results = json_load_file(path, 0, NULL);
+    snprintf(path, sizeof path, "%s/report.html", folder);
+    char *report = file_read(path, NULL);
+    assert_true(*results && report);
+    folder_remove(folder);
+    return report;
+}
+
+/* The scores of classes that were asked for are there, however low they are, and marked. */
+static void test_asked_classes(void **state)
+{
+    (void)state;
+    static const char mark[] = " <span class=\"soft\">explained</span></div>";
+    json_t *results;
+    char *report = report_of("--no-trace", &results);
+    assert_int_equal(count(report, "class=\"score\""), 2); /* the others have less than 0.05 % */
+    assert_int_equal(count(report, mark), 0);
+    json_decref(results);
+    free(report);
+    report = report_of("--no-trace --method saliency,gradcam --class 7,2-3,top,2", &results);
+    const json_t *input = json_array_get(json_object_get(results, "inputs"), 0);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(input, "dense"), "class")), 1);
+    assert_int_equal(count(report, mark), 4);
+    static const char *const names[] = {"<b>class 1</b>", "class 2", "class 3", "class 7"};
+    for (int i = 0; i < 4; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "<div class=\"name\">%s%s", names[i], mark);
+        assert_int_equal(count(report, text), 1);
+    }
+    json_decref(results);
+    free(report);
+}
+
+typedef struct promise_count {
+    int maps, broken;
+} promise_count;
+
+static promise_count count_promises(const json_t *results)
+{
+    promise_count found = {0};
+    size_t index;
+    json_t *map;
+    json_array_foreach(json_object_get(json_array_get(json_object_get(results, "inputs"), 0), "maps"), index, map)
+    {
+        for (int network = 0; network < 2; network++) {
+            const json_t *check = json_object_get(json_object_get(map, network ? "trace" : "dense"), "check");
+            found.maps += check != NULL;
+            found.broken += json_is_false(json_object_get(json_object_get(check, "completeness"), "holds")) ||
+                            json_is_false(json_object_get(json_object_get(check, "conservation"), "holds"));
+        }
+    }
+    return found;
+}
+
+/* On top stands how many maps do not keep what their methods promise; what is said of a map goes with its method's box. */
+static void test_promises(void **state)
+{
+    (void)state;
+    char text[200];
+    json_t *results;
+    char *report = report_of("--check --method lrp,saliency,deeplift --class 2,3", &results);
+    const promise_count found = count_promises(results);
+    assert_int_equal(found.maps, 8);
+    assert_true(found.broken > 1); /* else this run shows nothing */
+    snprintf(text, sizeof text, "<b>%d of 8</b> maps do not keep what their methods promise", found.broken);
+    assert_int_equal(count(report, text), 1);
+    static const char *const networks[] = {"dense", "trace"};
+    for (int network = 0; network < 2; network++) {
+        for (int method = 0; method < 3; method++) {
+            snprintf(text, sizeof text, "<details class=\"m%d %s\">", method, networks[network]);
+            assert_int_equal(count(report, text), method == 1 ? 0 : 2);
+            snprintf(text, sizeof text, "<p class=\"soft below m%d %s\">", method, networks[network]);
+            assert_int_equal(count(report, text), method == 2 ? 2 : 0);
+        }
+        snprintf(text, sizeof text, "body:has(#show-%s:not(:checked)) .%s", networks[network], networks[network]);
+        assert_int_equal(count(report, text), 1);
+    }
+    assert_int_equal(count(report, "body:not(:has(#show-m0:checked,#show-m2:checked)) .checks{display:none}"), 1);
+    json_decref(results);
+    free(report);
+    report = report_of("--check --method integrated_gradients --no-trace", &results);
+    assert_int_equal(count(report, "<b>1 of 1</b> map keeps what its method promises"), 1);
+    json_decref(results);
+    free(report);
+    report = report_of("--check --method saliency --no-trace", &results); /* nothing is promised */
+    assert_int_equal(count(report, "promise"), 0);
+    json_decref(results);
+    free(report);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_mask),
-                                       cmocka_unit_test(test_choice)};
+                                       cmocka_unit_test(test_choice), cmocka_unit_test(test_asked_classes),
+                                       cmocka_unit_test(test_promises)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

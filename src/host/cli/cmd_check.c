@@ -1,4 +1,6 @@
 /* cmd_check.c - spade check: do maps depend on what the network has learned, and do they keep what their methods promise? */
+#include <math.h>
+
 #include "cli/cli.h"
 
 static double number_of(const json_t *object, const char *key)
@@ -34,7 +36,8 @@ static void print_value(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     if (json_is_number(value)) {
-        printf("  %9.3f", json_number_value(value));
+        const double number = json_number_value(value);
+        printf("  %9.3f", fabs(number) < 0.0005 ? 0 : number); /* no "-0.000" */
     } else {
         printf("  %9s", "-");
     }
@@ -115,6 +118,9 @@ static int run(cli_options *options)
     cli_printer printer = {.options = options};
     spade_workload_outcome outcome = {0};
     int code = EXIT_DONE;
+    if (options->quiet && !options->json && !options->output) {
+        return cli_usage_error(options->command, "--quiet prints no table: give -o or --json for the results");
+    }
     spade_context *context = cli_context(options, &printer.progress, &code);
     if (!context) { return code; }
     const spade_check_request request = {.model = options->arguments[0],

@@ -5,8 +5,9 @@
 #include "report/html.h"
 #include "report/text.h"
 
-enum { MAX_CLASSES = 4, MIN_CLASSES = 2 }; /* whose scores are written */
-static const double min_score = 0.0005;    /* lower ones would print as 0.0 % */
+/* Classes whose scores are written: those of the highest, then those that were asked for. */
+enum { MAX_TOP_CLASSES = 4, MIN_TOP_CLASSES = 2, MAX_CLASSES = MAX_TOP_CLASSES + 2 * SPADE_MAX_CLASSES };
+static const double min_score = 0.0005; /* lower ones would print as 0.0 % */
 
 int html_compare_values(const spade_metric_info *metric, double dense, double trace)
 {
@@ -145,13 +146,13 @@ static bool contains(const int64_t *list, int count, int64_t value)
 }
 
 /* The classes of highest score in either network, the dense network's first. Returns how many. */
-static int choose_classes(const explained_input *explained, int64_t *out)
+static int choose_top_classes(const explained_input *explained, int64_t *out)
 {
     int count = 0;
     for (int network = 0; network < NETWORKS; network++) {
         const double *scores = explained->scores + network * explained->class_count;
         if (!explained->ran[network]) { continue; }
-        int wanted = network == DENSE ? MAX_CLASSES - 1 : MAX_CLASSES;
+        int wanted = network == DENSE ? MAX_TOP_CLASSES - 1 : MAX_TOP_CLASSES;
         int64_t limit = explained->class_count < wanted ? explained->class_count : wanted;
         while (count < limit) {
             int64_t best = -1;
@@ -168,6 +169,19 @@ static int choose_classes(const explained_input *explained, int64_t *out)
     return count;
 }
 
+/* The classes of --class, of contrasts both; none where nobody asked for any. Returns how many. */
+static int find_asked(const explained_run *run, const explained_input *explained, int64_t *out)
+{
+    const int targets = run->settings->classes.count ? explained->pair_count / run->method_count : 0;
+    int count = 0;
+    for (int i = 0; i < targets; i++) {
+        const spade_target *target = &explained->pairs[i].target;
+        if (!contains(out, count, target->class_index)) { out[count++] = target->class_index; }
+        if (target->contrast && !contains(out, count, target->against)) { out[count++] = target->against; }
+    }
+    return count;
+}
+
 static void write_bar(FILE *file, const char *kind, double score)
 {
     fprintf(file,
@@ -175,26 +189,38 @@ static void write_bar(FILE *file, const char *kind, double score)
             kind, 100 * score, 100 * score);
 }
 
+static void write_score(FILE *file, const explained_run *run, const explained_input *explained, int64_t index,
+                        bool asked)
+{
+    const bool top = index == explained->top[DENSE];
+    char buffer[32];
+    fprintf(file, "<div class=\"score\"><div class=\"name\">%s", top ? "<b>" : "");
+    spade_html_text(file, class_name(run->names, index, buffer));
+    fprintf(file, "%s%s</div>", top ? "</b>" : "", asked ? " <span class=\"soft\">explained</span>" : "");
+    write_bar(file, "d", explained->scores[index]);
+    if (explained->ran[TRACE]) { write_bar(file, "t", explained->scores[explained->class_count + index]); }
+    fputs("</div>", file);
+}
+
 static void write_scores(FILE *file, const explained_run *run, const explained_input *explained)
 {
-    int64_t chosen[MAX_CLASSES];
-    char buffer[32];
-    int count = choose_classes(explained, chosen);
+    int64_t chosen[MAX_CLASSES], asked[2 * SPADE_MAX_CLASSES];
+    const int top_count = choose_top_classes(explained, chosen), asked_count = find_asked(run, explained, asked);
+    int count = top_count;
+    for (int i = 0; i < asked_count; i++) {
+        if (!contains(chosen, count, asked[i])) { chosen[count++] = asked[i]; }
+    }
     fputs("<div class=\"scores\"><h3>Class scores</h3><div class=\"soft\"><span class=\"key "
           "d\"></span><span>dense</span>",
           file);
     if (explained->ran[TRACE]) { fputs("<span class=\"key t\"></span><span>trace</span>", file); }
     fputs("</div>", file);
     for (int i = 0; i < count; i++) {
-        bool top = chosen[i] == explained->top[DENSE];
-        double highest = fmax(explained->scores[chosen[i]], explained->scores[explained->class_count + chosen[i]]);
-        if (i >= MIN_CLASSES && highest < min_score) { continue; }
-        fprintf(file, "<div class=\"score\"><div class=\"name\">%s", top ? "<b>" : "");
-        spade_html_text(file, class_name(run->names, chosen[i], buffer));
-        fprintf(file, "%s</div>", top ? "</b>" : "");
-        write_bar(file, "d", explained->scores[chosen[i]]);
-        if (explained->ran[TRACE]) { write_bar(file, "t", explained->scores[explained->class_count + chosen[i]]); }
-        fputs("</div>", file);
+        const double highest =
+            fmax(explained->scores[chosen[i]], explained->scores[explained->class_count + chosen[i]]);
+        const bool was_asked = contains(asked, asked_count, chosen[i]);
+        if (i >= MIN_TOP_CLASSES && !was_asked && highest < min_score) { continue; }
+        write_score(file, run, explained, chosen[i], was_asked);
     }
     fputs("</div>", file);
 }

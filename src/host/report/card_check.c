@@ -87,13 +87,13 @@ static void write_check(FILE *file, const html_report *report, const explained_p
     const json_t *completeness = json_object_get(check, "completeness");
     const json_t *conservation = json_object_get(check, "conservation");
     if (completeness) {
-        fputs("<p class=\"soft below\">", file);
+        fprintf(file, "<p class=\"soft below m%d %s\">", pair->method, explained_networks[network]);
         write_title(file, report, pair, network);
         fprintf(file, ": the map sums to <b>%.4g</b>, F(x) - F(baseline) is <b>%.4g</b></p>",
                 number_of(completeness, "sum"), number_of(completeness, "difference"));
     }
     if (conservation) {
-        fputs("<details><summary>", file);
+        fprintf(file, "<details class=\"m%d %s\"><summary>", pair->method, explained_networks[network]);
         write_title(file, report, pair, network);
         write_conservation(file, conservation);
     }

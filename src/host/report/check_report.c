@@ -2,6 +2,7 @@
 #include "report/check_report.h"
 
 #include <errno.h>
+#include <math.h>
 
 #include "report/html.h"
 #include "report/text.h"
@@ -37,7 +38,8 @@ static void write_value(FILE *file, const char *name, const json_t *value)
 {
     fprintf(file, "%s ", name);
     if (json_is_number(value)) {
-        fprintf(file, "%.2f", json_number_value(value));
+        const double number = json_number_value(value);
+        fprintf(file, "%.2f", fabs(number) < 0.005 ? 0 : number); /* no "-0.00" */
     } else {
         fputs("-", file);
     }
@@ -61,20 +63,17 @@ static void write_figure(FILE *file, const char *picture, const json_t *stage, c
     fputs("</figcaption></figure>", file);
 }
 
-static void write_map(FILE *file, const explained_run *run, const json_t *map, const json_t *stages)
+static void write_map(FILE *file, check_report *report, int method, const json_t *map, const json_t *stages)
 {
     spade_target target;
     const json_t *pictures = json_object_get(map, "pictures"), *similarity = json_object_get(map, "similarity");
     fputs("<section><h3>", file);
-    spade_html_text(file, text_of(map, "method"));
-    if (json_object_get(map, "options")) {
-        fputs(" (", file);
-        spade_html_text(file, text_of(map, "options"));
-        fputs(")", file);
-    }
+    html_write_method(file, &report->run->methods[method]);
     fputs(" <span class=\"soft\">for ", file);
-    (void)explained_parse_target(run, map, &target);
-    html_write_target(file, run, &target);
+    (void)explained_parse_target(report->run, map, &target);
+    html_write_target(file, report->run, &target);
+    report->contrasts = report->contrasts || target.contrast;
+    explained_promises_add(&report->promises, json_object_get(map, "check"));
     fputs("</span></h3>", file);
     html_write_marks(file, json_object_get(map, "check"));
     fputs("<div class=\"cascade\">", file);
@@ -87,7 +86,8 @@ static void write_map(FILE *file, const explained_run *run, const json_t *map, c
 
 spade_status check_report_add(check_report *report, const json_t *result)
 {
-    const json_t *dense = json_object_get(result, "dense");
+    const json_t *dense = json_object_get(result, "dense"), *maps = json_object_get(result, "maps");
+    const size_t targets = json_array_size(maps) / (size_t)report->run->method_count;
     FILE *file = report->cards;
     size_t i;
     json_t *map;
@@ -97,9 +97,9 @@ spade_status check_report_add(check_report *report, const json_t *result)
     spade_html_text(file, text_of(dense, "name"));
     fprintf(file, ", %.1f %%</span></div><div class=\"maps\">\n",
             100 * json_number_value(json_object_get(dense, "score")));
-    json_array_foreach(json_object_get(result, "maps"), i, map)
+    json_array_foreach(maps, i, map) /* method by method, target by target */
     {
-        write_map(file, report->run, map, json_object_get(result, "stages"));
+        write_map(file, report, (int)(i / targets), map, json_object_get(result, "stages"));
     }
     fputs("</div></article>\n", file);
     report->inputs++;
@@ -118,10 +118,14 @@ void check_report_add_failure(check_report *report, const char *message)
 
 static spade_status write_page(const check_report *report, FILE *file)
 {
-    const html_report page = {.run = report->run, .failed = report->failed, .failures = report->failures};
+    const html_report page = {.run = report->run,
+                              .failed = report->failed,
+                              .failures = report->failures,
+                              .contrasts = report->contrasts,
+                              .promises = report->promises};
     html_write_begin(file, &page, "spade check: ");
     fputs("<header class=\"card\"><h1>", file);
-    spade_html_text(file, report->run->model);
+    spade_html_text(file, html_model_name(&page));
     fprintf(
         file,
         "</h1><p class=\"soft\">%lld input%s checked by spade %s</p><p>From left to right the network's layers lose "
@@ -129,13 +133,14 @@ static spade_status write_page(const check_report *report, FILE *file)
         "they have learned, from the last one on: under each map stands the layer down to which weights are normal "
         "random "
         "numbers of the same root mean square. A map that stays as it is says something about the picture, and nothing "
-        "about what the network has learned (Adebayo et al. 2018, Sanity checks for saliency maps). Each picture has a "
-        "scale of its own.</p>\n",
+        "about what the network has learned (Adebayo et al. 2018, Sanity checks for saliency maps).</p>\n",
         (long long)report->inputs, report->inputs == 1 ? "" : "s", spade_version());
     if (report->stopped) { fputs("<p class=\"warn\"><b>The run was stopped</b> before its last input.</p>", file); }
+    html_write_promises(file, &page);
     fputs("</header>\n", file);
+    SPADE_TRY(html_write_legend(file, &page, "Each picture has a scale of its own."));
     html_append(file, report->cards);
-    html_write_failures(file, &page);
+    html_write_failures(file, &page, "checked");
     SPADE_TRY(html_write_configuration(file, &page));
     html_write_end(file);
     return SPADE_OK;

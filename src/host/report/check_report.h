@@ -10,6 +10,8 @@ typedef struct check_report {
     int64_t inputs, failed;
     FILE *failures; /* likewise, list items */
     bool stopped;   /* before the last input */
+    bool contrasts; /* there are maps of a class against another */
+    explained_promises promises;
 } check_report;
 
 spade_status check_report_open(const explained_run *run, check_report *out);

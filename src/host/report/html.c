@@ -14,6 +14,9 @@
 /* Pictures in one file: base64 makes them a third larger, and browsers get slow with tens of megabytes. */
 static const uint64_t max_embedded_bytes = (uint64_t)12 << 20;
 enum { INDEX_PICTURES = 8, MAX_CHANGED_ROWS = 200 };
+static const char scales[] =
+    "Dense and trace share one scale, so their colours can be compared. The trace is the network with only the weights "
+    "that keep its behaviour around this one input; the others are zero.";
 
 static spade_status fail_temporary(const html_report *report)
 {
@@ -90,7 +93,7 @@ static spade_status write_page_body(FILE *file, html_report *report, int64_t pag
     snprintf(title, sizeof title, "spade, page %lld: ", (long long)page);
     html_write_begin(file, report, title);
     write_navigation(file, report, page);
-    SPADE_TRY(html_write_legend(file, report));
+    SPADE_TRY(html_write_legend(file, report, scales));
     html_write_choice(file, report);
     html_append(file, report->cards);
     write_navigation(file, report, page);
@@ -242,6 +245,9 @@ static void count(html_report *report, const explained_input *explained)
         const explained_pair *pair = &explained->pairs[i];
         report->contrasts = report->contrasts || pair->target.contrast;
         report->both = report->both || (pair->maps[DENSE].present && pair->maps[TRACE].present);
+        for (int network = 0; network < NETWORKS; network++) {
+            explained_promises_add(&report->promises, pair->maps[network].check);
+        }
         for (int metric = 0; metric < report->run->metric_count; metric++) {
             count_value(html_tally(report, metric, pair->method), explained_metric(report->run, metric),
                         pair->maps[DENSE].values[metric], pair->maps[TRACE].values[metric]);
@@ -344,13 +350,13 @@ static spade_status write_report(FILE *file, html_report *report, int64_t page)
     html_write_begin(file, report, "spade: ");
     html_write_summary(file, report);
     if (report->embedded) {
-        SPADE_TRY(html_write_legend(file, report));
+        SPADE_TRY(html_write_legend(file, report, scales));
         html_write_choice(file, report);
         html_append(file, report->cards);
     } else {
         write_index(file, report);
     }
-    html_write_failures(file, report);
+    html_write_failures(file, report, "explained");
     SPADE_TRY(html_write_configuration(file, report));
     html_write_end(file);
     return SPADE_OK;

@@ -24,10 +24,11 @@ struct html_report {
     FILE *failures;        /* likewise, list items */
     bool both;             /* maps of both networks */
     int64_t failed, compared, changed, fell;
-    int64_t page_changed;  /* of the page at hand */
-    int64_t page_fell;     /* likewise */
-    char *first_name;      /* of the page at hand */
-    bool contrasts;        /* there are maps of a class against another */
+    int64_t page_changed; /* of the page at hand */
+    int64_t page_fell;    /* likewise */
+    char *first_name;     /* of the page at hand */
+    bool contrasts;       /* there are maps of a class against another */
+    explained_promises promises;
     method_tally *tallies; /* [metrics][methods] of the run */
 };
 
@@ -37,16 +38,22 @@ static inline method_tally *html_tally(const html_report *report, int metric, in
 }
 
 /* ---- html_parts.c */
+/* The model's file, without its folder. */
+const char *html_model_name(const html_report *report);
 /* title: what stands in the browser's tab before the model's name. */
 void html_write_begin(FILE *file, const html_report *report, const char *title);
 void html_write_end(FILE *file);
 /* What is explained and how dense and trace compare in all. */
 void html_write_summary(FILE *file, const html_report *report);
-/* What the colours mean. */
-spade_status html_write_legend(FILE *file, const html_report *report);
-/* Of several methods: boxes to tick, which of them, and of which network, are shown. The style sheet does it: no script. */
+/* What the colours mean. scales: which maps share one, a sentence or more. */
+spade_status html_write_legend(FILE *file, const html_report *report, const char *scales);
+/* In one line: how many maps do not keep what their methods promise. Nothing where that was not asked. */
+void html_write_promises(FILE *file, const html_report *report);
+/* Of several methods: boxes to tick, which of them, and of which network, are shown. The style sheet does it, no script: what is
+ * of a method has the class mNUMBER, what is of a network dense or trace. */
 void html_write_choice(FILE *file, const html_report *report);
-void html_write_failures(FILE *file, const html_report *report);
+/* done: "explained", what should have been done with them. */
+void html_write_failures(FILE *file, const html_report *report, const char *done);
 spade_status html_write_configuration(FILE *file, const html_report *report);
 /* All that was written to `from` so far. */
 void html_append(FILE *to, FILE *from);

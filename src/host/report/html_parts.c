@@ -6,7 +6,7 @@
 #include "report/style.h"
 #include "report/text.h"
 
-static const char *model_name(const html_report *page)
+const char *html_model_name(const html_report *page)
 {
     const char *slash = strrchr(page->run->model, '/');
     return slash ? slash + 1 : page->run->model;
@@ -28,7 +28,7 @@ void html_write_begin(FILE *file, const html_report *page, const char *title)
           "<title>",
           file);
     spade_html_text(file, title);
-    spade_html_text(file, model_name(page));
+    spade_html_text(file, html_model_name(page));
     fputs("</title><style>" REPORT_STYLE "</style></head><body><main>\n", file);
 }
 
@@ -84,10 +84,30 @@ static void write_tallies(FILE *file, const html_report *page)
         file);
 }
 
+void html_write_promises(FILE *file, const html_report *page)
+{
+    const explained_promises *promises = &page->promises;
+    const long long maps = promises->maps, broken = promises->broken, incomplete = promises->incomplete,
+                    lossy = promises->lossy, counted = broken ? broken : maps;
+    if (!maps) { return; }
+    fprintf(file, "<p%s><b>%lld of %lld</b> map%s %s what %s", broken ? " class=\"warn\"" : "", counted, maps,
+            maps == 1 ? "" : "s",
+            !broken        ? counted == 1 ? "keeps" : "keep"
+            : counted == 1 ? "does not keep"
+                           : "do not keep",
+            counted == 1 ? "its method promises" : "their methods promise");
+    if (!broken) { fputs(" (completeness, conservation)", file); }
+    if (incomplete) { fprintf(file, ": %lld %s not complete", incomplete, incomplete == 1 ? "is" : "are"); }
+    if (lossy) {
+        fprintf(file, "%s%lld %s not conserve relevance", incomplete ? ", " : ": ", lossy, lossy == 1 ? "does" : "do");
+    }
+    fputs(".</p>", file);
+}
+
 void html_write_summary(FILE *file, const html_report *page)
 {
     fputs("<header class=\"card\"><h1>", file);
-    spade_html_text(file, model_name(page));
+    spade_html_text(file, html_model_name(page));
     fprintf(file, "</h1><p class=\"soft\">%lld input%s explained by spade %s</p>", (long long)page->added,
             page->added == 1 ? "" : "s", spade_version());
     if (page->run->left) {
@@ -102,6 +122,7 @@ void html_write_summary(FILE *file, const html_report *page)
         fprintf(file, "<p class=\"warn\">In <b>%lld</b> of these the class keeps less than half of its score.</p>",
                 (long long)page->fell);
     }
+    html_write_promises(file, page);
     write_tallies(file, page);
     fputs("</header>\n", file);
 }
@@ -168,18 +189,30 @@ static spade_status write_scale(FILE *file, const html_report *page, bool is_sig
     return SPADE_OK;
 }
 
-spade_status html_write_legend(FILE *file, const html_report *page)
+/* Which colour speaks for which class of a contrast. */
+static void write_contrast(FILE *file, const html_report *page)
+{
+    const bool with_sign = write_methods(NULL, page, true), without = write_methods(NULL, page, false);
+    fputs("<p class=\"soft below\">A map of <b>A against B</b> explains the difference of both, F<sub>A</sub> &minus; "
+          "F<sub>B</sub>: ",
+          file);
+    if (with_sign) { fputs("<b>orange speaks for A, blue for B</b>", file); }
+    if (with_sign && without) { fputs("; where there is no sign, ", file); }
+    if (without) { fputs("brighter pixels matter more for it, whichever class they speak for", file); }
+    fputs(".</p>", file);
+}
+
+spade_status html_write_legend(FILE *file, const html_report *page, const char *scales)
 {
     fputs("<section class=\"card\"><h3>How to read the colours</h3><div class=\"legend\">", file);
     SPADE_TRY(write_scale(file, page, false, "How much a pixel matters", "<span>nothing</span><span>most</span>"));
-    SPADE_TRY(write_scale(file, page, true,
-                          page->contrasts ? "For or against the class; of A &minus; B: for A, or for B"
-                                          : "For or against the class",
-                          "<span>against</span><span>nothing</span><span>for</span>"));
-    fputs("</div><p class=\"soft below\">Dense and trace share one scale, so their colours can be compared. "
-          "The trace is the network with only the weights that keep its behaviour around this one input; the others "
-          "are zero.</p></section>\n",
-          file);
+    SPADE_TRY(write_scale(file, page, true, "For or against the class",
+                          page->contrasts ? "<span>against; of A against B: for B</span><span>nothing</span>"
+                                            "<span>for; of A against B: for A</span>"
+                                          : "<span>against</span><span>nothing</span><span>for</span>"));
+    fputs("</div>", file);
+    if (page->contrasts) { write_contrast(file, page); }
+    fprintf(file, "<p class=\"soft below\">%s</p></section>\n", scales);
     return SPADE_OK;
 }
 
@@ -188,6 +221,19 @@ spade_status html_write_legend(FILE *file, const html_report *page)
 static void write_box(FILE *file, const char *id)
 {
     fprintf(file, "<label><input type=\"checkbox\" id=\"show-%s\" checked>", id);
+}
+
+/* The part of a card about promises is hidden where nothing of it is shown: a rule of the style sheet. */
+static void write_hidden_promises(FILE *file, const html_report *page)
+{
+    const char *between = "body:not(:has(";
+    for (int m = 0; m < page->run->method_count; m++) {
+        if (!explained_promising(page->run, m)) { continue; }
+        fprintf(file, "%s#show-m%d:checked", between, m);
+        between = ",";
+    }
+    if (*between == ',') { fputs(")) .checks{display:none}", file); }
+    if (page->both) { fputs("body:not(:has(#show-dense:checked,#show-trace:checked)) .checks{display:none}", file); }
 }
 
 void html_write_choice(FILE *file, const html_report *page)
@@ -199,6 +245,7 @@ void html_write_choice(FILE *file, const html_report *page)
     for (int m = 0; m < run->method_count; m++) {
         fprintf(file, "body:has(#show-m%d:not(:checked)) .m%d{display:none}", m, m);
     }
+    write_hidden_promises(file, page);
     fputs("</style><form class=\"card choice\" autocomplete=\"off\"><b>Show</b>", file);
     for (int m = 0; m < run->method_count; m++) {
         snprintf(id, sizeof id, "m%d", m);
@@ -218,11 +265,11 @@ void html_write_choice(FILE *file, const html_report *page)
 
 /* ---- the end of the page */
 
-void html_write_failures(FILE *file, const html_report *page)
+void html_write_failures(FILE *file, const html_report *page, const char *done)
 {
     if (!page->failed) { return; }
-    fprintf(file, "<section class=\"card\"><h3>%lld input%s could not be explained</h3><ul>", (long long)page->failed,
-            page->failed == 1 ? "" : "s");
+    fprintf(file, "<section class=\"card\"><h3>%lld input%s could not be %s</h3><ul>", (long long)page->failed,
+            page->failed == 1 ? "" : "s", done);
     html_append(file, page->failures);
     fputs("</ul>", file);
     if (page->failed > HTML_MAX_FAILURES) {

@@ -43,6 +43,16 @@ void explained_input_clear(explained_input *explained)
     *explained = (explained_input){0};
 }
 
+void explained_promises_add(explained_promises *promises, const json_t *check)
+{
+    const bool incomplete = json_is_false(json_object_get(json_object_get(check, "completeness"), "holds"));
+    const bool lossy = json_is_false(json_object_get(json_object_get(check, "conservation"), "holds"));
+    promises->maps += check != NULL;
+    promises->incomplete += incomplete;
+    promises->lossy += lossy;
+    promises->broken += incomplete || lossy;
+}
+
 /* ---- in words */
 
 const char *explained_target_text(const explained_run *run, const spade_target *target, char text[SPADE_TARGET_TEXT])

@@ -71,6 +71,14 @@ static inline bool explained_score_fell(const explained_input *explained)
 bool explained_input_add_pairs(explained_input *explained, int pairs, int metrics);
 void explained_input_clear(explained_input *explained);
 
+/* How many maps keep what their methods promise, of those of which that was asked (explained_map.check). */
+typedef struct explained_promises {
+    int64_t maps, broken;      /* those that promise anything; those that do not keep all of it: */
+    int64_t incomplete, lossy; /* they do not sum to F(x) - F(baseline); they do not conserve relevance */
+} explained_promises;
+void explained_promises_add(explained_promises *promises,
+                            const json_t *check); /* NULL: of a map that promises nothing */
+
 /* Names of classes: from --labels, else the model's, else numbers. */
 typedef struct class_names {
     char **items; /* [count], or NULL */
@@ -110,6 +118,14 @@ static inline const spade_method_info *explained_method(const explained_run *run
 static inline bool explained_signed(const explained_run *run, int method)
 {
     return (spade_attribution_flags(run->methods[method].attribution) & SPADE_METHOD_SIGNED) != 0;
+}
+
+/* Its maps promise a sum, or that relevance is conserved. */
+static inline bool explained_promising(const explained_run *run, int method)
+{
+    const spade_attribution *attribution = run->methods[method].attribution;
+    return spade_attribution_flags(attribution) & SPADE_METHOD_CONSERVATION ||
+           spade_attribution_completeness(attribution) > 0;
 }
 
 /* How its maps become what is drawn. */

@@ -22,7 +22,9 @@
     ".many,.many .maps,.many .about,.four .about{display:grid;gap:20px;align-content:start}"                           \
     ".four,.four .about{grid-template-columns:repeat(2,minmax(0,1fr))}.four "                                          \
     ".about>*{margin:0}.many{grid-template-columns:minmax(0,1fr)}"                                                     \
-    ".many .maps{grid-template-columns:repeat(2,minmax(0,1fr))}.many .maps>*,.many .about>*{margin:0}"                 \
+    ".many .maps{grid-template-columns:repeat(2,minmax(0,1fr))}.many "                                                 \
+    ".maps>section{display:grid;grid-row:span 2;grid-template-rows:subgrid;row-gap:0}.many .maps h3{align-self:end}"   \
+    ".many .maps>*,.many .about>*{margin:0}"                                                                           \
     ".many .about{grid-template-columns:repeat(4,minmax(0,1fr))}.many.lone "                                           \
     ".maps{grid-template-columns:repeat(4,minmax(0,1fr))}"                                                             \
     ".lone .pair{grid-template-columns:minmax(0,1fr)}.many .scores,.four .scores{grid-column:span 2}"                  \
@@ -56,7 +58,7 @@
     ".choice span{display:flex;gap:18px}.choice label{cursor:pointer;white-space:nowrap}.choice input{margin:0 6px 0 " \
     "0;accent-color:var(--trace)}"                                                                                     \
     "@supports not selector(:has(a)){.choice{display:none}}"                                                           \
-    "body:has(#show-dense:not(:checked)) figure.dense,body:has(#show-trace:not(:checked)) figure.trace{display:none}"  \
+    "body:has(#show-dense:not(:checked)) .dense,body:has(#show-trace:not(:checked)) .trace{display:none}"              \
     "body:has(#show-dense:not(:checked),#show-trace:not(:checked)) .pair{grid-template-columns:minmax(0,1fr)}"         \
     "body:has(#show-dense:not(:checked),#show-trace:not(:checked)) .many "                                             \
     ".maps{grid-template-columns:repeat(4,minmax(0,1fr))}"                                                             \
