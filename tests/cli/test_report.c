@@ -272,10 +272,82 @@ static void test_promises(void **state)
     free(report);
 }
 
+/* ---- results.csv */
+
+/* The next cell (RFC 4180), as it stands; *at: behind it. malloc'ed. */
+static char *take_cell(const char **at)
+{
+    char *cell = calloc(strlen(*at) + 1, 1), *to = cell;
+    const bool quoted = **at == '"';
+    assert_non_null(cell);
+    *at += quoted;
+    while (quoted ? **at != '"' || (*at)[1] == '"' : !strchr(",\n", **at)) {
+        *at += quoted && **at == '"';
+        *to++ = *(*at)++;
+    }
+    *at += quoted;
+    assert_true(**at == ',' || **at == '\n');
+    ++*at;
+    return cell;
+}
+
+/* The cell is the text, behind an apostrophe where it may not stand alone. */
+static void check_cell(const char **at, const char *text)
+{
+    char *cell = take_cell(at);
+    const bool marked = (*text && strchr("=+-@'", *text)) || strncmp(text, "\uff1d", 3) == 0;
+    if (strcmp(cell + marked, text) != 0 || (marked && *cell != '\'')) { fail_msg("%s is not %s", cell, text); }
+    free(cell);
+}
+
+/* No text begins as a formula does, and what it was is known. */
+static void test_formulas(void **state)
+{
+    (void)state;
+    static const char labels[] = "zero\n=1+1\n'=quoted'\n-a, \"b\"\n+4\n@five\n\uff1dsix\na=7\n8\n9\n";
+    static const char *const names[] = {"=1+1", "'=quoted'", "-a, \"b\"", "+4", "@five", "\uff1dsix", "a=7"};
+    char *folder = folder_make(), path[400];
+    size_t size = 0;
+    char *picture = file_read(SPADE_TEST_DATA "/images/scene00.png", &size);
+    snprintf(path, sizeof path, "%s/=cmd.png", folder);
+    file_write(path, picture, size);
+    free(picture);
+    snprintf(path, sizeof path, "%s/labels.txt", folder);
+    file_write(path, labels, sizeof labels - 1);
+    assert_int_equal(chdir(folder), 0); /* paths, too, may begin so */
+    command_result result =
+        command_run("explain " MODEL " =cmd.png --resize 0 --no-trace --no-report --labels labels.txt "
+                    "--class 1,2,3,4,5,6,7 -o out");
+    assert_int_equal(chdir("/"), 0);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    command_clear(&result);
+    snprintf(path, sizeof path, "%s/out/results.csv", folder);
+    char *csv = file_read(path, NULL);
+    assert_non_null(csv);
+    const char *at = strchr(csv, '\n') + 1;
+    for (int i = 0; i < 7; i++) {
+        static const char *const begin[] = {"=cmd.png", "", "=cmd", "dense", "saliency", ""};
+        char text[200];
+        for (int k = 0; k < 6; k++) { check_cell(&at, begin[k]); }
+        snprintf(text, sizeof text, "%d", i + 1);
+        check_cell(&at, text);
+        check_cell(&at, names[i]);
+        char *logit = take_cell(&at), *end; /* a number, which may be below 0 */
+        assert_true(strtod(logit, &end) != 0 && !*end);
+        free(logit);
+        for (int k = 0; k < 7; k++) { free(take_cell(&at)); }
+        snprintf(text, sizeof text, "=cmd/dense_saliency_c%d.npy", i + 1);
+        check_cell(&at, text);
+    }
+    assert_int_equal(*at, 0);
+    free(csv);
+    folder_remove(folder);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_mask),
-                                       cmocka_unit_test(test_choice), cmocka_unit_test(test_asked_classes),
-                                       cmocka_unit_test(test_promises)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores),   cmocka_unit_test(test_mask),
+                                       cmocka_unit_test(test_choice),   cmocka_unit_test(test_asked_classes),
+                                       cmocka_unit_test(test_promises), cmocka_unit_test(test_formulas)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,24 @@
 #include "report/report.h"
 #include "base/text.h"
 
-/* In quotes where the text holds what ends a cell; control characters, and bytes that are no UTF-8, are '?'. */
+/* A spreadsheet takes what begins so for a formula, also in the wide forms of these signs. The apostrophe itself is marked like
+ * them, so that whoever takes the mark off has the text again. */
+static bool is_to_be_marked(const char *text)
+{
+    static const char *const signs[] = {"=", "+", "-", "@", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20"};
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
+        if (strncmp(text, signs[i], strlen(signs[i])) == 0) { return true; }
+    }
+    return false;
+}
+
+/* Behind an apostrophe where a spreadsheet would take the text for a formula. In quotes where it holds what ends a cell; control
+ * characters, and bytes that are no UTF-8, are '?'. */
 static void write_text(FILE *file, const char *text)
 {
     const bool quoted = strpbrk(text, ",\"\r\n") != NULL;
     if (quoted) { fputc('"', file); }
+    if (is_to_be_marked(text)) { fputc('\'', file); }
     while (*text) {
         bool printable;
         const int length = spade_character(text, &printable);

@@ -34,7 +34,10 @@ void results_json_add(results_json_writer *writer, const char *record); /* a lin
 spade_status results_json_commit(results_json_writer *writer);
 void results_json_abort(results_json_writer *writer); /* safe after a commit or a failed open */
 
-/* ---- csv.c: results.csv (RFC 4180), a line for each map of each network */
+/*
+ * ---- csv.c: results.csv (RFC 4180), a line for each map of each network. It is made for spreadsheets, too, and names are from
+ * outside: before a text that begins with =, +, -, @ or ' stands one ' more. Without it the text is what results.json has.
+ */
 typedef struct results_csv_writer {
     const explained_run *run;
     spade_output output;
