@@ -169,12 +169,14 @@ static marks count_marks(const char *text)
     return out;
 }
 
-/* Cells of each row (RFC 4180), every row the same number; returns how many rows. */
+/* Cells of each row (RFC 4180), every row the same number, and none begins as a formula does; returns how many rows. */
 static int count_rows(const char *text)
 {
     int rows = 0, cells = 1, wanted = 0;
     bool quoted = false;
-    for (; *text; text++) {
+    for (const char *begin = text; *text; text++) {
+        const bool first = text == begin || (!quoted && (text[-1] == ',' || text[-1] == '\n'));
+        FUZZ_EXPECT(!first || !strchr("=+-@", text[*text == '"']), "a formula"); /* no number here is below 0 */
         if (*text == '"') {
             quoted = !quoted;
         } else if (!quoted && *text == ',') {

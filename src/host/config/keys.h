@@ -51,13 +51,13 @@ typedef struct spade_key {
     const char *default_value;
     /* What happens where nobody gives a value, for a setting that has no default; an INTEGER is then below min. */
     const char *unset;
-    size_t rule_offset; /* of the member of spade_layer_rule, which has the same type, where there is a `rule` */
-    double band;        /* of `has_band` */
-    unsigned rule;      /* SPADE_RULE_...: a rule for some layers may hold it, too; 0: no */
-    int count;          /* REAL: 1; 2: a range, the smaller number first; 3: one for each colour */
+    size_t rule_offset;  /* of the member of spade_layer_rule, which has the same type, where there is a `rule` */
+    size_t count_offset; /* of `has_band`: of the int that says how many numbers were written */
+    double band;         /* of `has_band` */
+    unsigned rule;       /* SPADE_RULE_...: a rule for some layers may hold it, too; 0: no */
+    int count;           /* REAL: 1; 2: a range, the smaller number first; 3: one for each colour */
     bool has_band; /* with 3: a fourth may follow, of channels that are no colours; else it is `band`. One is of all. */
-    size_t count_offset; /* of `has_band`: of the int that says how many were written */
-    bool unrecorded;     /* no part of the configuration in results */
+    bool unrecorded; /* no part of the configuration in results */
 } spade_key;
 
 int spade_key_count(void);

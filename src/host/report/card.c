@@ -174,7 +174,7 @@ static int find_asked(const explained_run *run, const explained_input *explained
 {
     const int targets = run->settings->classes.count ? explained->pair_count / run->method_count : 0;
     int count = 0;
-    for (int i = 0; i < targets; i++) {
+    for (int i = 0; i < targets && i < SPADE_MAX_CLASSES; i++) { /* a record that was read back may have more */
         const spade_target *target = &explained->pairs[i].target;
         if (!contains(out, count, target->class_index)) { out[count++] = target->class_index; }
         if (target->contrast && !contains(out, count, target->against)) { out[count++] = target->against; }

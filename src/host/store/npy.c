@@ -211,7 +211,7 @@ static spade_status check_content(spade_context *context, const char *path, cons
 enum { POSITION_TEXT = 256 };
 static const char *describe_position(const npy_header *header, int64_t index, char text[POSITION_TEXT])
 {
-    int64_t at[SPADE_MAX_RANK];
+    int64_t at[SPADE_MAX_RANK] = {0};
     size_t used = (size_t)snprintf(text, POSITION_TEXT, "element [");
     for (int i = header->rank - 1; i >= 0; i--) {
         at[i] = index % header->dims[i];
