@@ -224,6 +224,17 @@ static const char *describe_position(const npy_header *header, int64_t index, ch
     return text;
 }
 
+/* A float32 or float64. */
+static double number_at(const uint8_t *data, size_t bytes)
+{
+    float single;
+    double value;
+    memcpy(&single, data, sizeof single);
+    value = single;
+    if (bytes == sizeof value) { memcpy(&value, data, sizeof value); }
+    return value;
+}
+
 static spade_status fail_not_finite(spade_context *context, const char *path, const npy_header *header, int64_t index,
                                     double value)
 {
@@ -260,14 +271,8 @@ spade_status spade_array_load(spade_context *context, const char *path, int allo
     memcpy(out->dims, header.dims, sizeof out->dims);
     const uint8_t *data = file.data + at;
     for (int64_t i = 0; i < count; i++) {
-        double value;
-        if (element == 8) {
-            memcpy(&value, data + 8 * i, 8);
-            out->data[i] = (float)value;
-        } else {
-            memcpy(&out->data[i], data + 4 * i, 4);
-            value = out->data[i];
-        }
+        const double value = number_at(data + (size_t)i * element, element);
+        out->data[i] = (float)value;
         if ((i + 1) % PIECE == 0) {
             spade_mapping_drop(&file, data + element * (size_t)(i + 1 - PIECE), element * PIECE);
         }
@@ -289,11 +294,7 @@ static bool read_label(const npy_header *header, const uint8_t *data, int64_t *o
 {
     const size_t bytes = (size_t)(header->descr[2] - '0');
     if (header->descr[1] == 'f') {
-        float single;
-        double value;
-        memcpy(&single, data, sizeof single);
-        value = single;
-        if (bytes == 8) { memcpy(&value, data, sizeof value); }
+        const double value = number_at(data, bytes);
         if (!(fabs(value) < 0x1p53) || value != floor(value)) { return false; }
         *out = (int64_t)value;
         return true;
