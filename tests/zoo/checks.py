@@ -8,7 +8,7 @@ import numpy as np
 
 LOGITS_LIMIT = 1e-4    # relative, against onnxruntime; where that is beyond it, four times its own error against PyTorch in float64
 GRADIENT_LIMIT = 1e-5  # relative, against PyTorch in float64; or four times PyTorch's own error in float32
-VARIANTS = 8
+VARIANTS = 2
 PICTURES = 4
 
 

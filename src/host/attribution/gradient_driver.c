@@ -341,21 +341,40 @@ static bool on_host(const driver *d)
     return d->job->context->device->backend->host_memory;
 }
 
+/* Of a device with memory of its own sizes are powers of two up to `most`, so that few plans are made: as many as are there. */
+static int64_t power_below(int64_t wanted, int64_t most)
+{
+    int64_t power = 1;
+    while (power < wanted && 2 * power <= most) { power *= 2; }
+    return power;
+}
+
+/* The same for what follows without gaps, filled up at its end: a smaller pass leaves less to fill up, but takes as long as one
+ * with PASS_IMAGES more. */
+static int64_t power_for(int64_t images, int64_t most)
+{
+    enum { PASS_IMAGES = 4 };
+    int64_t best = power_below(images, most);
+    for (int64_t power = best / 2; power >= SPADE_MICRO_BATCH; power /= 2) {
+        if (divide_up(images, power) * (power + PASS_IMAGES) < divide_up(images, best) * (best + PASS_IMAGES)) {
+            best = power;
+        }
+    }
+    return best;
+}
+
 /* A method with one point per target gets one image a pass, so that it does not pay for a batch it cannot fill: of each
- * picture that goes along. On a device with memory of its own sizes are powers of two up to `most`, so that few plans are
- * made; on the host many points have one size. */
+ * picture that goes along. */
 static void choose_batch(driver *d, int64_t most)
 {
-    const attribution_job *job = d->job;
     const int64_t points = d->points->points;
-    const bool all = points == 1 || d->points->in_one_batch;
-    int64_t power = 1; /* of pictures, or of pairs */
-    while (!on_host(d) &&
-           (all ? power < job->pictures && 2 * power * points <= most : power < job->n * points && 2 * power <= most)) {
-        power *= 2;
+    if (points == 1 || d->points->in_one_batch) {
+        d->together = on_host(d) ? 1 : power_below(d->job->pictures, most / points);
+        d->batch = d->together * points;
+        return;
     }
-    d->batch = all ? power * points : on_host(d) ? SPADE_MICRO_BATCH : power;
-    d->together = all ? power : points == d->batch ? 1 : 0;
+    d->batch = on_host(d) ? SPADE_MICRO_BATCH : power_for(d->job->n * points, most);
+    d->together = d->batch == points ? 1 : 0;
 }
 
 static void count_images(driver *d)
