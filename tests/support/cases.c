@@ -65,6 +65,28 @@ static spade_op_desc draw_convolution(random_stream *r, spade_op_kind kind)
     return d;
 }
 
+/* Few channels and strides: what a first layer hands back to the picture. */
+static spade_op_desc draw_first_layer(random_stream *r, spade_op_kind kind)
+{
+    spade_op_desc d = {.kind = kind, .groups = 1};
+    int64_t size[2], out[2];
+    for (int i = 0; i < 2; i++) {
+        do {
+            d.window.stride[i] = random_int(r, 1, 4);
+            d.window.kernel[i] = random_int(r, 1, 9);
+            d.window.dilation[i] = 1;
+            d.window.pad[i] = random_int(r, 0, d.window.kernel[i] + 1);
+            d.window.pad[2 + i] = random_int(r, 0, d.window.kernel[i] + 1);
+            size[i] = random_int(r, 1, 24);
+            out[i] = window_output(&d.window, i, size[i]);
+        } while (!out[i]);
+    }
+    int64_t n = random_int(r, 1, 4), inputs = random_int(r, 1, 4), outputs = random_int(r, 1, 24);
+    d.a = shape4(n, inputs, size[0], size[1], draw_layout(r));
+    d.y = shape4(n, outputs, out[0], out[1], draw_layout(r));
+    return d;
+}
+
 static spade_op_desc draw_pool(random_stream *r, spade_op_kind kind)
 {
     spade_op_desc d = {.kind = kind, .pool_max = random_bool(r), .count_padding = random_bool(r)};
@@ -350,6 +372,7 @@ const case_kind case_kinds[] = {
     {"softmax rescale", SPADE_OP_SOFTMAX_RESCALE, draw_softmax_pair, 1e-5, 1e-6},
     {"layer norm rescale", SPADE_OP_LAYER_NORM_RESCALE, draw_layer_norm_pair, 1e-5, 1e-6},
     {"pool rescale", SPADE_OP_POOL_RESCALE, draw_pool_pair, 1e-4, 1e-5},
+    {"first layer backward", SPADE_OP_CONVOLUTION_BACKWARD, draw_first_layer, 2e-5, 1e-5},
 };
 const int case_kind_count = sizeof case_kinds / sizeof *case_kinds;
 

@@ -2,9 +2,22 @@
  * convolution.c - convolution and its backward-data, on oneDNN. Direct algorithms only: Winograd's rounding is another
  * one.
  *
- * Packed weights: [the primitive's own format][zeros, one per output channel: the bias where there is none].
+ * Packed weights: [the primitive's own format][zeros, one per output channel: the bias where there is none]; of phases.h
+ * those of the convolution that it is computed as.
  */
 #include "backend/cpu/dnnl.h"
+#include "backend/cpu/phases.h"
+
+typedef struct cpu_convolution {
+    spade_cpu_dnnl_op direct; /* first: a spade_op is cast to this */
+    spade_op *phases;         /* the convolution that it is computed as; NULL: directly */
+    size_t z_offset;          /* of what that gives, in the workspace */
+} cpu_convolution;
+
+static cpu_convolution *convolution_of(spade_op *base)
+{
+    return (cpu_convolution *)base;
+}
 
 /* Weights as oneDNN counts them: [O, I, kh, kw], or [G, O/G, I/G, kh, kw]. */
 static spade_status weights_desc(const spade_cpu_dnnl_op *op, bool row_major, dnnl_memory_desc_t *out)
@@ -101,8 +114,22 @@ static spade_status plan_weights(spade_cpu_dnnl_op *op, const_dnnl_primitive_des
     return SPADE_OK;
 }
 
+/* The layer's backward-data as a convolution of stride 1: phases.h. */
+static spade_status plan_phases(spade_op *base, const spade_op_desc *forward)
+{
+    cpu_convolution *op = convolution_of(base);
+    SPADE_TRY(spade_op_plan(base->device, forward, &op->phases));
+    op->z_offset =
+        (spade_op_workspace_bytes(op->phases) + SPADE_CPU_ALIGNMENT - 1) / SPADE_CPU_ALIGNMENT * SPADE_CPU_ALIGNMENT;
+    base->workspace_bytes = op->z_offset + (size_t)spade_shape_size(&forward->y) * sizeof(float);
+    base->packed_bytes = spade_op_packed_bytes(op->phases);
+    return SPADE_OK;
+}
+
 static spade_status plan(spade_op *base)
 {
+    spade_op_desc forward;
+    if (spade_cpu_phases_plan(&base->desc, &forward)) { return plan_phases(base, &forward); }
     spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     dnnl_primitive_desc_t primitive_desc = NULL;
     spade_status status;
@@ -152,8 +179,24 @@ static dnnl_status_t reorder_weights(const spade_cpu_dnnl_op *op, const dnnl_mem
     return result;
 }
 
+static spade_status pack_phases(spade_op *base, const float *weights, const float *row_scale, void *packed)
+{
+    spade_context *context = base->device->context;
+    spade_op *phases = convolution_of(base)->phases;
+    const spade_window *window = &phases->desc.window;
+    const int64_t columns = phases->desc.a.dims[1] * window->kernel[0] * window->kernel[1];
+    const size_t bytes = (size_t)(phases->desc.y.dims[1] * columns) * sizeof(float);
+    void *kernels;
+    SPADE_TRY(spade_alloc(context, bytes, "weights of a convolution's phases", &kernels));
+    spade_cpu_phases_weights(&base->desc, &phases->desc, weights, row_scale, kernels);
+    const spade_status status = spade_op_pack(phases, kernels, NULL, packed);
+    spade_free_bytes(context, kernels, bytes);
+    return status;
+}
+
 static spade_status pack(spade_op *base, const float *weights, const float *row_scale, void *packed)
 {
+    if (convolution_of(base)->phases) { return pack_phases(base, weights, row_scale, packed); }
     const spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     spade_context *context = op->base.device->context;
     const spade_window *window = &op->base.desc.window;
@@ -179,8 +222,25 @@ done:
     return status;
 }
 
+static spade_status run_phases(const cpu_convolution *op, const spade_op_args *args)
+{
+    const spade_op *base = &op->direct.base;
+    float *z = (float *)((char *)args->workspace + op->z_offset);
+    const spade_op_args forward = {.a = args->dy, .packed = args->packed, .workspace = args->workspace, .out = z};
+    SPADE_TRY(spade_op_run(op->phases, &forward));
+    spade_cpu_phases_place(base->device, &base->desc, &op->phases->desc, z, args->out);
+    return SPADE_OK;
+}
+
+static void destroy(spade_op *base)
+{
+    spade_op_destroy(convolution_of(base)->phases);
+    spade_cpu_dnnl_destroy(base);
+}
+
 static spade_status run(spade_op *base, const spade_op_args *args)
 {
+    if (convolution_of(base)->phases) { return run_phases(convolution_of(base), args); }
     spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     char *packed = (char *)args->packed; /* read only */
     dnnl_exec_arg_t extra[] = {{DNNL_ARG_WEIGHTS, op->weights}, {DNNL_ARG_BIAS, op->bias}};
@@ -192,8 +252,5 @@ static spade_status run(spade_op *base, const spade_op_args *args)
     return spade_cpu_dnnl_execute(op, op->primitive, args, extra, op->bias ? 2 : 1);
 }
 
-const spade_op_entry spade_cpu_convolution_op = {.state_bytes = sizeof(spade_cpu_dnnl_op),
-                                                 .plan = plan,
-                                                 .destroy = spade_cpu_dnnl_destroy,
-                                                 .pack = pack,
-                                                 .run = run};
+const spade_op_entry spade_cpu_convolution_op = {
+    .state_bytes = sizeof(cpu_convolution), .plan = plan, .destroy = destroy, .pack = pack, .run = run};
