@@ -19,10 +19,10 @@
 
 #include <math.h>
 
-/* Images of a micro-batch on a device with memory of its own, at most: a pass with less does not keep it busy. */
-enum { DEVICE_BATCH = 32 };
+/* Images of a micro-batch, at most: on the host, and on a device with memory of its own, which fewer do not keep busy. */
+enum { HOST_BATCH = 2 * SPADE_MICRO_BATCH - 1, DEVICE_BATCH = 32 };
 
-_Static_assert((int)SPADE_MICRO_BATCH <= (int)SPADE_MAX_POINTS && (int)DEVICE_BATCH <= (int)SPADE_MAX_POINTS,
+_Static_assert((int)HOST_BATCH <= (int)SPADE_MAX_POINTS && (int)DEVICE_BATCH <= (int)SPADE_MAX_POINTS,
                "a micro-batch is one call of the backend");
 
 typedef struct driver {
@@ -363,6 +363,20 @@ static int64_t power_for(int64_t images, int64_t most)
     return best;
 }
 
+/*
+ * On the host: all points of a target if they are few; else the size, from SPADE_MICRO_BATCH on, that leaves the fewest images
+ * to fill up, the smallest of these.
+ */
+static int64_t size_for(int64_t points)
+{
+    int64_t best = SPADE_MICRO_BATCH;
+    if (points <= HOST_BATCH) { return points; }
+    for (int64_t size = SPADE_MICRO_BATCH; size <= HOST_BATCH; size++) {
+        if (divide_up(points, size) * size < divide_up(points, best) * best) { best = size; }
+    }
+    return best;
+}
+
 /* A method with one point per target gets one image a pass, so that it does not pay for a batch it cannot fill: of each
  * picture that goes along. */
 static void choose_batch(driver *d, int64_t most)
@@ -373,7 +387,7 @@ static void choose_batch(driver *d, int64_t most)
         d->batch = d->together * points;
         return;
     }
-    d->batch = on_host(d) ? SPADE_MICRO_BATCH : power_for(d->job->n * points, most);
+    d->batch = on_host(d) ? size_for(points) : power_for(d->job->n * points, most);
     d->together = d->batch == points ? 1 : 0;
 }
 
