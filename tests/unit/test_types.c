@@ -50,8 +50,12 @@ static wire flat_graph(void)
 
 static spade_model *load(spade_context *context, wire network)
 {
+    spade_model_options options;
     spade_model *model;
-    if (spade_model_load(context, test_save("types.onnx", model_with_opset(network, 13)), NULL, &model) != SPADE_OK) {
+    spade_model_options_init(&options);
+    options.output = "y";
+    if (spade_model_load(context, test_save("types.onnx", model_with_opset(network, 13)), &options, &model) !=
+        SPADE_OK) {
         fail_msg("%s", spade_message(context));
     }
     return model;
@@ -290,7 +294,10 @@ static void test_saturation(void **state)
                  {3, 100, 0x1p-9f, -228 * 0x1p-9f, 27 * 0x1p-9f}};
     for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
         spade_context *context = make_context();
-        spade_model *model = load(context, saturated(cases[t].type, cases[t].zero, cases[t].scale, cases[t].scale));
+        wire network = saturated(cases[t].type, cases[t].zero, cases[t].scale, cases[t].scale);
+        /* of another output of the graph nothing is left out */
+        if (t % 2) { wire_message(&network, 12, value_of("fd", 2, (int64_t[]){-1, PIXELS})); }
+        spade_model *model = load(context, network);
         const float *weights = spade_model_weights(model, 0); /* [classes, pixels] */
         float x[PIXELS], y[CLASSES];
         for (int i = 0; i < PIXELS; i++) { x[i] = pseudo_random(9, (uint32_t)i); }
@@ -309,6 +316,33 @@ static void test_saturation(void **state)
     }
     refuse(saturated(3, 0, 1, 2), "\"dequantise\"", "not those of the QuantizeLinear");
     refuse(saturated(9, 0, 1, 1), "\"quantise\"", "makes bool");
+}
+
+/* Integers that something else reads: they are not there. */
+static void test_integers(void **state)
+{
+    (void)state;
+    static const char *const readers[] = {"Cast", "Relu", "Identity"};
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
+        wire network = saturated(3, 0, 1, 1), reader = node_of("reader", readers[i], "fq", "c");
+        if (i == 0) { reader = with_int(reader, "to", 1); }
+        put_node(&network, reader);
+        put_tensor(&network, tensor_random("w2", 2, (int64_t[]){PIXELS, CLASSES}, 2));
+        put_node(&network, node_of("other", "MatMul", "c w2", "z"));
+        put_node(&network, node_of("both", "Add", "y z", "sum"));
+        wire_message(&network, 12, value_of("sum", 2, (int64_t[]){-1, CLASSES}));
+        spade_context *context = make_context();
+        spade_model_options options;
+        spade_model *model;
+        spade_model_options_init(&options);
+        options.output = "sum";
+        assert_int_equal(
+            spade_model_load(context, test_save("types.onnx", model_with_opset(network, 13)), &options, &model),
+            SPADE_ERROR_UNSUPPORTED);
+        assert_non_null(strstr(spade_message(context), "node \"reader\""));
+        assert_non_null(strstr(spade_message(context), "which only a DequantizeLinear may"));
+        spade_context_destroy(context);
+    }
 }
 
 /* Behind the last layer they would end where the largest logits do, without a gradient: F is what comes before. So it is with a
@@ -399,14 +433,11 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_other_floats),
-                                       cmocka_unit_test(test_written),
-                                       cmocka_unit_test(test_rounding),
-                                       cmocka_unit_test(test_quantised),
-                                       cmocka_unit_test(test_saturation),
-                                       cmocka_unit_test(test_saturated_output),
-                                       cmocka_unit_test(test_not_finite),
-                                       cmocka_unit_test(test_bias_not_finite),
-                                       cmocka_unit_test(test_constants_not_numbers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_other_floats),    cmocka_unit_test(test_written),
+        cmocka_unit_test(test_rounding),        cmocka_unit_test(test_quantised),
+        cmocka_unit_test(test_saturation),      cmocka_unit_test(test_saturated_output),
+        cmocka_unit_test(test_integers),        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_bias_not_finite), cmocka_unit_test(test_constants_not_numbers)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

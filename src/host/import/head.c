@@ -12,8 +12,8 @@ static bool is_operator(const onnx_node *node, const char *op_type)
  * and the graph's output it changes nothing. */
 static bool only_moves(const onnx_node *node)
 {
-    static const char *const names[] = {"Identity", "Dropout",        "Flatten",         "Reshape", "Squeeze", "Unsqueeze",
-                                        "Cast",     "QuantizeLinear", "DequantizeLinear"};
+    static const char *const names[] = {"Identity",  "Dropout", "Flatten",        "Reshape",         "Squeeze",
+                                        "Unsqueeze", "Cast",    "QuantizeLinear", "DequantizeLinear"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (is_operator(node, names[i])) { return true; }
     }
@@ -83,16 +83,12 @@ static spade_import_output follow(const spade_import *import, const onnx_value *
 
 bool spade_output_is_behind(const spade_import *import, int index)
 {
-    enum { OUTPUTS = 16, STEPS = 16 }; /* more is no classifier's head */
-    const onnx_model *onnx = import->onnx;
-    for (int o = 0; o < onnx->output_count && o < OUTPUTS; o++) {
-        int node = producer_of(import, onnx->outputs[o].name);
-        for (int step = 0; node >= 0 && step < STEPS; step++) {
-            const onnx_node *at = &onnx->nodes[node];
-            if (node == index) { return true; }
-            if (!only_moves(at) && !names_winner(at) && !spade_is_head_operator(at->op_type)) { break; }
-            node = producer_of(import, at->inputs[0]);
-        }
+    int left = 64; /* more is no classifier's head */
+    for (int node = producer_of(import, import->output); node >= 0 && left--;) {
+        const onnx_node *at = &import->onnx->nodes[node];
+        if (node == index) { return true; }
+        if (!only_moves(at) && !spade_is_head_operator(at->op_type)) { return false; }
+        node = producer_of(import, at->inputs[0]);
     }
     return false;
 }

@@ -26,7 +26,7 @@ static inline bool spade_output_is_head(const spade_import_output *output, int n
     return node == output->nodes[0] || node == output->nodes[1];
 }
 spade_status spade_output_pass(spade_import *import, int node);
-/* Does the node make an output of the graph, but for a head, what names the winner and what only moves numbers behind it? */
+/* Does the node make the output that was found, but for a head and what only moves numbers behind it? */
 bool spade_output_is_behind(const spade_import *import, int node);
 /* After lowering: the network ends at this value, which holds one number for each class. */
 spade_status spade_output_take(spade_import *import, const spade_import_output *output);

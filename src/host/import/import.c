@@ -73,7 +73,9 @@ spade_status spade_operand_get(spade_import *import, const onnx_node *node, int 
                                  "uses \"%.200s\", an output that is not computed", name);
     }
     *out = import->operands[index];
-    return SPADE_OK;
+    if (!out->quantised || strcmp(node->op_type, "DequantizeLinear") == 0) { return SPADE_OK; }
+    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                             "reads \"%.200s\", integers of a QuantizeLinear, which only a DequantizeLinear may", name);
 }
 
 /* Numbers that are the same for every picture, one at a time or without a batch at all: a constant of the network. */
@@ -442,6 +444,7 @@ static spade_status lower_graph(spade_import *import)
     SPADE_TRY(spade_import_bind_inputs(import));
     SPADE_TRY(spade_import_check_names(import));
     SPADE_TRY(spade_output_find(import, &output));
+    import->output = output.name;
     SPADE_GOTO(find_order(import, &output, &order));
     SPADE_GOTO(check_operators(import, &output, &order));
     SPADE_GOTO(lower_nodes(import, &output, &order));

@@ -40,6 +40,7 @@ typedef struct spade_operand {
     int value;                     /* in the network's values, or -1 */
     const onnx_tensor *tensor;     /* a constant; NULL: an activation, or something folded that depends on the batch */
     const struct spade_fold *fold; /* NULL: it was not folded */
+    bool quantised;                /* the file has integers of this activation there: for a DequantizeLinear alone */
 } spade_operand;
 
 /* In place of a batch axis, of what a new shape is asked for: every picture has the same, of which one is there. */
@@ -76,6 +77,7 @@ typedef struct spade_import {
     onnx_tensor
         *made; /* [made_count <= nodes] tensors of Constant nodes given as numbers; allocated once, never moves */
     int made_count;
+    const char *output;                  /* of the file's values, the one that the network ends at; head.h */
     struct spade_import_weight *weights; /* of layers, that stand in the file and are not copied yet; see layer.c */
     int weight_count;
     struct spade_fold_block *fold_blocks; /* memory of what was folded */

@@ -121,9 +121,10 @@ static spade_status quantise_constant(spade_import *import, const onnx_node *nod
     return bind_made(import, node, tensor, type, values, (size_t)tensor->count);
 }
 
-static spade_status pass(spade_import *import, const onnx_node *node, int value)
+/* The node's output has the numbers of the value, whatever the file has of them there. */
+static spade_status pass(spade_import *import, const onnx_node *node, int value, bool quantised)
 {
-    return spade_bind(import, node->outputs[0], (spade_operand){.value = value});
+    return spade_bind(import, node->outputs[0], (spade_operand){.value = value, .quantised = quantised});
 }
 
 /* One scale and one zero, of a value on the picture. */
@@ -149,7 +150,7 @@ static spade_status saturate(spade_import *import, const onnx_node *node, int va
     SPADE_TRY(read_limits(import, node, &by, &type, &low, &high));
     SPADE_TRY(spade_build_function(import, node, value, SPADE_CLIP, (float)((low - zero) * scale),
                                    (float)((high - zero) * scale), &out));
-    return pass(import, node, out);
+    return pass(import, node, out, true);
 }
 
 /* The integers mean to the DequantizeLinear what they meant to the QuantizeLinear. */
@@ -179,7 +180,7 @@ static spade_status lower_quantize(spade_import *import, int onnx_node_index)
     SPADE_TRY(spade_operand_get(import, node, 0, &operand));
     if (operand.value >= 0) {
         /* The integers of the logits end where the largest logits do: that limit says nothing, and has no gradient. */
-        return spade_output_is_behind(import, onnx_node_index) ? pass(import, node, operand.value)
+        return spade_output_is_behind(import, onnx_node_index) ? pass(import, node, operand.value, true)
                                                                : saturate(import, node, operand.value);
     }
     const onnx_tensor *tensor = NULL;
@@ -217,7 +218,7 @@ static spade_status lower_dequantize(spade_import *import, int onnx_node_index)
                                  "reads \"%.100s\", which no QuantizeLinear makes", node->inputs[0]);
     }
     SPADE_TRY(check_same_scale(import, node, &import->onnx->nodes[producer]));
-    return pass(import, node, operand.value);
+    return pass(import, node, operand.value, false);
 }
 
 const spade_onnx_operator spade_quantise_operators[] = {
