@@ -119,7 +119,9 @@ typedef struct spade_target {
 /*
  * input [C, H, W] normalised; targets [n]; maps out [n, shape of a map]; notes out [n], may be NULL. trace: NULL for
  * the dense network. A class that the network has not, and a class against itself, are SPADE_ERROR_ARGUMENT. An operator
- * that the method has no backward rule for is SPADE_ERROR_UNSUPPORTED and named, never a silent gradient.
+ * that the method has no backward rule for is SPADE_ERROR_UNSUPPORTED and named, never a silent gradient. An input with NaN
+ * or infinite numbers is SPADE_ERROR_INPUT, a map of them SPADE_ERROR_NUMERICAL; what is not finite only inside of the network,
+ * where a relu makes 0 of it, is found by spade_model_forward().
  */
 SPADE_API spade_status spade_attribute(spade_context *context, const spade_model *model, const spade_trace *trace,
                                        const spade_attribution *attribution, const float *input,

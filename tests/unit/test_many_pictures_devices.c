@@ -214,6 +214,11 @@ static void test_refused(void **state)
                      SPADE_ERROR_ARGUMENT);
     assert_non_null(strstr(spade_message(f.context), "class 4: the network has the classes 0 to 3"));
     f.targets[2 * TARGETS].class_index = 1;
+    f.inputs[2 * SIZE + 2 * HEIGHT * WIDTH + 3 * WIDTH + 4] = NAN;
+    assert_int_equal(spade_attribute_pictures(f.context, f.model, list, 1, f.inputs, 3, f.targets, TARGETS, out, NULL),
+                     SPADE_ERROR_INPUT);
+    assert_non_null(strstr(spade_message(f.context), "element [2, 3, 4] of input 2 (channel, row, column) is NaN"));
+    f.inputs[2 * SIZE + 2 * HEIGHT * WIDTH + 3 * WIDTH + 4] = 0;
     for (int i = 0; i < SIZE; i++) { f.inputs[SIZE + i] = 3e38f; } /* of the second picture */
     assert_int_equal(spade_attribute_pictures(f.context, f.model, list, 1, f.inputs, 3, f.targets, TARGETS, out, NULL),
                      SPADE_ERROR_NUMERICAL);

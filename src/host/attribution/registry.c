@@ -120,6 +120,21 @@ static spade_status check_targets(const attribution_job *job)
     return SPADE_OK;
 }
 
+/* A network may make numbers of NaN: a relu's is 0. */
+static spade_status check_input(const attribution_job *job)
+{
+    const int64_t plane = job->height * job->width;
+    for (int64_t i = 0; i < job->pictures * job->size; i++) {
+        const int64_t e = i % job->size;
+        if (isfinite(job->input[i])) { continue; }
+        return spade_fail(job->context, SPADE_ERROR_INPUT,
+                          "element [%lld, %lld, %lld] of input %lld (channel, row, column) is %s",
+                          (long long)(e / plane), (long long)(e % plane / job->width), (long long)(e % job->width),
+                          (long long)(i / job->size), isnan(job->input[i]) ? "NaN" : "infinite");
+    }
+    return SPADE_OK;
+}
+
 static spade_status check_finite(const attribution_job *job, int64_t map_size, const float *maps, int *failed)
 {
     char text[SPADE_TARGET_TEXT];
@@ -225,6 +240,7 @@ static spade_status attribute(const attribution_job *job, const spade_attributio
                               float *const *maps, spade_map_note *notes)
 {
     SPADE_TRY(check_targets(job));
+    SPADE_TRY(check_input(job));
     for (int i = 0; i < count; i++) { SPADE_TRY(check_options(job, attributions[i])); }
     for (int i = 0; notes && i < count * job->pictures * job->n; i++) { notes[i] = (spade_map_note){NAN, NAN}; }
 
