@@ -3,6 +3,7 @@
  * run, number of threads and device; each wrong use is one line.
  */
 #include <math.h>
+#include <sys/stat.h>
 
 #include <jansson.h>
 
@@ -267,6 +268,41 @@ static void test_failed_input(void **state)
     assert_non_null(strstr(page, "nothing.png"));
     assert_null(strstr(page, "The run was stopped"));
     free(page);
+    /* where all fail, the page of the run before is not true any more */
+    result = command_run("check %s %s/nothing.png -o %s/out --method saliency --stages 1 --device %s", network, folder,
+                         folder, test_device());
+    assert_int_equal(result.code, 1);
+    command_clear(&result);
+    page = file_read(path, NULL);
+    assert_non_null(page);
+    assert_non_null(strstr(page, "0 inputs checked"));
+    assert_non_null(strstr(page, "1 input could not be checked"));
+    free(page);
+    folder_remove(folder);
+}
+
+/* What was done before the run broke off is on the page. */
+static void test_break_off(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[512];
+    snprintf(path, sizeof path, "%s/out", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/out/scene01", folder); /* in the place of its folder */
+    file_write(path, "", 0);
+    command_result result = command_run("check %s " SPADE_TEST_DATA "/images/scene00.png " SPADE_TEST_DATA
+                                        "/images/scene01.png -o %s/out --method saliency --stages 1 "
+                                        "--device %s",
+                                        network, folder, test_device());
+    assert_int_equal(result.code, 1);
+    assert_non_null(strstr(result.err, "scene01"));
+    command_clear(&result);
+    snprintf(path, sizeof path, "%s/out/check.html", folder);
+    char *page = file_read(path, NULL);
+    assert_non_null(page);
+    assert_non_null(strstr(page, "1 input checked"));
+    assert_non_null(strstr(page, "The run was stopped"));
+    free(page);
     folder_remove(folder);
 }
 
@@ -404,7 +440,7 @@ int main(void)
         cmocka_unit_test(test_against_library), cmocka_unit_test(test_result),   cmocka_unit_test(test_same_result),
         cmocka_unit_test(test_table),           cmocka_unit_test(test_contrast), cmocka_unit_test(test_resnet),
         cmocka_unit_test(test_explain),         cmocka_unit_test(test_warning),  cmocka_unit_test(test_failed_input),
-        cmocka_unit_test(test_smooth),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_break_off),       cmocka_unit_test(test_smooth),   cmocka_unit_test(test_refused),
     };
     make_files();
     return cmocka_run_group_tests(tests, NULL, close_folder);

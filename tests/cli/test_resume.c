@@ -288,6 +288,23 @@ static void test_failed(void **state)
     folder_remove(folder);
 }
 
+/* The only input fails now: the reports of the run before are not true any more. */
+static void test_none_is_left(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[300], command[600];
+    snprintf(command, sizeof command, "mkdir %s/in && cp %sscene03.png %s/in", folder, IMAGES, folder);
+    assert_int_equal(system(command), 0);
+    explain_quietly(0, folder, "in", "out", "");
+    expect_names(folder, "inputs", "scene03");
+    snprintf(path, sizeof path, "%s/in/scene03.png", folder);
+    file_write(path, "no picture", 10);
+    explain_quietly(1, folder, "in/scene03.png", "out", "");
+    expect_names(folder, "inputs", "");
+    expect_names(folder, "failed", "scene03");
+    folder_remove(folder);
+}
+
 /* Whatever stands in results.jsonl: no crash, no file outside of the folder touched, the results right in the end. */
 static void test_damaged(void **state)
 {
@@ -334,8 +351,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kept),        cmocka_unit_test(test_other_configurations),
         cmocka_unit_test(test_other_files), cmocka_unit_test(test_other_inputs),
-        cmocka_unit_test(test_failed),      cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_failed),      cmocka_unit_test(test_none_is_left),
+        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

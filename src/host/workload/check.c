@@ -485,8 +485,14 @@ spade_status spade_check(spade_context *context, const spade_check_request *requ
                                             .clear = clear};
         status = workload_run(&plan, &job.inputs, &consumer, &outcome->stopped);
     }
-    job.report.stopped = outcome->stopped;
-    if (status == SPADE_OK && request->output && outcome->done) { status = check_report_save(&job.report); }
+    job.report.stopped = outcome->stopped || status != SPADE_OK;
+    if (request->output && workload_reports(request->output, "check.html", outcome)) {
+        spade_error error;
+        spade_error_save(context, &error);
+        const spade_status saved = check_report_save(&job.report);
+        if (status != SPADE_OK) { spade_error_restore(context, &error); }
+        if (status == SPADE_OK) { status = saved; }
+    }
     job_close(&job);
     return status;
 }

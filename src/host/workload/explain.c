@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/number.h"
@@ -21,6 +22,16 @@ void spade_workload_note(const spade_workload_events *events, const char *format
     spade_print_list(line, sizeof line, format, arguments);
     va_end(arguments);
     events->note(events->user, line);
+}
+
+bool workload_reports(const char *folder, const char *report, const spade_workload_outcome *outcome)
+{
+    char *path;
+    if (outcome->done) { return true; }
+    if (!outcome->failed || asprintf(&path, "%s/%s", folder, report) < 0) { return false; }
+    const bool earlier = access(path, F_OK) == 0;
+    free(path);
+    return earlier;
 }
 
 /* ---- before the work: everything that can be refused at once is refused here */
@@ -187,13 +198,12 @@ static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)
                                         .group_dense = explain_group_scores,
                                         .dense = explain_dense,
                                         .group_process = explain_group_maps,
+                                        .group_end = explain_group_clear,
                                         .process = explain_process,
                                         .record = record,
                                         .failed = failed,
                                         .clear = clear};
-    spade_status status = workload_run(&plan, inputs, &consumer, &job->outcome->stopped);
-    explain_group_clear(job);
-    return status;
+    return workload_run(&plan, inputs, &consumer, &job->outcome->stopped);
 }
 
 spade_status spade_explain(spade_context *context, const spade_explain_request *request,
@@ -212,7 +222,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     if (request->mask) { SPADE_GOTO(spade_masks_check(context, request->mask, &job.inputs)); }
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);
-    if (outcome->done) { /* also when the job broke off: what was done is worth keeping */
+    if (workload_reports(request->output, "results.json", outcome)) {
         spade_error error;
         spade_error_save(context, &error);
         spade_status saved = explain_write_reports(&job);

@@ -79,7 +79,7 @@ bool explain_group_take(const explain_job *job, const workload_item *item, int m
 double explain_group_seconds(const explain_job *job, const workload_item *item);
 /* That are held of each input of a group. */
 size_t explain_group_bytes(const explain_job *job);
-void explain_group_clear(explain_job *job);
+void explain_group_clear(void *job);
 
 /* ---- explain_report.c: from the records to results.json, results.csv and report.html */
 spade_status explain_write_reports(explain_job *job);

@@ -13,8 +13,9 @@
 #include "network/network.h"
 #include "workload/explain.h"
 
-void explain_group_clear(explain_job *job)
+void explain_group_clear(void *user)
 {
+    explain_job *job = user;
     explain_group *group = &job->group;
     spade_free_bytes(job->context, group->memory, group->bytes);
     free(group->made);

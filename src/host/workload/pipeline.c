@@ -307,6 +307,7 @@ static spade_status run_group(group *g)
     }
 done:
     for (int i = 0; i < g->count; i++) { clear_member(all, &g->members[i]); }
+    if (all->consumer->group_end) { all->consumer->group_end(all->consumer->user); }
     return status;
 }
 

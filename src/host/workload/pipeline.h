@@ -52,6 +52,7 @@ typedef struct workload_consumer {
      * one: what is made of them at once. NULL: nothing. A failure ends the group, which is tried again one by one. */
     spade_status (*group_dense)(void *user, const workload_item *items, void *const *states, int count);
     spade_status (*group_process)(void *user, const workload_item *items, void *const *states, int count);
+    void (*group_end)(void *user); /* after the last of its inputs, also where it broke off */
     /* Before any trace: an input that the dense network cannot take is not worth one. */
     spade_status (*dense)(void *user, const workload_item *item, void *state);
     /* After the traces: maps, metrics, files. May be tried again after a failure that the group shares. */
@@ -66,6 +67,10 @@ typedef struct workload_consumer {
 /* *stopped: events->stop said so, and inputs are left. */
 spade_status workload_run(const workload_plan *plan, const spade_inputs *inputs, const workload_consumer *consumer,
                           bool *stopped);
+
+/* Is a report to be written? Also when the job broke off: what was done is worth keeping. Where nothing was done, only in place
+ * of an earlier run's, FOLDER/report, which is not true any more. */
+bool workload_reports(const char *folder, const char *report, const spade_workload_outcome *outcome);
 
 /* ---- estimate.c: seconds for one input, from a timed forward pass and counted operations */
 typedef struct time_estimate {
