@@ -266,10 +266,11 @@ static void test_layer_maps(void **state)
     (void)state;
     char *folder = folder_make(), path[512];
     static const char *const pictures[] = {"dense_gradcam.png", "trace_gradcam.png", "trace_gradcam_2.png",
-                                           "trace_guided_gradcam.png"};
+                                           "trace_guided_gradcam.png", "dense_gradcam++_2.png"};
     command_result result = command_run("explain " MODEL " " PICTURE " -o %s/out --resize 0 --variants 8"
                                         " --mask " SPADE_TEST_DATA "/images/scene00_object.png"
-                                        " --method gradcam:layer=layer4:upsample=none,gradcam,guided_gradcam",
+                                        " --method gradcam:layer=layer4:upsample=none,gradcam++,gradcam,guided_gradcam"
+                                        ",gradcam++:epsilon=0.1", /* it shares with gradcam, not with gradcam++ */
                                         folder);
     if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
     command_clear(&result);
@@ -290,7 +291,7 @@ static void test_layer_maps(void **state)
     snprintf(path, sizeof path, "%s/out", folder);
     json_t *results = results_of(path);
     const json_t *input = json_array_get(json_object_get(results, "inputs"), 0), *maps = json_object_get(input, "maps");
-    assert_int_equal(json_array_size(maps), 3);
+    assert_int_equal(json_array_size(maps), 5);
     const json_t *small = json_array_get(maps, 0);
     assert_string_equal(json_string_value(json_object_get(small, "options")), "layer=layer4:upsample=none");
     char *text = json_dumps(small, 0);

@@ -246,15 +246,6 @@ done:
     return status;
 }
 
-/* Methods that share a walk with an earlier one are in its group. */
-static bool is_in_group_before(const explain_job *job, int method)
-{
-    for (int i = 0; i < method; i++) {
-        if (spade_attributions_share(job->methods[i].attribution, job->methods[method].attribution)) { return true; }
-    }
-    return false;
-}
-
 static spade_status add_member(explain_job *job, int method, method_group *group, explained_input *out)
 {
     method_maps *m = &group->members[group->count];
@@ -283,28 +274,39 @@ spade_status explain_targets(const explain_job *job, const explained_input *expl
     return SPADE_OK;
 }
 
+/* Group by group: a method that is in none yet, and those after it that share its walk and are in none. grouped
+ * [method_count], all false: methods that share with the same one need not share with each other. */
+static spade_status run_groups(explain_job *job, const workload_item *item, method_group *group, bool *grouped,
+                               explained_input *out)
+{
+    const spade_trace *trace = item->traces ? item->traces[0] : NULL;
+    int done = 0; /* methods */
+    for (int method = 0; method < job->method_count; method++) {
+        if (grouped[method]) { continue; }
+        SPADE_TRY(add_member(job, method, group, out));
+        for (int other = method + 1; other < job->method_count && group->count < SPADE_MAX_TOGETHER; other++) {
+            if (grouped[other]) { continue; }
+            grouped[other] =
+                spade_attributions_share(job->methods[method].attribution, job->methods[other].attribution);
+            if (grouped[other]) { SPADE_TRY(add_member(job, other, group, out)); }
+        }
+        SPADE_TRY(run_group(job, item, trace, group, &done, out));
+    }
+    return SPADE_OK;
+}
+
 spade_status explain_methods(explain_job *job, const workload_item *item, explained_input *out)
 {
     spade_target targets[SPADE_MAX_CLASSES];
     method_group group = {.targets = targets, .n = job->target_count};
-    const spade_trace *trace = item->traces ? item->traces[0] : NULL;
-    int done = 0; /* methods */
     SPADE_TRY(explain_targets(job, out, targets));
     out->map_seconds[DENSE] += explain_group_seconds(job, item);
-    if (!explained_input_add_pairs(out, group.n * job->method_count, job->metric_count)) {
+    bool *grouped = calloc((size_t)job->method_count, sizeof *grouped);
+    if (!grouped || !explained_input_add_pairs(out, group.n * job->method_count, job->metric_count)) {
+        free(grouped);
         return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
     }
-    for (int method = 0; method < job->method_count; method++) {
-        if (is_in_group_before(job, method)) { continue; }
-        SPADE_TRY(add_member(job, method, &group, out));
-        for (int other = method + 1; other < job->method_count; other++) {
-            if (!spade_attributions_share(job->methods[method].attribution, job->methods[other].attribution)) {
-                continue;
-            }
-            if (group.count == SPADE_MAX_TOGETHER) { SPADE_TRY(run_group(job, item, trace, &group, &done, out)); }
-            SPADE_TRY(add_member(job, other, &group, out));
-        }
-        SPADE_TRY(run_group(job, item, trace, &group, &done, out));
-    }
-    return SPADE_OK;
+    const spade_status status = run_groups(job, item, &group, grouped, out);
+    free(grouped);
+    return status;
 }
