@@ -129,8 +129,9 @@ SPADE_API spade_status spade_attribute(spade_context *context, const spade_model
 
 /*
  * Maps of several methods from one walk through the network: of those of smoothgrad, smoothgrad_squared and vargrad, of
- * saliency and input_x_gradient, and of gradcam, gradcam++ and layercam, where the options that they have in common are the
- * same. 1: these two can be made together; so can all that can with the same one, at most SPADE_MAX_TOGETHER.
+ * saliency and input_x_gradient, of gradcam, gradcam++ and layercam, and of guided_backprop and guided_gradcam, where the
+ * options that they have in common are the same. 1: these two can be made together; so can all that can with the same one,
+ * which comes first then, at most SPADE_MAX_TOGETHER.
  */
 enum { SPADE_MAX_TOGETHER = 8 };
 SPADE_API int spade_attributions_share(const spade_attribution *a, const spade_attribution *b);
@@ -144,7 +145,7 @@ SPADE_API spade_status spade_attribute_together(spade_context *context, const sp
 /*
  * The same for several pictures on the dense network: inputs [pictures, C, H, W]; targets [pictures, n]; maps out [count],
  * each [pictures, n, shape of a map]; notes out [count, pictures, n], may be NULL. On a GPU the methods that go back once
- * from one input or two (saliency and input_x_gradient, guided_backprop, deconvolution, lrp, attnlrp, deeplift) take the
+ * from one input or two (saliency and input_x_gradient, guided_backprop and guided_gradcam, deconvolution, lrp, attnlrp, deeplift) take the
  * pictures through the network in batches of 2, 4, .. 32 images, filled up with the last one: a map is the same to the bit
  * whenever its batch is the same, and what it is alone up to rounding. Others, and all on the CPU, take one picture after the
  * other: there maps are to the bit what they are alone.

@@ -104,6 +104,36 @@ static void test_sizes(void **state)
     close_fixture(&f);
 }
 
+/* Guided methods share their walk, whatever their layers are. The maps are what each makes alone. */
+static void test_guided_together(void **state)
+{
+    (void)state;
+    enum { COUNT = 3 };
+    static const char *const names[COUNT] = {"guided_backprop", "guided_gradcam:layer=layer1", "guided_gradcam"};
+    fixture f = open_fixture();
+    spade_attribution *methods[COUNT];
+    float *alone[COUNT], *maps[COUNT];
+    for (int m = 0; m < COUNT; m++) {
+        alone[m] = maps_of(&f, names[m], 3, SIDE, SIDE);
+        maps[m] = calloc(CLASSES * SIZE, sizeof *maps[m]);
+        assert_non_null(maps[m]);
+        assert_int_equal(spade_attribution_create(f.context, names[m], &methods[m]), SPADE_OK);
+        assert_true(spade_attributions_share(methods[0], methods[m]));
+    }
+    assert_false(spade_attributions_share(methods[1], methods[2]));
+    const spade_target *targets = targets_of(classes, CLASSES);
+    assert_int_equal(spade_attribute_together(f.context, f.model, NULL, (const spade_attribution *const *)methods,
+                                              COUNT, f.inputs.data, targets, CLASSES, maps, NULL),
+                     SPADE_OK);
+    for (int m = 0; m < COUNT; m++) {
+        assert_memory_equal(alone[m], maps[m], sizeof(float) * CLASSES * SIZE);
+        spade_attribution_destroy(methods[m]);
+        free(alone[m]);
+        free(maps[m]);
+    }
+    close_fixture(&f);
+}
+
 /* The product of both methods' maps: an 8x8 map's pixel counts for 8x8 pixels. */
 static void test_guided(void **state)
 {
@@ -156,6 +186,6 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_guided),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_guided_together), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

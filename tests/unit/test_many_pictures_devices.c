@@ -172,6 +172,7 @@ static void test_maps(void **state)
     static const methods cases[] = {
         {{"saliency", "input_x_gradient"}, 1, 1e-5},
         {{"guided_backprop"}, 1, 1e-5},
+        {{"guided_gradcam:layer=conv", "guided_backprop"}, 0, 1e-5},
         {{"deconvolution"}, 1, 1e-5},
         {{"lrp"}, 1, 1e-5},
         {{"lrp:composite=gamma"}, 1, 1e-5},

@@ -57,6 +57,8 @@ spade_status attribution_backward(const attribution_job *job, const spade_rules 
 
 /* Methods that are statistics of the plain gradient at the input: `part` is an attribution_wanted without maps. */
 extern const attribution_family attribution_gradients_family;
+/* guided_gradcam.c: of the guided gradient; without a part, that itself. */
+extern const attribution_family attribution_guided_family;
 
 /* Do the rules have one for every node? Else SPADE_ERROR_UNSUPPORTED, with the node's name and what to do: for a method's
  * `check`, so that the method is refused before there is any work. */

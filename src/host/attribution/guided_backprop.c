@@ -7,23 +7,14 @@ static spade_status check(const attribution_job *job, const void *options)
     return attribution_check_rules(job, &spade_rules_guided);
 }
 
-static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
-{
-    (void)options;
-    (void)notes;
-    const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
-    return attribution_backward(job, &spade_rules_guided, &input, &(attribution_wanted){.maps = maps}, 1, NULL);
-}
-
 const attribution_method attribution_guided_backprop = {
     .info = {.name = "guided_backprop",
              .title = "Guided backpropagation",
              .definition = "dF/dx, where each ReLU hands back max(r, 0) if its input is positive, else 0",
              .source = "Springenberg et al. 2015, Striving for simplicity: the all convolutional net",
-             .cost = "one forward and one backward pass",
+             .cost = "one forward and one backward pass; guided_backprop and guided_gradcam share them",
              .needs = "no other activations than rectifiers",
              .flags = SPADE_METHOD_SIGNED},
     .check = check,
-    .run = run,
-    .takes_pictures = true,
+    .family = &attribution_guided_family,
 };

@@ -6,6 +6,8 @@ typedef struct guided_options {
     spade_layer_option layer;
 } guided_options;
 
+static const char with_gradcam; /* its address says that a member is times Grad-CAM */
+
 static spade_status check(const attribution_job *job, const void *options)
 {
     attribution_features features;
@@ -30,27 +32,41 @@ static void multiply(const attribution_job *job, const float *small, int64_t hei
     }
 }
 
-static spade_status run(const attribution_job *job, const void *options, float *maps, spade_map_note *notes)
+/* Maps [n, size] of guided backpropagation become those of guided Grad-CAM. */
+static spade_status multiply_gradcam(const attribution_job *job, const guided_options *options, float *maps)
 {
-    (void)notes;
-    const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
-    spade_status status = SPADE_OK;
     attribution_features features;
     void *small;
-    SPADE_TRY(attribution_feature_maps(job, &((const guided_options *)options)->layer, true, &features));
+    SPADE_TRY(attribution_feature_maps(job, &options->layer, true, &features));
     const int64_t height = features.height, width = features.width, pixels = height * width;
     const size_t bytes = sizeof(float) * (size_t)(job->n * pixels);
     SPADE_TRY(spade_alloc(job->context, bytes, "maps of a layer", &small));
     const attribution_combination gradcam = {attribution_combine_gradcam, NULL, small};
-    SPADE_GOTO(attribution_class_activation(job, &features, &gradcam, 1));
-    SPADE_GOTO(attribution_backward(job, &spade_rules_guided, &input, &(attribution_wanted){.maps = maps}, 1, NULL));
-    for (int i = 0; i < job->n; i++) {
+    const spade_status status = attribution_class_activation(job, &features, &gradcam, 1);
+    for (int i = 0; i < job->n && status == SPADE_OK; i++) {
         multiply(job, (const float *)small + i * pixels, height, width, maps + i * job->size);
     }
-done:
     spade_free_bytes(job->context, small, bytes);
     return status;
 }
+
+/* One guided walk; the layers may be several. */
+static spade_status run(const attribution_job *job, const attribution_member *members, int count)
+{
+    const attribution_samples input = {.points = 1, .summed = 1, .divisor = 1};
+    attribution_wanted wanted[SPADE_MAX_TOGETHER] = {0};
+    for (int m = 0; m < count; m++) { wanted[m].maps = members[m].maps; }
+    SPADE_TRY(attribution_backward(job, &spade_rules_guided, &input, wanted, count, NULL));
+    for (int m = 0; m < count; m++) {
+        for (int p = 0; p < job->pictures && members[m].part == &with_gradcam; p++) {
+            const attribution_job one = attribution_job_of_picture(job, p);
+            SPADE_TRY(multiply_gradcam(&one, members[m].options, members[m].maps + p * job->n * job->size));
+        }
+    }
+    return SPADE_OK;
+}
+
+const attribution_family attribution_guided_family = {.run = run, .takes_pictures = true};
 
 static const spade_option_info options[] = {
     ATTRIBUTION_FEATURE_MAPS_OPTION,
@@ -62,7 +78,7 @@ const attribution_method attribution_guided_gradcam = {
              .title = "Guided Grad-CAM",
              .definition = "Grad-CAM's map, its nearest pixel, times guided backpropagation",
              .source = "Selvaraju et al. 2017, Grad-CAM: visual explanations from deep networks",
-             .cost = "one of gradcam and one of guided_backprop",
+             .cost = "one of gradcam and one of guided_backprop, with which it shares its walk",
              .needs = "what gradcam and guided_backprop need",
              .flags = SPADE_METHOD_SIGNED,
              .options = options,
@@ -71,5 +87,6 @@ const attribution_method attribution_guided_gradcam = {
     .option_offsets = option_offsets,
     .check = check,
     .passes = passes,
-    .run = run,
+    .family = &attribution_guided_family,
+    .part = &with_gradcam,
 };

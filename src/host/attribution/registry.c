@@ -57,6 +57,15 @@ static attribution_job make_job(spade_context *context, const spade_model *model
     return job;
 }
 
+attribution_job attribution_job_of_picture(const attribution_job *job, int picture)
+{
+    attribution_job one = *job;
+    one.input += picture * job->size;
+    one.targets += (ptrdiff_t)picture * job->n;
+    one.pictures = 1;
+    return one;
+}
+
 static spade_status check_options(const attribution_job *job, const spade_attribution *attribution)
 {
     const attribution_method *method = attribution->method;
@@ -189,16 +198,6 @@ spade_status attribution_run(const attribution_job *job, const spade_attribution
     return method->family->run(job, &one, 1);
 }
 
-/* Of pictures first .. first+pictures-1 of the job. */
-static attribution_job part_of(const attribution_job *job, int first, int pictures)
-{
-    attribution_job part = *job;
-    part.input += first * job->size;
-    part.targets += first * job->n;
-    part.pictures = pictures;
-    return part;
-}
-
 /* The maps of several that share a walk, or of one, into `maps`, each [pictures, n, shape of a map]. */
 static spade_status run_members(const attribution_job *job, const spade_attribution *const *attributions, int count,
                                 float *const *maps, spade_map_note *notes)
@@ -227,7 +226,7 @@ static spade_status run_pictures(const attribution_job *job, const spade_attribu
         return run_members(job, attributions, count, maps, notes);
     }
     for (int p = 0; p < job->pictures; p++) {
-        const attribution_job one = part_of(job, p, 1);
+        const attribution_job one = attribution_job_of_picture(job, p);
         float *own[SPADE_MAX_TOGETHER];
         for (int i = 0; i < count; i++) { own[i] = maps[i] + p * numbers_of(job, attributions[i]); }
         SPADE_TRY(run_members(&one, attributions, count, own, notes ? notes + p * job->n : NULL));
@@ -250,7 +249,7 @@ static spade_status attribute(const attribution_job *job, const spade_attributio
         status = check_finite(job, numbers_of(job, attributions[i]) / job->n, maps[i], &failed);
     }
     if (status == SPADE_ERROR_NUMERICAL) {
-        const attribution_job one = part_of(job, failed / job->n, 1);
+        const attribution_job one = attribution_job_of_picture(job, failed / job->n);
         status = attribution_explain_not_finite(&one, &job->targets[failed], status);
     }
     return status == SPADE_OK ? SPADE_OK : spade_fail_in(job->context, status, "%s", job->method);

@@ -42,7 +42,8 @@ typedef struct attribution_member {
  */
 typedef struct attribution_family {
     spade_status (*run)(const attribution_job *job, const attribution_member *members, int count);
-    bool takes_pictures; /* run() is for any number of pictures, which share passes where that is faster; else for one */
+    bool
+        takes_pictures; /* run() is for any number of pictures, which share passes where that is faster; else for one */
 } attribution_family;
 
 /*
@@ -135,6 +136,8 @@ static inline spade_seed_target attribution_seed_target(const spade_target *targ
 {
     return (spade_seed_target){target->class_index, target->contrast ? target->against : -1};
 }
+/* What the job asks of one of its pictures. */
+attribution_job attribution_job_of_picture(const attribution_job *job, int picture);
 /* The attribution's maps, of a job whose options were checked: as attribution_method.run has them. */
 spade_status attribution_run(const attribution_job *job, const spade_attribution *attribution, float *maps,
                              spade_map_note *notes);
