@@ -159,7 +159,7 @@ static spade_status a_picture_and_its_overlay(spade_context *context)
     return status;
 }
 
-/* Maps of two classes of a whole network. */
+/* Maps of two classes of a whole network, in one micro-batch: a larger one would be halved where there is no memory for it. */
 static spade_status two_maps(spade_context *context)
 {
     static float input[3 * 64 * 64], maps[2 * 3 * 64 * 64];
@@ -167,7 +167,7 @@ static spade_status two_maps(spade_context *context)
     spade_attribution *method;
     spade_model *model;
     SPADE_TRY(spade_model_load(context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &model));
-    spade_status status = spade_attribution_create(context, "integrated_gradients:steps=3", &method);
+    spade_status status = spade_attribution_create(context, "integrated_gradients:steps=2", &method);
     if (status == SPADE_OK) {
         status = spade_attribute(context, model, NULL, method, input, targets_of(classes, 2), 2, maps, NULL);
     }
