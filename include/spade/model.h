@@ -51,12 +51,19 @@ SPADE_API bool spade_model_takes_bytes(const spade_model *model);
 /*
  * ---- heads. Many files end in what makes scores of the network's values: a softmax, its logarithm, or a sigmoid for
  * each class. What is computed and explained here is the value before it, the logits; the scores are still those of the
- * file. A file that ends in logits has softmax scores. A network with one output z says how much it is class 1 of two:
- * the score of class 1 is sigmoid(z).
+ * file. Where more is made of them than moving their numbers (1 - p, classes in another order, a mean of two heads) there is no such
+ * value: the output is the scores (SPADE_HEAD_SCORES), and they are explained. A file that ends in logits has softmax scores.
+ * A network with one output z says how much it is class 1 of two: the score of class 1 is sigmoid(z).
  */
-typedef enum spade_head { SPADE_HEAD_NONE, SPADE_HEAD_SOFTMAX, SPADE_HEAD_LOG_SOFTMAX, SPADE_HEAD_SIGMOID } spade_head;
+typedef enum spade_head {
+    SPADE_HEAD_NONE,
+    SPADE_HEAD_SOFTMAX,
+    SPADE_HEAD_LOG_SOFTMAX,
+    SPADE_HEAD_SIGMOID,
+    SPADE_HEAD_SCORES
+} spade_head;
 SPADE_API spade_head spade_model_head(const spade_model *model);
-SPADE_API const char *spade_head_name(spade_head head); /* "none", "softmax", "log softmax", "sigmoid" */
+SPADE_API const char *spade_head_name(spade_head head); /* "none", "softmax", "log softmax", "sigmoid", "scores" */
 /* Numbers that the network gives of one image. */
 SPADE_API int64_t spade_model_outputs(const spade_model *model);
 /* Classes that they are about: as many, but 2 of one output. */
@@ -64,7 +71,7 @@ SPADE_API int64_t spade_model_classes(const spade_model *model);
 /*
  * What the outputs of one image [outputs] say of each class. logits [classes]: the outputs themselves, or of one output
  * z: -z and z. scores [classes], from 0 to 1: softmax of the outputs, or with a sigmoid head, or of one output, the
- * sigmoid of each logit. Either may be NULL.
+ * sigmoid of each logit; with the head SCORES the outputs, whatever their range. Either may be NULL.
  */
 SPADE_API void spade_model_scores(const spade_model *model, const float *outputs, double *logits, double *scores);
 /* Class name from the model's metadata ("names", "classes", "labels", "id2label" or "class_names": a list, or a dictionary

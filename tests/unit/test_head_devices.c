@@ -251,6 +251,56 @@ static void test_outputs(void **state)
     check_model(network, NULL, SPADE_HEAD_SIGMOID, 4);
 }
 
+/* The output is more than a sigmoid's or softmax's numbers moved: they are the scores, and what is explained. */
+static void test_scores(void **state)
+{
+    (void)state;
+    static const float one = 1;
+    const int64_t from_last[4] = {3, 2, 1, 0};
+    for (int reorder = 0; reorder < 2; reorder++) {
+        const int outputs = reorder ? 4 : 1;
+        spade_context *context = test_context(test_device(), 0);
+        wire network = graph_to_logits(outputs);
+        if (reorder) {
+            put_tensor(&network, tensor_int64("order", 4, from_last));
+            put_node(&network, node_of("head", "Softmax", "z", "p"));
+            put_node(&network, with_int(node_of("reorder", "Gather", "p order", "y"), "axis", 1));
+        } else {
+            put_tensor(&network, tensor_of("one", 0, NULL, &one));
+            put_node(&network, node_of("head", "Sigmoid", "z", "p"));
+            put_node(&network, node_of("other", "Sub", "one p", "q"));
+            put_node(&network, with_int(node_of("both", "Concat", "q p", "y"), "axis", 1));
+        }
+        spade_model *model = load_output(context, model_with_opset(network, 13), NULL);
+        const spade_head head = reorder ? SPADE_HEAD_SOFTMAX : SPADE_HEAD_SIGMOID;
+        const int classes = reorder ? 4 : 2;
+        float z[MAX_CLASSES];
+        double logits[MAX_CLASSES], scores[MAX_CLASSES];
+        assert_int_equal(spade_model_head(model), SPADE_HEAD_SCORES);
+        forward(context, model, z);
+        spade_model_scores(model, z, logits, scores);
+        for (int c = 0; c < classes; c++) {
+            assert_true(fabs(scores[c] - score(head, outputs, reorder ? 3 - c : c)) < 1e-6);
+            assert_true(logits[c] == (double)z[c] && scores[c] == (double)z[c]);
+        }
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+    wire network = graph_to_logits(1);
+    put_tensor(&network, tensor_of("one", 0, NULL, &one));
+    put_node(&network, node_of("head", "Sigmoid", "z", "p"));
+    put_node(&network, node_of("other", "Sub", "one p", "y"));
+    refuse(model_with_opset(network, 13), NULL, "end the file at the sigmoid", "\"y\"");
+    network = graph_to_logits(4); /* a gate is no head */
+    put_node(&network, node_of("gate", "Sigmoid", "z", "p"));
+    put_node(&network, node_of("last", "Mul", "z p", "y"));
+    spade_context *context = test_context(test_device(), 0);
+    spade_model *model = load_output(context, model_with_opset(network, 13), NULL);
+    assert_int_equal(spade_model_head(model), SPADE_HEAD_NONE);
+    spade_model_destroy(model);
+    spade_context_destroy(context);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -285,10 +335,8 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_outputs),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_heads),  cmocka_unit_test(test_shapes),  cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_scores), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

@@ -171,7 +171,11 @@ static int run(cli_options *options)
             format_shape(json_object_get(result, "input"), shape, sizeof shape);
             printf("input %s, %lld classes", shape, (long long)json_integer_value(json_object_get(result, "classes")));
             const char *head = text_of(result, "head");
-            if (strcmp(head, "none") != 0) { printf(", ends in a %s", head); }
+            if (strcmp(head, "scores") == 0) {
+                printf(", ends in scores that are no logits");
+            } else if (strcmp(head, "none") != 0) {
+                printf(", ends in a %s", head);
+            }
             putchar('\n');
         }
         print_operators(json_object_get(result, "operators"));

@@ -13,7 +13,7 @@ struct spade_model {
     char **class_names; /* [classes] or NULL */
 };
 
-/* How scores are made of the network's outputs; never SPADE_SCORE_LOGIT. */
+/* How scores are made of the network's outputs; SPADE_SCORE_LOGIT: they are these (SPADE_HEAD_SCORES). */
 spade_score spade_model_score(const spade_model *model);
 /* class_names.c: from the metadata, into model->class_names. SPADE_ERROR_MEMORY. */
 spade_status spade_model_read_class_names(spade_model *model);

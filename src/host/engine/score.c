@@ -10,12 +10,13 @@ spade_head spade_model_head(const spade_model *model)
 
 const char *spade_head_name(spade_head head)
 {
-    static const char *const names[] = {"none", "softmax", "log softmax", "sigmoid"};
+    static const char *const names[] = {"none", "softmax", "log softmax", "sigmoid", "scores"};
     return (unsigned)head < sizeof names / sizeof *names ? names[head] : "unknown";
 }
 
 spade_score spade_model_score(const spade_model *model)
 {
+    if (model->network.head == SPADE_HEAD_SCORES) { return SPADE_SCORE_LOGIT; }
     return model->network.head == SPADE_HEAD_SIGMOID || spade_model_outputs(model) == 1 ? SPADE_SCORE_SIGMOID
                                                                                         : SPADE_SCORE_SOFTMAX;
 }
@@ -41,7 +42,7 @@ void spade_model_scores(const spade_model *model, const float *outputs, double *
     for (int64_t i = 0; i < classes; i++) {
         const double logit = !binary ? outputs[i] : i ? outputs[0] : -(double)outputs[0];
         if (logits) { logits[i] = logit; }
-        if (scores) { scores[i] = sigmoid(logit); }
+        if (scores) { scores[i] = model->network.head == SPADE_HEAD_SCORES ? logit : sigmoid(logit); }
     }
     if (scores && spade_model_score(model) == SPADE_SCORE_SOFTMAX) { softmax(outputs, classes, scores); }
 }

@@ -58,6 +58,46 @@ static spade_head head_at(const spade_import *import, int node, int nodes[2])
     return SPADE_HEAD_LOG_SOFTMAX;
 }
 
+/* ---- scores that are no longer a softmax's or sigmoid's own */
+
+typedef enum origin { FROM_CONSTANTS, FROM_SCORES, FROM_OTHERS } origin;
+
+/* Changes scores, number by number or by where they stand, and nothing more. */
+static bool changes_scores(const onnx_node *node)
+{
+    static const char *const names[] = {"Concat", "Split", "Slice", "Gather", "Transpose", "Expand",
+                                        "Add",    "Sub",   "Mul",   "Div",    "Neg",       "Sum",
+                                        "Mean",   "Min",   "Max",   "Clip",   "Pow",       "ReduceMean"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (is_operator(node, names[i])) { return true; }
+    }
+    return only_moves(node);
+}
+
+/* What the value's numbers are made of. *left: nodes that may still be looked at. */
+static origin origin_of(const spade_import *import, const char *name, int *left)
+{
+    const onnx_model *onnx = import->onnx;
+    const int index = spade_name_map_get(&import->producers, name);
+    if (index < 0) {
+        for (int i = 0; i < onnx->input_count; i++) {
+            if (strcmp(onnx->inputs[i].name, name) == 0) { return FROM_OTHERS; }
+        }
+        return FROM_CONSTANTS;
+    }
+    const onnx_node *node = &onnx->nodes[index];
+    if (is_operator(node, "Softmax") || is_operator(node, "Sigmoid")) { return FROM_SCORES; }
+    if (is_operator(node, "Constant")) { return FROM_CONSTANTS; }
+    if (!changes_scores(node) || (*left)-- <= 0) { return FROM_OTHERS; }
+    origin of_all = FROM_CONSTANTS;
+    for (int i = 0; i < node->input_count && of_all != FROM_OTHERS; i++) {
+        if (!spade_has_input(node, i)) { continue; }
+        const origin own = origin_of(import, node->inputs[i], left);
+        of_all = own > of_all ? own : of_all;
+    }
+    return of_all;
+}
+
 /* Walk back from an output. *logits: what the head reads, or where there is none the output's own name; *winner: the node
  * that names the winner, -1: none. */
 static spade_import_output follow(const spade_import *import, const onnx_value *graph, const char **logits, int *winner)
@@ -78,6 +118,10 @@ static spade_import_output follow(const spade_import *import, const onnx_value *
         name = at->inputs[0];
     }
     *logits = out.head == SPADE_HEAD_NONE ? out.name : import->onnx->nodes[out.nodes[0]].inputs[0];
+    left = 64; /* more is no classifier's head */
+    if (out.head == SPADE_HEAD_NONE && origin_of(import, out.name, &left) == FROM_SCORES) {
+        out.head = SPADE_HEAD_SCORES;
+    }
     return out;
 }
 
@@ -132,7 +176,7 @@ static spade_status choose(spade_import *import, const char *wanted, int *out)
         }
         const spade_import_output output = follow(import, &onnx->outputs[i], &logits, &winner);
         same = same && strcmp(logits, first) == 0;
-        if (best < 0 && output.head != SPADE_HEAD_NONE) { best = i; }
+        if (best < 0 && output.head != SPADE_HEAD_NONE && output.head != SPADE_HEAD_SCORES) { best = i; }
     }
     if (wanted || !same) { return fail_choice(import, wanted); }
     *out = best < 0 ? 0 : best;
@@ -152,7 +196,13 @@ spade_status spade_output_find(spade_import *import, spade_import_output *out)
                   "%.200s: node \"%.100s\" (%.60s) only names the class; \"%.100s\", which it reads, is the output",
                   import->onnx->path, spade_onnx_label(node), node->op_type, node->inputs[0]);
     }
-    if (out->head != SPADE_HEAD_NONE) {
+    if (out->head == SPADE_HEAD_SCORES) {
+        spade_log(import->context, SPADE_LOG_WARNING,
+                  "%.200s: the output \"%.100s\" is made of what a softmax or sigmoid says: its numbers are the "
+                  "scores, and they are "
+                  "explained, not the logits before",
+                  import->onnx->path, out->name);
+    } else if (out->head != SPADE_HEAD_NONE) {
         spade_log(import->context, SPADE_LOG_INFO, "%.200s: ends in a %s; its input \"%.100s\" holds the logits",
                   import->onnx->path, spade_head_name(out->head), logits);
     }
@@ -221,6 +271,13 @@ spade_status spade_output_take(spade_import *import, const spade_import_output *
     if (!is_vector(&network->values[value])) {
         return fail_output(import, SPADE_ERROR_UNSUPPORTED,
                            "only classifiers with an output [batch, classes] are supported, unlike", output->name);
+    }
+    if (output->head == SPADE_HEAD_SCORES && spade_shape_size(&network->values[value].shape) == 1) {
+        return fail_output(
+            import, SPADE_ERROR_UNSUPPORTED,
+            "one number that is made of a sigmoid's says not which class it is for; end the file at the sigmoid or "
+            "before it:",
+            output->name);
     }
     network->output = value;
     network->head = output->head;

@@ -1,6 +1,7 @@
 /*
  * head.h - the output that is explained: which one of the file's, and which of its values. What only makes scores of the
- * logits (Softmax, LogSoftmax, Sigmoid) is left out, and the network ends before what names the winner (ArgMax, ZipMap).
+ * logits (Softmax, LogSoftmax, Sigmoid) is left out, and the network ends before what names the winner (ArgMax, ZipMap). Where
+ * more is made of scores than moving their numbers, as 1 - p is, the output is scores and stays as it is (SPADE_HEAD_SCORES).
  */
 #ifndef SPADE_IMPORT_HEAD_H
 #define SPADE_IMPORT_HEAD_H
