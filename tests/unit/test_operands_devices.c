@@ -206,6 +206,30 @@ static void test_any_number(void **state)
     spade_context_destroy(context);
 }
 
+/* A number is not lost beside a large one: the result is one of the two, to the bit. */
+static void test_far_apart(void **state)
+{
+    (void)state;
+    static const char *const ops[] = {"Max", "Min"};
+    static const float large = -1e9f;
+    spade_context *context = test_context(test_device(), 2);
+    for (int o = 0; o < 2; o++) {
+        wire network = begin(false);
+        float x[SIZE], y[SIZE];
+        put_tensor(&network, tensor_of("large", 0, NULL, &large));
+        put_node(&network, node_of("l", "Mul", "x large", "l"));
+        put_node(&network, node_of("z", ops[o], "l x", "z"));
+        spade_model *model = load(context, network);
+        for (uint32_t i = 0; i < SIZE; i++) { x[i] = 2 * pseudo_random(5, i); }
+        assert_int_equal(spade_model_forward(context, model, NULL, x, 1, y), SPADE_OK);
+        for (int i = 0; i < SIZE; i++) {
+            assert_true(y[i] == (o ? fminf(large * x[i], x[i]) : fmaxf(large * x[i], x[i])));
+        }
+        spade_model_destroy(model);
+    }
+    spade_context_destroy(context);
+}
+
 static int count_pattern(const spade_network *network)
 {
     int count = 0;
@@ -254,6 +278,7 @@ static void test_response(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_number), cmocka_unit_test(test_response)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_any_number), cmocka_unit_test(test_far_apart),
+                                       cmocka_unit_test(test_response)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

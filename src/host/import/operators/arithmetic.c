@@ -37,19 +37,25 @@ static float inverse(float x)
     return 1 / x;
 }
 
-/* joined: see spade_operands_get. */
-static spade_status build_joined(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b,
-                                 const spade_extent *joined, int *out)
+/* The result in the extent that it should have: see spade_operands_get. */
+static spade_status join(spade_import *import, const onnx_node *node, int value, const spade_extent *joined, int *out)
 {
-    SPADE_TRY(spade_build_binary(import, node, kind, a, b, out));
+    *out = value;
     if (joined->rank < 0) { return SPADE_OK; }
     int64_t counts[2];
-    const spade_shape *wide = &import->network->values[*out].shape;
+    const spade_shape *wide = &import->network->values[value].shape;
     if (!spade_mul_dims(wide->dims, wide->rank, &counts[0]) ||
         !spade_mul_dims(joined->dims, joined->rank, &counts[1]) || counts[0] != counts[1]) {
         return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its constant repeats it along other axes too");
     }
-    return spade_build_reshape(import, node, *out, joined, out);
+    return spade_build_reshape(import, node, value, joined, out);
+}
+
+static spade_status build_joined(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b,
+                                 const spade_extent *joined, int *out)
+{
+    SPADE_TRY(spade_build_binary(import, node, kind, a, b, out));
+    return join(import, node, *out, joined, out);
 }
 
 static spade_status bind_binary(spade_import *import, const onnx_node *node, spade_node_kind kind, int a, int b,
@@ -86,7 +92,73 @@ static spade_status lower_sub_or_div(spade_import *import, int onnx_node_index)
     return bind_binary(import, node, sub ? SPADE_NODE_ADD : SPADE_NODE_MUL, values[0], values[1], &joined);
 }
 
-/* max(a, b) = a + relu(b - a), min(a, b) = a - relu(a - b); with one number as a constant it is a bound. a is no constant. */
+/* ---- Max and Min */
+
+/* The constant's numbers as often as the shape asks for, which has its rank. */
+static spade_status repeat_constant(spade_import *import, const onnx_node *node, int value, const spade_shape *shape,
+                                    int *out)
+{
+    const spade_value *constant = &import->network->values[value];
+    const int64_t n = spade_shape_size(shape);
+    float *numbers = malloc((size_t)n * sizeof *numbers);
+    if (!numbers) { return spade_import_memory(import); }
+    for (int64_t e = 0; e < n; e++) {
+        int64_t from = 0;
+        for (int64_t i = 0, left = e, size = n; i < shape->rank; i++) {
+            size /= shape->dims[i];
+            const int64_t at = left / size;
+            left %= size;
+            from = from * constant->shape.dims[i] + (constant->shape.dims[i] == 1 ? 0 : at);
+        }
+        numbers[e] = constant->constant[from];
+    }
+    const spade_status status = spade_make_constant(import, node, constant->name, shape, numbers, out);
+    free(numbers);
+    return status;
+}
+
+/* A value that is broadcast against another of its rank, at the size that both have together. */
+static spade_status build_expanded(spade_import *import, const onnx_node *node, int value, int beside, int *out)
+{
+    const spade_shape *own = &import->network->values[value].shape, *other = &import->network->values[beside].shape;
+    spade_shape shape = *own, rest = *own;
+    bool wider = false;
+    for (int i = 0; i < own->rank; i++) {
+        rest.dims[i] = own->dims[i] == 1 ? other->dims[i] : 1;
+        shape.dims[i] = own->dims[i] == 1 ? other->dims[i] : own->dims[i];
+        wider = wider || shape.dims[i] != own->dims[i];
+    }
+    *out = value;
+    if (!wider) { return SPADE_OK; }
+    if (is_constant(import, value)) { return repeat_constant(import, node, value, &shape, out); }
+    int zeros; /* adding them changes none of the numbers */
+    float *numbers = calloc((size_t)spade_shape_size(&rest), sizeof *numbers);
+    if (!numbers) { return spade_import_memory(import); }
+    const spade_status status = spade_make_constant(import, node, node->op_type, &rest, numbers, &zeros);
+    free(numbers);
+    SPADE_TRY(status);
+    return spade_build_binary(import, node, SPADE_NODE_ADD, value, zeros, out);
+}
+
+/* An axis of 1 before axis `at`. */
+static spade_status build_new_axis(spade_import *import, const onnx_node *node, int value, int at, int *out)
+{
+    const spade_extent x = spade_value_extent(import, value);
+    spade_extent y = x;
+    if (x.rank == SPADE_MAX_RANK) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its operands have %d axes", x.rank);
+    }
+    y.rank++;
+    y.dims[at] = 1;
+    for (int i = at; i < x.rank; i++) { y.dims[i + 1] = x.dims[i]; }
+    if (x.batch_axis >= at) { y.batch_axis++; }
+    return spade_build_reshape(import, node, value, &y, out);
+}
+
+/*
+ * The larger of both is the maximum over a new axis of 2: one of the numbers themselves, however far they are apart (a + relu(b - a)
+ * loses b beside a large a). The smaller one is -max(-a, -b). With one number as a constant it is a bound. a is no constant.
+ */
 static spade_status build_extreme(spade_import *import, const onnx_node *node, bool max, int a, int b,
                                   const spade_extent *joined, int *out)
 {
@@ -96,13 +168,26 @@ static spade_status build_extreme(spade_import *import, const onnx_node *node, b
         const float number = bound->constant[0];
         return spade_build_function(import, node, a, SPADE_CLIP, max ? number : -FLT_MAX, max ? FLT_MAX : number, out);
     }
-    int minus;
-    SPADE_TRY(spade_build_function(import, node, a, SPADE_NEG, 0, 0, &minus));
-    SPADE_TRY(spade_build_binary(import, node, SPADE_NODE_ADD, minus, b, out)); /* b - a */
+    int values[2] = {a, b};
+    const int ranks[2] = {import->network->values[a].shape.rank, bound->shape.rank};
+    const int rank = ranks[0] > ranks[1] ? ranks[0] : ranks[1];
+    for (int i = 0; i < 2; i++) { SPADE_TRY(spade_build_rank(import, node, values[i], rank, &values[i])); }
+    SPADE_TRY(build_expanded(import, node, values[0], values[1], &values[0]));
+    SPADE_TRY(build_expanded(import, node, values[1], values[0], &values[1]));
+    const int batch = spade_value_extent(import, values[0]).batch_axis, axis = batch < 0 ? 0 : batch + 1;
+    for (int i = 0; i < 2; i++) {
+        if (!max && is_constant(import, values[i])) {
+            SPADE_TRY(map_constant(import, node, &values[i], negative));
+        } else if (!max) {
+            SPADE_TRY(spade_build_function(import, node, values[i], SPADE_NEG, 0, 0, &values[i]));
+        }
+        SPADE_TRY(build_new_axis(import, node, values[i], axis, &values[i]));
+    }
+    SPADE_TRY(spade_build_concat(import, node, values, 2, axis, out));
+    SPADE_TRY(spade_build_max(import, node, *out, 1u << axis, out));
+    SPADE_TRY(spade_build_drop_axis(import, node, *out, axis, out));
     if (!max) { SPADE_TRY(spade_build_function(import, node, *out, SPADE_NEG, 0, 0, out)); }
-    SPADE_TRY(spade_build_function(import, node, *out, SPADE_RELU, 0, 0, out));
-    if (!max) { SPADE_TRY(spade_build_function(import, node, *out, SPADE_NEG, 0, 0, out)); }
-    return build_joined(import, node, SPADE_NODE_ADD, a, *out, joined, out);
+    return join(import, node, *out, joined, out);
 }
 
 /* Sum, Mean, Max, Min: of any number of values and constants, from the first value on one after the other. */
