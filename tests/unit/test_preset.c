@@ -61,6 +61,20 @@ static void test_files(void **state)
     p = find("{\"do_normalize\": true, \"do_resize\": true, \"image_mean\": [0.5, 0.5, 0.5], \"image_std\": [0.5, 0.5, "
              "0.5], \"size\": 384}");
     assert_true(p.squash && p.open_size == 384);
+    /* MobileViT: neither mean nor std, and blue first */
+    p = find(
+        "{\"crop_size\": {\"height\": 256, \"width\": 256}, \"do_center_crop\": true, \"do_flip_channel_order\": true, "
+        "\"do_rescale\": true, \"size\": {\"shortest_edge\": 288}}");
+    assert_true(p.bgr && p.resize == 288 && near(p.mean[0], 0) && near(p.std[0], 1));
+    /* LeViT: the size is the crop's */
+    p = find("{\"do_center_crop\": true, \"do_normalize\": true, \"image_mean\": [0.5], \"image_std\": [0.5], "
+             "\"image_processor_type\": \"LevitImageProcessor\", \"resample\": 3, \"size\": 224}");
+    assert_true(!p.bgr && !p.squash && p.resize == -1 && near(p.crop_share, 0.875) && p.open_size == 224);
+    /* EfficientNet: divided by std twice */
+    p = find("{\"do_normalize\": true, \"image_mean\": [0.4], \"image_std\": [0.5], \"include_top\": true, "
+             "\"rescale_offset\": "
+             "false, \"size\": {\"height\": 224, \"width\": 224}}");
+    assert_true(near(p.mean[2], 0.4) && near(p.std[0], 0.25));
 }
 
 static void refuse(const char *json, const char *says)
@@ -85,6 +99,8 @@ static void test_refused(void **state)
     refuse("{\"crop_pct\": 1, \"interpolation\": \"lanczos\"}", "bilinear or bicubic");
     refuse("{\"crop_pct\": 1, \"crop_mode\": \"border\"}", "center or squash");
     refuse("{\"do_normalize\": true, \"resample\": 1}", "\"resample\"");
+    refuse("{\"do_normalize\": true, \"image_mean\": [0.5]}", "\"image_std\"");
+    refuse("{\"do_rescale\": true, \"offset\": true, \"image_mean\": [0.5], \"image_std\": [0.5]}", "-1 .. 1");
     refuse("{\"do_normalize\": true, \"rescale_factor\": 0.5}", "1/255");
     refuse("{\"do_normalize\": true, \"size\": {\"height\": 3, \"width\": 4}}", "\"size\"");
     refuse("{\"do_normalize\": true, \"size\": {\"shortest_edge\": -1}}", "\"size\"");
@@ -139,6 +155,13 @@ static void test_what_wins(void **state)
     set(&s, "scale", "255");
     resolve(&s);
     assert_true(s.scale == 1 && near(s.mean[0], 0) && near(s.std[0], 1));
+    set(&s, "scale", "255"); /* the preset's mean and std are for values up to 1 */
+    set(&s, "preprocess", "clip");
+    spade_context context = {.budget = UINT64_MAX};
+    assert_int_equal(spade_settings_resolve(&context, &s), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(context.message, "--scale 255 with --preprocess clip"));
+    set(&s, "preprocess", "none");
+    resolve(&s);
     set(&s, "scale", "255");
     set(&s, "mean", "123,117,104");
     resolve(&s);

@@ -3,7 +3,8 @@
  *
  * timm (resolve_data_config): config.json, or its "pretrained_cfg": input_size, mean, std, interpolation, crop_pct,
  * crop_mode. transformers (image processors): preprocessor_config.json: size, do_center_crop, crop_size, resample (Pillow's
- * number), do_rescale, rescale_factor, do_normalize, image_mean, image_std, crop_pct.
+ * number), do_rescale, rescale_factor, do_normalize, image_mean, image_std, crop_pct, do_flip_channel_order, include_top
+ * (EfficientNet).
  */
 #include <math.h>
 
@@ -129,6 +130,46 @@ static spade_status read_scale(spade_context *context, const json_t *object, int
     return fail_value(context, "rescale_factor", "1/255");
 }
 
+/* The class that the file is for, or NULL. */
+static const char *processor_of(const json_t *object)
+{
+    const json_t *type = json_object_get(object, "image_processor_type");
+    return json_string_value(type ? type : json_object_get(object, "feature_extractor_type"));
+}
+
+static bool is_levit(const json_t *object)
+{
+    const char *processor = processor_of(object);
+    return processor && strncmp(processor, "Levit", 5) == 0;
+}
+
+/* Classes of the library have means of their own where a file has none: which they are is not in the file. */
+static spade_status read_normalisation(spade_context *context, const json_t *object, spade_preset *out)
+{
+    const bool complete = json_object_get(object, "image_mean") && json_object_get(object, "image_std");
+    for (int c = 0; c < 3; c++) { out->mean[c] = 0, out->std[c] = 1; }
+    if (json_is_true(json_object_get(object, "offset")) || json_is_true(json_object_get(object, "rescale_offset"))) {
+        return spade_fail(
+            context, SPADE_ERROR_UNSUPPORTED,
+            "\"offset\" and \"rescale_offset\" move values to -1 .. 1 before mean and std: say both as --mean and "
+            "--std");
+    }
+    if (!is_on(object, "do_normalize")) { return SPADE_OK; }
+    if (json_is_true(json_object_get(object, "do_normalize")) && !complete) {
+        return spade_fail(
+            context, SPADE_ERROR_UNSUPPORTED,
+            "\"do_normalize\" without \"image_mean\" and \"image_std\": those of the class %s are not in the "
+            "file; say them as --mean and --std",
+            processor_of(object) ? processor_of(object) : "that wrote it");
+    }
+    SPADE_TRY(read_colour(context, object, "image_mean", out->mean));
+    SPADE_TRY(read_colour(context, object, "image_std", out->std));
+    if (json_is_true(json_object_get(object, "include_top"))) { /* EfficientNet's divides by std once more */
+        for (int c = 0; c < 3; c++) { out->std[c] *= out->std[c]; }
+    }
+    return SPADE_OK;
+}
+
 /* Below 384 pixels ConvNeXt's processor resizes to size / crop_pct and crops, from there on it squashes. */
 enum { CONVNEXT_WARPS = 384 };
 
@@ -140,10 +181,12 @@ static spade_status read_transformers(spade_context *context, const json_t *obje
     SPADE_TRY(read_size(context, object, "crop_size", &crop, &ignored));
     SPADE_TRY(read_resample(context, object, &out->resample));
     SPADE_TRY(read_scale(context, object, &out->scale));
-    for (int c = 0; c < 3; c++) { out->mean[c] = 0, out->std[c] = 1; }
-    if (is_on(object, "do_normalize")) {
-        SPADE_TRY(read_colour(context, object, "image_mean", out->mean));
-        SPADE_TRY(read_colour(context, object, "image_std", out->std));
+    SPADE_TRY(read_normalisation(context, object, out));
+    out->bgr = json_is_true(json_object_get(object, "do_flip_channel_order"));
+    if (is_levit(object) && size && !crop) { /* its resize is one to 256/224 of the size, and the crop has the size */
+        out->open_size = size;
+        out->crop_share = 224.0 / 256;
+        return SPADE_OK;
     }
     const bool crops = json_is_true(json_object_get(object, "do_center_crop")) && crop;
     double share = 0;

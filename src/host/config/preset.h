@@ -15,6 +15,7 @@ typedef struct spade_preset {
     int64_t open_size; /* of networks that leave their input's size open; 0: unknown */
     bool squash;
     int scale; /* 0: values to 1; 1: to 255 */
+    bool bgr;
 } spade_preset;
 
 /* text: imagenet, clip, inception, none, or a file: timm's config.json, Hugging Face's preprocessor_config.json. */

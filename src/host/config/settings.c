@@ -171,6 +171,19 @@ static void fill_in(double numbers[4], int *count, const double from[4])
     *count = 0;
 }
 
+/* A preset's mean and std are for its own range of values. */
+static spade_status check_scale(spade_context *context, const spade_settings *settings, const spade_preset *preset)
+{
+    bool neutral = true; /* 0 and 1, which are those of 255, too */
+    for (int c = 0; c < 3; c++) { neutral = neutral && preset->mean[c] == 0 && preset->std[c] == 1; }
+    const bool own = is_given(settings, "mean") && is_given(settings, "std");
+    if (neutral || own || !is_given(settings, "scale") || settings->scale == preset->scale) { return SPADE_OK; }
+    return spade_fail(
+        context, SPADE_ERROR_ARGUMENT,
+        "--scale %d with --preprocess %s, whose mean and std are for values up to %d: give --mean and --std, too",
+        settings->scale ? 255 : 1, settings->preprocess, preset->scale ? 255 : 1);
+}
+
 spade_status spade_settings_resolve(spade_context *context, spade_settings *settings)
 {
     static const double none[4] = {0, 0, 0, 0}, one[4] = {1, 1, 1, 1};
@@ -178,6 +191,7 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
     const bool scaled = is_given(settings, "scale") && settings->scale == 1;
     if (settings->preprocess) {
         SPADE_TRY(spade_preset_find(context, settings->preprocess, &preset));
+        SPADE_TRY(check_scale(context, settings, &preset));
         if (!is_given(settings, "resize") && !is_given(settings, "crop_share")) {
             settings->resize = preset.resize;
             settings->crop_share = preset.crop_share;
@@ -186,6 +200,7 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
         if (!is_given(settings, "squash")) { settings->squash = preset.squash; }
         if (!is_given(settings, "open_size")) { settings->open_size = preset.open_size; }
         if (!is_given(settings, "scale")) { settings->scale = preset.scale; }
+        if (!is_given(settings, "bgr")) { settings->bgr = preset.bgr; }
         if (!is_given(settings, "mean")) { fill_in(settings->mean, &settings->mean_count, preset.mean); }
         if (!is_given(settings, "std")) { fill_in(settings->std, &settings->std_count, preset.std); }
     }
