@@ -130,6 +130,17 @@ static void test_recursive(void **state)
     if (!strstr(r.out, "(5 before)")) { fail_msg("%s%s", r.out, r.err); }
     command_clear(&r);
     assert_true(file_exists(inside("out/report.html")));
+    /* results in the folder are no inputs, and results may not go where inputs are read with folders in folders */
+    for (int run = 0; run < 2; run++) {
+        r = command_run("explain " MODEL " %s/p -o %s/p/out -r " FAST, folder, folder);
+        if (r.code != 0 || (run && !strstr(r.out, "(5 before)"))) { fail_msg("%s%s", r.out, r.err); }
+        command_clear(&r);
+    }
+    check_warning("-r", "1 folder of results (out)");
+    check("-r", 0, NULL, "cat/1 cat/old/1 cat_1 dog/1 _report/1");
+    r = command_run("explain " MODEL " %s/p -o %s/p/cat/.. -r " FAST, folder, folder);
+    if (r.code != 2 || !strstr(r.err, "choose another")) { fail_msg("%d: %s", r.code, r.err); }
+    command_clear(&r);
     check("", 0, NULL, "cat_1"); /* --restart removed what was there */
     assert_false(file_exists(inside("out/cat")));
 }

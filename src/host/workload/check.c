@@ -437,6 +437,10 @@ static spade_status job_open(check_job *job)
                                .methods = job->methods,
                                .method_count = job->method_count,
                                .class_count = job->class_count};
+    if (request->output) {
+        SPADE_TRY(spade_inputs_check_output(context, request->inputs, request->input_count, request->recursive,
+                                            request->output));
+    }
     if (request->output) { SPADE_TRY(check_report_open(&job->run, &job->report)); }
     return spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
                                 job->preprocess.channels, job->preprocess.height, job->preprocess.width, &job->inputs);

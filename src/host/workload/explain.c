@@ -44,6 +44,8 @@ static spade_status check_request(spade_context *context, const spade_explain_re
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "--in-flight %d: at most %d", request->in_flight,
                           WORKLOAD_MAX_IN_FLIGHT);
     }
+    SPADE_TRY(
+        spade_inputs_check_output(context, request->inputs, request->input_count, request->recursive, request->output));
     struct stat info;
     if (request->mask && stat(request->mask, &info) != 0) {
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", request->mask, strerror(errno));

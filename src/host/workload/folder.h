@@ -10,7 +10,7 @@ typedef spade_status (*spade_picture_found)(void *user, const char *file, const 
 /*
  * Calls `found` for each picture, in the order of names (by bytes). A picture is a file whose first bytes say so, or whose
  * name does: its reader then says what is wrong with it. recursive: the folders in the folder as well, each once, links
- * to folders too.
+ * to folders too, but none with the results of a command (results.jsonl, check.html).
  *
  * *skipped (malloc'ed; NULL: nothing): what was passed over, kinds and counts, as in "2 TIFF (a.tif, ...), 1 folder (b)".
  * Hidden files that are no pictures, and hidden folders, are not counted. *reason (malloc'ed or NULL): why the folder cannot

@@ -226,6 +226,20 @@ static bool make_unique(spade_inputs *list)
     return ok;
 }
 
+spade_status spade_inputs_check_output(spade_context *context, char *const *paths, int count, bool recursive,
+                                       const char *output)
+{
+    struct stat to, info;
+    if (!recursive || stat(output, &to) != 0) { return SPADE_OK; }
+    for (int i = 0; i < count; i++) {
+        if (stat(paths[i], &info) != 0 || info.st_dev != to.st_dev || info.st_ino != to.st_ino) { continue; }
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "-o %s is the folder of the inputs: with -r its results would be inputs, too; choose another",
+                          output);
+    }
+    return SPADE_OK;
+}
+
 spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, bool recursive,
                                   int64_t channels, int64_t height, int64_t width, spade_inputs *out)
 {

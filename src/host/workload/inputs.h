@@ -27,6 +27,9 @@ typedef struct spade_inputs {
  */
 spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, bool recursive,
                                   int64_t channels, int64_t height, int64_t width, spade_inputs *out);
+/* Results must not go to a folder that is read with the folders in it. */
+spade_status spade_inputs_check_output(spade_context *context, char *const *paths, int count, bool recursive,
+                                       const char *output);
 /* For a network that leaves the size of its input open: that of the arrays, `batch` (may be NULL) or the first .npy file, where
  * nothing else says it. */
 void spade_inputs_guess_size(spade_context *context, char *const *paths, int count, const char *batch,
