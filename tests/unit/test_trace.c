@@ -1,5 +1,6 @@
 /* Traces as objects, and the choice of layers by globs. The network is the golden ResNet; no Hessian is computed here.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "spade/check.h"
 #include "trace/trace.h"
 
 typedef struct fixture {
@@ -141,6 +143,7 @@ static void test_mistakes_are_named(void **state)
     const spade_layer_rule no_layer = {.layers = "head*", .set = SPADE_RULE_BLOCK, .block = 3},
                            no_sparsity = {.layers = "fc", .set = SPADE_RULE_SPARSITY, .sparsity = 1.5},
                            no_pattern = {.layers = "fc", .set = SPADE_RULE_PATTERN, .keep = 5, .of = 4},
+                           nothing_stays = {.layers = "fc", .set = SPADE_RULE_PATTERN, .keep = 0, .of = 4},
                            no_block = {.layers = "fc", .set = SPADE_RULE_BLOCK, .block = -2},
                            exact_pattern = {.layers = "fc", .set = SPADE_RULE_PATTERN, .keep = 2, .of = 4};
     spade_trace_options options;
@@ -162,6 +165,8 @@ static void test_mistakes_are_named(void **state)
     expect_refusal(f, &options, "1.5");
     options.rules = &no_pattern;
     expect_refusal(f, &options, "5 of every 4");
+    options.rules = &nothing_stays;
+    expect_refusal(f, &options, "0 of every 4");
     options.rules = &no_block;
     expect_refusal(f, &options, "-2");
     options.rules = &exact_pattern;
@@ -210,8 +215,41 @@ static void test_weights_are_copied(void **state)
     assert_int_equal(info.weights, size);
     assert_int_equal(spade_trace_set_weights(f->context, trace, -1, weights), SPADE_ERROR_ARGUMENT);
     assert_int_equal(spade_trace_set_weights(f->context, trace, 1000, weights), SPADE_ERROR_ARGUMENT);
+    weights[layer.columns + 2] = NAN; /* a relu would make 0 of what comes of it */
+    assert_int_equal(spade_trace_set_weights(f->context, trace, index, weights), SPADE_ERROR_INPUT);
+    assert_non_null(strstr(spade_message(f->context), "layer fc: weight [1, 2] (row, column) is NaN"));
+    assert_true(spade_trace_weights(trace, index)[3] == 7);
     spade_trace_destroy(trace);
     free(weights);
+}
+
+/* Where the layers of both are of the same sizes nothing else would tell. */
+static void test_of_another_model(void **state)
+{
+    fixture *f = *state;
+    spade_model *other;
+    spade_trace *trace;
+    spade_attribution *method;
+    spade_conservation conservation;
+    const spade_target target = {0};
+    int64_t c, h, w;
+    assert_int_equal(spade_model_load(f->context, SPADE_TEST_DATA "/models/scene_resnet.onnx", NULL, &other), SPADE_OK);
+    assert_int_equal(spade_trace_create_empty(f->context, other, &trace), SPADE_OK);
+    assert_int_equal(spade_attribution_create(f->context, "lrp", &method), SPADE_OK);
+    spade_model_input(f->model, &c, &h, &w);
+    float *input = calloc((size_t)(c * h * w), sizeof *input), *out = calloc((size_t)(c * h * w), sizeof *out);
+    assert_int_equal(spade_model_forward(f->context, f->model, trace, input, 1, out), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(spade_message(f->context), "belongs to the model that it was made of"));
+    assert_int_equal(spade_attribute(f->context, f->model, trace, method, input, &target, 1, out, NULL),
+                     SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_attribution_conservation(f->context, f->model, trace, method, input, &target, &conservation),
+                     SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_model_forward(f->context, other, trace, input, 1, out), SPADE_OK);
+    free(input);
+    free(out);
+    spade_attribution_destroy(method);
+    spade_trace_destroy(trace);
+    spade_model_destroy(other);
 }
 
 int main(void)
@@ -223,6 +261,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_mistakes_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_empty_trace_is_the_network, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_weights_are_copied, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_of_another_model, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "attribution/registry.h"
+#include "engine/weight_override.h"
 
 static const attribution_method *const methods[] = {
 #define ATTRIBUTION_ROW(name) &attribution_##name,
@@ -238,6 +239,7 @@ static spade_status run_pictures(const attribution_job *job, const spade_attribu
 static spade_status attribute(const attribution_job *job, const spade_attribution *const *attributions, int count,
                               float *const *maps, spade_map_note *notes)
 {
+    SPADE_TRY(spade_weight_override_check(job->context, job->trace, job->model));
     SPADE_TRY(check_targets(job));
     SPADE_TRY(check_input(job));
     for (int i = 0; i < count; i++) { SPADE_TRY(check_options(job, attributions[i])); }
@@ -321,7 +323,9 @@ spade_status spade_attribution_conservation(spade_context *context, const spade_
     job.input = input;
     job.targets = target;
     job.n = 1;
+    SPADE_TRY(spade_weight_override_check(context, trace, model));
     SPADE_TRY(check_targets(&job));
+    SPADE_TRY(check_input(&job));
     SPADE_TRY(check_options(&job, attribution));
     spade_status status = attribution->method->conserve(&job, attribution->options, target, out);
     if (status == SPADE_OK) { return SPADE_OK; }

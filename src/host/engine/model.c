@@ -227,6 +227,7 @@ spade_status spade_model_forward(spade_context *context, const spade_model *mode
     spade_weight_override *override = spade_weight_override_of(trace);
     int64_t pixels = spade_shape_size(&network->values[network->input].shape), outputs = spade_model_outputs(model);
     if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld images", (long long)n); }
+    SPADE_TRY(spade_weight_override_check(context, trace, model));
     int64_t tail = n % SPADE_MICRO_BATCH, whole = n - tail;
     spade_status status = forward_batches(context, network, override, SPADE_MICRO_BATCH, input, whole, output);
     if (status == SPADE_OK) {

@@ -22,6 +22,15 @@ static spade_status name_layer(const spade_weight_override *override, int layer,
     return spade_fail_in(override->context, status, "layer %s", override->model->network.layers[layer].name);
 }
 
+spade_status spade_weight_override_check(spade_context *context, const spade_trace *trace, const spade_model *model)
+{
+    const spade_weight_override *override = spade_weight_override_of(trace);
+    if (!override || override->model == model) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                      "a trace of %.200s is none of %.200s: it belongs to the model that it was made of",
+                      override->model->path, model->path);
+}
+
 spade_status spade_weight_override_create(spade_context *context, const spade_model *model, spade_weight_override *out)
 {
     *out = (spade_weight_override){.context = context, .model = model};

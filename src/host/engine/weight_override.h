@@ -31,6 +31,8 @@ static inline spade_weight_override *spade_weight_override_of(const spade_trace 
     return (spade_weight_override *)(uintptr_t)trace;
 }
 
+/* A trace (or NULL) of another model is no trace of this one: SPADE_ERROR_ARGUMENT. */
+spade_status spade_weight_override_check(spade_context *context, const spade_trace *trace, const spade_model *model);
 spade_status spade_weight_override_create(spade_context *context, const spade_model *model, spade_weight_override *out);
 void spade_weight_override_clear(spade_weight_override *override);
 static inline bool spade_weight_override_has(const spade_weight_override *override, int layer)

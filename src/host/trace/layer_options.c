@@ -58,9 +58,10 @@ static bool is_wanted(const spade_layer *layer, const spade_trace_options *optio
 
 static spade_status check_pattern(spade_context *context, int keep, int of, const char *layers)
 {
-    if (of == 0 || (of > 0 && of <= SPADE_MAX_PATTERN && keep >= 0 && keep <= of)) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: %d of every %d weights cannot stay (at most of %d)", layers,
-                      keep, of, SPADE_MAX_PATTERN);
+    if (of == 0 || (of > 0 && of <= SPADE_MAX_PATTERN && keep >= 1 && keep <= of)) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                      "%s: %d of every %d weights cannot stay (at least 1, of at most %d)", layers, keep, of,
+                      SPADE_MAX_PATTERN);
 }
 
 static spade_status check_values(spade_context *context, double sparsity, spade_solver solver, spade_group group,

@@ -1,4 +1,6 @@
 /* trace.c - the trace as an object: its own weights over the network's, and what is known of each layer. */
+#include <math.h>
+
 #include "base/caller_options.h"
 #include "trace/trace.h"
 
@@ -84,6 +86,13 @@ spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace,
     if (layer < 0 || layer >= network->layer_count) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
                           network->layer_count);
+    }
+    for (int64_t i = 0; i < trace->layers[layer].weights; i++) {
+        if (isfinite(weights[i])) { continue; }
+        const int64_t columns = network->layers[layer].columns;
+        return spade_fail(context, SPADE_ERROR_INPUT, "layer %s: weight [%lld, %lld] (row, column) is %s",
+                          network->layers[layer].name, (long long)(i / columns), (long long)(i % columns),
+                          isnan(weights[i]) ? "NaN" : "infinite");
     }
     float *copy;
     SPADE_TRY(spade_weight_override_write_host(&trace->base, layer, &copy));
