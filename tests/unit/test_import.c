@@ -459,6 +459,23 @@ static void check_class_names(const char *json, const char *first, const char *s
     finish(context, model);
 }
 
+/* ONNX's test_resize_downsample_nearest of opset 10: a place between two pixels goes up where the picture shrinks. */
+static void test_resize_of_opset_10(void **state)
+{
+    (void)state;
+    static const float scales[4] = {1, 1, 0.6f, 0.6f}, x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    float y[2];
+    spade_context *context = test_context("cpu", 2);
+    wire network = graph_of(1, 2, 4, 2);
+    put_tensor(&network, tensor_of("s", 1, (int64_t[]){4}, scales));
+    put_node(&network, node_of("small", "Resize", "x s", "r"));
+    put_node(&network, node_of("flat", "Flatten", "r", "y"));
+    spade_model *model = load(context, model_with_opset(network, 10));
+    assert_int_equal(spade_model_forward(context, model, NULL, x, 1, y), SPADE_OK);
+    assert_true(y[0] == 1 && y[1] == 3);
+    finish(context, model);
+}
+
 static void test_class_names(void **state)
 {
     (void)state;
@@ -467,6 +484,9 @@ static void test_class_names(void **state)
     check_class_names("{0: 'cat', 1: 'dog'}", "cat", "dog");
     check_class_names("['it\\'s', \"a \\\"b\\\"\",]", "it's", "a \"b\"");
     check_class_names("('caf\\xe9', 'x\"y')", "caf\u00e9", "x\"y");
+    check_class_names("{1: 'cat', 2: 'dog'}", NULL, NULL); /* counted from 1, and names that are too many or too few */
+    check_class_names("['background', 'cat', 'dog']", NULL, NULL);
+    check_class_names("['cat']", NULL, NULL);
     check_class_names("{0: 'cat'", NULL, NULL);
     check_class_names("{0: 'cat", NULL, NULL);
     check_class_names("'cat', 'dog'", NULL, NULL);
@@ -529,11 +549,19 @@ static void test_arena(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_tied_names),  cmocka_unit_test(test_names_in_files),
-        cmocka_unit_test(test_windows), cmocka_unit_test(test_layouts),     cmocka_unit_test(test_constant_layout),
-        cmocka_unit_test(test_gemm),    cmocka_unit_test(test_fixed_batch), cmocka_unit_test(test_clip),
-        cmocka_unit_test(test_average), cmocka_unit_test(test_class_names), cmocka_unit_test(test_operators),
-        cmocka_unit_test(test_arena)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_tied_names),
+                                       cmocka_unit_test(test_names_in_files),
+                                       cmocka_unit_test(test_windows),
+                                       cmocka_unit_test(test_layouts),
+                                       cmocka_unit_test(test_constant_layout),
+                                       cmocka_unit_test(test_gemm),
+                                       cmocka_unit_test(test_fixed_batch),
+                                       cmocka_unit_test(test_clip),
+                                       cmocka_unit_test(test_average),
+                                       cmocka_unit_test(test_resize_of_opset_10),
+                                       cmocka_unit_test(test_class_names),
+                                       cmocka_unit_test(test_operators),
+                                       cmocka_unit_test(test_arena)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <ctype.h>
 
 #include "base/json.h"
+#include "base/number.h"
 
 #include "engine/model.h"
 
@@ -129,11 +130,35 @@ static const char *name_of(const json_t *names, int64_t index)
     return json_string_value(json_object_get(names, key));
 }
 
+/* A list has a name for each class and no more, a dictionary numbers of classes: else nobody knows whose the names are (one of a
+ * background before them, numbers from 1 on). */
+static bool names_fit(json_t *names, int64_t classes)
+{
+    if (json_is_array(names)) { return json_array_size(names) == (size_t)classes; }
+    const char *key;
+    json_t *name;
+    json_object_foreach(names, key, name)
+    {
+        int64_t number;
+        if (!spade_parse_integer(key, &number) || number < 0 || number >= classes) { return false; }
+    }
+    return true;
+}
+
 spade_status spade_model_read_class_names(spade_model *model)
 {
     const int64_t classes = spade_model_classes(model);
     bool memory = false;
     json_t *names = find_names(model->onnx, &memory);
+    if (names && !names_fit(names, classes)) {
+        spade_log(model->context, SPADE_LOG_WARNING,
+                  "%.200s: the names of classes in its metadata are left out: they are not one for each of the %lld "
+                  "classes; give "
+                  "--labels",
+                  model->path, (long long)classes);
+        json_decref(names);
+        return SPADE_OK;
+    }
     if (names) { model->class_names = calloc((size_t)classes, sizeof *model->class_names); }
     memory = memory || (names && !model->class_names);
     for (int64_t i = 0; names && model->class_names && i < classes; i++) {

@@ -42,8 +42,9 @@ static double source_of(const resize *r, int axis, int64_t j, int64_t n)
     return (x + 0.5) / scale - 0.5; /* half_pixel */
 }
 
-static int64_t nearest_of(const resize *r, double x)
+static int64_t nearest_of(const resize *r, int axis, double x)
 {
+    if (strcmp(r->nearest, "simple") == 0) { return (int64_t)(r->scale[axis] < 1 ? ceil(x) : floor(x)); }
     if (strcmp(r->nearest, "floor") == 0) { return (int64_t)floor(x); }
     if (strcmp(r->nearest, "ceil") == 0) { return (int64_t)ceil(x); }
     if (strcmp(r->nearest, "round_prefer_ceil") == 0) { return (int64_t)floor(x + 0.5); }
@@ -84,7 +85,7 @@ static int64_t entries_of(const resize *r, int axis, double x, int64_t n, int64_
     int64_t count = 0;
     double sum = 0;
     if (strcmp(r->mode, "nearest") == 0) {
-        const int64_t at = nearest_of(r, x);
+        const int64_t at = nearest_of(r, axis, x);
         index[0] = at < 0 ? 0 : at >= n ? n - 1 : at;
         return 1;
     }
@@ -147,17 +148,18 @@ static spade_status read_attributes(spade_import *import, const onnx_node *node,
         "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize",   NULL};
     static const char *const nearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
     spade_context *context = import->context;
-    const bool old = import->onnx->opset < 11; /* no choice of coordinates then */
+    const bool old = import->onnx->opset < 11; /* no choice of coordinates and rounding then */
     SPADE_TRY(spade_import_attribute(import, onnx_get_string(context, node, "mode", "nearest", &out->mode)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_string(context, node, "coordinate_transformation_mode",
                                                              old ? "asymmetric" : "half_pixel", &out->coordinates)));
     SPADE_TRY(spade_import_attribute(
-        import, onnx_get_string(context, node, "nearest_mode", old ? "floor" : "round_prefer_floor", &out->nearest)));
+        import, onnx_get_string(context, node, "nearest_mode", "round_prefer_floor", &out->nearest)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_float(context, node, "cubic_coeff_a", -0.75f, &out->cubic)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "exclude_outside", 0, &out->exclude_outside)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(context, node, "antialias", 0, &out->antialias)));
     SPADE_TRY(spade_import_attribute(import, onnx_get_float(context, node, "extrapolation_value", 0, &out->outside)));
     if (is_one_of(out->mode, modes) && is_one_of(out->coordinates, coordinates) && is_one_of(out->nearest, nearest)) {
+        if (old) { out->nearest = "simple"; } /* as ONNX's own cases of opset 10 and onnxruntime have it */
         return SPADE_OK;
     }
     return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
