@@ -38,6 +38,7 @@ typedef struct explain_job {
     int64_t class_count; /* of the network */
     explained_run run;   /* the job as the writers see it */
     explain_group group;
+    bool dense_trace; /* a trace without a pruned weight was warned about */
     spade_inputs inputs;
     spade_results results;
     spade_workload_outcome *outcome;

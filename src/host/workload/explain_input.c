@@ -41,7 +41,7 @@ static spade_status run_forward(explain_job *job, const workload_item *item, int
 
 /* Zeros and seconds. Traces that are found together take their time together: then this one's own solving time is the
  * sum over its layers. */
-static spade_status describe_trace(const explain_job *job, const spade_trace *trace, bool shared, explained_input *out)
+static spade_status describe_trace(explain_job *job, const spade_trace *trace, bool shared, explained_input *out)
 {
     double solve = 0;
     spade_trace_seconds(trace, out->trace_seconds);
@@ -59,6 +59,10 @@ static spade_status describe_trace(const explain_job *job, const spade_trace *tr
         if (!out->empty_layer) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     }
     if (shared) { out->trace_seconds[2] = solve; }
+    if (!out->zeros && !job->dense_trace) {
+        spade_log(job->context, SPADE_LOG_WARNING, "%s: nothing is pruned: the trace is the dense network", out->title);
+        job->dense_trace = true;
+    }
     if (out->empty_layers) {
         spade_log(job->context, SPADE_LOG_WARNING, "%s: all weights are 0 in %lld layer%s of the trace (%s%s)",
                   out->title, (long long)out->empty_layers, out->empty_layers == 1 ? "" : "s", out->empty_layer,

@@ -1,6 +1,7 @@
 /* trace_file.c - the trace job: the sparse network of one input as a file. */
 #include <errno.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -75,6 +76,12 @@ static void warn_of_empty_layers(spade_context *context, const char *path, const
               count == 1 ? "" : "s", json_string_value(json_array_get(names, 0)), count == 1 ? "" : ", ...");
 }
 
+static void warn_of_dense_trace(spade_context *context, const char *path, const json_t *trace)
+{
+    if (json_integer_value(json_object_get(trace, "zeros")) > 0) { return; }
+    spade_log(context, SPADE_LOG_WARNING, "%s: nothing is pruned: the trace is the dense network", path);
+}
+
 /* The only input of the request, prepared. */
 static spade_status open_input(spade_context *context, const spade_trace_request *request,
                                const spade_preprocess *preprocess, spade_image_item *item, spade_batch **batch)
@@ -109,6 +116,25 @@ static spade_status open_batch(spade_context *context, const char *path, const s
     SPADE_TRY(spade_array_load(context, path, 0, array));
     SPADE_TRY(spade_check_array(context, path, array, channels, height, width));
     return spade_batch_from_array(context, array->data, array->dims[0], channels, height, width, batch);
+}
+
+/* The trace takes the place of a file of that name; not of what it is made from, nor of a device or pipe. */
+static spade_status check_replaced(spade_context *context, const spade_trace_request *request)
+{
+    const char *const sources[] = {request->model, request->input, request->batch};
+    struct stat replaced, source;
+    if (stat(request->output, &replaced) != 0) { return SPADE_OK; }
+    if (!S_ISREG(replaced.st_mode)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "-o %s: it is there, and no regular file", request->output);
+    }
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        if (!sources[i] || stat(sources[i], &source) != 0) { continue; }
+        if (source.st_dev != replaced.st_dev || source.st_ino != replaced.st_ino) { continue; }
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "-o %s is %s, from which the trace is made; choose another name", request->output,
+                          sources[i]);
+    }
+    return SPADE_OK;
 }
 
 /* Refuse before the work what would fail after it, and remove what killed runs left there. */
@@ -161,6 +187,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     int64_t dims[4];
 
     SPADE_GOTO(check_output(context, request->output));
+    SPADE_GOTO(check_replaced(context, request));
     if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
     spade_settings_model_options(request->settings, &options);
     char *input = (char *)(uintptr_t)request->input;
@@ -186,6 +213,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     }
     *result = json_incref(json);
     warn_of_empty_layers(context, request->output, json_object_get(json, "all_zero_layers"));
+    warn_of_dense_trace(context, request->output, json);
 done:
     json_decref(json);
     spade_trace_destroy(trace);
