@@ -162,6 +162,9 @@ static void test_mask_folder(void **state)
     check_warning(more, "m: no masks for 1 of 2 inputs (looked for cat/b.png and cat/b_mask.png)");
     file_write(inside("m/cat/b.png"), mask, mask_size);
     check_warning(more, NULL);
+    file_write(inside("m/a.png"), mask, mask_size);
+    check_warning(more, "m: two masks for 1 input: a.png is taken, a_mask.png is not");
+    assert_int_equal(unlink(inside("m/a.png")), 0);
     json_t *all = results_load(inside("out"), "results.json");
     for (size_t i = 0; i < 2; i++) {
         const json_t *input = json_array_get(json_object_get(all, "inputs"), i);

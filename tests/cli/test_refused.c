@@ -1,5 +1,7 @@
 /* test_refused.c - what cannot be done is said before any work, and leaves nothing behind; what will be less than what was
  * asked for is said as well. */
+#include <jansson.h>
+
 #include "support/command.h"
 
 #define MODELS SPADE_TEST_DATA "/models"
@@ -157,10 +159,90 @@ static void test_few_rows(void **state)
     folder_remove(folder);
 }
 
+/* What is asked for and changes nothing is named, on the first line of standard error. */
+static void expect_warning(const char *arguments, const char *says)
+{
+    char *folder = folder_make();
+    command_result result =
+        command_run("explain --resize 0 --no-report " MODELS "/scene_resnet.onnx -o %s/out %s", folder, arguments);
+    if (result.code != 0 || (says ? !strstr(result.err, says) : strstr(result.err, "warning") != NULL)) {
+        fail_msg("explain %s: code %d: %s", arguments, result.code, result.err);
+    }
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+static void test_without_effect(void **state)
+{
+    (void)state;
+    expect_warning("--no-trace " PICTURE, NULL);
+    expect_warning("--no-trace --sparsity 0.9 " PICTURE, "--sparsity has no effect: no trace is made");
+    expect_warning("--no-trace --samples 3 " PICTURE, "--samples has no effect: no method has such an option");
+    expect_warning("--no-trace --samples 3 --method smoothgrad " PICTURE, NULL);
+    expect_warning("--no-trace --samples 3 --method smooth:of=gradcam " PICTURE, NULL);
+    expect_warning("--no-trace --metric pointing " PICTURE, "--metric has no effect: there is no mask");
+    expect_warning("--no-trace --check " PICTURE, "--check has no effect: no method promises anything");
+    expect_warning("--no-trace --crop-share 0.5 " PICTURE, "--crop-share has no effect: --resize says");
+    expect_warning("--no-trace --orient " SPADE_TEST_DATA "/arrays/inputs.npy",
+                   "--orient has no effect: no input is a picture");
+    expect_warning("--variants 8 --group element " PICTURE, "--group has no effect: the solver has no use for it");
+    expect_warning("--variants 8 --solver magnitude --damping 0.1 " PICTURE, "--damping has no effect");
+    expect_warning("--variants 8 --block 4 " PICTURE, NULL);
+    expect_warning("--variants 8 --skip '*' " PICTURE, "nothing is pruned: the trace is the dense network");
+}
+
+/* A pattern stands in place of a sparsity: of the two the command line's wins, and it has one. */
+static void test_pattern_or_sparsity(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), path[300];
+    snprintf(path, sizeof path, "%s/c.yaml", folder);
+    file_write(path, "nm: \"2:4\"\n", 10);
+    expect_refused(MODELS "/scene_resnet.onnx " PICTURE " --nm 2:4 --sparsity 0.9", 2, "--sparsity and --nm");
+    command_result result = command_run("trace " MODELS "/scene_resnet.onnx " PICTURE
+                                        " --resize 0 --variants 8 --config %s --sparsity 0.9 --json -o %s/t.onnx",
+                                        path, folder);
+    if (result.code != 0 || !strstr(result.out, "\"nm\":\"none\"")) {
+        fail_msg("%d: %s%.2000s", result.code, result.err, result.out);
+    }
+    json_t *trace = json_loads(result.out, 0, NULL);
+    const double zeros = json_number_value(json_object_get(trace, "zeros"));
+    assert_true(zeros / json_number_value(json_object_get(trace, "weights")) > 0.85);
+    json_decref(trace);
+    command_clear(&result);
+    folder_remove(folder);
+}
+
+/* A trace does not take the place of what it is made from. */
+static void test_own_source(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), line[600];
+    snprintf(line, sizeof line,
+             "cp " MODELS "/scene_resnet.onnx %s/m.onnx && cp %s/m.onnx %s/n.onnx && mkfifo %s/p.onnx", folder, folder,
+             folder, folder);
+    assert_int_equal(system(line), 0);
+    command_result result = command_run("trace %s/m.onnx " PICTURE " --resize 0 --variants 8 -o %s/../%s/m.onnx",
+                                        folder, folder, strrchr(folder, '/') + 1);
+    if (result.code != 2 || !strstr(result.err, "from which the trace is made")) {
+        fail_msg("%d: %s", result.code, result.err);
+    }
+    command_clear(&result);
+    snprintf(line, sizeof line, "cmp %s/m.onnx %s/n.onnx", folder, folder);
+    assert_int_equal(system(line), 0);
+    result = command_run("trace %s/m.onnx " PICTURE " --resize 0 --variants 8 -o %s/p.onnx", folder, folder);
+    if (result.code != 2 || !strstr(result.err, "no regular file")) { fail_msg("%d: %s", result.code, result.err); }
+    command_clear(&result);
+    folder_remove(folder);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_leaves_nothing), cmocka_unit_test(test_half_done),
-                                       cmocka_unit_test(test_sizes),          cmocka_unit_test(test_methods),
-                                       cmocka_unit_test(test_layers),         cmocka_unit_test(test_few_rows)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_leaves_nothing), cmocka_unit_test(test_half_done),
+        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_layers),         cmocka_unit_test(test_few_rows),
+        cmocka_unit_test(test_without_effect), cmocka_unit_test(test_pattern_or_sparsity),
+        cmocka_unit_test(test_own_source)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,8 +249,8 @@ bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *o
         return false;
     }
     if (!walk(command, argc, argv, true, &messages, out)) { return false; }
-    if (spade_settings_resolve(&messages, &out->settings) != SPADE_OK) {
-        fprintf(stderr, "spade: --preprocess: %s\n", messages.message);
+    if (spade_settings_take_command_line(&messages, &out->settings) != SPADE_OK) {
+        cli_usage_error(command, "%s", messages.message);
         return false;
     }
     spade_settings_finish(&out->settings);

@@ -212,6 +212,19 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
     return SPADE_OK;
 }
 
+spade_status spade_settings_take_command_line(spade_context *context, spade_settings *settings)
+{
+    const bool pattern = settings->trace.of > 0;
+    settings->asked = settings->given;
+    if (pattern && is_given(settings, "sparsity") && is_given(settings, "nm")) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "--sparsity and --nm: a pattern stands in place of a sparsity; give one");
+    }
+    if (pattern && is_given(settings, "sparsity")) { settings->trace.keep = settings->trace.of = 0; }
+    const spade_status status = spade_settings_resolve(context, settings);
+    return status == SPADE_OK ? status : spade_fail_in(context, status, "--preprocess");
+}
+
 spade_status spade_settings_read(spade_context *context, spade_settings *settings, const char *path)
 {
     spade_config config;

@@ -46,6 +46,7 @@ typedef struct spade_settings {
         std_count;  /* how many of these somebody wrote; 0: they are from elsewhere (the default, `preprocess`) */
     int scale;      /* 0: to 1, 1: to 255 */
     uint64_t given; /* the keys that were set since the last spade_settings_resolve(), bit i: the key of index i */
+    uint64_t asked; /* likewise, those of the command line: spade_settings_warn_unused() */
     /* variants */
     spade_augment_options augment;
     /* trace */
@@ -76,6 +77,9 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
 /* After the last key of a configuration file, or of the command line: where `preprocess` was among them, the settings that
  * it speaks of and that were not set by themselves are its. Fails as spade_preset_find() does. */
 spade_status spade_settings_resolve(spade_context *context, spade_settings *settings);
+/* After the last key of the command line, in place of spade_settings_resolve(): what it says wins also where a configuration said
+ * the same in another way. */
+spade_status spade_settings_take_command_line(spade_context *context, spade_settings *settings);
 /* After the last key: fill in what depends on several. */
 void spade_settings_finish(spade_settings *settings);
 
@@ -131,6 +135,17 @@ typedef struct spade_metric_choice {
 spade_status spade_settings_metrics(spade_context *context, const spade_settings *settings, spade_metric_choice **out,
                                     int *count);
 void spade_metric_choices_destroy(spade_metric_choice *choices, int count); /* NULL is fine */
+
+/* ---- unused.c: options of the command line that change nothing */
+typedef struct spade_settings_use {
+    bool trace;    /* one is found */
+    bool pictures; /* an input is one */
+    bool measures; /* a metric has values */
+    const spade_method_choice *methods;
+    int method_count;
+} spade_settings_use;
+/* Warn of each, with the reason. */
+void spade_settings_warn_unused(spade_context *context, const spade_settings *settings, const spade_settings_use *use);
 
 /* ---- choices.c: lists of texts, NAME[:OPTION=VALUE]..., of methods or of metrics */
 /* Can what the text names be made? */

@@ -442,8 +442,13 @@ static spade_status job_open(check_job *job)
                                             request->output));
     }
     if (request->output) { SPADE_TRY(check_report_open(&job->run, &job->report)); }
-    return spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
-                                job->preprocess.channels, job->preprocess.height, job->preprocess.width, &job->inputs);
+    SPADE_TRY(spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
+                                   job->preprocess.channels, job->preprocess.height, job->preprocess.width,
+                                   &job->inputs));
+    spade_settings_use use = {.methods = job->methods, .method_count = job->method_count};
+    for (int i = 0; i < job->inputs.count; i++) { use.pictures = use.pictures || job->inputs.items[i].index < 0; }
+    spade_settings_warn_unused(context, request->settings, &use);
+    return SPADE_OK;
 }
 
 static void job_close(check_job *job)

@@ -70,6 +70,18 @@ static spade_status check_inputs(explain_job *job)
     return SPADE_OK;
 }
 
+/* What is asked for and cannot have an effect on these inputs. */
+static void warn_unused(const explain_job *job)
+{
+    spade_settings_use use = {.trace = job->request->trace, .methods = job->methods, .method_count = job->method_count};
+    for (int i = 0; i < job->inputs.count; i++) { use.pictures = use.pictures || job->inputs.items[i].index < 0; }
+    for (int i = 0; i < job->metric_count; i++) {
+        use.measures =
+            use.measures || job->request->mask || !(explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK);
+    }
+    spade_settings_warn_unused(job->context, job->request->settings, &use);
+}
+
 /* A method that the network cannot take is refused now, not after the first trace. */
 static spade_status open_methods(explain_job *job)
 {
@@ -221,6 +233,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
                                     job.preprocess.channels, job.preprocess.height, job.preprocess.width, &job.inputs));
     SPADE_GOTO(check_inputs(&job));
+    warn_unused(&job);
     if (request->mask) { SPADE_GOTO(spade_masks_check(context, request->mask, &job.inputs)); }
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);

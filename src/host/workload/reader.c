@@ -6,11 +6,13 @@
 #include "workload/image_item.h"
 
 /* The mask's file: itself, or NAME.png, or NAME_mask.png in the folder; *out NULL when the folder has none. malloc'ed.
- */
-static spade_status find_mask(spade_context *context, const char *mask, const spade_input *input, char **out)
+ * both (or NULL): it has the two, of which the first is taken. */
+static spade_status find_mask(spade_context *context, const char *mask, const spade_input *input, char **out,
+                              bool *both)
 {
     struct stat info;
     *out = NULL;
+    if (both) { *both = false; }
     if (stat(mask, &info) != 0 || !S_ISDIR(info.st_mode)) {
         *out = strdup(mask);
         return *out ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", mask);
@@ -19,28 +21,38 @@ static spade_status find_mask(spade_context *context, const char *mask, const sp
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         char *path = NULL;
         if (asprintf(&path, "%s/%s%s", mask, input->stem, endings[i]) < 0) {
+            free(*out);
+            *out = NULL;
             return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", mask);
         }
-        if (access(path, F_OK) == 0) {
+        const bool there = access(path, F_OK) == 0;
+        if (both) { *both = there && *out; }
+        if (there && !*out) {
             *out = path;
-            return SPADE_OK;
+        } else {
+            free(path);
         }
-        free(path);
     }
     return SPADE_OK;
 }
 
 spade_status spade_masks_check(spade_context *context, const char *mask, const spade_inputs *inputs)
 {
-    int usable = 0, missing = 0;
-    const char *first = NULL;
+    int usable = 0, missing = 0, twice = 0;
+    const char *first = NULL, *first_twice = NULL;
     for (int i = 0; i < inputs->count; i++) {
         char *path = NULL;
         if (inputs->items[i].error) { continue; }
         usable++;
-        SPADE_TRY(find_mask(context, mask, &inputs->items[i], &path));
+        bool both;
+        SPADE_TRY(find_mask(context, mask, &inputs->items[i], &path, &both));
+        if (both && !twice++) { first_twice = inputs->items[i].stem; }
         if (!path && !missing++) { first = inputs->items[i].stem; }
         free(path);
+    }
+    if (twice) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: two masks for %d input%s: %s.png is taken, %s_mask.png is not%s",
+                  mask, twice, twice == 1 ? "" : "s", first_twice, first_twice, twice == 1 ? "" : ", ...");
     }
     if (!missing) { return SPADE_OK; }
     if (missing == usable) {
@@ -85,7 +97,7 @@ static spade_status list_files(spade_context *context, const char *mask, spade_f
             files->picture_of[i] = files->count++;
         }
         if (!mask) { continue; }
-        SPADE_TRY(find_mask(context, mask, input, &files->paths[files->count]));
+        SPADE_TRY(find_mask(context, mask, input, &files->paths[files->count], NULL));
         if (!files->paths[files->count]) { continue; }
         files->masks[files->count] = true;
         files->mask_of[i] = files->count++;
@@ -185,7 +197,7 @@ spade_status spade_reader_fingerprint(spade_reader *reader, const spade_input *i
 {
     char *mask = NULL;
     if (input->error) { return spade_fail(reader->context, SPADE_ERROR_INPUT, "%s", input->error); }
-    if (reader->mask) { SPADE_TRY(find_mask(reader->context, reader->mask, input, &mask)); }
+    if (reader->mask) { SPADE_TRY(find_mask(reader->context, reader->mask, input, &mask, NULL)); }
     spade_status status = make_fingerprint(reader, input, mask, out);
     free(mask);
     return status;

@@ -1,0 +1,81 @@
+/* unused.c - options of the command line that change nothing in a run are named: whoever gives one expects that it does. */
+#include "config/settings.h"
+
+static bool has_option(const spade_settings_use *use, const char *name)
+{
+    for (int i = 0; i < use->method_count; i++) {
+        const spade_method_info *method = spade_attribution_method(use->methods[i].attribution);
+        if (method->flags & SPADE_METHOD_WRAPPER) { return true; } /* the method inside may have it */
+        for (int k = 0; k < method->option_count; k++) {
+            if (strcmp(method->options[k].name, name) == 0) { return true; }
+        }
+    }
+    return false;
+}
+
+static bool promises(const spade_settings_use *use)
+{
+    for (int i = 0; i < use->method_count; i++) {
+        const spade_attribution *attribution = use->methods[i].attribution;
+        if (spade_attribution_flags(attribution) & SPADE_METHOD_CONSERVATION ||
+            spade_attribution_completeness(attribution) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does a solver of the run's read it? Layers may have solvers of their own. */
+static bool solver_reads(const spade_settings *settings, const char *name)
+{
+    enum { FAST = 1 << SPADE_SOLVER_FAST, EXACT = 1 << SPADE_SOLVER_EXACT };
+    static const struct {
+        const char *name;
+        unsigned solvers;
+    } readers[] = {{"group", EXACT}, {"hessian", FAST | EXACT}, {"damping", FAST | EXACT},
+                   {"sweep", FAST},  {"block", FAST},           {"linear_block", FAST}};
+    unsigned used = 1u << settings->trace.solver;
+    for (int i = 0; i < settings->rule_count; i++) {
+        if (settings->rules[i].set & SPADE_RULE_SOLVER) { used |= 1u << settings->rules[i].solver; }
+    }
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
+        if (strcmp(readers[i].name, name) == 0) { return readers[i].solvers & used; }
+    }
+    return true;
+}
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    while (*names && strcmp(*names, name) != 0) { names++; }
+    return *names != NULL;
+}
+
+/* Why the key changes nothing; NULL: it does. */
+static const char *find_reason(const spade_settings *settings, const spade_settings_use *use, const spade_key *key)
+{
+    static const char *const of_pictures[] = {"resize", "crop_share", "resample", "squash", "orient", NULL};
+    if (key->groups & (SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE)) {
+        if (!use->trace) { return "no trace is made"; }
+        return solver_reads(settings, key->name) ? NULL : "the solver has no use for it";
+    }
+    if (!use->pictures && is_one_of(key->name, of_pictures)) { return "no input is a picture"; }
+    if (strcmp(key->name, "crop_share") == 0 && settings->resize >= 0) {
+        return "--resize says how large pictures become";
+    }
+    if (key->type == SPADE_KEY_METHOD_OPTION && !has_option(use, key->name)) { return "no method has such an option"; }
+    if (key->type == SPADE_KEY_METRICS && !use->measures) { return "there is no mask (--mask)"; }
+    if (strcmp(key->name, "check") == 0 && !promises(use)) {
+        return "no method promises anything that could be checked";
+    }
+    return NULL;
+}
+
+void spade_settings_warn_unused(spade_context *context, const spade_settings *settings, const spade_settings_use *use)
+{
+    for (int i = 0; i < spade_key_count(); i++) {
+        const spade_key *key = spade_key_at(i);
+        if (!(settings->asked >> i & 1) || !key->option) { continue; }
+        const char *reason = find_reason(settings, use, key);
+        if (reason) { spade_log(context, SPADE_LOG_WARNING, "--%s has no effect: %s", key->option, reason); }
+    }
+}
