@@ -13,9 +13,8 @@ typedef struct spade_preset {
     double crop_share;
     int64_t resize;    /* -1: as crop_share says */
     int64_t open_size; /* of networks that leave their input's size open; 0: unknown */
-    bool squash;
-    int scale; /* 0: values to 1; 1: to 255 */
-    bool bgr;
+    int scale;         /* 0: values to 1; 1: to 255 */
+    bool squash, bgr;
 } spade_preset;
 
 /* text: imagenet, clip, inception, none, or a file: timm's config.json, Hugging Face's preprocessor_config.json. */
