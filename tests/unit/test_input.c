@@ -117,6 +117,24 @@ static void test_computes_channels_last(void **state)
     }
 }
 
+/* Of a picture too small to be told by its size, the Transpose behind the normalisation tells. */
+static void test_normalises_channels_last(void **state)
+{
+    (void)state;
+    spade_context *context = make_context();
+    spade_model *model;
+    wire network = graph_with_input(1, 4, (int64_t[]){-1, 6, 7, 3});
+    put_tensor(&network, tensor_of("mean", 1, (int64_t[]){3}, (float[]){1, 2, 3}));
+    put_node(&network, node_of("centre", "Sub", "x mean", "s"));
+    put_node(&network, node_of("scale", "Div", "s mean", "d"));
+    put_node(&network, with_ints(node_of("first", "Transpose", "d", "t"), "perm", 4, to_first));
+    put_node(&network, node_of("flat", "Flatten", "t", "y"));
+    if (load(context, network, NULL, &model) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+    check_shape(model, 3, 6, 7);
+    spade_model_destroy(model);
+    spade_context_destroy(context);
+}
+
 static void refuse(wire network, const char *first, const char *second)
 {
     spade_context *context = make_context();
@@ -232,7 +250,10 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_channels_last),
-                                       cmocka_unit_test(test_computes_channels_last), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_open_size), cmocka_unit_test(test_settings)};
+                                       cmocka_unit_test(test_computes_channels_last),
+                                       cmocka_unit_test(test_normalises_channels_last),
+                                       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_open_size),
+                                       cmocka_unit_test(test_settings)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

@@ -419,6 +419,10 @@ spade_status spade_settings_preprocess(spade_context *context, const spade_setti
     out->channels = channels;
     out->resize = settings->resize;
     out->crop_share = settings->crop_share;
+    if (settings->crop_share > 0 && settings->crop_share < SPADE_MIN_CROP_SHARE) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--crop-share %g: must be %g to 1, or 0", settings->crop_share,
+                          SPADE_MIN_CROP_SHARE);
+    }
     out->resample = (spade_resample)settings->resample;
     out->squash = settings->squash;
     out->bgr = settings->bgr;

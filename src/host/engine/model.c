@@ -17,6 +17,7 @@ spade_status spade_model_load(spade_context *context, const char *path, const sp
 {
     spade_model_options options = {0};
     *out = NULL;
+    if (!path) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no path of a model"); }
     if (given) {
         SPADE_TRY(spade_caller_options_take(context, "spade_model_options", given, &options, sizeof options));
     }

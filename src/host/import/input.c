@@ -71,6 +71,27 @@ static bool must_be_channels_last(const onnx_value *input)
            (input->dims[2] < 0 || input->dims[2] >= LEAST);
 }
 
+/* Does what the node makes, element by element and casts between, go to a Transpose to channels first? */
+static bool leads_to_channels_first(const spade_import *import, const onnx_node *node)
+{
+    static const char *const names[] = {"Cast", "Add", "Sub", "Mul", "Div"};
+    const onnx_model *onnx = import->onnx;
+    for (int left = MAX_FORMS; node && left--;) {
+        bool moves_nothing = false;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            moves_nothing = moves_nothing || strcmp(node->op_type, names[i]) == 0;
+        }
+        if (!moves_nothing || !node->output_count) { return false; }
+        const char *value = node->outputs[0];
+        node = NULL;
+        for (int i = 0; i < onnx->node_count && !node; i++) {
+            if (reads(&onnx->nodes[i], value)) { node = &onnx->nodes[i]; }
+        }
+        if (node && is_to_channels_first(import, node)) { return true; }
+    }
+    return false;
+}
+
 /* How the axes of the file's input lie, and who puts the channels first. */
 typedef enum input_layout {
     CHANNELS_FIRST,
@@ -99,7 +120,8 @@ static input_layout find_layout(const spade_import *import, const onnx_value *in
     }
     if (any && !other) { return TRANSPOSED_AT_ONCE; }
     *first = other;
-    return other && (any || must_be_channels_last(input)) ? CHANNELS_LAST : CHANNELS_FIRST;
+    return other && (any || must_be_channels_last(input) || leads_to_channels_first(import, other)) ? CHANNELS_LAST
+                                                                                                    : CHANNELS_FIRST;
 }
 
 spade_status spade_input_bind(spade_import *import, const onnx_value *input)

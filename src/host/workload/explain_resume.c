@@ -116,8 +116,9 @@ spade_status explain_resume(explain_job *job, spade_inputs *remaining)
     SPADE_TRY(list_remaining(job, remaining));
     job->outcome->done = job->outcome->kept = job->inputs.count - remaining->count;
     if (r.changed_count) {
-        spade_workload_note(job->events, "%s%s changed since %s explained: again", r.changed,
-                            r.changed_count > 1 ? " and others" : "", r.changed_count > 1 ? "they were" : "it was");
+        spade_workload_note(job->events, "%s%s, or %s, changed since %s explained: again", r.changed,
+                            r.changed_count > 1 ? " and others" : "", r.changed_count > 1 ? "their masks" : "its mask",
+                            r.changed_count > 1 ? "they were" : "it was");
     }
     if (job->outcome->kept) {
         spade_workload_note(job->events, "%d of %d inputs are explained already in %s", job->outcome->kept,

@@ -188,7 +188,7 @@ static spade_status compare_headers(const spade_results *results, const json_t *
     SPADE_TRY(spade_journal_read(results->context, &results->journal, 0, &line, next));
     json_t *old;
     SPADE_TRY(parse_line(results, line, &old));
-    if (!json_is_object(old)) {
+    if (!json_is_object(json_object_get(old, "configuration"))) {
         json_decref(old);
         return spade_fail(results->context, SPADE_ERROR_INPUT,
                           "%s: its first line is no configuration; remove the file, or give another folder",

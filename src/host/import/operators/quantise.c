@@ -130,7 +130,13 @@ static spade_status pass(spade_import *import, const onnx_node *node, int value,
 /* One scale and one zero, of a value on the picture. */
 static spade_status read_scale(spade_import *import, const onnx_node *node, scales *out, double *scale, double *zero)
 {
-    const onnx_tensor any = {0};
+    const onnx_tensor any = {0}, *given = NULL;
+    SPADE_TRY(spade_constant_get(import, node, 1, &given));
+    if (given->count != 1) {
+        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
+                                 "it has %lld scales; of a value that depends on the picture one for all is supported",
+                                 (long long)given->count);
+    }
     SPADE_TRY(read_scales(import, node, &any, out));
     if (out->zero && (!out->zero->bytes || out->zero->count != 1)) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its zero point is not one integer");
