@@ -30,7 +30,7 @@ if(NOT SPADE_CUDA STREQUAL "OFF")
       ${PROJECT_SOURCE_DIR}/src)
     target_include_directories(spade_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${CUDNN_INCLUDE_DIR})
     # Kernels whose numbers are the CPU's, bit by bit: a * b + c rounds twice.
-    foreach(kernel augment attribution heatmap resample)
+    foreach(kernel augment attribution heatmap resample visualize)
       set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/${kernel}.cu PROPERTIES COMPILE_OPTIONS -fmad=false)
     endforeach()
     # A kernel that spills registers does not pass.

@@ -38,6 +38,7 @@ allowed() {
         solve) echo "$device backend/partial_select.h solve" ;;
         trace) echo "$device onnx store network engine augment hessian solve trace" ;;
         attribution) echo "$device backend/least_squares.h store network engine attribution" ;;
+        visualize) echo "$device network engine attribution/layer_value.h attribution/rules/rules.h visualize" ;;
         metric) echo "base metric" ;;
         config) echo "base config" ;;
         report) echo "base config picture metric attribution report" ;;

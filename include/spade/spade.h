@@ -94,5 +94,6 @@
 #include "spade/status.h"
 #include "spade/trace.h"
 #include "spade/version.h"
+#include "spade/visualize.h"
 
 #endif

@@ -216,6 +216,13 @@ int spade_launch_finish_map(spade_stream stream, int64_t size, const double *sum
 int spade_launch_finish_variance(spade_stream stream, int64_t size, const double *sum, const double *squares,
                                  double divisor, float *map);
 
+/* ---- visualize.cu: see backend_visualize.h */
+int spade_launch_colours(spade_stream stream, const spade_colours_args *args /* host */);
+int spade_launch_colours_backward(spade_stream stream, const spade_colours_args *args /* host */);
+int spade_launch_warp(spade_stream stream, const spade_warp_args *args /* host */);
+int spade_launch_warp_backward(spade_stream stream, const spade_warp_args *args /* host */);
+int spade_launch_adam(spade_stream stream, const spade_adam_args *args /* host */);
+
 /* ---- convolution.cu */
 /*
  * A tensor [batch, channels, height, width] of floats beside a padded copy [batch, channels, full_height, full_width]

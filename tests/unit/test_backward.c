@@ -469,9 +469,99 @@ static void test_no_way_back(void **state)
     assert_non_null(strstr(spade_message(f->context), "\"c\""));
 }
 
+/* ---- walks that begin inside of the network */
+
+/* F = <seed, value>, after a forward pass at x. */
+static double inner_sum(fixture *f, spade_plan *plan, const float *x, const float *seed)
+{
+    const spade_backend *backend = f->context->device->backend;
+    spade_shape shape;
+    double sum = 0;
+    if (spade_run_forward(plan, f->weights, x, NULL, NULL, NULL, NULL) != SPADE_OK) {
+        fail_msg("%s", spade_message(f->context));
+    }
+    const float *value = spade_plan_tap(plan, 0, &shape);
+    const int64_t size = spade_shape_size(&shape);
+    float *copy = malloc(sizeof *copy * (size_t)size);
+    assert_non_null(copy);
+    assert_int_equal(backend->download(f->context->device, copy, value, sizeof *copy * (size_t)size), SPADE_OK);
+    for (int64_t i = 0; i < size; i++) { sum += (double)seed[i] * (double)copy[i]; }
+    free(copy);
+    return sum;
+}
+
+static void check_gradient_of_value(fixture *f, int value)
+{
+    static float gradient[IMAGES * PIXELS], moved[IMAGES * PIXELS], seed[IMAGES * 4 * SIDE * SIDE];
+    const spade_network *network = &f->model->network;
+    const spade_backend *backend = f->context->device->backend;
+    spade_plan_request request = spade_relevance_request(IMAGES, &spade_rules_gradient);
+    request.start = value;
+    request.taps = &value;
+    request.tap_count = 1;
+    spade_plan *plan = make_plan(f, &request);
+    const spade_shape shape = spade_value_shape(&network->values[value], IMAGES);
+    const size_t bytes = sizeof *seed * (size_t)spade_shape_size(&shape);
+    assert_true(bytes <= sizeof seed);
+    for (uint32_t i = 0; i < bytes / sizeof *seed; i++) { seed[i] = pseudo_random(31, i); }
+    (void)inner_sum(f, plan, f->x, seed);
+    assert_int_equal(backend->upload(f->context->device, spade_plan_output_relevance(plan), seed, bytes), SPADE_OK);
+    assert_int_equal(spade_run_backward(plan, f->weights), SPADE_OK);
+    memcpy(gradient, spade_plan_relevance(plan), sizeof gradient);
+    for (uint32_t direction = 0; direction < 3; direction++) {
+        const float step = 2e-3f;
+        double along = 0, difference = 0, norm = 0;
+        for (int sign = -1; sign <= 1; sign += 2) {
+            for (uint32_t i = 0; i < IMAGES * PIXELS; i++) {
+                moved[i] = f->x[i] + (float)sign * step * pseudo_random(20 + direction, i);
+            }
+            difference += sign * inner_sum(f, plan, moved, seed) / (2 * (double)step);
+        }
+        for (uint32_t i = 0; i < IMAGES * PIXELS; i++) {
+            along += (double)gradient[i] * (double)pseudo_random(20 + direction, i);
+            norm += (double)gradient[i] * (double)gradient[i];
+        }
+        if (!(fabs(along - difference) < 0.02 * sqrt(norm))) {
+            fail_msg("from \"%s\", direction %u: gradient %.5f, difference %.5f, norm %.3f",
+                     network->values[value].name, direction, along, difference, sqrt(norm));
+        }
+    }
+    assert_true((spade_plan_output(plan) == NULL) == (value != network->output));
+    spade_plan_destroy(plan);
+}
+
+static void test_inner_start(void **state)
+{
+    fixture *f = *state;
+    const spade_network *network = &f->model->network;
+    int checked = 0;
+    for (int n = 0; n < network->node_count; n++) {
+        check_gradient_of_value(f, network->nodes[n].outputs[0]);
+        checked++;
+    }
+    assert_true(checked > 15);
+}
+
+/* A walk that ends where it begins, or behind that, has nothing to do. */
+static void test_start_before_stop(void **state)
+{
+    fixture *f = *state;
+    const spade_network *network = &f->model->network;
+    spade_plan *plan;
+    spade_plan_request request = spade_relevance_request(1, &spade_rules_gradient);
+    request.start = network->nodes[0].outputs[0];
+    request.stop = network->nodes[network->node_count - 1].inputs[0];
+    assert_int_equal(spade_plan_create(f->context, network, &request, &plan), SPADE_ERROR_ARGUMENT);
+    assert_non_null(strstr(spade_message(f->context), "does not depend on"));
+    assert_null(plan);
+    spade_error_clear(f->context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_gradient, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_inner_start, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_start_before_stop, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_plans_agree, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_taps_and_stop, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_requests_differ, setup, teardown),

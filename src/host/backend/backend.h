@@ -6,8 +6,9 @@
  * asynchronous on the device's stream (the CPU backend finishes at once); a status comes back, never an abort, never a
  * silent fall-back to another backend.
  *
- * This table has memory, capture, operations on tensors (ops.h) and attribution maps. Operations on Hessians, solvers and
- * pictures have tables of their own: backend_hessian.h, backend_solver.h, backend_picture.h.
+ * This table has memory, capture, operations on tensors (ops.h) and attribution maps. Operations on Hessians, solvers,
+ * pictures and those of feature visualisation have tables of their own: backend_hessian.h, backend_solver.h,
+ * backend_picture.h, backend_visualize.h.
  *
  * Pointers in arguments are device memory from `alloc`, unless marked host.
  *
@@ -21,6 +22,7 @@
 #include "backend/backend_hessian.h"
 #include "backend/backend_picture.h"
 #include "backend/backend_solver.h"
+#include "backend/backend_visualize.h"
 #include "backend/ops.h"
 #include "base/base.h"
 
@@ -126,6 +128,7 @@ typedef struct spade_backend {
     const spade_backend_hessian *hessian;
     const spade_backend_solver *solver;
     const spade_backend_picture *picture;
+    const spade_backend_visualize *visualize;
 
     /* Versions of the libraries in use, one "name version" a line. */
     void (*libraries)(char *buffer, size_t size);

@@ -261,6 +261,138 @@ static SPADE_FN double spade_grid_value(const uint8_t *mask, int64_t grid, spade
                           spade_grid_mix(column.share, second[column.first], second[column.second]));
 }
 
+/* ---- feature visualisation: backend_visualize.h */
+
+/*
+ * A picture seen through an affine map, bilinear, and normalised. Pixel (r, c) of `out` lies in the picture at
+ *   row = at[0][0] * r + at[0][1] * c + at[0][2],   column = at[1][0] * r + at[1][1] * c + at[1][2]
+ * where pixel (i, j) has row i and column j. Around the picture everything is `fill`. What a channel is there, less its mean,
+ * is divided by its standard deviation. In double, sums in the order of the picture's pixels.
+ */
+typedef struct spade_warp_args {
+    int64_t channels, height, width, out_height, out_width;
+    double at[2][3];
+    double back[2][2]; /* inverse of the first two columns of `at` */
+    double fill;
+    const float *mean, *deviation; /* [channels] */
+    const float *picture;          /* [channels, height, width] */
+    float *out;                    /* [channels, out_height, out_width] */
+    /* backward, the transpose of the linear part: */
+    const float *gradient;   /* [channels, out_height, out_width] */
+    float *picture_gradient; /* [channels, height, width] out */
+} spade_warp_args;
+/* The share that a pixel at this distance (in rows or columns) has along one axis. */
+static SPADE_FN double spade_warp_share(double distance)
+{
+    const double away = distance < 0.0 ? -distance : distance;
+    return away < 1.0 ? 1.0 - away : 0.0;
+}
+/* Row (axis 0) or column (axis 1) in the picture of pixel (r, c) of out. */
+static SPADE_FN double spade_warp_position(const double at[3], int64_t r, int64_t c)
+{
+    return at[0] * (double)r + at[1] * (double)c + at[2];
+}
+/* One number of `out`. */
+static SPADE_FN float spade_warp_pixel(const spade_warp_args *a, int64_t channel, int64_t r, int64_t c)
+{
+    const double row = spade_warp_position(a->at[0], r, c), column = spade_warp_position(a->at[1], r, c);
+    double value = a->fill;
+    if (row > -1.0 && row < (double)a->height && column > -1.0 && column < (double)a->width) {
+        const int64_t top = (int64_t)(row + 1.0) - 1, left = (int64_t)(column + 1.0) - 1; /* rounded down */
+        const float *plane = a->picture + channel * a->height * a->width;
+        value = 0.0;
+        for (int64_t i = top; i <= top + 1; i++) {
+            for (int64_t j = left; j <= left + 1; j++) {
+                const bool inside = i >= 0 && i < a->height && j >= 0 && j < a->width;
+                const double share = spade_warp_share(row - (double)i) * spade_warp_share(column - (double)j);
+                value += share * (inside ? plane[i * a->width + j] : a->fill);
+            }
+        }
+    }
+    return (float)((value - a->mean[channel]) / a->deviation[channel]);
+}
+/* Where pixels of `out` may lie that depend on the picture's pixel: first and last of them along the axis, 0 or 1. */
+static SPADE_FN void spade_warp_reach(const spade_warp_args *a, int axis, int64_t i, int64_t j, int64_t *first,
+                                      int64_t *last)
+{
+    const double *back = a->back[axis];
+    const double middle = back[0] * ((double)i - a->at[0][2]) + back[1] * ((double)j - a->at[1][2]);
+    const double around = (back[0] < 0.0 ? -back[0] : back[0]) + (back[1] < 0.0 ? -back[1] : back[1]);
+    const double end = (double)(axis == 0 ? a->out_height : a->out_width) - 1.0;
+    const double from = middle - around - 1e-6, to = middle + around + 1e-6;
+    *first = from > 0.0 ? (from < end + 1.0 ? (int64_t)from : (int64_t)end + 1) : 0;
+    *last = to < end ? (to < 0.0 ? -1 : (int64_t)to) : (int64_t)end;
+}
+/* One number of the picture's gradient. */
+static SPADE_FN float spade_warp_gradient(const spade_warp_args *a, int64_t channel, int64_t i, int64_t j)
+{
+    const float *plane = a->gradient + channel * a->out_height * a->out_width;
+    int64_t top, bottom, left, right;
+    double sum = 0.0;
+    spade_warp_reach(a, 0, i, j, &top, &bottom);
+    spade_warp_reach(a, 1, i, j, &left, &right);
+    for (int64_t r = top; r <= bottom; r++) {
+        for (int64_t c = left; c <= right; c++) {
+            const double row = spade_warp_position(a->at[0], r, c), column = spade_warp_position(a->at[1], r, c);
+            sum +=
+                spade_warp_share(row - (double)i) * spade_warp_share(column - (double)j) * plane[r * a->out_width + c];
+        }
+    }
+    return (float)(sum / a->deviation[channel]);
+}
+
+/* A picture of colours that are not correlated: picture = sigmoid(matrix x), pixel by pixel, each sum in double. */
+typedef struct spade_colours_args {
+    int64_t channels, pixels;
+    const float *matrix; /* [channels, channels] */
+    const float *x;      /* [channels, pixels] */
+    float *picture;      /* [channels, pixels]; backward: as it was made */
+    /* backward: */
+    const float *gradient; /* [channels, pixels], of the picture */
+    float *x_gradient;     /* [channels, pixels] out */
+} spade_colours_args;
+static SPADE_FN float spade_colours_value(const spade_colours_args *a, int64_t channel, int64_t pixel)
+{
+    double sum = 0.0;
+    for (int64_t c = 0; c < a->channels; c++) {
+        sum += (double)a->matrix[channel * a->channels + c] * a->x[c * a->pixels + pixel];
+    }
+    return (float)(1.0 / (1.0 + exp(-sum)));
+}
+static SPADE_FN float spade_colours_gradient(const spade_colours_args *a, int64_t channel, int64_t pixel)
+{
+    double sum = 0.0;
+    for (int64_t c = 0; c < a->channels; c++) {
+        const double value = a->picture[c * a->pixels + pixel];
+        const double slope = value * (1.0 - value) * a->gradient[c * a->pixels + pixel];
+        sum += (double)a->matrix[c * a->channels + channel] * slope;
+    }
+    return (float)sum;
+}
+
+/*
+ * One step of Adam (Kingma & Ba 2015) uphill, in double, of parameters that are seen scaled:
+ *   g = scale * gradient;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+ *   parameters += rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon);  scaled = scale * parameters
+ */
+typedef struct spade_adam_args {
+    int64_t size;
+    double rate, beta1, beta2, epsilon;
+    double correction1, correction2;    /* 1 - beta1^t, 1 - beta2^t: t = 1 for the first step */
+    const float *scale, *gradient;      /* [size] */
+    float *m, *v, *parameters, *scaled; /* [size] */
+} spade_adam_args;
+static SPADE_FN void spade_adam_step(const spade_adam_args *a, int64_t i)
+{
+    const double g = (double)a->scale[i] * a->gradient[i];
+    const double m = a->beta1 * a->m[i] + (1.0 - a->beta1) * g, v = a->beta2 * a->v[i] + (1.0 - a->beta2) * (g * g);
+    const double step = (m / a->correction1) / (sqrt(v / a->correction2) + a->epsilon);
+    a->m[i] = (float)m;
+    a->v[i] = (float)v;
+    a->parameters[i] = (float)(a->parameters[i] + a->rate * step);
+    a->scaled[i] = a->scale[i] * a->parameters[i];
+}
+
 /* ---- heat maps */
 
 enum { SPADE_HEATMAP_LEVELS = 256 };

@@ -19,7 +19,8 @@ enum {
     OPTIONS_OUTPUT = 1 << 17,                               /* -o */
     OPTIONS_MARKDOWN = 1 << 18,                             /* --markdown */
     OPTIONS_GRAPH = 1 << 19,                                /* --graph */
-    OPTIONS_CHECK = 1 << 20                                 /* --stages; -o, which may be left out */
+    OPTIONS_CHECK = 1 << 20,                                /* --stages; -o, which may be left out */
+    OPTIONS_VISUALIZE = 1 << 21                             /* --neuron, --trace, ... */
 };
 
 typedef struct cli_options cli_options;
@@ -42,6 +43,7 @@ typedef struct cli_command {
     ROW(explain)          \
     ROW(check)            \
     ROW(trace)            \
+    ROW(visualize)        \
     ROW(methods)          \
     ROW(operators)        \
     ROW(devices)          \
@@ -51,14 +53,21 @@ typedef struct cli_command {
 CLI_COMMANDS(CLI_COMMAND_DECLARATION)
 #undef CLI_COMMAND_DECLARATION
 
+/* The values of an option that may be given several times; they point into argv. */
+typedef struct cli_list {
+    char **values;
+    int count;
+} cli_list;
+
 struct cli_options {
     const cli_command *command;
     char **arguments; /* positional; they point into argv */
     int argument_count;
-    const char *device, *config, *output, *batch, *mask, *labels;
-    int64_t threads, in_flight, stages; /* 0: not given */
+    const char *device, *config, *output, *batch, *mask, *labels, *trace, *objective;
+    cli_list neurons;
+    int64_t threads, in_flight, stages, side, steps; /* 0: not given */
     uint64_t memory;
-    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph;
+    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still;
     spade_settings settings;
 };
 

@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "spade/attribution.h"
 
-typedef enum option_kind { FLAG, TEXT, COUNT, MEMORY } option_kind;
+typedef enum option_kind { FLAG, TEXT, LIST, COUNT, NUMBER, MEMORY } option_kind;
 
 /* What is no setting: a configuration cannot hold it. */
 typedef struct option {
@@ -41,6 +41,18 @@ static const option table[] = {
      "remove the results that are in the output folder, instead of going on with them"},
     {"stages", 0, OPTIONS_CHECK, COUNT, AT(stages), "N",
      "steps in which the layers are randomised, each of about as many (a step for each layer)"},
+    {"neuron", 0, OPTIONS_VISUALIZE, LIST, AT(neurons), "NEURON",
+     "LAYER:INDEX, a channel of a layer or module, or class:N, the class's value; give it once for each picture "
+     "(needed)"},
+    {"objective", 0, OPTIONS_VISUALIZE, TEXT, AT(objective), "WHAT",
+     "channel: of LAYER:INDEX the mean over all positions; neuron: the one in the middle (channel)"},
+    {"trace", 0, OPTIONS_VISUALIZE, TEXT, AT(trace), "INPUT",
+     "a picture or a .npy of one normalised input: its trace's pictures beside the network's"},
+    {"steps", 0, OPTIONS_VISUALIZE, NUMBER, AT(steps), "N", "steps of Adam (512)"},
+    {"size", 0, OPTIONS_VISUALIZE, NUMBER, AT(side), "N",
+     "pixels of the pictures' shorter side (as the network's input)"},
+    {"still", 0, OPTIONS_VISUALIZE, FLAG, AT(still), NULL,
+     "do not move, scale and turn the pictures from step to step: they become noisier"},
     {"config", 0, OPTIONS_RUN, TEXT, AT(config), "FILE",
      "settings in YAML (configs/default.yaml); options win over it"},
     {"device", 0, OPTIONS_RUN, TEXT, AT(device), "NAME", "auto, cpu or cuda[:N] (auto)"},
@@ -155,9 +167,23 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
         if (*(const char **)to) { return spade_fail(messages, SPADE_ERROR_ARGUMENT, "it is given twice"); }
         *(const char **)to = value;
         break;
+    case LIST: {
+        cli_list *list = to;
+        if (!*value) { return spade_fail(messages, SPADE_ERROR_ARGUMENT, "a value is needed"); }
+        char **values = realloc(list->values, ((size_t)list->count + 1) * sizeof *values);
+        if (!values) { return spade_fail(messages, SPADE_ERROR_MEMORY, "out of memory"); }
+        list->values = values;
+        values[list->count++] = (char *)(uintptr_t)value;
+        break;
+    }
     case COUNT:
         if (!spade_parse_integer(value, to) || *(int64_t *)to < 1 || *(int64_t *)to > 1024) {
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number from 1 to 1024", value);
+        }
+        break;
+    case NUMBER: /* its upper limit is the work's */
+        if (!spade_parse_integer(value, to) || *(int64_t *)to < 1) {
+            return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number above 0", value);
         }
         break;
     case MEMORY:
@@ -272,6 +298,7 @@ bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *o
 void cli_options_clear(cli_options *options)
 {
     free(options->arguments);
+    free(options->neurons.values);
     spade_settings_clear(&options->settings);
 }
 
@@ -284,6 +311,7 @@ static const struct {
     const char *title;
 } sections[] = {
     {OPTIONS_OUTPUT, NULL},
+    {OPTIONS_VISUALIZE, "the pictures that are made"},
     {OPTIONS_TRACE, "the trace"},
     {OPTIONS_MAPS | OPTIONS_EXPLAIN | OPTIONS_CHECK, "the maps"},
     {OPTIONS_PICTURE | OPTIONS_SIZE, "pictures"},

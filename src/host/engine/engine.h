@@ -22,18 +22,20 @@ typedef struct spade_plan_request {
     /* Values that can be read after the pass, and with rules their relevance too. */
     const int *taps;
     int tap_count;
-    int stop;          /* with rules: the value at which the walk back ends; SPADE_TO_INPUT: the network's input */
+    int stop; /* with rules: the value at which the walk back ends; SPADE_TO_INPUT: the network's input */
+    int start; /* with rules: the value at which the walk back begins; what does not lead to it is not computed then, and has
+                  no relevance. SPADE_FROM_OUTPUT: the network's output */
     bool repeat;       /* with rules: the walk back may be done again after one forward pass: what it reads stays */
     bool layer_inputs; /* the forward pass shows the input of layers to an observer */
 } spade_plan_request;
-enum { SPADE_TO_INPUT = -1 };
+enum { SPADE_TO_INPUT = -1, SPADE_FROM_OUTPUT = -1 };
 static inline spade_plan_request spade_forward_request(int64_t batch)
 {
-    return (spade_plan_request){.batch = batch, .stop = SPADE_TO_INPUT};
+    return (spade_plan_request){.batch = batch, .stop = SPADE_TO_INPUT, .start = SPADE_FROM_OUTPUT};
 }
 static inline spade_plan_request spade_relevance_request(int64_t batch, const spade_rules *rules)
 {
-    return (spade_plan_request){.batch = batch, .rules = rules, .stop = SPADE_TO_INPUT};
+    return (spade_plan_request){.batch = batch, .rules = rules, .stop = SPADE_TO_INPUT, .start = SPADE_FROM_OUTPUT};
 }
 
 typedef struct spade_plan spade_plan;
@@ -51,12 +53,12 @@ bool spade_plan_serves(const spade_plan *plan, const spade_plan_request *request
  * pass.
  */
 float *spade_plan_input(const spade_plan *plan, spade_shape *shape /* or NULL */);
-/* The output [batch, classes], after a forward pass, on the device. */
+/* The output [batch, classes], after a forward pass, on the device; NULL where a walk begins before it. */
 const float *spade_plan_output(const spade_plan *plan);
 /* What the last forward pass left: host [batch, classes]. */
 spade_status spade_plan_read_output(const spade_plan *plan, float *output);
-/* With rules. Where the walk back takes the relevance of the output from, [batch, classes], and where it leaves that of the
- * value where it ends, in that value's shape and layout: device memory. */
+/* With rules. Where the walk back takes the relevance of the output from, [batch, classes], or of the value where it begins,
+ * and where it leaves that of the value where it ends, both in the value's shape and layout: device memory. */
 float *spade_plan_output_relevance(const spade_plan *plan);
 const float *spade_plan_relevance(const spade_plan *plan);
 /* Tap i of the request, after a pass: the value, its shape, and with rules its relevance. */

@@ -21,7 +21,7 @@ const float *spade_plan_output(const spade_plan *plan)
 
 float *spade_plan_output_relevance(const spade_plan *plan)
 {
-    return spade_plan_pointer(plan, plan->relevance_buffer[plan->network->output]);
+    return spade_plan_pointer(plan, plan->relevance_buffer[spade_plan_start(plan)]);
 }
 
 const float *spade_plan_relevance(const spade_plan *plan)

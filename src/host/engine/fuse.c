@@ -7,7 +7,8 @@
  *   on the way back, pointwise shares likewise: a sequence goes on through the node that made its input, where nothing else
  *     asks for the relevance between.
  *
- * A value that a rule keeps, that is tapped, that several nodes read, or that is the network's output, is never between.
+ * A value that a rule keeps, that is tapped, that several nodes read, that is the network's output, or where a walk begins, is
+ * never between. Of a walk that begins inside of the network, only the nodes that lead there have steps.
  */
 #include "engine/plan.h"
 
@@ -44,6 +45,7 @@ static int *find_users(const spade_network *network)
 static void add_other_readers(const spade_plan *plan, int *user)
 {
     const spade_network *network = plan->network;
+    user[spade_plan_start(plan)] = SEVERAL_USERS;
     for (int i = 0; i < plan->request.tap_count; i++) { user[plan->request.taps[i]] = SEVERAL_USERS; }
     for (int n = 0; plan->back && n < network->node_count; n++) {
         const spade_node *node = &network->nodes[n];
@@ -81,6 +83,17 @@ static bool *find_risky_values(const spade_network *network)
         for (int k = 0; k < node->output_count; k++) { may_be_nan[node->outputs[k]] = risky; }
     }
     return may_be_nan;
+}
+
+/* leading[values]: what the pass is for depends on it. NULL: out of memory. */
+static bool *find_leading(const spade_plan *plan)
+{
+    const spade_network *network = plan->network;
+    const bool inner = spade_plan_start(plan) != network->output;
+    bool *leading = calloc((size_t)network->value_count + 1, sizeof *leading);
+    for (int v = 0; leading && !inner && v < network->value_count; v++) { leading[v] = true; }
+    if (leading && inner) { spade_rules_find_leading(network, spade_plan_start(plan), leading); }
+    return leading;
 }
 
 static bool is_relu(const spade_node *node)
@@ -167,8 +180,9 @@ spade_status spade_plan_steps(spade_plan *plan)
     link *links = malloc(((size_t)network->node_count + 1) * sizeof *links);
     int *user = find_users(network);
     bool *may_be_nan = find_risky_values(network);
+    bool *leading = find_leading(plan);
     spade_status status = SPADE_OK;
-    if (!links || !user || !may_be_nan) {
+    if (!links || !user || !may_be_nan || !leading) {
         status = spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
         goto done;
     }
@@ -188,13 +202,14 @@ spade_status spade_plan_steps(spade_plan *plan)
         }
     }
     for (int n = 0; n < network->node_count; n++) {
-        if (links[n].absorbed || links[n].next >= 0) { continue; }
+        if (links[n].absorbed || links[n].next >= 0 || !leading[links[n].output]) { continue; }
         emit_step(network, links, n, &plan->steps[plan->step_count++]);
     }
 done:
     free(links);
     free(user);
     free(may_be_nan);
+    free(leading);
     return status;
 }
 

@@ -243,8 +243,9 @@ static spade_status plan_backward(spade_plan *plan)
     const spade_network *network = plan->network;
     SPADE_TRY(spade_plan_fuse_back(plan));
     for (int n = 0; n < network->node_count; n++) { SPADE_TRY(spade_plan_backward_ops(plan, n)); }
-    SPADE_TRY(add_value_buffer(plan, network->output, plan->step_count + 1, last_relevance(plan, network->output),
-                               &plan->relevance_buffer[network->output]));
+    const int start = spade_plan_start(plan);
+    SPADE_TRY(add_value_buffer(plan, start, plan->step_count + 1, last_relevance(plan, start),
+                               &plan->relevance_buffer[start]));
     for (int n = network->node_count - 1; n >= 0; n--) { SPADE_TRY(buffer_back_step(plan, n)); }
     return SPADE_OK;
 }
@@ -283,8 +284,9 @@ static spade_status copy_request(spade_plan *plan, const spade_plan_request *req
 bool spade_plan_serves(const spade_plan *plan, const spade_plan_request *request)
 {
     const spade_plan_request *own = &plan->request;
-    if (own->batch != request->batch || own->stop != request->stop || own->layer_inputs != request->layer_inputs ||
-        own->repeat != request->repeat || own->tap_count != request->tap_count || !own->rules != !request->rules ||
+    if (own->batch != request->batch || own->stop != request->stop || own->start != request->start ||
+        own->layer_inputs != request->layer_inputs || own->repeat != request->repeat ||
+        own->tap_count != request->tap_count || !own->rules != !request->rules ||
         (own->tap_count && memcmp(own->taps, request->taps, (size_t)own->tap_count * sizeof *own->taps) != 0)) {
         return false;
     }

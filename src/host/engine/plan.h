@@ -100,7 +100,7 @@ struct spade_plan {
     spade_step *steps;
     int step_count;
     spade_back_step *back; /* [nodes], with rules */
-    bool *reached;         /* [values], with rules: depends on the value where the walk ends */
+    bool *reached; /* [values], with rules: depends on the value where the walk ends, and leads to where it begins */
     int *value_buffer;     /* [values] into buffers; -1: constant, or fused away */
     int *relevance_buffer; /* [values], with rules; -1: none */
     spade_buffer *buffers;
@@ -118,6 +118,12 @@ static inline int64_t spade_batch_of(const spade_plan *plan)
 static inline int spade_plan_stop(const spade_plan *plan)
 {
     return plan->request.stop == SPADE_TO_INPUT ? plan->network->input : plan->request.stop;
+}
+/* The value where it begins. */
+static inline int spade_plan_start(const spade_plan *plan)
+{
+    const bool inner = plan->request.rules && plan->request.start != SPADE_FROM_OUTPUT;
+    return inner ? plan->request.start : plan->network->output;
 }
 bool spade_plan_is_tap(const spade_plan *plan, int value);
 static inline bool spade_keeps_input(unsigned keeps, int input)

@@ -55,6 +55,8 @@ spade_status spade_rules_check(spade_context *context, const spade_network *netw
 
 /* reached [values], false before: the values that depend on `stop`, whose relevance comes through them. */
 void spade_rules_find_reached(const spade_network *network, int stop, bool *reached);
+/* leading[values], false before: what the value `start` is made of, itself included. */
+void spade_rules_find_leading(const spade_network *network, int start, bool *leading);
 
 /* ---- while planning */
 /* Does the input get a share? Constants do not, nor what does not depend on the value where the walk ends. */

@@ -107,6 +107,17 @@ void spade_rules_find_reached(const spade_network *network, int stop, bool *reac
     }
 }
 
+void spade_rules_find_leading(const spade_network *network, int start, bool *leading)
+{
+    leading[start] = true;
+    for (int n = network->node_count - 1; n >= 0; n--) {
+        const spade_node *node = &network->nodes[n];
+        bool leads = false;
+        for (int o = 0; o < node->output_count; o++) { leads = leads || leading[node->outputs[o]]; }
+        for (int k = 0; leads && k < node->input_count; k++) { leading[node->inputs[k]] = true; }
+    }
+}
+
 /* The rule at a node. */
 static spade_status choose_rule(spade_context *context, const spade_network *network, const spade_rules *rules,
                                 const spade_node *node, const spade_rule **out)
@@ -146,8 +157,12 @@ static spade_status ask_node(spade_plan *plan, int n)
         return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network");
     }
     for (int k = 0; k < node->input_count; k++) {
-        back->inputs[k] = (spade_back_input){
-            .wanted = plan->reached[node->inputs[k]], .to_node = n, .to_input = k, .scratch = -1, .partial = -1};
+        back->inputs[k] =
+            (spade_back_input){.wanted = plan->reached[node->inputs[k]] && plan->reached[node->outputs[0]],
+                               .to_node = n,
+                               .to_input = k,
+                               .scratch = -1,
+                               .partial = -1};
         wanted = wanted || back->inputs[k].wanted;
     }
     if (!wanted) { return SPADE_OK; }
@@ -156,13 +171,30 @@ static spade_status ask_node(spade_plan *plan, int n)
     return status == SPADE_OK ? status : spade_fail_in(plan->context, status, "node \"%.200s\"", node->name);
 }
 
+/* Of a walk that begins inside: only what leads there has relevance. */
+static spade_status leave_out_later(spade_plan *plan)
+{
+    const spade_network *network = plan->network;
+    if (spade_plan_start(plan) == network->output) { return SPADE_OK; }
+    bool *leading = calloc((size_t)network->value_count + 1, sizeof *leading);
+    if (!leading) { return spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory while planning the network"); }
+    spade_rules_find_leading(network, spade_plan_start(plan), leading);
+    for (int v = 0; v < network->value_count; v++) { plan->reached[v] = plan->reached[v] && leading[v]; }
+    free(leading);
+    return SPADE_OK;
+}
+
 spade_status spade_plan_ask_rules(spade_plan *plan)
 {
+    const int start = spade_plan_start(plan);
     spade_rules_find_reached(plan->network, spade_plan_stop(plan), plan->reached);
-    if (!plan->reached[plan->network->output]) {
-        return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "the network's output does not depend on \"%.200s\"",
-                          plan->network->values[spade_plan_stop(plan)].name);
+    if (!plan->reached[start]) {
+        const bool output = start == plan->network->output;
+        return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "%s%.200s%s does not depend on \"%.200s\"",
+                          output ? "the network's output" : "\"", output ? "" : plan->network->values[start].name,
+                          output ? "" : "\"", plan->network->values[spade_plan_stop(plan)].name);
     }
+    SPADE_TRY(leave_out_later(plan));
     for (int i = 0; i < plan->request.tap_count; i++) {
         if (!plan->reached[plan->request.taps[i]]) {
             return spade_fail(plan->context, SPADE_ERROR_ARGUMENT, "no relevance comes to \"%.200s\"",

@@ -1,20 +1,7 @@
 /* trace_file.c - the trace job: the sparse network of one input as a file. */
-#include <errno.h>
-#include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/json.h"
 #include "base/text.h"
-#include "workload/inputs.h"
-#include "workload/workload.h"
-#include "workload/image_item.h"
-
-static bool ends_in(const char *path, const char *suffix)
-{
-    size_t length = strlen(path), end = strlen(suffix);
-    return length > end && strcasecmp(path + length - end, suffix) == 0;
-}
+#include "workload/trace_input.h"
 
 static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer *layer)
 {
@@ -82,81 +69,20 @@ static void warn_of_dense_trace(spade_context *context, const char *path, const 
     spade_log(context, SPADE_LOG_WARNING, "%s: nothing is pruned: the trace is the dense network", path);
 }
 
-/* The only input of the request, prepared. */
-static spade_status open_input(spade_context *context, const spade_trace_request *request,
-                               const spade_preprocess *preprocess, spade_image_item *item, spade_batch **batch)
+/* Refuse before the work what would fail after it. */
+static spade_status check_output(spade_context *context, const spade_trace_request *request, const trace_input *input)
 {
-    spade_inputs inputs = {0};
-    spade_reader reader = {.context = context, .preprocess = preprocess, .upright = request->settings->orient};
-    spade_status loaded;
-    char *message = NULL, *path = (char *)(uintptr_t)request->input;
-    SPADE_TRY(spade_inputs_collect(context, &path, 1, false, preprocess->channels, preprocess->height,
-                                   preprocess->width, &inputs));
-    spade_status status = SPADE_OK;
-    if (inputs.items[0].error) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s", inputs.items[0].error)); }
-    if (inputs.count != 1) {
-        SPADE_GOTO(
-            spade_fail(context, SPADE_ERROR_INPUT, "%s: holds %d inputs; a trace is of one", path, inputs.count));
-    }
-    SPADE_GOTO(spade_reader_load(&reader, inputs.items, 1, item, &loaded, &message));
-    if (loaded != SPADE_OK) { SPADE_GOTO(spade_fail(context, loaded, "%s", message ? message : "out of memory")); }
-    SPADE_GOTO(spade_image_item_batch(context, item, preprocess, &request->settings->augment, batch));
-done:
-    spade_reader_close(&reader);
-    spade_inputs_clear(&inputs);
-    free(message);
-    return status;
-}
-
-static spade_status open_batch(spade_context *context, const char *path, const spade_model *model, spade_array *array,
-                               spade_batch **batch)
-{
-    int64_t channels, height, width;
-    spade_model_input(model, &channels, &height, &width);
-    SPADE_TRY(spade_array_load(context, path, 0, array));
-    SPADE_TRY(spade_check_array(context, path, array, channels, height, width));
-    return spade_batch_from_array(context, array->data, array->dims[0], channels, height, width, batch);
-}
-
-/* The trace takes the place of a file of that name; not of what it is made from, nor of a device or pipe. */
-static spade_status check_replaced(spade_context *context, const spade_trace_request *request)
-{
-    const char *const sources[] = {request->model, request->input, request->batch};
-    struct stat replaced, source;
-    if (stat(request->output, &replaced) != 0) { return SPADE_OK; }
-    if (!S_ISREG(replaced.st_mode)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "-o %s: it is there, and no regular file", request->output);
-    }
-    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
-        if (!sources[i] || stat(sources[i], &source) != 0) { continue; }
-        if (source.st_dev != replaced.st_dev || source.st_ino != replaced.st_ino) { continue; }
-        return spade_fail(context, SPADE_ERROR_ARGUMENT,
-                          "-o %s is %s, from which the trace is made; choose another name", request->output,
-                          sources[i]);
-    }
-    return SPADE_OK;
-}
-
-/* Refuse before the work what would fail after it, and remove what killed runs left there. */
-static spade_status check_output(spade_context *context, const char *path)
-{
-    if (!ends_in(path, ".onnx") && !ends_in(path, ".safetensors")) {
+    const char *path = request->output;
+    if (!spade_ends_in(path, ".onnx") && !spade_ends_in(path, ".safetensors")) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: the name must end in .onnx or .safetensors", path);
     }
-    char *folder = strdup(path);
-    if (!folder) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-    char *slash = strrchr(folder, '/');
-    if (slash) { slash[slash == folder ? 1 : 0] = 0; }
-    int error = access(slash ? folder : ".", W_OK) == 0 ? 0 : errno;
-    spade_sweep_temporaries(slash ? folder : ".");
-    free(folder);
-    return error ? spade_fail(context, SPADE_ERROR_IO, "%s: cannot write: %s", path, strerror(error)) : SPADE_OK;
+    return trace_input_check_output(context, path, "trace", request->model, input);
 }
 
 /* The names of a .safetensors file are UTF-8; those of an ONNX file need not be. Told before the work. */
 static spade_status check_names(spade_context *context, const spade_trace_request *request, const spade_model *model)
 {
-    if (!ends_in(request->output, ".safetensors")) { return SPADE_OK; }
+    if (!spade_ends_in(request->output, ".safetensors")) { return SPADE_OK; }
     for (int i = 0; i < spade_model_layer_count(model); i++) {
         spade_layer_info info;
         spade_model_layer(model, i, &info);
@@ -176,37 +102,21 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
                                  const spade_workload_events *events, json_t **result)
 {
     spade_status status = SPADE_OK;
-    spade_model_options options;
+    const trace_input input = {request->input, request->batch, request->settings};
     spade_model *model = NULL;
-    spade_preprocess preprocess;
-    spade_image_item item = {0};
-    spade_array array = {0};
-    spade_batch *batch = NULL;
     spade_trace *trace = NULL;
     json_t *json = NULL;
-    int64_t dims[4];
+    int64_t variants = 0;
 
-    SPADE_GOTO(check_output(context, request->output));
-    SPADE_GOTO(check_replaced(context, request));
-    if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
-    spade_settings_model_options(request->settings, &options);
-    char *input = (char *)(uintptr_t)request->input;
-    spade_inputs_guess_size(context, &input, input ? 1 : 0, request->batch, &options);
-    SPADE_GOTO(spade_model_load(context, request->model, &options, &model));
+    SPADE_GOTO(check_output(context, request, &input));
+    SPADE_GOTO(trace_input_load_model(context, request->model, &input, &model));
     SPADE_GOTO(check_names(context, request, model));
     SPADE_GOTO(spade_trace_check_options(context, model, &request->settings->trace));
-    if (request->batch) {
-        SPADE_GOTO(open_batch(context, request->batch, model, &array, &batch));
-    } else {
-        SPADE_GOTO(spade_settings_preprocess(context, request->settings, model, &preprocess));
-        SPADE_GOTO(open_input(context, request, &preprocess, &item, &batch));
-    }
     spade_workload_phase(events, "trace", 0, 1);
-    SPADE_GOTO(spade_trace_create(context, model, batch, &request->settings->trace, &trace));
-    spade_batch_shape(batch, dims);
-    json = trace_json(request, model, trace, dims[0]); /* before the file: where it fails, there is none */
+    SPADE_GOTO(trace_input_run(context, model, &input, &trace, &variants));
+    json = trace_json(request, model, trace, variants); /* before the file: where it fails, there is none */
     if (!json) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", request->output)); }
-    if (ends_in(request->output, ".onnx")) {
+    if (spade_ends_in(request->output, ".onnx")) {
         SPADE_GOTO(spade_trace_write_onnx(context, trace, request->output));
     } else {
         SPADE_GOTO(spade_trace_write_safetensors(context, trace, request->output));
@@ -217,9 +127,6 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
 done:
     json_decref(json);
     spade_trace_destroy(trace);
-    spade_batch_destroy(batch);
-    spade_image_item_clear(context, &item);
-    spade_array_clear(&array);
     spade_model_destroy(model);
     return status;
 }

@@ -93,6 +93,30 @@ typedef struct spade_trace_request {
 spade_status spade_trace_to_file(spade_context *context, const spade_trace_request *request,
                                  const spade_workload_events *events, json_t **result);
 
+/* ---- visualize: pictures that neurons answer most to; spade/visualize.h */
+typedef struct spade_visualize_request {
+    const char *model;
+    char *const *neurons; /* [neuron_count], at least one: LAYER:INDEX or class:N */
+    int neuron_count;
+    bool central; /* of layers the channel's central neuron; else the mean of the channel */
+    const char
+        *input; /* picture or .npy of one normalised input: its trace has pictures beside the network's; or NULL */
+    const char *batch;  /* given variants in its place, or NULL */
+    const char *output; /* .png */
+    int64_t size;       /* of the pictures' shorter side; 0: as the network's input */
+    int64_t steps;      /* 0: the default */
+    bool still;         /* the pictures are not moved */
+    const spade_settings *settings;
+} spade_visualize_request;
+
+/*
+ * One PNG of all pictures: with a trace a row for each neuron, the network's and the trace's; else row by row in a square.
+ * Of each picture events->result gets: neuron, layer (null: a class), index, objective (class, channel, neuron), network (dense,
+ * trace), row and column in the file, before and after: the objective's value; shape, file, model, version, configuration.
+ */
+spade_status spade_visualize_to_file(spade_context *context, const spade_visualize_request *request,
+                                     const spade_workload_events *events);
+
 /* ---- info. *result: operators and, when the model can be loaded, input, classes, layers and, if graph is true, the nodes
  * that it was made into; new reference. *supported: it can. */
 spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings, bool graph,

@@ -152,5 +152,6 @@ const spade_backend spade_backend_cpu = {
     .hessian = &spade_cpu_hessian,
     .solver = &spade_cpu_solver,
     .picture = &cpu_picture,
+    .visualize = &spade_cpu_visualize,
     .libraries = cpu_libraries,
 };

@@ -84,5 +84,7 @@ spade_status spade_cpu_finish_variance(spade_device *device, int64_t size, const
 /* ---- hessian/, solver/: sub-tables */
 extern const spade_backend_hessian spade_cpu_hessian;
 extern const spade_backend_solver spade_cpu_solver;
+/* ---- visualize.c */
+extern const spade_backend_visualize spade_cpu_visualize;
 
 #endif

@@ -215,6 +215,7 @@ const spade_backend spade_backend_cuda = {
     .hessian = &spade_cuda_hessian,
     .solver = &spade_cuda_solver,
     .picture = &cuda_picture,
+    .visualize = &spade_cuda_visualize,
     .libraries = cuda_libraries,
 };
 

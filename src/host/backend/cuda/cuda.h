@@ -130,6 +130,7 @@ SPADE_OPS(SPADE_CUDA_ENTRY)
 /* ---- hessian/, solver/: sub-tables */
 extern const spade_backend_hessian spade_cuda_hessian;
 extern const spade_backend_solver spade_cuda_solver;
+extern const spade_backend_visualize spade_cuda_visualize; /* visualize.c */
 
 /* ---- pointwise.c: what goes with matrix products, as pointwise steps */
 /* y = y + bias[channel] (bias may be NULL), then relu if asked. y: [n / (channels * inner), channels, inner]. */
