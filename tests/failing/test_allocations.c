@@ -361,12 +361,24 @@ static void test_check(void **state)
     test_one(&(test_command){.line = line, .writes = "out"});
 }
 
+static void test_visualize(void **state)
+{
+    (void)state;
+    char line[2048];
+    snprintf(
+        line, sizeof line,
+        "spade visualize %s --neuron class:1 --neuron class:0 --trace %s -o %s/v.png --json --threads 1 --device cpu "
+        "--variants 4 --steps 2 --size 8",
+        model, input, test_folder());
+    test_one(&(test_command){.line = line, .writes = "v.png"});
+}
+
 static void test_others(void **state)
 {
     (void)state;
     static const char *const lines[] = {"spade methods --json", "spade methods saliency", "spade operators --json",
                                         "spade devices --json", "spade version --json",   "spade help explain",
-                                        "spade explain --help", "spade check --help"};
+                                        "spade explain --help", "spade check --help",     "spade visualize --help"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) { test_one(&(test_command){.line = lines[i]}); }
 }
 
@@ -383,7 +395,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_info),          cmocka_unit_test(test_trace),
         cmocka_unit_test(test_explain),       cmocka_unit_test(test_explain_picture),
         cmocka_unit_test(test_explain_again), cmocka_unit_test(test_explain_methods),
-        cmocka_unit_test(test_check),         cmocka_unit_test(test_others),
+        cmocka_unit_test(test_check),         cmocka_unit_test(test_visualize),
+        cmocka_unit_test(test_others),
     };
     signal(SIGSEGV, on_crash);
     signal(SIGABRT, on_crash);
