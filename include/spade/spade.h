@@ -16,6 +16,8 @@
  * 6. spade_attribution_create(), spade_attribute()     a method with its options; maps                 attribution.h
  * 7. spade_heatmap(), spade_measure(), spade_array_save()    pictures, metrics, files    picture.h, metric.h, array.h
  *
+ * After 2 or 5: spade_visualize(), the picture that a class, a channel or a neuron answers most to     visualize.h
+ *
  * From examples/explain.c, which has it with all its declarations:
  *
  *     if (spade_context_create(NULL, &context) || spade_model_load(context, argv[1], NULL, &model)) goto fail;

@@ -6,12 +6,19 @@
 /* Distances between neighbours along each axis, in memory. */
 static void find_strides(const spade_shape *shape, int64_t strides[SPADE_MAX_RANK])
 {
-    static const int channels_last[4] = {0, 2, 3, 1};
+    const int64_t *dims = shape->dims;
+    memset(strides, 0, sizeof *strides * SPADE_MAX_RANK);
+    if (shape->layout == SPADE_CHANNELS_LAST) {
+        strides[0] = dims[1] * dims[2] * dims[3];
+        strides[1] = 1;
+        strides[2] = dims[3] * dims[1];
+        strides[3] = dims[1];
+        return;
+    }
     int64_t stride = 1;
-    for (int place = shape->rank - 1; place >= 0; place--) {
-        const int axis = shape->layout == SPADE_CHANNELS_LAST ? channels_last[place] : place;
+    for (int axis = shape->rank - 1; axis >= 0; axis--) {
         strides[axis] = stride;
-        stride *= shape->dims[axis];
+        stride *= dims[axis];
     }
 }
 
