@@ -205,6 +205,60 @@ static void test_same_bits(void **state)
     folder_remove(folder);
 }
 
+/* ---- other channels */
+
+/* A convolution to two maps, whose mean is the classes' values; bgr: for the same pictures with their channels reversed. */
+static const char *channels_network(const char *name, int64_t channels, bool bgr)
+{
+    enum { MAX_CHANNELS = 5, TAPS = 9 };
+    const int64_t shape[4] = {2, channels, 3, 3};
+    float weights[2 * MAX_CHANNELS * TAPS];
+    wire graph = graph_of(channels, SIDE, SIDE, 2);
+    for (int64_t i = 0; i < 2 * channels * TAPS; i++) {
+        const int64_t channel = i / TAPS % channels, from = bgr ? channels - 1 - channel : channel;
+        weights[i] = pseudo_random(6, (uint32_t)(i + (from - channel) * TAPS));
+    }
+    put_tensor(&graph, tensor_of("conv.weight", 4, shape, weights));
+    put_node(&graph, node_of("/conv/Conv", "Conv", "x conv.weight", "a"));
+    put_node(&graph, node_of("/tanh/Tanh", "Tanh", "a", "b"));
+    put_node(&graph, node_of("/pool/GlobalAveragePool", "GlobalAveragePool", "b", "c"));
+    put_node(&graph, node_of("/flat/Flatten", "Flatten", "c", "y"));
+    return test_save(name, model_of(graph));
+}
+
+static spade_picture visualize_channels(const char *folder, int64_t channels, const char *options)
+{
+    const bool bgr = strstr(options, "--bgr") != NULL;
+    command_result result =
+        command_run("visualize %s --neuron class:0 --steps 12 --device %s %s -q -o %s/a.png",
+                    channels_network("channels.onnx", channels, bgr), test_device(), options, folder);
+    if (result.code != 0) { fail_msg("%lld channels: code %d: %s", (long long)channels, result.code, result.err); }
+    command_clear(&result);
+    return load(folder, "a.png");
+}
+
+static void test_channels(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    for (int64_t channels = 1; channels <= 5; channels++) {
+        const char *options = channels == 1 ? "--mean 0.5 --std 0.2" : "";
+        spade_picture picture = visualize_channels(folder, channels, options);
+        assert_true(picture.height == SIDE && picture.width == SIDE);
+        for (int i = 0; channels <= 2 && i < SIDE * SIDE; i++) {
+            assert_int_equal(picture.rgb[3 * i], picture.rgb[3 * i + 2]);
+        }
+        spade_picture_clear(&picture);
+    }
+    spade_picture rgb = visualize_channels(folder, 3, ""), bgr = visualize_channels(folder, 3, "--bgr");
+    double difference = 0;
+    for (int i = 0; i < 3 * SIDE * SIDE; i++) { difference += abs((int)rgb.rgb[i] - (int)bgr.rgb[i]); }
+    assert_true(difference / (3 * SIDE * SIDE) < 0.5); /* sums in another order */
+    spade_picture_clear(&rgb);
+    spade_picture_clear(&bgr);
+    folder_remove(folder);
+}
+
 /* ---- what is not made */
 
 /* Ended by a signal, and by a failure after the work has begun: what was there before is still there, and nothing else. */
@@ -314,10 +368,9 @@ static int close_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_library), cmocka_unit_test(test_grid),
-        cmocka_unit_test(test_trace),           cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_no_half_file),    cmocka_unit_test(test_without_gradient),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_against_library),  cmocka_unit_test(test_grid),     cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_same_bits),        cmocka_unit_test(test_channels), cmocka_unit_test(test_no_half_file),
+        cmocka_unit_test(test_without_gradient), cmocka_unit_test(test_refused),
     };
     make_files();
     return cmocka_run_group_tests(tests, NULL, close_folder);

@@ -4,9 +4,12 @@
  */
 #include <math.h>
 
+#include "attribution/class_activation.h"
 #include "spade/spade.h"
 #include "support/context.h"
 #include "support/devices.h"
+#include "support/random.h"
+#include "visualize/objective.h"
 
 #define MODEL(name) SPADE_TEST_DATA "/models/" name ".onnx"
 enum { CHANNELS = 3, SIDE = 40, SIZE = CHANNELS * SIDE * SIDE };
@@ -130,10 +133,58 @@ static void test_trace(void **state)
     spade_context_destroy(context);
 }
 
+/* ---- what counts of a value: against the feature maps that methods make of it */
+
+static void check_weights(spade_context *context, const spade_model *model, const char *layer, bool central)
+{
+    const attribution_job job = {.context = context, .model = model};
+    const spade_layer_option option = {.name = (char *)(uintptr_t)layer};
+    attribution_features features;
+    visualize_objective objective;
+    random_stream random = {.key = 12};
+    ok(context, attribution_feature_maps(&job, &option, false, &features));
+    const spade_shape shape = spade_value_shape(&model->network.values[features.value], 1);
+    const int64_t size = spade_shape_size(&shape), pixels = features.height * features.width,
+                  channel = features.channels / 2;
+    float *value = make(sizeof *value * (size_t)size), *weights = make(sizeof *value * (size_t)size);
+    float *maps = make(sizeof *value * (size_t)(features.channels * pixels));
+    double sum = 0, wanted = 0;
+    for (int64_t i = 0; i < size; i++) { value[i] = random_float(&random); }
+    attribution_take_features(&features, value, &shape, maps);
+    ok(context, visualize_objective_find(context, model, &(spade_objective){layer, channel, central}, &objective));
+    assert_int_equal(objective.value, features.value);
+    visualize_objective_weights(&objective, weights);
+    for (int64_t i = 0; i < size; i++) { sum += (double)weights[i] * (double)value[i]; }
+    const float *map = maps + channel * pixels;
+    for (int64_t i = 0; i < pixels; i++) { wanted += (double)map[i] / (double)pixels; }
+    if (central) { wanted = (double)map[features.height / 2 * features.width + features.width / 2]; }
+    assert_true(fabs(sum - wanted) < 1e-6);
+    free(value);
+    free(weights);
+    free(maps);
+}
+
+static void test_weights(void **state)
+{
+    (void)state;
+    static const char *const places[][2] = {{MODEL("scene_resnet"), "layer2.1"},
+                                            {MODEL("scene_vit"), "encoder.layers.encoder_layer_0"},
+                                            {MODEL("scene_vit"), "conv_proj"}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        spade_context *context = test_context(test_device(), 0);
+        spade_model *model;
+        ok(context, spade_model_load(context, places[i][0], NULL, &model));
+        check_weights(context, model, places[i][1], false);
+        check_weights(context, model, places[i][1], true);
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_resnet), cmocka_unit_test(test_mobilenet),
-                                       cmocka_unit_test(test_vit), cmocka_unit_test(test_same_bits),
-                                       cmocka_unit_test(test_trace)};
+                                       cmocka_unit_test(test_vit),    cmocka_unit_test(test_same_bits),
+                                       cmocka_unit_test(test_trace),  cmocka_unit_test(test_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
