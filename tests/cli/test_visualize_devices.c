@@ -3,6 +3,7 @@
  * of threads, memory and device; a run that is stopped or fails leaves no file and no part of one; each wrong use is one line.
  */
 #include <math.h>
+#include <sys/stat.h>
 
 #include <jansson.h>
 
@@ -287,6 +288,19 @@ static void test_no_half_file(void **state)
     folder_remove(folder);
 }
 
+/* An option that changes nothing is named. */
+static void test_unused(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    command_result result = command_run("visualize %s --neuron class:1 --steps 1 --variants 8 --device %s -o %s/a.png",
+                                        network, test_device(), folder);
+    assert_int_equal(result.code, 0);
+    assert_non_null(strstr(result.err, "warning: --variants has no effect: no trace is made"));
+    command_clear(&result);
+    folder_remove(folder);
+}
+
 /* A neuron behind a relu that is never above 0 has no gradient: that is said, and the picture is there. */
 static void test_without_gradient(void **state)
 {
@@ -333,6 +347,10 @@ static void test_refused(void **state)
         expect_refused((code), (says), line);                                                                          \
     } while (0)
     const char *to = test_folder();
+    snprintf(line, sizeof line, "%s/class.png", to);
+    assert_int_equal(mkdir(line, 0777), 0);
+    snprintf(line, sizeof line, "%s/in.png", to);
+    file_write(line, "input", 5);
     REFUSED(2, "--neuron is needed: LAYER:INDEX or class:N", "%s -o %s/a.png", network, to);
     REFUSED(2, "-o is needed", "%s --neuron class:1", network);
     REFUSED(2, "a.jpg: the name must end in .png", "%s --neuron class:1 -o %s/a.jpg", network, to);
@@ -350,12 +368,14 @@ static void test_refused(void **state)
     REFUSED(2, "2049 pixels: 8 to 2048", "%s --neuron class:1 --size 2049 -o %s/a.png", network, to);
     REFUSED(2, "--trace and --batch exclude each other", "%s --neuron class:1 --trace %s --batch %s -o %s/a.png",
             network, input, input, to);
+    REFUSED(2, "class.png: it is there, and no regular file", "%s --neuron class:1 -o %s/class.png", network, to);
+    REFUSED(2, "from which the picture is made", "%s --neuron class:1 --trace %s/in.png -o %s/in.png", network, to, to);
     REFUSED(1, "none.npy: No such file or directory", "%s --neuron class:1 --trace %s/none.npy -o %s/a.png", network,
             to, to);
     REFUSED(1, "none.onnx: ", "%s/none.onnx --neuron class:1 -o %s/a.png", to, to);
     REFUSED(1, "cannot write", "%s --neuron class:1 -o %s/none/a.png", network, to);
 #undef REFUSED
-    assert_int_equal(files_count(to, ".png"), 0);
+    assert_int_equal(files_count(to, "a.png"), 0);
 }
 
 static int close_folder(void **state)
@@ -368,9 +388,11 @@ static int close_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_library),  cmocka_unit_test(test_grid),     cmocka_unit_test(test_trace),
-        cmocka_unit_test(test_same_bits),        cmocka_unit_test(test_channels), cmocka_unit_test(test_no_half_file),
-        cmocka_unit_test(test_without_gradient), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_against_library), cmocka_unit_test(test_grid),
+        cmocka_unit_test(test_trace),           cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_channels),        cmocka_unit_test(test_unused),
+        cmocka_unit_test(test_no_half_file),    cmocka_unit_test(test_without_gradient),
+        cmocka_unit_test(test_refused),
     };
     make_files();
     return cmocka_run_group_tests(tests, NULL, close_folder);

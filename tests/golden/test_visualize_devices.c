@@ -128,6 +128,13 @@ static void test_trace(void **state)
     assert_memory_not_equal(dense.picture, other.picture, sizeof other.picture);
     const made again = make_picture(context, model, NULL, &objective, 0);
     assert_memory_equal(dense.picture, again.picture, sizeof again.picture);
+    spade_visualize_options options;
+    spade_model *stranger;
+    spade_visualize_options_init(&options);
+    ok(context, spade_model_load(context, MODEL("scene_mobilenet"), NULL, &stranger));
+    assert_int_equal(spade_visualize(context, stranger, trace, &objective, &options, NULL, NULL), SPADE_ERROR_ARGUMENT);
+    spade_error_clear(context);
+    spade_model_destroy(stranger);
     spade_trace_destroy(trace);
     spade_model_destroy(model);
     spade_context_destroy(context);

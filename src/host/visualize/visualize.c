@@ -93,6 +93,7 @@ spade_status spade_visualize(spade_context *context, const spade_model *model, c
     visualizer z = {.context = context, .device = context->device};
     spade_visualize_note own;
     SPADE_TRY(take_options(context, model, options, &z.options, z.shape));
+    SPADE_TRY(spade_weight_override_check(context, trace, model));
     SPADE_TRY(take_preprocess(context, z.options.preprocess, z.shape, &z.preprocess));
     SPADE_TRY(visualize_objective_find(context, model, objective, &z.objective));
     spade_status status = visualizer_open(&z, model, trace);
