@@ -38,8 +38,8 @@ allowed() {
         solve) echo "$device backend/partial_select.h solve" ;;
         trace) echo "$device onnx store network engine augment hessian solve trace" ;;
         attribution) echo "$device backend/least_squares.h store network engine attribution" ;;
+        metric) echo "$device engine attribution metric" ;;
         visualize) echo "$device network engine attribution/layer_value.h attribution/rules/rules.h visualize" ;;
-        metric) echo "base metric" ;;
         config) echo "base config" ;;
         report) echo "base config picture metric attribution report" ;;
         workload) echo "$device network engine picture store config report workload" ;;

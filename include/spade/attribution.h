@@ -28,11 +28,12 @@ extern "C" {
 /* ---- what there is */
 
 typedef enum spade_method_flags {
-    SPADE_METHOD_SIGNED = 1,       /* the map says for and against: it may be negative */
-    SPADE_METHOD_COMPLETENESS = 2, /* the map should sum to a known difference of F; spade_map_note has the delta */
-    SPADE_METHOD_OFFSET = 4,       /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
-    SPADE_METHOD_WRAPPER = 8,      /* of maps of another method, whose flags count: spade_attribution_flags() */
-    SPADE_METHOD_CONSERVATION = 16 /* relevance goes from node to node, and none is to be lost: spade/check.h */
+    SPADE_METHOD_SIGNED = 1,        /* the map says for and against: it may be negative */
+    SPADE_METHOD_COMPLETENESS = 2,  /* the map should sum to a known difference of F; spade_map_note has the delta */
+    SPADE_METHOD_OFFSET = 4,        /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
+    SPADE_METHOD_WRAPPER = 8,       /* of maps of another method, whose flags count: spade_attribution_flags() */
+    SPADE_METHOD_CONSERVATION = 16, /* relevance goes from node to node, and none is to be lost: spade/check.h */
+    SPADE_METHOD_SLOPE = 32 /* a derivative, or made of such: times a change of the input it says how F changes */
 } spade_method_flags;
 
 typedef struct spade_method_info {

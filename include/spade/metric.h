@@ -15,8 +15,7 @@
 
 #include <stddef.h>
 
-#include "spade/context.h"
-#include "spade/option.h"
+#include "spade/attribution.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,9 +28,12 @@ typedef enum spade_metric_better {
     SPADE_METRIC_LOWER
 } spade_metric_better;
 
-/* What a metric reads beside the map. */
+/* What a metric reads, of spade_metric_inputs. */
 typedef enum spade_metric_needs {
-    SPADE_METRIC_NEEDS_MASK = 1 /* which pixels the map should point at */
+    SPADE_METRIC_NEEDS_MASK = 1,    /* which pixels the map should point at */
+    SPADE_METRIC_NEEDS_NETWORK = 2, /* model, input, target: it takes passes through the network */
+    SPADE_METRIC_NEEDS_MAP = 4,     /* the map as it was made, and by what */
+    SPADE_METRIC_NEEDS_TRACE = 8    /* model, input, trace: it is a metric of the trace, the same for all of its maps */
 } spade_metric_needs;
 
 typedef struct spade_metric_info {
@@ -42,7 +44,8 @@ typedef struct spade_metric_info {
     const char *source;     /* paper */
     int version;            /* counts up when the same map gets another value than before */
     spade_metric_better better;
-    unsigned needs; /* spade_metric_needs */
+    unsigned needs;        /* spade_metric_needs */
+    unsigned method_flags; /* spade_method_flags that the map's method must have; of others there is no value */
     const spade_option_info *options;
     int option_count;
 } spade_metric_info;
@@ -77,9 +80,19 @@ typedef struct spade_metric_inputs {
      * it is smaller than the picture. */
     const float *scores;
     const uint8_t *mask; /* [height, width]: not 0 inside */
+    const spade_model *model;
+    const float *input;         /* [C, height, width], normalised: what was explained */
+    const spade_target *target; /* and for which class */
+    /* The map as spade_attribute() gave it: */
+    const float *map;
+    int64_t map_shape[3];                 /* spade_attribution_map_shape() */
+    const spade_attribution *attribution; /* by which it was made, */
+    unsigned method_flags;                /* spade_attribution_flags() of it, */
+    const spade_trace *trace;             /* on which; NULL: the dense network */
+    spade_map_note note;
 } spade_metric_inputs;
 
-/* Everything 0. */
+/* Everything 0, and no note. */
 SPADE_API void spade_metric_inputs_init_sized(spade_metric_inputs *inputs, size_t size);
 static inline void spade_metric_inputs_init(spade_metric_inputs *inputs)
 {
@@ -87,10 +100,23 @@ static inline void spade_metric_inputs_init(spade_metric_inputs *inputs)
 }
 /*
  * SPADE_ERROR_ARGUMENT: something that the metric needs is missing. SPADE_ERROR_INPUT: there is no value for these
- * inputs (the mask is empty, a score is not finite); the message says why.
+ * inputs (the mask is empty, a score is not finite); the message says why. *out NaN: the metric says nothing of such a map: it is 0
+ * everywhere, or not of the kind that the metric is for (method_flags, the definition).
  */
 SPADE_API spade_status spade_measure(spade_context *context, const spade_metric *metric,
                                      const spade_metric_inputs *inputs, double *out);
+/* The same of `count` maps with the same model, input and target, which share passes through the network: out [count], to the bit
+ * what each has alone. */
+SPADE_API spade_status spade_measure_together(spade_context *context, const spade_metric *metric,
+                                              const spade_metric_inputs *const *inputs, int count, double *out);
+/* Of metrics that are made of a curve (insertion, deletion, road_most, road_least): how many numbers it has for a picture of this
+ * size. 0: there is none. */
+SPADE_API int64_t spade_metric_curve_length(const spade_metric *metric, int64_t height, int64_t width);
+/* The curve [spade_metric_curve_length()]: scores of the class, from the picture or what it begins with to its end. */
+SPADE_API spade_status spade_measure_curve(spade_context *context, const spade_metric *metric,
+                                           const spade_metric_inputs *inputs, double *curve);
+/* Forward and backward passes that it takes for a map of a method which takes `map_passes`: for estimates of time. */
+SPADE_API double spade_metric_passes(const spade_metric *metric, const spade_model *model, double map_passes);
 
 /* ---- metrics as functions */
 

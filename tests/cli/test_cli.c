@@ -341,6 +341,46 @@ static void test_masks_and_names(void **state)
     folder_remove(folder);
 }
 
+static const json_t *value_of(const json_t *map, const char *network, const char *metric)
+{
+    return json_object_get(json_object_get(map, network), metric);
+}
+
+/* Metrics that ask the network need no mask; one that says nothing of a method's maps, or of no trace, has no value. */
+static void test_metrics_of_networks(void **state)
+{
+    (void)state;
+    char *folder = folder_make();
+    command_result result =
+        command_run("explain " MODEL " " PICTURE
+                    " -o %s/out --resize 0 --variants 8 --no-report --method saliency,deeplift --metric "
+                    "insertion:step=512,road_most:steps=2,infidelity:samples=4,completeness,gini,class_kept,"
+                    "insertion:step=1024",
+                    folder);
+    if (result.code != 0) { fail_msg("code %d: %s", result.code, result.err); }
+    assert_non_null(strstr(result.out, "Insertion (step=512)"));
+    char path[512];
+    json_error_t error;
+    snprintf(path, sizeof path, "%s/out/results.json", folder);
+    json_t *all = json_load_file(path, 0, &error);
+    assert_non_null(all);
+    const json_t *maps = json_object_get(json_array_get(json_object_get(all, "inputs"), 0), "maps");
+    for (size_t m = 0; m < 2; m++) {
+        const json_t *map = json_array_get(maps, m);
+        static const char *const both[] = {"insertion", "insertion_2", "road_most", "infidelity", "gini"};
+        for (size_t i = 0; i < sizeof both / sizeof *both; i++) {
+            assert_true(json_is_number(value_of(map, "dense", both[i])) &&
+                        json_is_number(value_of(map, "trace", both[i])));
+        }
+        assert_true(json_is_number(value_of(map, "dense", "completeness")) == (m == 1));
+        assert_true(!json_is_number(value_of(map, "dense", "class_kept")) &&
+                    json_number_value(value_of(map, "trace", "class_kept")) == 1);
+    }
+    json_decref(all);
+    command_clear(&result);
+    folder_remove(folder);
+}
+
 static void assert_same_file(const char *left, const char *right)
 {
     size_t left_size = 0, right_size = 0;
@@ -505,12 +545,19 @@ static void test_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),         cmocka_unit_test(test_usage_errors),
-        cmocka_unit_test(test_info),         cmocka_unit_test(test_info_of_a_trace),
-        cmocka_unit_test(test_verbose),      cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_explain),      cmocka_unit_test(test_method_options),
-        cmocka_unit_test(test_layer_maps),   cmocka_unit_test(test_masks_and_names),
-        cmocka_unit_test(test_reproducible), cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_usage_errors),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_info_of_a_trace),
+        cmocka_unit_test(test_verbose),
+        cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_method_options),
+        cmocka_unit_test(test_layer_maps),
+        cmocka_unit_test(test_masks_and_names),
+        cmocka_unit_test(test_metrics_of_networks),
+        cmocka_unit_test(test_reproducible),
+        cmocka_unit_test(test_trace),
         cmocka_unit_test(test_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -510,7 +510,7 @@ static void test_smooth_notes(void **state)
     } cases[] = {{"smooth:of=saliency", 0},
                  {"smooth:of=occlusion:window=3", SPADE_METHOD_SIGNED},
                  {"smooth:of='integrated_gradients'", SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS},
-                 {"smoothgrad", SPADE_METHOD_SIGNED}};
+                 {"smoothgrad", SPADE_METHOD_SIGNED | SPADE_METHOD_SLOPE}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         spade_attribution *method;
         assert_int_equal(spade_attribution_create(f.context, cases[i].method, &method), SPADE_OK);

@@ -72,6 +72,77 @@ static void test_refused(void **state)
     assert_int_equal(spade_roc_auc(&context, scores, good, 0, &out), SPADE_ERROR_INPUT);
 }
 
+/* ---- energy, Gini index */
+
+static spade_status measure_named(spade_context *context, const char *name, const spade_metric_inputs *inputs,
+                                  double *out)
+{
+    spade_metric *metric;
+    assert_int_equal(spade_metric_create(context, name, &metric), SPADE_OK);
+    const spade_status status = spade_measure(context, metric, inputs, out);
+    spade_metric_destroy(metric);
+    return status;
+}
+
+static void test_energy(void **state)
+{
+    (void)state;
+    spade_context context = {.budget = UINT64_MAX};
+    spade_metric_inputs inputs;
+    const float scores[6] = {1, -2, 3, 0.5f, 0, 4}, none[6] = {0, -1, -2, 0, 0, 0}, broken[6] = {1, INFINITY};
+    const uint8_t mask[6] = {1, 1, 0, 9, 0, 0}, empty[6] = {0};
+    double value;
+    spade_metric_inputs_init(&inputs);
+    inputs.height = 2, inputs.width = 3, inputs.mask = mask, inputs.scores = scores;
+    assert_int_equal(measure_named(&context, "energy", &inputs, &value), SPADE_OK);
+    assert_true(fabs(value - 1.5 / 8.5) < 1e-12);
+    inputs.scores = none;
+    assert_int_equal(measure_named(&context, "energy", &inputs, &value), SPADE_OK);
+    assert_true(isnan(value));
+    inputs.scores = broken;
+    assert_int_equal(measure_named(&context, "energy", &inputs, &value), SPADE_ERROR_INPUT);
+    inputs.scores = scores;
+    inputs.mask = empty;
+    assert_int_equal(measure_named(&context, "energy", &inputs, &value), SPADE_ERROR_INPUT);
+}
+
+/* Half of the mean absolute difference of all pairs, over the mean. */
+static void test_gini(void **state)
+{
+    (void)state;
+    enum { N = 60 };
+    spade_context context = {.budget = UINT64_MAX};
+    spade_metric_inputs inputs;
+    float scores[N], equal[N], one[N] = {0}, zero[N] = {0};
+    double value, differences = 0, sum = 0;
+    for (uint32_t i = 0; i < N; i++) {
+        const uint32_t key[2] = {3, 0}, counter[4] = {i, 0, 0, 0};
+        uint32_t random[4];
+        spade_philox(key, counter, random);
+        scores[i] = (float)(random[0] % 50) - 25;
+        equal[i] = -2;
+    }
+    one[7] = 3;
+    for (int i = 0; i < N; i++) {
+        sum += fabs((double)scores[i]);
+        for (int k = 0; k < N; k++) { differences += fabs(fabs((double)scores[i]) - fabs((double)scores[k])); }
+    }
+    spade_metric_inputs_init(&inputs);
+    inputs.height = 6, inputs.width = 10, inputs.scores = scores;
+    assert_int_equal(measure_named(&context, "gini", &inputs, &value), SPADE_OK);
+    assert_true(fabs(value - differences / (2 * N * sum)) < 1e-12);
+    inputs.scores = equal;
+    assert_int_equal(measure_named(&context, "gini", &inputs, &value), SPADE_OK);
+    assert_true(fabs(value) < 1e-12);
+    inputs.scores = one;
+    assert_int_equal(measure_named(&context, "gini", &inputs, &value), SPADE_OK);
+    assert_true(fabs(value - (N - 1.0) / N) < 1e-12);
+    inputs.scores = zero;
+    assert_int_equal(measure_named(&context, "gini", &inputs, &value), SPADE_OK);
+    assert_true(isnan(value));
+    assert_int_equal(context.used, 0);
+}
+
 /* ---- the table */
 static void test_table(void **state)
 {
@@ -292,7 +363,9 @@ static void test_pointing_against_all_pixels(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_energy),
+                                       cmocka_unit_test(test_gini),
+                                       cmocka_unit_test(test_table),
                                        cmocka_unit_test(test_texts),
                                        cmocka_unit_test(test_better),
                                        cmocka_unit_test(test_measure),

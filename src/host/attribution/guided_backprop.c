@@ -14,7 +14,7 @@ const attribution_method attribution_guided_backprop = {
              .source = "Springenberg et al. 2015, Striving for simplicity: the all convolutional net",
              .cost = "one forward and one backward pass; guided_backprop and guided_gradcam share them",
              .needs = "no other activations than rectifiers",
-             .flags = SPADE_METHOD_SIGNED},
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_SLOPE},
     .check = check,
     .family = &attribution_guided_family,
 };

@@ -2,7 +2,7 @@
  * masked_inputs.c - images in which parts of the picture are replaced, made on the device from the input, the baseline and
  * a byte for each cell of each image. Masks are uploaded for many micro-batches at once, most often for all of them.
  *
- *   the call's block on the device: | rows | columns | x [size] | baseline [size] | cell of a pixel [H * W] |
+ *   the call's block on the device: | rows | columns | x [size] | baseline [size] | cell of a pixel [partitions, H * W] |
  *                                   | shifts [held, 2] | masks [held, cells] |
  * rows, columns and shifts are there where images fade, the cells of pixels where parts are replaced.
  */
@@ -43,7 +43,7 @@ static spade_status begin(masked_inputs *m)
     const size_t rows = fade ? sizeof *m->rows * (size_t)fade->row_count : 0;
     const size_t columns = fade ? sizeof *m->columns * (size_t)fade->column_count : 0;
     const size_t size = sizeof(float) * (size_t)job->size;
-    const size_t cells = fade ? 0 : sizeof *m->device_cells * (size_t)(job->height * job->width);
+    const size_t cells = fade ? 0 : sizeof *m->device_cells * (size_t)(m->masks->partitions * job->height * job->width);
     const size_t shifts = fade ? 2 * sizeof *m->shifts * (size_t)m->held : 0;
     m->block_bytes = rows + columns + 2 * size + cells + shifts + (size_t)(m->held * m->masks->cells);
     SPADE_TRY(backend->alloc(device, m->block_bytes, "an input and its masks", &m->block));
@@ -78,6 +78,30 @@ static spade_status upload_masks(masked_inputs *m, int64_t first, int64_t count)
     return device->backend->upload(device, m->device_shifts, m->shifts, 2 * sizeof *m->shifts * (size_t)count);
 }
 
+/* Images first .. first+count-1, those of one partition at a time. */
+static spade_status mask_pixels(const masked_inputs *m, int64_t first, int64_t count, const uint8_t *keep, float *out)
+{
+    const attribution_job *job = m->job;
+    const attribution_masks *masks = m->masks;
+    spade_device *device = job->context->device;
+    const int64_t pixels = job->height * job->width, images = masks->images / masks->partitions;
+    for (int64_t i = 0, run; i < count; i += run) {
+        const int64_t partition = (first + i) / images, left = (partition + 1) * images - (first + i);
+        run = left < count - i ? left : count - i;
+        const spade_mask_inputs_args args = {.count = run,
+                                             .channels = job->channels,
+                                             .pixels = pixels,
+                                             .cell_count = masks->cells,
+                                             .x = m->x,
+                                             .baseline = m->baseline,
+                                             .cells = m->device_cells + partition * pixels,
+                                             .masks = keep + i * masks->cells,
+                                             .out = out + i * job->size};
+        SPADE_TRY(device->backend->mask_inputs(device, &args));
+    }
+    return SPADE_OK;
+}
+
 static spade_status generate(void *user, int64_t first, int64_t count, float *out)
 {
     masked_inputs *m = user;
@@ -105,16 +129,7 @@ static spade_status generate(void *user, int64_t first, int64_t count, float *ou
                                               .out = out};
         return device->backend->blend_inputs(device, &args);
     }
-    const spade_mask_inputs_args args = {.count = count,
-                                         .channels = job->channels,
-                                         .pixels = job->height * job->width,
-                                         .cell_count = masks->cells,
-                                         .x = m->x,
-                                         .baseline = m->baseline,
-                                         .cells = m->device_cells,
-                                         .masks = keep,
-                                         .out = out};
-    return device->backend->mask_inputs(device, &args);
+    return mask_pixels(m, first, count, keep, out);
 }
 
 spade_status attribution_perturb_masked(const attribution_job *job, const attribution_masks *masks, double *values)

@@ -189,6 +189,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
         cell_of[i] = (int32_t)(s.row_cell[i / width] * s.grid.columns.cells + s.column_cell[i % width]);
     }
     const attribution_masks masks = {.images = (int64_t)images,
+                                     .partitions = 1,
                                      .cells = s.grid.rows.cells * s.grid.columns.cells,
                                      .cell_of = cell_of,
                                      .baseline = baseline.pictures,

@@ -39,8 +39,10 @@ typedef struct attribution_fade {
 typedef struct attribution_masks {
     int64_t images;
     int64_t cells;
-    const float *baseline;        /* host [size]: what replaced pixels are */
-    const int32_t *cell_of;       /* host [H * W]: the cell of each pixel, 0 to cells - 1; NULL: `fade` says it */
+    int64_t
+        partitions; /* ways to cut the picture into cells: each has images / partitions images, one after the other */
+    const float *baseline;  /* host [size]: what replaced pixels are */
+    const int32_t *cell_of; /* host [partitions, H * W]: each pixel's cell, 0 to cells - 1; NULL: `fade` says it */
     const attribution_fade *fade; /* NULL: `cell_of` says it */
     /* Which cells the image keeps: `keep` [cells] is 1 everywhere, and 0 is put where a cell is replaced. */
     void (*replace)(const void *user, int64_t image, uint8_t *keep);

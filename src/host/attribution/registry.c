@@ -42,19 +42,26 @@ const spade_method_info *spade_attribution_method(const spade_attribution *attri
 }
 
 /* ---- a job: an attribution on a network */
-static attribution_job make_job(spade_context *context, const spade_model *model, const spade_attribution *attribution)
+attribution_job attribution_job_of_scores(spade_context *context, const spade_model *model, const char *what)
 {
     attribution_job job = {.context = context,
                            .model = model,
-                           .method = attribution->method->info.name,
-                           .score = attribution->common.output ? spade_model_score(model) : SPADE_SCORE_LOGIT,
-                           .seed = (uint64_t)attribution->common.seed,
-                           .preprocess = attribution->preprocess,
+                           .method = what,
+                           .score = spade_model_score(model),
                            .outputs = spade_model_outputs(model),
                            .class_count = spade_model_classes(model),
                            .pictures = 1};
     spade_model_input(model, &job.channels, &job.height, &job.width);
     job.size = job.channels * job.height * job.width;
+    return job;
+}
+
+static attribution_job make_job(spade_context *context, const spade_model *model, const spade_attribution *attribution)
+{
+    attribution_job job = attribution_job_of_scores(context, model, attribution->method->info.name);
+    if (!attribution->common.output) { job.score = SPADE_SCORE_LOGIT; }
+    job.seed = (uint64_t)attribution->common.seed;
+    job.preprocess = attribution->preprocess;
     return job;
 }
 
@@ -114,7 +121,7 @@ static spade_status check_class(const attribution_job *job, int64_t index)
                       (long long)index, (long long)job->class_count - 1);
 }
 
-static spade_status check_targets(const attribution_job *job)
+spade_status attribution_check_targets(const attribution_job *job)
 {
     if (job->n < 1) { return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "no class to explain"); }
     for (int i = 0; i < job->pictures * job->n; i++) {
@@ -240,7 +247,7 @@ static spade_status attribute(const attribution_job *job, const spade_attributio
                               float *const *maps, spade_map_note *notes)
 {
     SPADE_TRY(spade_weight_override_check(job->context, job->trace, job->model));
-    SPADE_TRY(check_targets(job));
+    SPADE_TRY(attribution_check_targets(job));
     SPADE_TRY(check_input(job));
     for (int i = 0; i < count; i++) { SPADE_TRY(check_options(job, attributions[i])); }
     for (int i = 0; notes && i < count * job->pictures * job->n; i++) { notes[i] = (spade_map_note){NAN, NAN}; }
@@ -324,7 +331,7 @@ spade_status spade_attribution_conservation(spade_context *context, const spade_
     job.targets = target;
     job.n = 1;
     SPADE_TRY(spade_weight_override_check(context, trace, model));
-    SPADE_TRY(check_targets(&job));
+    SPADE_TRY(attribution_check_targets(&job));
     SPADE_TRY(check_input(&job));
     SPADE_TRY(check_options(&job, attribution));
     spade_status status = attribution->method->conserve(&job, attribution->options, target, out);

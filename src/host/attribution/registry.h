@@ -136,6 +136,11 @@ static inline spade_seed_target attribution_seed_target(const spade_target *targ
 {
     return (spade_seed_target){target->class_index, target->contrast ? target->against : -1};
 }
+/* A job without an attribution, whose F is the class's score: of the metrics that ask the network. what: for messages and
+ * progress. */
+attribution_job attribution_job_of_scores(spade_context *context, const spade_model *model, const char *what);
+/* Its targets are classes of the network. */
+spade_status attribution_check_targets(const attribution_job *job);
 /* What the job asks of one of its pictures. */
 attribution_job attribution_job_of_picture(const attribution_job *job, int picture);
 /* The attribution's maps, of a job whose options were checked: as attribution_method.run has them. */

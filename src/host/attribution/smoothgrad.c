@@ -51,7 +51,7 @@ const attribution_method attribution_smoothgrad = {
              .source = "Smilkov et al. 2017, SmoothGrad: removing noise by adding noise",
              .cost = "one forward and one backward pass for each sample; smoothgrad, smoothgrad_squared and vargrad "
                      "with the same samples share them",
-             .flags = SPADE_METHOD_SIGNED,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_SLOPE,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(noise_options),

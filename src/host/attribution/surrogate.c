@@ -60,6 +60,7 @@ static spade_status solve(surrogate_problem *problem, const surrogate_method *me
     problem->coalitions = (uint8_t *)(problem->coefficients + of_coefficients);
     method->draw(problem);
     const attribution_masks masks = {.images = images,
+                                     .partitions = 1,
                                      .cells = segments,
                                      .baseline = problem->baseline,
                                      .cell_of = problem->segment_of,

@@ -22,6 +22,14 @@ static int format_metric(const spade_metric_choice *metric, char *buffer, size_t
     return (int)strlen(buffer);
 }
 
+/* Three places, of what they would hide three digits. Nothing where there is no value. */
+static void print_value(const char *network, const json_t *value)
+{
+    if (!json_is_number(value)) { return; }
+    const double number = json_number_value(value), size = number < 0 ? -number : number;
+    printf(size == 0 || (size >= 0.01 && size < 1e6) ? "  %s %.3f" : "  %s %.3g", network, number);
+}
+
 /* A line for each metric that has a value. more: also which options and target the map is of. */
 static void print_map(const explain_printer *printer, const json_t *map, bool more)
 {
@@ -41,8 +49,8 @@ static void print_map(const explain_printer *printer, const json_t *map, bool mo
         format_metric(metric, title, sizeof title);
         printf("    %-22s ", method);
         cli_print_text(title, width);
-        if (json_is_number(dense)) { printf("  dense %.3f", json_number_value(dense)); }
-        if (json_is_number(trace)) { printf("  trace %.3f", json_number_value(trace)); }
+        print_value("dense", dense);
+        print_value("trace", trace);
         if (options && *method) {
             fputs("  ", stdout);
             cli_print_text(options, 0);

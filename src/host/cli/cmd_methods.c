@@ -135,6 +135,13 @@ static int list_facts(const entry *e, fact *facts)
         add_fact(facts, &count, "value", "%s; %s is better", e->metric->reading,
                  e->metric->better == SPADE_METRIC_HIGHER ? "higher" : "lower");
         if (e->metric->needs & SPADE_METRIC_NEEDS_MASK) { add_fact(facts, &count, "needs", "a mask (--mask)"); }
+        if (e->metric->needs & SPADE_METRIC_NEEDS_TRACE) { add_fact(facts, &count, "needs", "a trace"); }
+        if (e->metric->method_flags & SPADE_METHOD_COMPLETENESS) {
+            add_fact(facts, &count, "of", "methods that promise a sum; of other maps there is none");
+        }
+        if (e->metric->method_flags & SPADE_METHOD_CONSERVATION) {
+            add_fact(facts, &count, "of", "methods that hand relevance on; of other maps there is none");
+        }
         add_fact(facts, &count, "version", "%d", e->metric->version);
     }
     add_fact(facts, &count, "source", "%s", e->source);
@@ -285,6 +292,7 @@ static json_t *entry_json(const entry *e)
         spade_json_set(&object, "better", json_string(e->metric->better == SPADE_METRIC_HIGHER ? "higher" : "lower"));
         spade_json_set(&object, "reading", json_string(e->metric->reading));
         spade_json_set(&object, "needs_mask", json_boolean(e->metric->needs & SPADE_METRIC_NEEDS_MASK));
+        spade_json_set(&object, "needs_trace", json_boolean(e->metric->needs & SPADE_METRIC_NEEDS_TRACE));
     }
     return object;
 }

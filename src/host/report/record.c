@@ -16,7 +16,7 @@ bool explained_input_add_pairs(explained_input *explained, int pairs, int metric
     double *values = explained->values;
     for (int i = 0; i < pairs; i++) {
         for (int network = 0; network < NETWORKS; network++, values += metrics) {
-            explained->pairs[i].maps[network].delta = NAN;
+            explained->pairs[i].maps[network].delta = explained->pairs[i].maps[network].difference = NAN;
             explained->pairs[i].maps[network].values = values;
         }
     }

@@ -17,7 +17,7 @@ extern const char *const explained_networks[NETWORKS];
 typedef struct explained_map {
     bool present;
     bool all_zero;         /* it says nothing: a saturated score, dead inputs */
-    double delta;          /* NaN: none */
+    double delta, difference; /* spade_map_note; NaN: none */
     double *values;        /* [metrics of the run], of the input; NaN: none */
     char *array, *heatmap; /* files, relative to the output folder */
     json_t *check;         /* workload/map_check.h; owned; NULL: not asked for, or nothing is promised */

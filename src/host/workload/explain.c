@@ -177,7 +177,7 @@ static void clear(void *state)
     explained_input_clear(state);
 }
 
-/* Passes of all maps of an input. */
+/* Passes of all maps of an input, and of what is asked of them. */
 static double count_passes(const explain_job *job)
 {
     const spade_explain_request *request = job->request;
@@ -187,6 +187,9 @@ static double count_passes(const explain_job *job)
         const bool conserves = spade_attribution_flags(attribution) & SPADE_METHOD_CONSERVATION;
         const double own = spade_attribution_passes(job->model, attribution);
         passes += request->settings->check && conserves ? 2 * own : own;
+        for (int k = 0; k < job->metric_count; k++) {
+            passes += spade_metric_passes(job->metrics[k].metric, job->model, own);
+        }
     }
     return passes * job->target_count * (request->dense + request->trace);
 }

@@ -50,26 +50,6 @@ static spade_status name_files(const explain_job *job, const explained_pair *pai
 
 /* ---- maps as pictures */
 
-/* The metrics of a map that can be had for this input. scores [pixels] is overwritten. */
-static spade_status measure(explain_job *job, const spade_image_item *item, const method_maps *m, const float *map,
-                            float *scores, explained_map *out)
-{
-    spade_metric_inputs inputs;
-    spade_metric_inputs_init(&inputs);
-    inputs.height = m->canvas.height;
-    inputs.width = m->canvas.width;
-    inputs.mask = item->mask;
-    for (int i = 0; i < job->metric_count; i++) {
-        if (explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK && !item->mask) { continue; }
-        if (!inputs.scores) {
-            map_picture_reduce(&m->canvas, map, explained_measured(&job->run, m->method), scores);
-            inputs.scores = scores;
-        }
-        SPADE_TRY(spade_measure(job->context, job->metrics[i].metric, &inputs, &out->values[i]));
-    }
-    return SPADE_OK;
-}
-
 /* Warn of a map that says nothing. */
 static bool is_all_zero(const explain_job *job, const char *name, const explained_pair *pair, int network,
                         const float *map, int64_t size)
@@ -85,16 +65,14 @@ static bool is_all_zero(const explain_job *job, const char *name, const explaine
 }
 
 static spade_status draw_map(explain_job *job, const spade_image_item *item, const method_maps *m,
-                             const explained_pair *pair, const float *map, float *reduced, explained_map *out)
+                             const explained_pair *pair, const float *map, const float *reduced, explained_map *out)
 {
     spade_picture heatmap = {0};
     SPADE_TRY(save_map(job, out->array, map, m->shape));
     SPADE_TRY(spade_heatmap(job->context, &item->preview, reduced, pair->scale, explained_signed(&job->run, m->method),
                             &heatmap));
-    spade_status status = map_picture_save(&job->run, &heatmap, out->heatmap);
+    const spade_status status = map_picture_save(&job->run, &heatmap, out->heatmap);
     spade_picture_clear(&heatmap);
-    /* the heatmap is drawn: its memory serves for the scores */
-    if (status == SPADE_OK) { status = measure(job, item, m, map, reduced, out); }
     out->present = status == SPADE_OK;
     return status;
 }
@@ -176,6 +154,7 @@ static spade_status attribute(explain_job *job, const workload_item *item, const
         explained_pair *pairs = pairs_of(out, group, &group->members[m]);
         for (int i = 0; i < n; i++) {
             pairs[i].maps[network].delta = notes[m * n + i].delta;
+            pairs[i].maps[network].difference = notes[m * n + i].difference;
             if (!job->request->settings->check) { continue; }
             const map_check check = {.model = job->model,
                                      .trace = network == TRACE ? trace : NULL,
@@ -186,6 +165,73 @@ static spade_status attribute(explain_job *job, const workload_item *item, const
                                      .difference = notes[m * n + i].difference};
             SPADE_TRY(check_map(job, &check, out->name, group->members[m].method, network, &pairs[i].maps[network]));
         }
+    }
+    return SPADE_OK;
+}
+
+/* ---- metrics */
+
+/* Can the metric be had of this map: has the picture a mask, is there a trace? */
+static bool can_measure(const spade_metric_info *metric, const spade_metric_inputs *inputs)
+{
+    return !(metric->needs & SPADE_METRIC_NEEDS_MASK && !inputs->mask) &&
+           !(metric->needs & SPADE_METRIC_NEEDS_TRACE && !inputs->trace);
+}
+
+/* The maps of a target, and where their values go. */
+typedef struct measured_maps {
+    spade_metric_inputs inputs[SPADE_MAX_TOGETHER * NETWORKS];
+    double *values[SPADE_MAX_TOGETHER * NETWORKS]; /* each [metrics] */
+    int count;
+} measured_maps;
+
+/* The maps of number `index` of the targets; their memory for what was drawn serves for the scores. */
+static void collect_maps(const explain_job *job, const workload_item *item, const spade_trace *trace,
+                         const method_group *group, int index, explained_input *out, measured_maps *maps)
+{
+    maps->count = 0;
+    for (int i = 0; i < group->count; i++) {
+        const method_maps *m = &group->members[i];
+        const spade_attribution *attribution = job->methods[m->method].attribution;
+        explained_pair *pair = &pairs_of(out, group, m)[index];
+        for (int network = 0; network < NETWORKS; network++) {
+            if (!m->maps[network]) { continue; }
+            spade_metric_inputs *inputs = &maps->inputs[maps->count];
+            spade_metric_inputs_init(inputs);
+            inputs->height = m->canvas.height;
+            inputs->width = m->canvas.width;
+            inputs->mask = item->image->mask;
+            inputs->model = job->model;
+            inputs->input = item->image->input;
+            inputs->target = &group->targets[index];
+            inputs->map = m->maps[network] + index * m->size;
+            memcpy(inputs->map_shape, m->shape, sizeof m->shape);
+            inputs->attribution = attribution;
+            inputs->method_flags = spade_attribution_flags(attribution);
+            inputs->trace = network == TRACE ? trace : NULL;
+            inputs->note = (spade_map_note){pair->maps[network].delta, pair->maps[network].difference};
+            map_picture_reduce(&m->canvas, inputs->map, explained_measured(&job->run, m->method), m->reduced[network]);
+            inputs->scores = m->reduced[network];
+            maps->values[maps->count++] = pair->maps[network].values;
+        }
+    }
+}
+
+/* Every metric, of all maps of a target from which it can be had, at once. */
+static spade_status measure(explain_job *job, const measured_maps *maps)
+{
+    const spade_metric_inputs *taken[SPADE_MAX_TOGETHER * NETWORKS];
+    double values[SPADE_MAX_TOGETHER * NETWORKS], *places[SPADE_MAX_TOGETHER * NETWORKS];
+    for (int metric = 0; metric < job->metric_count; metric++) {
+        int count = 0;
+        for (int i = 0; i < maps->count; i++) {
+            if (!can_measure(explained_metric(&job->run, metric), &maps->inputs[i])) { continue; }
+            places[count] = &maps->values[i][metric];
+            taken[count++] = &maps->inputs[i];
+        }
+        if (!count) { continue; }
+        SPADE_TRY(spade_measure_together(job->context, job->metrics[metric].metric, taken, count, values));
+        for (int i = 0; i < count; i++) { *places[i] = values[i]; }
     }
     return SPADE_OK;
 }
@@ -233,11 +279,14 @@ static spade_status run_group(explain_job *job, const workload_item *item, const
         SPADE_GOTO(attribute(job, item, trace, group, network, out));
         out->map_seconds[network] += spade_now() - start;
     }
-    for (int m = 0; m < group->count; m++) {
-        explained_pair *pairs = pairs_of(out, group, &group->members[m]);
-        for (int i = 0; i < group->n; i++) {
-            SPADE_GOTO(draw_pair(job, item->image, &group->members[m], i, out->name, &pairs[i]));
+    for (int i = 0; i < group->n; i++) {
+        measured_maps maps;
+        for (int m = 0; m < group->count; m++) {
+            const method_maps *member = &group->members[m];
+            SPADE_GOTO(draw_pair(job, item->image, member, i, out->name, &pairs_of(out, group, member)[i]));
         }
+        collect_maps(job, item, trace, group, i, out, &maps);
+        SPADE_GOTO(measure(job, &maps));
     }
     *ready += group->count;
     group->count = 0;
