@@ -189,7 +189,6 @@ static void test_no_engine(void **state)
         assert_null(op);
         assert_non_null(strstr(spade_message(context), names[k]));
         assert_non_null(strstr(spade_message(context), "no engine for it in fp32"));
-        assert_false(context->device->backend->supports(context->device, &desc));
     }
     spade_context_destroy(context);
     unsetenv("SPADE_STANDIN_ENGINES");

@@ -83,7 +83,6 @@ typedef struct spade_backend {
     void (*graph_destroy)(spade_device *device, spade_captured_graph *captured); /* NULL is fine */
 
     /* ---- operations on tensors: plan, then run */
-    bool (*supports)(spade_device *device, const spade_op_desc *desc);
     spade_status (*plan)(spade_device *device, const spade_op_desc *desc, spade_op **out);
     void (*destroy)(spade_op *op); /* NULL is fine */
     size_t (*workspace_bytes)(const spade_op *op);

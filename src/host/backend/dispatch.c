@@ -27,14 +27,6 @@ spade_status spade_op_plan(spade_device *device, const spade_op_desc *desc, spad
     return SPADE_OK;
 }
 
-bool spade_op_supports(spade_device *device, const spade_op_desc *desc)
-{
-    spade_op *op;
-    bool supported = spade_op_plan(device, desc, &op) == SPADE_OK;
-    spade_op_destroy(op);
-    return supported;
-}
-
 void spade_op_destroy(spade_op *op)
 {
     if (op && op->entry->destroy) { op->entry->destroy(op); }

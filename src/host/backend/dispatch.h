@@ -26,7 +26,6 @@ struct spade_op {
 };
 
 spade_status spade_op_plan(spade_device *device, const spade_op_desc *desc, spade_op **out);
-bool spade_op_supports(spade_device *device, const spade_op_desc *desc);
 void spade_op_destroy(spade_op *op); /* NULL is fine */
 size_t spade_op_workspace_bytes(const spade_op *op);
 size_t spade_op_saved_bytes(const spade_op *op);

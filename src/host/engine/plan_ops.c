@@ -15,13 +15,14 @@ spade_status spade_plan_op(spade_plan *plan, const spade_node *node, const spade
 {
     spade_device *device = plan->context->device;
     const spade_backend *backend = device->backend;
-    *out = NULL;
-    if (!backend->supports(device, desc)) {
-        return spade_fail(plan->context, SPADE_ERROR_UNSUPPORTED,
-                          "node \"%.200s\": this %s is not supported by the %s backend", node->name,
-                          spade_node_kind_name(node->kind), backend->name);
-    }
     spade_status status = backend->plan(device, desc, out);
+    if (status == SPADE_ERROR_UNSUPPORTED || status == SPADE_ERROR_ARGUMENT) { /* of what the network asks for */
+        char reason[300];
+        snprintf(reason, sizeof reason, "%s", spade_message(plan->context));
+        return spade_fail(plan->context, SPADE_ERROR_UNSUPPORTED,
+                          "node \"%.200s\": this %s is not supported by the %s backend: %s", node->name,
+                          spade_node_kind_name(node->kind), backend->name, reason);
+    }
     if (status != SPADE_OK) { return spade_fail_in(plan->context, status, "node \"%.200s\"", node->name); }
     size_t workspace = backend->workspace_bytes(*out);
     if (workspace > plan->workspace_bytes) { plan->workspace_bytes = workspace; }

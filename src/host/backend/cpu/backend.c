@@ -130,7 +130,6 @@ const spade_backend spade_backend_cpu = {
     .copy = spade_cpu_copy,
     .zero = spade_cpu_zero,
     .synchronize = cpu_synchronize,
-    .supports = spade_op_supports,
     .plan = spade_op_plan,
     .destroy = spade_op_destroy,
     .workspace_bytes = spade_op_workspace_bytes,

@@ -193,7 +193,6 @@ const spade_backend spade_backend_cuda = {
     .capture_end = spade_cuda_capture_end,
     .graph_launch = spade_cuda_graph_launch,
     .graph_destroy = spade_cuda_graph_destroy,
-    .supports = spade_op_supports,
     .plan = spade_op_plan,
     .destroy = spade_op_destroy,
     .workspace_bytes = spade_op_workspace_bytes,
