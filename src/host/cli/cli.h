@@ -12,15 +12,18 @@ enum {
     OPTIONS_RUN = SPADE_KEYS_RUN,         /* --seed, --precision; --device, --threads, --memory, --config */
     OPTIONS_PICTURE = SPADE_KEYS_PICTURE, /* --resize, --crop, --mean, --std */
     OPTIONS_SIZE = SPADE_KEYS_SIZE,       /* --crop alone: the size of a dynamic input */
-    OPTIONS_TRACE = SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE, /* --variants, --sparsity, ...; --batch */
-    OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --labels, --recursive */
+    OPTIONS_TRACE = SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE, /* --variants, --sparsity, ... */
+    OPTIONS_MAPS = SPADE_KEYS_MAPS,                         /* --method, --class, ...; --labels */
     OPTIONS_EXPLAIN = SPADE_KEYS_QUALITY,                   /* --metric, --check; --mask, --no-trace, ... */
     OPTIONS_COMMON = 1 << 16,                               /* --json, --quiet, --verbose, --help */
     OPTIONS_OUTPUT = 1 << 17,                               /* -o */
     OPTIONS_MARKDOWN = 1 << 18,                             /* --markdown */
     OPTIONS_GRAPH = 1 << 19,                                /* --graph */
     OPTIONS_CHECK = 1 << 20,                                /* --stages; -o, which may be left out */
-    OPTIONS_VISUALIZE = 1 << 21                             /* --neuron, --trace, ... */
+    OPTIONS_VISUALIZE = 1 << 21,                            /* --neuron, --trace, ... */
+    OPTIONS_BENCH = 1 << 23,                                /* --repeat, --warm-up */
+    OPTIONS_BATCH = 1 << 22,                                /* --batch */
+    OPTIONS_EVALUATE = SPADE_KEYS_METRICS                   /* --metric; --traces, --mask, --no-trace, ... */
 };
 
 typedef struct cli_options cli_options;
@@ -42,6 +45,8 @@ typedef struct cli_command {
     ROW(info)             \
     ROW(explain)          \
     ROW(check)            \
+    ROW(evaluate)         \
+    ROW(bench)            \
     ROW(trace)            \
     ROW(visualize)        \
     ROW(methods)          \
@@ -63,9 +68,9 @@ struct cli_options {
     const cli_command *command;
     char **arguments; /* positional; they point into argv */
     int argument_count;
-    const char *device, *config, *output, *batch, *mask, *labels, *trace, *objective;
+    const char *device, *config, *output, *batch, *mask, *labels, *trace, *traces, *objective;
     cli_list neurons;
-    int64_t threads, in_flight, stages, side, steps; /* 0: not given */
+    int64_t threads, in_flight, stages, side, steps, repeat, warm_up; /* 0: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still;
     spade_settings settings;

@@ -191,8 +191,8 @@ const cli_command command_explain = {
         "of it, or up to its first "
         "comma;\n"
         "else it is cut at the hyphen on both sides of which a class stands. What can be cut in two ways is refused.",
-    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_EXPLAIN |
-               OPTIONS_OUTPUT,
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_BATCH | OPTIONS_MAPS |
+               OPTIONS_EXPLAIN | OPTIONS_OUTPUT,
     .min_arguments = 2,
     .max_arguments = -1,
     .run = run,

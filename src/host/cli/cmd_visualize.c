@@ -75,7 +75,8 @@ const cli_command command_visualize = {
     .details = "The pictures are in one file, in the order in which the neurons are given: row by row, or with --trace "
                "a row for "
                "each, the\nnetwork's picture and the trace's.",
-    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_OUTPUT | OPTIONS_VISUALIZE,
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_BATCH | OPTIONS_OUTPUT |
+               OPTIONS_VISUALIZE,
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run,

@@ -24,23 +24,30 @@ static const option table[] = {
     {NULL, 'o', OPTIONS_OUTPUT, TEXT, AT(output), "PATH", "where results go (needed)"},
     {NULL, 'o', OPTIONS_CHECK, TEXT, AT(output), "DIR",
      "write pictures of all maps there, and check.html, which shows them"},
-    {"batch", 0, OPTIONS_TRACE, TEXT, AT(batch), "FILE.npy", "given variants [n,C,H,W] in their place"},
-    {"mask", 0, OPTIONS_EXPLAIN, TEXT, AT(mask), "PATH",
+    {"batch", 0, OPTIONS_BATCH, TEXT, AT(batch), "FILE.npy", "given variants [n,C,H,W] in their place"},
+    {"traces", 0, OPTIONS_EVALUATE, TEXT, AT(traces), "T[,...]",
+     "the traces that are compared with the network: solvers (fast, exact, magnitude, random), or configurations "
+     "(FILE.yaml); "
+     "without it one, as the options say"},
+    {"mask", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE, TEXT, AT(mask), "PATH",
      "what maps should point at, for metrics: a picture (white, any one colour on black, or the alpha channel), or a "
      "folder with NAME.png or NAME_mask.png"},
-    {"recursive", 'r', OPTIONS_MAPS, FLAG, AT(recursive), NULL, "of a given folder also the folders in it"},
+    {"recursive", 'r', OPTIONS_EXPLAIN | OPTIONS_CHECK, FLAG, AT(recursive), NULL,
+     "of a given folder also the folders in it"},
     {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
-    {"in-flight", 0, OPTIONS_EXPLAIN, COUNT, AT(in_flight), "N",
+    {"in-flight", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE, COUNT, AT(in_flight), "N",
      "inputs that are worked on together (1; on a GPU 4, without traces 32); on the CPU results do not depend on it, "
      "on a "
      "GPU only by rounding"},
     {"no-dense", 0, OPTIONS_EXPLAIN, FLAG, AT(no_dense), NULL, "no maps of the dense network"},
-    {"no-trace", 0, OPTIONS_EXPLAIN, FLAG, AT(no_trace), NULL, "no trace"},
+    {"no-trace", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE | OPTIONS_BENCH, FLAG, AT(no_trace), NULL, "no trace"},
     {"no-report", 0, OPTIONS_EXPLAIN, FLAG, AT(no_report), NULL, "no report.html"},
-    {"restart", 0, OPTIONS_EXPLAIN, FLAG, AT(restart), NULL,
+    {"restart", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE, FLAG, AT(restart), NULL,
      "remove the results that are in the output folder, instead of going on with them"},
     {"stages", 0, OPTIONS_CHECK, COUNT, AT(stages), "N",
      "steps in which the layers are randomised, each of about as many (a step for each layer)"},
+    {"repeat", 0, OPTIONS_BENCH, COUNT, AT(repeat), "N", "times that everything is done; the table has medians (5)"},
+    {"warm-up", 0, OPTIONS_BENCH, COUNT, AT(warm_up), "N", "times before that, which are not measured (1)"},
     {"neuron", 0, OPTIONS_VISUALIZE, LIST, AT(neurons), "NEURON",
      "LAYER:INDEX, a channel of a layer or module, or class:N, the class's value; give it once for each picture "
      "(needed)"},
@@ -312,8 +319,8 @@ static const struct {
 } sections[] = {
     {OPTIONS_OUTPUT, NULL},
     {OPTIONS_VISUALIZE, "the pictures that are made"},
-    {OPTIONS_TRACE, "the trace"},
-    {OPTIONS_MAPS | OPTIONS_EXPLAIN | OPTIONS_CHECK, "the maps"},
+    {OPTIONS_TRACE | OPTIONS_BATCH, "the trace"},
+    {OPTIONS_MAPS | OPTIONS_EXPLAIN | OPTIONS_CHECK | OPTIONS_EVALUATE | OPTIONS_BENCH, "the maps"},
     {OPTIONS_PICTURE | OPTIONS_SIZE, "pictures"},
     {OPTIONS_RUN, "the run"},
     {OPTIONS_COMMON | OPTIONS_MARKDOWN, "what is printed"},

@@ -325,7 +325,7 @@ static const spade_key table[] = {
      .option = "metric",
      .argument = "M[,...]",
      .help = "how good maps are, likewise; 'spade methods' lists them, too",
-     .groups = SPADE_KEYS_QUALITY,
+     .groups = SPADE_KEYS_QUALITY | SPADE_KEYS_METRICS,
      .type = SPADE_KEY_METRICS,
      MEMBER(metrics)},
     {.name = "check",

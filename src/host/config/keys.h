@@ -33,7 +33,8 @@ enum {
     SPADE_KEYS_VARIANTS = 8, /* what a trace is found on */
     SPADE_KEYS_TRACE = 16,   /* how it is found */
     SPADE_KEYS_MAPS = 32,    /* what is explained, and how */
-    SPADE_KEYS_QUALITY = 64  /* what is said of maps */
+    SPADE_KEYS_QUALITY = 64, /* what is said of maps */
+    SPADE_KEYS_METRICS = 128 /* the metrics among it */
 };
 
 typedef struct spade_key {

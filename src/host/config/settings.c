@@ -80,9 +80,6 @@ static spade_status set_text(spade_context *context, char **to, char *const *val
 static spade_status check_class(spade_context *context, const char *text)
 {
     int64_t number;
-    if (strcmp(text, "label") == 0) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "'label' needs labelled inputs; give classes or top");
-    }
     const bool is_number = spade_parse_integer(text, &number);
     if (!*text || *text == '-' || (is_number && number > INT32_MAX)) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT,

@@ -161,6 +161,10 @@ spade_status class_choices_read(spade_context *context, const spade_names *texts
                                 class_choice *out)
 {
     for (int i = 0; i < texts->count; i++) {
+        if (strcmp(texts->items[i], "label") == 0) {
+            return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                              "--class: 'label' needs labelled inputs, which evaluate has; give classes or top");
+        }
         SPADE_TRY(read_choice(context, texts->items[i], names, &out[i]));
         for (int k = 0; k < i; k++) {
             if (strcmp(out[k].label, out[i].label) == 0) {
@@ -170,6 +174,18 @@ spade_status class_choices_read(spade_context *context, const spade_names *texts
         }
     }
     return SPADE_OK;
+}
+
+spade_status class_of_label(spade_context *context, const char *label, const class_names *names, int64_t *out)
+{
+    const term found = read_term(names, trim(label, strlen(label)));
+    if (found.kind == TERM_CLASS && found.class.rank == CLASS_BY_INDEX) {
+        *out = found.class.index;
+        return SPADE_OK;
+    }
+    return spade_fail(context, SPADE_ERROR_INPUT, "label '%.200s': %s; the network has the classes 0 to %lld", label,
+                      found.kind == TERM_SEVERAL ? "several classes are called so" : "no such class",
+                      (long long)spade_model_classes(names->model) - 1);
 }
 
 /* ---- a picture */

@@ -18,7 +18,7 @@ static bool is_to_be_marked(const char *text)
 
 /* Behind an apostrophe where a spreadsheet would take the text for a formula. In quotes where it holds what ends a cell; control
  * characters, and bytes that are no UTF-8, are '?'. */
-static void write_text(FILE *file, const char *text)
+void results_csv_write_text(FILE *file, const char *text)
 {
     const bool quoted = strpbrk(text, ",\"\r\n") != NULL;
     if (quoted) { fputc('"', file); }
@@ -37,7 +37,7 @@ static void write_text(FILE *file, const char *text)
     if (quoted) { fputc('"', file); }
 }
 
-static void write_number(FILE *file, double value)
+void results_csv_write_number(FILE *file, double value)
 {
     fputc(',', file);
     if (isfinite(value)) { fprintf(file, "%.9g", value); }
@@ -62,9 +62,9 @@ static void write_class(FILE *file, const explained_run *run, const explained_in
 {
     char buffer[32];
     fprintf(file, ",%lld,", (long long)index);
-    write_text(file, class_name(run->names, index, buffer));
-    write_number(file, explained->logits[network * explained->class_count + index]);
-    write_number(file, explained->scores[network * explained->class_count + index]);
+    results_csv_write_text(file, class_name(run->names, index, buffer));
+    results_csv_write_number(file, explained->logits[network * explained->class_count + index]);
+    results_csv_write_number(file, explained->scores[network * explained->class_count + index]);
 }
 
 static void write_row(results_csv_writer *writer, const explained_input *explained, const explained_pair *pair,
@@ -73,25 +73,25 @@ static void write_row(results_csv_writer *writer, const explained_input *explain
     const explained_run *run = writer->run;
     const explained_map *map = &pair->maps[network];
     FILE *file = writer->output.file;
-    write_text(file, explained->file);
+    results_csv_write_text(file, explained->file);
     if (explained->index >= 0) {
         fprintf(file, ",%lld,", (long long)explained->index);
     } else {
         fputs(",,", file);
     }
-    write_text(file, explained->name);
+    results_csv_write_text(file, explained->name);
     fprintf(file, ",%s,%s,", explained_networks[network], explained_method(run, pair->method)->name);
-    if (run->methods[pair->method].options) { write_text(file, run->methods[pair->method].options); }
+    if (run->methods[pair->method].options) { results_csv_write_text(file, run->methods[pair->method].options); }
     write_class(file, run, explained, network, pair->target.class_index);
     if (pair->target.contrast) {
         write_class(file, run, explained, network, pair->target.against);
     } else {
         fputs(",,,,", file);
     }
-    for (int i = 0; i < run->metric_count; i++) { write_number(file, map->values[i]); }
-    write_number(file, map->delta);
+    for (int i = 0; i < run->metric_count; i++) { results_csv_write_number(file, map->values[i]); }
+    results_csv_write_number(file, map->delta);
     fputc(',', file);
-    write_text(file, map->array);
+    results_csv_write_text(file, map->array);
     fputc('\n', file);
 }
 

@@ -38,6 +38,9 @@ void results_json_abort(results_json_writer *writer); /* safe after a commit or 
  * ---- csv.c: results.csv (RFC 4180), a line for each map of each network. It is made for spreadsheets, too, and names are from
  * outside: before a text that begins with =, +, -, @ or ' stands one ' more. Without it the text is what results.json has.
  */
+/* A cell's text, and a comma with a number behind it, or with nothing where it is not finite. */
+void results_csv_write_text(FILE *file, const char *text);
+void results_csv_write_number(FILE *file, double value);
 typedef struct results_csv_writer {
     const explained_run *run;
     spade_output output;

@@ -1,48 +1,18 @@
 /* explain_resume.c - what a folder of results was made with, and which of them still hold. */
 #include "backend/backend.h"
-#include "engine/model.h"
 #include "workload/explain.h"
+#include "workload/run_fingerprints.h"
 
 /* ---- the request, as far as results depend on it */
-
-static spade_status add_fingerprint(spade_context *context, json_t **all, const char *key, const char *path)
-{
-    char fingerprint[SPADE_FINGERPRINT_SIZE];
-    if (!path) { return SPADE_OK; }
-    SPADE_TRY(spade_fingerprint_file(context, path, fingerprint));
-    spade_json_set(all, key, json_string(fingerprint));
-    return SPADE_OK;
-}
-
-/* Of files that methods read, as "lime.segmentation". */
-static spade_status add_method_files(const explain_job *job, json_t **all)
-{
-    for (int m = 0; m < job->method_count; m++) {
-        const char *option, *path;
-        for (int i = 0; spade_attribution_file(job->methods[m].attribution, i, &option, &path); i++) {
-            char *key;
-            if (asprintf(&key, "%s.%s", job->methods[m].label, option) < 0) {
-                return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
-            }
-            spade_status status = add_fingerprint(job->context, all, key, path);
-            free(key);
-            if (status != SPADE_OK) { return status; }
-        }
-    }
-    return SPADE_OK;
-}
 
 spade_status explain_header(const explain_job *job, json_t **out)
 {
     const spade_explain_request *request = job->request;
     spade_context *context = job->context;
     spade_status status = SPADE_OK;
-    json_t *files = json_object(), *networks = json_array(), *header = run_json(&job->run);
+    json_t *files = NULL, *networks = json_array(), *header = run_json(&job->run);
     *out = NULL;
-    spade_json_set(&files, "model", json_string(job->model->onnx->fingerprint));
-    SPADE_GOTO(add_fingerprint(context, &files, "batch", request->batch));
-    SPADE_GOTO(add_fingerprint(context, &files, "labels", request->labels));
-    SPADE_GOTO(add_method_files(job, &files));
+    SPADE_GOTO(run_fingerprints(&job->run, job->model, request->labels, &files));
     if (request->dense) { spade_json_append(&networks, json_string(explained_networks[DENSE])); }
     if (request->trace) { spade_json_append(&networks, json_string(explained_networks[TRACE])); }
     spade_json_set(&header, "networks", json_incref(networks));

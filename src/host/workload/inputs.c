@@ -78,9 +78,8 @@ static char *make_title(char *file, int64_t index)
     return asprintf(&title, "%s[%lld]", file, (long long)index) < 0 ? NULL : title;
 }
 
-/* relative: what the input is named after, the path from its folder on or the file's name. error: copied. */
-static spade_status add(spade_context *context, spade_inputs *list, const char *file, const char *relative,
-                        int64_t index, const char *error)
+spade_status spade_inputs_add(spade_context *context, spade_inputs *list, const char *file, const char *relative,
+                              int64_t index, const char *error)
 {
     if (list->count >= MAX_INPUTS) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "more than %d inputs", MAX_INPUTS);
@@ -117,7 +116,7 @@ typedef struct collected {
 static spade_status add_picture(void *user, const char *file, const char *relative)
 {
     const collected *to = user;
-    return add(to->context, to->list, file, relative, -1, NULL);
+    return spade_inputs_add(to->context, to->list, file, relative, -1, NULL);
 }
 
 /* What a folder holds besides pictures is named; one without pictures is an item with an error. */
@@ -135,7 +134,7 @@ static spade_status add_folder(spade_context *context, spade_inputs *list, const
                                     reason ? reason : "no pictures (" SPADE_DECODED_FORMATS ") in this folder",
                                     skipped ? "; there are " : "", skipped ? skipped : "");
         status = length < 0 ? spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)
-                            : add(context, list, path, base_name(path), -1, message);
+                            : spade_inputs_add(context, list, path, base_name(path), -1, message);
         if (length >= 0) { free(message); }
     }
     free(skipped);
@@ -152,9 +151,11 @@ static spade_status add_array(spade_context *context, spade_inputs *list, const 
     int64_t entries = array.rank ? array.dims[0] : 0;
     spade_array_clear(&array);
     if (status == SPADE_ERROR_MEMORY) { return status; }
-    if (status != SPADE_OK) { return add(context, list, path, base_name(path), -1, spade_message(context)); }
+    if (status != SPADE_OK) {
+        return spade_inputs_add(context, list, path, base_name(path), -1, spade_message(context));
+    }
     for (int64_t i = 0; i < entries && status == SPADE_OK; i++) {
-        status = add(context, list, path, base_name(path), i, NULL);
+        status = spade_inputs_add(context, list, path, base_name(path), i, NULL);
     }
     return status;
 }
@@ -226,6 +227,16 @@ static bool make_unique(spade_inputs *list)
     return ok;
 }
 
+spade_status spade_inputs_name(spade_context *context, spade_inputs *list)
+{
+    bool named = true;
+    for (int i = 0; i < list->count; i++) {
+        list->items[i].name = safe_name(list->items[i].stem);
+        named = named && list->items[i].name;
+    }
+    return named && make_unique(list) ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "out of memory");
+}
+
 spade_status spade_inputs_check_output(spade_context *context, char *const *paths, int count, bool recursive,
                                        const char *output)
 {
@@ -250,21 +261,16 @@ spade_status spade_inputs_collect(spade_context *context, char *const *paths, in
         if (stat(paths[i], &info) != 0) {
             char message[512];
             snprintf(message, sizeof message, "%s: %s", paths[i], strerror(errno));
-            SPADE_GOTO(add(context, out, paths[i], base_name(paths[i]), -1, message));
+            SPADE_GOTO(spade_inputs_add(context, out, paths[i], base_name(paths[i]), -1, message));
         } else if (S_ISDIR(info.st_mode)) {
             SPADE_GOTO(add_folder(context, out, paths[i], recursive));
         } else if (spade_is_array_path(paths[i])) {
             SPADE_GOTO(add_array(context, out, paths[i], channels, height, width));
         } else {
-            SPADE_GOTO(add(context, out, paths[i], base_name(paths[i]), -1, NULL));
+            SPADE_GOTO(spade_inputs_add(context, out, paths[i], base_name(paths[i]), -1, NULL));
         }
     }
-    bool named = true;
-    for (int i = 0; i < out->count; i++) {
-        out->items[i].name = safe_name(out->items[i].stem);
-        named = named && out->items[i].name;
-    }
-    if (!named || !make_unique(out)) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
+    SPADE_GOTO(spade_inputs_name(context, out));
 done:
     if (status != SPADE_OK) { spade_inputs_clear(out); }
     return status;
@@ -278,6 +284,8 @@ void spade_inputs_clear(spade_inputs *inputs)
         free(inputs->items[i].stem);
         free(inputs->items[i].name);
         free(inputs->items[i].error);
+        free(inputs->items[i].label);
+        free(inputs->items[i].mask);
     }
     free(inputs->items);
     *inputs = (spade_inputs){0};

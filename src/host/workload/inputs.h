@@ -13,6 +13,8 @@ typedef struct spade_input {
     int64_t index; /* entry of a .npy file, -1: a picture */
     int position;  /* in the list that was collected */
     char *error;   /* why it cannot be used (a folder without pictures, ...), or NULL */
+    /* What a manifest says of it (manifest.h); NULL: nothing. */
+    char *label, *mask;
 } spade_input;
 
 typedef struct spade_inputs {
@@ -27,6 +29,11 @@ typedef struct spade_inputs {
  */
 spade_status spade_inputs_collect(spade_context *context, char *const *paths, int count, bool recursive,
                                   int64_t channels, int64_t height, int64_t width, spade_inputs *out);
+/* What every list is made of: one more input, and its names when all are there. relative: what the input is named after, the path
+ * from its folder on or the file's name; error: copied, or NULL. */
+spade_status spade_inputs_add(spade_context *context, spade_inputs *list, const char *file, const char *relative,
+                              int64_t index, const char *error);
+spade_status spade_inputs_name(spade_context *context, spade_inputs *list);
 /* Results must not go to a folder that is read with the folders in it. */
 spade_status spade_inputs_check_output(spade_context *context, char *const *paths, int count, bool recursive,
                                        const char *output);

@@ -5,14 +5,20 @@
 #include "base/base.h"
 #include "workload/image_item.h"
 
-/* The mask's file: itself, or NAME.png, or NAME_mask.png in the folder; *out NULL when the folder has none. malloc'ed.
- * both (or NULL): it has the two, of which the first is taken. */
+/* The mask's file: that of the input itself, where a manifest says it; else `mask`, if there is one: itself, or NAME.png, or
+ * NAME_mask.png in the folder; *out NULL when there is none. malloc'ed. both (or NULL): the folder has the two, of which the first
+ * is taken. */
 static spade_status find_mask(spade_context *context, const char *mask, const spade_input *input, char **out,
                               bool *both)
 {
     struct stat info;
     *out = NULL;
     if (both) { *both = false; }
+    if (input->mask || !mask) {
+        *out = input->mask ? strdup(input->mask) : NULL;
+        return *out || !input->mask ? SPADE_OK
+                                    : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", input->mask);
+    }
     if (stat(mask, &info) != 0 || !S_ISDIR(info.st_mode)) {
         *out = strdup(mask);
         return *out ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", mask);
@@ -96,7 +102,6 @@ static spade_status list_files(spade_context *context, const char *mask, spade_f
             if (!copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", input->file); }
             files->picture_of[i] = files->count++;
         }
-        if (!mask) { continue; }
         SPADE_TRY(find_mask(context, mask, input, &files->paths[files->count], NULL));
         if (!files->paths[files->count]) { continue; }
         files->masks[files->count] = true;
@@ -197,7 +202,7 @@ spade_status spade_reader_fingerprint(spade_reader *reader, const spade_input *i
 {
     char *mask = NULL;
     if (input->error) { return spade_fail(reader->context, SPADE_ERROR_INPUT, "%s", input->error); }
-    if (reader->mask) { SPADE_TRY(find_mask(reader->context, reader->mask, input, &mask, NULL)); }
+    SPADE_TRY(find_mask(reader->context, reader->mask, input, &mask, NULL));
     spade_status status = make_fingerprint(reader, input, mask, out);
     free(mask);
     return status;

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "workload/image_item.h"
 #include "workload/inputs.h"
 
 /* ---- the file that is written */
@@ -57,9 +56,8 @@ spade_status trace_input_check_output(spade_context *context, const char *path, 
 
 /* ---- the trace */
 
-/* The only input, prepared. */
-static spade_status open_input(spade_context *context, const trace_input *wanted, const spade_preprocess *preprocess,
-                               spade_image_item *item, spade_batch **batch)
+spade_status trace_input_load(spade_context *context, const trace_input *wanted, const spade_preprocess *preprocess,
+                              spade_image_item *item)
 {
     spade_inputs inputs = {0};
     spade_reader reader = {.context = context, .preprocess = preprocess, .upright = wanted->settings->orient};
@@ -75,7 +73,6 @@ static spade_status open_input(spade_context *context, const trace_input *wanted
     }
     SPADE_GOTO(spade_reader_load(&reader, inputs.items, 1, item, &loaded, &message));
     if (loaded != SPADE_OK) { SPADE_GOTO(spade_fail(context, loaded, "%s", message ? message : "out of memory")); }
-    SPADE_GOTO(spade_image_item_batch(context, item, preprocess, &wanted->settings->augment, batch));
 done:
     spade_reader_close(&reader);
     spade_inputs_clear(&inputs);
@@ -117,7 +114,8 @@ spade_status trace_input_run(spade_context *context, const spade_model *model, c
         SPADE_GOTO(open_batch(context, wanted->batch, model, &array, &batch));
     } else {
         SPADE_GOTO(spade_settings_preprocess(context, wanted->settings, model, &preprocess));
-        SPADE_GOTO(open_input(context, wanted, &preprocess, &item, &batch));
+        SPADE_GOTO(trace_input_load(context, wanted, &preprocess, &item));
+        SPADE_GOTO(spade_image_item_batch(context, &item, &preprocess, &wanted->settings->augment, &batch));
     }
     SPADE_GOTO(spade_trace_create(context, model, batch, &wanted->settings->trace, out));
     spade_batch_shape(batch, dims);

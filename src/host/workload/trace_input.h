@@ -2,6 +2,7 @@
 #ifndef SPADE_WORKLOAD_TRACE_INPUT_H
 #define SPADE_WORKLOAD_TRACE_INPUT_H
 
+#include "workload/image_item.h"
 #include "workload/workload.h"
 
 typedef struct trace_input {
@@ -13,6 +14,9 @@ typedef struct trace_input {
 /* As the settings say; an input size that the file leaves open is the input's or the batch's where these have one. */
 spade_status trace_input_load_model(spade_context *context, const char *path, const trace_input *wanted,
                                     spade_model **out);
+/* The input, prepared; it has to be one. */
+spade_status trace_input_load(spade_context *context, const trace_input *wanted, const spade_preprocess *preprocess,
+                              spade_image_item *item);
 /* variants: how many it was found on; may be NULL. Old temporary files of its checkpoints are removed. */
 spade_status trace_input_run(spade_context *context, const spade_model *model, const trace_input *wanted,
                              spade_trace **out, int64_t *variants);

@@ -80,6 +80,55 @@ typedef struct spade_check_request {
 spade_status spade_check(spade_context *context, const spade_check_request *request,
                          const spade_workload_events *events, spade_workload_outcome *outcome);
 
+/* ---- evaluate: how good are the methods' maps, on the network and on its traces, over a data set? */
+typedef struct spade_evaluate_request {
+    const char *model;
+    const char *manifest; /* manifest.h */
+    const char *mask;     /* folder with masks of pictures for which the manifest has none, or NULL */
+    const char *labels;   /* class names, one a line, or NULL */
+    const char *output;   /* folder, made if it is not there */
+    /* The traces that the network is compared with: solvers (fast, exact, magnitude, random), with the settings otherwise, or
+     * configurations (a path that ends in .yaml or .yml; of it counts how a trace is found, not the variants). NULL: one, as the
+     * settings say; "": none. Behind commas. */
+    const char *traces;
+    bool restart;
+    int in_flight;
+    const spade_settings
+        *settings; /* one class: of the setting `classes` the first, which may be `label`: the manifest's */
+} spade_evaluate_request;
+
+/*
+ * Results are written picture by picture (DIR/results.jsonl), and the same request goes on; at the end they become
+ * DIR/results.json and DIR/results.csv. *summary (new reference; NULL where nothing was done): {"columns": ["dense", ...],
+ * "pictures", "labelled", "rows": [{"metric", "title", "better", "method", "options" or null, "mean": over the methods,
+ * "columns": [{"count", "mean", "error": standard error of the mean; and of all but the first "pairs", "difference": mean of the
+ * differences from the dense network's, "low", "high": 95 % interval by bootstrap, "better", "same": shares of the pairs}]}],
+ * "decisions": [of each column {"kept", "correct"}: shares, null for what is not known], "uncovered": [{"method", "reason"}]}.
+ * Fails as spade_explain() does.
+ */
+spade_status spade_evaluate(spade_context *context, const spade_evaluate_request *request,
+                            const spade_workload_events *events, spade_workload_outcome *outcome, json_t **summary);
+
+/* ---- bench: how long does it take, and how much memory? */
+typedef struct spade_bench_request {
+    const char *model;
+    const char *input;  /* picture or .npy of one normalised input; NULL: seeded noise */
+    const char *labels; /* class names, one a line, or NULL */
+    bool trace;         /* find traces, and make maps of them, too */
+    int repeat;         /* times that everything is done */
+    int warm_up;        /* before that, without being measured */
+    const spade_settings *settings;
+} spade_bench_request;
+
+/*
+ * *result: model, device, threads, version, libraries, input, variants, configuration; "rows": [{"name": "load", "forward pass",
+ * "augment", .. "sweep" (spade_stage_name()), "picture to trace", "METHOD, dense", "METHOD, trace"; "seconds": [repeat], "median",
+ * "least", "most"; "memory": the most that counted against the budget in a stage, or null}]; "peak_memory": of what counts against
+ * the budget; "resident_memory": the process's largest. A new reference.
+ */
+spade_status spade_bench(spade_context *context, const spade_bench_request *request, const spade_workload_events *events,
+                         json_t **result);
+
 /* ---- trace */
 typedef struct spade_trace_request {
     const char *model;

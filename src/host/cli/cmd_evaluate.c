@@ -1,0 +1,243 @@
+/* cmd_evaluate.c - spade evaluate: how good maps are over a data set, of the network and of its traces. */
+#include <math.h>
+
+#include "cli/cli.h"
+
+enum { NAME_WIDTH = 26, MEAN_WIDTH = 17, DIFFERENCE_WIDTH = 36 };
+
+static double number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* A number in a cell, beside a mean of this size: places behind the point, or where they would hide it digits. */
+static int format_number(double value, double mean, const char *places, const char *digits, char *buffer, size_t size)
+{
+    const double magnitude = fabs(mean);
+    return snprintf(buffer, size, magnitude >= 0.01 && magnitude < 1e4 ? places : digits, value);
+}
+
+/* "saliency", "smoothgrad:samples=25", cut to its column. */
+static void print_name(const json_t *row)
+{
+    char name[NAME_WIDTH];
+    const char *options = text_of(row, "options");
+    snprintf(name, sizeof name, "%s%s%s", text_of(row, "method"), *options ? ":" : "", options);
+    fputs("  ", stdout);
+    cli_print_text(name, NAME_WIDTH);
+}
+
+static void print_cell(const char *text, int width)
+{
+    printf("  %-*s", width, text);
+}
+
+/* "0.981 +- 0.003" */
+static void print_mean(const json_t *column)
+{
+    char text[64] = "-";
+    const double mean = number_of(column, "mean"), error = number_of(column, "error");
+    if (!isnan(mean)) {
+        int length = format_number(mean, mean, "%.3f", "%.3g", text, sizeof text);
+        if (!isnan(error)) {
+            length += snprintf(text + length, sizeof text - (size_t)length, " +- ");
+            format_number(error, mean, "%.4f", "%.2g", text + length, sizeof text - (size_t)length);
+        }
+    }
+    print_cell(text, MEAN_WIDTH);
+}
+
+/* "+0.012 [-0.001, +0.025]  63 %": the difference, its interval, and in how many pictures it is better. */
+static void print_difference(const json_t *column, double mean)
+{
+    char text[96] = "-", low[24], high[24];
+    const double difference = number_of(column, "difference");
+    if (!isnan(difference)) {
+        int length = format_number(difference, mean, "%+.4f", "%+.2g", text, sizeof text);
+        if (!isnan(number_of(column, "low"))) {
+            format_number(number_of(column, "low"), mean, "%+.4f", "%+.2g", low, sizeof low);
+            format_number(number_of(column, "high"), mean, "%+.4f", "%+.2g", high, sizeof high);
+            length += snprintf(text + length, sizeof text - (size_t)length, " [%s, %s]", low, high);
+        }
+        snprintf(text + length, sizeof text - (size_t)length, "%*s%.0f %%", length < 26 ? 27 - length : 1, "",
+                 100 * number_of(column, "better"));
+    }
+    print_cell(text, DIFFERENCE_WIDTH);
+}
+
+static void print_heads(const json_t *columns, size_t first, int width, const char *before)
+{
+    size_t i;
+    json_t *name;
+    json_array_foreach(columns, i, name)
+    {
+        char text[DIFFERENCE_WIDTH];
+        if (i < first) { continue; }
+        snprintf(text, sizeof text, "%s%.*s", before, (int)sizeof text - 20, json_string_value(name));
+        fputs("  ", stdout);
+        cli_print_text(text, width);
+    }
+    putchar('\n');
+}
+
+/* The rows of one metric, as means, or as differences from the dense network. */
+static void print_rows(const json_t *rows, const char *metric, bool differences)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row)
+    {
+        size_t c;
+        json_t *column;
+        if (strcmp(text_of(row, "metric"), metric) != 0) { continue; }
+        print_name(row);
+        const json_t *columns = json_object_get(row, "columns");
+        const double dense = number_of(json_array_get(columns, 0), "mean");
+        json_array_foreach(columns, c, column)
+        {
+            if (differences && c) { print_difference(column, dense); }
+            if (!differences) { print_mean(column); }
+        }
+        putchar('\n');
+    }
+}
+
+static void print_metric(const json_t *summary, const json_t *row)
+{
+    const json_t *columns = json_object_get(summary, "columns"), *rows = json_object_get(summary, "rows");
+    char title[NAME_WIDTH + 2];
+    snprintf(title, sizeof title, "%s", text_of(row, "title"));
+    putchar('\n');
+    cli_print_text(title, NAME_WIDTH + 2);
+    print_heads(columns, 0, MEAN_WIDTH, "");
+    print_rows(rows, text_of(row, "metric"), false);
+    if (json_array_size(columns) < 2) { return; }
+    cli_print_text("  against dense, better in", NAME_WIDTH + 2);
+    print_heads(columns, 1, DIFFERENCE_WIDTH, "");
+    print_rows(rows, text_of(row, "metric"), true);
+}
+
+static void print_share(const char *title, const json_t *summary, const char *key)
+{
+    size_t i;
+    json_t *column;
+    cli_print_text(title, NAME_WIDTH + 2);
+    json_array_foreach(json_object_get(summary, "decisions"), i, column)
+    {
+        char text[32] = "-";
+        const double share = number_of(column, key);
+        if (!isnan(share)) { snprintf(text, sizeof text, "%.1f %%", 100 * share); }
+        print_cell(text, MEAN_WIDTH);
+    }
+    putchar('\n');
+}
+
+/* What was found, as a table for each metric. */
+static void print_summary(const json_t *summary)
+{
+    size_t i;
+    json_t *item;
+    const char *last = "";
+    printf("%lld pictures; mean +- standard error, differences with 95 %% intervals of 10,000 bootstrap samples\n",
+           (long long)json_integer_value(json_object_get(summary, "pictures")));
+    json_array_foreach(json_object_get(summary, "rows"), i, item)
+    {
+        if (strcmp(text_of(item, "metric"), last) != 0) { print_metric(summary, item); }
+        last = text_of(item, "metric");
+    }
+    putchar('\n');
+    cli_print_text("", NAME_WIDTH + 2);
+    print_heads(json_object_get(summary, "columns"), 0, MEAN_WIDTH, "");
+    print_share("the dense network's class", summary, "kept");
+    if (json_integer_value(json_object_get(summary, "labelled"))) {
+        print_share("the label's class", summary, "correct");
+    }
+    json_array_foreach(json_object_get(summary, "uncovered"), i, item)
+    {
+        printf("%s%s has no values: ", i ? "" : "\n", text_of(item, "method"));
+        cli_print_text(text_of(item, "reason"), 0);
+        putchar('\n');
+    }
+    putchar('\n');
+}
+
+/* With --json a line for each picture, as it comes. */
+static void on_result(void *user, const json_t *result)
+{
+    cli_printer *printer = user;
+    if (printer->options->json) { (void)cli_begin_result(printer, result); }
+}
+
+static void print_end(const cli_options *options, const spade_workload_outcome *outcome)
+{
+    printf("%d picture%s evaluated", outcome->done, outcome->done == 1 ? "" : "s");
+    if (outcome->kept) { printf(" (%d before)", outcome->kept); }
+    if (outcome->failed) { printf(", %d failed", outcome->failed); }
+    if (outcome->stopped) { fputs(", stopped; the same command goes on", stdout); }
+    fputs(": ", stdout);
+    cli_print_text(options->output, 0);
+    puts("/results.json");
+}
+
+static int run(cli_options *options)
+{
+    cli_printer printer = {.options = options};
+    spade_workload_outcome outcome = {0};
+    int code = EXIT_DONE;
+    if (options->no_trace && options->traces) {
+        return cli_usage_error(options->command, "--traces and --no-trace exclude each other");
+    }
+    spade_context *context = cli_context(options, &printer.progress, &code);
+    if (!context) { return code; }
+    const spade_evaluate_request request = {.model = options->arguments[0],
+                                            .manifest = options->arguments[1],
+                                            .mask = options->mask,
+                                            .labels = options->labels,
+                                            .output = options->output,
+                                            .traces = options->no_trace ? "" : options->traces,
+                                            .restart = options->restart,
+                                            .in_flight = (int)options->in_flight,
+                                            .settings = &options->settings};
+    const spade_workload_events events = {.user = &printer,
+                                          .phase = cli_progress_phase,
+                                          .note = cli_progress_note,
+                                          .failed = cli_print_failed,
+                                          .result = on_result,
+                                          .stop = cli_stopped};
+    json_t *summary = NULL;
+    cli_stop_on_signals();
+    const spade_status status = spade_evaluate(context, &request, &events, &outcome, &summary);
+    cli_progress_clear(&printer.progress);
+    if (status == SPADE_OK && summary && options->json) {
+        printer.failed = !cli_write_json(summary, 0) || printer.failed;
+    } else if (status == SPADE_OK && summary && !options->quiet) {
+        print_summary(summary);
+    }
+    json_decref(summary);
+    code = cli_end_results(&printer, context, status, &outcome, print_end);
+    spade_context_destroy(context);
+    return code;
+}
+
+const cli_command command_evaluate = {
+    .name = "evaluate",
+    .usage = "evaluate MODEL MANIFEST -o DIR [--traces fast,exact,...] [options]",
+    .summary = "Measure how good methods' maps are over a data set, on the network and on its traces.",
+    .details = "MANIFEST is a CSV file whose first line names its columns, image[,label][,mask], with paths relative "
+               "to it; or a\n"
+               "folder with a folder of pictures for each class. --class label explains the label's class. "
+               "DIR/results.csv has a\n"
+               "row for each picture, method and metric, DIR/results.json all of it and the summary.",
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_EVALUATE |
+               OPTIONS_OUTPUT,
+    .min_arguments = 2,
+    .max_arguments = 2,
+    .run = run,
+};

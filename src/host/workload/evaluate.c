@@ -1,0 +1,333 @@
+/* evaluate.c - the evaluate workload: what is asked, the loop over the pictures, and what it has found. */
+#include "backend/backend.h"
+#include "workload/evaluate.h"
+#include "workload/manifest.h"
+#include "workload/run_fingerprints.h"
+
+/* ---- before the work: everything that can be refused at once is refused here */
+
+static spade_status check_request(spade_context *context, const spade_evaluate_request *request)
+{
+    if (spade_settings_classes(request->settings)->count > 1) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--class: evaluate explains one class of each picture");
+    }
+    if (request->in_flight > WORKLOAD_MAX_IN_FLIGHT) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "--in-flight %d: at most %d", request->in_flight,
+                          WORKLOAD_MAX_IN_FLIGHT);
+    }
+    return SPADE_OK;
+}
+
+static spade_status open_target(evaluate_job *job)
+{
+    const spade_names *classes = spade_settings_classes(job->request->settings);
+    job->of_label = strcmp(classes->items[0], "label") == 0;
+    return job->of_label ? SPADE_OK : class_choices_read(job->context, classes, &job->names, &job->target);
+}
+
+/* A method whose definition does not cover this network has no values; wrong options end the job. */
+static spade_status open_methods(evaluate_job *job)
+{
+    spade_context *context = job->context;
+    int64_t shape[3];
+    SPADE_TRY(spade_settings_methods(context, job->request->settings, &job->methods, &job->method_count));
+    job->uncovered = calloc((size_t)job->method_count, sizeof *job->uncovered);
+    if (!job->uncovered) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 0; i < job->method_count; i++) {
+        const spade_attribution *attribution = job->methods[i].attribution;
+        SPADE_TRY(spade_attribution_set_preprocess(context, job->methods[i].attribution, &job->preprocess));
+        const spade_status status = spade_attribution_map_shape(context, job->model, attribution, shape);
+        if (status == SPADE_ERROR_UNSUPPORTED) {
+            job->uncovered[i] = strdup(spade_message(context));
+            if (!job->uncovered[i]) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+            spade_error_clear(context);
+        } else {
+            SPADE_TRY(status);
+        }
+    }
+    return SPADE_OK;
+}
+
+/* A tree's labels are its folders' names, and where these are no names of classes, their places in the order. */
+static spade_status label_by_order(evaluate_job *job)
+{
+    const char *last = NULL;
+    int64_t index = -1;
+    for (int i = 0; i < job->inputs.count; i++) {
+        const char *label = job->inputs.items[i].label;
+        if (!last || strcmp(last, label) != 0) { index++; }
+        last = label;
+        if (index >= job->class_count) {
+            return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: more folders than the network's %lld classes",
+                              job->request->manifest, (long long)job->class_count);
+        }
+        job->labels[i] = index;
+    }
+    return SPADE_OK;
+}
+
+static spade_status read_labels(evaluate_job *job, bool is_tree)
+{
+    job->labels = calloc((size_t)job->inputs.count + 1, sizeof *job->labels);
+    if (!job->labels) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 0; i < job->inputs.count; i++) {
+        const spade_input *input = &job->inputs.items[i];
+        job->labels[i] = -1;
+        if (!input->label) { continue; }
+        const spade_status status = class_of_label(job->context, input->label, &job->names, &job->labels[i]);
+        if (status == SPADE_OK) { continue; }
+        if (!is_tree) { return spade_fail_in(job->context, status, "%s: %s", job->request->manifest, input->file); }
+        spade_error_clear(job->context);
+        return label_by_order(job);
+    }
+    return SPADE_OK;
+}
+
+static spade_status read_manifest(evaluate_job *job)
+{
+    const spade_evaluate_request *request = job->request;
+    bool is_tree, any = false, masks = request->mask != NULL;
+    char *path = (char *)(uintptr_t)request->manifest;
+    SPADE_TRY(spade_inputs_check_output(job->context, &path, 1, true, request->output));
+    SPADE_TRY(spade_manifest_read(job->context, request->manifest, &job->inputs, &is_tree));
+    SPADE_TRY(read_labels(job, is_tree));
+    for (int i = 0; i < job->inputs.count; i++) {
+        any = any || job->labels[i] >= 0;
+        masks = masks || job->inputs.items[i].mask;
+    }
+    if (job->of_label && !any) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--class label: %s has no labels", request->manifest);
+    }
+    for (int i = 0; i < job->metric_count; i++) {
+        if (masks || !(explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK)) { continue; }
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
+                          "%s needs masks: %s has no column mask, and --mask is not given", job->metrics[i].label,
+                          request->manifest);
+    }
+    return SPADE_OK;
+}
+
+static void warn_unused(const evaluate_job *job)
+{
+    const spade_settings_use use = {.trace = job->column_count > 1,
+                                    .pictures = true,
+                                    .measures = true,
+                                    .methods = job->methods,
+                                    .method_count = job->method_count};
+    spade_settings_warn_unused(job->context, job->request->settings, &use);
+}
+
+static spade_status job_open(evaluate_job *job)
+{
+    spade_context *context = job->context;
+    const spade_evaluate_request *request = job->request;
+    spade_model_options options;
+    spade_settings_model_options(request->settings, &options);
+    SPADE_TRY(spade_model_load(context, request->model, &options, &job->model));
+    SPADE_TRY(spade_settings_preprocess(context, request->settings, job->model, &job->preprocess));
+    SPADE_TRY(class_names_load(context, request->labels, job->model, &job->names));
+    job->class_count = spade_model_classes(job->model);
+    SPADE_TRY(open_target(job));
+    SPADE_TRY(open_methods(job));
+    SPADE_TRY(evaluate_columns_open(job));
+    SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));
+    job->run = (explained_run){.context = context,
+                               .folder = request->output,
+                               .model = request->model,
+                               .settings = request->settings,
+                               .names = &job->names,
+                               .methods = job->methods,
+                               .method_count = job->method_count,
+                               .metrics = job->metrics,
+                               .metric_count = job->metric_count,
+                               .class_count = job->class_count};
+    SPADE_TRY(read_manifest(job));
+    warn_unused(job);
+    return request->mask ? spade_masks_check(context, request->mask, &job->inputs) : SPADE_OK;
+}
+
+static void job_close(evaluate_job *job)
+{
+    spade_inputs_clear(&job->inputs);
+    free(job->labels);
+    class_names_clear(&job->names);
+    for (int i = 0; job->uncovered && i < job->method_count; i++) { free(job->uncovered[i]); }
+    free(job->uncovered);
+    spade_method_choices_destroy(job->methods, job->method_count);
+    spade_metric_choices_destroy(job->metrics, job->metric_count);
+    evaluate_columns_close(job);
+    spade_model_destroy(job->model);
+}
+
+/* ---- results that are there already */
+
+static spade_status make_header(const evaluate_job *job, json_t **out)
+{
+    json_t *header = run_json(&job->run), *files = NULL;
+    spade_status status = run_fingerprints(&job->run, job->model, job->request->labels, &files);
+    spade_json_set(&header, "command", json_string("evaluate"));
+    spade_json_set(&header, "columns", evaluate_columns_json(job));
+    spade_json_set(&header, "xxh128", json_incref(files));
+    spade_json_set(&header, "backend", json_string(job->context->device->backend->name));
+    json_decref(files);
+    *out = header;
+    if (status == SPADE_OK && !header) { status = spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    if (status == SPADE_OK) { return SPADE_OK; }
+    json_decref(header);
+    *out = NULL;
+    return status;
+}
+
+typedef struct resume {
+    evaluate_job *job;
+    spade_reader reader;
+} resume;
+
+static bool has_text(const json_t *record, const char *key, const char *text)
+{
+    const char *there = json_string_value(json_object_get(record, key));
+    return strcmp(there ? there : "", text ? text : "") == 0;
+}
+
+/* The picture, its mask and its label are what they were. */
+static bool keep(void *user, int position, const json_t *record)
+{
+    resume *r = user;
+    const spade_input *input = &r->job->inputs.items[position];
+    spade_input_fingerprint now;
+    return spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK && has_text(record, "xxh128", now.content) &&
+           has_text(record, "mask_xxh128", now.mask) && has_text(record, "label", input->label);
+}
+
+static spade_status open_results(evaluate_job *job, spade_inputs *remaining)
+{
+    const spade_evaluate_request *request = job->request;
+    resume r = {.job = job};
+    json_t *header;
+    r.reader = (spade_reader){.context = job->context,
+                              .preprocess = &job->preprocess,
+                              .mask = request->mask,
+                              .upright = request->settings->orient};
+    SPADE_TRY(make_header(job, &header));
+    const spade_status status = spade_results_open(job->context, request->output, header, &job->inputs,
+                                                   request->restart, keep, &r, &job->results);
+    json_decref(header);
+    spade_reader_close(&r.reader);
+    SPADE_TRY(status);
+    spade_error_clear(job->context);
+    remaining->items = malloc(sizeof *remaining->items * (size_t)(job->inputs.count + 1));
+    if (!remaining->items) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 0; i < job->inputs.count; i++) {
+        if (job->results.offsets[i] < 0) { remaining->items[remaining->count++] = job->inputs.items[i]; }
+    }
+    job->outcome->done = job->outcome->kept = job->inputs.count - remaining->count;
+    if (job->outcome->kept) {
+        spade_workload_note(job->events, "%d of %d pictures are evaluated already in %s", job->outcome->kept,
+                            job->inputs.count, request->output);
+    }
+    return SPADE_OK;
+}
+
+/* ---- the loop's consumer */
+
+static spade_status record(void *user, const workload_item *item, void *state)
+{
+    evaluate_job *job = user;
+    json_t *json = evaluated_json(job, item, state);
+    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->title); }
+    const spade_status status = spade_results_add(&job->results, item->input->position, json);
+    if (status == SPADE_OK) {
+        job->outcome->done++;
+        if (job->events && job->events->result) { job->events->result(job->events->user, json); }
+    }
+    json_decref(json);
+    return status;
+}
+
+static spade_status failed(void *user, const spade_input *input, const char *message)
+{
+    evaluate_job *job = user;
+    json_t *json = json_object();
+    spade_json_set(&json, "file", spade_json_text(input->file));
+    spade_json_set(&json, "name", spade_json_text(input->name));
+    spade_json_set(&json, "error", spade_json_text(message));
+    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", input->title); }
+    job->outcome->failed++;
+    if (job->events && job->events->failed) { job->events->failed(job->events->user, message); }
+    const spade_status status = spade_results_add(&job->results, input->position, json);
+    json_decref(json);
+    return status;
+}
+
+/* Of all maps of a picture and what is asked of them. */
+static double count_passes(const evaluate_job *job)
+{
+    double passes = 0;
+    for (int i = 0; i < job->method_count; i++) {
+        if (job->uncovered[i]) { continue; }
+        const double own = spade_attribution_passes(job->model, job->methods[i].attribution);
+        passes += own;
+        for (int k = 0; k < job->metric_count; k++) {
+            passes += spade_metric_passes(job->metrics[k].metric, job->model, own);
+        }
+    }
+    return passes * job->column_count;
+}
+
+static spade_status evaluate_pictures(evaluate_job *job, const spade_inputs *inputs)
+{
+    spade_trace_options *traces = calloc(EVALUATE_MAX_COLUMNS, sizeof *traces);
+    if (!traces) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 1; i < job->column_count; i++) { traces[i - 1] = job->columns[i].trace; }
+    const workload_plan plan = {.context = job->context,
+                                .model = job->model,
+                                .preprocess = &job->preprocess,
+                                .mask = job->request->mask,
+                                .upright = job->request->settings->orient,
+                                .augment = &job->request->settings->augment,
+                                .traces = traces,
+                                .trace_count = job->column_count - 1,
+                                .passes = count_passes(job),
+                                .in_flight = job->request->in_flight,
+                                .events = job->events};
+    const workload_consumer consumer = {.user = job,
+                                        .state_bytes = sizeof(evaluated_input),
+                                        .dense = evaluate_dense,
+                                        .process = evaluate_process,
+                                        .record = record,
+                                        .failed = failed,
+                                        .clear = evaluate_clear};
+    const spade_status status = workload_run(&plan, inputs, &consumer, &job->outcome->stopped);
+    free(traces);
+    return status;
+}
+
+spade_status spade_evaluate(spade_context *context, const spade_evaluate_request *request,
+                            const spade_workload_events *events, spade_workload_outcome *outcome, json_t **summary)
+{
+    evaluate_job job = {.context = context, .request = request, .events = events, .outcome = outcome};
+    spade_inputs remaining = {0};
+    spade_status status = SPADE_OK;
+    *outcome = (spade_workload_outcome){0};
+    *summary = NULL;
+    job.results.lock = job.results.journal.file = -1;
+    SPADE_GOTO(check_request(context, request));
+    SPADE_GOTO(job_open(&job));
+    SPADE_GOTO(open_results(&job, &remaining));
+    status = evaluate_pictures(&job, &remaining);
+    if (workload_reports(request->output, "results.json", outcome)) {
+        spade_error error;
+        spade_error_save(context, &error);
+        const spade_status saved = evaluate_write_results(&job, summary);
+        if (status != SPADE_OK) {
+            spade_error_restore(context, &error);
+        } else {
+            status = saved;
+        }
+    }
+done:
+    free(remaining.items); /* they are the job's */
+    spade_results_close(&job.results);
+    job_close(&job);
+    return status;
+}

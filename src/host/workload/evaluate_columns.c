@@ -1,0 +1,110 @@
+/* evaluate_columns.c - the networks that are compared: the dense one, and traces by solver or by configuration. */
+#include <strings.h>
+
+#include "base/base.h"
+#include "workload/evaluate.h"
+
+static const char *const solvers[] = {"fast", "exact", "magnitude", "random"}; /* spade_solver */
+
+static spade_status fail_memory(const evaluate_job *job)
+{
+    return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+}
+
+static bool is_configuration(const char *text)
+{
+    const char *dot = strrchr(text, '.');
+    return dot && (strcasecmp(dot, ".yaml") == 0 || strcasecmp(dot, ".yml") == 0);
+}
+
+/* A new column; it begins as the settings say. */
+static spade_status add(evaluate_job *job, const char *name, size_t length, evaluate_column **out)
+{
+    if (job->column_count == EVALUATE_MAX_COLUMNS) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--traces: more than %d", EVALUATE_MAX_COLUMNS - 1);
+    }
+    evaluate_column *column = &job->columns[job->column_count];
+    *column = (evaluate_column){.name = strndup(name, length), .trace = job->request->settings->trace};
+    if (!column->name) { return fail_memory(job); }
+    for (int i = 0; i < job->column_count; i++) {
+        if (strcmp(job->columns[i].name, column->name) != 0) { continue; }
+        spade_status status =
+            spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--traces: two are called %s", column->name);
+        free(column->name);
+        return status;
+    }
+    job->column_count++;
+    *out = column;
+    return SPADE_OK;
+}
+
+static spade_status add_configuration(evaluate_job *job, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    evaluate_column *column;
+    SPADE_TRY(add(job, base, (size_t)(strrchr(base, '.') - base), &column));
+    spade_settings_init(&column->settings);
+    column->configured = true;
+    SPADE_TRY(spade_settings_read(job->context, &column->settings, path));
+    column->settings.seed = job->request->settings->seed;
+    spade_settings_finish(&column->settings);
+    column->trace = column->settings.trace;
+    return SPADE_OK;
+}
+
+static spade_status add_trace(evaluate_job *job, const char *text)
+{
+    evaluate_column *column;
+    if (is_configuration(text)) { return add_configuration(job, text); }
+    for (size_t i = 0; i < sizeof solvers / sizeof *solvers; i++) {
+        if (strcmp(solvers[i], text) != 0) { continue; }
+        SPADE_TRY(add(job, text, strlen(text), &column));
+        column->trace.solver = (spade_solver)i;
+        return SPADE_OK;
+    }
+    return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
+                      "--traces: '%s' is neither fast, exact, magnitude or random nor a configuration (.yaml)", text);
+}
+
+spade_status evaluate_columns_open(evaluate_job *job)
+{
+    const char *texts = job->request->traces;
+    evaluate_column *column;
+    SPADE_TRY(add(job, "dense", strlen("dense"), &column));
+    if (!texts) { SPADE_TRY(add(job, "trace", strlen("trace"), &column)); }
+    for (const char *at = texts; at && *at;) {
+        const size_t length = strcspn(at, ",");
+        char *text = strndup(at, length);
+        if (!text) { return fail_memory(job); }
+        const spade_status status = add_trace(job, text);
+        free(text);
+        SPADE_TRY(status);
+        at += at[length] ? length + 1 : length;
+    }
+    for (int i = 1; i < job->column_count; i++) {
+        SPADE_TRY(spade_trace_check_options(job->context, job->model, &job->columns[i].trace));
+    }
+    return SPADE_OK;
+}
+
+void evaluate_columns_close(evaluate_job *job)
+{
+    for (int i = 0; i < job->column_count; i++) {
+        if (job->columns[i].configured) { spade_settings_clear(&job->columns[i].settings); }
+        free(job->columns[i].name);
+    }
+}
+
+json_t *evaluate_columns_json(const evaluate_job *job)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < job->column_count; i++) {
+        const evaluate_column *column = &job->columns[i];
+        json_t *object = json_object();
+        spade_json_set(&object, "name", spade_json_text(column->name));
+        if (i) { spade_json_set(&object, "solver", json_string(solvers[column->trace.solver])); }
+        if (column->configured) { spade_json_set(&object, "configuration", spade_settings_json(&column->settings)); }
+        spade_json_append(&all, object);
+    }
+    return all;
+}

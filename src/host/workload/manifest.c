@@ -1,0 +1,259 @@
+/* manifest.c - see manifest.h. */
+#include "workload/manifest.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/text.h"
+#include "workload/folder.h"
+
+enum { MAX_BYTES = 1 << 30, MAX_CELLS = 64 };
+
+/* ---- CSV */
+
+typedef enum column { IMAGE, LABEL, MASK, COLUMNS } column;
+static const char *const column_names[COLUMNS] = {"image", "label", "mask"};
+
+typedef struct table {
+    spade_context *context;
+    const char *path;
+    char *at;               /* what is left of the text, which cells are cut out of in place */
+    int64_t line;           /* of `at`, from 1 on */
+    int64_t row;            /* line in which the last row begins */
+    char *cells[MAX_CELLS]; /* of the last row */
+    int count, width;       /* cells of the last row, and of the first */
+    int places[COLUMNS];    /* -1: there is no such column */
+} table;
+
+static spade_status fail_row(const table *t, const char *what)
+{
+    return spade_fail(t->context, SPADE_ERROR_INPUT, "%s: line %lld: %s", t->path, (long long)t->row, what);
+}
+
+/* A cell in quotes, in which two stand for one: *at behind the quote that ends it. NULL: none does. */
+static char *read_quoted(table *t)
+{
+    char *cell = ++t->at, *to = cell;
+    for (; *t->at; t->at++) {
+        if (*t->at == '\n') { t->line++; }
+        if (*t->at == '"' && t->at[1] != '"') { break; }
+        t->at += *t->at == '"';
+        *to++ = *t->at;
+    }
+    if (!*t->at) { return NULL; }
+    t->at++;
+    *to = 0;
+    return cell;
+}
+
+/* A row; count 0: there is none any more. Lines without anything are passed over. */
+static spade_status read_row(table *t)
+{
+    t->count = 0;
+    while (*t->at == '\n' || (*t->at == '\r' && t->at[1] == '\n')) {
+        t->line += *t->at == '\n';
+        t->at++;
+    }
+    t->row = t->line;
+    for (bool more = *t->at; more;) {
+        if (t->count == MAX_CELLS) { return fail_row(t, "more than 64 columns"); }
+        char *cell = *t->at == '"' ? read_quoted(t) : t->at;
+        if (!cell) { return fail_row(t, "a quote is not closed"); }
+        if (cell == t->at) { t->at += strcspn(t->at, ",\n"); }
+        char *end = t->at; /* of the cell; a carriage return before the line's end is no part of it */
+        if (end > cell && end[-1] == '\r' && *end != ',') {
+            end[-1] = 0;
+        } else if (*end == '\r') {
+            *end = 0;
+            t->at = ++end;
+        }
+        if (*end && *end != ',' && *end != '\n') { return fail_row(t, "text behind a quote"); }
+        more = *end == ',';
+        t->line += *end == '\n';
+        t->at = *end ? end + 1 : end;
+        *end = 0;
+        t->cells[t->count++] = cell;
+    }
+    return SPADE_OK;
+}
+
+static spade_status read_head(table *t)
+{
+    SPADE_TRY(read_row(t));
+    if (!t->count) { return fail_row(t, "it is empty; the first line names the columns: image,label,mask"); }
+    t->width = t->count;
+    for (int c = 0; c < COLUMNS; c++) {
+        t->places[c] = -1;
+        for (int i = 0; i < t->count; i++) {
+            if (strcasecmp(t->cells[i], column_names[c]) != 0) { continue; }
+            if (t->places[c] >= 0) { return fail_row(t, "a column is there twice"); }
+            t->places[c] = i;
+        }
+    }
+    if (t->places[IMAGE] < 0) { return fail_row(t, "no column is called image; the first line names the columns"); }
+    return SPADE_OK;
+}
+
+static const char *cell_at(const table *t, column c)
+{
+    return t->places[c] < 0 ? "" : t->cells[t->places[c]];
+}
+
+/* path, from the manifest's folder on; malloc'ed. */
+static char *resolve(const char *manifest, const char *path)
+{
+    const char *slash = strrchr(manifest, '/');
+    char *out;
+    if (*path == '/' || !slash) { return strdup(path); }
+    return asprintf(&out, "%.*s/%s", (int)(slash - manifest), manifest, path) < 0 ? NULL : out;
+}
+
+static bool keep_text(const char *text, char **out)
+{
+    *out = *text ? strdup(text) : NULL;
+    return *out || !*text;
+}
+
+static spade_status add_row(const table *t, spade_inputs *out)
+{
+    const char *image = cell_at(t, IMAGE), *mask = cell_at(t, MASK);
+    if (t->count != t->width) { return fail_row(t, "it has not as many cells as the first line"); }
+    if (!*image) { return fail_row(t, "there is no image"); }
+    if (spade_is_array_path(image)) { return fail_row(t, "an image is a picture's file, not an array"); }
+    char *file = resolve(t->path, image), *message = NULL;
+    if (!file) { return spade_fail(t->context, SPADE_ERROR_MEMORY, "%s: out of memory", t->path); }
+    if (access(file, F_OK) != 0 &&
+        asprintf(&message, "%s: %s (%s, line %lld)", file, strerror(errno), t->path, (long long)t->row) < 0) {
+        message = NULL;
+    }
+    /* named after its path as the manifest has it, without the steps that lead out of the folder */
+    const char *relative = image;
+    for (const char *up = relative; (up = strstr(up, "../"));) { relative = up += 3; }
+    relative += *relative == '/' ? strlen(relative) - strlen(strrchr(relative, '/') + 1) : 0;
+    spade_status status = spade_inputs_add(t->context, out, file, relative, -1, message);
+    free(file);
+    free(message);
+    SPADE_TRY(status);
+    spade_input *input = &out->items[out->count - 1];
+    input->mask = *mask ? resolve(t->path, mask) : NULL;
+    if (!keep_text(cell_at(t, LABEL), &input->label) || (*mask && !input->mask)) {
+        return spade_fail(t->context, SPADE_ERROR_MEMORY, "%s: out of memory", t->path);
+    }
+    return SPADE_OK;
+}
+
+static spade_status read_csv(spade_context *context, const char *path, spade_inputs *out)
+{
+    spade_mapping file;
+    table t = {.context = context, .path = path, .line = 1};
+    SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
+    char *text = malloc(file.size + 1);
+    spade_status status = SPADE_OK;
+    if (text) {
+        memcpy(text, file.data, file.size);
+        text[file.size] = 0;
+    }
+    const bool whole = text && strlen(text) == file.size;
+    spade_unmap(&file);
+    if (!text) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    if (!whole) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: no text: it has zero bytes", path)); }
+    t.at = strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+    SPADE_GOTO(read_head(&t));
+    for (;;) {
+        SPADE_GOTO(read_row(&t));
+        if (!t.count) { break; }
+        SPADE_GOTO(add_row(&t, out));
+    }
+    if (!out->count) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: no picture is named in it", path)); }
+done:
+    free(text);
+    return status;
+}
+
+/* ---- a tree */
+
+typedef struct found_pictures {
+    spade_context *context;
+    spade_inputs *list;
+    const char *class_name;
+} found_pictures;
+
+static spade_status add_picture(void *user, const char *file, const char *relative)
+{
+    const found_pictures *to = user;
+    char *name;
+    if (asprintf(&name, "%s/%s", to->class_name, relative) < 0) {
+        return spade_fail(to->context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
+    }
+    spade_status status = spade_inputs_add(to->context, to->list, file, name, -1, NULL);
+    free(name);
+    SPADE_TRY(status);
+    char **label = &to->list->items[to->list->count - 1].label;
+    *label = strdup(to->class_name);
+    return *label ? SPADE_OK : spade_fail(to->context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
+}
+
+static int is_shown(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+static int by_name(const struct dirent **left, const struct dirent **right)
+{
+    return strcmp((*left)->d_name, (*right)->d_name);
+}
+
+static spade_status read_class(spade_context *context, const char *folder, const char *class_name, spade_inputs *out)
+{
+    found_pictures to = {context, out, class_name};
+    char *skipped, *reason;
+    SPADE_TRY(spade_folder_pictures(context, folder, true, add_picture, &to, &skipped, &reason));
+    if (skipped || reason) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: %s%s", folder, reason ? "" : "skipped: ", reason ? reason : skipped);
+    }
+    free(skipped);
+    free(reason);
+    return SPADE_OK;
+}
+
+static spade_status read_tree(spade_context *context, const char *path, spade_inputs *out)
+{
+    struct dirent **entries = NULL;
+    const int count = scandir(path, &entries, is_shown, by_name);
+    if (count < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
+    spade_status status = SPADE_OK;
+    for (int i = 0; i < count; i++) {
+        struct stat info;
+        char *folder = NULL;
+        if (status == SPADE_OK && asprintf(&folder, "%s/%s", path, entries[i]->d_name) < 0) {
+            folder = NULL;
+            status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+        }
+        if (folder && stat(folder, &info) == 0 && S_ISDIR(info.st_mode)) {
+            status = read_class(context, folder, entries[i]->d_name, out);
+        }
+        free(folder);
+        free(entries[i]);
+    }
+    free(entries);
+    if (status == SPADE_OK && !out->count) {
+        status = spade_fail(context, SPADE_ERROR_INPUT,
+                            "%s: no folder in it holds a picture; it should have one for each class", path);
+    }
+    return status;
+}
+
+spade_status spade_manifest_read(spade_context *context, const char *path, spade_inputs *out, bool *is_tree)
+{
+    struct stat info;
+    *out = (spade_inputs){0};
+    if (stat(path, &info) != 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
+    *is_tree = S_ISDIR(info.st_mode);
+    spade_status status = *is_tree ? read_tree(context, path, out) : read_csv(context, path, out);
+    if (status == SPADE_OK) { status = spade_inputs_name(context, out); }
+    if (status != SPADE_OK) { spade_inputs_clear(out); }
+    return status;
+}

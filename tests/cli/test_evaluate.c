@@ -1,0 +1,243 @@
+/* test_evaluate.c - spade evaluate as a command: values per picture, the summary over them, what has no values and why, going on with
+ * what is there, and what is refused. */
+#include <math.h>
+
+#include "support/results.h"
+
+#define MODELS SPADE_TEST_DATA "/models"
+#define IMAGES SPADE_TEST_DATA "/images"
+#define FAST " --resize 0 --variants 8 --threads 1 -q "
+
+static char *folder;
+static const char *const scenes[4][2] = {{"scene00", "1"}, {"scene01", "5"}, {"scene02", "8"}, {"scene03", "3"}};
+
+static const char *inside(const char *name)
+{
+    static char path[4][512];
+    static int next;
+    char *own = path[next++ % 4];
+    snprintf(own, sizeof path[0], "%s/%s", folder, name);
+    return own;
+}
+
+/* The first scenes, with labels and masks. */
+static void write_manifest(const char *name, int count)
+{
+    FILE *file = fopen(inside(name), "w");
+    assert_non_null(file);
+    fputs("image,label,mask\n", file);
+    for (int i = 0; i < count; i++) {
+        fprintf(file, IMAGES "/%s.png,%s," IMAGES "/%s_patch.png\n", scenes[i][0], scenes[i][1], scenes[i][0]);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static int open_folder(void **state)
+{
+    (void)state;
+    folder = folder_make();
+    write_manifest("m.csv", 4);
+    return 0;
+}
+
+static int close_folder(void **state)
+{
+    (void)state;
+    folder_remove(folder);
+    return 0;
+}
+
+static char *evaluate(const char *model, const char *arguments, int code, const char *says)
+{
+    command_result r = command_run("evaluate " MODELS "/%s %s" FAST "%s", model, inside("m.csv"), arguments);
+    if (r.code != code || (says && !strstr(r.err, says))) { fail_msg("%s: code %d: %s", arguments, r.code, r.err); }
+    char *out = strdup(r.out);
+    command_clear(&r);
+    return out;
+}
+
+static void done(char *out)
+{
+    free(out);
+}
+
+/* Of results.json the row of the summary. */
+static const json_t *row_of(const json_t *results, const char *metric, const char *method)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(json_object_get(json_array_get(json_object_get(results, "summary"), 0), "rows"), i, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "metric")), metric) == 0 &&
+            strcmp(json_string_value(json_object_get(row, "method")), method) == 0) {
+            return row;
+        }
+    }
+    fail_msg("no row %s of %s", metric, method);
+    return NULL;
+}
+
+static double in_row(const json_t *row, size_t column, const char *key)
+{
+    return json_number_value(json_object_get(json_array_get(json_object_get(row, "columns"), column), key));
+}
+
+static double value_of(const json_t *results, size_t picture, size_t method, size_t metric, size_t column)
+{
+    const json_t *values = json_object_get(json_array_get(json_object_get(results, "inputs"), picture), "values");
+    return json_number_value(json_array_get(json_array_get(json_array_get(values, method), metric), column));
+}
+
+/* The golden ROC AUC of saliency for the labels, and means and differences over the pictures. */
+static void test_values(void **state)
+{
+    (void)state;
+    char arguments[400];
+    json_error_t error;
+    snprintf(
+        arguments, sizeof arguments,
+        "-o %s --class label --traces fast,magnitude --method saliency,deeplift --metric roc_auc,insertion:step=512",
+        inside("out"));
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+    json_t *results = results_load(inside("out"), "results.json"),
+           *golden = json_load_file(SPADE_TEST_DATA "/metrics.json", 0, &error);
+    for (size_t metric = 0; metric < 2; metric++) {
+        const char *const metrics[] = {"roc_auc", "insertion"};
+        double sums[2][3] = {{0}}, means[3] = {0};
+        int better = 0;
+        for (size_t p = 0; p < 4; p++) {
+            for (size_t m = 0; m < 2; m++) {
+                for (size_t c = 0; c < 3; c++) { sums[m][c] += value_of(results, p, m, metric, c); }
+            }
+            better += value_of(results, p, 0, metric, 2) > value_of(results, p, 0, metric, 0);
+        }
+        for (size_t m = 0; m < 2; m++) {
+            const json_t *row = row_of(results, metrics[metric], m ? "deeplift" : "saliency");
+            for (size_t c = 0; c < 3; c++) {
+                assert_true(fabs(in_row(row, c, "mean") - sums[m][c] / 4) < 1e-12);
+                means[c] += sums[m][c] / 8;
+                if (!c) { continue; }
+                const double difference = (sums[m][c] - sums[m][0]) / 4;
+                assert_true(fabs(in_row(row, c, "difference") - difference) < 1e-12);
+                assert_true(in_row(row, c, "low") <= difference && difference <= in_row(row, c, "high"));
+            }
+        }
+        assert_true(in_row(row_of(results, metrics[metric], "saliency"), 2, "better") == better / 4.0);
+        for (size_t c = 0; c < 3; c++) {
+            assert_true(fabs(in_row(row_of(results, metrics[metric], "mean"), c, "mean") - means[c]) < 1e-12);
+        }
+    }
+    for (size_t p = 0; p < 4; p++) {
+        const double auc = json_number_value(json_object_get(json_array_get(golden, p), "roc_auc"));
+        assert_true(fabs(value_of(results, p, 0, 0, 0) - auc) < 1e-5);
+    }
+    json_decref(results);
+    json_decref(golden);
+}
+
+/* Pictures that are there already are not made again, and the files are those of one run. */
+static void test_goes_on(void **state)
+{
+    (void)state;
+    char arguments[300];
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy", inside("a"));
+    write_manifest("m.csv", 2);
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+    write_manifest("m.csv", 4);
+    command_result r = command_run("evaluate " MODELS "/scene_resnet.onnx %s --resize 0 --variants 8 --threads 2 %s",
+                                   inside("m.csv"), arguments);
+    if (r.code != 0 || !strstr(r.out, "4 pictures evaluated (2 before)")) {
+        fail_msg("%d: %s%s", r.code, r.out, r.err);
+    }
+    assert_non_null(strstr(r.out, "Energy on the mask"));
+    assert_non_null(strstr(r.out, "the label's class"));
+    command_clear(&r);
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy", inside("b"));
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+    assert_same_folders(inside("a"), inside("b"));
+    /* another question in the same folder */
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc", inside("a"));
+    done(evaluate("scene_resnet.onnx", arguments, 2, "another configuration"));
+    strcat(arguments, " --restart");
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+}
+
+/* A method that has no rule for one of the network's operators has no values, and the others have theirs. */
+static void test_uncovered(void **state)
+{
+    (void)state;
+    char arguments[300];
+    snprintf(arguments, sizeof arguments, "-o %s --no-trace --method saliency,guided_backprop --metric pointing",
+             inside("out"));
+    done(evaluate("scene_vit.onnx", arguments, 0, NULL));
+    json_t *results = results_load(inside("out"), "results.json");
+    const json_t *uncovered = json_object_get(json_array_get(json_object_get(results, "summary"), 0), "uncovered");
+    assert_int_equal(json_array_size(uncovered), 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(uncovered, 0), "method")), "guided_backprop");
+    assert_non_null(
+        strstr(json_string_value(json_object_get(json_array_get(uncovered, 0), "reason")), "guided_backprop"));
+    assert_true(in_row(row_of(results, "pointing", "saliency"), 0, "count") == 4);
+    json_decref(results);
+    size_t size;
+    char *csv = file_read(inside("out/results.csv"), &size);
+    assert_true(strstr(csv, ",saliency,,pointing,") && !strstr(csv, "guided"));
+    free(csv);
+}
+
+static void test_failures(void **state)
+{
+    (void)state;
+    char arguments[300];
+    FILE *file = fopen(inside("m.csv"), "a");
+    assert_non_null(file);
+    fputs("nowhere.png,1,\n", file);
+    assert_int_equal(fclose(file), 0);
+    snprintf(arguments, sizeof arguments, "-o %s --no-trace", inside("out"));
+    done(evaluate("scene_resnet.onnx", arguments, 3, "nowhere.png: No such file or directory"));
+    json_t *results = results_load(inside("out"), "results.json");
+    assert_int_equal(json_array_size(json_object_get(results, "inputs")), 4);
+    assert_int_equal(json_array_size(json_object_get(results, "failed")), 1);
+    json_decref(results);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments, *says;
+        int code;
+    } cases[] = {
+        {"--class 1,2", "evaluate explains one class", 2},
+        {"--traces fast,best", "'best' is neither", 2},
+        {"--traces fast,fast", "two are called fast", 2},
+        {"--traces fast --no-trace", "exclude each other", 2},
+        {"--batch x.npy", "unknown option", 2},
+        {"-r", "unknown option", 2},
+        {"--metric accuracy", "accuracy", 2},
+        {"--method gradcam:layer=nowhere", "nowhere", 2},
+    };
+    char arguments[300];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(arguments, sizeof arguments, "-o %s %s", inside("out"), cases[i].arguments);
+        done(evaluate("scene_resnet.onnx", arguments, cases[i].code, cases[i].says));
+        assert_false(file_exists(inside("out")));
+    }
+    file_write(inside("m.csv"), "image\nx.png\n", 12);
+    snprintf(arguments, sizeof arguments, "-o %s", inside("out"));
+    done(evaluate("scene_resnet.onnx", arguments, 2, "roc_auc needs masks"));
+    strcat(arguments, " --class label --metric gini");
+    done(evaluate("scene_resnet.onnx", arguments, 2, "has no labels"));
+    file_write(inside("m.csv"), "image,label\nx.png,77\n", 21);
+    done(evaluate("scene_resnet.onnx", arguments, 1, "label '77': no such class"));
+    assert_false(file_exists(inside("out")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_values, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_goes_on, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_uncovered, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_failures, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_refused, open_folder, close_folder)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

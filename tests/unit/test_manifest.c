@@ -1,0 +1,153 @@
+/* test_manifest.c - data sets as CSV files and as trees of folders. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "support/command.h"
+#include "workload/manifest.h"
+
+static char *folder;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = folder_make();
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    folder_remove(folder);
+    return 0;
+}
+
+static const char *inside(const char *name)
+{
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static spade_inputs read_text(const char *text, bool ok, const char *says)
+{
+    spade_context context = {.budget = UINT64_MAX};
+    spade_inputs inputs;
+    bool is_tree;
+    file_write(inside("m.csv"), text, strlen(text));
+    const spade_status status = spade_manifest_read(&context, inside("m.csv"), &inputs, &is_tree);
+    if (ok != (status == SPADE_OK) || (!ok && !strstr(context.message, says))) {
+        fail_msg("%d: %s", (int)status, context.message);
+    }
+    assert_false(is_tree);
+    return inputs;
+}
+
+static void expect(const spade_input *input, const char *file, const char *name, const char *label, const char *mask)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s%s%s", *file == '/' ? "" : folder, *file == '/' ? "" : "/", file);
+    assert_string_equal(input->file, path);
+    assert_string_equal(input->name, name);
+    if (label) { assert_string_equal(input->label, label); }
+    assert_true((input->label != NULL) == (label != NULL) && (input->mask != NULL) == (mask != NULL));
+    if (mask) {
+        snprintf(path, sizeof path, "%s/%s", folder, mask);
+        assert_string_equal(input->mask, path);
+    }
+}
+
+static void test_csv(void **state)
+{
+    (void)state;
+    file_write(inside("a.png"), "x", 1);
+    spade_inputs inputs = read_text("\xef\xbb\xbf"
+                                    "image,label,mask\r\n"
+                                    "a.png,3,m/a.png\r\n"
+                                    "\r\n"
+                                    "\"b, \"\"c\"\".png\",\"two\nlines\",\r\n"
+                                    "sub/a.png,,x.png",
+                                    true, NULL);
+    assert_int_equal(inputs.count, 3);
+    expect(&inputs.items[0], "a.png", "a", "3", "m/a.png");
+    expect(&inputs.items[1], "b, \"c\".png", "b, \"c\"", "two\nlines", NULL);
+    expect(&inputs.items[2], "sub/a.png", "sub/a", NULL, "x.png");
+    assert_null(inputs.items[0].error);
+    assert_non_null(strstr(inputs.items[1].error, "m.csv, line 4)"));
+    assert_non_null(strstr(inputs.items[2].error, "m.csv, line 6)"));
+    spade_inputs_clear(&inputs);
+    /* columns in any order, others between; the same picture twice */
+    inputs = read_text("id,Label,note,IMAGE\n1,cat,,a.png\n2,dog,\"\",a.png\n3,dog,x,../a.png\n4,,,/nowhere/b.png\n",
+                       true, NULL);
+    assert_int_equal(inputs.count, 4);
+    expect(&inputs.items[0], "a.png", "a", "cat", NULL);
+    expect(&inputs.items[1], "a.png", "a_2", "dog", NULL);
+    expect(&inputs.items[2], "../a.png", "a_3", "dog", NULL);
+    expect(&inputs.items[3], "/nowhere/b.png", "b", NULL, NULL);
+    spade_inputs_clear(&inputs);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    char wide[400] = "image";
+    read_text("", false, "m.csv: empty file");
+    read_text("\n\n", false, "it is empty");
+    read_text("file,label\na.png,1\n", false, "line 1: no column is called image");
+    read_text("image,image\n", false, "twice");
+    read_text("image\n", false, "no picture is named");
+    read_text("image,label\na.png\n", false, "line 2: it has not as many cells");
+    read_text("image,label\n\n,1\n", false, "line 3: there is no image");
+    read_text("image\n\"a.png\n", false, "line 2: a quote is not closed");
+    read_text("image\n\"a\"b.png\n", false, "line 2: text behind a quote");
+    read_text("image\na.npy\n", false, "not an array");
+    for (int i = 0; i < 64; i++) { strcat(wide, ",c"); }
+    read_text(wide, false, "more than 64 columns");
+    spade_context context = {.budget = UINT64_MAX};
+    spade_inputs inputs;
+    bool is_tree;
+    assert_int_equal(spade_manifest_read(&context, inside("none.csv"), &inputs, &is_tree), SPADE_ERROR_INPUT);
+    file_write(inside("m.csv"), "image\na\0.png\n", 13);
+    assert_int_equal(spade_manifest_read(&context, inside("m.csv"), &inputs, &is_tree), SPADE_ERROR_INPUT);
+    assert_non_null(strstr(context.message, "zero bytes"));
+}
+
+static void test_tree(void **state)
+{
+    (void)state;
+    static const unsigned char png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    const char *folders[] = {"t", "t/b", "t/a", "t/a/deep", "t/.hidden", "t/empty"};
+    const char *files[] = {"t/b/1.png", "t/a/2.png", "t/a/deep/1.png", "t/.hidden/1.png", "t/top.png"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        assert_int_equal(mkdir(inside(folders[i]), 0700), 0);
+    }
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        file_write(inside(files[i]), (const char *)png, sizeof png);
+    }
+    spade_context context = {.budget = UINT64_MAX};
+    spade_inputs inputs;
+    bool is_tree;
+    assert_int_equal(spade_manifest_read(&context, inside("t"), &inputs, &is_tree), SPADE_OK);
+    assert_true(is_tree && inputs.count == 3);
+    expect(&inputs.items[0], "t/a/2.png", "a/2", "a", NULL);
+    expect(&inputs.items[1], "t/a/deep/1.png", "a/deep/1", "a", NULL);
+    expect(&inputs.items[2], "t/b/1.png", "b/1", "b", NULL);
+    spade_inputs_clear(&inputs);
+    assert_int_equal(spade_manifest_read(&context, inside("t/empty"), &inputs, &is_tree), SPADE_ERROR_INPUT);
+    assert_non_null(strstr(context.message, "one for each class"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_csv, make_folder, remove_folder),
+                                       cmocka_unit_test_setup_teardown(test_refused, make_folder, remove_folder),
+                                       cmocka_unit_test_setup_teardown(test_tree, make_folder, remove_folder)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
