@@ -78,6 +78,31 @@ static void test_blocks_in_use_are_distinct(void **state)
     spade_context_destroy(context);
 }
 
+/* A block may be larger than what is asked for; with a budget those in use together by 1/64 of it, beside a little in each. */
+static void test_larger_blocks(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t memory;
+        bool again[2]; /* the first and the second of two blocks of 12 MiB serve for 9 MiB */
+    } cases[] = {
+        {0, {true, true}}, {(uint64_t)1 << 30, {true, true}}, {256 * MIB, {true, false}}, {100 * MIB, {false, false}}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        spade_context *context = make_context(cases[c].memory);
+        void *large[2], *small[2];
+        for (int i = 0; i < 2; i++) { large[i] = take(context, 12 * MIB); }
+        for (int i = 0; i < 2; i++) { spade_free_bytes(context, large[i], 12 * MIB); }
+        for (int i = 0; i < 2; i++) { small[i] = take(context, 9 * MIB); }
+        for (int i = 0; i < 2; i++) {
+            const bool again = small[i] == large[0] || small[i] == large[1];
+            assert_true(again == cases[c].again[i]);
+        }
+        for (int i = 0; i < 2; i++) { spade_free_bytes(context, small[i], 9 * MIB); }
+        assert_int_equal(context->used, 0);
+        spade_context_destroy(context);
+    }
+}
+
 /* 16 MiB: what is kept gives way to what is asked for, of another size; what does not fit is refused as before. */
 static void test_what_is_kept_gives_way(void **state)
 {
@@ -103,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accounts_are_what_was_asked_for),
         cmocka_unit_test(test_blocks_in_use_are_distinct),
+        cmocka_unit_test(test_larger_blocks),
         cmocka_unit_test(test_what_is_kept_gives_way),
     };
     return cmocka_run_group_tests_name("block cache", tests, NULL, NULL);

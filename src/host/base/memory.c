@@ -46,7 +46,8 @@ typedef struct cached_block {
 struct spade_block_cache {
     cached_block *blocks;
     int count, capacity;
-    uint64_t unused; /* bytes of blocks that are not in use, and what those in use have more than was asked for */
+    uint64_t unused; /* bytes of blocks that are not in use, and what those in use have more than was asked for, which is: */
+    uint64_t waste;
 };
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -90,21 +91,31 @@ static void make_room(spade_context *context, size_t bytes)
     shrink_block_cache(context->block_cache, available > bytes ? available - bytes : 0);
 }
 
+/* What a block for `bytes` may have more. It is not charged: with a budget all blocks together waste at most 1/64 of it, beside a
+ * little in each. */
+static size_t max_waste(const spade_context *context, size_t bytes)
+{
+    const uint64_t allowed = context->budget / 64, waste = context->block_cache ? context->block_cache->waste : 0;
+    const uint64_t left = allowed > waste ? allowed - waste : 0;
+    const size_t little = bytes / 64, much = bytes / 2;
+    return left >= much ? much : left > little ? (size_t)left : little;
+}
+
 /* The smallest free block that holds `bytes` without wasting much, or NULL. */
 static void *reuse_block(spade_context *context, size_t bytes)
 {
     struct spade_block_cache *cache = context->block_cache;
-    /* the waste is not charged: with a budget, many blocks must not add up to much of it */
-    size_t max_waste = context->budget == UINT64_MAX ? bytes / 2 : bytes / 64;
+    const size_t most = max_waste(context, bytes);
     int best = -1;
     for (int i = 0; cache && i < cache->count; i++) {
         const cached_block *b = &cache->blocks[i];
-        if (b->in_use || b->size < bytes || b->size - bytes > max_waste) { continue; }
+        if (b->in_use || b->size < bytes || b->size - bytes > most) { continue; }
         if (best < 0 || b->size < cache->blocks[best].size) { best = i; }
     }
     if (best < 0) { return NULL; }
     cache->blocks[best].in_use = true;
     cache->unused -= bytes;
+    cache->waste += cache->blocks[best].size - bytes;
     return cache->blocks[best].pointer;
 }
 
@@ -145,6 +156,7 @@ static void *allocate_block(spade_context *context, size_t bytes)
     (void)madvise(pointer, size, MADV_HUGEPAGE); /* only for speed: small pages work too */
     cache->blocks[cache->count++] = (cached_block){.pointer = pointer, .size = size, .in_use = true};
     cache->unused += size - bytes;
+    cache->waste += size - bytes;
     return pointer;
 }
 
@@ -156,6 +168,7 @@ static void free_block(spade_context *context, void *pointer, size_t bytes)
     while (cache->blocks[i].pointer != pointer) { i++; }
     cache->blocks[i].in_use = false;
     cache->unused += bytes;
+    cache->waste -= cache->blocks[i].size - bytes;
     if (!keeps_blocks) { drop_block(cache, i); }
     shrink_block_cache(cache, MAX_CACHED_BYTES);
     make_room(context, 0);
