@@ -1,6 +1,7 @@
 /* test_evaluate.c - spade evaluate as a command: values per picture, the summary over them, what has no values and why, going on with
  * what is there, and what is refused. */
 #include <math.h>
+#include <sys/stat.h>
 
 #include "support/results.h"
 
@@ -184,6 +185,118 @@ static void test_uncovered(void **state)
     free(csv);
 }
 
+static void copy_picture(const char *to)
+{
+    size_t size = 0;
+    char *bytes = file_read(IMAGES "/scene00.png", &size);
+    assert_non_null(bytes);
+    file_write(inside(to), bytes, size);
+    free(bytes);
+}
+
+static int64_t label_of(const json_t *results, size_t picture)
+{
+    return json_integer_value(
+        json_object_get(json_array_get(json_object_get(results, "inputs"), picture), "label_class"));
+}
+
+/* What has no effect is named, also in configurations of traces; and what has is not. */
+static void test_without_effect(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments, *says; /* NULL: no warning at all */
+    } cases[] = {
+        {"--traces fast,magnitude --damping 0.1", NULL},
+        {"--traces magnitude --damping 0.1", "--damping has no effect"},
+        {"--traces fast,random --solver random", "--solver has no effect: --traces says"},
+        {"--metric completeness", "completeness has no value: it says nothing of these methods' maps"},
+        {"--no-trace --metric gini,class_kept", "class_kept has no value: no trace is made"},
+        {"--mask " IMAGES, "--mask has no effect: the manifest has every picture's"},
+        {"--mask " IMAGES " --metric gini", "--mask has no effect: no metric"},
+    };
+    char yaml[] = "sparsity: 0.9\nvariants: 4\n", arguments[500];
+    file_write(inside("c.yaml"), yaml, sizeof yaml - 1);
+    for (size_t i = 0; i <= sizeof cases / sizeof *cases; i++) {
+        const bool own = i == sizeof cases / sizeof *cases;
+        snprintf(arguments, sizeof arguments, "--traces %s --sparsity 0.2", inside("c.yaml"));
+        command_result r = command_run(
+            "evaluate " MODELS "/scene_resnet.onnx %s -o %s --resize 0 %s --restart %s", inside("m.csv"), inside("out"),
+            own || strstr(cases[i].arguments, "no-trace") ? "" : "--variants 8", own ? arguments : cases[i].arguments);
+        const char *says = own ? "--sparsity has no effect: every trace has a configuration" : cases[i].says;
+        if (r.code != 0 || (says ? !strstr(r.err, says) : strstr(r.err, "warning") != NULL) ||
+            (own && !strstr(r.err, "c.yaml: variants has no effect"))) {
+            fail_msg("%s: %d: %s", own ? arguments : cases[i].arguments, r.code, r.err);
+        }
+        command_clear(&r);
+    }
+}
+
+/* Labels of a tree are its folders: numbers or names of classes, or all of them in their order; nothing in between. */
+static void test_tree(void **state)
+{
+    (void)state;
+    char names[16], arguments[400];
+    const char *const command =
+        "evaluate " MODELS "/scene_resnet.onnx %s -o %s" FAST "--no-trace --metric gini --class label %s";
+    assert_int_equal(mkdir(inside("t"), 0700), 0);
+    for (int i = 0; i < 9; i++) { /* one class is not there yet */
+        snprintf(names, sizeof names, "t/c%d", i);
+        assert_int_equal(mkdir(inside(names), 0700), 0);
+    }
+    copy_picture("t/c3/a.png");
+    copy_picture("t/c1/b.png");
+    command_result r = command_run(command, inside("t"), inside("out"), "");
+    if (r.code != 1 || !strstr(r.err, "not called as classes are (c1), nor are there as many as classes: 9 for 10")) {
+        fail_msg("%d: %s", r.code, r.err);
+    }
+    command_clear(&r);
+    assert_int_equal(mkdir(inside("t/c9"), 0700), 0);
+    r = command_run(command, inside("t"), inside("out"), "");
+    if (r.code != 0) { fail_msg("%d: %s", r.code, r.err); }
+    command_clear(&r);
+    json_t *results = results_load(inside("out"), "results.json");
+    assert_true(label_of(results, 0) == 1 && label_of(results, 1) == 3);
+    json_decref(results);
+    /* by names, of which one is no class's */
+    snprintf(arguments, sizeof arguments, "--restart --labels %s", inside("labels"));
+    static const char labels[] = "x\nc3\ny\nz\nu\nv\nw\nc1\nr\ns\n";
+    file_write(inside("labels"), labels, sizeof labels - 1);
+    r = command_run(command, inside("t"), inside("out"), arguments);
+    if (r.code != 0) { fail_msg("%d: %s", r.code, r.err); }
+    command_clear(&r);
+    results = results_load(inside("out"), "results.json");
+    assert_true(label_of(results, 0) == 7 && label_of(results, 1) == 1);
+    json_decref(results);
+    copy_picture("t/c5/c.png");
+    r = command_run(command, inside("t"), inside("out"), arguments);
+    if (r.code != 1 || !strstr(r.err, "c5/c.png: label 'c5': no such class")) { fail_msg("%d: %s", r.code, r.err); }
+    command_clear(&r);
+}
+
+/* What stands beside the folders, is there twice, or in a column with another name, is said. */
+static void test_said(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(inside("t"), 0700), 0);
+    assert_int_equal(mkdir(inside("t/1"), 0700), 0);
+    copy_picture("t/1/a.png");
+    copy_picture("t/b.png");
+    assert_int_equal(symlink("a.png", inside("t/1/c.png")), 0);
+    command_result r = command_run("evaluate " MODELS "/scene_resnet.onnx %s -o %s --resize 0 --no-trace --metric gini",
+                                   inside("t"), inside("out"));
+    if (r.code != 0 || !strstr(r.err, "1 file beside the classes' folders: not read (b.png)") ||
+        !strstr(r.err, "1 picture is there more than once")) {
+        fail_msg("%d: %s", r.code, r.err);
+    }
+    command_clear(&r);
+    file_write(inside("m.csv"), "image,lable\nt/1/a.png,1\n", 24);
+    r = command_run("evaluate " MODELS "/scene_resnet.onnx %s -o %s2 --resize 0 --no-trace --metric gini",
+                    inside("m.csv"), inside("out"));
+    if (r.code != 0 || !strstr(r.err, "column that is not read: 'lable'")) { fail_msg("%d: %s", r.code, r.err); }
+    command_clear(&r);
+}
+
 static void test_failures(void **state)
 {
     (void)state;
@@ -237,6 +350,9 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_values, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_goes_on, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_uncovered, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_without_effect, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_tree, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_said, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_failures, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_refused, open_folder, close_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);

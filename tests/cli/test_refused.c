@@ -180,8 +180,9 @@ static void test_without_effect(void **state)
     expect_warning("--no-trace --samples 3 " PICTURE, "--samples has no effect: no method has such an option");
     expect_warning("--no-trace --samples 3 --method smoothgrad " PICTURE, NULL);
     expect_warning("--no-trace --samples 3 --method smooth:of=gradcam " PICTURE, NULL);
-    expect_warning("--no-trace --metric pointing " PICTURE, "--metric has no effect: there is no mask");
-    expect_warning("--no-trace --metric pointing,gini " PICTURE, NULL);
+    expect_warning("--no-trace --metric pointing " PICTURE, "--metric: pointing has no value: there is no mask");
+    expect_warning("--no-trace --metric completeness " PICTURE, "completeness has no value: it says nothing");
+    expect_warning("--no-trace --metric gini,insertion:step=512 " PICTURE, NULL);
     expect_warning("--no-trace --check " PICTURE, "--check has no effect: no method promises anything");
     expect_warning("--no-trace --crop-share 0.5 " PICTURE, "--crop-share has no effect: --resize says");
     expect_warning("--no-trace --orient " SPADE_TEST_DATA "/arrays/inputs.npy",

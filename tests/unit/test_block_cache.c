@@ -9,6 +9,12 @@
 
 enum { MIB = 1 << 20 };
 
+#if defined(__SANITIZE_ADDRESS__)
+static const bool keeps_blocks = false;
+#else
+static const bool keeps_blocks = true;
+#endif
+
 static spade_context *make_context(uint64_t memory)
 {
     spade_context_options options;
@@ -95,7 +101,7 @@ static void test_larger_blocks(void **state)
         for (int i = 0; i < 2; i++) { small[i] = take(context, 9 * MIB); }
         for (int i = 0; i < 2; i++) {
             const bool again = small[i] == large[0] || small[i] == large[1];
-            assert_true(again == cases[c].again[i]);
+            assert_true(again == (keeps_blocks && cases[c].again[i]));
         }
         for (int i = 0; i < 2; i++) { spade_free_bytes(context, small[i], 9 * MIB); }
         assert_int_equal(context->used, 0);

@@ -286,6 +286,35 @@ static void test_scores(void **state)
         spade_model_destroy(model);
         spade_context_destroy(context);
     }
+    /* written out: nodes 'OP INPUTS OUTPUT', of four logits */
+    static const struct {
+        const char *nodes[4][3];
+        spade_head head; /* whose scores they are */
+    } written[] = {
+        {{{"Exp", "z", "e"}, {"ReduceSum", "e axes", "s"}, {"Div", "e s", "y"}}, SPADE_HEAD_SOFTMAX},
+        {{{"LogSoftmax", "z", "l"}, {"Exp", "l", "y"}}, SPADE_HEAD_SOFTMAX},
+        {{{"Neg", "z", "n"}, {"Exp", "n", "e"}, {"Add", "e one", "a"}, {"Div", "one a", "y"}}, SPADE_HEAD_SIGMOID},
+        {{{"Neg", "z", "n"}, {"Exp", "n", "e"}, {"Add", "one e", "a"}, {"Reciprocal", "a", "y"}}, SPADE_HEAD_SIGMOID},
+    };
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        spade_context *context = test_context(test_device(), 0);
+        wire network = graph_to_logits(4);
+        float z[MAX_CLASSES];
+        double scores[MAX_CLASSES];
+        put_tensor(&network, tensor_of("one", 0, NULL, &one));
+        put_tensor(&network, tensor_int64("axes", 1, (int64_t[]){1}));
+        for (int k = 0; k < 4 && written[i].nodes[k][0]; k++) {
+            const char *const *node = written[i].nodes[k];
+            put_node(&network, node_of(node[2], node[0], node[1], node[2]));
+        }
+        spade_model *model = load_output(context, model_with_opset(network, 13), NULL);
+        assert_int_equal(spade_model_head(model), SPADE_HEAD_SCORES);
+        forward(context, model, z);
+        spade_model_scores(model, z, NULL, scores);
+        for (int c = 0; c < 4; c++) { assert_true(fabs(scores[c] - score(written[i].head, 4, c)) < 1e-6); }
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
     wire network = graph_to_logits(1);
     put_tensor(&network, tensor_of("one", 0, NULL, &one));
     put_node(&network, node_of("head", "Sigmoid", "z", "p"));

@@ -40,13 +40,13 @@ static spade_inputs read_text(const char *text, bool ok, const char *says)
 {
     spade_context context = {.budget = UINT64_MAX};
     spade_inputs inputs;
-    bool is_tree;
+    int64_t folders;
     file_write(inside("m.csv"), text, strlen(text));
-    const spade_status status = spade_manifest_read(&context, inside("m.csv"), &inputs, &is_tree);
+    const spade_status status = spade_manifest_read(&context, inside("m.csv"), &inputs, &folders);
     if (ok != (status == SPADE_OK) || (!ok && !strstr(context.message, says))) {
         fail_msg("%d: %s", (int)status, context.message);
     }
-    assert_false(is_tree);
+    assert_int_equal(folders, 0);
     return inputs;
 }
 
@@ -84,7 +84,7 @@ static void test_csv(void **state)
     assert_non_null(strstr(inputs.items[2].error, "m.csv, line 6)"));
     spade_inputs_clear(&inputs);
     /* columns in any order, others between; the same picture twice */
-    inputs = read_text("id,Label,note,IMAGE\n1,cat,,a.png\n2,dog,\"\",a.png\n3,dog,x,../a.png\n4,,,/nowhere/b.png\n",
+    inputs = read_text("id, Label\t,note,IMAGE\n1,cat,,a.png\n2,dog,\"\",a.png\n3,dog,x,../a.png\n4,,,/nowhere/b.png\n",
                        true, NULL);
     assert_int_equal(inputs.count, 4);
     expect(&inputs.items[0], "a.png", "a", "cat", NULL);
@@ -112,10 +112,10 @@ static void test_refused(void **state)
     read_text(wide, false, "more than 64 columns");
     spade_context context = {.budget = UINT64_MAX};
     spade_inputs inputs;
-    bool is_tree;
-    assert_int_equal(spade_manifest_read(&context, inside("none.csv"), &inputs, &is_tree), SPADE_ERROR_INPUT);
+    int64_t folders;
+    assert_int_equal(spade_manifest_read(&context, inside("none.csv"), &inputs, &folders), SPADE_ERROR_INPUT);
     file_write(inside("m.csv"), "image\na\0.png\n", 13);
-    assert_int_equal(spade_manifest_read(&context, inside("m.csv"), &inputs, &is_tree), SPADE_ERROR_INPUT);
+    assert_int_equal(spade_manifest_read(&context, inside("m.csv"), &inputs, &folders), SPADE_ERROR_INPUT);
     assert_non_null(strstr(context.message, "zero bytes"));
 }
 
@@ -133,14 +133,15 @@ static void test_tree(void **state)
     }
     spade_context context = {.budget = UINT64_MAX};
     spade_inputs inputs;
-    bool is_tree;
-    assert_int_equal(spade_manifest_read(&context, inside("t"), &inputs, &is_tree), SPADE_OK);
-    assert_true(is_tree && inputs.count == 3);
+    int64_t classes;
+    assert_int_equal(spade_manifest_read(&context, inside("t"), &inputs, &classes), SPADE_OK);
+    assert_true(classes == 3 && inputs.count == 3); /* a, b, empty */
+    assert_true(inputs.items[1].folder == 0 && inputs.items[2].folder == 1);
     expect(&inputs.items[0], "t/a/2.png", "a/2", "a", NULL);
     expect(&inputs.items[1], "t/a/deep/1.png", "a/deep/1", "a", NULL);
     expect(&inputs.items[2], "t/b/1.png", "b/1", "b", NULL);
     spade_inputs_clear(&inputs);
-    assert_int_equal(spade_manifest_read(&context, inside("t/empty"), &inputs, &is_tree), SPADE_ERROR_INPUT);
+    assert_int_equal(spade_manifest_read(&context, inside("t/empty"), &inputs, &classes), SPADE_ERROR_INPUT);
     assert_non_null(strstr(context.message, "one for each class"));
 }
 

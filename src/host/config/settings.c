@@ -236,6 +236,7 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
     /* Configurations in results have three numbers of every network's: these, too, fit one of another number of channels. */
     if (settings->mean_count == 3) { settings->mean_count = 0; }
     if (settings->std_count == 3) { settings->std_count = 0; }
+    settings->asked = settings->given;
     return status == SPADE_OK ? spade_settings_resolve(context, settings) : status;
 }
 

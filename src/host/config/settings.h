@@ -46,7 +46,7 @@ typedef struct spade_settings {
         std_count;  /* how many of these somebody wrote; 0: they are from elsewhere (the default, `preprocess`) */
     int scale;      /* 0: to 1, 1: to 255 */
     uint64_t given; /* the keys that were set since the last spade_settings_resolve(), bit i: the key of index i */
-    uint64_t asked; /* likewise, those of the command line: spade_settings_warn_unused() */
+    uint64_t asked; /* likewise, those of the last configuration file, or of the command line: spade_settings_warn_unused() */
     /* variants */
     spade_augment_options augment;
     /* trace */
@@ -140,9 +140,13 @@ void spade_metric_choices_destroy(spade_metric_choice *choices, int count); /* N
 typedef struct spade_settings_use {
     bool trace;    /* one is found */
     bool pictures; /* an input is one */
-    bool measures; /* a metric has values */
+    bool masks;    /* there is one */
     const spade_method_choice *methods;
     int method_count;
+    const spade_metric_choice *metrics;
+    int metric_count;
+    unsigned solvers; /* bit i: a trace is found by the spade_solver of number i; 0: by those of the settings */
+    bool own_traces;  /* none is found as the settings say */
 } spade_settings_use;
 /* Warn of each, with the reason. */
 void spade_settings_warn_unused(spade_context *context, const spade_settings *settings, const spade_settings_use *use);

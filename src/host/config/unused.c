@@ -26,7 +26,7 @@ static bool promises(const spade_settings_use *use)
 }
 
 /* Does a solver of the run's read it? Layers may have solvers of their own. */
-static bool solver_reads(const spade_settings *settings, const char *name)
+static bool solver_reads(const spade_settings *settings, const spade_settings_use *use, const char *name)
 {
     enum { FAST = 1 << SPADE_SOLVER_FAST, EXACT = 1 << SPADE_SOLVER_EXACT };
     static const struct {
@@ -34,7 +34,7 @@ static bool solver_reads(const spade_settings *settings, const char *name)
         unsigned solvers;
     } readers[] = {{"group", EXACT}, {"hessian", FAST | EXACT}, {"damping", FAST | EXACT},
                    {"sweep", FAST},  {"block", FAST},           {"linear_block", FAST}};
-    unsigned used = 1u << settings->trace.solver;
+    unsigned used = use->solvers ? use->solvers : 1u << settings->trace.solver;
     for (int i = 0; i < settings->rule_count; i++) {
         if (settings->rules[i].set & SPADE_RULE_SOLVER) { used |= 1u << settings->rules[i].solver; }
     }
@@ -56,18 +56,32 @@ static const char *find_reason(const spade_settings *settings, const spade_setti
     static const char *const of_pictures[] = {"resize", "crop_share", "resample", "squash", "orient", NULL};
     if (key->groups & (SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE)) {
         if (!use->trace) { return "no trace is made"; }
-        return solver_reads(settings, key->name) ? NULL : "the solver has no use for it";
+        if (use->solvers && strcmp(key->name, "solver") == 0) { return "--traces says the solvers"; }
+        if (use->own_traces && key->groups & SPADE_KEYS_TRACE) { return "every trace has a configuration of its own"; }
+        return solver_reads(settings, use, key->name) ? NULL : "the solver has no use for it";
     }
     if (!use->pictures && is_one_of(key->name, of_pictures)) { return "no input is a picture"; }
     if (strcmp(key->name, "crop_share") == 0 && settings->resize >= 0) {
         return "--resize says how large pictures become";
     }
     if (key->type == SPADE_KEY_METHOD_OPTION && !has_option(use, key->name)) { return "no method has such an option"; }
-    if (key->type == SPADE_KEY_METRICS && !use->measures) { return "there is no mask (--mask)"; }
     if (strcmp(key->name, "check") == 0 && !promises(use)) {
         return "no method promises anything that could be checked";
     }
     return NULL;
+}
+
+/* Why the metric has no value of any map; NULL: it has some. */
+static const char *find_lack(const spade_settings_use *use, const spade_metric_info *metric)
+{
+    bool covers = false;
+    for (int i = 0; i < use->method_count; i++) {
+        const unsigned flags = spade_attribution_flags(use->methods[i].attribution);
+        covers = covers || (flags & metric->method_flags) == metric->method_flags;
+    }
+    if (metric->needs & SPADE_METRIC_NEEDS_MASK && !use->masks) { return "there is no mask (--mask)"; }
+    if (metric->needs & SPADE_METRIC_NEEDS_TRACE && !use->trace) { return "no trace is made"; }
+    return covers ? NULL : "it says nothing of these methods' maps";
 }
 
 void spade_settings_warn_unused(spade_context *context, const spade_settings *settings, const spade_settings_use *use)
@@ -76,6 +90,11 @@ void spade_settings_warn_unused(spade_context *context, const spade_settings *se
         const spade_key *key = spade_key_at(i);
         if (!(settings->asked >> i & 1) || !key->option) { continue; }
         const char *reason = find_reason(settings, use, key);
+        for (int k = 0; key->type == SPADE_KEY_METRICS && k < use->metric_count; k++) {
+            const char *lack = find_lack(use, spade_metric_describe(use->metrics[k].metric));
+            if (!lack) { continue; }
+            spade_log(context, SPADE_LOG_WARNING, "--metric: %s has no value: %s", use->metrics[k].label, lack);
+        }
         if (reason) { spade_log(context, SPADE_LOG_WARNING, "--%s has no effect: %s", key->option, reason); }
     }
 }

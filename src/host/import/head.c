@@ -65,13 +65,46 @@ typedef enum origin { FROM_CONSTANTS, FROM_SCORES, FROM_OTHERS } origin;
 /* Changes scores, number by number or by where they stand, and nothing more. */
 static bool changes_scores(const onnx_node *node)
 {
-    static const char *const names[] = {"Concat", "Split", "Slice", "Gather", "Transpose", "Expand",
-                                        "Add",    "Sub",   "Mul",   "Div",    "Neg",       "Sum",
-                                        "Mean",   "Min",   "Max",   "Clip",   "Pow",       "ReduceMean"};
+    static const char *const names[] = {"Concat", "Split", "Slice", "Gather",     "Transpose", "Expand",    "Add",
+                                        "Sub",    "Mul",   "Div",   "Neg",        "Sum",       "Mean",      "Min",
+                                        "Max",    "Clip",  "Pow",   "ReduceMean", "ReduceSum", "Reciprocal"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (is_operator(node, names[i])) { return true; }
     }
     return only_moves(node);
+}
+
+static const onnx_node *maker_of(const spade_import *import, const char *name)
+{
+    const int index = spade_name_map_get(&import->producers, name);
+    return index < 0 ? NULL : &import->onnx->nodes[index];
+}
+
+static bool is_made_by(const spade_import *import, const char *name, const char *op_type)
+{
+    const onnx_node *node = maker_of(import, name);
+    return node && is_operator(node, op_type);
+}
+
+/* What the softmax and the sigmoid are where they are written out: a / sum of a, exp(log softmax), 1 / (1 + exp(..)). */
+static bool makes_scores(const spade_import *import, const onnx_node *node)
+{
+    static const char *const names[] = {"Softmax", "Sigmoid", "HardSigmoid"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (is_operator(node, names[i])) { return true; }
+    }
+    if (is_operator(node, "Exp")) {
+        return spade_has_input(node, 0) && is_made_by(import, node->inputs[0], "LogSoftmax");
+    }
+    const bool inverse = is_operator(node, "Reciprocal"), divides = is_operator(node, "Div");
+    if ((!inverse && !divides) || node->input_count < (divides ? 2 : 1)) { return false; }
+    const onnx_node *below = maker_of(import, node->inputs[divides ? 1 : 0]);
+    if (!below) { return false; }
+    if (divides && is_operator(below, "ReduceSum")) {
+        return spade_has_input(below, 0) && strcmp(below->inputs[0], node->inputs[0]) == 0;
+    }
+    if (!is_operator(below, "Add") || below->input_count < 2) { return false; }
+    return is_made_by(import, below->inputs[0], "Exp") || is_made_by(import, below->inputs[1], "Exp");
 }
 
 /* What the value's numbers are made of. *left: nodes that may still be looked at. */
@@ -86,7 +119,7 @@ static origin origin_of(const spade_import *import, const char *name, int *left)
         return FROM_CONSTANTS;
     }
     const onnx_node *node = &onnx->nodes[index];
-    if (is_operator(node, "Softmax") || is_operator(node, "Sigmoid")) { return FROM_SCORES; }
+    if (makes_scores(import, node)) { return FROM_SCORES; }
     if (is_operator(node, "Constant")) { return FROM_CONSTANTS; }
     if (!changes_scores(node) || (*left)-- <= 0) { return FROM_OTHERS; }
     origin of_all = FROM_CONSTANTS;

@@ -50,6 +50,17 @@ static double divergence(double p, double q)
     return p > 0 ? p * (log(p) - log(fmax(q, 2.2250738585072014e-308))) : 0;
 }
 
+/* Not all files' own scores are (SPADE_HEAD_SCORES). */
+static bool is_distribution(const double *scores, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(scores[i] >= 0)) { return false; }
+        sum += scores[i];
+    }
+    return fabs(sum - 1) < 1e-3;
+}
+
 static spade_status run_kl(spade_context *context, const void *options, const spade_metric_inputs *inputs, double *out)
 {
     (void)options;
@@ -58,6 +69,11 @@ static spade_status run_kl(spade_context *context, const void *options, const sp
         spade_model_outputs(inputs->model) > 1 && spade_model_head(inputs->model) != SPADE_HEAD_SIGMOID;
     double *scores, sum = 0;
     SPADE_TRY(find_scores(context, inputs, &scores));
+    if (softmax && !(is_distribution(scores, classes) && is_distribution(scores + classes, classes))) {
+        free(scores);
+        *out = NAN;
+        return SPADE_OK;
+    }
     for (int64_t i = 0; i < classes; i++) {
         const double p = scores[i], q = scores[classes + i];
         sum += divergence(p, q);
@@ -98,7 +114,8 @@ const metric_class metric_kl_divergence = {
              .title = "KL divergence",
              .definition =
                  "sum over classes of p log(p / q), p the dense network's scores and q the trace's; of a head of "
-                 "sigmoids the sum over its outputs; of a trace, the same for all of its maps",
+                 "sigmoids the sum over its outputs; none where scores are no distribution; of a trace, the same for "
+                 "all of its maps",
              .reading = "0: the trace says of every class what the network says",
              .source = "Kullback, Leibler 1951, On information and sufficiency",
              .version = 1,

@@ -48,26 +48,25 @@ static spade_status open_methods(evaluate_job *job)
     return SPADE_OK;
 }
 
-/* A tree's labels are its folders' names, and where these are no names of classes, their places in the order. */
-static spade_status label_by_order(evaluate_job *job)
+/* Where no folder of a tree is called as a class is, and there are as many as classes, the order of names is theirs. */
+static spade_status label_by_order(evaluate_job *job, int64_t folders)
 {
-    const char *last = NULL;
-    int64_t index = -1;
-    for (int i = 0; i < job->inputs.count; i++) {
-        const char *label = job->inputs.items[i].label;
-        if (!last || strcmp(last, label) != 0) { index++; }
-        last = label;
-        if (index >= job->class_count) {
-            return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: more folders than the network's %lld classes",
-                              job->request->manifest, (long long)job->class_count);
-        }
-        job->labels[i] = index;
+    if (folders != job->class_count) {
+        return spade_fail(
+            job->context, SPADE_ERROR_INPUT,
+            "%s: the folders are not called as classes are (%s), nor are there as many as classes: %lld for %lld; "
+            "give --labels, or call them by numbers",
+            job->request->manifest, job->inputs.items[0].label, (long long)folders, (long long)job->class_count);
     }
+    for (int i = 0; i < job->inputs.count; i++) { job->labels[i] = job->inputs.items[i].folder; }
     return SPADE_OK;
 }
 
-static spade_status read_labels(evaluate_job *job, bool is_tree)
+/* folders: of a tree; 0: of a CSV file, in which a label may be missing. */
+static spade_status read_labels(evaluate_job *job, int64_t folders)
 {
+    int known = 0, unknown = 0;
+    char message[SPADE_MESSAGE_BYTES] = "";
     job->labels = calloc((size_t)job->inputs.count + 1, sizeof *job->labels);
     if (!job->labels) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     for (int i = 0; i < job->inputs.count; i++) {
@@ -75,22 +74,26 @@ static spade_status read_labels(evaluate_job *job, bool is_tree)
         job->labels[i] = -1;
         if (!input->label) { continue; }
         const spade_status status = class_of_label(job->context, input->label, &job->names, &job->labels[i]);
-        if (status == SPADE_OK) { continue; }
-        if (!is_tree) { return spade_fail_in(job->context, status, "%s: %s", job->request->manifest, input->file); }
-        spade_error_clear(job->context);
-        return label_by_order(job);
+        if (status != SPADE_OK && !unknown++) {
+            snprintf(message, sizeof message, "%s: %s", input->file, spade_message(job->context));
+        }
+        known += status == SPADE_OK;
     }
-    return SPADE_OK;
+    spade_error_clear(job->context);
+    if (!unknown) { return SPADE_OK; }
+    if (folders && !known) { return label_by_order(job, folders); }
+    return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: %s", job->request->manifest, message);
 }
 
 static spade_status read_manifest(evaluate_job *job)
 {
     const spade_evaluate_request *request = job->request;
-    bool is_tree, any = false, masks = request->mask != NULL;
+    bool any = false, masks = request->mask != NULL;
+    int64_t folders;
     char *path = (char *)(uintptr_t)request->manifest;
     SPADE_TRY(spade_inputs_check_output(job->context, &path, 1, true, request->output));
-    SPADE_TRY(spade_manifest_read(job->context, request->manifest, &job->inputs, &is_tree));
-    SPADE_TRY(read_labels(job, is_tree));
+    SPADE_TRY(spade_manifest_read(job->context, request->manifest, &job->inputs, &folders));
+    SPADE_TRY(read_labels(job, folders));
     for (int i = 0; i < job->inputs.count; i++) {
         any = any || job->labels[i] >= 0;
         masks = masks || job->inputs.items[i].mask;
@@ -109,12 +112,29 @@ static spade_status read_manifest(evaluate_job *job)
 
 static void warn_unused(const evaluate_job *job)
 {
-    const spade_settings_use use = {.trace = job->column_count > 1,
-                                    .pictures = true,
-                                    .measures = true,
-                                    .methods = job->methods,
-                                    .method_count = job->method_count};
+    bool needed = false, missing = false;
+    spade_settings_use use = {.trace = job->column_count > 1,
+                              .pictures = true,
+                              .masks = true, /* what needs one and has none is refused */
+                              .methods = job->methods,
+                              .method_count = job->method_count,
+                              .metrics = job->metrics,
+                              .metric_count = job->metric_count,
+                              .own_traces = job->column_count > 1};
+    for (int i = 1; i < job->column_count && job->request->traces; i++) {
+        use.solvers |= 1u << job->columns[i].trace.solver;
+    }
+    for (int i = 1; i < job->column_count; i++) { use.own_traces = use.own_traces && job->columns[i].configured; }
     spade_settings_warn_unused(job->context, job->request->settings, &use);
+    if (!job->request->mask) { return; }
+    for (int i = 0; i < job->inputs.count; i++) { missing = missing || !job->inputs.items[i].mask; }
+    for (int i = 0; i < job->metric_count; i++) {
+        needed = needed || explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK;
+    }
+    if (!needed || !missing) {
+        spade_log(job->context, SPADE_LOG_WARNING, "--mask has no effect: %s",
+                  needed ? "the manifest has every picture's" : "no metric compares maps with masks");
+    }
 }
 
 static spade_status job_open(evaluate_job *job)
@@ -194,9 +214,11 @@ static bool keep(void *user, int position, const json_t *record)
 {
     resume *r = user;
     const spade_input *input = &r->job->inputs.items[position];
+    const json_t *label = json_object_get(record, "label_class");
     spade_input_fingerprint now;
     return spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK && has_text(record, "xxh128", now.content) &&
-           has_text(record, "mask_xxh128", now.mask) && has_text(record, "label", input->label);
+           has_text(record, "mask_xxh128", now.mask) && has_text(record, "label", input->label) &&
+           (label ? json_integer_value(label) : -1) == r->job->labels[position];
 }
 
 static spade_status open_results(evaluate_job *job, spade_inputs *remaining)

@@ -38,6 +38,17 @@ static spade_status add(evaluate_job *job, const char *name, size_t length, eval
     return SPADE_OK;
 }
 
+/* Of a configuration counts how a trace is found; all traces of a picture have the same variants, maps and metrics. */
+static void warn_of_keys(const evaluate_job *job, const char *path, const spade_settings *settings)
+{
+    for (int i = 0; i < spade_key_count(); i++) {
+        const spade_key *key = spade_key_at(i);
+        if (!(settings->asked >> i & 1) || key->groups & SPADE_KEYS_TRACE) { continue; }
+        spade_log(job->context, SPADE_LOG_WARNING,
+                  "%s: %s has no effect: it is the same for all traces, as the options say", path, key->name);
+    }
+}
+
 static spade_status add_configuration(evaluate_job *job, const char *path)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
@@ -46,6 +57,7 @@ static spade_status add_configuration(evaluate_job *job, const char *path)
     spade_settings_init(&column->settings);
     column->configured = true;
     SPADE_TRY(spade_settings_read(job->context, &column->settings, path));
+    warn_of_keys(job, path, &column->settings);
     column->settings.seed = job->request->settings->seed;
     spade_settings_finish(&column->settings);
     column->trace = column->settings.trace;
@@ -95,6 +107,18 @@ void evaluate_columns_close(evaluate_job *job)
     }
 }
 
+/* As far as it counts. */
+static json_t *configuration_json(const spade_settings *settings)
+{
+    json_t *all = json_object();
+    for (int i = 0; i < spade_key_count(); i++) {
+        const spade_key *key = spade_key_at(i);
+        if (!(key->groups & SPADE_KEYS_TRACE) || key->unrecorded) { continue; }
+        spade_json_set(&all, key->name, spade_setting_json(settings, key));
+    }
+    return all;
+}
+
 json_t *evaluate_columns_json(const evaluate_job *job)
 {
     json_t *all = json_array();
@@ -103,7 +127,7 @@ json_t *evaluate_columns_json(const evaluate_job *job)
         json_t *object = json_object();
         spade_json_set(&object, "name", spade_json_text(column->name));
         if (i) { spade_json_set(&object, "solver", json_string(solvers[column->trace.solver])); }
-        if (column->configured) { spade_json_set(&object, "configuration", spade_settings_json(&column->settings)); }
+        if (column->configured) { spade_json_set(&object, "configuration", configuration_json(&column->settings)); }
         spade_json_append(&all, object);
     }
     return all;

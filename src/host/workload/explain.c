@@ -73,12 +73,13 @@ static spade_status check_inputs(explain_job *job)
 /* What is asked for and cannot have an effect on these inputs. */
 static void warn_unused(const explain_job *job)
 {
-    spade_settings_use use = {.trace = job->request->trace, .methods = job->methods, .method_count = job->method_count};
+    spade_settings_use use = {.trace = job->request->trace,
+                              .masks = job->request->mask != NULL,
+                              .methods = job->methods,
+                              .method_count = job->method_count,
+                              .metrics = job->metrics,
+                              .metric_count = job->metric_count};
     for (int i = 0; i < job->inputs.count; i++) { use.pictures = use.pictures || job->inputs.items[i].index < 0; }
-    for (int i = 0; i < job->metric_count; i++) {
-        use.measures =
-            use.measures || job->request->mask || !(explained_metric(&job->run, i)->needs & SPADE_METRIC_NEEDS_MASK);
-    }
     spade_settings_warn_unused(job->context, job->request->settings, &use);
 }
 

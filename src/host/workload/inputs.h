@@ -15,6 +15,7 @@ typedef struct spade_input {
     char *error;   /* why it cannot be used (a folder without pictures, ...), or NULL */
     /* What a manifest says of it (manifest.h); NULL: nothing. */
     char *label, *mask;
+    int64_t folder; /* of a tree: the place of its class's folder among all of them, by name */
 } spade_input;
 
 typedef struct spade_inputs {

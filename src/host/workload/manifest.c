@@ -80,11 +80,39 @@ static spade_status read_row(table *t)
     return SPADE_OK;
 }
 
+/* Blanks around a name are none of it. */
+static char *trim(char *text)
+{
+    text += strspn(text, " \t");
+    size_t length = strlen(text);
+    while (length && (text[length - 1] == ' ' || text[length - 1] == '\t')) { text[--length] = 0; }
+    return text;
+}
+
+/* A column that nobody reads may be one whose name is written wrong. */
+static void warn_of_columns(const table *t)
+{
+    char names[300] = "";
+    size_t used = 0;
+    int count = 0;
+    for (int i = 0; i < t->count; i++) {
+        if (i == t->places[IMAGE] || i == t->places[LABEL] || i == t->places[MASK]) { continue; }
+        if (used < sizeof names) {
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s'%.40s'", count ? ", " : "", t->cells[i]);
+        }
+        count++;
+    }
+    if (!count) { return; }
+    spade_log(t->context, SPADE_LOG_WARNING, "%s: column%s that %s not read: %s (image, label and mask are)", t->path,
+              count == 1 ? "" : "s", count == 1 ? "is" : "are", names);
+}
+
 static spade_status read_head(table *t)
 {
     SPADE_TRY(read_row(t));
     if (!t->count) { return fail_row(t, "it is empty; the first line names the columns: image,label,mask"); }
     t->width = t->count;
+    for (int i = 0; i < t->count; i++) { t->cells[i] = trim(t->cells[i]); }
     for (int c = 0; c < COLUMNS; c++) {
         t->places[c] = -1;
         for (int i = 0; i < t->count; i++) {
@@ -94,6 +122,7 @@ static spade_status read_head(table *t)
         }
     }
     if (t->places[IMAGE] < 0) { return fail_row(t, "no column is called image; the first line names the columns"); }
+    warn_of_columns(t);
     return SPADE_OK;
 }
 
@@ -179,6 +208,7 @@ typedef struct found_pictures {
     spade_context *context;
     spade_inputs *list;
     const char *class_name;
+    int64_t folder;
 } found_pictures;
 
 static spade_status add_picture(void *user, const char *file, const char *relative)
@@ -191,9 +221,10 @@ static spade_status add_picture(void *user, const char *file, const char *relati
     spade_status status = spade_inputs_add(to->context, to->list, file, name, -1, NULL);
     free(name);
     SPADE_TRY(status);
-    char **label = &to->list->items[to->list->count - 1].label;
-    *label = strdup(to->class_name);
-    return *label ? SPADE_OK : spade_fail(to->context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
+    spade_input *input = &to->list->items[to->list->count - 1];
+    input->folder = to->folder;
+    input->label = strdup(to->class_name);
+    return input->label ? SPADE_OK : spade_fail(to->context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
 }
 
 static int is_shown(const struct dirent *entry)
@@ -206,9 +237,10 @@ static int by_name(const struct dirent **left, const struct dirent **right)
     return strcmp((*left)->d_name, (*right)->d_name);
 }
 
-static spade_status read_class(spade_context *context, const char *folder, const char *class_name, spade_inputs *out)
+static spade_status read_class(spade_context *context, const char *folder, const char *class_name, int64_t place,
+                               spade_inputs *out)
 {
-    found_pictures to = {context, out, class_name};
+    found_pictures to = {context, out, class_name, place};
     char *skipped, *reason;
     SPADE_TRY(spade_folder_pictures(context, folder, true, add_picture, &to, &skipped, &reason));
     if (skipped || reason) {
@@ -219,12 +251,14 @@ static spade_status read_class(spade_context *context, const char *folder, const
     return SPADE_OK;
 }
 
-static spade_status read_tree(spade_context *context, const char *path, spade_inputs *out)
+static spade_status read_tree(spade_context *context, const char *path, spade_inputs *out, int64_t *folders)
 {
     struct dirent **entries = NULL;
     const int count = scandir(path, &entries, is_shown, by_name);
     if (count < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     spade_status status = SPADE_OK;
+    const struct dirent *beside = NULL; /* the first entry that is no folder */
+    int others = 0;
     for (int i = 0; i < count; i++) {
         struct stat info;
         char *folder = NULL;
@@ -233,11 +267,18 @@ static spade_status read_tree(spade_context *context, const char *path, spade_in
             status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
         }
         if (folder && stat(folder, &info) == 0 && S_ISDIR(info.st_mode)) {
-            status = read_class(context, folder, entries[i]->d_name, out);
+            status = read_class(context, folder, entries[i]->d_name, (*folders)++, out);
+        } else if (folder) {
+            beside = beside ? beside : entries[i];
+            others++;
         }
         free(folder);
-        free(entries[i]);
     }
+    if (beside) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: %d file%s beside the classes' folders: not read (%s%s)", path,
+                  others, others == 1 ? "" : "s", beside->d_name, others == 1 ? "" : ", ...");
+    }
+    for (int i = 0; i < count; i++) { free(entries[i]); }
     free(entries);
     if (status == SPADE_OK && !out->count) {
         status = spade_fail(context, SPADE_ERROR_INPUT,
@@ -246,13 +287,53 @@ static spade_status read_tree(spade_context *context, const char *path, spade_in
     return status;
 }
 
-spade_status spade_manifest_read(spade_context *context, const char *path, spade_inputs *out, bool *is_tree)
+typedef struct file_place {
+    dev_t device;
+    ino_t inode;
+    const spade_input *input;
+} file_place;
+
+static int by_place(const void *left, const void *right)
+{
+    const file_place *a = left, *b = right;
+    if (a->device != b->device) { return a->device < b->device ? -1 : 1; }
+    if (a->inode != b->inode) { return a->inode < b->inode ? -1 : 1; }
+    return (a->input > b->input) - (a->input < b->input);
+}
+
+/* A link may lead to a picture, or a folder, that is in the tree already. */
+static spade_status warn_of_twins(spade_context *context, const char *path, const spade_inputs *inputs)
+{
+    file_place *places = calloc((size_t)inputs->count, sizeof *places);
+    const file_place *first = NULL;
+    int twins = 0;
+    if (!places) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    for (int i = 0; i < inputs->count; i++) {
+        struct stat info = {0};
+        (void)stat(inputs->items[i].file, &info);
+        places[i] = (file_place){info.st_dev, info.st_ino, &inputs->items[i]};
+    }
+    qsort(places, (size_t)inputs->count, sizeof *places, by_place);
+    for (int i = 1; i < inputs->count; i++) {
+        if (places[i].device != places[i - 1].device || places[i].inode != places[i - 1].inode) { continue; }
+        if (!twins++) { first = &places[i]; }
+    }
+    if (twins) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: %d picture%s there more than once (%s is %s)", path, twins,
+                  twins == 1 ? " is" : "s are", first->input->file, first[-1].input->file);
+    }
+    free(places);
+    return SPADE_OK;
+}
+
+spade_status spade_manifest_read(spade_context *context, const char *path, spade_inputs *out, int64_t *folders)
 {
     struct stat info;
     *out = (spade_inputs){0};
     if (stat(path, &info) != 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
-    *is_tree = S_ISDIR(info.st_mode);
-    spade_status status = *is_tree ? read_tree(context, path, out) : read_csv(context, path, out);
+    *folders = 0;
+    spade_status status = S_ISDIR(info.st_mode) ? read_tree(context, path, out, folders) : read_csv(context, path, out);
+    if (status == SPADE_OK && *folders) { status = warn_of_twins(context, path, out); }
     if (status == SPADE_OK) { status = spade_inputs_name(context, out); }
     if (status != SPADE_OK) { spade_inputs_clear(out); }
     return status;
