@@ -282,10 +282,13 @@ static void test_said(void **state)
     assert_int_equal(mkdir(inside("t/1"), 0700), 0);
     copy_picture("t/1/a.png");
     copy_picture("t/b.png");
+    assert_int_equal(mkdir(inside("t/out"), 0700), 0);
+    file_write(inside("t/out/results.jsonl"), "{}\n", 3);
+    copy_picture("t/out/d.png");
     assert_int_equal(symlink("a.png", inside("t/1/c.png")), 0);
     command_result r = command_run("evaluate " MODELS "/scene_resnet.onnx %s -o %s --resize 0 --no-trace --metric gini",
                                    inside("t"), inside("out"));
-    if (r.code != 0 || !strstr(r.err, "1 file beside the classes' folders: not read (b.png)") ||
+    if (r.code != 0 || !strstr(r.err, "not read: 2 entries beside the classes' folders (b.png, ...)") ||
         !strstr(r.err, "1 picture is there more than once")) {
         fail_msg("%d: %s", r.code, r.err);
     }
@@ -335,6 +338,17 @@ static void test_refused(void **state)
         done(evaluate("scene_resnet.onnx", arguments, cases[i].code, cases[i].says));
         assert_false(file_exists(inside("out")));
     }
+    assert_int_equal(mkdir(inside("own"), 0700), 0);
+    write_manifest("own/results.csv", 1);
+    command_result r =
+        command_run("evaluate " MODELS "/scene_resnet.onnx %s -o %s" FAST, inside("own/results.csv"), inside("own"));
+    if (r.code != 2 || !strstr(r.err, "its results.csv is the manifest")) { fail_msg("%d: %s", r.code, r.err); }
+    command_clear(&r);
+    file_write(inside("m.csv"), "image,label\nx.png,1\n", 20);
+    file_write(inside("labels"), "1\n0\n2\n3\n4\n5\n6\n7\n8\n9\n", 20);
+    snprintf(arguments, sizeof arguments, "-o %s --labels %s --metric gini", inside("out"), inside("labels"));
+    done(
+        evaluate("scene_resnet.onnx", arguments, 1, "label '1' is the number of one class and the name of another, 0"));
     file_write(inside("m.csv"), "image\nx.png\n", 12);
     snprintf(arguments, sizeof arguments, "-o %s", inside("out"));
     done(evaluate("scene_resnet.onnx", arguments, 2, "roc_auc needs masks"));

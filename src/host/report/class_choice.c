@@ -179,6 +179,13 @@ spade_status class_choices_read(spade_context *context, const spade_names *texts
 spade_status class_of_label(spade_context *context, const char *label, const class_names *names, int64_t *out)
 {
     const term found = read_term(names, trim(label, strlen(label)));
+    const term named = find_name(names, trim(label, strlen(label)), true);
+    if (found.kind == TERM_CLASS && named.kind == TERM_CLASS && named.class.index != found.class.index) {
+        return spade_fail(
+            context, SPADE_ERROR_INPUT,
+            "label '%.200s' is the number of one class and the name of another, %lld; give other names, or numbers",
+            label, (long long)named.class.index);
+    }
     if (found.kind == TERM_CLASS && found.class.rank == CLASS_BY_INDEX) {
         *out = found.class.index;
         return SPADE_OK;

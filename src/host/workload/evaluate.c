@@ -1,4 +1,6 @@
 /* evaluate.c - the evaluate workload: what is asked, the loop over the pictures, and what it has found. */
+#include <sys/stat.h>
+
 #include "backend/backend.h"
 #include "workload/evaluate.h"
 #include "workload/manifest.h"
@@ -85,6 +87,27 @@ static spade_status read_labels(evaluate_job *job, int64_t folders)
     return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: %s", job->request->manifest, message);
 }
 
+/* Results must not take the place of what they are made from. */
+static spade_status check_manifest_stays(const evaluate_job *job)
+{
+    static const char *const files[] = {"results.jsonl", "results.json", "results.csv"};
+    const spade_evaluate_request *request = job->request;
+    struct stat manifest, result;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s", request->output, files[i]) < 0) {
+            return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+        }
+        const bool same = stat(path, &result) == 0 && stat(request->manifest, &manifest) == 0 &&
+                          result.st_dev == manifest.st_dev && result.st_ino == manifest.st_ino;
+        free(path);
+        if (!same) { continue; }
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "-o %s: its %s is the manifest; choose another folder",
+                          request->output, files[i]);
+    }
+    return SPADE_OK;
+}
+
 static spade_status read_manifest(evaluate_job *job)
 {
     const spade_evaluate_request *request = job->request;
@@ -92,6 +115,7 @@ static spade_status read_manifest(evaluate_job *job)
     int64_t folders;
     char *path = (char *)(uintptr_t)request->manifest;
     SPADE_TRY(spade_inputs_check_output(job->context, &path, 1, true, request->output));
+    SPADE_TRY(check_manifest_stays(job));
     SPADE_TRY(spade_manifest_read(job->context, request->manifest, &job->inputs, &folders));
     SPADE_TRY(read_labels(job, folders));
     for (int i = 0; i < job->inputs.count; i++) {

@@ -142,8 +142,7 @@ static spade_status note_visit(walk *w, const char *path, const struct stat *inf
     return SPADE_OK;
 }
 
-/* Does the folder hold the results of a command? Their pictures are no inputs. */
-static bool holds_results(const char *path)
+bool spade_folder_holds_results(const char *path)
 {
     static const char *const marks[] = {"results.jsonl", "check.html"};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
@@ -169,7 +168,7 @@ static spade_status visit_entry(walk *w, const char *file, const char *relative,
     if (!w->recursive) { return skip(w, "folder", "folders", relative); }
     if (depth == MAX_DEPTH) { return skip(w, "folder that lies too deep", "folders that lie too deep", relative); }
     SPADE_TRY(note_visit(w, file, &info, &again));
-    if (holds_results(file)) { return skip(w, "folder of results", "folders of results", relative); }
+    if (spade_folder_holds_results(file)) { return skip(w, "folder of results", "folders of results", relative); }
     if (again) { return skip(w, "link to a folder read already", "links to folders read already", relative); }
     return visit_folder(w, file, relative, depth + 1);
 }

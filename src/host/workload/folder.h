@@ -4,6 +4,9 @@
 
 #include "base/base.h"
 
+/* Does the folder hold the results of a command (results.jsonl, check.html)? Their pictures are no inputs. */
+bool spade_folder_holds_results(const char *path);
+
 /* file: its path; relative: the same, from the folder on. Both are borrowed. */
 typedef spade_status (*spade_picture_found)(void *user, const char *file, const char *relative);
 

@@ -257,7 +257,7 @@ static spade_status read_tree(spade_context *context, const char *path, spade_in
     const int count = scandir(path, &entries, is_shown, by_name);
     if (count < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     spade_status status = SPADE_OK;
-    const struct dirent *beside = NULL; /* the first entry that is no folder */
+    const struct dirent *beside = NULL; /* the first entry that is no folder, or one of results */
     int others = 0;
     for (int i = 0; i < count; i++) {
         struct stat info;
@@ -266,7 +266,7 @@ static spade_status read_tree(spade_context *context, const char *path, spade_in
             folder = NULL;
             status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
         }
-        if (folder && stat(folder, &info) == 0 && S_ISDIR(info.st_mode)) {
+        if (folder && stat(folder, &info) == 0 && S_ISDIR(info.st_mode) && !spade_folder_holds_results(folder)) {
             status = read_class(context, folder, entries[i]->d_name, (*folders)++, out);
         } else if (folder) {
             beside = beside ? beside : entries[i];
@@ -275,8 +275,8 @@ static spade_status read_tree(spade_context *context, const char *path, spade_in
         free(folder);
     }
     if (beside) {
-        spade_log(context, SPADE_LOG_WARNING, "%s: %d file%s beside the classes' folders: not read (%s%s)", path,
-                  others, others == 1 ? "" : "s", beside->d_name, others == 1 ? "" : ", ...");
+        spade_log(context, SPADE_LOG_WARNING, "%s: not read: %d %s beside the classes' folders (%s%s)", path, others,
+                  others == 1 ? "entry" : "entries", beside->d_name, others == 1 ? "" : ", ...");
     }
     for (int i = 0; i < count; i++) { free(entries[i]); }
     free(entries);
