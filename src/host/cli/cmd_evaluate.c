@@ -3,7 +3,11 @@
 
 #include "cli/cli.h"
 
-enum { NAME_WIDTH = 26, MEAN_WIDTH = 17, DIFFERENCE_WIDTH = 36 };
+/* Columns are as wide as what stands in them. */
+enum { MAX_NAME = 100, MIN_NAME = 26, MIN_MEAN = 17, MIN_DIFFERENCE = 36 };
+typedef struct table_widths {
+    int name, mean, difference;
+} table_widths;
 
 static double number_of(const json_t *object, const char *key)
 {
@@ -24,14 +28,32 @@ static int format_number(double value, double mean, const char *places, const ch
     return snprintf(buffer, size, magnitude >= 0.01 && magnitude < 1e4 ? places : digits, value);
 }
 
-/* "saliency", "smoothgrad:samples=25", cut to its column. */
-static void print_name(const json_t *row)
+/* "saliency", "smoothgrad:samples=25" */
+static void format_name(const json_t *row, char name[MAX_NAME])
 {
-    char name[NAME_WIDTH];
     const char *options = text_of(row, "options");
-    snprintf(name, sizeof name, "%s%s%s", text_of(row, "method"), *options ? ":" : "", options);
-    fputs("  ", stdout);
-    cli_print_text(name, NAME_WIDTH);
+    snprintf(name, MAX_NAME, "%s%s%s", text_of(row, "method"), *options ? ":" : "", options);
+}
+
+static table_widths find_widths(const json_t *summary)
+{
+    table_widths widths = {MIN_NAME, MIN_MEAN, MIN_DIFFERENCE};
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(summary, "rows"), i, item)
+    {
+        char name[MAX_NAME];
+        format_name(item, name);
+        const int length = (int)strlen(name) + 1;
+        widths.name = length > widths.name ? length : widths.name;
+    }
+    json_array_foreach(json_object_get(summary, "columns"), i, item)
+    {
+        const int length = (int)json_string_length(item) + 1;
+        widths.mean = length > widths.mean ? length : widths.mean;
+        widths.difference = length > widths.difference ? length : widths.difference;
+    }
+    return widths;
 }
 
 static void print_cell(const char *text, int width)
@@ -40,7 +62,7 @@ static void print_cell(const char *text, int width)
 }
 
 /* "0.981 +- 0.003" */
-static void print_mean(const json_t *column)
+static void print_mean(const json_t *column, int width)
 {
     char text[64] = "-";
     const double mean = number_of(column, "mean"), error = number_of(column, "error");
@@ -51,11 +73,11 @@ static void print_mean(const json_t *column)
             format_number(error, mean, "%.4f", "%.2g", text + length, sizeof text - (size_t)length);
         }
     }
-    print_cell(text, MEAN_WIDTH);
+    print_cell(text, width);
 }
 
 /* "+0.012 [-0.001, +0.025]  63 %": the difference, its interval, and in how many pictures it is better. */
-static void print_difference(const json_t *column, double mean)
+static void print_difference(const json_t *column, double mean, int width)
 {
     char text[96] = "-", low[24], high[24];
     const double difference = number_of(column, "difference");
@@ -69,72 +91,80 @@ static void print_difference(const json_t *column, double mean)
         snprintf(text + length, sizeof text - (size_t)length, "%*s%.0f %%", length < 26 ? 27 - length : 1, "",
                  100 * number_of(column, "better"));
     }
-    print_cell(text, DIFFERENCE_WIDTH);
+    print_cell(text, width);
 }
 
-static void print_heads(const json_t *columns, size_t first, int width, const char *before)
+static void print_heads(const json_t *columns, size_t first, int width)
 {
     size_t i;
     json_t *name;
     json_array_foreach(columns, i, name)
     {
-        char text[DIFFERENCE_WIDTH];
         if (i < first) { continue; }
-        snprintf(text, sizeof text, "%s%.*s", before, (int)sizeof text - 20, json_string_value(name));
         fputs("  ", stdout);
-        cli_print_text(text, width);
+        cli_print_text(json_string_value(name), width);
     }
     putchar('\n');
 }
 
-/* The rows of one metric, as means, or as differences from the dense network. */
-static void print_rows(const json_t *rows, const char *metric, bool differences)
+/* The rows of one metric, as means, or as differences from the dense network. Where pictures have no value: how many have one. */
+static void print_rows(const json_t *summary, const char *metric, bool differences, const table_widths *widths)
 {
+    const json_int_t pictures = json_integer_value(json_object_get(summary, "pictures"));
     size_t i;
     json_t *row;
-    json_array_foreach(rows, i, row)
+    json_array_foreach(json_object_get(summary, "rows"), i, row)
     {
         size_t c;
         json_t *column;
+        char name[MAX_NAME];
+        json_int_t fewest = pictures;
         if (strcmp(text_of(row, "metric"), metric) != 0) { continue; }
-        print_name(row);
+        format_name(row, name);
+        fputs("  ", stdout);
+        cli_print_text(name, widths->name);
         const json_t *columns = json_object_get(row, "columns");
         const double dense = number_of(json_array_get(columns, 0), "mean");
         json_array_foreach(columns, c, column)
         {
-            if (differences && c) { print_difference(column, dense); }
-            if (!differences) { print_mean(column); }
+            const json_int_t count = json_integer_value(json_object_get(column, differences && c ? "pairs" : "count"));
+            fewest = count && count < fewest ? count : fewest;
+            if (differences && c) { print_difference(column, dense, widths->difference); }
+            if (!differences) { print_mean(column, widths->mean); }
         }
+        if (fewest < pictures) { printf("  of %lld", (long long)fewest); }
         putchar('\n');
     }
 }
 
-static void print_metric(const json_t *summary, const json_t *row)
+static void print_metric(const json_t *summary, const json_t *row, const table_widths *widths)
 {
-    const json_t *columns = json_object_get(summary, "columns"), *rows = json_object_get(summary, "rows");
-    char title[NAME_WIDTH + 2];
-    snprintf(title, sizeof title, "%s", text_of(row, "title"));
+    const json_t *columns = json_object_get(summary, "columns");
+    const char *options = text_of(row, "metric_options");
+    char title[MAX_NAME];
+    snprintf(title, sizeof title, "%s%s%s%s", text_of(row, "title"), *options ? " (" : "", options,
+             *options ? ")" : "");
     putchar('\n');
-    cli_print_text(title, NAME_WIDTH + 2);
-    print_heads(columns, 0, MEAN_WIDTH, "");
-    print_rows(rows, text_of(row, "metric"), false);
+    cli_print_text(title, widths->name + 2);
+    print_heads(columns, 0, widths->mean);
+    print_rows(summary, text_of(row, "metric"), false, widths);
     if (json_array_size(columns) < 2) { return; }
-    cli_print_text("  against dense, better in", NAME_WIDTH + 2);
-    print_heads(columns, 1, DIFFERENCE_WIDTH, "");
-    print_rows(rows, text_of(row, "metric"), true);
+    cli_print_text("  against dense, better in", widths->name + 2);
+    print_heads(columns, 1, widths->difference);
+    print_rows(summary, text_of(row, "metric"), true, widths);
 }
 
-static void print_share(const char *title, const json_t *summary, const char *key)
+static void print_share(const char *title, const json_t *summary, const char *key, const table_widths *widths)
 {
     size_t i;
     json_t *column;
-    cli_print_text(title, NAME_WIDTH + 2);
+    cli_print_text(title, widths->name + 2);
     json_array_foreach(json_object_get(summary, "decisions"), i, column)
     {
         char text[32] = "-";
         const double share = number_of(column, key);
         if (!isnan(share)) { snprintf(text, sizeof text, "%.1f %%", 100 * share); }
-        print_cell(text, MEAN_WIDTH);
+        print_cell(text, widths->mean);
     }
     putchar('\n');
 }
@@ -145,19 +175,20 @@ static void print_summary(const json_t *summary)
     size_t i;
     json_t *item;
     const char *last = "";
+    const table_widths widths = find_widths(summary);
     printf("%lld pictures; mean +- standard error, differences with 95 %% intervals of 10,000 bootstrap samples\n",
            (long long)json_integer_value(json_object_get(summary, "pictures")));
     json_array_foreach(json_object_get(summary, "rows"), i, item)
     {
-        if (strcmp(text_of(item, "metric"), last) != 0) { print_metric(summary, item); }
+        if (strcmp(text_of(item, "metric"), last) != 0) { print_metric(summary, item, &widths); }
         last = text_of(item, "metric");
     }
     putchar('\n');
-    cli_print_text("", NAME_WIDTH + 2);
-    print_heads(json_object_get(summary, "columns"), 0, MEAN_WIDTH, "");
-    print_share("the dense network's class", summary, "kept");
+    cli_print_text("", widths.name + 2);
+    print_heads(json_object_get(summary, "columns"), 0, widths.mean);
+    print_share("the dense network's class", summary, "kept", &widths);
     if (json_integer_value(json_object_get(summary, "labelled"))) {
-        print_share("the label's class", summary, "correct");
+        print_share("the label's class", summary, "correct", &widths);
     }
     json_array_foreach(json_object_get(summary, "uncovered"), i, item)
     {

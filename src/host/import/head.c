@@ -65,9 +65,9 @@ typedef enum origin { FROM_CONSTANTS, FROM_SCORES, FROM_OTHERS } origin;
 /* Changes scores, number by number or by where they stand, and nothing more. */
 static bool changes_scores(const onnx_node *node)
 {
-    static const char *const names[] = {"Concat", "Split", "Slice", "Gather",     "Transpose", "Expand",    "Add",
-                                        "Sub",    "Mul",   "Div",   "Neg",        "Sum",       "Mean",      "Min",
-                                        "Max",    "Clip",  "Pow",   "ReduceMean", "ReduceSum", "Reciprocal"};
+    static const char *const names[] = {"Concat", "Split", "Slice", "Gather",     "Transpose", "Expand",     "Add",
+                                        "Sub",    "Mul",   "Div",   "Neg",        "Sum",       "Mean",       "Min",
+                                        "Max",    "Clip",  "Pow",   "ReduceMean", "ReduceSum", "Reciprocal", "Sqrt"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (is_operator(node, names[i])) { return true; }
     }

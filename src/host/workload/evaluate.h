@@ -14,6 +14,7 @@ typedef struct evaluate_column {
     char *name;              /* "dense", "fast", or a configuration's file without its suffix */
     spade_settings settings; /* of a configuration; else zeros */
     bool configured;
+    spade_layer_rule *rules;   /* of a solver: the settings' without those about solvers; owned */
     spade_trace_options trace; /* of all but the first; its lists are the settings' */
 } evaluate_column;
 

@@ -64,6 +64,22 @@ static spade_status add_configuration(evaluate_job *job, const char *path)
     return SPADE_OK;
 }
 
+/* As --solver does: a solver for all layers forgets those of some. */
+static spade_status forget_solvers(const evaluate_job *job, evaluate_column *column)
+{
+    const spade_settings *settings = job->request->settings;
+    column->rules = calloc((size_t)settings->rule_count + 1, sizeof *column->rules);
+    if (!column->rules) { return fail_memory(job); }
+    column->trace.rules = column->rules;
+    column->trace.rule_count = 0;
+    for (int i = 0; i < settings->rule_count; i++) { /* a rule has one field */
+        if (!(settings->rules[i].set & SPADE_RULE_SOLVER)) {
+            column->rules[column->trace.rule_count++] = settings->rules[i];
+        }
+    }
+    return SPADE_OK;
+}
+
 static spade_status add_trace(evaluate_job *job, const char *text)
 {
     evaluate_column *column;
@@ -72,7 +88,7 @@ static spade_status add_trace(evaluate_job *job, const char *text)
         if (strcmp(solvers[i], text) != 0) { continue; }
         SPADE_TRY(add(job, text, strlen(text), &column));
         column->trace.solver = (spade_solver)i;
-        return SPADE_OK;
+        return forget_solvers(job, column);
     }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
                       "--traces: '%s' is neither fast, exact, magnitude or random nor a configuration (.yaml)", text);
@@ -104,6 +120,7 @@ void evaluate_columns_close(evaluate_job *job)
     for (int i = 0; i < job->column_count; i++) {
         if (job->columns[i].configured) { spade_settings_clear(&job->columns[i].settings); }
         free(job->columns[i].name);
+        free(job->columns[i].rules);
     }
 }
 

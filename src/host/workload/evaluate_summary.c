@@ -137,7 +137,7 @@ static spade_status open_csv(gathered *g, const char *path)
 {
     const evaluate_job *job = g->job;
     SPADE_TRY(spade_output_open(job->context, path, &g->csv));
-    fputs("file,name,label,class,method,options,metric", g->csv.file);
+    fputs("file,name,label,class,against,method,options,metric,metric_options", g->csv.file);
     for (int column = 0; column < job->column_count; column++) {
         fputc(',', g->csv.file);
         results_csv_write_text(g->csv.file, job->columns[column].name);
@@ -157,7 +157,7 @@ static void write_text_member(FILE *file, const json_t *record, const char *memb
 static void write_rows(const gathered *g, const json_t *record)
 {
     const evaluate_job *job = g->job;
-    const json_t *values = json_object_get(record, "values");
+    const json_t *values = json_object_get(record, "values"), *against = json_object_get(record, "against");
     FILE *file = g->csv.file;
     for (int method = 0; method < job->method_count; method++) {
         for (int metric = 0; metric < job->metric_count; metric++) {
@@ -169,10 +169,12 @@ static void write_rows(const gathered *g, const json_t *record)
             write_text_member(file, record, "file");
             write_text_member(file, record, "name");
             write_text_member(file, record, "label");
-            fprintf(file, "%lld,%s,", (long long)json_integer_value(json_object_get(record, "class")),
-                    explained_method(&job->run, method)->name);
+            fprintf(file, "%lld,", (long long)json_integer_value(json_object_get(record, "class")));
+            if (against) { fprintf(file, "%lld", (long long)json_integer_value(against)); }
+            fprintf(file, ",%s,", explained_method(&job->run, method)->name);
             results_csv_write_text(file, job->methods[method].options ? job->methods[method].options : "");
-            fprintf(file, ",%s", job->metrics[metric].label);
+            fprintf(file, ",%s,", explained_metric(&job->run, metric)->name);
+            results_csv_write_text(file, job->metrics[metric].options ? job->metrics[metric].options : "");
             for (int column = 0; column < job->column_count; column++) {
                 results_csv_write_number(file, value_in(values, method, metric, column));
             }
@@ -218,7 +220,9 @@ static json_t *row_json(gathered *g, int method, int metric)
     }
     const char *options = mean ? NULL : job->methods[method].options;
     spade_json_set(&object, "metric", json_string(job->metrics[metric].label));
+    const char *metric_options = job->metrics[metric].options;
     spade_json_set(&object, "title", json_string(info->title));
+    spade_json_set(&object, "metric_options", metric_options ? spade_json_text(metric_options) : json_null());
     spade_json_set(&object, "better", json_string(info->better == SPADE_METRIC_HIGHER ? "higher" : "lower"));
     spade_json_set(&object, "method", json_string(mean ? "mean" : explained_method(&job->run, method)->name));
     spade_json_set(&object, "options", options ? spade_json_text(options) : json_null());
