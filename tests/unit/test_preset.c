@@ -100,6 +100,9 @@ static void test_refused(void **state)
     refuse("{\"crop_pct\": 1, \"crop_mode\": \"border\"}", "center or squash");
     refuse("{\"do_normalize\": true, \"resample\": 1}", "\"resample\"");
     refuse("{\"do_normalize\": true, \"image_mean\": [0.5]}", "\"image_std\"");
+    refuse("{\"do_rescale\": true, \"do_convert_grayscale\": true}", "do_convert_grayscale");
+    refuse("{\"do_rescale\": true, \"feature_extractor_type\": \"PerceiverFeatureExtractor\", \"size\": 224}",
+           "before it resizes");
     refuse("{\"do_rescale\": true, \"offset\": true, \"image_mean\": [0.5], \"image_std\": [0.5]}", "-1 .. 1");
     refuse("{\"do_normalize\": true, \"rescale_factor\": 0.5}", "1/255");
     refuse("{\"do_normalize\": true, \"size\": {\"height\": 3, \"width\": 4}}", "\"size\"");

@@ -176,8 +176,9 @@ static void print_summary(const json_t *summary)
     json_t *item;
     const char *last = "";
     const table_widths widths = find_widths(summary);
-    printf("%lld pictures; mean +- standard error, differences with 95 %% intervals of 10,000 bootstrap samples\n",
-           (long long)json_integer_value(json_object_get(summary, "pictures")));
+    printf("%lld picture%s; mean +- standard error, differences with 95 %% intervals of 10,000 bootstrap samples\n",
+           (long long)json_integer_value(json_object_get(summary, "pictures")),
+           json_integer_value(json_object_get(summary, "pictures")) == 1 ? "" : "s");
     json_array_foreach(json_object_get(summary, "rows"), i, item)
     {
         if (strcmp(text_of(item, "metric"), last) != 0) { print_metric(summary, item, &widths); }

@@ -143,6 +143,24 @@ static bool is_levit(const json_t *object)
     return processor && strncmp(processor, "Levit", 5) == 0;
 }
 
+/* Steps that pictures do not take here. */
+static spade_status check_steps(spade_context *context, const json_t *object)
+{
+    static const char *const keys[] = {"do_convert_grayscale", "do_grayscale", "do_color_quantize", "do_pad",
+                                       "do_thumbnail"};
+    const char *processor = processor_of(object);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (!json_is_true(json_object_get(object, keys[i]))) { continue; }
+        return spade_fail(context, SPADE_ERROR_UNSUPPORTED,
+                          "\"%s\": pictures cannot be prepared so; give inputs as .npy", keys[i]);
+    }
+    if (processor && strncmp(processor, "Perceiver", 9) == 0) {
+        return spade_fail(context, SPADE_ERROR_UNSUPPORTED,
+                          "%s crops before it resizes: pictures cannot be prepared so; give inputs as .npy", processor);
+    }
+    return SPADE_OK;
+}
+
 /* Classes of the library have means of their own where a file has none: which they are is not in the file. */
 static spade_status read_normalisation(spade_context *context, const json_t *object, spade_preset *out)
 {
@@ -181,6 +199,7 @@ static spade_status read_transformers(spade_context *context, const json_t *obje
     SPADE_TRY(read_size(context, object, "crop_size", &crop, &ignored));
     SPADE_TRY(read_resample(context, object, &out->resample));
     SPADE_TRY(read_scale(context, object, &out->scale));
+    SPADE_TRY(check_steps(context, object));
     SPADE_TRY(read_normalisation(context, object, out));
     out->bgr = json_is_true(json_object_get(object, "do_flip_channel_order"));
     if (is_levit(object) && size && !crop) { /* its resize is one to 256/224 of the size, and the crop has the size */

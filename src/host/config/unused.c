@@ -33,7 +33,8 @@ static bool solver_reads(const spade_settings *settings, const spade_settings_us
         const char *name;
         unsigned solvers;
     } readers[] = {{"group", EXACT}, {"hessian", FAST | EXACT}, {"damping", FAST | EXACT},
-                   {"sweep", FAST},  {"block", FAST},           {"linear_block", FAST}};
+                   {"sweep", FAST},  {"block", FAST},           {"linear_block", FAST},
+                   {"count", FAST}};
     unsigned used = use->solvers ? use->solvers : 1u << settings->trace.solver;
     for (int i = 0; i < settings->rule_count; i++) {
         if (settings->rules[i].set & SPADE_RULE_SOLVER) { used |= 1u << settings->rules[i].solver; }
@@ -53,11 +54,15 @@ static bool is_one_of(const char *name, const char *const *names)
 /* Why the key changes nothing; NULL: it does. */
 static const char *find_reason(const spade_settings *settings, const spade_settings_use *use, const spade_key *key)
 {
+    static const char *const of_blocks[] = {"block", "linear_block", "count", NULL};
     static const char *const of_pictures[] = {"resize", "crop_share", "resample", "squash", "orient", NULL};
     if (key->groups & (SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE)) {
         if (!use->trace) { return "no trace is made"; }
         if (use->solvers && strcmp(key->name, "solver") == 0) { return "--traces says the solvers"; }
         if (use->own_traces && key->groups & SPADE_KEYS_TRACE) { return "every trace has a configuration of its own"; }
+        if (settings->trace.of > 0 && !settings->rule_count && is_one_of(key->name, of_blocks)) {
+            return "a pattern (nm) says how many stay";
+        }
         return solver_reads(settings, use, key->name) ? NULL : "the solver has no use for it";
     }
     if (!use->pictures && is_one_of(key->name, of_pictures)) { return "no input is a picture"; }

@@ -188,6 +188,17 @@ static spade_status make_maps(evaluated_maps *m)
 
 /* ---- metrics */
 
+/* Warn of a map that says nothing. */
+static void check_zeros(const evaluated_maps *m, int method, int column, const float *map)
+{
+    const int64_t size = size_of(m, method);
+    for (int64_t i = 0; i < size; i++) {
+        if (map[i] != 0) { return; }
+    }
+    spade_log(m->job->context, SPADE_LOG_WARNING, "%s: the map of %s on %s is 0 everywhere: it says nothing",
+              m->item->input->title, m->job->methods[method].label, m->job->columns[column].name);
+}
+
 /* Of every map that there is: its inputs [methods * columns], and where its values are. Returns how many. */
 static int collect(const evaluated_maps *m, spade_metric_inputs *inputs, int *places)
 {
@@ -214,6 +225,7 @@ static int collect(const evaluated_maps *m, spade_metric_inputs *inputs, int *pl
             own->method_flags = spade_attribution_flags(attribution);
             own->trace = column ? m->item->traces[column - 1] : NULL;
             own->note = m->notes[place];
+            check_zeros(m, method, column, own->map);
             map_picture_reduce(&canvas, own->map, explained_measured(&job->run, method), scores);
             own->scores = scores;
             places[count++] = (int)place;

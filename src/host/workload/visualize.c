@@ -245,6 +245,15 @@ static void clear(visualize_job *job)
     spade_model_destroy(job->model);
 }
 
+/* A class has one value, whatever the objective. */
+static void warn_of_classes(const visualize_job *job)
+{
+    bool any = false;
+    for (int i = 0; i < job->request->neuron_count; i++) { any = any || job->objectives[i].layer; }
+    if (!job->request->central || any) { return; }
+    spade_log(job->context, SPADE_LOG_WARNING, "--objective neuron has no effect: a class has no positions");
+}
+
 spade_status spade_visualize_to_file(spade_context *context, const spade_visualize_request *request,
                                      const spade_workload_events *events)
 {
@@ -264,6 +273,7 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     set_options(&job);
     SPADE_GOTO(parse_neurons(&job));
     spade_settings_warn_unused(context, request->settings, &use);
+    warn_of_classes(&job);
     if (traced) {
         SPADE_GOTO(spade_trace_check_options(context, job.model, &request->settings->trace));
         spade_workload_phase(events, "trace", 0, trace_share);

@@ -100,11 +100,11 @@ typedef struct spade_evaluate_request {
 /*
  * Results are written picture by picture (DIR/results.jsonl), and the same request goes on; at the end they become
  * DIR/results.json and DIR/results.csv. *summary (new reference; NULL where nothing was done): {"columns": ["dense", ...],
- * "pictures", "labelled", "rows": [{"metric", "title", "metric_options" or null, "better", "method", "options" or null, "mean": over the methods,
- * "columns": [{"count", "mean", "error": standard error of the mean; and of all but the first "pairs", "difference": mean of the
- * differences from the dense network's, "low", "high": 95 % interval by bootstrap, "better", "same": shares of the pairs}]}],
- * "decisions": [of each column {"kept", "correct"}: shares, null for what is not known], "uncovered": [{"method", "reason"}]}.
- * Fails as spade_explain() does.
+ * "pictures", "labelled", "rows": [{"metric", "title", "metric_options" or null, "better", "method", "options" or null, "mean": over
+ * the methods, "columns": [{"count", "mean", "error": standard error of the mean; and of all but the first "pairs", "difference": mean
+ * of the differences from the dense network's, "low", "high": 95 % interval by bootstrap, "better", "same": shares of the pairs}]}],
+ * "decisions": [of each column {"kept", "correct"}: shares, null for what is not known], "uncovered": [{"method", "reason"}]}. Fails as
+ * spade_explain() does.
  */
 spade_status spade_evaluate(spade_context *context, const spade_evaluate_request *request,
                             const spade_workload_events *events, spade_workload_outcome *outcome, json_t **summary);
@@ -121,10 +121,10 @@ typedef struct spade_bench_request {
 } spade_bench_request;
 
 /*
- * *result: model, device, threads, version, libraries, input, variants, configuration; "rows": [{"name": "load", "first forward pass" (with plans and packed weights), "forward pass",
- * "augment", .. "sweep" (spade_stage_name()), "picture to trace", "METHOD, dense", "METHOD, trace"; "seconds": [repeat], "median",
- * "least", "most"; "memory": the most that counted against the budget in a stage, or null}]; "peak_memory": of what counts against
- * the budget; "resident_memory": the process's largest. A new reference.
+ * *result: model, device, threads, version, libraries, input, variants, configuration; "rows": [{"name": "load", "first forward pass"
+ * (with plans and packed weights), "forward pass", "augment", .. "sweep" (spade_stage_name()), "picture to trace", "METHOD, dense",
+ * "METHOD, trace"; "seconds": [repeat], "median", "least", "most"; "memory": the most that counted against the budget in a stage, or
+ * null}]; "peak_memory": of what counts against the budget; "resident_memory": the process's largest. A new reference.
  */
 spade_status spade_bench(spade_context *context, const spade_bench_request *request,
                          const spade_workload_events *events, json_t **result);

@@ -196,7 +196,9 @@ static spade_status read_scales(spade_import *import, const onnx_node *node, int
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %lld scales", (long long)scales->count);
     }
     for (int i = 0; i < count; i++) {
-        const double scale = (double)onnx_tensor_float(scales, i), length = floor((double)x->dims[axes[i]] * scale);
+        /* the product in float32, as onnxruntime and PyTorch have it: 5 times 1.4 is 7 */
+        const float factor = onnx_tensor_float(scales, i), product = (float)x->dims[axes[i]] * factor;
+        const double scale = (double)factor, length = floor((double)product);
         if (!(scale > 0) || !(length >= 1) || length > MAX_LENGTH) {
             return spade_import_fail(import, node, SPADE_ERROR_INPUT, "its scale of axis %d is %g", axes[i], scale);
         }
