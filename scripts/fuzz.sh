@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-600}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(network picture settings results report array)
+[ ${#targets[@]} -gt 0 ] || targets=(network picture settings results report array manifest)
 coverage=${COVERAGE:-}
 packages=(clang libclang-rt-14-dev libomp-dev)
 [ -z "$coverage" ] || packages+=(llvm)

@@ -5,7 +5,7 @@
 set -euo pipefail
 build=$(realpath "${1:?usage: seeds.sh BUILD OUT}")
 out=${2:?usage: seeds.sh BUILD OUT}
-mkdir -p "$out"/{array,network,picture,report,results,settings}
+mkdir -p "$out"/{array,manifest,network,picture,report,results,settings}
 out=$(realpath "$out")
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
@@ -39,6 +39,10 @@ done
 for type in i2 u2 f4; do # superpixels
     printf "\x93NUMPY\x01\x00\x46\x00{'descr': '<%s', 'fortran_order': False, 'shape': (2, 2), }          \n\0\0\1\0\2\0\0\0" $type >"$out/array/labels_$type.npy"
 done
+
+# manifests
+printf 'image,label,mask\na.png,1,m/a.png\nb.png,cat,\n' >"$out/manifest/plain.csv"
+printf '\xef\xbb\xbfid, Label ,IMAGE\r\n1,"a ""b"", c","x\ny.png"\r\n\r\n2,,../a/../b.png\r\n' >"$out/manifest/quoted.csv"
 
 # pictures: whole ones are small enough; other formats and colour types are made by the tests of pictures
 find examples/pictures examples/masks $golden/images $golden/decoding -type f -not -name '*.ppm' -size -40k \
