@@ -293,16 +293,10 @@ static spade_status record(void *user, const workload_item *item, void *state)
 static spade_status failed(void *user, const spade_input *input, const char *message)
 {
     evaluate_job *job = user;
-    json_t *json = json_object();
-    spade_json_set(&json, "file", spade_json_text(input->file));
-    spade_json_set(&json, "name", spade_json_text(input->name));
-    spade_json_set(&json, "error", spade_json_text(message));
-    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", input->title); }
+    SPADE_TRY(spade_results_add_failure(&job->results, input, message));
     job->outcome->failed++;
     if (job->events && job->events->failed) { job->events->failed(job->events->user, message); }
-    const spade_status status = spade_results_add(&job->results, input->position, json);
-    json_decref(json);
-    return status;
+    return SPADE_OK;
 }
 
 /* Of all maps of a picture and what is asked of them. */

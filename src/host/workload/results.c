@@ -411,6 +411,19 @@ static spade_status copy_lines(const spade_results *results, FILE *file)
     return SPADE_OK;
 }
 
+spade_status spade_results_add_failure(spade_results *results, const spade_input *input, const char *message)
+{
+    json_t *json = json_object();
+    spade_json_set(&json, "file", spade_json_text(input->file));
+    if (input->index >= 0) { spade_json_set(&json, "index", json_integer(input->index)); }
+    spade_json_set(&json, "name", spade_json_text(input->name));
+    spade_json_set(&json, "error", spade_json_text(message));
+    if (!json) { return spade_fail(results->context, SPADE_ERROR_MEMORY, "%s: out of memory", input->title); }
+    const spade_status status = spade_results_add(results, input->position, json);
+    json_decref(json);
+    return status;
+}
+
 spade_status spade_results_finish(spade_results *results)
 {
     spade_output file;

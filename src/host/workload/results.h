@@ -50,6 +50,8 @@ spade_status spade_results_get(const spade_results *results, int position, char 
 /* Are the files that the record names there? */
 bool spade_results_has_files(const spade_results *results, const json_t *record);
 spade_status spade_results_add(spade_results *results, int position, const json_t *record);
+/* The record of an input that could not be used. */
+spade_status spade_results_add_failure(spade_results *results, const spade_input *input, const char *message);
 /* After the last input: results.jsonl without lines that were forgotten or failed before, the inputs in their order. */
 spade_status spade_results_finish(spade_results *results);
 /* A new results.jsonl that holds nothing but failures is removed again, and so is a new folder with nothing in it. Also of
