@@ -87,7 +87,6 @@ typedef struct spade_metric_inputs {
     const float *map;
     int64_t map_shape[3];                 /* spade_attribution_map_shape() */
     const spade_attribution *attribution; /* by which it was made, */
-    unsigned method_flags;                /* spade_attribution_flags() of it, */
     const spade_trace *trace;             /* on which; NULL: the dense network */
     spade_map_note note;
 } spade_metric_inputs;

@@ -322,20 +322,20 @@ static void test_infidelity(void **state)
 {
     const fixture *f = *state;
     spade_metric_inputs inputs = inputs_of(f, 1);
-    spade_attribution *method;
-    assert_int_equal(spade_attribution_create(f->context, "smoothgrad", &method), SPADE_OK);
-    inputs.attribution = method;
+    spade_attribution *methods[2]; /* whose maps are shares, or slopes */
+    assert_int_equal(spade_attribution_create(f->context, "input_x_gradient", &methods[0]), SPADE_OK);
+    assert_int_equal(spade_attribution_create(f->context, "smoothgrad", &methods[1]), SPADE_OK);
     for (int slopes = 0; slopes < 2; slopes++) {
-        inputs.method_flags = slopes ? SPADE_METHOD_SLOPE : 0;
+        inputs.attribution = methods[slopes];
         near(measure(f, "infidelity", &inputs), infidelity(f, f->maps[1], slopes, false, true, 100, 1, 0));
         near(measure(f, "infidelity:window=3:scale=none:samples=30", &inputs),
              infidelity(f, f->maps[1], slopes, false, false, 30, 3, 0));
     }
     near(measure(f, "infidelity:perturbation=noise:sigma=0.2:samples=50", &inputs),
          infidelity(f, f->maps[1], true, true, true, 50, 1, 0.2));
-    inputs.method_flags = 0; /* noise says nothing to shares */
+    inputs.attribution = methods[0]; /* noise says nothing to shares */
     assert_true(isnan(measure(f, "infidelity:perturbation=noise", &inputs)));
-    spade_attribution_destroy(method);
+    for (int i = 0; i < 2; i++) { spade_attribution_destroy(methods[i]); }
 }
 
 /* The gradient of the score says what small changes cost. */
@@ -350,8 +350,7 @@ static void test_exact_maps(void **state)
     assert_int_equal(spade_attribute(f->context, f->model, NULL, method, f->x, &target, 1, gradient, NULL), SPADE_OK);
     inputs.map = gradient;
     inputs.attribution = method;
-    inputs.method_flags = spade_attribution_flags(method);
-    assert_true(inputs.method_flags & SPADE_METHOD_SLOPE);
+    assert_true(spade_attribution_flags(method) & SPADE_METHOD_SLOPE);
     double value;
     spade_metric *metric = metric_of(f, "infidelity:perturbation=noise:sigma=0.0001:scale=none");
     assert_int_equal(spade_measure(f->context, metric, &inputs, &value), SPADE_OK);
@@ -404,11 +403,14 @@ static void test_promises(void **state)
     const fixture *f = *state;
     spade_metric_inputs inputs = inputs_of(f, 1);
     inputs.note = (spade_map_note){.delta = -0.5, .difference = 2};
-    spade_attribution *method;
+    spade_attribution *method, *other;
     assert_int_equal(spade_attribution_create(f->context, "deeplift", &method), SPADE_OK);
-    inputs.attribution = method;
+    assert_int_equal(spade_attribution_create(f->context, "saliency", &other), SPADE_OK);
+    inputs.attribution = other;
     assert_true(isnan(measure(f, "completeness", &inputs))); /* of a method that promises nothing */
-    inputs.method_flags = spade_attribution_flags(method);
+    assert_true(isnan(measure(f, "conservation", &inputs)));
+    spade_attribution_destroy(other);
+    inputs.attribution = method;
     assert_true(measure(f, "completeness", &inputs) == 0.25);
     const double lost = measure(f, "conservation", &inputs);
     assert_true(lost >= 0 && lost < 1e-4);

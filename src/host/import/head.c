@@ -33,6 +33,13 @@ bool spade_is_head_operator(const char *op_type)
            strcmp(op_type, "ArgMax") == 0;
 }
 
+/* The ONNX node that makes the value, or NULL. */
+static const onnx_node *maker_of(const spade_import *import, const char *name)
+{
+    const int index = spade_name_map_get(&import->producers, name);
+    return index < 0 ? NULL : &import->onnx->nodes[index];
+}
+
 /* The ONNX node that makes the value as its first output; -1: none, or there is nothing that it reads. */
 static int producer_of(const spade_import *import, const char *name)
 {
@@ -74,12 +81,6 @@ static bool changes_scores(const onnx_node *node)
     return only_moves(node);
 }
 
-static const onnx_node *maker_of(const spade_import *import, const char *name)
-{
-    const int index = spade_name_map_get(&import->producers, name);
-    return index < 0 ? NULL : &import->onnx->nodes[index];
-}
-
 static bool is_made_by(const spade_import *import, const char *name, const char *op_type)
 {
     const onnx_node *node = maker_of(import, name);
@@ -111,14 +112,13 @@ static bool makes_scores(const spade_import *import, const onnx_node *node)
 static origin origin_of(const spade_import *import, const char *name, int *left)
 {
     const onnx_model *onnx = import->onnx;
-    const int index = spade_name_map_get(&import->producers, name);
-    if (index < 0) {
+    const onnx_node *node = maker_of(import, name);
+    if (!node) {
         for (int i = 0; i < onnx->input_count; i++) {
             if (strcmp(onnx->inputs[i].name, name) == 0) { return FROM_OTHERS; }
         }
         return FROM_CONSTANTS;
     }
-    const onnx_node *node = &onnx->nodes[index];
     if (makes_scores(import, node)) { return FROM_SCORES; }
     if (is_operator(node, "Constant")) { return FROM_CONSTANTS; }
     if (!changes_scores(node) || (*left)-- <= 0) { return FROM_OTHERS; }

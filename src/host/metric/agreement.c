@@ -3,25 +3,43 @@
 
 #include "metric/registry.h"
 
-/* scores [2, classes]: of the dense network and of the trace; owned. */
-static spade_status find_scores(spade_context *context, const spade_metric_inputs *inputs, double **scores)
+/* Of the dense network (trace NULL) or of a trace: scores [classes]. */
+static spade_status find_scores(spade_context *context, const spade_metric_inputs *inputs, const spade_trace *trace,
+                                double *scores)
 {
-    const spade_model *model = inputs->model;
+    float *outputs = malloc(sizeof *outputs * (size_t)spade_model_outputs(inputs->model));
+    if (!outputs) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    const spade_status status = spade_model_forward(context, inputs->model, trace, inputs->input, 1, outputs);
+    if (status == SPADE_OK) { spade_model_scores(inputs->model, outputs, NULL, scores); }
+    free(outputs);
+    return status;
+}
+
+/* What a trace's scores are beside the dense network's, each [classes]. */
+typedef double (*compare_fn)(const spade_model *model, const double *dense, const double *trace);
+
+/* The dense network is asked once, and each trace, whatever the number of its maps. */
+static spade_status compare_all(spade_context *context, const spade_metric_inputs *const *inputs, int count,
+                                compare_fn compare, double *out)
+{
+    const spade_model *model = inputs[0]->model;
     const int64_t classes = spade_model_classes(model);
+    double *scores = calloc((size_t)classes, 2 * sizeof *scores);
     spade_status status = SPADE_OK;
-    float *outputs = malloc(sizeof *outputs * (size_t)spade_model_outputs(model));
-    *scores = calloc((size_t)classes, 2 * sizeof **scores);
-    if (!outputs || !*scores) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
-    for (int i = 0; i < 2; i++) {
-        SPADE_GOTO(spade_model_forward(context, model, i ? inputs->trace : NULL, inputs->input, 1, outputs));
-        spade_model_scores(model, outputs, NULL, *scores + i * classes);
+    if (!scores) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    SPADE_GOTO(find_scores(context, inputs[0], NULL, scores));
+    for (int i = 0; i < count; i++) {
+        int same = 0;
+        while (inputs[same]->trace != inputs[i]->trace) { same++; }
+        if (same < i) {
+            out[i] = out[same];
+            continue;
+        }
+        SPADE_GOTO(find_scores(context, inputs[i], inputs[i]->trace, scores + classes));
+        out[i] = compare(model, scores, scores + classes);
     }
 done:
-    free(outputs);
-    if (status != SPADE_OK) {
-        free(*scores);
-        *scores = NULL;
-    }
+    free(scores);
     return status;
 }
 
@@ -32,16 +50,17 @@ static int64_t find_largest(const double *scores, int64_t n)
     return largest;
 }
 
-static spade_status run_class_kept(spade_context *context, const void *options, const spade_metric_inputs *inputs,
-                                   double *out)
+static double keeps_class(const spade_model *model, const double *dense, const double *trace)
+{
+    const int64_t classes = spade_model_classes(model);
+    return find_largest(dense, classes) == find_largest(trace, classes);
+}
+
+static spade_status run_class_kept(spade_context *context, const void *options,
+                                   const spade_metric_inputs *const *inputs, int count, double *out)
 {
     (void)options;
-    const int64_t classes = spade_model_classes(inputs->model);
-    double *scores;
-    SPADE_TRY(find_scores(context, inputs, &scores));
-    *out = find_largest(scores, classes) == find_largest(scores + classes, classes);
-    free(scores);
-    return SPADE_OK;
+    return compare_all(context, inputs, count, keeps_class, out);
 }
 
 /* p log(p / q); a score that is too small for a double counts as the smallest. */
@@ -61,28 +80,24 @@ static bool is_distribution(const double *scores, int64_t n)
     return fabs(sum - 1) < 1e-3;
 }
 
-static spade_status run_kl(spade_context *context, const void *options, const spade_metric_inputs *inputs, double *out)
+static double find_divergence(const spade_model *model, const double *dense, const double *trace)
+{
+    const int64_t classes = spade_model_classes(model);
+    const bool sigmoids = spade_model_outputs(model) > 1 && spade_model_head(model) == SPADE_HEAD_SIGMOID;
+    double sum = 0;
+    if (!sigmoids && !(is_distribution(dense, classes) && is_distribution(trace, classes))) { return NAN; }
+    for (int64_t i = 0; i < classes; i++) {
+        sum += divergence(dense[i], trace[i]);
+        if (sigmoids) { sum += divergence(1 - dense[i], 1 - trace[i]); } /* each output is a distribution of its own */
+    }
+    return sum > 0 ? sum : 0; /* rounding */
+}
+
+static spade_status run_kl(spade_context *context, const void *options, const spade_metric_inputs *const *inputs,
+                           int count, double *out)
 {
     (void)options;
-    const int64_t classes = spade_model_classes(inputs->model);
-    const bool softmax =
-        spade_model_outputs(inputs->model) > 1 && spade_model_head(inputs->model) != SPADE_HEAD_SIGMOID;
-    double *scores, sum = 0;
-    SPADE_TRY(find_scores(context, inputs, &scores));
-    if (softmax && !(is_distribution(scores, classes) && is_distribution(scores + classes, classes))) {
-        free(scores);
-        *out = NAN;
-        return SPADE_OK;
-    }
-    for (int64_t i = 0; i < classes; i++) {
-        const double p = scores[i], q = scores[classes + i];
-        sum += divergence(p, q);
-        /* each output of a sigmoid is a distribution of its own; the two classes of one output are one */
-        if (!softmax && spade_model_outputs(inputs->model) > 1) { sum += divergence(1 - p, 1 - q); }
-    }
-    free(scores);
-    *out = sum > 0 ? sum : 0; /* rounding */
-    return SPADE_OK;
+    return compare_all(context, inputs, count, find_divergence, out);
 }
 
 static double passes(const void *options, int64_t height, int64_t width, double map)
@@ -105,7 +120,7 @@ const metric_class metric_class_kept = {
              .version = 1,
              .better = SPADE_METRIC_HIGHER,
              .needs = SPADE_METRIC_NEEDS_TRACE},
-    .run = run_class_kept,
+    .run_together = run_class_kept,
     .passes = passes,
 };
 
@@ -121,6 +136,6 @@ const metric_class metric_kl_divergence = {
              .version = 1,
              .better = SPADE_METRIC_LOWER,
              .needs = SPADE_METRIC_NEEDS_TRACE},
-    .run = run_kl,
+    .run_together = run_kl,
     .passes = passes,
 };

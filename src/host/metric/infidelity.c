@@ -8,7 +8,8 @@
  */
 #include <math.h>
 
-#include "metric/asked_network.h"
+#include "attribution/noise.h"
+#include "metric/network_scores.h"
 
 typedef struct infidelity_options {
     int64_t samples;
@@ -83,8 +84,8 @@ static bool make_image(const void *user, int64_t image, int slot, float *out)
 static bool has_slopes(const spade_metric_inputs *inputs, const attribution_job *job)
 {
     const int64_t *shape = inputs->map_shape;
-    return inputs->method_flags & SPADE_METHOD_SLOPE && shape[0] == job->channels && shape[1] == job->height &&
-           shape[2] == job->width;
+    return spade_attribution_flags(inputs->attribution) & SPADE_METHOD_SLOPE && shape[0] == job->channels &&
+           shape[1] == job->height && shape[2] == job->width;
 }
 
 /* One number a pixel that is summed where the picture is taken: shares [H * W]; small: scratch. */
@@ -157,16 +158,6 @@ static double measure(const infidelity_job *f, const spade_metric_inputs *inputs
     return mean_square(f, values, said);
 }
 
-static double range(const attribution_job *job)
-{
-    float low = job->input[0], high = job->input[0];
-    for (int64_t i = 1; i < job->size; i++) {
-        low = job->input[i] < low ? job->input[i] : low;
-        high = job->input[i] > high ? job->input[i] : high;
-    }
-    return (double)high - (double)low;
-}
-
 static int64_t find_side(const attribution_job *job, int64_t window)
 {
     const int64_t shorter = job->height < job->width ? job->height : job->width;
@@ -182,11 +173,12 @@ static spade_status run(spade_context *context, const void *options, const spade
     attribution_job job;
     void *memory;
     SPADE_TRY(metric_job_open(context, inputs[0], "Infidelity", &job));
+    job.seed = (uint64_t)o->seed;
     const infidelity_job f = {.job = &job,
                               .options = o,
                               .side = find_side(&job, o->window),
-                              .deviation = o->sigma * range(&job),
-                              .key = spade_hash(job.input, sizeof(float) * (size_t)job.size, (uint64_t)o->seed)};
+                              .deviation = attribution_noise_deviation(&job, o->sigma),
+                              .key = attribution_input_key(&job)};
     int64_t most = job.size;
     for (int m = 0; m < count; m++) {
         const int64_t map = inputs[m]->map_shape[1] * inputs[m]->map_shape[2] + job.height * job.width;
@@ -230,23 +222,13 @@ static const spade_option_info options[] = {
      .min = 0,
      .max = 65536,
      .default_value = "0"},
-    {.name = "sigma",
-     .help = "standard deviation of the noise, as a share of the input's range",
-     .type = SPADE_OPTION_REAL,
-     .min = 0,
-     .max = 100,
-     .default_value = "0.1"},
+    ATTRIBUTION_SIGMA_OPTION("0.1"),
     {.name = "scale",
      .help = "best: the map is multiplied by the number that makes the value least, none: it is taken as it is",
      .type = SPADE_OPTION_WORD,
      .words = "best|none",
      .default_value = "best"},
-    {.name = "seed",
-     .help = "of the changes",
-     .type = SPADE_OPTION_INTEGER,
-     .min = 0,
-     .max = 9007199254740992,
-     .default_value = "0"},
+    METRIC_SEED_OPTION("of the changes"),
 };
 static const size_t option_offsets[] = {
     offsetof(infidelity_options, samples), offsetof(infidelity_options, perturbation),

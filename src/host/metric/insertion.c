@@ -4,7 +4,7 @@
  */
 #include <math.h>
 
-#include "metric/asked_network.h"
+#include "metric/network_scores.h"
 
 typedef struct insertion_options {
     int64_t step;

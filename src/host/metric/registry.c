@@ -137,9 +137,11 @@ static const char *find_missing(unsigned needs, const spade_metric_inputs *input
     return needs & SPADE_METRIC_NEEDS_TRACE && !inputs->trace ? "a trace" : NULL;
 }
 
+/* Is the map of the kind that the metric is for? */
 static bool takes(const spade_metric_info *info, const spade_metric_inputs *inputs)
 {
-    return (inputs->method_flags & info->method_flags) == info->method_flags;
+    if (!info->method_flags) { return true; }
+    return (spade_attribution_flags(inputs->attribution) & info->method_flags) == info->method_flags;
 }
 
 static spade_status check_inputs(spade_context *context, const spade_metric_info *info,

@@ -52,6 +52,13 @@ typedef struct metric_class {
 METRICS(METRIC_DECLARATION)
 #undef METRIC_DECLARATION
 
+/* The row of an option that metrics with random numbers have; its member is int64_t. */
+#define METRIC_SEED_OPTION(meaning)                                                                                    \
+    {                                                                                                                  \
+        .name = "seed", .help = (meaning), .type = SPADE_OPTION_INTEGER, .min = 0, .max = 9007199254740992,            \
+        .default_value = "0"                                                                                           \
+    }
+
 struct spade_metric {
     const metric_class *class;
     void *options;             /* the metric's own struct */

@@ -4,7 +4,8 @@
  */
 #include <math.h>
 
-#include "metric/asked_network.h"
+#include "attribution/noise.h"
+#include "metric/network_scores.h"
 #include "metric/imputation.h"
 
 typedef struct road_options {
@@ -70,6 +71,7 @@ static spade_status make_curves(spade_context *context, bool least, const road_o
     attribution_job job;
     void *memory;
     SPADE_TRY(metric_job_open(context, inputs[0], title, &job));
+    job.seed = (uint64_t)o->seed;
     const size_t of_order = sizeof(int64_t) * (size_t)pixels, aligned = sizeof(double);
     const size_t slot = (imputation_bytes(pixels) + (size_t)pixels + aligned - 1) / aligned * aligned;
     const size_t bytes = (size_t)count * of_order + SPADE_MICRO_BATCH * slot;
@@ -79,7 +81,7 @@ static spade_status make_curves(spade_context *context, bool least, const road_o
                   .options = o,
                   .least = least,
                   .order = order,
-                  .key = spade_hash(job.input, sizeof(float) * (size_t)job.size, (uint64_t)o->seed),
+                  .key = attribution_input_key(&job),
                   .scratch = (char *)memory + (size_t)count * of_order,
                   .slot_bytes = slot};
     for (int m = 0; m < count; m++) { SPADE_GOTO(metric_rank_pixels(context, inputs[m], title, order + m * pixels)); }
@@ -134,12 +136,7 @@ static const spade_option_info options[] = {
      .min = 0,
      .max = 100,
      .default_value = "0.01"},
-    {.name = "seed",
-     .help = "of the noise",
-     .type = SPADE_OPTION_INTEGER,
-     .min = 0,
-     .max = 9007199254740992,
-     .default_value = "0"},
+    METRIC_SEED_OPTION("of the noise"),
 };
 static const size_t option_offsets[] = {offsetof(road_options, steps), offsetof(road_options, noise),
                                         offsetof(road_options, seed)};

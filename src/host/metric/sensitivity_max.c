@@ -82,12 +82,7 @@ static const spade_option_info options[] = {
      .min = 0,
      .max = 100,
      .default_value = "0.02"},
-    {.name = "seed",
-     .help = "of the moves",
-     .type = SPADE_OPTION_INTEGER,
-     .min = 0,
-     .max = 9007199254740992,
-     .default_value = "0"},
+    METRIC_SEED_OPTION("of the moves"),
 };
 static const size_t option_offsets[] = {offsetof(sensitivity_options, samples), offsetof(sensitivity_options, radius),
                                         offsetof(sensitivity_options, seed)};

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "workload/evaluate.h"
 #include "workload/map_picture.h"
+#include "workload/method_walk.h"
 
 /* The maps of a picture, while they are worked on. */
 typedef struct evaluated_maps {
@@ -165,18 +166,11 @@ static spade_status make_maps(evaluated_maps *m)
     const evaluate_job *job = m->job;
     bool *grouped = calloc((size_t)job->method_count, sizeof *grouped);
     spade_status status = grouped ? SPADE_OK : fail_memory(job);
+    for (int method = 0; grouped && method < job->method_count; method++) { grouped[method] = job->uncovered[method]; }
     for (int method = 0; method < job->method_count && status == SPADE_OK; method++) {
-        int group[SPADE_MAX_TOGETHER], count = 0;
-        if (grouped[method] || job->uncovered[method]) { continue; }
-        group[count++] = method;
-        for (int other = method + 1; other < job->method_count && count < SPADE_MAX_TOGETHER; other++) {
-            if (grouped[other] || job->uncovered[other] ||
-                !spade_attributions_share(job->methods[method].attribution, job->methods[other].attribution)) {
-                continue;
-            }
-            grouped[other] = true;
-            group[count++] = other;
-        }
+        int group[SPADE_MAX_TOGETHER];
+        if (grouped[method]) { continue; }
+        const int count = method_walk_take(job->methods, job->method_count, method, grouped, group);
         status = attribute(m, group, count);
         spade_workload_phase(job->events, explained_method(&job->run, method)->name,
                              m->item->from + (m->item->to - m->item->from) * (method + 1) / (job->method_count + 1),
@@ -222,7 +216,6 @@ static int collect(const evaluated_maps *m, spade_metric_inputs *inputs, int *pl
             own->map = m->maps[method] + column * size_of(m, method);
             memcpy(own->map_shape, m->shapes[method], sizeof own->map_shape);
             own->attribution = attribution;
-            own->method_flags = spade_attribution_flags(attribution);
             own->trace = column ? m->item->traces[column - 1] : NULL;
             own->note = m->notes[place];
             check_zeros(m, method, column, own->map);

@@ -12,6 +12,7 @@
 
 #include "network/network.h"
 #include "workload/explain.h"
+#include "workload/method_walk.h"
 
 void explain_group_clear(void *user)
 {
@@ -135,22 +136,17 @@ static spade_map_note *notes_of(const explain_job *job, int method)
 static spade_status make_maps(explain_job *job, int method, const spade_target *targets)
 {
     explain_group *group = &job->group;
-    const spade_attribution *members[SPADE_MAX_TOGETHER];
+    const spade_attribution *attributions[SPADE_MAX_TOGETHER];
     float *maps[SPADE_MAX_TOGETHER];
-    int count = 0;
-    for (int m = method; m < job->method_count && count < SPADE_MAX_TOGETHER; m++) {
-        const spade_attribution *attribution = job->methods[m].attribution;
-        if (group->made[m] ||
-            (m != method && !spade_attributions_share(job->methods[method].attribution, attribution))) {
-            continue;
-        }
-        members[count] = attribution;
-        maps[count++] = maps_of(job, m);
-        group->made[m] = true;
+    int members[SPADE_MAX_TOGETHER];
+    const int count = method_walk_take(job->methods, job->method_count, method, group->made, members);
+    for (int i = 0; i < count; i++) {
+        attributions[i] = job->methods[members[i]].attribution;
+        maps[i] = maps_of(job, members[i]);
     }
     /* methods that share a walk have no notes */
-    return spade_attribute_pictures(job->context, job->model, members, count, group->pictures, group->count, targets,
-                                    job->target_count, maps, count == 1 ? notes_of(job, method) : NULL);
+    return spade_attribute_pictures(job->context, job->model, attributions, count, group->pictures, group->count,
+                                    targets, job->target_count, maps, count == 1 ? notes_of(job, method) : NULL);
 }
 
 spade_status explain_group_maps(void *user, const workload_item *items, void *const *states, int count)

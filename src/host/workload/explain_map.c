@@ -5,6 +5,7 @@
 #include "workload/explain.h"
 #include "workload/map_check.h"
 #include "workload/map_picture.h"
+#include "workload/method_walk.h"
 
 /* The maps of one method, while they are worked on. */
 typedef struct method_maps {
@@ -207,7 +208,6 @@ static void collect_maps(const explain_job *job, const workload_item *item, cons
             inputs->map = m->maps[network] + index * m->size;
             memcpy(inputs->map_shape, m->shape, sizeof m->shape);
             inputs->attribution = attribution;
-            inputs->method_flags = spade_attribution_flags(attribution);
             inputs->trace = network == TRACE ? trace : NULL;
             inputs->note = (spade_map_note){pair->maps[network].delta, pair->maps[network].difference};
             map_picture_reduce(&m->canvas, inputs->map, explained_measured(&job->run, m->method), m->reduced[network]);
@@ -323,22 +323,17 @@ spade_status explain_targets(const explain_job *job, const explained_input *expl
     return SPADE_OK;
 }
 
-/* Group by group: a method that is in none yet, and those after it that share its walk and are in none. grouped
- * [method_count], all false: methods that share with the same one need not share with each other. */
+/* Group by group. grouped [method_count]: all false. */
 static spade_status run_groups(explain_job *job, const workload_item *item, method_group *group, bool *grouped,
                                explained_input *out)
 {
     const spade_trace *trace = item->traces ? item->traces[0] : NULL;
     int done = 0; /* methods */
     for (int method = 0; method < job->method_count; method++) {
+        int members[SPADE_MAX_TOGETHER];
         if (grouped[method]) { continue; }
-        SPADE_TRY(add_member(job, method, group, out));
-        for (int other = method + 1; other < job->method_count && group->count < SPADE_MAX_TOGETHER; other++) {
-            if (grouped[other]) { continue; }
-            grouped[other] =
-                spade_attributions_share(job->methods[method].attribution, job->methods[other].attribution);
-            if (grouped[other]) { SPADE_TRY(add_member(job, other, group, out)); }
-        }
+        const int count = method_walk_take(job->methods, job->method_count, method, grouped, members);
+        for (int m = 0; m < count; m++) { SPADE_TRY(add_member(job, members[m], group, out)); }
         SPADE_TRY(run_group(job, item, trace, group, &done, out));
     }
     return SPADE_OK;

@@ -140,21 +140,6 @@ static spade_status build_expanded(spade_import *import, const onnx_node *node, 
     return spade_build_binary(import, node, SPADE_NODE_ADD, value, zeros, out);
 }
 
-/* An axis of 1 before axis `at`. */
-static spade_status build_new_axis(spade_import *import, const onnx_node *node, int value, int at, int *out)
-{
-    const spade_extent x = spade_value_extent(import, value);
-    spade_extent y = x;
-    if (x.rank == SPADE_MAX_RANK) {
-        return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "its operands have %d axes", x.rank);
-    }
-    y.rank++;
-    y.dims[at] = 1;
-    for (int i = at; i < x.rank; i++) { y.dims[i + 1] = x.dims[i]; }
-    if (x.batch_axis >= at) { y.batch_axis++; }
-    return spade_build_reshape(import, node, value, &y, out);
-}
-
 /*
  * The larger of both is the maximum over a new axis of 2: one of the numbers themselves, however far they are apart (a + relu(b - a)
  * loses b beside a large a). The smaller one is -max(-a, -b). With one number as a constant it is a bound. a is no constant.
@@ -174,18 +159,22 @@ static spade_status build_extreme(spade_import *import, const onnx_node *node, b
     for (int i = 0; i < 2; i++) { SPADE_TRY(spade_build_rank(import, node, values[i], rank, &values[i])); }
     SPADE_TRY(build_expanded(import, node, values[0], values[1], &values[0]));
     SPADE_TRY(build_expanded(import, node, values[1], values[0], &values[1]));
-    const int batch = spade_value_extent(import, values[0]).batch_axis, axis = batch < 0 ? 0 : batch + 1;
+    const int batch = spade_value_extent(import, values[0]).batch_axis;
+    const int64_t axis = batch < 0 ? 0 : batch + 1; /* of the two */
     for (int i = 0; i < 2; i++) {
         if (!max && is_constant(import, values[i])) {
             SPADE_TRY(map_constant(import, node, &values[i], negative));
         } else if (!max) {
             SPADE_TRY(spade_build_function(import, node, values[i], SPADE_NEG, 0, 0, &values[i]));
         }
-        SPADE_TRY(build_new_axis(import, node, values[i], axis, &values[i]));
+        const spade_extent x = spade_value_extent(import, values[i]);
+        spade_extent y;
+        SPADE_TRY(spade_extent_unsqueeze(import, node, &x, &axis, 1, &y));
+        SPADE_TRY(spade_build_reshape(import, node, values[i], &y, &values[i]));
     }
-    SPADE_TRY(spade_build_concat(import, node, values, 2, axis, out));
+    SPADE_TRY(spade_build_concat(import, node, values, 2, (int)axis, out));
     SPADE_TRY(spade_build_max(import, node, *out, 1u << axis, out));
-    SPADE_TRY(spade_build_drop_axis(import, node, *out, axis, out));
+    SPADE_TRY(spade_build_drop_axis(import, node, *out, (int)axis, out));
     if (!max) { SPADE_TRY(spade_build_function(import, node, *out, SPADE_NEG, 0, 0, out)); }
     return join(import, node, *out, joined, out);
 }

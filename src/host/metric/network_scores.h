@@ -1,7 +1,7 @@
-/* asked_network.h - metrics that ask the network: its score of the target at inputs that are made of the one which was
+/* network_scores.h - metrics that ask the network: its score of the target at inputs that are made of the one which was
  * explained. It is the dense network that is asked, also of a trace's map: that is the one to be explained. */
-#ifndef SPADE_METRIC_ASKED_NETWORK_H
-#define SPADE_METRIC_ASKED_NETWORK_H
+#ifndef SPADE_METRIC_NETWORK_SCORES_H
+#define SPADE_METRIC_NETWORK_SCORES_H
 
 #include "attribution/perturbation_driver.h"
 #include "metric/registry.h"

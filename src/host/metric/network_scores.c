@@ -1,5 +1,5 @@
-/* asked_network.c - see asked_network.h. */
-#include "metric/asked_network.h"
+/* network_scores.c - see network_scores.h. */
+#include "metric/network_scores.h"
 
 #include <math.h>
 
@@ -39,8 +39,7 @@ static spade_status generate(void *user, int64_t first, int64_t count, float *ou
         made = h->make(h->user, first + i, (int)i, h->images + i * job->size) && made;
     }
     if (!made) { return spade_fail(job->context, SPADE_ERROR_NUMERICAL, "%s: an image cannot be made", job->method); }
-    SPADE_TRY(device->backend->upload(device, out, h->images, sizeof *out * (size_t)(count * job->size)));
-    return device->backend->synchronize(device); /* the next images take the place of these */
+    return device->backend->upload(device, out, h->images, sizeof *out * (size_t)(count * job->size));
 }
 
 spade_status metric_scores(const attribution_job *job, int64_t images, metric_make_image_fn make, const void *user,
