@@ -18,7 +18,8 @@
     ".head{display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;margin-bottom:12px}"                          \
     ".warn{background:var(--warn);color:var(--warntext);border-radius:8px;padding:8px 12px;margin:0 0 12px}"           \
     ".body{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,2fr);gap:20px}"                                   \
-    ".pair{display:grid;grid-template-columns:1fr 1fr;gap:12px 20px}.maps>*+*,.about>*+*{margin-top:16px}"             \
+    ".pair{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:12px "                                       \
+    "20px}.maps>*+*,.about>*+*{margin-top:16px}"                                                                       \
     ".many,.many .maps,.many .about,.four .about{display:grid;gap:20px;align-content:start}"                           \
     ".four,.four .about{grid-template-columns:repeat(2,minmax(0,1fr))}.four "                                          \
     ".about>*{margin:0}.many{grid-template-columns:minmax(0,1fr)}"                                                     \
@@ -30,7 +31,7 @@
     ".lone .pair{grid-template-columns:minmax(0,1fr)}.many .scores,.four .scores{grid-column:span 2}"                  \
     "figure{margin:0;border-radius:8px}figure img{display:block;width:100%;border-radius:8px}"                         \
     "figcaption{font-size:.9rem;padding:6px 2px 0}figcaption b{display:block}"                                         \
-    ".value{display:inline-block;white-space:nowrap;padding:0 8px;border-radius:99px;border:1px solid var(--line);"    \
+    ".value{display:inline-block;padding:0 8px;border-radius:12px;border:1px solid var(--line);"                       \
     "font-variant-numeric:tabular-nums}.value.best{background:var(--win);border-color:var(--trace);font-weight:600}"   \
     ".value.broken{background:var(--warn);border-color:var(--warntext);color:var(--warntext)}"                         \
     ".checks{margin-top:16px;font-size:.9rem}"                                                                         \
