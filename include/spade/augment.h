@@ -88,7 +88,15 @@ SPADE_API spade_status spade_batch_from_tensor(spade_context *context, const flo
                                                spade_batch **out);
 SPADE_API void spade_batch_destroy(spade_batch *batch);                      /* NULL is fine */
 SPADE_API void spade_batch_shape(const spade_batch *batch, int64_t dims[4]); /* n, channels, height, width */
-/* Variants first .. first+count-1 -> out [count, channels, height, width]. */
+/*
+ * Variants that no Hessian sees, on which it is judged whether a trace decides as the network does (trace.h:
+ * SPADE_SPARSITY_AUTO). Of a batch that is drawn they are `count` more, behind its own; of ready variants the last ones, which are
+ * taken from it: it must keep at least one. sample [channels, height, width]: the input that the variants are of, copied; NULL: it
+ * is not judged.
+ */
+SPADE_API spade_status spade_batch_hold_out(spade_context *context, spade_batch *batch, int64_t count,
+                                            const float *sample);
+/* Variants first .. first+count-1 -> out [count, channels, height, width]. Those held out follow the batch's own. */
 SPADE_API spade_status spade_batch_read(spade_context *context, const spade_batch *batch, int64_t first, int64_t count,
                                         float *out);
 

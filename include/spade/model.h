@@ -102,6 +102,15 @@ SPADE_API int spade_model_layer_count(const spade_model *model);
 SPADE_API void spade_model_layer(const spade_model *model, int index, spade_layer_info *info);
 /* The layer's dense weights [rows, columns], owned by the model. */
 SPADE_API const float *spade_model_weights(const spade_model *model, int index);
+/*
+ * Stages: layers that belong together, as the blocks of a ResNet ("layer4.1"), a MobileNet ("features.17") or a transformer
+ * ("encoder.layers.encoder_layer_11") do: those with the same beginning of the name up to its number, a layer without one by itself.
+ * stages [layers]: of each layer the stage's number, in the order in which they begin; -1 of layers that are never pruned.
+ * Returns how many there are.
+ */
+SPADE_API int spade_model_stages(const spade_model *model, int *stages);
+/* How many characters of a layer's name are its stage's. */
+SPADE_API size_t spade_stage_name_length(const char *layer);
 /* Index of the layer of that name, or -1. */
 SPADE_API int spade_model_find_layer(const spade_model *model, const char *name);
 

@@ -17,6 +17,18 @@
 extern "C" {
 #endif
 
+/*
+ * A sparsity that is found for the sample: the largest that keeps what the network decides. Candidates, from one factor of each
+ * layer's Hessian, are for every level S of 0.99, 0.95, 0.9, 0.8, 0.5, 0.2: S in all layers; and S in the last stage, less in each
+ * stage before it, 0 in the first (each stage has the level that is as far along the levels as the stage is along the network;
+ * stages are blocks, by the layers' names: spade_model_stages()). Of these, the one with the most zeros that keeps the decision on
+ * the sample and on at least SPADE_AUTO_AGREEMENT of the variants held out (spade_batch_hold_out()); where there is none, the one
+ * that keeps most. Rules that give some layers a sparsity hold as they are; n:m has no sparsity to choose.
+ */
+#define SPADE_SPARSITY_AUTO (-1.0)
+#define SPADE_AUTO_AGREEMENT 0.95
+enum { SPADE_AUTO_HELD_OUT = 64 }; /* variants that the command holds out */
+
 /* Which fields of a rule are set. */
 enum {
     SPADE_RULE_SPARSITY = 1,
@@ -51,7 +63,7 @@ typedef struct spade_trace_options {
     spade_count count;             /* SPADE_COUNT_FLOOR */
     double damping;                /* 0.01 */
     uint64_t seed;                 /* 0 */
-    double sparsity;               /* 0.5, of every prunable layer */
+    double sparsity;               /* 0.5, of every prunable layer; or SPADE_SPARSITY_AUTO */
     const spade_layer_rule *rules; /* exceptions, borrowed */
     int rule_count;
     const char *const *include; /* globs; NULL: every prunable layer */
@@ -77,6 +89,8 @@ static inline void spade_trace_options_init(spade_trace_options *options)
     spade_trace_options_init_sized(options, sizeof *options, sizeof(spade_layer_rule));
 }
 
+/* Traces that are held at once while one with these options (of our size) is found: more than one with SPADE_SPARSITY_AUTO. */
+SPADE_API int spade_trace_count(const spade_trace_options *options);
 /* Before the work: SPADE_ERROR_ARGUMENT where a trace with these options would be refused, with a glob that matches no layer and
  * names close to it, say. Logs a warning of a layer whose blocks hold so few weights that rounding down leaves it at least two
  * hundredths below the sparsity asked for. */
@@ -122,6 +136,18 @@ SPADE_API void spade_trace_layer_info(const spade_trace *trace, int layer, spade
  * part of captured passes, they are in [0]. Of traces that were found together: [0] and [1] are those of the batch, [2]
  * of all that were solved at once. */
 SPADE_API void spade_trace_seconds(const spade_trace *trace, double seconds[3]);
+
+/* What SPADE_SPARSITY_AUTO chose. */
+typedef struct spade_sparsity_choice {
+    double sparsity;  /* the level S */
+    bool scaled;      /* less in earlier stages, as said there */
+    int tried;        /* candidates, from the sparsest on, this one among them */
+    double agreement; /* share of the variants held out on which the trace decides as the network does */
+    bool keeps_class; /* on the sample; true where none was given */
+    bool enough;      /* both are as asked; false: no candidate's are */
+} spade_sparsity_choice;
+/* False: the trace's sparsity was given. */
+SPADE_API bool spade_trace_sparsity_choice(const spade_trace *trace, spade_sparsity_choice *out);
 
 /* The same graph with the trace's weights, as a self-contained .onnx; renamed into place when complete. */
 SPADE_API spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *trace, const char *path);

@@ -150,6 +150,7 @@ void spade_batch_destroy(spade_batch *batch)
 {
     if (!batch) { return; }
     spade_augment_source_clear(batch->context, &batch->source);
+    spade_free_bytes(batch->context, batch->sample, batch->sample_bytes);
     free(batch);
 }
 
@@ -158,11 +159,33 @@ void spade_batch_shape(const spade_batch *batch, int64_t dims[4])
     memcpy(dims, batch->dims, sizeof batch->dims);
 }
 
+spade_status spade_batch_hold_out(spade_context *context, spade_batch *batch, int64_t count, const float *sample)
+{
+    const int64_t most = batch->ready ? batch->dims[0] + batch->held_out - 1 : SPADE_MAX_VARIANTS;
+    const size_t bytes = (size_t)(batch->dims[1] * batch->dims[2] * batch->dims[3]) * sizeof(float);
+    void *copy = NULL;
+    if (count < 0 || count > most) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld variants cannot be held out, of %lld", (long long)count,
+                          (long long)(batch->dims[0] + batch->held_out));
+    }
+    if (sample) {
+        SPADE_TRY(spade_alloc(context, bytes, "a sample", &copy));
+        memcpy(copy, sample, bytes);
+    }
+    spade_free_bytes(batch->context, batch->sample, batch->sample_bytes);
+    batch->sample = copy;
+    batch->sample_bytes = copy ? bytes : 0;
+    if (batch->ready) { batch->dims[0] += batch->held_out - count; }
+    batch->held_out = count;
+    return SPADE_OK;
+}
+
 static spade_status check_range(spade_context *context, const spade_batch *batch, int64_t first, int64_t count)
 {
-    if (first >= 0 && count >= 0 && count <= batch->dims[0] && first <= batch->dims[0] - count) { return SPADE_OK; }
+    const int64_t all = batch->dims[0] + batch->held_out;
+    if (first >= 0 && count >= 0 && count <= all && first <= all - count) { return SPADE_OK; }
     return spade_fail(context, SPADE_ERROR_ARGUMENT, "variants %lld + %lld of a batch of %lld", (long long)first,
-                      (long long)count, (long long)batch->dims[0]);
+                      (long long)count, (long long)all);
 }
 
 /* Ready variants -> device memory. Channels last: transposed on the host on the way. */

@@ -23,6 +23,10 @@ struct spade_batch {
     spade_context *context;
     int64_t dims[4]; /* n, channels, height, width */
 
+    int64_t held_out;    /* variants behind those n, for no Hessian */
+    float *sample;       /* [channels, height, width], with them; or NULL */
+    size_t sample_bytes; /* of the budget */
+
     const float *ready; /* host, borrowed: variants as they are; NULL: drawn from a picture */
 
     spade_augment_source source;

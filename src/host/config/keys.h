@@ -48,6 +48,9 @@ typedef struct spade_key {
     size_t offset;     /* of the member of spade_settings */
     double min, max;   /* INTEGER, REAL; both are allowed */
     const char *words; /* WORD: "fp32|fp64", in the order of their numbers */
+    const char
+        *word; /* REAL, one number: a word that may stand in its place, not in a rule for some layers; NULL: none */
+    double word_value; /* and the number that is it: outside of the bounds */
     /* The value where nobody gives one, as it is written. NULL: the library has it (spade_..._options_init). */
     const char *default_value;
     /* What happens where nobody gives a value, for a setting that has no default; an INTEGER is then below min. */

@@ -44,6 +44,11 @@ spade_status spade_settings_set_rule(spade_context *context, spade_settings *set
         forget(settings, key->rule);
         return SPADE_OK;
     }
+    if (key->word && count == 1 && strcmp(values[0], key->word) == 0) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT,
+                          "%s is for all layers: %s=%s, and numbers for those of which it is not true", key->word,
+                          key->name, key->word);
+    }
     SPADE_TRY(spade_key_parse(context, key, values, count, rule_member(&rule, key)));
     if (!pattern[0]) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "an empty pattern matches no layer"); }
     return add_rule(context, settings, &rule, pattern);

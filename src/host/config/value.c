@@ -63,6 +63,10 @@ static spade_status parse_reals(spade_context *context, const spade_key *key, ch
                                 double *out)
 {
     double numbers[4] = {0, 0, 0, key->band};
+    if (key->word && strcmp(values[0], key->word) == 0) {
+        *out = key->word_value;
+        return SPADE_OK;
+    }
     for (int i = 0; i < count; i++) {
         SPADE_TRY(spade_parse_real_within(context, values[i], key->min, key->max, &numbers[i]));
     }
@@ -181,6 +185,7 @@ json_t *spade_key_json(const spade_key *key, const void *value)
     case SPADE_KEY_RULES: return json_null();
     }
     const double *numbers = value;
+    if (key->word && numbers[0] == key->word_value) { return json_string(key->word); }
     if (key->count == 1) { return json_real(numbers[0]); }
     json_t *list = json_array();
     const bool with_band = key->has_band && numbers[key->count] != key->band;

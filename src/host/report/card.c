@@ -246,7 +246,9 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
     spade_html_text(file, class_name(run->names, explained->top[DENSE], dense));
     fprintf(file, ", %.1f %%", 100 * scores[explained->top[DENSE]]);
     if (explained->weights) {
+        char choice[SPARSITY_CHOICE_TEXT];
         fprintf(file, " &middot; trace %.1f %% sparse", 100.0 * (double)explained->zeros / (double)explained->weights);
+        if (explained->chosen) { fprintf(file, " (chosen: %s)", sparsity_choice_text(&explained->choice, choice)); }
     }
     fputs("</span></div>", file);
     if (explained_score_fell(explained)) {

@@ -114,6 +114,7 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
         spade_json_set(&sparsity, "zeros", json_integer(explained->zeros));
         spade_json_set(&sparsity, "weights", json_integer(explained->weights));
         spade_json_set(&sparsity, "share", json_real(share));
+        if (explained->chosen) { spade_json_set(&sparsity, "chosen", sparsity_choice_json(&explained->choice)); }
         if (explained->empty_layers) {
             spade_json_set(&sparsity, "all_zero_layers", json_integer(explained->empty_layers));
             spade_json_set(&sparsity, "first_all_zero_layer", spade_json_text(explained->empty_layer));
@@ -226,6 +227,7 @@ spade_status explained_parse(const explained_run *run, const json_t *record, exp
                              .weights = integer_at(sparsity, "weights"),
                              .empty_layers = integer_at(sparsity, "all_zero_layers"),
                              .empty_layer = text_at(sparsity, "first_all_zero_layer", &memory)};
+    out->chosen = sparsity_choice_read(json_object_get(sparsity, "chosen"), &out->choice);
     out->logits = calloc((size_t)class_count * NETWORKS, sizeof *out->logits);
     out->scores = calloc((size_t)class_count * NETWORKS, sizeof *out->scores);
     memory = memory || !out->logits || !out->scores;

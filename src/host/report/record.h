@@ -7,6 +7,7 @@
 #include "base/fingerprint.h"
 #include "base/target_text.h"
 #include "config/settings.h"
+#include "report/sparsity_choice.h"
 
 /* Which network: an index into the pairs below. */
 enum { DENSE, TRACE, NETWORKS };
@@ -16,11 +17,11 @@ extern const char *const explained_networks[NETWORKS];
 /* One map of one network, for one target. */
 typedef struct explained_map {
     bool present;
-    bool all_zero;         /* it says nothing: a saturated score, dead inputs */
+    bool all_zero;            /* it says nothing: a saturated score, dead inputs */
     double delta, difference; /* spade_map_note; NaN: none */
-    double *values;        /* [metrics of the run], of the input; NaN: none */
-    char *array, *heatmap; /* files, relative to the output folder */
-    json_t *check;         /* workload/map_check.h; owned; NULL: not asked for, or nothing is promised */
+    double *values;           /* [metrics of the run], of the input; NaN: none */
+    char *array, *heatmap;    /* files, relative to the output folder */
+    json_t *check;            /* workload/map_check.h; owned; NULL: not asked for, or nothing is promised */
 } explained_map;
 
 /* The maps of one method and target, dense and trace beside each other. */
@@ -43,10 +44,12 @@ typedef struct explained_input {
     int64_t top[NETWORKS];   /* class of the highest logit */
     explained_pair *pairs;   /* method by method, target by target */
     int pair_count;
-    double *values;          /* [pairs][NETWORKS][metrics of the run] */
-    char *picture;           /* input.png, relative */
-    char *mask_picture;      /* mask.png, relative: the input, dark where the mask is not; NULL: there is no mask */
-    int64_t zeros, weights;  /* over the trace's layers */
+    double *values;         /* [pairs][NETWORKS][metrics of the run] */
+    char *picture;          /* input.png, relative */
+    char *mask_picture;     /* mask.png, relative: the input, dark where the mask is not; NULL: there is no mask */
+    int64_t zeros, weights; /* over the trace's layers */
+    bool chosen;            /* the trace's sparsity was: */
+    spade_sparsity_choice choice;
     int64_t empty_layers;    /* of the trace: all their weights are 0 */
     char *empty_layer;       /* the first of them, or NULL */
     double trace_seconds[3]; /* augmentation and forward, Hessians, solve */

@@ -113,7 +113,13 @@ static spade_status check_rule(spade_context *context, const spade_network *netw
 static spade_status check_options(spade_context *context, const spade_network *network,
                                   const spade_trace_options *options)
 {
-    SPADE_TRY(check_values(context, options->sparsity, options->solver, options->group, options->count, "all layers"));
+    const bool automatic = options->sparsity == SPADE_SPARSITY_AUTO;
+    if (automatic && options->of) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "an automatic sparsity and %d:%d: one of them", options->keep,
+                          options->of);
+    }
+    SPADE_TRY(check_values(context, automatic ? 0 : options->sparsity, options->solver, options->group, options->count,
+                           "all layers"));
     SPADE_TRY(check_block(context, options->block));
     SPADE_TRY(check_block(context, options->linear_block));
     SPADE_TRY(check_pattern(context, options->keep, options->of, "all layers"));

@@ -126,7 +126,7 @@ spade_status spade_trace_create_many(spade_context *context, const spade_model *
         status = spade_trace_create_empty(context, model, &traces[i]);
     }
     if (status == SPADE_OK && count > 0) {
-        status = spade_trace_search(context, batches, batch_count, own, option_count, traces);
+        status = spade_trace_search_and_choose(context, batches, batch_count, own, option_count, traces);
     }
     free(own);
     for (int i = 0; i < count && status != SPADE_OK; i++) {
@@ -160,6 +160,12 @@ const float *spade_trace_weights(const spade_trace *trace, int layer)
 void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info)
 {
     *info = trace->layers[layer];
+}
+
+bool spade_trace_sparsity_choice(const spade_trace *trace, spade_sparsity_choice *out)
+{
+    *out = trace->choice;
+    return trace->chosen;
 }
 
 void spade_trace_seconds(const spade_trace *trace, double seconds[3])

@@ -14,6 +14,8 @@ struct spade_trace {
     spade_weight_override base; /* first: the engine reads a trace as its weight override */
     spade_trace_layer *layers;
     double seconds[3];
+    bool chosen; /* by SPADE_SPARSITY_AUTO */
+    spade_sparsity_choice choice;
 };
 
 /* As spade_trace_weights(), with a status. */
@@ -37,5 +39,9 @@ spade_status spade_trace_check_layers(spade_context *context, const spade_model 
  * for. traces [batch_count * option_count] exist already, without any change. */
 spade_status spade_trace_search(spade_context *context, const spade_batch *const *batches, int batch_count,
                                 const spade_trace_options *options, int option_count, spade_trace *const *traces);
+/* ---- choose_sparsity.c: the same, where some of the options have SPADE_SPARSITY_AUTO. */
+spade_status spade_trace_search_and_choose(spade_context *context, const spade_batch *const *batches, int batch_count,
+                                           const spade_trace_options *options, int option_count,
+                                           spade_trace *const *traces);
 
 #endif

@@ -169,6 +169,10 @@ static spade_status find_trace(bench_job *job, spade_trace **out)
     } else {
         status = spade_batch_from_tensor(job->context, job->noise, &job->preprocess, &settings->augment, &batch);
     }
+    const float *sample = job->item.input ? job->item.input : job->noise;
+    if (status == SPADE_OK) {
+        status = spade_hold_out_variants(job->context, batch, false, sample, &settings->trace, 1);
+    }
     if (status == SPADE_OK) { status = spade_trace_create(job->context, job->model, batch, &settings->trace, out); }
     const double seconds = spade_now() - start;
     spade_batch_destroy(batch);

@@ -54,7 +54,9 @@ spade_status estimate_time(const workload_plan *plan, const float *input, time_e
         count_solver(plan->model, variants, plan->traces[i].solver == SPADE_SOLVER_EXACT, &hessian, &solve);
         /* The pass over the variants and its Hessians serve all traces of an input. */
         if (i == 0) { out->traces = seconds * (double)variants + hessian / rate; }
-        out->traces += solve / (rate / 4);
+        const int found =
+            spade_trace_count(&plan->traces[i]); /* of a sparsity that is chosen; half of the candidates are tried */
+        out->traces += solve / (rate / 4) * (found > 1 ? 2 : 1) + (found - 1) * SPADE_AUTO_HELD_OUT * seconds;
     }
 done:
     free(output);

@@ -48,6 +48,8 @@ typedef struct evaluated_input {
     double *logits; /* [columns, classes] */
     int64_t top[EVALUATE_MAX_COLUMNS];
     int64_t zeros[EVALUATE_MAX_COLUMNS], weights[EVALUATE_MAX_COLUMNS]; /* of traces */
+    bool chosen[EVALUATE_MAX_COLUMNS];                                  /* of traces: their sparsities were */
+    spade_sparsity_choice choices[EVALUATE_MAX_COLUMNS];
     spade_target target;
     double *values; /* [methods, metrics, columns]; NaN: none */
 } evaluated_input;

@@ -274,6 +274,7 @@ static void count_zeros(const evaluate_job *job, const workload_item *item, eval
 {
     for (int column = 1; column < job->column_count; column++) {
         out->zeros[column] = out->weights[column] = 0;
+        out->chosen[column] = spade_trace_sparsity_choice(item->traces[column - 1], &out->choices[column]);
         for (int i = 0; i < spade_model_layer_count(job->model); i++) {
             spade_trace_layer layer;
             spade_trace_layer_info(item->traces[column - 1], i, &layer);
@@ -312,6 +313,9 @@ static json_t *network_json(const evaluate_job *job, const evaluated_input *eval
     if (column) {
         spade_json_set(&object, "zeros", json_integer(evaluated->zeros[column]));
         spade_json_set(&object, "weights", json_integer(evaluated->weights[column]));
+        if (evaluated->chosen[column]) {
+            spade_json_set(&object, "chosen", sparsity_choice_json(&evaluated->choices[column]));
+        }
     }
     return object;
 }

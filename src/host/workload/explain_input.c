@@ -45,6 +45,7 @@ static spade_status describe_trace(explain_job *job, const spade_trace *trace, b
 {
     double solve = 0;
     spade_trace_seconds(trace, out->trace_seconds);
+    out->chosen = spade_trace_sparsity_choice(trace, &out->choice);
     for (int i = 0; i < spade_model_layer_count(job->model); i++) {
         spade_trace_layer layer;
         spade_layer_info info;

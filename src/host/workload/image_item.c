@@ -97,3 +97,21 @@ spade_status spade_image_item_batch(spade_context *context, const spade_image_it
     if (item->original.rgb) { return spade_batch_from_picture(context, &item->original, preprocess, augment, out); }
     return spade_batch_from_tensor(context, item->input, preprocess, augment, out);
 }
+
+spade_status spade_hold_out_variants(spade_context *context, spade_batch *batch, bool ready, const float *sample,
+                                     const spade_trace_options *traces, int trace_count)
+{
+    enum { SHARE = 8 }; /* of given variants, one in so many */
+    int64_t dims[4], count = SPADE_AUTO_HELD_OUT;
+    bool any = false;
+    for (int i = 0; i < trace_count; i++) { any = any || traces[i].sparsity == SPADE_SPARSITY_AUTO; }
+    if (!any) { return SPADE_OK; }
+    spade_batch_shape(batch, dims);
+    if (ready && dims[0] < 2) {
+        return spade_fail(
+            context, SPADE_ERROR_INPUT,
+            "--batch: one variant; an automatic sparsity is judged on variants that are held out: give more");
+    }
+    if (ready && dims[0] / SHARE < count) { count = dims[0] < SHARE ? 1 : dims[0] / SHARE; }
+    return spade_batch_hold_out(context, batch, count, sample);
+}

@@ -41,6 +41,10 @@ void spade_image_item_clear(spade_context *context, spade_image_item *item);
 spade_status spade_image_item_batch(spade_context *context, const spade_image_item *item,
                                     const spade_preprocess *preprocess, const spade_augment_options *augment,
                                     spade_batch **out);
+/* Where one of the traces chooses its sparsity, hold out variants of the batch to judge it on, and the sample [channels, height,
+ * width] (or NULL). ready: the variants were given, and are the fewer for it. */
+spade_status spade_hold_out_variants(spade_context *context, spade_batch *batch, bool ready, const float *sample,
+                                     const spade_trace_options *traces, int trace_count);
 
 /* ---- reader.c */
 /* Files of some inputs: pictures and masks in one list, decoded side by side. */

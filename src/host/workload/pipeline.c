@@ -5,6 +5,7 @@
 #include "workload/pipeline.h"
 
 #include "backend/backend.h"
+#include "report/sparsity_choice.h"
 
 /* DEVICE_GROUP: traces that are found together there; without traces, as many pictures as a pass takes. */
 enum { DEVICE_GROUP = 4, DEVICE_PICTURES = 32, MAX_GROUP = WORKLOAD_MAX_IN_FLIGHT };
@@ -53,15 +54,16 @@ static bool is_on_host(const workload_plan *plan)
 static int choose_group(const workload_plan *plan)
 {
     spade_context *context = plan->context;
-    int n = plan->in_flight, count = spade_model_layer_count(plan->model);
+    int n = plan->in_flight, count = spade_model_layer_count(plan->model), traces = 0;
     const spade_preprocess *input = plan->preprocess;
     uint64_t bytes = sizeof(float) * (uint64_t)(input->channels * input->height * input->width);
     if (n == 0) { n = is_on_host(plan) ? 1 : plan->trace_count ? DEVICE_GROUP : DEVICE_PICTURES; }
     if (!is_on_host(plan)) { bytes += plan->bytes; }
-    for (int i = 0; plan->trace_count && i < count; i++) {
+    for (int t = 0; t < plan->trace_count; t++) { traces += spade_trace_count(&plan->traces[t]); }
+    for (int i = 0; traces && i < count; i++) {
         spade_layer_info layer;
         spade_model_layer(plan->model, i, &layer);
-        bytes += layer.prunable ? sizeof(float) * (uint64_t)(layer.rows * layer.columns * plan->trace_count) : 0;
+        bytes += layer.prunable ? sizeof(float) * (uint64_t)(layer.rows * layer.columns * traces) : 0;
     }
     while (n > 1 && (uint64_t)(n - 1) * bytes > spade_budget_left(context) / 4) { n--; }
     return n;
@@ -211,9 +213,14 @@ static spade_status run_dense(group *g)
 
 static spade_status make_variants(const workload_plan *plan, const spade_image_item *image, spade_batch **out)
 {
-    if (!plan->batch) { return spade_image_item_batch(plan->context, image, plan->preprocess, plan->augment, out); }
-    const int64_t *dims = plan->batch->dims;
-    return spade_batch_from_array(plan->context, plan->batch->data, dims[0], dims[1], dims[2], dims[3], out);
+    if (plan->batch) {
+        const int64_t *dims = plan->batch->dims;
+        SPADE_TRY(spade_batch_from_array(plan->context, plan->batch->data, dims[0], dims[1], dims[2], dims[3], out));
+    } else {
+        SPADE_TRY(spade_image_item_batch(plan->context, image, plan->preprocess, plan->augment, out));
+    }
+    return spade_hold_out_variants(plan->context, *out, plan->batch != NULL, image->input, plan->traces,
+                                   plan->trace_count);
 }
 
 static spade_status create_traces(group *g)
@@ -236,6 +243,9 @@ static spade_status create_traces(group *g)
                                      trace_count, all->traces);
     for (int i = 0; status == SPADE_OK && i < n; i++) {
         owners[i]->traces = all->traces + (size_t)i * (size_t)trace_count;
+        for (int t = 0; t < trace_count; t++) {
+            sparsity_choice_warn(plan->context, owners[i]->input->title, owners[i]->traces[t]);
+        }
     }
     if (n == 1) {
         status = classify(g, owners[0], status);

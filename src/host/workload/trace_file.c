@@ -1,6 +1,7 @@
 /* trace_file.c - the trace job: the sparse network of one input as a file. */
 #include "base/json.h"
 #include "base/text.h"
+#include "report/sparsity_choice.h"
 #include "workload/trace_input.h"
 
 static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer *layer)
@@ -42,6 +43,7 @@ static json_t *trace_json(const spade_trace_request *request, const spade_model 
     spade_json_set(&all, "input", spade_json_text(request->batch ? request->batch : request->input));
     spade_json_set(&all, "file", spade_json_text(request->output));
     spade_json_set(&all, "variants", json_integer(variants));
+    sparsity_choice_set(&all, trace);
     spade_json_set(&all, "zeros", json_integer(zeros));
     spade_json_set(&all, "weights", json_integer(weights));
     static const char *const stages[] = {"variants", "hessian", "solve"};

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "report/sparsity_choice.h"
 #include "workload/inputs.h"
 
 /* ---- the file that is written */
@@ -117,7 +118,9 @@ spade_status trace_input_run(spade_context *context, const spade_model *model, c
         SPADE_GOTO(trace_input_load(context, wanted, &preprocess, &item));
         SPADE_GOTO(spade_image_item_batch(context, &item, &preprocess, &wanted->settings->augment, &batch));
     }
+    SPADE_GOTO(spade_hold_out_variants(context, batch, wanted->batch, item.input, &wanted->settings->trace, 1));
     SPADE_GOTO(spade_trace_create(context, model, batch, &wanted->settings->trace, out));
+    sparsity_choice_warn(context, wanted->batch ? wanted->batch : wanted->input, *out);
     spade_batch_shape(batch, dims);
     if (variants) { *variants = dims[0]; }
 done:
