@@ -23,7 +23,9 @@ enum {
     OPTIONS_VISUALIZE = 1 << 21,                            /* --neuron, --trace, ... */
     OPTIONS_BENCH = 1 << 23,                                /* --repeat, --warm-up */
     OPTIONS_BATCH = 1 << 22,                                /* --batch */
-    OPTIONS_EVALUATE = SPADE_KEYS_METRICS                   /* --metric; --traces, --mask, --no-trace, ... */
+    OPTIONS_METRICS = SPADE_KEYS_METRICS,                   /* --metric */
+    OPTIONS_EVALUATE = 1 << 24,                             /* --traces, --mask, --no-trace, ... */
+    OPTIONS_TUNE = 1 << 25                                  /* --stages, --aside, ... */
 };
 
 typedef struct cli_options cli_options;
@@ -46,6 +48,7 @@ typedef struct cli_command {
     ROW(explain)          \
     ROW(check)            \
     ROW(evaluate)         \
+    ROW(tune)             \
     ROW(bench)            \
     ROW(trace)            \
     ROW(visualize)        \
@@ -69,10 +72,12 @@ struct cli_options {
     char **arguments; /* positional; they point into argv */
     int argument_count;
     const char *device, *config, *output, *batch, *mask, *labels, *trace, *traces, *objective;
+    const char *tuned_stages, *aside, *max_changed;
     cli_list neurons;
-    int64_t threads, in_flight, stages, side, steps, repeat, warm_up; /* 0: not given */
+    int64_t threads, in_flight, stages, side, steps, repeat, warm_up, seeds; /* 0: not given */
     uint64_t memory;
-    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still;
+    bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still,
+        all_stages;
     spade_settings settings;
 };
 

@@ -267,8 +267,8 @@ const cli_command command_evaluate = {
                "folder with a folder of pictures for each class. --class label explains the label's class. "
                "DIR/results.csv has a\n"
                "row for each picture, method and metric, DIR/results.json all of it and the summary.",
-    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_EVALUATE |
-               OPTIONS_OUTPUT,
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_METRICS |
+               OPTIONS_EVALUATE | OPTIONS_OUTPUT,
     .min_arguments = 2,
     .max_arguments = 2,
     .run = run,

@@ -5,9 +5,9 @@
 #include "augment/batch.h"
 #include "trace/trace.h"
 
-static const double levels[] = {0.2, 0.5, 0.8, 0.9, 0.95, 0.99};
+const double spade_sparsity_levels[] = {0.2, 0.5, 0.8, 0.9, 0.95, 0.99};
 enum {
-    LEVELS = sizeof levels / sizeof *levels,
+    LEVELS = SPADE_SPARSITY_LEVELS,
     CANDIDATES = 2 * LEVELS,
     STEP = 16 /* variants that are judged at once: few, as most candidates that fail do so soon */
 };
@@ -185,7 +185,7 @@ static spade_status choose(ladder *l, const judge *j, spade_trace *trace)
     const candidate *chosen = &l->candidates[best];
     if (best != tried - 1) { SPADE_TRY(compose(l, chosen, trace)); }
     trace->chosen = true;
-    trace->choice = (spade_sparsity_choice){.sparsity = levels[chosen->level],
+    trace->choice = (spade_sparsity_choice){.sparsity = spade_sparsity_levels[chosen->level],
                                             .scaled = chosen->scaled,
                                             .tried = tried,
                                             .agreement = 1 - (double)best_misses / (double)j->count,
@@ -268,7 +268,7 @@ static spade_status open_search(search *s)
         const bool automatic = is_automatic(&s->options[o]);
         for (int level = 0; level < (automatic ? LEVELS : 1); level++, w++) {
             s->wide[w] = s->options[o];
-            if (automatic) { s->wide[w].sparsity = levels[level]; }
+            if (automatic) { s->wide[w].sparsity = spade_sparsity_levels[level]; }
             for (int b = 0; b < s->batch_count; b++) {
                 spade_trace **trace = &s->found[b * s->wide_count + w];
                 *trace = s->traces[b * s->option_count + o];

@@ -45,13 +45,13 @@ static void write_advice(const spade_layer_task *task, double largest, int64_t v
     const bool fp32 = task->hessian->precision == SPADE_FP32;
     if (fp32 && largest * largest * (double)variants > (double)FLT_MAX) {
         spade_print(out, size,
-                 ": its inputs reach %.1e, and sums of their squares do not fit float32; --hessian fp64 helps",
-                 largest);
+                    ": its inputs reach %.1e, and sums of their squares do not fit float32; --hessian fp64 helps",
+                    largest);
     } else if (task->method.damping <= 0) {
         spade_print(out, size, " with --damping %g; --damping 0.01 helps", task->method.damping);
     } else {
         spade_print(out, size, ", even with --damping %g; a larger one%s may help", task->method.damping,
-                 fp32 ? ", or --hessian fp64," : "");
+                    fp32 ? ", or --hessian fp64," : "");
     }
 }
 

@@ -39,6 +39,9 @@ spade_status spade_trace_check_layers(spade_context *context, const spade_model 
  * for. traces [batch_count * option_count] exist already, without any change. */
 spade_status spade_trace_search(spade_context *context, const spade_batch *const *batches, int batch_count,
                                 const spade_trace_options *options, int option_count, spade_trace *const *traces);
+/* The sparsities, beside 0, that are tried where one is to be found. */
+enum { SPADE_SPARSITY_LEVELS = 6 };
+extern const double spade_sparsity_levels[SPADE_SPARSITY_LEVELS];
 /* ---- choose_sparsity.c: the same, where some of the options have SPADE_SPARSITY_AUTO. */
 spade_status spade_trace_search_and_choose(spade_context *context, const spade_batch *const *batches, int batch_count,
                                            const spade_trace_options *options, int option_count,

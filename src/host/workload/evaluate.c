@@ -114,8 +114,10 @@ static spade_status read_manifest(evaluate_job *job)
     bool any = false, masks = request->mask != NULL;
     int64_t folders;
     char *path = (char *)(uintptr_t)request->manifest;
-    SPADE_TRY(spade_inputs_check_output(job->context, &path, 1, true, request->output));
-    SPADE_TRY(check_manifest_stays(job));
+    if (request->output) {
+        SPADE_TRY(spade_inputs_check_output(job->context, &path, 1, true, request->output));
+        SPADE_TRY(check_manifest_stays(job));
+    }
     SPADE_TRY(spade_manifest_read(job->context, request->manifest, &job->inputs, &folders));
     SPADE_TRY(read_labels(job, folders));
     for (int i = 0; i < job->inputs.count; i++) {
@@ -161,7 +163,7 @@ static void warn_unused(const evaluate_job *job)
     }
 }
 
-static spade_status job_open(evaluate_job *job)
+spade_status evaluate_open(evaluate_job *job)
 {
     spade_context *context = job->context;
     const spade_evaluate_request *request = job->request;
@@ -186,11 +188,11 @@ static spade_status job_open(evaluate_job *job)
                                .metric_count = job->metric_count,
                                .class_count = job->class_count};
     SPADE_TRY(read_manifest(job));
-    warn_unused(job);
+    if (request->output) { warn_unused(job); }
     return request->mask ? spade_masks_check(context, request->mask, &job->inputs) : SPADE_OK;
 }
 
-static void job_close(evaluate_job *job)
+void evaluate_close(evaluate_job *job)
 {
     spade_inputs_clear(&job->inputs);
     free(job->labels);
@@ -352,7 +354,7 @@ spade_status spade_evaluate(spade_context *context, const spade_evaluate_request
     *summary = NULL;
     job.results.lock = job.results.journal.file = -1;
     SPADE_GOTO(check_request(context, request));
-    SPADE_GOTO(job_open(&job));
+    SPADE_GOTO(evaluate_open(&job));
     SPADE_GOTO(open_results(&job, &remaining));
     status = evaluate_pictures(&job, &remaining);
     if (workload_reports(request->output, "results.json", outcome)) {
@@ -368,6 +370,6 @@ spade_status spade_evaluate(spade_context *context, const spade_evaluate_request
 done:
     free(remaining.items); /* they are the job's */
     spade_results_close(&job.results);
-    job_close(&job);
+    evaluate_close(&job);
     return status;
 }

@@ -54,6 +54,11 @@ typedef struct evaluated_input {
     double *values; /* [methods, metrics, columns]; NaN: none */
 } evaluated_input;
 
+/* ---- evaluate.c: everything but results and the loop; context, request, events and outcome are set. Without an output folder it is
+ * another workload's, which warns of options without effect itself. Closed also after a failure. */
+spade_status evaluate_open(evaluate_job *job);
+void evaluate_close(evaluate_job *job);
+
 /* ---- evaluate_columns.c: from the request; columns are cleared by the job, also after a failure */
 spade_status evaluate_columns_open(evaluate_job *job);
 void evaluate_columns_close(evaluate_job *job);

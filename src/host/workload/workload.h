@@ -109,6 +109,33 @@ typedef struct spade_evaluate_request {
 spade_status spade_evaluate(spade_context *context, const spade_evaluate_request *request,
                             const spade_workload_events *events, spade_workload_outcome *outcome, json_t **summary);
 
+/* ---- tune: sparsities of a network's stages that make a metric of maps best */
+typedef struct spade_tune_request {
+    const char *model;
+    const char *manifest; /* manifest.h */
+    const char *mask;     /* folder with masks of pictures for which the manifest has none, or NULL */
+    const char *labels;   /* class names, one a line, or NULL */
+    const char *output;   /* the configuration that is written, .yaml */
+    const char
+        *stages;  /* globs of layers, behind commas, a stage each; NULL: by the layers' names (spade_model_stages()) */
+    double aside; /* share of the pictures that is not tuned on, 0 to less than 1 */
+    double
+        max_changed; /* share of the traces that may decide for another class, 0 to 1; half of it on pictures that are tuned on */
+    int seeds;    /* of variants, for each picture; at least 1 */
+    int patience; /* stages in a row without a gain after which earlier ones are not tried; 0: all are tried */
+    const spade_settings *settings; /* one metric; methods, whose mean is tuned; one class */
+} spade_tune_request;
+
+/*
+ * *summary (new reference; also where nothing is written as nothing good was found): {"metric", "better", "methods", "seeds",
+ * "tuned": {"pictures", "dense", "trace", "changed"}, "aside" (where pictures were kept aside): the same with "dense_error",
+ * "trace_error", "difference", "low", "high", "better", "stages": [from the output to the input {"name", "layers", "tried":
+ * [{"sparsity", "mean", "changed"}], "sparsity"}], "file"}. SPADE_ERROR_INPUT: nothing was better than the network, or what was
+ * changes too many classes. Fails as spade_explain() does otherwise.
+ */
+spade_status spade_tune(spade_context *context, const spade_tune_request *request, const spade_workload_events *events,
+                        spade_workload_outcome *outcome, json_t **summary);
+
 /* ---- bench: how long does it take, and how much memory? */
 typedef struct spade_bench_request {
     const char *model;

@@ -1,0 +1,162 @@
+/* cmd_tune.c - spade tune: sparsities of a network's stages that make maps best. */
+#include <math.h>
+
+#include "base/number.h"
+#include "cli/cli.h"
+
+enum { NAME_WIDTH = 30, VALUE_WIDTH = 8 };
+
+static double number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* One stage: the metric at every sparsity, the chosen one marked, those that change too many classes in parentheses. */
+static void print_stage(const json_t *stage, double max_changed)
+{
+    const double chosen = number_of(stage, "sparsity");
+    size_t i;
+    json_t *value;
+    fputs("  ", stdout);
+    cli_print_text(text_of(stage, "name"), NAME_WIDTH);
+    json_array_foreach(json_object_get(stage, "tried"), i, value)
+    {
+        char text[32];
+        const bool refused = number_of(value, "changed") > max_changed;
+        snprintf(text, sizeof text, "%s%.4f%s", refused ? "(" : "", number_of(value, "mean"),
+                 refused                                  ? ")"
+                 : number_of(value, "sparsity") == chosen ? "*"
+                                                          : "");
+        printf(" %*s", VALUE_WIDTH, text);
+    }
+    if (!i) { fputs("  not tried", stdout); }
+    putchar('\n');
+}
+
+static void print_pictures(const char *title, const json_t *found)
+{
+    if (!found) { return; }
+    printf("%s (%lld): dense %.4f, trace %.4f", title,
+           (long long)json_integer_value(json_object_get(found, "pictures")), number_of(found, "dense"),
+           number_of(found, "trace"));
+    if (!isnan(number_of(found, "low"))) {
+        printf(", difference %+.4f [%+.4f, %+.4f], better in %.0f %%", number_of(found, "difference"),
+               number_of(found, "low"), number_of(found, "high"), 100 * number_of(found, "better"));
+    }
+    printf("; the class changes in %.0f %%\n", 100 * number_of(found, "changed"));
+}
+
+static void print_summary(const json_t *summary, double max_changed)
+{
+    size_t i;
+    json_t *item, *first = json_array_get(json_object_get(summary, "stages"), 0);
+    printf("\n%s (%s is better), mean over ", text_of(summary, "metric"), text_of(summary, "better"));
+    json_array_foreach(json_object_get(summary, "methods"), i, item)
+    {
+        printf("%s%s", i ? ", " : "", json_string_value(item));
+    }
+    printf(", by the sparsity of a stage (* chosen; () changes the class too often)\n  %-*s", NAME_WIDTH,
+           "stage, from the output on");
+    json_array_foreach(json_object_get(first, "tried"), i, item)
+    {
+        printf(" %*g", VALUE_WIDTH, number_of(item, "sparsity"));
+    }
+    putchar('\n');
+    json_array_foreach(json_object_get(summary, "stages"), i, item)
+    {
+        print_stage(item, max_changed / 2);
+    }
+    putchar('\n');
+    print_pictures("pictures it was tuned on", json_object_get(summary, "tuned"));
+    print_pictures("pictures kept aside", json_object_get(summary, "aside"));
+}
+
+/* A share of 0 to `most`. False: a usage error was printed. */
+static bool read_share(const cli_options *options, const char *name, const char *text, double standard, double most,
+                       double *out)
+{
+    *out = standard;
+    if (!text || (spade_parse_number(text, out) && *out >= 0 && *out <= most)) { return true; }
+    cli_usage_error(options->command, "--%s: '%s' is not a number from 0 to %g", name, text, most);
+    return false;
+}
+
+/* False: a usage error was printed. */
+static bool make_request(const cli_options *options, spade_tune_request *out)
+{
+    enum { SEEDS = 2, PATIENCE = 4 };
+    *out = (spade_tune_request){.model = options->arguments[0],
+                                .manifest = options->arguments[1],
+                                .mask = options->mask,
+                                .labels = options->labels,
+                                .output = options->output,
+                                .stages = options->tuned_stages,
+                                .seeds = options->seeds ? (int)options->seeds : SEEDS,
+                                .patience = options->all_stages ? 0 : PATIENCE,
+                                .settings = &options->settings};
+    return read_share(options, "aside", options->aside, 0.25, 0.9, &out->aside) &&
+           read_share(options, "max-changed", options->max_changed, 0.1, 1, &out->max_changed);
+}
+
+static void print_end(const cli_options *options, const spade_workload_outcome *outcome)
+{
+    if (outcome->failed) { printf("%d pictures, %d failed; ", outcome->done, outcome->failed); }
+    if (outcome->stopped) {
+        puts("stopped, nothing is written");
+        return;
+    }
+    fputs("written: ", stdout);
+    cli_print_text(options->output, 0);
+    putchar('\n');
+}
+
+static int run(cli_options *options)
+{
+    cli_printer printer = {.options = options};
+    spade_workload_outcome outcome = {0};
+    spade_tune_request request;
+    int code = EXIT_DONE;
+    if (!make_request(options, &request)) { return EXIT_USAGE; }
+    spade_context *context = cli_context(options, &printer.progress, &code);
+    if (!context) { return code; }
+    const spade_workload_events events = {.user = &printer,
+                                          .phase = cli_progress_phase,
+                                          .note = cli_progress_note,
+                                          .failed = cli_print_failed,
+                                          .stop = cli_stopped};
+    json_t *summary = NULL;
+    cli_stop_on_signals();
+    const spade_status status = spade_tune(context, &request, &events, &outcome, &summary);
+    cli_progress_clear(&printer.progress);
+    if (summary && options->json) {
+        printer.failed = !cli_write_json(summary, 0);
+    } else if (summary && !options->quiet) {
+        print_summary(summary, request.max_changed);
+    }
+    json_decref(summary);
+    code = cli_end_results(&printer, context, status, &outcome, print_end);
+    spade_context_destroy(context);
+    return code;
+}
+
+const cli_command command_tune = {
+    .name = "tune",
+    .usage = "tune MODEL MANIFEST -o FILE.yaml [--method M] [--metric M] [options]",
+    .summary = "Find the sparsity of each stage of a network that makes maps of its traces best.",
+    .details =
+        "MANIFEST is that of evaluate: pictures with masks, for the default metric. The stages are tried one after the "
+        "other,\nfrom the output to the input, at sparsities of 0 to 0.99; a share of the pictures is kept aside, to "
+        "say\nhow good the result is. FILE.yaml is for --config, and for --traces of evaluate.",
+    .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_METRICS |
+               OPTIONS_TUNE | OPTIONS_OUTPUT,
+    .min_arguments = 2,
+    .max_arguments = 2,
+    .run = run,
+};

@@ -1,0 +1,172 @@
+/*
+ * test_tune.c - spade tune as a command. What it says of a sparsity is what evaluate finds with it, by solving anew; what it chose is the
+ * best of them; its configuration is one.
+ */
+#include <math.h>
+
+#include "support/results.h"
+
+#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
+#define IMAGES SPADE_TEST_DATA "/images"
+#define FAST " --resize 0 --variants 8 --threads 1 -q "
+
+static char *folder;
+
+static const char *inside(const char *name)
+{
+    static char path[4][512];
+    static int next;
+    char *own = path[next++ % 4];
+    snprintf(own, sizeof path[0], "%s/%s", folder, name);
+    return own;
+}
+
+static int open_folder(void **state)
+{
+    (void)state;
+    folder = folder_make();
+    FILE *file = fopen(inside("m.csv"), "w");
+    assert_non_null(file);
+    fputs("image,mask\n", file);
+    for (int i = 0; i < 4; i++) { fprintf(file, IMAGES "/scene0%d.png," IMAGES "/scene0%d_patch.png\n", i, i); }
+    assert_int_equal(fclose(file), 0);
+    return 0;
+}
+
+static int close_folder(void **state)
+{
+    (void)state;
+    folder_remove(folder);
+    return 0;
+}
+
+static json_t *tune(const char *arguments)
+{
+    command_result r =
+        command_run("tune " MODEL " %s" FAST "--json %s -o %s", inside("m.csv"), arguments, inside("t.yaml"));
+    if (r.code != 0) { fail_msg("%s: code %d: %s", arguments, r.code, r.err); }
+    json_t *summary = json_loads(r.out, 0, NULL);
+    assert_non_null(summary);
+    command_clear(&r);
+    return summary;
+}
+
+static double number_of(const json_t *object, const char *key)
+{
+    assert_true(json_is_number(json_object_get(object, key)));
+    return json_number_value(json_object_get(object, key));
+}
+
+/* Mean ROC AUC of saliency on traces of this configuration, and the share of classes that change. */
+static double evaluate(const char *config, double *changed)
+{
+    command_result r = command_run("evaluate " MODEL " %s" FAST "--traces %s -o %s --restart", inside("m.csv"),
+                                   inside(config), inside("e"));
+    if (r.code != 0) { fail_msg("%s: code %d: %s", config, r.code, r.err); }
+    command_clear(&r);
+    json_t *all = json_load_file(inside("e/results.json"), 0, NULL);
+    const json_t *summary = json_array_get(json_object_get(all, "summary"), 0);
+    const json_t *row = json_array_get(json_object_get(summary, "rows"), 0);
+    const double mean = number_of(json_array_get(json_object_get(row, "columns"), 1), "mean");
+    *changed = 1 - number_of(json_array_get(json_object_get(summary, "decisions"), 1), "kept");
+    json_decref(all);
+    return mean;
+}
+
+/* The values of a stage are those of evaluate, and the choice is the best among those that may be taken. */
+static void check_stage(const json_t *stage, double limit)
+{
+    const json_t *tried = json_object_get(stage, "tried");
+    double best = -1, sparsity = -1;
+    size_t i;
+    json_t *value;
+    assert_int_equal(json_array_size(tried), 7);
+    json_array_foreach(tried, i, value)
+    {
+        if ((i == 0 || number_of(value, "changed") <= limit) && number_of(value, "mean") > best) {
+            best = number_of(value, "mean");
+            sparsity = number_of(value, "sparsity");
+        }
+    }
+    assert_true(number_of(stage, "sparsity") == sparsity);
+}
+
+static void test_what_it_says_is_what_evaluate_finds(void **state)
+{
+    (void)state;
+    static const char fc[] = "sparsity: [{layers: '*', value: 0}, {layers: fc, value: 0.8}]\n";
+    double changed;
+    json_t *summary = tune("--aside 0 --seeds 1 --max-changed 1 --all-stages --skip 'layer1.*'"), *stages, *value;
+    stages = json_object_get(summary, "stages");
+    assert_int_equal(json_array_size(stages), 6); /* fc, layer4.0, layer3.1, layer3.0, layer2.1, layer2.0 */
+    assert_string_equal(json_string_value(json_object_get(json_array_get(stages, 0), "name")), "fc");
+    for (size_t i = 0; i < 6; i++) { check_stage(json_array_get(stages, i), 0.5); }
+    file_write(inside("fc.yaml"), fc, sizeof fc - 1);
+    value = json_array_get(json_object_get(json_array_get(stages, 0), "tried"), 3);
+    assert_true(fabs(number_of(value, "mean") - evaluate("fc.yaml", &changed)) < 1e-6);
+    assert_true(fabs(number_of(value, "changed") - changed) < 1e-9);
+    const json_t *tuned = json_object_get(summary, "tuned");
+    assert_true(number_of(tuned, "trace") > number_of(tuned, "dense"));
+    assert_true(fabs(number_of(tuned, "trace") - evaluate("t.yaml", &changed)) < 1e-6);
+    assert_true(fabs(number_of(tuned, "changed") - changed) < 1e-9);
+    assert_null(json_object_get(summary, "aside"));
+    json_decref(summary);
+}
+
+/* Globs as stages, pictures kept aside, and a metric of which less is better. */
+static void test_stages_of_ones_own(void **state)
+{
+    (void)state;
+    json_t *summary =
+        tune("--stages 'layer[34].*,fc' --seeds 2 --max-changed 1 --metric deletion:step=512 --variants 9");
+    const json_t *stages = json_object_get(summary, "stages"), *aside = json_object_get(summary, "aside");
+    assert_int_equal(json_array_size(stages), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(stages, 1), "name")), "layer[34].*");
+    assert_string_equal(json_string_value(json_object_get(summary, "better")), "lower");
+    assert_true(number_of(json_object_get(summary, "tuned"), "pictures") == 3);
+    assert_true(number_of(aside, "pictures") == 1);
+    char *config = file_read(inside("t.yaml"), NULL);
+    assert_non_null(strstr(config, "variants: 9\n"));
+    assert_non_null(strstr(config, "{layers: \"*\", value: 0}"));
+    free(config);
+    json_decref(summary);
+}
+
+static void expect_refusal(const char *arguments, int code, const char *text)
+{
+    command_result r = command_run("tune " MODEL " %s" FAST "%s", inside("m.csv"), arguments);
+    if (r.code != code || !strstr(r.err, text)) { fail_msg("%s: code %d: %s", arguments, r.code, r.err); }
+    command_clear(&r);
+    assert_false(file_exists(inside("no.yaml")));
+}
+
+static void test_what_is_refused(void **state)
+{
+    (void)state;
+    char arguments[700];
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,pointing", inside("no.yaml"));
+    expect_refusal(arguments, 2, "one is tuned for, not 2");
+    snprintf(arguments, sizeof arguments, "-o %s --metric class_kept", inside("no.yaml"));
+    expect_refusal(arguments, 2, "not worth tuning for");
+    snprintf(arguments, sizeof arguments, "-o %s --stages 'layer9.*'", inside("no.yaml"));
+    expect_refusal(arguments, 2, "'layer9.*' matches no prunable layer");
+    snprintf(arguments, sizeof arguments, "-o %s --stages 'layer4.*,layer4.0.*'", inside("no.yaml"));
+    expect_refusal(arguments, 2, "two of them match layer layer4.0.conv1");
+    snprintf(arguments, sizeof arguments, "-o %s --aside 1.5", inside("no.yaml"));
+    expect_refusal(arguments, 2, "'1.5' is not a number from 0 to 0.9");
+    snprintf(arguments, sizeof arguments, "-o %s --nm 2:4", inside("no.yaml"));
+    expect_refusal(arguments, 2, "leaves no sparsity to be tuned");
+    snprintf(arguments, sizeof arguments, "-o %s", inside("m.csv"));
+    expect_refusal(arguments, 2, "ends in .yaml");
+    snprintf(arguments, sizeof arguments, "-o %s --solver random --stages 'layer*' --seeds 1 --aside 0 --max-changed 0",
+             inside("no.yaml"));
+    expect_refusal(arguments, 1, "no sparsity of any stage is better");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_it_says_is_what_evaluate_finds),
+                                       cmocka_unit_test(test_stages_of_ones_own),
+                                       cmocka_unit_test(test_what_is_refused)};
+    return cmocka_run_group_tests(tests, open_folder, close_folder);
+}
