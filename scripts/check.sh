@@ -42,7 +42,7 @@ allowed() {
         visualize) echo "$device network engine attribution/layer_value.h attribution/rules/rules.h visualize" ;;
         config) echo "base config" ;;
         report) echo "base config picture metric attribution report" ;;
-        workload) echo "$device network engine picture store config report workload" ;;
+        workload) echo "$device network engine picture store config report trace workload" ;;
         cli) echo "base config workload cli" ;;
     esac
 }
