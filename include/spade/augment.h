@@ -73,7 +73,8 @@ SPADE_API spade_status spade_augment_apply(spade_context *context, const spade_p
  */
 typedef struct spade_batch spade_batch;
 
-/* Ready variants [n, channels, height, width], borrowed: keep them alive. */
+/* Ready variants [n, channels, height, width], borrowed: keep them alive. All of them must be finite, which is seen when they are used:
+ * SPADE_ERROR_INPUT. */
 SPADE_API spade_status spade_batch_from_array(spade_context *context, const float *data, int64_t n, int64_t channels,
                                               int64_t height, int64_t width, spade_batch **out);
 /* Variants of a decoded picture; the picture is borrowed. */

@@ -192,6 +192,35 @@ static void test_traces(void **state)
     check_trace(&dead, SPADE_SOLVER_FAST, SPADE_FP32, 0.01, NULL);
 }
 
+/* A variant, or the input that variants are made of, that is not finite: relu and the clamp to [0, 1] would hide it. */
+static void test_variants(void **state)
+{
+    (void)state;
+    const network_case good = {{{"same", "Identity", "x", "a"}}, 1, 0, 1, false};
+    static const float values[] = {NAN, INFINITY, -INFINITY};
+    fixture f;
+    spade_trace_options options;
+    spade_preprocess preprocess;
+    spade_augment_options augment;
+    spade_batch *batch;
+    spade_trace *trace;
+    open_fixture(&good, &f);
+    spade_trace_options_init(&options);
+    spade_preprocess_init(&preprocess, SIDE, SIDE);
+    spade_augment_options_init(&augment);
+    for (int i = 0; i < 3; i++) {
+        f.x[2 * SIZE + 5] = values[i];
+        expect(&f, spade_batch_from_array(f.context, f.x, VARIANTS, 3, SIDE, SIDE, &batch), NULL);
+        assert_int_equal(spade_trace_create(f.context, f.model, batch, &options, &trace), SPADE_ERROR_INPUT);
+        assert_non_null(strstr(spade_message(f.context), "variant 2: value 5 is "));
+        spade_batch_destroy(batch);
+        assert_int_equal(spade_batch_from_tensor(f.context, f.x + 2 * SIZE, &preprocess, &augment, &batch),
+                         SPADE_ERROR_INPUT);
+        assert_non_null(strstr(spade_message(f.context), "value 5 is "));
+    }
+    close_fixture(&f);
+}
+
 static void test_no_damping(void **state)
 {
     (void)state;
@@ -212,6 +241,7 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_forward), cmocka_unit_test(test_maps),
-                                       cmocka_unit_test(test_traces), cmocka_unit_test(test_no_damping)};
+                                       cmocka_unit_test(test_traces), cmocka_unit_test(test_variants),
+                                       cmocka_unit_test(test_no_damping)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

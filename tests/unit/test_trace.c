@@ -6,10 +6,12 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "spade/check.h"
+#include "trace/checkpoint.h"
 #include "trace/trace.h"
 
 typedef struct fixture {
@@ -252,6 +254,25 @@ static void test_of_another_model(void **state)
     spade_model_destroy(other);
 }
 
+/* Layers that were solved in another precision of the network's products are others. */
+static void test_checkpoints_know_the_precision(void **state)
+{
+    fixture *f = *state;
+    static const float variants[3 * 64 * 64];
+    char folder[] = "/tmp/spade_test_XXXXXX";
+    spade_checkpoint before, after;
+    spade_batch *batch;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(spade_batch_from_array(f->context, variants, 1, 3, 64, 64, &batch), SPADE_OK);
+    assert_int_equal(spade_checkpoint_open(f->context, folder, f->model, batch, &before), SPADE_OK);
+    f->context->precision = SPADE_NETWORK_BF16;
+    assert_int_equal(spade_checkpoint_open(f->context, folder, f->model, batch, &after), SPADE_OK);
+    f->context->precision = SPADE_NETWORK_FP32;
+    assert_memory_not_equal(before.sample, after.sample, sizeof before.sample);
+    spade_batch_destroy(batch);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +283,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_empty_trace_is_the_network, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_weights_are_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_of_another_model, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_checkpoints_know_the_precision, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
 }

@@ -547,26 +547,37 @@ static void test_pads(void **state)
     }
 }
 
-/* From 5 to 6 rows about the middle: 0, 0.8, .. 4, rounded up; a 0 that is not exact becomes row 1. */
-static void test_symmetric_half_pixels(void **state)
+/* A Resize of the rows to the nearest ones, which are these. */
+static void expect_rows(float scale, const char *nearest, const char *coordinates, int count, const int64_t *rows)
 {
-    (void)state;
-    enum { ROWS = 6 };
-    static const int64_t rows[ROWS] = {0, 1, 2, 3, 4, 4};
     static double expected[IMAGES * MOST];
-    const float scales[4] = {1, 1, 1.25f, 1};
-    const int64_t outputs = (int64_t)CHANNELS * ROWS * WIDTH;
+    const float scales[4] = {1, 1, scale, 1};
+    const int64_t outputs = (int64_t)CHANNELS * count * WIDTH;
     for (int64_t e = 0; e < IMAGES * outputs; e++) {
-        expected[e] = x_at((e / (ROWS * WIDTH) * HEIGHT + rows[e / WIDTH % ROWS]) * WIDTH + e % WIDTH);
+        expected[e] = x_at((e / (count * WIDTH) * HEIGHT + rows[e / WIDTH % count]) * WIDTH + e % WIDTH);
     }
     wire network = begin(outputs);
     put_tensor(&network, tensor_of("scales", 1, (const int64_t[]){4}, scales));
     wire node = node_of("z", "Resize", "x", "z");
     wire_text(&node, 1, ""); /* no region */
     wire_text(&node, 1, "scales");
-    node = with_text(with_text(node, "nearest_mode", "ceil"), "coordinate_transformation_mode", "half_pixel_symmetric");
-    put_node(&network, node);
+    put_node(&network,
+             with_text(with_text(node, "nearest_mode", nearest), "coordinate_transformation_mode", coordinates));
     expect(network, "z", expected, outputs);
+}
+
+/* From 5 to 6 rows about the middle: 0, 0.8, .. 4, rounded up; a 0 that is not exact becomes row 1. */
+static void test_symmetric_half_pixels(void **state)
+{
+    (void)state;
+    expect_rows(1.25f, "ceil", "half_pixel_symmetric", 6, (const int64_t[]){0, 1, 2, 3, 4, 4});
+}
+
+/* The scale is 4/3 in float32, a little above it: 4 / (4/3) is 3 in float32, as runtimes have it, and less than 3 in float64. */
+static void test_nearest_in_float32(void **state)
+{
+    (void)state;
+    expect_rows(4.0f / 3.0f, "floor", "asymmetric", 6, (const int64_t[]){0, 0, 1, 2, 3, 3});
 }
 
 int main(void)
@@ -585,7 +596,8 @@ int main(void)
                                        cmocka_unit_test(test_repeated_bias),
                                        cmocka_unit_test(test_guarded_softmax),
                                        cmocka_unit_test(test_absurd_sizes),
-                                       cmocka_unit_test(test_symmetric_half_pixels)};
+                                       cmocka_unit_test(test_symmetric_half_pixels),
+                                       cmocka_unit_test(test_nearest_in_float32)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_remove_folder();
     return failed;

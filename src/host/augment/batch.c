@@ -1,4 +1,6 @@
 /* batch.c - the variants that a trace is solved on: ready ones, or drawn from a picture that stays on the device. */
+#include <math.h>
+
 #include "augment/batch.h"
 #include "picture/resize.h"
 
@@ -117,12 +119,18 @@ spade_status spade_batch_from_tensor(spade_context *context, const float *input,
     SPADE_TRY(begin(context, given, options, out));
     spade_batch *batch = *out;
     const spade_preprocess *preprocess = &batch->preprocess;
+    const int64_t values = preprocess->channels * preprocess->height * preprocess->width;
     spade_augment_source *source = &batch->source;
     const int64_t colours = spade_preprocess_colours(preprocess), size[2] = {preprocess->width, preprocess->height};
     const int64_t pixels = size[0] * size[1];
     size_t bytes = 0;
     void *rgb = NULL;
     spade_status status;
+    for (int64_t i = 0; i < values; i++) {
+        if (isfinite(input[i])) { continue; }
+        SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "the input's value %lld is %s", (long long)i,
+                              isnan(input[i]) ? "NaN" : "infinite"));
+    }
     batch->hash = spade_hash(size, sizeof size, 1);
     SPADE_GOTO(spade_augment_source_open(context, preprocess, size[1], size[0], source));
     bytes = source->bytes;
@@ -188,6 +196,19 @@ static spade_status check_range(spade_context *context, const spade_batch *batch
                       (long long)count, (long long)all);
 }
 
+/* A value that is not finite gets lost on its way (ReLU makes 0 of NaN) and would leave a trace of something else. first: the number of
+ * the first of these variants; size: values of each. */
+static spade_status check_finite(spade_context *context, const float *values, int64_t first, int64_t count,
+                                 int64_t size)
+{
+    for (int64_t i = 0; i < count * size; i++) {
+        if (isfinite(values[i])) { continue; }
+        return spade_fail(context, SPADE_ERROR_INPUT, "variant %lld: value %lld is %s", (long long)(first + i / size),
+                          (long long)(i % size), isnan(values[i]) ? "NaN" : "infinite");
+    }
+    return SPADE_OK;
+}
+
 /* Ready variants -> device memory. Channels last: transposed on the host on the way. */
 static spade_status upload_ready(spade_context *context, const spade_batch *batch, int64_t first, int64_t count,
                                  spade_layout layout, float *out)
@@ -198,6 +219,7 @@ static spade_status upload_ready(spade_context *context, const spade_batch *batc
     const float *from = batch->ready + first * size;
     void *transposed = NULL;
     spade_status status;
+    SPADE_TRY(check_finite(context, from, first, count, size));
     if (layout == SPADE_CHANNELS_LAST && channels > 1) {
         SPADE_TRY(spade_alloc(context, bytes, "variants", &transposed));
         float *to = transposed;

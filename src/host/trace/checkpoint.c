@@ -74,6 +74,7 @@ spade_status spade_checkpoint_open(spade_context *context, const char *folder, c
     for (uint64_t i = 0; i < 2; i++) {
         uint64_t hash = spade_hash(version, strlen(version), i);
         hash = spade_hash(backend, strlen(backend), hash);
+        hash = spade_hash(&context->precision, sizeof context->precision, hash);
         out->sample[i] = hash_batch(batch, hash_model(model, hash));
     }
     return SPADE_OK;

@@ -42,6 +42,24 @@ static double source_of(const resize *r, int axis, int64_t j, int64_t n)
     return (x + 0.5) / scale - 0.5; /* half_pixel */
 }
 
+/*
+ * The same in float32, as ONNX's runtimes and PyTorch compute it. Which element is the nearest hangs on the last bit: 11 / 1.1 is 10 in
+ * float32, and 9.9999998 in float64, as the scale is not 1.1 there.
+ */
+static double nearest_source_of(const resize *r, int axis, int64_t j, int64_t n)
+{
+    const float x = (float)j, last = (float)(n - 1), scale = (float)r->scale[axis];
+    const int64_t n_out = r->length[axis];
+    if (strcmp(r->coordinates, "asymmetric") == 0) { return (double)(x / scale); }
+    if (strcmp(r->coordinates, "align_corners") == 0) {
+        return n_out == 1 ? 0 : (double)(x * last / (float)(n_out - 1));
+    }
+    if (strcmp(r->coordinates, "tf_half_pixel_for_nn") == 0) { return (double)((x + 0.5f) / scale); }
+    if (cuts(r) || strcmp(r->coordinates, "half_pixel_symmetric") == 0) { return source_of(r, axis, j, n); }
+    if (strcmp(r->coordinates, "pytorch_half_pixel") == 0 && n_out <= 1) { return 0; }
+    return (double)((x + 0.5f) / scale - 0.5f); /* half_pixel */
+}
+
 static int64_t nearest_of(const resize *r, int axis, double x)
 {
     if (strcmp(r->nearest, "simple") == 0) { return (int64_t)(r->scale[axis] < 1 ? ceil(x) : floor(x)); }
@@ -116,7 +134,8 @@ static spade_status resize_axis(spade_import *import, const onnx_node *node, con
     if (!offsets || !indices || !weights || !filling) { SPADE_GOTO(spade_import_memory(import)); }
     offsets[0] = 0;
     for (int64_t j = 0; j < n_out; j++) {
-        const double x = source_of(r, axis, j, n);
+        const bool nearest = strcmp(r->mode, "nearest") == 0;
+        const double x = nearest ? nearest_source_of(r, axis, j, n) : source_of(r, axis, j, n);
         const bool inside = !cuts(r) || (x >= 0 && x <= (double)(n - 1));
         const int64_t at = offsets[j];
         offsets[j + 1] = at + (inside ? entries_of(r, axis, x, n, indices + at, weights + at) : 0);
