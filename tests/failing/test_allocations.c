@@ -380,6 +380,26 @@ static void test_explain_metrics(void **state)
     test_one(&(test_command){.line = line, .writes = "out"});
 }
 
+static void test_automatic_sparsity(void **state)
+{
+    (void)state;
+    char line[2048];
+    snprintf(line, sizeof line, EXPLAIN " --no-report --sparsity auto", model, picture, folder);
+    test_one(&(test_command){.line = line, .writes = "out"});
+}
+static void test_tune(void **state)
+{
+    (void)state;
+    char line[2048], rows[1400];
+    snprintf(rows, sizeof rows, "image,mask\n%s,%s\n%s,%s\n", picture, mask, picture, mask);
+    const char *manifest = test_write("t.csv", rows, strlen(rows));
+    snprintf(line, sizeof line,
+             "spade tune " SPADE_TEST_DATA
+             "/exports/vit.old.onnx %s -o %s.yaml -q --threads 1 --device cpu --variants 4 --json "
+             "--max-changed 1 --seeds 1 --method saliency",
+             manifest, folder);
+    test_one(&(test_command){.line = line, .writes = "out.yaml"});
+}
 static void test_evaluate(void **state)
 {
     (void)state;
@@ -445,6 +465,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_visualize),
         cmocka_unit_test(test_explain_metrics),
+        cmocka_unit_test(test_automatic_sparsity),
+        cmocka_unit_test(test_tune),
         cmocka_unit_test(test_evaluate),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_others),
