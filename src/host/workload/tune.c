@@ -555,7 +555,10 @@ static spade_status compare_aside(tune_job *job, double from, json_t **out)
         spade_workload_phase(job->events, "kept aside", from + (1 - from) * i / job->aside, 1);
         SPADE_GOTO(blame(job, input, compare_picture(job, input, &options, &c)));
     }
-    if (c.count && !job->outcome->stopped) { *out = comparison_json(job, &c, scratch); }
+    if (c.count && !job->outcome->stopped) {
+        *out = comparison_json(job, &c, scratch);
+        if (!*out) { status = fail_memory(job); }
+    }
 done:
     free(rules);
     free(scratch);
