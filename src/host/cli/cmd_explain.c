@@ -96,6 +96,35 @@ static void print_check(const json_t *map, bool more)
     }
 }
 
+static void print_score(const char *name, const json_t *network, json_int_t class_index)
+{
+    const json_t *score = json_array_get(json_object_get(network, "scores"), (size_t)class_index);
+    if (json_is_number(score)) { printf("  %s %.1f %%", name, 100 * json_number_value(score)); }
+}
+
+/* The scores of classes that are explained and not the network's decision, which has its own on the line above. */
+static void print_explained(const json_t *result)
+{
+    const json_t *maps = json_object_get(result, "maps"), *dense = json_object_get(result, "dense");
+    const json_int_t top = json_integer_value(json_object_get(dense, "class"));
+    size_t index;
+    json_t *map;
+    json_array_foreach(maps, index, map)
+    {
+        const json_int_t explained = json_integer_value(json_object_get(map, "class"));
+        bool said = explained == top;
+        for (size_t i = 0; i < index; i++) {
+            said = said || json_integer_value(json_object_get(json_array_get(maps, i), "class")) == explained;
+        }
+        if (said) { continue; }
+        fputs("    explained: ", stdout);
+        cli_print_text(json_string_value(json_object_get(map, "name")), 0);
+        print_score("dense", dense, explained);
+        print_score("trace", json_object_get(result, "trace"), explained);
+        putchar('\n');
+    }
+}
+
 static void print_maps(const explain_printer *printer, const json_t *maps)
 {
     size_t index;
@@ -123,6 +152,7 @@ static void on_result(void *user, const json_t *result)
         if (fell) { fputs("  (less than half of the score!)", stdout); }
     }
     putchar('\n');
+    print_explained(result);
     print_maps(printer, json_object_get(result, "maps"));
     fflush(stdout);
 }

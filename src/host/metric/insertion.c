@@ -195,7 +195,9 @@ const metric_class metric_insertion = {
              .title = "Insertion",
              .definition =
                  "area under the dense network's score of the class while the pixels of a blurred picture become "
-                 "the picture's, those with the largest scores first, `step` at a time",
+                 "the picture's, those with the largest scores first, `step` at a time; all steps count alike, also a "
+                 "smaller "
+                 "last one. Of A-B: the difference of the two classes' scores",
              .reading = "1: the first pixels are enough for the class, 0: all are not",
              .source = "Petsiuk, Das, Saenko 2018, RISE: randomized input sampling for explanation of black-box models",
              .version = 1,
@@ -215,7 +217,7 @@ const metric_class metric_deletion = {
     .info = {.name = "deletion",
              .title = "Deletion",
              .definition = "area under the dense network's score of the class while pixels go, those with the largest "
-                           "scores first, `step` at a time",
+                           "scores first, `step` at a time; steps and A-B as for insertion",
              .reading = "0: without the first pixels the class is gone, 1: it never goes",
              .source = "Petsiuk, Das, Saenko 2018, RISE: randomized input sampling for explanation of black-box models",
              .version = 1,

@@ -150,7 +150,7 @@ const metric_class metric_road_most = {
              .definition =
                  "mean over shares of the dense network's score of the class without the share of the pixels that "
                  "has the largest scores; in their place noisy linear imputation: weighted means of their "
-                 "neighbours",
+                 "neighbours. Of A-B: the difference of the two classes' scores",
              .reading = "0: without the first pixels the class is gone, 1: it never goes",
              .source = ROAD_SOURCE,
              .version = 1,
