@@ -357,7 +357,7 @@ static void test_refused(void **state)
     REFUSED(2, "usage: spade visualize MODEL", "--neuron class:1 -o %s/a.png", to);
     REFUSED(2, "unexpected argument", "%s %s --neuron class:1 -o %s/a.png", network, input, to);
     REFUSED(2, "class 4: the network has the classes 0 to 3", "%s --neuron class:4 -o %s/a.png", network, to);
-    REFUSED(2, "'class:cat': the model has no class of this name", "%s --neuron class:cat -o %s/a.png", network, to);
+    REFUSED(2, "--neuron class:cat: label 'cat': no such class", "%s --neuron class:cat -o %s/a.png", network, to);
     REFUSED(2, "'second' is neither LAYER:INDEX nor class:N", "%s --neuron second -o %s/a.png", network, to);
     REFUSED(2, "'secnd' is no layer or module; close to it: second", "%s --neuron secnd:1 -o %s/a.png", network, to);
     REFUSED(2, "second:8: the layer has the channels 0 to 7", "%s --neuron second:8 -o %s/a.png", network, to);

@@ -22,6 +22,7 @@ static bool make_request(const cli_options *options, spade_visualize_request *ou
     *out = (spade_visualize_request){.model = options->arguments[0],
                                      .neurons = options->neurons.values,
                                      .neuron_count = options->neurons.count,
+                                     .labels = options->labels,
                                      .central = strcmp(what, "neuron") == 0,
                                      .input = options->trace,
                                      .batch = options->batch,

@@ -34,7 +34,7 @@ static const option table[] = {
      "folder with NAME.png or NAME_mask.png"},
     {"recursive", 'r', OPTIONS_EXPLAIN | OPTIONS_CHECK, FLAG, AT(recursive), NULL,
      "of a given folder also the folders in it"},
-    {"labels", 0, OPTIONS_MAPS, TEXT, AT(labels), "FILE", "class names, one a line"},
+    {"labels", 0, OPTIONS_MAPS | OPTIONS_VISUALIZE, TEXT, AT(labels), "FILE", "class names, one a line"},
     {"in-flight", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE, COUNT, AT(in_flight), "N",
      "inputs that are worked on together (1; on a GPU 4, without traces 32); on the CPU results do not depend on it, "
      "on a "
@@ -58,7 +58,8 @@ static const option table[] = {
     {"repeat", 0, OPTIONS_BENCH, COUNT, AT(repeat), "N", "times that everything is done; the table has medians (5)"},
     {"warm-up", 0, OPTIONS_BENCH, COUNT, AT(warm_up), "N", "times before that, which are not measured (1)"},
     {"neuron", 0, OPTIONS_VISUALIZE, LIST, AT(neurons), "NEURON",
-     "LAYER:INDEX, a channel of a layer or module, or class:N, the class's value; give it once for each picture "
+     "LAYER:INDEX, a channel of a layer or module, or class:N, the value of a class by number or name; give it once "
+     "for each picture "
      "(needed)"},
     {"objective", 0, OPTIONS_VISUALIZE, TEXT, AT(objective), "WHAT",
      "channel: of LAYER:INDEX the mean over all positions; neuron: the one in the middle (channel)"},

@@ -7,9 +7,10 @@
 
 #include "base/json.h"
 #include "base/number.h"
+#include "report/class_choice.h"
 #include "workload/trace_input.h"
 
-enum { GAP = 4, MAX_NEURONS = 256, DENSE = 0, TRACE = 1 };
+enum { GAP = 4, MAX_NEURONS = 256 };
 
 typedef struct visualize_job {
     spade_context *context;
@@ -18,6 +19,7 @@ typedef struct visualize_job {
     spade_model *model;
     spade_trace *trace; /* NULL: none is wanted */
     spade_preprocess preprocess;
+    class_names names;
     spade_visualize_options options;
     spade_objective *objectives; /* [neuron_count]; their layers are these: */
     char **layers;
@@ -30,29 +32,17 @@ typedef struct visualize_job {
 
 /* ---- neurons */
 
-/* The number of a class, or its name in the model's metadata. -1: there is no such name. */
-static int64_t find_class(const visualize_job *job, const char *text)
-{
-    int64_t index;
-    if (spade_parse_integer(text, &index)) { return index; }
-    for (int64_t c = 0; c < spade_model_classes(job->model); c++) {
-        const char *name = spade_model_class_name(job->model, c);
-        if (name && strcmp(name, text) == 0) { return c; }
-    }
-    return -1;
-}
-
-/* LAYER:INDEX, cut at the last colon, or class:N. *layer: the caller's to free. */
+/* LAYER:INDEX, cut at the last colon, or class:N, N a number or a name. *layer: the caller's to free. */
 static spade_status parse_neuron(const visualize_job *job, const char *text, char **layer, spade_objective *out)
 {
     static const char class_prefix[] = "class:";
     const char *colon = strrchr(text, ':');
     if (strncmp(text, class_prefix, strlen(class_prefix)) == 0) {
-        const char *name = text + strlen(class_prefix);
-        out->index = find_class(job, name);
-        int64_t number;
-        if (out->index >= 0 || spade_parse_integer(name, &number)) { return SPADE_OK; }
-        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "'%.200s': the model has no class of this name", text);
+        if (spade_parse_integer(text + strlen(class_prefix), &out->index)) { return SPADE_OK; }
+        const spade_status status = class_of_label(job->context, text + strlen(class_prefix), &job->names, &out->index);
+        if (status != SPADE_ERROR_INPUT) { return status; }
+        spade_fail_in(job->context, SPADE_ERROR_ARGUMENT, "--neuron %.100s", text);
+        return SPADE_ERROR_ARGUMENT;
     }
     if (!colon || colon == text || !spade_parse_integer(colon + 1, &out->index)) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "'%.200s' is neither LAYER:INDEX nor class:N", text);
@@ -241,6 +231,7 @@ static void clear(visualize_job *job)
     free((void *)job->layers);
     free(job->objectives);
     spade_free_bytes(job->context, job->canvas, job->canvas_bytes);
+    class_names_clear(&job->names);
     spade_trace_destroy(job->trace);
     spade_model_destroy(job->model);
 }
@@ -270,6 +261,7 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     SPADE_GOTO(trace_input_check_output(context, request->output, "picture", request->model, &input));
     SPADE_GOTO(trace_input_load_model(context, request->model, &input, &job.model));
     SPADE_GOTO(spade_settings_preprocess(context, request->settings, job.model, &job.preprocess));
+    SPADE_GOTO(class_names_load(context, request->labels, job.model, &job.names));
     set_options(&job);
     SPADE_GOTO(parse_neurons(&job));
     spade_settings_warn_unused(context, request->settings, &use);

@@ -172,9 +172,10 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
 /* ---- visualize: pictures that neurons answer most to; spade/visualize.h */
 typedef struct spade_visualize_request {
     const char *model;
-    char *const *neurons; /* [neuron_count], at least one: LAYER:INDEX or class:N */
+    char *const *neurons; /* [neuron_count], at least one: LAYER:INDEX or class:N, a number or a name */
     int neuron_count;
-    bool central; /* of layers the channel's central neuron; else the mean of the channel */
+    const char *labels; /* class names, one a line, or NULL */
+    bool central;       /* of layers the channel's central neuron; else the mean of the channel */
     const char
         *input; /* picture or .npy of one normalised input: its trace has pictures beside the network's; or NULL */
     const char *batch;  /* given variants in its place, or NULL */
