@@ -303,7 +303,12 @@ spade_status spade_bench(spade_context *context, const spade_bench_request *requ
     for (; job.round < request->repeat; job.round++) {
         const double done = job.round + request->warm_up;
         spade_workload_phase(events, job.round < 0 ? "warm-up" : "measured", done / rounds, (done + 1) / rounds);
+        const double start = spade_now(), left = rounds - done - 1;
         SPADE_GOTO(run_round(&job));
+        if (done == 0 && left > 0) {
+            const double seconds = spade_now() - start;
+            spade_workload_note(events, "a round takes %.1f s, %.0f more about %.0f s", seconds, left, left * seconds);
+        }
     }
     *result = result_json(&job);
     if (!*result) { SPADE_GOTO(fail_memory(&job)); }
