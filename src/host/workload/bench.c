@@ -296,7 +296,7 @@ spade_status spade_bench(spade_context *context, const spade_bench_request *requ
                          const spade_workload_events *events, json_t **result)
 {
     bench_job job = {.context = context, .request = request, .events = events, .round = -request->warm_up};
-    const double rounds = request->repeat + request->warm_up;
+    const double rounds = request->repeat + request->warm_up, worth_saying = 10; /* seconds */
     spade_status status = SPADE_OK;
     *result = NULL;
     SPADE_GOTO(job_open(&job));
@@ -305,8 +305,8 @@ spade_status spade_bench(spade_context *context, const spade_bench_request *requ
         spade_workload_phase(events, job.round < 0 ? "warm-up" : "measured", done / rounds, (done + 1) / rounds);
         const double start = spade_now(), left = rounds - done - 1;
         SPADE_GOTO(run_round(&job));
-        if (done == 0 && left > 0) {
-            const double seconds = spade_now() - start;
+        const double seconds = spade_now() - start;
+        if (done == 0 && left * seconds >= worth_saying) {
             spade_workload_note(events, "a round takes %.1f s, %.0f more about %.0f s", seconds, left, left * seconds);
         }
     }
