@@ -141,7 +141,7 @@ static void test_goes_on(void **state)
 {
     (void)state;
     char arguments[300];
-    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy", inside("a"));
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy --gallery 1", inside("a"));
     write_manifest("m.csv", 2);
     done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
     write_manifest("m.csv", 4);
@@ -151,16 +151,157 @@ static void test_goes_on(void **state)
         fail_msg("%d: %s%s", r.code, r.out, r.err);
     }
     assert_non_null(strstr(r.out, "Energy on the mask"));
-    assert_non_null(strstr(r.out, "the label's class"));
+    assert_non_null(strstr(r.out, "decides as the label says"));
+    assert_non_null(strstr(r.out, "ROC AUC, higher is better"));
     command_clear(&r);
-    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy", inside("b"));
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy --gallery 1", inside("b"));
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+    assert_same_folders(inside("a"), inside("b"));
+    assert_int_equal(files_count(inside("a/gallery"), ".tiles"), 2); /* the one that gained, the one that lost */
+    /* without the report, and then with it: drawings that are not there are made again */
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy --no-report", inside("b"));
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+    assert_false(file_exists(inside("b/report.html")) || file_exists(inside("b/gallery")));
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy --gallery 1", inside("b"));
     done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
     assert_same_folders(inside("a"), inside("b"));
     /* another question in the same folder */
+    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc --no-trace", inside("a"));
+    done(evaluate("scene_resnet.onnx", arguments, 2,
+                  "another configuration (columns: [\"dense\",\"trace\"], now [\"dense\"])"));
     snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc", inside("a"));
-    done(evaluate("scene_resnet.onnx", arguments, 2, "another configuration"));
+    done(evaluate("scene_resnet.onnx", arguments, 2, "another configuration (configuration.metrics: "));
     strcat(arguments, " --restart");
     done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+}
+
+/* ---- the report */
+
+/* A picture of the expected gallery. */
+typedef struct shown {
+    double gain;
+    size_t picture;
+} shown;
+
+static int by_gain(const void *a, const void *b)
+{
+    const shown *left = a, *right = b;
+    if (left->gain != right->gain) { return left->gain < right->gain ? 1 : -1; }
+    return (int)left->picture - (int)right->picture;
+}
+
+/* The pictures of a pair in the report, in their order: names, of which each begins with a blank. */
+static void read_pair(const char *report, int method, int column, char names[400])
+{
+    static const char shot[] = "<figure class=\"shot\"><div class=\"head\"><b>";
+    char class[60];
+    snprintf(class, sizeof class, "<section class=\"card m%d c%d\">", method, column);
+    const char *at = strstr(report, class), *end = at ? strstr(at, "</section>") : NULL;
+    *names = 0;
+    if (!at || !end) {
+        fail_msg("no %s", class);
+        return;
+    }
+    while ((at = strstr(at, shot)) && at < end) {
+        at += strlen(shot);
+        snprintf(names + strlen(names), 400 - strlen(names), " %.*s", (int)strcspn(at, "<"), at);
+    }
+}
+
+/* Those that gained, most first, and then those that lost, most first. */
+static void check_pair(const char *report, const json_t *results, int method, int column)
+{
+    shown all[4];
+    char expected[400] = "", found[400];
+    for (size_t p = 0; p < 4; p++) {
+        all[p].picture = p;
+        all[p].gain = value_of(results, p, (size_t)method, 1, 0) -
+                      value_of(results, p, (size_t)method, 1, (size_t)column); /* the lower the better */
+    }
+    qsort(all, 4, sizeof *all, by_gain);
+    for (int i = 0; i < 4 && all[i].gain > 0; i++) {
+        snprintf(expected + strlen(expected), sizeof expected - strlen(expected), " %s", scenes[all[i].picture][0]);
+    }
+    for (int i = 3; i >= 0 && all[i].gain < 0; i--) {
+        snprintf(expected + strlen(expected), sizeof expected - strlen(expected), " %s", scenes[all[i].picture][0]);
+    }
+    read_pair(report, method, column, found);
+    assert_string_equal(found, expected);
+}
+
+/* A metric of the traces has one value for all methods: in the record beside what the trace decides, and one row. */
+static void check_of_traces(const json_t *results)
+{
+    size_t i, rows = 0;
+    const json_t *row, *record = json_array_get(json_object_get(results, "inputs"), 0);
+    json_array_foreach(json_object_get(json_array_get(json_object_get(results, "summary"), 0), "rows"), i, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "metric")), "class_kept") != 0) { continue; }
+        assert_true(json_is_null(json_object_get(row, "method")));
+        rows++;
+    }
+    assert_int_equal(rows, 1);
+    assert_true(
+        json_is_null(json_array_get(json_array_get(json_array_get(json_object_get(record, "values"), 0), 0), 1)));
+    for (size_t column = 0; column < 3; column++) {
+        const json_t *network = json_array_get(json_object_get(record, "networks"), column);
+        assert_true(json_is_number(json_object_get(network, "class_kept")) == (column > 0));
+    }
+    char *csv = file_read(inside("out/results.csv"), NULL), *line = strstr(csv, "class_kept");
+    int lines = 0;
+    for (; line; line = strstr(line + 1, "class_kept")) { lines++; }
+    assert_true(lines == 4 && strstr(csv, ",0,,,,class_kept,,,"));
+    free(csv);
+}
+
+static void test_report(void **state)
+{
+    (void)state;
+    char arguments[400];
+    size_t size;
+    static const char labels[] = "<b>x</b>\n\"1\"\n2\n3\n4\n5\n6\n7\n8&\n9\n";
+    FILE *file = fopen(inside("m.csv"), "a");
+    assert_non_null(file);
+    fputs("<i>.png,1,\n", file);
+    assert_int_equal(fclose(file), 0);
+    file_write(inside("labels"), labels, sizeof labels - 1);
+    snprintf(arguments, sizeof arguments,
+             "-o %s --labels %s --class 0 --traces magnitude,random --method saliency,smoothgrad:samples=2 --metric "
+             "class_kept,deletion:step=512,gini",
+             inside("out"), inside("labels"));
+    done(evaluate("scene_resnet.onnx", arguments, 3, "<i>.png"));
+    json_t *results = results_load(inside("out"), "results.json");
+    char *report = file_read(inside("out/report.html"), &size);
+    assert_non_null(report);
+    for (int method = 0; method < 2; method++) {
+        for (int column = 1; column < 3; column++) { check_pair(report, results, method, column); }
+    }
+    check_of_traces(results);
+    assert_non_null(strstr(report, "lower is better"));
+    assert_non_null(strstr(report, "&lt;b&gt;x&lt;/b&gt;"));
+    assert_non_null(strstr(report, "/&lt;i&gt;.png"));
+    assert_true(!strstr(report, "<b>x</b>") && !strstr(report, "<i>.png") && !strstr(report, "http:"));
+    json_decref(results);
+    free(report);
+}
+
+/* Of the network alone the best and the worst maps, each picture once; of metrics of traces alone there is no gallery. */
+static void test_report_alone(void **state)
+{
+    (void)state;
+    char arguments[300], names[400];
+    snprintf(arguments, sizeof arguments, "-o %s --no-trace --metric roc_auc --gallery 3", inside("out"));
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+    char *report = file_read(inside("out/report.html"), NULL);
+    read_pair(report, 0, 0, names);
+    assert_int_equal(strlen(names), 4 * strlen(" scene00"));
+    for (size_t i = 0; i < 4; i++) { assert_non_null(strstr(names, scenes[i][0])); }
+    free(report);
+    snprintf(arguments, sizeof arguments, "-o %s --restart --metric class_kept", inside("out"));
+    done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
+    report = file_read(inside("out/report.html"), NULL);
+    assert_true(strstr(report, "Class kept") && !strstr(report, "Gallery") && !file_exists(inside("out/gallery")));
+    free(report);
 }
 
 /* A method that has no rule for one of the network's operators has no values, and the others have theirs. */
@@ -175,8 +316,9 @@ static void test_uncovered(void **state)
     const json_t *uncovered = json_object_get(json_array_get(json_object_get(results, "summary"), 0), "uncovered");
     assert_int_equal(json_array_size(uncovered), 1);
     assert_string_equal(json_string_value(json_object_get(json_array_get(uncovered, 0), "method")), "guided_backprop");
-    assert_non_null(
-        strstr(json_string_value(json_object_get(json_array_get(uncovered, 0), "reason")), "guided_backprop"));
+    assert_int_equal(strncmp(json_string_value(json_object_get(json_array_get(uncovered, 0), "reason")),
+                             "guided backpropagation has no rule", 34),
+                     0);
     assert_true(in_row(row_of(results, "pointing", "saliency"), 0, "count") == 4);
     json_decref(results);
     size_t size;
@@ -215,7 +357,7 @@ static void test_without_effect(void **state)
         {"--mask " IMAGES, "--mask has no effect: the manifest has every picture's"},
         {"--mask " IMAGES " --metric gini", "--mask has no effect: no metric"},
     };
-    char yaml[] = "sparsity: 0.9\nvariants: 4\n", arguments[500];
+    char yaml[] = "sparsity: 0.9\nvariants: 4\nresize: 0\noutput: scores\n", arguments[500];
     file_write(inside("c.yaml"), yaml, sizeof yaml - 1);
     for (size_t i = 0; i <= sizeof cases / sizeof *cases; i++) {
         const bool own = i == sizeof cases / sizeof *cases;
@@ -225,7 +367,7 @@ static void test_without_effect(void **state)
             own || strstr(cases[i].arguments, "no-trace") ? "" : "--variants 8", own ? arguments : cases[i].arguments);
         const char *says = own ? "--sparsity has no effect: every trace has a configuration" : cases[i].says;
         if (r.code != 0 || (says ? !strstr(r.err, says) : strstr(r.err, "warning") != NULL) ||
-            (own && !strstr(r.err, "c.yaml: variants has no effect"))) {
+            (own && !strstr(r.err, "c.yaml: variants, output have no effect: for all traces that"))) {
             fail_msg("%s: %d: %s", own ? arguments : cases[i].arguments, r.code, r.err);
         }
         command_clear(&r);
@@ -270,7 +412,7 @@ static void test_tree(void **state)
     json_decref(results);
     copy_picture("t/c5/c.png");
     r = command_run(command, inside("t"), inside("out"), arguments);
-    if (r.code != 1 || !strstr(r.err, "c5/c.png: label 'c5': no such class")) { fail_msg("%d: %s", r.code, r.err); }
+    if (r.code != 1 || !strstr(r.err, "c5/c.png: label 'c5': no such class;")) { fail_msg("%d: %s", r.code, r.err); }
     command_clear(&r);
 }
 
@@ -354,8 +496,11 @@ static void test_refused(void **state)
     done(evaluate("scene_resnet.onnx", arguments, 2, "roc_auc needs masks"));
     strcat(arguments, " --class label --metric gini");
     done(evaluate("scene_resnet.onnx", arguments, 2, "has no labels"));
+    file_write(inside("m.csv"), "image,label\nx.png,x\n", 20);
+    done(evaluate("scene_resnet.onnx", arguments, 1,
+                  "label 'x': no such class (the network names none, --labels does); the network has"));
     file_write(inside("m.csv"), "image,label\nx.png,77\n", 21);
-    done(evaluate("scene_resnet.onnx", arguments, 1, "label '77': no such class"));
+    done(evaluate("scene_resnet.onnx", arguments, 1, "label '77': no such class;"));
     assert_false(file_exists(inside("out")));
 }
 
@@ -363,6 +508,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_values, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_goes_on, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_report, open_folder, close_folder),
+                                       cmocka_unit_test_setup_teardown(test_report_alone, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_uncovered, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_without_effect, open_folder, close_folder),
                                        cmocka_unit_test_setup_teardown(test_tree, open_folder, close_folder),

@@ -38,6 +38,16 @@ int spade_print(char *buffer, size_t size, const char *format, ...)
     return length;
 }
 
+int spade_print_beside(char *buffer, size_t size, double value, double mean, int places, int digits, bool sign)
+{
+    const double magnitude = fabs(mean);
+    if (magnitude >= 0.01 && magnitude < 1e4) {
+        const bool zero = fabs(value) < 0.5 * pow(10, -places);
+        return spade_print(buffer, size, sign && !zero ? "%+.*f" : "%.*f", places, zero ? 0 : value);
+    }
+    return spade_print(buffer, size, sign ? "%+.*g" : "%.*g", digits, value);
+}
+
 /* ---- numbers */
 
 static const char *skip_digits(const char *text)

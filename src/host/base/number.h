@@ -24,6 +24,11 @@ double spade_read_real(const char *text);
 int spade_print(char *buffer, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int spade_print_list(char *buffer, size_t size, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
+/*
+ * A number of a table, beside a mean of this size: with `places` behind the point, or where they would hide it or say nothing (a
+ * mean below 0.01, or from 10,000 on) with `digits` of it. sign: a plus where it is above 0. What rounds to 0 has no sign.
+ */
+int spade_print_beside(char *buffer, size_t size, double value, double mean, int places, int digits, bool sign);
 
 /*
  * Which of the words "fp32|fp64" the text is, from 0 on; -1: none of them. A word that had another name in earlier

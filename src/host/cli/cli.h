@@ -75,6 +75,7 @@ struct cli_options {
     const char *tuned_stages, *aside, *max_changed;
     cli_list neurons;
     int64_t threads, in_flight, stages, side, steps, repeat, warm_up, seeds; /* 0: not given */
+    int64_t gallery;                                                         /* -1: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still,
         all_stages;

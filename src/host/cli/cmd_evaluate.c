@@ -1,6 +1,7 @@
 /* cmd_evaluate.c - spade evaluate: how good maps are over a data set, of the network and of its traces. */
 #include <math.h>
 
+#include "base/number.h"
 #include "cli/cli.h"
 
 /* Columns are as wide as what stands in them. */
@@ -21,18 +22,31 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-/* A number in a cell, beside a mean of this size: places behind the point, or where they would hide it digits. */
-static int format_number(double value, double mean, const char *places, const char *digits, char *buffer, size_t size)
+static bool is_mean(const json_t *row)
 {
-    const double magnitude = fabs(mean);
-    return snprintf(buffer, size, magnitude >= 0.01 && magnitude < 1e4 ? places : digits, value);
+    return strcmp(text_of(row, "method"), "mean") == 0;
+}
+
+/* A row of a metric of the traces, which says nothing of methods. */
+static bool is_of_traces(const json_t *row)
+{
+    return !json_is_string(json_object_get(row, "method"));
 }
 
 /* "saliency", "smoothgrad:samples=25" */
 static void format_name(const json_t *row, char name[MAX_NAME])
 {
     const char *options = text_of(row, "options");
-    snprintf(name, MAX_NAME, "%s%s%s", text_of(row, "method"), *options ? ":" : "", options);
+    snprintf(name, MAX_NAME, "%s%s%s", is_mean(row) ? "mean of the methods" : text_of(row, "method"),
+             *options ? ":" : "", options);
+}
+
+/* "ROC AUC, higher is better", "Pointing game (tolerance=2), higher is better" */
+static void format_title(const json_t *row, char title[MAX_NAME])
+{
+    const char *options = text_of(row, "metric_options");
+    snprintf(title, MAX_NAME, "%s%s%s%s, %s is better", text_of(row, "title"), *options ? " (" : "", options,
+             *options ? ")" : "", text_of(row, "better"));
 }
 
 static table_widths find_widths(const json_t *summary)
@@ -43,7 +57,11 @@ static table_widths find_widths(const json_t *summary)
     json_array_foreach(json_object_get(summary, "rows"), i, item)
     {
         char name[MAX_NAME];
-        format_name(item, name);
+        if (is_of_traces(item)) {
+            format_title(item, name);
+        } else {
+            format_name(item, name);
+        }
         const int length = (int)strlen(name) + 1;
         widths.name = length > widths.name ? length : widths.name;
     }
@@ -67,10 +85,10 @@ static void print_mean(const json_t *column, int width)
     char text[64] = "-";
     const double mean = number_of(column, "mean"), error = number_of(column, "error");
     if (!isnan(mean)) {
-        int length = format_number(mean, mean, "%.3f", "%.3g", text, sizeof text);
+        int length = spade_print_beside(text, sizeof text, mean, mean, 3, 3, false);
         if (!isnan(error)) {
             length += snprintf(text + length, sizeof text - (size_t)length, " +- ");
-            format_number(error, mean, "%.4f", "%.2g", text + length, sizeof text - (size_t)length);
+            spade_print_beside(text + length, sizeof text - (size_t)length, error, mean, 4, 2, false);
         }
     }
     print_cell(text, width);
@@ -82,10 +100,10 @@ static void print_difference(const json_t *column, double mean, int width)
     char text[96] = "-", low[24], high[24];
     const double difference = number_of(column, "difference");
     if (!isnan(difference)) {
-        int length = format_number(difference, mean, "%+.4f", "%+.2g", text, sizeof text);
+        int length = spade_print_beside(text, sizeof text, difference, mean, 4, 2, true);
         if (!isnan(number_of(column, "low"))) {
-            format_number(number_of(column, "low"), mean, "%+.4f", "%+.2g", low, sizeof low);
-            format_number(number_of(column, "high"), mean, "%+.4f", "%+.2g", high, sizeof high);
+            spade_print_beside(low, sizeof low, number_of(column, "low"), mean, 4, 2, true);
+            spade_print_beside(high, sizeof high, number_of(column, "high"), mean, 4, 2, true);
             length += snprintf(text + length, sizeof text - (size_t)length, " [%s, %s]", low, high);
         }
         snprintf(text + length, sizeof text - (size_t)length, "%*s%.0f %%", length < 26 ? 27 - length : 1, "",
@@ -137,19 +155,28 @@ static void print_rows(const json_t *summary, const char *metric, bool differenc
     }
 }
 
+/* A title that would push the heads aside has a line of its own. */
+static void print_title(const char *title, int width)
+{
+    const bool wide = (int)strlen(title) >= width;
+    cli_print_text(title, wide ? 0 : width);
+    if (!wide) { return; }
+    putchar('\n');
+    cli_print_text("", width);
+}
+
 static void print_metric(const json_t *summary, const json_t *row, const table_widths *widths)
 {
     const json_t *columns = json_object_get(summary, "columns");
-    const char *options = text_of(row, "metric_options");
     char title[MAX_NAME];
-    snprintf(title, sizeof title, "%s%s%s%s", text_of(row, "title"), *options ? " (" : "", options,
-             *options ? ")" : "");
+    format_title(row, title);
     putchar('\n');
-    cli_print_text(title, widths->name + 2);
+    print_title(title, widths->name + 2);
     print_heads(columns, 0, widths->mean);
     print_rows(summary, text_of(row, "metric"), false, widths);
     if (json_array_size(columns) < 2) { return; }
-    cli_print_text("  against dense, better in", widths->name + 2);
+    puts("  difference from dense [its 95 % interval], share of the pictures that are better");
+    cli_print_text("", widths->name + 2);
     print_heads(columns, 1, widths->difference);
     print_rows(summary, text_of(row, "metric"), true, widths);
 }
@@ -169,27 +196,42 @@ static void print_share(const char *title, const json_t *summary, const char *ke
     putchar('\n');
 }
 
-/* What was found, as a table for each metric. */
-static void print_summary(const json_t *summary)
+static void print_of_traces(const json_t *row, const table_widths *widths)
 {
     size_t i;
-    json_t *item;
-    const char *last = "";
-    const table_widths widths = find_widths(summary);
-    printf("%lld picture%s; mean +- standard error, differences with 95 %% intervals of 10,000 bootstrap samples\n",
-           (long long)json_integer_value(json_object_get(summary, "pictures")),
-           json_integer_value(json_object_get(summary, "pictures")) == 1 ? "" : "s");
-    json_array_foreach(json_object_get(summary, "rows"), i, item)
+    json_t *column;
+    char title[MAX_NAME];
+    format_title(row, title);
+    cli_print_text(title, widths->name + 2);
+    json_array_foreach(json_object_get(row, "columns"), i, column)
     {
-        if (strcmp(text_of(item, "metric"), last) != 0) { print_metric(summary, item, &widths); }
-        last = text_of(item, "metric");
+        if (i) {
+            print_mean(column, widths->mean);
+        } else {
+            print_cell("", widths->mean);
+        }
     }
     putchar('\n');
-    cli_print_text("", widths.name + 2);
-    print_heads(json_object_get(summary, "columns"), 0, widths.mean);
-    print_share("the dense network's class", summary, "kept", &widths);
-    if (json_integer_value(json_object_get(summary, "labelled"))) {
-        print_share("the label's class", summary, "correct", &widths);
+}
+
+/* What is of the networks themselves, whatever the method. */
+static void print_networks(const json_t *summary, const table_widths *widths)
+{
+    const json_t *columns = json_object_get(summary, "columns");
+    const bool traces = json_array_size(columns) > 1,
+               labelled = json_integer_value(json_object_get(summary, "labelled")) > 0;
+    size_t i;
+    json_t *item;
+    if (traces || labelled) {
+        putchar('\n');
+        cli_print_text("", widths->name + 2);
+        print_heads(columns, 0, widths->mean);
+    }
+    if (traces) { print_share("decides as the network", summary, "kept", widths); }
+    if (labelled) { print_share("decides as the label says", summary, "correct", widths); }
+    json_array_foreach(json_object_get(summary, "rows"), i, item)
+    {
+        if (is_of_traces(item)) { print_of_traces(item, widths); }
     }
     json_array_foreach(json_object_get(summary, "uncovered"), i, item)
     {
@@ -198,6 +240,32 @@ static void print_summary(const json_t *summary)
         putchar('\n');
     }
     putchar('\n');
+}
+
+/* What was found, as a table for each metric. */
+static void print_summary(const json_t *summary)
+{
+    size_t i;
+    json_t *item;
+    const char *last = "";
+    bool mean = false;
+    const table_widths widths = find_widths(summary);
+    json_array_foreach(json_object_get(summary, "rows"), i, item)
+    {
+        mean = mean || is_mean(item);
+    }
+    printf("%lld picture%s; mean +- standard error%s%s\n",
+           (long long)json_integer_value(json_object_get(summary, "pictures")),
+           json_integer_value(json_object_get(summary, "pictures")) == 1 ? "" : "s",
+           json_array_size(json_object_get(summary, "columns")) > 1 ? "; intervals of 10,000 bootstrap samples" : "",
+           mean ? "; the mean of the methods is of those with values in all columns" : "");
+    json_array_foreach(json_object_get(summary, "rows"), i, item)
+    {
+        if (is_of_traces(item)) { continue; }
+        if (strcmp(text_of(item, "metric"), last) != 0) { print_metric(summary, item, &widths); }
+        last = text_of(item, "metric");
+    }
+    print_networks(summary, &widths);
 }
 
 /* With --json a line for each picture, as it comes. */
@@ -215,7 +283,7 @@ static void print_end(const cli_options *options, const spade_workload_outcome *
     if (outcome->stopped) { fputs(", stopped; the same command goes on", stdout); }
     fputs(": ", stdout);
     cli_print_text(options->output, 0);
-    puts("/results.json");
+    puts(options->no_report ? "/results.json" : "/report.html");
 }
 
 static int run(cli_options *options)
@@ -226,6 +294,9 @@ static int run(cli_options *options)
     if (options->no_trace && options->traces) {
         return cli_usage_error(options->command, "--traces and --no-trace exclude each other");
     }
+    if (options->no_report && options->gallery > 0) {
+        return cli_usage_error(options->command, "--gallery and --no-report exclude each other");
+    }
     spade_context *context = cli_context(options, &printer.progress, &code);
     if (!context) { return code; }
     const spade_evaluate_request request = {.model = options->arguments[0],
@@ -235,6 +306,8 @@ static int run(cli_options *options)
                                             .output = options->output,
                                             .traces = options->no_trace ? "" : options->traces,
                                             .restart = options->restart,
+                                            .report = !options->no_report,
+                                            .gallery = (int)options->gallery,
                                             .in_flight = (int)options->in_flight,
                                             .settings = &options->settings};
     const spade_workload_events events = {.user = &printer,
@@ -266,7 +339,10 @@ const cli_command command_evaluate = {
                "to it; or a\n"
                "folder with a folder of pictures for each class. --class label explains the label's class. "
                "DIR/results.csv has a\n"
-               "row for each picture, method and metric, DIR/results.json all of it and the summary.",
+               "row for each picture, method and metric, DIR/results.json all of it and the summary; DIR/report.html "
+               "shows the "
+               "tables, and\n"
+               "the pictures whose maps the traces make best and worst.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_METRICS |
                OPTIONS_EVALUATE | OPTIONS_OUTPUT,
     .min_arguments = 2,

@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "spade/attribution.h"
 
-typedef enum option_kind { FLAG, TEXT, LIST, COUNT, NUMBER, MEMORY } option_kind;
+typedef enum option_kind { FLAG, TEXT, LIST, COUNT, COUNT_OR_NONE, NUMBER, MEMORY } option_kind;
 
 /* What is no setting: a configuration cannot hold it. */
 typedef struct option {
@@ -41,7 +41,10 @@ static const option table[] = {
      "GPU only by rounding"},
     {"no-dense", 0, OPTIONS_EXPLAIN, FLAG, AT(no_dense), NULL, "no maps of the dense network"},
     {"no-trace", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE | OPTIONS_BENCH, FLAG, AT(no_trace), NULL, "no trace"},
-    {"no-report", 0, OPTIONS_EXPLAIN, FLAG, AT(no_report), NULL, "no report.html"},
+    {"no-report", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE, FLAG, AT(no_report), NULL, "no report.html"},
+    {"gallery", 0, OPTIONS_EVALUATE, COUNT_OR_NONE, AT(gallery), "N",
+     "pictures that report.html shows of each method and trace, of those whose maps gain most and of those whose lose "
+     "most; 0: none (6; fewer where there are more than 12 of methods times traces)"},
     {"restart", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE, FLAG, AT(restart), NULL,
      "remove the results that are in the output folder, instead of going on with them"},
     {"stages", 0, OPTIONS_CHECK, COUNT, AT(stages), "N",
@@ -194,10 +197,14 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
         break;
     }
     case COUNT:
-        if (!spade_parse_integer(value, to) || *(int64_t *)to < 1 || *(int64_t *)to > 1024) {
-            return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number from 1 to 1024", value);
+    case COUNT_OR_NONE: {
+        const int64_t least = entry->kind == COUNT;
+        if (!spade_parse_integer(value, to) || *(int64_t *)to < least || *(int64_t *)to > 1024) {
+            return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number from %lld to 1024", value,
+                              (long long)least);
         }
         break;
+    }
     case NUMBER: /* its upper limit is the work's */
         if (!spade_parse_integer(value, to) || *(int64_t *)to < 1) {
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number above 0", value);
@@ -278,7 +285,7 @@ static bool walk(const cli_command *command, int argc, char **argv, bool setting
 bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *out)
 {
     spade_context messages = {0};
-    *out = (cli_options){.command = command};
+    *out = (cli_options){.command = command, .gallery = -1};
     spade_settings_init(&out->settings);
     out->arguments = calloc((size_t)argc + 1, sizeof *out->arguments);
     if (!out->arguments) {

@@ -90,15 +90,21 @@ static spade_status take_term(spade_context *context, const class_names *names, 
 
 /* ---- a class against another */
 
+/* "", or what helps where no class has a name. */
+static const char *advise_labels(const class_names *names)
+{
+    for (int64_t i = 0; i < spade_model_classes(names->model); i++) {
+        if (class_given_name(names, i)) { return ""; }
+    }
+    return " (the network names none, --labels does)";
+}
+
 static spade_status fail_none(spade_context *context, const class_names *names, const char *text)
 {
-    const int64_t classes = spade_model_classes(names->model);
-    bool named = false;
-    for (int64_t i = 0; i < classes && !named; i++) { named = class_given_name(names, i) != NULL; }
     return spade_fail(context, SPADE_ERROR_ARGUMENT,
                       "--class %.200s: no class is called so%s; give a number from 0 to %lld, a name, top, second, or "
                       "A-B: one against another",
-                      text, named ? "" : " (the network names none, --labels does)", (long long)classes - 1);
+                      text, advise_labels(names), (long long)spade_model_classes(names->model) - 1);
 }
 
 static bool is_same_class(const class_term *a, const class_term *b)
@@ -190,8 +196,9 @@ spade_status class_of_label(spade_context *context, const char *label, const cla
         *out = found.class.index;
         return SPADE_OK;
     }
-    return spade_fail(context, SPADE_ERROR_INPUT, "label '%.200s': %s; the network has the classes 0 to %lld", label,
+    return spade_fail(context, SPADE_ERROR_INPUT, "label '%.200s': %s%s; the network has the classes 0 to %lld", label,
                       found.kind == TERM_SEVERAL ? "several classes are called so" : "no such class",
+                      found.kind == TERM_NONE ? advise_labels(names) : "",
                       (long long)spade_model_classes(names->model) - 1);
 }
 

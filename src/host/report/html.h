@@ -30,6 +30,9 @@ struct html_report {
     bool contrasts;       /* there are maps of a class against another */
     explained_promises promises;
     method_tally *tallies; /* [metrics][methods] of the run */
+    /* Of evaluate: the traces, whose parts of the page have the classes c1, c2, ... */
+    const char *const *traces; /* [trace_count] */
+    int trace_count;
 };
 
 static inline method_tally *html_tally(const html_report *report, int metric, int method)
@@ -50,7 +53,7 @@ spade_status html_write_legend(FILE *file, const html_report *report, const char
 /* In one line: how many maps do not keep what their methods promise. Nothing where that was not asked. */
 void html_write_promises(FILE *file, const html_report *report);
 /* Of several methods: boxes to tick, which of them, and of which network, are shown. The style sheet does it, no script: what is
- * of a method has the class mNUMBER, what is of a network dense or trace. */
+ * of a method has the class mNUMBER, what is of a network dense or trace, what is of one of several traces cNUMBER. */
 void html_write_choice(FILE *file, const html_report *report);
 /* done: "explained", what should have been done with them. */
 void html_write_failures(FILE *file, const html_report *report, const char *done);

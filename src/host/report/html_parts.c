@@ -236,23 +236,47 @@ static void write_hidden_promises(FILE *file, const html_report *page)
     if (page->both) { fputs("body:not(:has(#show-dense:checked,#show-trace:checked)) .checks{display:none}", file); }
 }
 
-void html_write_choice(FILE *file, const html_report *page)
+/* The methods; nothing where there is one. */
+static void write_method_boxes(FILE *file, const explained_run *run)
 {
-    const explained_run *run = page->run;
     char id[32];
-    if (run->method_count < 2) { return; }
-    fputs("<style>", file);
-    for (int m = 0; m < run->method_count; m++) {
-        fprintf(file, "body:has(#show-m%d:not(:checked)) .m%d{display:none}", m, m);
-    }
-    write_hidden_promises(file, page);
-    fputs("</style><form class=\"card choice\" autocomplete=\"off\"><b>Show</b>", file);
-    for (int m = 0; m < run->method_count; m++) {
+    for (int m = 0; run->method_count > 1 && m < run->method_count; m++) {
         snprintf(id, sizeof id, "m%d", m);
         write_box(file, id);
         html_write_method(file, &run->methods[m]);
         fputs("</label>", file);
     }
+}
+
+static void write_trace_boxes(FILE *file, const html_report *page)
+{
+    char id[32];
+    fprintf(file, "<span><b>%s</b>", page->run->method_count > 1 ? "by" : "traces");
+    for (int c = 1; c <= page->trace_count; c++) {
+        snprintf(id, sizeof id, "c%d", c);
+        write_box(file, id);
+        spade_html_text(file, page->traces[c - 1]);
+        fputs("</label>", file);
+    }
+    fputs("</span>", file);
+}
+
+void html_write_choice(FILE *file, const html_report *page)
+{
+    const explained_run *run = page->run;
+    const bool traces = page->trace_count > 1;
+    if (run->method_count < 2 && !traces) { return; }
+    fputs("<style>", file);
+    for (int m = 0; run->method_count > 1 && m < run->method_count; m++) {
+        fprintf(file, "body:has(#show-m%d:not(:checked)) .m%d{display:none}", m, m);
+    }
+    for (int c = 1; traces && c <= page->trace_count; c++) {
+        fprintf(file, "body:has(#show-c%d:not(:checked)) .c%d{display:none}", c, c);
+    }
+    write_hidden_promises(file, page);
+    fputs("</style><form class=\"card choice\" autocomplete=\"off\"><b>Show</b>", file);
+    write_method_boxes(file, run);
+    if (traces) { write_trace_boxes(file, page); }
     if (page->both) {
         fputs("<span><b>of</b>", file);
         write_box(file, "dense");

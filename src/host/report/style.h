@@ -63,6 +63,13 @@
     "body:has(#show-dense:not(:checked),#show-trace:not(:checked)) .pair{grid-template-columns:minmax(0,1fr)}"         \
     "body:has(#show-dense:not(:checked),#show-trace:not(:checked)) .many "                                             \
     ".maps{grid-template-columns:repeat(4,minmax(0,1fr))}"                                                             \
+    ".gallery{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:20px 28px}.shots{display:grid;gap:18px;"  \
+    "align-content:start}.shots>*{margin:0}.shot .head{margin-bottom:6px;font-size:.9rem}"                             \
+    ".tiles{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:8px;font-size:.85rem}"                      \
+    ".tiles.two{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles svg{display:block;width:100%;border-radius:8px}"  \
+    ".tiles img{margin-bottom:4px}.up,.down{border-radius:4px;padding:0 3px}.up{background:var(--win)}"                \
+    ".down{background:var(--warn);color:var(--warntext)}"                                                              \
+    "@media(max-width:760px){.gallery{grid-template-columns:minmax(0,1fr)}}"                                           \
     "summary{cursor:pointer}"                                                                                          \
     "pre{overflow-x:auto;font-size:.8rem;background:var(--bg);padding:12px;border-radius:8px}"                         \
     "@media(max-width:640px){main{padding:14px 10px 32px}.card{padding:14px;margin:12px 0}"                            \

@@ -27,6 +27,17 @@ static spade_status open_target(evaluate_job *job)
     return job->of_label ? SPADE_OK : class_choices_read(job->context, classes, &job->names, &job->target);
 }
 
+spade_status evaluate_set_uncovered(evaluate_job *job, int method)
+{
+    const char *message = spade_message(job->context),
+               *name = spade_attribution_method(job->methods[method].attribution)->name;
+    const size_t length = strlen(name);
+    const bool named = strncmp(message, name, length) == 0 && strncmp(message + length, ": ", 2) == 0;
+    job->uncovered[method] = strdup(message + (named ? length + 2 : 0));
+    if (!job->uncovered[method]) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    return SPADE_OK;
+}
+
 /* A method whose definition does not cover this network has no values; wrong options end the job. */
 static spade_status open_methods(evaluate_job *job)
 {
@@ -40,8 +51,7 @@ static spade_status open_methods(evaluate_job *job)
         SPADE_TRY(spade_attribution_set_preprocess(context, job->methods[i].attribution, &job->preprocess));
         const spade_status status = spade_attribution_map_shape(context, job->model, attribution, shape);
         if (status == SPADE_ERROR_UNSUPPORTED) {
-            job->uncovered[i] = strdup(spade_message(context));
-            if (!job->uncovered[i]) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+            SPADE_TRY(evaluate_set_uncovered(job, i));
             spade_error_clear(context);
         } else {
             SPADE_TRY(status);
@@ -90,7 +100,7 @@ static spade_status read_labels(evaluate_job *job, int64_t folders)
 /* Results must not take the place of what they are made from. */
 static spade_status check_manifest_stays(const evaluate_job *job)
 {
-    static const char *const files[] = {"results.jsonl", "results.json", "results.csv"};
+    static const char *const files[] = {"results.jsonl", "results.json", "results.csv", "report.html"};
     const spade_evaluate_request *request = job->request;
     struct stat manifest, result;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -194,6 +204,7 @@ spade_status evaluate_open(evaluate_job *job)
 
 void evaluate_close(evaluate_job *job)
 {
+    evaluate_gallery_close(job);
     spade_inputs_clear(&job->inputs);
     free(job->labels);
     class_names_clear(&job->names);
@@ -207,9 +218,26 @@ void evaluate_close(evaluate_job *job)
 
 /* ---- results that are there already */
 
+/* Settings that nothing was made with are no part of what results depend on: without traces those about them. */
+static void drop_unused(const evaluate_job *job, json_t *configuration)
+{
+    unsigned unused = job->column_count > 1 ? SPADE_KEYS_TRACE : SPADE_KEYS_TRACE | SPADE_KEYS_VARIANTS;
+    for (int i = 1; i < job->column_count; i++) {
+        if (!job->columns[i].configured) { unused = 0; }
+    }
+    for (int i = 0; i < spade_key_count(); i++) {
+        const spade_key *key = spade_key_at(i);
+        char name[64];
+        if (key->groups & ~unused) { continue; }
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(key->name, "."), key->name); /* of "augment.hue" the mapping */
+        (void)json_object_del(configuration, name);
+    }
+}
+
 static spade_status make_header(const evaluate_job *job, json_t **out)
 {
     json_t *header = run_json(&job->run), *files = NULL;
+    drop_unused(job, json_object_get(header, "configuration"));
     spade_status status = run_fingerprints(&job->run, job->model, job->request->labels, &files);
     spade_json_set(&header, "command", json_string("evaluate"));
     spade_json_set(&header, "columns", evaluate_columns_json(job));
@@ -227,6 +255,7 @@ static spade_status make_header(const evaluate_job *job, json_t **out)
 typedef struct resume {
     evaluate_job *job;
     spade_reader reader;
+    spade_status status; /* of the gallery */
 } resume;
 
 static bool has_text(const json_t *record, const char *key, const char *text)
@@ -242,9 +271,12 @@ static bool keep(void *user, int position, const json_t *record)
     const spade_input *input = &r->job->inputs.items[position];
     const json_t *label = json_object_get(record, "label_class");
     spade_input_fingerprint now;
-    return spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK && has_text(record, "xxh128", now.content) &&
-           has_text(record, "mask_xxh128", now.mask) && has_text(record, "label", input->label) &&
-           (label ? json_integer_value(label) : -1) == r->job->labels[position];
+    const bool same = spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK &&
+                      has_text(record, "xxh128", now.content) && has_text(record, "mask_xxh128", now.mask) &&
+                      has_text(record, "label", input->label) &&
+                      (label ? json_integer_value(label) : -1) == r->job->labels[position];
+    if (same && r->status == SPADE_OK) { r->status = evaluate_gallery_add(r->job, position, record, NULL); }
+    return same;
 }
 
 static spade_status open_results(evaluate_job *job, spade_inputs *remaining)
@@ -257,12 +289,17 @@ static spade_status open_results(evaluate_job *job, spade_inputs *remaining)
                               .mask = request->mask,
                               .upright = request->settings->orient};
     SPADE_TRY(make_header(job, &header));
-    const spade_status status = spade_results_open(job->context, request->output, header, &job->inputs,
-                                                   request->restart, keep, &r, &job->results);
+    spade_status status = evaluate_gallery_open(job, header);
+    if (status == SPADE_OK) {
+        status = spade_results_open(job->context, request->output, header, &job->inputs, request->restart, keep, &r,
+                                    &job->results);
+    }
     json_decref(header);
     spade_reader_close(&r.reader);
     SPADE_TRY(status);
+    SPADE_TRY(r.status);
     spade_error_clear(job->context);
+    evaluate_gallery_sweep(job);
     remaining->items = malloc(sizeof *remaining->items * (size_t)(job->inputs.count + 1));
     if (!remaining->items) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     for (int i = 0; i < job->inputs.count; i++) {
@@ -281,9 +318,14 @@ static spade_status open_results(evaluate_job *job, spade_inputs *remaining)
 static spade_status record(void *user, const workload_item *item, void *state)
 {
     evaluate_job *job = user;
-    json_t *json = evaluated_json(job, item, state);
+    const evaluated_input *evaluated = state;
+    json_t *json = evaluated_json(job, item, evaluated);
     if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->title); }
-    const spade_status status = spade_results_add(&job->results, item->input->position, json);
+    spade_status status = evaluate_gallery_add(job, item->input->position, json, &evaluated->tiles);
+    if (status == SPADE_OK) {
+        status = spade_results_add(&job->results, item->input->position, json);
+        if (status != SPADE_OK) { evaluate_gallery_forget(job, item->input->position); }
+    }
     if (status == SPADE_OK) {
         job->outcome->done++;
         if (job->events && job->events->result) { job->events->result(job->events->user, json); }
@@ -316,7 +358,32 @@ static double count_passes(const evaluate_job *job)
     return passes * job->column_count;
 }
 
-static spade_status evaluate_pictures(evaluate_job *job, const spade_inputs *inputs)
+/* ---- pictures of the gallery whose maps are not there: once more, for these alone */
+
+static spade_status record_again(void *user, const workload_item *item, void *state)
+{
+    evaluate_job *job = user;
+    const evaluated_input *evaluated = state;
+    bool same;
+    json_t *json = evaluated_json(job, item, evaluated);
+    if (!json) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "%s: out of memory", item->input->title); }
+    const spade_status status = evaluate_gallery_complete(job, item->input->position, json, &evaluated->tiles, &same);
+    json_decref(json);
+    return status;
+}
+
+/* What cannot be had any more is named in the report. */
+static spade_status failed_again(void *user, const spade_input *input, const char *message)
+{
+    const evaluate_job *job = user;
+    (void)input;
+    spade_log(job->context, SPADE_LOG_WARNING, "not in the report's gallery: %s", message);
+    return SPADE_OK;
+}
+
+/* ---- the loop */
+
+static spade_status evaluate_pictures(evaluate_job *job, const spade_inputs *inputs, bool again)
 {
     spade_trace_options *traces = calloc(EVALUATE_MAX_COLUMNS, sizeof *traces);
     if (!traces) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
@@ -336,11 +403,32 @@ static spade_status evaluate_pictures(evaluate_job *job, const spade_inputs *inp
                                         .state_bytes = sizeof(evaluated_input),
                                         .dense = evaluate_dense,
                                         .process = evaluate_process,
-                                        .record = record,
-                                        .failed = failed,
+                                        .record = again ? record_again : record,
+                                        .failed = again ? failed_again : failed,
                                         .clear = evaluate_clear};
     const spade_status status = workload_run(&plan, inputs, &consumer, &job->outcome->stopped);
     free(traces);
+    return status;
+}
+
+static spade_status complete_gallery(evaluate_job *job)
+{
+    spade_inputs again = {0};
+    spade_status status = SPADE_OK;
+    if (!job->gallery.size || job->outcome->stopped) { return SPADE_OK; }
+    again.items = malloc(sizeof *again.items * (size_t)(job->inputs.count + 1));
+    if (!again.items) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 0; i < job->inputs.count; i++) {
+        bool lacks;
+        SPADE_GOTO(evaluate_gallery_lacks(job, i, &lacks));
+        if (lacks) { again.items[again.count++] = job->inputs.items[i]; }
+    }
+    if (!again.count) { goto done; }
+    spade_workload_note(job->events, "%d of the pictures that the report shows %s evaluated once more, for %s maps",
+                        again.count, again.count == 1 ? "is" : "are", again.count == 1 ? "its" : "their");
+    status = evaluate_pictures(job, &again, true);
+done:
+    free(again.items); /* they are the job's */
     return status;
 }
 
@@ -356,7 +444,8 @@ spade_status spade_evaluate(spade_context *context, const spade_evaluate_request
     SPADE_GOTO(check_request(context, request));
     SPADE_GOTO(evaluate_open(&job));
     SPADE_GOTO(open_results(&job, &remaining));
-    status = evaluate_pictures(&job, &remaining);
+    status = evaluate_pictures(&job, &remaining, false);
+    if (status == SPADE_OK) { status = complete_gallery(&job); }
     if (workload_reports(request->output, "results.json", outcome)) {
         spade_error error;
         spade_error_save(context, &error);
@@ -367,6 +456,7 @@ spade_status spade_evaluate(spade_context *context, const spade_evaluate_request
             status = saved;
         }
     }
+    evaluate_gallery_sweep(&job);
 done:
     free(remaining.items); /* they are the job's */
     spade_results_close(&job.results);

@@ -38,15 +38,31 @@ static spade_status add(evaluate_job *job, const char *name, size_t length, eval
     return SPADE_OK;
 }
 
-/* Of a configuration counts how a trace is found; all traces of a picture have the same variants, maps and metrics. */
+static bool is_same(const spade_settings *a, const spade_settings *b, const spade_key *key)
+{
+    json_t *left = spade_setting_json(a, key), *right = spade_setting_json(b, key);
+    const bool same = left && right && json_equal(left, right);
+    json_decref(left);
+    json_decref(right);
+    return same;
+}
+
+/* Of a configuration counts how a trace is found; all traces of a picture have the same variants, maps and metrics. What the options
+ * say too, needs no words. */
 static void warn_of_keys(const evaluate_job *job, const char *path, const spade_settings *settings)
 {
+    char names[500] = "";
+    int count = 0;
     for (int i = 0; i < spade_key_count(); i++) {
         const spade_key *key = spade_key_at(i);
+        const size_t length = strlen(names);
         if (!(settings->asked >> i & 1) || key->groups & SPADE_KEYS_TRACE) { continue; }
-        spade_log(job->context, SPADE_LOG_WARNING,
-                  "%s: %s has no effect: it is the same for all traces, as the options say", path, key->name);
+        if (is_same(settings, job->request->settings, key)) { continue; }
+        snprintf(names + length, sizeof names - length, "%s%s", count++ ? ", " : "", key->name);
     }
+    if (!count) { return; }
+    spade_log(job->context, SPADE_LOG_WARNING, "%s: %s %s no effect: for all traces that is as the options say", path,
+              names, count == 1 ? "has" : "have");
 }
 
 static spade_status add_configuration(evaluate_job *job, const char *path)

@@ -65,7 +65,7 @@ spade_status evaluate_dense(void *user, const workload_item *item, void *state)
     evaluate_job *job = user;
     evaluated_input *out = state;
     const size_t classes = (size_t)job->class_count * (size_t)job->column_count;
-    const size_t values = (size_t)job->method_count * (size_t)job->metric_count * (size_t)job->column_count;
+    const size_t values = ((size_t)job->method_count + 1) * (size_t)job->metric_count * (size_t)job->column_count;
     out->logits = calloc(classes, sizeof *out->logits);
     out->scores = calloc(classes, sizeof *out->scores);
     out->values = calloc(values + 1, sizeof *out->values);
@@ -81,6 +81,7 @@ void evaluate_clear(void *state)
     free(evaluated->logits);
     free(evaluated->scores);
     free(evaluated->values);
+    gallery_tiles_clear(&evaluated->tiles);
 }
 
 /* ---- maps */
@@ -133,9 +134,8 @@ static spade_status note_uncovered(evaluated_maps *m, const int *methods, int co
 {
     evaluate_job *job = m->job;
     for (int i = 0; i < count; i++) {
-        job->uncovered[methods[i]] = strdup(spade_message(job->context));
+        SPADE_TRY(evaluate_set_uncovered(job, methods[i]));
         m->maps[methods[i]] = NULL;
-        if (!job->uncovered[methods[i]]) { return fail_memory(job); }
     }
     spade_error_clear(job->context);
     return SPADE_OK;
@@ -236,15 +236,37 @@ static spade_status measure(evaluated_maps *m, int metric, const spade_metric_in
     int n = 0;
     for (int i = 0; i < count; i++) {
         if (info->needs & SPADE_METRIC_NEEDS_MASK && !inputs[i].mask) { continue; }
-        if (info->needs & SPADE_METRIC_NEEDS_TRACE && !inputs[i].trace) { continue; }
         taken[n++] = &inputs[i];
     }
     if (!n) { return SPADE_OK; }
     SPADE_TRY(spade_measure_together(job->context, job->metrics[metric].metric, taken, n, out));
     for (int i = 0; i < n; i++) {
-        const int place = places[taken[i] - inputs], method = place / job->column_count;
-        m->out->values[(method * job->metric_count + metric) * job->column_count + place % job->column_count] = out[i];
+        const int place = places[taken[i] - inputs];
+        *evaluated_value(job, m->out, place / job->column_count, metric, place % job->column_count) = out[i];
     }
+    return SPADE_OK;
+}
+
+/* One metric of the traces themselves, which no map has a part in. */
+static spade_status measure_traces(const evaluated_maps *m, int metric)
+{
+    const evaluate_job *job = m->job;
+    spade_metric_inputs inputs[EVALUATE_MAX_COLUMNS];
+    const spade_metric_inputs *all[EVALUATE_MAX_COLUMNS];
+    double out[EVALUATE_MAX_COLUMNS];
+    const int count = job->column_count - 1;
+    for (int i = 0; i < count; i++) {
+        spade_metric_inputs_init(&inputs[i]);
+        inputs[i].height = job->preprocess.height;
+        inputs[i].width = job->preprocess.width;
+        inputs[i].model = job->model;
+        inputs[i].input = m->item->image->input;
+        inputs[i].trace = m->item->traces[i];
+        all[i] = &inputs[i];
+    }
+    if (!count) { return SPADE_OK; }
+    SPADE_TRY(spade_measure_together(job->context, job->metrics[metric].metric, all, count, out));
+    for (int i = 0; i < count; i++) { *evaluated_value(job, m->out, job->method_count, metric, i + 1) = out[i]; }
     return SPADE_OK;
 }
 
@@ -259,13 +281,34 @@ static spade_status measure_all(evaluated_maps *m)
     spade_status status = inputs && taken && places && out ? SPADE_OK : fail_memory(job);
     const int count = status == SPADE_OK ? collect(m, inputs, places) : 0;
     for (int metric = 0; metric < job->metric_count && status == SPADE_OK; metric++) {
-        status = measure(m, metric, inputs, places, count, taken, out);
+        status = evaluate_of_trace(job, metric) ? measure_traces(m, metric)
+                                                : measure(m, metric, inputs, places, count, taken, out);
     }
     free(inputs);
     free((void *)taken);
     free(places);
     free(out);
     return status;
+}
+
+/* ---- the gallery */
+
+/* The maps of the pairs whose lists the picture belongs to, and the picture. */
+static spade_status draw_tiles(const evaluated_maps *m)
+{
+    const evaluate_job *job = m->job;
+    gallery_tiles *tiles = &m->out->tiles;
+    for (int method = 0; method < job->method_count; method++) {
+        if (!m->maps[method]) { continue; }
+        const int metric = job->gallery.metric;
+        const double dense = *evaluated_value(job, m->out, method, metric, 0);
+        for (int column = job->gallery.first_column; column < job->column_count; column++) {
+            const double value = *evaluated_value(job, m->out, method, metric, column);
+            if (!evaluate_gallery_wants(job, m->item->input->position, method, column, dense, value)) { continue; }
+            SPADE_TRY(evaluate_draw_pair(job, m->item, m->maps[method], m->shapes[method], method, column, tiles));
+        }
+    }
+    return tiles->count ? evaluate_draw_picture(job, m->item, tiles) : SPADE_OK;
 }
 
 /* ---- a picture */
@@ -296,6 +339,7 @@ spade_status evaluate_process(void *user, const workload_item *item, void *state
     SPADE_GOTO(open_maps(&m));
     SPADE_GOTO(make_maps(&m));
     SPADE_GOTO(measure_all(&m));
+    if (job->gallery.size) { SPADE_GOTO(draw_tiles(&m)); }
 done:
     close_maps(&m);
     return status;
@@ -316,6 +360,11 @@ static json_t *network_json(const evaluate_job *job, const evaluated_input *eval
         if (evaluated->chosen[column]) {
             spade_json_set(&object, "chosen", sparsity_choice_json(&evaluated->choices[column]));
         }
+    }
+    for (int metric = 0; column && metric < job->metric_count; metric++) {
+        if (!evaluate_of_trace(job, metric)) { continue; }
+        spade_json_set(&object, job->metrics[metric].label,
+                       spade_json_number(*evaluated_value(job, evaluated, job->method_count, metric, column)));
     }
     return object;
 }

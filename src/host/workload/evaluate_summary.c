@@ -9,9 +9,10 @@
 /* Everything that the records say, by picture. */
 typedef struct gathered {
     evaluate_job *job;
-    int64_t count;    /* pictures that were done */
-    double *values;   /* [methods + 1, metrics, columns, capacity]: the last method is the mean over the others */
-    int64_t capacity; /* all inputs */
+    int64_t count;  /* pictures that were done */
+    double *values; /* [methods + 1, metrics, columns, capacity]: the last: the mean over the methods, or of a metric of
+                         the traces what it is */
+    int64_t capacity;        /* all inputs */
     int64_t *kept, *correct; /* [columns] */
     int64_t labelled;
     json_t *reasons;             /* owned */
@@ -75,6 +76,7 @@ static void add_means(gathered *g)
     const evaluate_job *job = g->job;
     for (int metric = 0; metric < job->metric_count; metric++) {
         int covered = 0;
+        if (evaluate_of_trace(job, metric)) { continue; }
         for (int column = 0; column < job->column_count; column++) {
             values_at(g, job->method_count, metric, column)[g->count] = 0;
         }
@@ -92,6 +94,25 @@ static void add_means(gathered *g)
         for (int column = 0; column < job->column_count; column++) {
             double *mean = &values_at(g, job->method_count, metric, column)[g->count];
             *mean = covered ? *mean / covered : NAN;
+        }
+    }
+}
+
+/* A value of a metric of the traces. */
+static double trace_value_in(const evaluate_job *job, const json_t *record, int metric, int column)
+{
+    const json_t *network = json_array_get(json_object_get(record, "networks"), (size_t)column),
+                 *value = json_object_get(network, job->metrics[metric].label);
+    return column && json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static void add_trace_values(gathered *g, const json_t *record)
+{
+    const evaluate_job *job = g->job;
+    for (int metric = 0; metric < job->metric_count; metric++) {
+        if (!evaluate_of_trace(job, metric)) { continue; }
+        for (int column = 0; column < job->column_count; column++) {
+            values_at(g, job->method_count, metric, column)[g->count] = trace_value_in(job, record, metric, column);
         }
     }
 }
@@ -126,6 +147,7 @@ static spade_status add_record(gathered *g, const json_t *record)
         if (json_object_set(g->reasons, label, reason) != 0) { return fail_memory(job); }
     }
     add_means(g);
+    add_trace_values(g, record);
     add_decisions(g, record);
     g->count++;
     return SPADE_OK;
@@ -153,32 +175,46 @@ static void write_text_member(FILE *file, const json_t *record, const char *memb
     fputc(',', file);
 }
 
-/* A line for each method and metric that has a value. */
-static void write_rows(const gathered *g, const json_t *record)
+static void write_options(FILE *file, const char *options)
+{
+    results_csv_write_text(file, options ? options : "");
+}
+
+/* A line for a method and a metric, if there is a value. method: method_count of a metric of the traces, which has none. */
+static void write_row(const gathered *g, const json_t *record, int method, int metric)
 {
     const evaluate_job *job = g->job;
     const json_t *values = json_object_get(record, "values"), *against = json_object_get(record, "against");
+    const bool of_trace = method == job->method_count;
     FILE *file = g->csv.file;
-    for (int method = 0; method < job->method_count; method++) {
-        for (int metric = 0; metric < job->metric_count; metric++) {
-            bool any = false;
-            for (int column = 0; column < job->column_count; column++) {
-                any = any || !isnan(value_in(values, method, metric, column));
+    double row[EVALUATE_MAX_COLUMNS];
+    bool any = false;
+    for (int column = 0; column < job->column_count; column++) {
+        row[column] = of_trace ? trace_value_in(job, record, metric, column) : value_in(values, method, metric, column);
+        any = any || !isnan(row[column]);
+    }
+    if (!any) { return; }
+    write_text_member(file, record, "file");
+    write_text_member(file, record, "name");
+    write_text_member(file, record, "label");
+    fprintf(file, "%lld,", (long long)json_integer_value(json_object_get(record, "class")));
+    if (against) { fprintf(file, "%lld", (long long)json_integer_value(against)); }
+    fprintf(file, ",%s,", of_trace ? "" : explained_method(&job->run, method)->name);
+    write_options(file, of_trace ? NULL : job->methods[method].options);
+    fprintf(file, ",%s,", explained_metric(&job->run, metric)->name);
+    write_options(file, job->metrics[metric].options);
+    for (int column = 0; column < job->column_count; column++) { results_csv_write_number(file, row[column]); }
+    fputc('\n', file);
+}
+
+/* Metrics of maps method by method, then those of the traces. */
+static void write_rows(const gathered *g, const json_t *record)
+{
+    for (int method = 0; method <= g->job->method_count; method++) {
+        for (int metric = 0; metric < g->job->metric_count; metric++) {
+            if (evaluate_of_trace(g->job, metric) == (method == g->job->method_count)) {
+                write_row(g, record, method, metric);
             }
-            if (!any) { continue; }
-            write_text_member(file, record, "file");
-            write_text_member(file, record, "name");
-            write_text_member(file, record, "label");
-            fprintf(file, "%lld,", (long long)json_integer_value(json_object_get(record, "class")));
-            if (against) { fprintf(file, "%lld", (long long)json_integer_value(against)); }
-            fprintf(file, ",%s,", explained_method(&job->run, method)->name);
-            results_csv_write_text(file, job->methods[method].options ? job->methods[method].options : "");
-            fprintf(file, ",%s,", explained_metric(&job->run, metric)->name);
-            results_csv_write_text(file, job->metrics[metric].options ? job->metrics[metric].options : "");
-            for (int column = 0; column < job->column_count; column++) {
-                results_csv_write_number(file, value_in(values, method, metric, column));
-            }
-            fputc('\n', file);
         }
     }
 }
@@ -206,11 +242,11 @@ static json_t *column_json(gathered *g, int method, int metric, int column)
     return object;
 }
 
-/* Of the mean over the methods where method is their number. NULL: nothing has a value. */
+/* Of a metric of the traces, or the mean over the methods, where method is their number. null: nothing has a value. */
 static json_t *row_json(gathered *g, int method, int metric)
 {
     const evaluate_job *job = g->job;
-    const bool mean = method == job->method_count;
+    const bool own = method < job->method_count;
     const spade_metric_info *info = explained_metric(&job->run, metric);
     json_t *object = json_object(), *columns = json_array();
     int64_t count = 0;
@@ -218,13 +254,14 @@ static json_t *row_json(gathered *g, int method, int metric)
         count += describe_sample(values_at(g, method, metric, column), g->count).count;
         spade_json_append(&columns, column_json(g, method, metric, column));
     }
-    const char *options = mean ? NULL : job->methods[method].options;
+    const char *options = own ? job->methods[method].options : NULL,
+               *name = own ? explained_method(&job->run, method)->name : "mean";
     spade_json_set(&object, "metric", json_string(job->metrics[metric].label));
     const char *metric_options = job->metrics[metric].options;
     spade_json_set(&object, "title", json_string(info->title));
     spade_json_set(&object, "metric_options", metric_options ? spade_json_text(metric_options) : json_null());
     spade_json_set(&object, "better", json_string(info->better == SPADE_METRIC_HIGHER ? "higher" : "lower"));
-    spade_json_set(&object, "method", json_string(mean ? "mean" : explained_method(&job->run, method)->name));
+    spade_json_set(&object, "method", evaluate_of_trace(job, metric) ? json_null() : json_string(name));
     spade_json_set(&object, "options", options ? spade_json_text(options) : json_null());
     spade_json_set(&object, "columns", columns);
     if (count || !object) { return object; }
@@ -237,11 +274,15 @@ static json_t *rows_json(gathered *g)
     const evaluate_job *job = g->job;
     json_t *rows = json_array();
     for (int metric = 0; metric < job->metric_count; metric++) {
-        for (int method = 0; method <= job->method_count; method++) {
-            if (method == job->method_count && method < 2) { continue; } /* the mean of one says nothing new */
+        const bool of_trace = evaluate_of_trace(job, metric);
+        int methods = 0;
+        for (int method = of_trace ? job->method_count : 0; method <= job->method_count; method++) {
+            const bool mean = method == job->method_count && !of_trace;
+            if (mean && methods < 2) { continue; } /* of one it says nothing new */
             json_t *row = row_json(g, method, metric);
             if (json_is_null(row)) { continue; }
             spade_json_append(&rows, row);
+            methods++;
         }
     }
     return rows;
@@ -362,6 +403,7 @@ spade_status evaluate_write_results(evaluate_job *job, json_t **summary)
     if (g.count) { SPADE_GOTO(write_summary(&g, summary)); }
     SPADE_GOTO(results_json_commit(&g.json));
     SPADE_GOTO(spade_output_commit(job->context, &g.csv));
+    SPADE_GOTO(evaluate_write_report(job, *summary));
 done:
     if (status != SPADE_OK) {
         json_decref(*summary);

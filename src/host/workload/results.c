@@ -147,33 +147,65 @@ static spade_status remove_all(spade_results *results)
     return SPADE_OK;
 }
 
-/* Where two configurations differ first, for a message: "configuration.sparsity: 0.5, now 0.9". */
+/* A value in a message, malloc'ed: a list of what has names by these. NULL: out of memory. */
+static char *describe_value(const json_t *value)
+{
+    size_t i;
+    json_t *item;
+    json_t *names = json_array();
+    if (!value) {
+        json_decref(names);
+        return strdup("none");
+    }
+    json_array_foreach(value, i, item)
+    {
+        const json_t *name = json_object_get(item, "name");
+        if (name) { spade_json_append(&names, json_incref((json_t *)(uintptr_t)name)); }
+    }
+    const bool named = json_array_size(names) > 0;
+    char *text =
+        names ? spade_json_dump(named ? names : value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12)) : NULL;
+    json_decref(names);
+    return text;
+}
+
+static bool find_difference(const json_t *old, const json_t *now, const char *path, char *out, size_t size);
+
+/* Of a member of two objects. */
+static bool find_in_member(const json_t *old, const json_t *now, const char *path, const char *key, char *out,
+                           size_t size)
+{
+    char inner[256];
+    const json_t *was = json_object_get(old, key), *is = json_object_get(now, key);
+    if (!*path && (strcmp(key, "model") == 0 || strcmp(key, "batch") == 0)) { return false; } /* paths */
+    snprintf(inner, sizeof inner, "%s%s%s", path, *path ? "." : "", key);
+    return (was || is) && find_difference(was, is, inner, out, size);
+}
+
+/* Where two configurations differ, for a message: "configuration.sparsity: 0.5, now 0.9". First what is done, and with what; then
+ * how. */
 static bool find_difference(const json_t *old, const json_t *now, const char *path, char *out, size_t size)
 {
     enum { SHOWN = 60 };
-    const size_t format = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12);
+    static const char *const before[] = {"command", "columns"};
     const char *key;
     json_t *value;
     if (json_equal(old, now)) { return false; }
     if (json_is_object(old) && json_is_object(now)) {
         const json_t *both[] = {old, now};
+        for (size_t i = 0; !*path && i < sizeof before / sizeof *before; i++) {
+            if (find_in_member(old, now, path, before[i], out, size)) { return true; }
+        }
         for (int i = 0; i < 2; i++) {
             json_object_foreach((json_t *)(uintptr_t)both[i], key, value)
             {
-                char inner[256];
-                bool is_path = !*path && (strcmp(key, "model") == 0 || strcmp(key, "batch") == 0);
-                snprintf(inner, sizeof inner, "%s%s%s", path, *path ? "." : "", key);
-                if (!is_path &&
-                    find_difference(json_object_get(old, key), json_object_get(now, key), inner, out, size)) {
-                    return true;
-                }
+                if (find_in_member(old, now, path, key, out, size)) { return true; }
             }
         }
         return false;
     }
-    char *texts[] = {old ? spade_json_dump(old, format) : NULL, now ? spade_json_dump(now, format) : NULL};
-    snprintf(out, size, "%s: %.*s, now %.*s", path, SHOWN, texts[0] ? texts[0] : "none", SHOWN,
-             texts[1] ? texts[1] : "none");
+    char *texts[] = {describe_value(old), describe_value(now)};
+    snprintf(out, size, "%s: %.*s, now %.*s", path, SHOWN, texts[0] ? texts[0] : "?", SHOWN, texts[1] ? texts[1] : "?");
     free(texts[0]);
     free(texts[1]);
     return true;

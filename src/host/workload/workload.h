@@ -92,19 +92,22 @@ typedef struct spade_evaluate_request {
      * settings say; "": none. Behind commas. */
     const char *traces;
     bool restart;
+    bool report; /* write report.html; else the one that is there is removed */
+    int gallery; /* pictures that it shows of each method and trace, of those that gain most and of those that lose most; 0: none;
+                    below 0: 6, or fewer where there are many methods and traces */
     int in_flight;
     const spade_settings
         *settings; /* one class: of the setting `classes` the first, which may be `label`: the manifest's */
 } spade_evaluate_request;
 
 /*
- * Results are written picture by picture (DIR/results.jsonl), and the same request goes on; at the end they become
- * DIR/results.json and DIR/results.csv. *summary (new reference; NULL where nothing was done): {"columns": ["dense", ...],
- * "pictures", "labelled", "rows": [{"metric", "title", "metric_options" or null, "better", "method", "options" or null, "mean": over
- * the methods, "columns": [{"count", "mean", "error": standard error of the mean; and of all but the first "pairs", "difference": mean
- * of the differences from the dense network's, "low", "high": 95 % interval by bootstrap, "better", "same": shares of the pairs}]}],
- * "decisions": [of each column {"kept", "correct"}: shares, null for what is not known], "uncovered": [{"method", "reason"}]}. Fails as
- * spade_explain() does.
+ * Results are written picture by picture (DIR/results.jsonl), and the same request goes on; at the end they become DIR/results.json,
+ * DIR/results.csv and DIR/report.html. *summary (new reference; NULL where nothing was done): {"columns": ["dense", ...], "pictures",
+ * "labelled", "rows": [{"metric", "title", "metric_options" or null, "better", "method": "mean" in the row of the mean over the methods,
+ * null in that of a metric of the traces themselves, "options" or null, "columns": [{"count", "mean", "error": standard error of the
+ * mean; and of all but the first "pairs", "difference": mean of the differences from the dense network's, "low", "high": 95 % interval
+ * by bootstrap, "better", "same": shares of the pairs}]}], "decisions": [of each column {"kept", "correct"}: shares, null for what is
+ * not known], "uncovered": [{"method", "reason"}]}. Fails as spade_explain() does.
  */
 spade_status spade_evaluate(spade_context *context, const spade_evaluate_request *request,
                             const spade_workload_events *events, spade_workload_outcome *outcome, json_t **summary);
