@@ -476,6 +476,39 @@ static void test_resize_of_opset_10(void **state)
     finish(context, model);
 }
 
+/* Upsample of opset 7 and 8: scales as an attribute; two rows of two become four of four. */
+static spade_status upsample(const char *attribute, const float *scales, int count, float *y)
+{
+    static const float x[4] = {1, 2, 3, 4};
+    enum { FLOATS = 7, KIND = 20, NODE_ATTRIBUTE = 5 };
+    spade_context *context = test_context("cpu", 2);
+    spade_model *model = NULL;
+    wire network = graph_of(1, 2, 2, 16), node = node_of("large", "Upsample", "x", "r"), list = {0};
+    wire_text(&list, 1, attribute);
+    for (int i = 0; i < count; i++) { wire_float(&list, FLOATS, scales[i]); }
+    wire_number(&list, KIND, 6);
+    wire_message(&node, NODE_ATTRIBUTE, list);
+    put_node(&network, node);
+    put_node(&network, node_of("flat", "Flatten", "r", "y"));
+    const char *path = test_save("upsample.onnx", model_with_opset(network, 8));
+    spade_status status = spade_model_load(context, path, NULL, &model);
+    if (status == SPADE_OK) { status = spade_model_forward(context, model, NULL, x, 1, y); }
+    if (status != SPADE_OK && count == 4) { assert_non_null(strstr(spade_message(context), "no attribute 'scales'")); }
+    finish(context, model);
+    return status;
+}
+
+static void test_upsample_of_opset_8(void **state)
+{
+    (void)state;
+    static const float scales[4] = {1, 1, 2, 2}, large[16] = {1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4};
+    float y[16];
+    assert_int_equal(upsample("scales", scales, 4, y), SPADE_OK);
+    assert_memory_equal(y, large, sizeof y);
+    assert_int_equal(upsample("scales", scales, 3, y), SPADE_ERROR_INPUT);
+    assert_int_equal(upsample("factors", scales, 4, y), SPADE_ERROR_INPUT);
+}
+
 static void test_class_names(void **state)
 {
     (void)state;
@@ -560,6 +593,7 @@ int main(void)
                                        cmocka_unit_test(test_clip),
                                        cmocka_unit_test(test_average),
                                        cmocka_unit_test(test_resize_of_opset_10),
+                                       cmocka_unit_test(test_upsample_of_opset_8),
                                        cmocka_unit_test(test_class_names),
                                        cmocka_unit_test(test_operators),
                                        cmocka_unit_test(test_arena)};

@@ -176,6 +176,7 @@ static spade_status find_kind(spade_context *context, const onnx_node *node, con
     static const char *const kinds[] = {[ONNX_ATTR_FLOAT] = "a number",
                                         [ONNX_ATTR_INT] = "an integer",
                                         [ONNX_ATTR_STRING] = "a text",
+                                        [ONNX_ATTR_FLOATS] = "a list of numbers",
                                         [ONNX_ATTR_INTS] = "a list of integers"};
     *out = onnx_find_attribute(node, name);
     if (!*out || ((*out)->kind == kind && (kind != ONNX_ATTR_STRING || (*out)->s))) { return SPADE_OK; }
@@ -215,6 +216,16 @@ spade_status onnx_get_ints(spade_context *context, const onnx_node *node, const 
     const onnx_attribute *attribute;
     SPADE_TRY(find_kind(context, node, name, ONNX_ATTR_INTS, &attribute));
     *out = attribute ? attribute->ints : NULL;
+    *count = attribute ? attribute->count : 0;
+    return SPADE_OK;
+}
+
+spade_status onnx_get_floats(spade_context *context, const onnx_node *node, const char *name, const float **out,
+                             int *count)
+{
+    const onnx_attribute *attribute;
+    SPADE_TRY(find_kind(context, node, name, ONNX_ATTR_FLOATS, &attribute));
+    *out = attribute ? attribute->floats : NULL;
     *count = attribute ? attribute->count : 0;
     return SPADE_OK;
 }

@@ -146,9 +146,11 @@ spade_status onnx_get_float(spade_context *context, const onnx_node *node, const
                             float *out);
 spade_status onnx_get_string(spade_context *context, const onnx_node *node, const char *name, const char *fallback,
                              const char **out);
-/* ints: *out points into the node (NULL and count 0 when absent). */
+/* Lists: *out points into the node (NULL and count 0 when absent). */
 spade_status onnx_get_ints(spade_context *context, const onnx_node *node, const char *name, const int64_t **out,
                            int *count);
+spade_status onnx_get_floats(spade_context *context, const onnx_node *node, const char *name, const float **out,
+                             int *count);
 /* Element of a tensor of any integer type / any float type, with bounds already checked by the caller. */
 int64_t onnx_tensor_int(const onnx_tensor *tensor, int64_t index);
 float onnx_tensor_float(const onnx_tensor *tensor, int64_t index);

@@ -7,6 +7,8 @@
 
 /* Of a resized axis. */
 #define MAX_LENGTH 0x1p20
+/* The opset in which the scales of Upsample became an input. */
+#define UPSAMPLE_TAKES_SCALES 9
 
 typedef struct resize {
     const char *mode, *coordinates, *nearest;
@@ -205,12 +207,34 @@ static spade_status read_resized_axes(spade_import *import, const onnx_node *nod
     return SPADE_OK;
 }
 
+/* In Upsample before opset 9 they are an attribute, which stands for a tensor then; later, and in Resize, an input. */
+static spade_status find_scales(spade_import *import, const onnx_node *node, int input, onnx_tensor *listed,
+                                const onnx_tensor **out)
+{
+    const float *scales;
+    int count;
+    if (import->onnx->opset >= UPSAMPLE_TAKES_SCALES || strcmp(node->op_type, "Upsample") != 0) {
+        SPADE_TRY(spade_constant_get(import, node, input, out));
+        return spade_require_float(import, node, *out);
+    }
+    SPADE_TRY(spade_import_attribute(import, onnx_get_floats(import->context, node, "scales", &scales, &count)));
+    if (!scales) { return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has no attribute 'scales'"); }
+    *listed = (onnx_tensor){.type = ONNX_FLOAT,
+                            .rank = 1,
+                            .dims = {count},
+                            .count = count,
+                            .bytes = scales,
+                            .size = (size_t)count * sizeof *scales};
+    *out = listed;
+    return SPADE_OK;
+}
+
 static spade_status read_scales(spade_import *import, const onnx_node *node, int input, const spade_extent *x,
                                 const int *axes, int count, resize *out)
 {
+    onnx_tensor listed;
     const onnx_tensor *scales = NULL;
-    SPADE_TRY(spade_constant_get(import, node, input, &scales));
-    SPADE_TRY(spade_require_float(import, node, scales));
+    SPADE_TRY(find_scales(import, node, input, &listed, &scales));
     if (scales->count != count) {
         return spade_import_fail(import, node, SPADE_ERROR_INPUT, "it has %lld scales", (long long)scales->count);
     }
@@ -301,7 +325,7 @@ static spade_status read_roi(spade_import *import, const onnx_node *node, const 
     return SPADE_OK;
 }
 
-/* Resize: x, roi, scales, sizes; before opset 11, and Upsample: x, scales. */
+/* Resize: x, roi, scales, sizes; before opset 11, and Upsample: x, scales; Upsample before opset 9: x. */
 static spade_status lower_resize(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
