@@ -72,6 +72,9 @@ SPADE_API spade_status spade_attribution_set(spade_context *context, spade_attri
  * an option that was set already, by the text or by spade_attribution_set(). */
 SPADE_API spade_status spade_attribution_set_default(spade_context *context, spade_attribution *attribution,
                                                      const char *option, const char *value);
+/* 1: it would set this option: the method has it, and nobody set it. The options of a method inside of this one (of=METHOD)
+ * are not among its own. */
+SPADE_API int spade_attribution_takes_default(const spade_attribution *attribution, const char *option);
 /* How pictures become inputs (spade_preprocess_apply()): baselines that are said in pictures need it: black, random, and
  * a file that is a picture. Copied. */
 SPADE_API spade_status spade_attribution_set_preprocess(spade_context *context, spade_attribution *attribution,

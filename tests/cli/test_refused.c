@@ -7,6 +7,7 @@
 #define MODELS SPADE_TEST_DATA "/models"
 #define PICTURES SPADE_TEST_DATA "/images"
 #define PICTURE PICTURES "/scene00.png"
+#define ARRAY SPADE_TEST_DATA "/arrays/inputs.npy"
 
 /* A refused run: its exit code, and what it says. The folder of results lies in one that is not there either. */
 static void expect_refused(const char *arguments, int code, const char *says)
@@ -185,12 +186,53 @@ static void test_without_effect(void **state)
     expect_warning("--no-trace --metric gini,insertion:step=512 " PICTURE, NULL);
     expect_warning("--no-trace --check " PICTURE, "--check has no effect: no method promises anything");
     expect_warning("--no-trace --crop-share 0.5 " PICTURE, "--crop-share has no effect: --resize says");
-    expect_warning("--no-trace --orient " SPADE_TEST_DATA "/arrays/inputs.npy",
-                   "--orient has no effect: no input is a picture");
+    expect_warning("--no-trace --orient " ARRAY, "--orient has no effect: no input is a picture");
     expect_warning("--variants 8 --group element " PICTURE, "--group has no effect: the solver has no use for it");
     expect_warning("--variants 8 --solver magnitude --damping 0.1 " PICTURE, "--damping has no effect");
     expect_warning("--variants 8 --block 4 " PICTURE, NULL);
+    expect_warning("--variants 8 --hessian fp64 --sweep fp32 " PICTURE, "--sweep has no effect: it is fp64");
+    expect_warning("--variants 8 --hessian fp64 --sweep fp64 " PICTURE, NULL);
+    expect_warning("--no-trace --batch " ARRAY " " PICTURE, "--batch has no effect: no trace is made");
+    expect_warning("--variants 8 --sparsity 0.5 --batch " ARRAY " " PICTURE, "--variants has no effect: the variants");
+    expect_warning("--mean 0 --sparsity 0.5 --batch " ARRAY " " PICTURE, NULL);
+    expect_warning("--no-trace --samples 3 --method smoothgrad:samples=2 " PICTURE,
+                   "--samples has no effect: every method that has such an option has its own value");
+    expect_warning("--no-trace --samples 3 --method smoothgrad:samples=2,vargrad " PICTURE, NULL);
+    expect_warning("--no-trace --output scores --method saliency:output=logits " PICTURE, "--output has no effect");
+    expect_warning("--no-trace --output scores " PICTURE, NULL);
+    expect_warning("--no-trace --steps 3 --method smooth:samples=2:of=integrated_gradients:steps=2 " PICTURE,
+                   "--steps has no effect: no method has such an option; one inside of another takes only its own");
     expect_warning("--variants 8 --skip '*' " PICTURE, "nothing is pruned: the trace is the dense network");
+}
+
+/* Of a trace alone: pictures are there for their variants, and these may be given. */
+static void test_trace_without_effect(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments, *says; /* NULL: no warning at all */
+    } cases[] = {
+        {PICTURE " --variants 4 --resize 100", "--resize has no effect: variants are cut from the whole picture"},
+        {PICTURE " --variants 4 --crop-share 0.5", "--crop-share has no effect: variants are cut"},
+        {PICTURE " --variants 4 --resample bicubic", "--resample has no effect: variants are cut"},
+        {PICTURE " --variants 4 --squash", "--squash has no effect: variants are cut"},
+        {PICTURE " --variants 4 --resize 0 --bgr --mean 0", NULL},
+        {PICTURE " --variants 4 --resize 100 --sparsity auto", NULL},
+        {"--batch " ARRAY " --bgr", "--bgr has no effect: --batch is normalised already"},
+        {"--batch " ARRAY " --mean 0", "--mean has no effect: --batch is normalised already"},
+        {"--batch " ARRAY " --variants 4", "--variants has no effect: the variants are given"},
+        {"--batch " ARRAY, NULL},
+    };
+    char *folder = folder_make();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        command_result r =
+            command_run("trace " MODELS "/scene_resnet.onnx -o %s/t.onnx %s", folder, cases[i].arguments);
+        if (r.code != 0 || (cases[i].says ? !strstr(r.err, cases[i].says) : strstr(r.err, "no effect") != NULL)) {
+            fail_msg("trace %s: code %d: %s", cases[i].arguments, r.code, r.err);
+        }
+        command_clear(&r);
+    }
+    folder_remove(folder);
 }
 
 /* A pattern stands in place of a sparsity: of the two the command line's wins, and it has one. */
@@ -240,11 +282,15 @@ static void test_own_source(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_leaves_nothing), cmocka_unit_test(test_half_done),
-        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_layers),         cmocka_unit_test(test_few_rows),
-        cmocka_unit_test(test_without_effect), cmocka_unit_test(test_pattern_or_sparsity),
-        cmocka_unit_test(test_own_source)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_leaves_nothing),
+                                       cmocka_unit_test(test_half_done),
+                                       cmocka_unit_test(test_sizes),
+                                       cmocka_unit_test(test_methods),
+                                       cmocka_unit_test(test_layers),
+                                       cmocka_unit_test(test_few_rows),
+                                       cmocka_unit_test(test_without_effect),
+                                       cmocka_unit_test(test_trace_without_effect),
+                                       cmocka_unit_test(test_pattern_or_sparsity),
+                                       cmocka_unit_test(test_own_source)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

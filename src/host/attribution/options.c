@@ -79,6 +79,11 @@ spade_status spade_attribution_set_default(spade_context *context, spade_attribu
     return fail_in_method(context, attribution, status);
 }
 
+int spade_attribution_takes_default(const spade_attribution *attribution, const char *option)
+{
+    return spade_named_options_takes_default(&attribution->named, option);
+}
+
 spade_status spade_attribution_set_preprocess(spade_context *context, spade_attribution *attribution,
                                               const spade_preprocess *preprocess)
 {

@@ -245,6 +245,12 @@ spade_status spade_named_options_set_default(spade_context *context, spade_named
     return set_value(context, &slot, value, strlen(value));
 }
 
+bool spade_named_options_takes_default(const spade_named_options *options, const char *name)
+{
+    option_slot slot;
+    return find_slot(options, name, strlen(name), &slot) && !(options->given & slot.bit);
+}
+
 bool spade_named_options_given(const spade_named_options *options, const char *name)
 {
     option_slot slot;

@@ -53,6 +53,8 @@ spade_status spade_named_options_set(spade_context *context, spade_named_options
 /* The same, but an option that does not exist or was set already is left as it is. */
 spade_status spade_named_options_set_default(spade_context *context, spade_named_options *options, const char *name,
                                              const char *value);
+/* Would it set this one? */
+bool spade_named_options_takes_default(const spade_named_options *options, const char *name);
 /* Was it set, by the text or by spade_named_options_set()? */
 bool spade_named_options_given(const spade_named_options *options, const char *name);
 /* Have the options that both have, by name, the same values? */

@@ -46,7 +46,8 @@ typedef struct spade_settings {
         std_count;  /* how many of these somebody wrote; 0: they are from elsewhere (the default, `preprocess`) */
     int scale;      /* 0: to 1, 1: to 255 */
     uint64_t given; /* the keys that were set since the last spade_settings_resolve(), bit i: the key of index i */
-    uint64_t asked; /* likewise, those of the last configuration file, or of the command line: spade_settings_warn_unused() */
+    uint64_t
+        asked; /* likewise, those of the last configuration file, or of the command line: spade_settings_warn_unused() */
     /* variants */
     spade_augment_options augment;
     /* trace */
@@ -147,6 +148,11 @@ typedef struct spade_settings_use {
     int metric_count;
     unsigned solvers; /* bit i: a trace is found by the spade_solver of number i; 0: by those of the settings */
     bool own_traces;  /* none is found as the settings say */
+    bool batch;       /* the variants are given: none is drawn */
+    /* Pictures are there for their variants alone, which are cut from the picture as it is: nothing resizes it. An automatic
+     * sparsity looks at the prepared picture, too. */
+    bool variants_only;
+    bool unprepared; /* nothing is normalised: all there is are given variants */
 } spade_settings_use;
 /* Warn of each, with the reason. */
 void spade_settings_warn_unused(spade_context *context, const spade_settings *settings, const spade_settings_use *use);

@@ -1,16 +1,29 @@
 /* unused.c - options of the command line that change nothing in a run are named: whoever gives one expects that it does. */
 #include "config/settings.h"
 
-static bool has_option(const spade_settings_use *use, const char *name)
+static bool has_option(const spade_option_info *options, int count, const char *name)
 {
-    for (int i = 0; i < use->method_count; i++) {
-        const spade_method_info *method = spade_attribution_method(use->methods[i].attribution);
-        if (method->flags & SPADE_METHOD_WRAPPER) { return true; } /* the method inside may have it */
-        for (int k = 0; k < method->option_count; k++) {
-            if (strcmp(method->options[k].name, name) == 0) { return true; }
-        }
+    for (int i = 0; i < count; i++) {
+        if (strcmp(options[i].name, name) == 0) { return true; }
     }
     return false;
+}
+
+/* Why what is asked of all methods is of none; NULL: one takes it. */
+static const char *find_refusal(const spade_settings_use *use, const char *name)
+{
+    int common_count;
+    const spade_option_info *common = spade_method_common_options(&common_count);
+    bool own = use->method_count > 0 && has_option(common, common_count, name), wraps = false;
+    for (int i = 0; i < use->method_count; i++) {
+        const spade_method_info *method = spade_attribution_method(use->methods[i].attribution);
+        if (spade_attribution_takes_default(use->methods[i].attribution, name)) { return NULL; }
+        own = own || has_option(method->options, method->option_count, name);
+        wraps = wraps || method->flags & SPADE_METHOD_WRAPPER;
+    }
+    if (own) { return "every method that has such an option has its own value"; }
+    return wraps ? "no method has such an option; one inside of another takes only its own (of=METHOD:OPTION=VALUE)"
+                 : "no method has such an option";
 }
 
 static bool promises(const spade_settings_use *use)
@@ -51,25 +64,51 @@ static bool is_one_of(const char *name, const char *const *names)
     return *names != NULL;
 }
 
-/* Why the key changes nothing; NULL: it does. */
-static const char *find_reason(const spade_settings *settings, const spade_settings_use *use, const spade_key *key)
+static const char *find_reason_of_trace(const spade_settings *settings, const spade_settings_use *use,
+                                        const spade_key *key)
 {
     static const char *const of_blocks[] = {"block", "linear_block", "count", NULL};
-    static const char *const of_pictures[] = {"resize", "crop_share", "resample", "squash", "orient", NULL};
-    if (key->groups & (SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE)) {
-        if (!use->trace) { return "no trace is made"; }
-        if (use->solvers && strcmp(key->name, "solver") == 0) { return "--traces says the solvers"; }
-        if (use->own_traces && key->groups & SPADE_KEYS_TRACE) { return "every trace has a configuration of its own"; }
-        if (settings->trace.of > 0 && !settings->rule_count && is_one_of(key->name, of_blocks)) {
-            return "a pattern (nm) says how many stay";
-        }
-        return solver_reads(settings, use, key->name) ? NULL : "the solver has no use for it";
+    if (!use->trace) { return "no trace is made"; }
+    if (use->batch && key->groups & SPADE_KEYS_VARIANTS) { return "the variants are given (--batch)"; }
+    if (use->solvers && strcmp(key->name, "solver") == 0) { return "--traces says the solvers"; }
+    if (use->own_traces && key->groups & SPADE_KEYS_TRACE) { return "every trace has a configuration of its own"; }
+    if (settings->trace.of > 0 && !settings->rule_count && is_one_of(key->name, of_blocks)) {
+        return "a pattern (nm) says how many stay";
     }
+    if (!solver_reads(settings, use, key->name)) { return "the solver has no use for it"; }
+    if (strcmp(key->name, "sweep") == 0 && settings->trace.sweep == SPADE_FP32 &&
+        settings->trace.hessian == SPADE_FP64) {
+        return "it is fp64 with --hessian fp64";
+    }
+    return NULL;
+}
+
+static const char *find_reason_of_picture(const spade_settings *settings, const spade_settings_use *use,
+                                          const spade_key *key)
+{
+    static const char *const of_pictures[] = {"resize", "crop_share", "resample", "squash", "orient", NULL};
+    static const char *const of_sizes[] = {"resize", "crop_share", "resample", "squash", NULL};
     if (!use->pictures && is_one_of(key->name, of_pictures)) { return "no input is a picture"; }
     if (strcmp(key->name, "crop_share") == 0 && settings->resize >= 0) {
         return "--resize says how large pictures become";
     }
-    if (key->type == SPADE_KEY_METHOD_OPTION && !has_option(use, key->name)) { return "no method has such an option"; }
+    const bool refuses = strcmp(key->name, "resize") == 0 && settings->resize == 0; /* pictures of other sizes */
+    if (use->variants_only && settings->trace.sparsity != SPADE_SPARSITY_AUTO && !refuses &&
+        is_one_of(key->name, of_sizes)) {
+        return "variants are cut from the whole picture";
+    }
+    if (use->unprepared && !(key->groups & SPADE_KEYS_SIZE)) { return "--batch is normalised already"; }
+    return NULL;
+}
+
+/* Why the key changes nothing; NULL: it does. */
+static const char *find_reason(const spade_settings *settings, const spade_settings_use *use, const spade_key *key)
+{
+    if (key->groups & (SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE)) { return find_reason_of_trace(settings, use, key); }
+    if (key->groups & SPADE_KEYS_PICTURE) { return find_reason_of_picture(settings, use, key); }
+    if (key->type == SPADE_KEY_METHOD_OPTION || strcmp(key->name, "output") == 0) {
+        return find_refusal(use, key->name);
+    }
     if (strcmp(key->name, "check") == 0 && !promises(use)) {
         return "no method promises anything that could be checked";
     }

@@ -78,9 +78,13 @@ static void warn_unused(const explain_job *job)
                               .methods = job->methods,
                               .method_count = job->method_count,
                               .metrics = job->metrics,
-                              .metric_count = job->metric_count};
+                              .metric_count = job->metric_count,
+                              .batch = job->request->batch != NULL};
     for (int i = 0; i < job->inputs.count; i++) { use.pictures = use.pictures || job->inputs.items[i].index < 0; }
     spade_settings_warn_unused(job->context, job->request->settings, &use);
+    if (use.batch && !use.trace) {
+        spade_log(job->context, SPADE_LOG_WARNING, "--batch has no effect: no trace is made");
+    }
 }
 
 /* A method that the network cannot take is refused now, not after the first trace. */

@@ -114,7 +114,11 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     SPADE_GOTO(trace_input_load_model(context, request->model, &input, &model));
     SPADE_GOTO(check_names(context, request, model));
     SPADE_GOTO(spade_trace_check_options(context, model, &request->settings->trace));
-    const spade_settings_use use = {.trace = true, .pictures = request->input && !spade_is_array_path(request->input)};
+    const spade_settings_use use = {.trace = true,
+                                    .pictures = request->input && !spade_is_array_path(request->input),
+                                    .batch = request->batch != NULL,
+                                    .variants_only = true,
+                                    .unprepared = request->batch != NULL};
     spade_settings_warn_unused(context, request->settings, &use);
     spade_workload_phase(events, "trace", 0, 1);
     SPADE_GOTO(trace_input_run(context, model, &input, &trace, &variants));

@@ -252,7 +252,9 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     const trace_input input = {request->input, request->batch, request->settings};
     const bool traced = request->input || request->batch;
     const spade_settings_use use = {.trace = traced,
-                                    .pictures = request->input && !spade_ends_in(request->input, ".npy")};
+                                    .pictures = request->input && !spade_ends_in(request->input, ".npy"),
+                                    .batch = request->batch != NULL,
+                                    .variants_only = true};
     visualize_job job = {.context = context, .request = request, .events = events};
     spade_status status;
     if (!spade_ends_in(request->output, ".png")) {
