@@ -35,7 +35,7 @@ allowed() {
         engine) echo "$device onnx/onnx.h network import/import.h engine" ;;
         augment) echo "$device picture augment" ;;
         hessian) echo "$device network engine augment hessian" ;;
-        solve) echo "$device backend/partial_select.h solve" ;;
+        solve) echo "$device backend/least_squares.h backend/partial_select.h solve" ;;
         trace) echo "$device onnx store network engine augment hessian solve trace" ;;
         attribution) echo "$device backend/least_squares.h store network engine attribution" ;;
         metric) echo "$device engine attribution metric" ;;

@@ -111,11 +111,13 @@ SPADE_API spade_status spade_trace_create_many(spade_context *context, const spa
                                                const spade_batch *const *batches, int batch_count,
                                                const spade_trace_options *options, int option_count,
                                                spade_trace **traces);
-/* A trace without any change, to be filled with spade_trace_set_weights(). */
+/* A trace without any change, to be filled with spade_trace_set_weights() and spade_trace_set_bias(). */
 SPADE_API spade_status spade_trace_create_empty(spade_context *context, const spade_model *model, spade_trace **out);
 /* Overlay weights [rows, columns] of a layer (copied). */
 SPADE_API spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace, int layer,
                                                const float *weights);
+/* Overlay the bias [rows] of a layer (copied), also where the network's has none. A trace found for a sample keeps the network's. */
+SPADE_API spade_status spade_trace_set_bias(spade_context *context, spade_trace *trace, int layer, const float *bias);
 SPADE_API void spade_trace_destroy(spade_trace *trace); /* NULL is fine */
 
 /* The trace's weights [rows, columns] of a layer: its own, or the network's where the layer did not change; the trace's
@@ -149,9 +151,10 @@ typedef struct spade_sparsity_choice {
 /* False: the trace's sparsity was given. */
 SPADE_API bool spade_trace_sparsity_choice(const spade_trace *trace, spade_sparsity_choice *out);
 
-/* The same graph with the trace's weights, as a self-contained .onnx; renamed into place when complete. */
+/* The same graph with the trace's weights, as a self-contained .onnx; renamed into place when complete. SPADE_ERROR_UNSUPPORTED: a
+ * bias was overlaid. */
 SPADE_API spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *trace, const char *path);
-/* The weights of every layer under "NAME.weight", dense float32, as .safetensors. */
+/* The weights of every layer under "NAME.weight", and biases that were overlaid under "NAME.bias", dense float32, as .safetensors. */
 SPADE_API spade_status spade_trace_write_safetensors(spade_context *context, const spade_trace *trace,
                                                      const char *path);
 

@@ -33,3 +33,10 @@ void spade_gram_matrix(int64_t count, int64_t columns, const double *rows, doubl
                 (int)columns, rows, (int)columns, 0.0, gram, (int)columns);
     spade_set_num_threads(threads);
 }
+
+void spade_product_of_rows(int64_t m, int64_t n, int64_t k, double factor, const double *a, const double *b,
+                           double *out, int64_t stride)
+{
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, factor, a, (int)k, b, (int)k, 0.0, out,
+                (int)stride);
+}

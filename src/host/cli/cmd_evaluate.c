@@ -305,6 +305,8 @@ static int run(cli_options *options)
                                             .labels = options->labels,
                                             .output = options->output,
                                             .traces = options->no_trace ? "" : options->traces,
+                                            .fit = options->fit,
+                                            .fit_margin = options->fit_margin,
                                             .restart = options->restart,
                                             .report = !options->no_report,
                                             .gallery = (int)options->gallery,
@@ -333,7 +335,7 @@ static int run(cli_options *options)
 
 const cli_command command_evaluate = {
     .name = "evaluate",
-    .usage = "evaluate MODEL MANIFEST -o DIR [--traces fast,exact,...] [options]",
+    .usage = "evaluate MODEL MANIFEST -o DIR [--traces fast,exact,...] [--fit MANIFEST] [options]",
     .summary = "Measure how good methods' maps are over a data set, on the network and on its traces.",
     .details = "MANIFEST is a CSV file whose first line names its columns, image[,label][,mask], with paths relative "
                "to it; or a\n"

@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "spade/attribution.h"
 
-typedef enum option_kind { FLAG, TEXT, LIST, COUNT, COUNT_OR_NONE, NUMBER, MEMORY } option_kind;
+typedef enum option_kind { FLAG, TEXT, LIST, COUNT, COUNT_OR_NONE, NUMBER, SHARE, MEMORY } option_kind;
 
 /* What is no setting: a configuration cannot hold it. */
 typedef struct option {
@@ -26,9 +26,15 @@ static const option table[] = {
      "write pictures of all maps there, and check.html, which shows them"},
     {"batch", 0, OPTIONS_BATCH, TEXT, AT(batch), "FILE.npy", "given variants [n,C,H,W] in their place"},
     {"traces", 0, OPTIONS_EVALUATE, TEXT, AT(traces), "T[,...]",
-     "the traces that are compared with the network: solvers (fast, exact, magnitude, random), or configurations "
-     "(FILE.yaml); "
-     "without it one, as the options say"},
+     "the traces that are compared with the network: solvers (fast, exact, magnitude, random), sparse_fc (a sparse "
+     "last "
+     "layer for all pictures, see --fit), or configurations (FILE.yaml); without it one, as the options say"},
+    {"fit", 0, OPTIONS_EVALUATE, TEXT, AT(fit), "MANIFEST",
+     "what sparse_fc is fitted to: other pictures, of every class, with labels (else the network's decisions)"},
+    {"fit-margin", 0, OPTIONS_EVALUATE, SHARE, AT(fit_margin), "S",
+     "how much less often than the best of all sparse last layers the one that is taken may decide right, of the "
+     "pictures "
+     "of --fit that are kept aside (0.05; 0 to 1)"},
     {"mask", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE | OPTIONS_TUNE, TEXT, AT(mask), "PATH",
      "what maps should point at, for metrics: a picture (white, any one colour on black, or the alpha channel), or a "
      "folder with NAME.png or NAME_mask.png"},
@@ -210,6 +216,7 @@ static spade_status apply_plain(spade_context *messages, const option *entry, co
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a whole number above 0", value);
         }
         break;
+    case SHARE: return spade_parse_real_within(messages, value, 0, 1, to);
     case MEMORY:
         if (!spade_parse_bytes(value, to)) {
             return spade_fail(messages, SPADE_ERROR_ARGUMENT, "'%s' is not a number of bytes (4000000, 500M, 2G)",
@@ -285,7 +292,7 @@ static bool walk(const cli_command *command, int argc, char **argv, bool setting
 bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *out)
 {
     spade_context messages = {0};
-    *out = (cli_options){.command = command, .gallery = -1};
+    *out = (cli_options){.command = command, .gallery = -1, .fit_margin = -1};
     spade_settings_init(&out->settings);
     out->arguments = calloc((size_t)argc + 1, sizeof *out->arguments);
     if (!out->arguments) {

@@ -140,6 +140,7 @@ void spade_metric_choices_destroy(spade_metric_choice *choices, int count); /* N
 /* ---- unused.c: options of the command line that change nothing */
 typedef struct spade_settings_use {
     bool trace;    /* one is found */
+    bool fitted;   /* there is one that is not found as the settings say: evaluate's sparse_fc */
     bool pictures; /* an input is one */
     bool masks;    /* there is one */
     const spade_method_choice *methods;

@@ -124,7 +124,7 @@ static const char *find_lack(const spade_settings_use *use, const spade_metric_i
         covers = covers || (flags & metric->method_flags) == metric->method_flags;
     }
     if (metric->needs & SPADE_METRIC_NEEDS_MASK && !use->masks) { return "there is no mask (--mask)"; }
-    if (metric->needs & SPADE_METRIC_NEEDS_TRACE && !use->trace) { return "no trace is made"; }
+    if (metric->needs & SPADE_METRIC_NEEDS_TRACE && !use->trace && !use->fitted) { return "no trace is made"; }
     return covers ? NULL : "it says nothing of these methods' maps";
 }
 

@@ -22,14 +22,15 @@ static void destroy(spade_cache_entry *entry)
 /* What an executor is looked for by. */
 typedef struct wanted {
     const spade_plan_request *request;
-    bool traced;
+    bool traced, biased;
 } wanted;
 
 static bool is_wanted(const spade_cache_entry *entry, const void *user)
 {
     const spade_executor *executor = (const spade_executor *)entry;
     const wanted *w = user;
-    return executor->traced == w->traced && spade_plan_serves(executor->plan, w->request);
+    return executor->traced == w->traced && executor->biased == w->biased &&
+           spade_plan_serves(executor->plan, w->request);
 }
 
 static spade_status create(spade_context *context, const spade_network *network, const spade_plan_request *request,
@@ -41,6 +42,7 @@ static spade_status create(spade_context *context, const spade_network *network,
     executor->entry = (spade_cache_entry){
         .kind = &executor_kind, .network = network, .context = context, .destroy = destroy, .users = 1};
     executor->traced = override != NULL;
+    executor->biased = override && override->biased;
     SPADE_GOTO(spade_plan_create(context, network, request, &executor->plan));
     SPADE_GOTO(spade_packed_weights_create(context, network, override, &executor->weights));
     return SPADE_OK;
@@ -66,7 +68,7 @@ spade_status spade_executor_acquire(spade_context *context, const spade_network 
     if (override && override->context != context) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "the trace was made in another context");
     }
-    const wanted w = {request, override != NULL};
+    const wanted w = {request, override != NULL, override && override->biased};
     spade_executor *executor = *out =
         (spade_executor *)spade_cache_acquire(context, network, &executor_kind, is_wanted, &w);
     spade_status status = executor ? spade_packed_weights_attach(executor->weights, override)
@@ -113,14 +115,14 @@ static spade_status add_packing(void *user, spade_op *op, const spade_packing *p
 {
     packing_bytes *p = user;
     p->bytes += p->plan->context->device->backend->packed_bytes(op);
-    p->bytes += spade_packing_bias_bytes(p->plan->network, packing);
+    p->bytes += spade_packing_bias_bytes(p->plan->network, packing, false);
     return SPADE_OK;
 }
 
 spade_status spade_executor_bytes(spade_context *context, const spade_network *network,
                                   const spade_plan_request *request, size_t scratch, uint64_t *out)
 {
-    const wanted w = {request, false};
+    const wanted w = {request, false, false};
     spade_executor *kept = (spade_executor *)spade_cache_acquire(context, network, &executor_kind, is_wanted, &w);
     if (kept) { /* it will be used again, and planning anew takes long */
         uint64_t bytes = spade_plan_bytes(kept->plan) + spade_packed_weights_bytes(kept->weights);

@@ -1,9 +1,9 @@
 /*
  * executor.h - a plan with the weights that it runs on, ready on the device from call to call.
  *
- * One for the dense network and one for traces, of each request: what it is for is a part of what it is, so methods do not
- * take each other's. The weights of a trace are packed into fixed memory: with another trace it is the same executor, and
- * what was captured with it is right for every image.
+ * One for the dense network, one for traces and one for traces with biases of their own, of each request: what it is for is a part
+ * of what it is, so methods do not take each other's. The weights of a trace are packed into fixed memory, and so are biases in
+ * the last: with another trace it is the same executor, and what was captured with it is right for every image.
  */
 #ifndef SPADE_ENGINE_EXECUTOR_H
 #define SPADE_ENGINE_EXECUTOR_H
@@ -16,7 +16,7 @@ typedef struct spade_executor {
     spade_cache_entry entry;
     spade_plan *plan;
     spade_packed_weights *weights;
-    bool traced;
+    bool traced, biased;   /* by an override, which has biases */
     spade_capture capture; /* of what is run on it */
     spade_capture again;   /* of the walk back alone, where it is repeated */
     spade_capture checked; /* of the forward pass that looks at magnitudes: magnitude.h */

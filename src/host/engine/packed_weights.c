@@ -3,7 +3,8 @@
  *
  * A layer's weights are packed when an operation first asks for them, once per form that the backend may need: forward or
  * backward, batch, fused with the normalisation or not, and the view that a rule has of them. Another trace is packed into the
- * same memory, so that what was captured with it stays right.
+ * same memory, so that what was captured with it stays right. Where traces have biases of their own, that goes for the biases of all
+ * layers, too: each packing then has one of its own, and zeros where there is none.
  */
 #include <float.h>
 
@@ -17,7 +18,8 @@ typedef struct packed_entry {
     uint64_t generation; /* of the override that is packed, 0: the network's own weights */
     void *packed;
     size_t bytes;
-    float *bias; /* of a layer fused with its normalisation, or a view of it, on the device; NULL: the node's own */
+    float *
+        bias; /* of a layer fused with its normalisation, a view of it, or an override's, on the device; NULL: the node's own */
 } packed_entry;
 
 struct spade_packed_weights {
@@ -25,6 +27,7 @@ struct spade_packed_weights {
     const spade_network *network;
     spade_device_parameters *parameters;
     spade_weight_override *override; /* NULL: dense */
+    bool biased;                     /* it is one that has biases */
     packed_entry **packed;           /* [nodes]: list */
     uint64_t bytes;
 };
@@ -36,7 +39,8 @@ spade_status spade_packed_weights_create(spade_context *context, const spade_net
     spade_status status = SPADE_OK;
     *out = NULL;
     if (!weights) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
-    *weights = (spade_packed_weights){.context = context, .network = network, .override = override};
+    *weights = (spade_packed_weights){
+        .context = context, .network = network, .override = override, .biased = override && override->biased};
     weights->packed = calloc((size_t)network->node_count + 1, sizeof *weights->packed);
     if (!weights->packed) {
         SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"));
@@ -49,16 +53,17 @@ done:
     return status;
 }
 
-size_t spade_packing_bias_bytes(const spade_network *network, const spade_packing *packing)
+size_t spade_packing_bias_bytes(const spade_network *network, const spade_packing *packing, bool biased)
 {
     const spade_node *node = &network->nodes[packing->node];
-    const bool own = packing->norm >= 0 || (packing->view.kind != SPADE_W && node->parameters[SPADE_SHIFT].data);
+    const bool own =
+        biased || packing->norm >= 0 || (packing->view.kind != SPADE_W && node->parameters[SPADE_SHIFT].data);
     return own ? (size_t)network->layers[node->layer].rows * sizeof(float) : 0;
 }
 
 static size_t bias_bytes(const spade_packed_weights *weights, const packed_entry *entry)
 {
-    return spade_packing_bias_bytes(weights->network, &entry->packing);
+    return spade_packing_bias_bytes(weights->network, &entry->packing, weights->biased);
 }
 
 static void free_entry(spade_packed_weights *weights, packed_entry *entry)
@@ -182,15 +187,21 @@ static float view_bias(spade_weight_view view, double bias)
 
 /* ---- packing */
 
-/* The layer's bias through the normalisation after it, bias * scale + shift, and the view of that. */
-static spade_status make_own_bias(spade_packed_weights *weights, const spade_node *node, packed_entry *entry)
+/* The layer's bias, on the host; NULL: it has none. */
+static const float *bias_of(const spade_packed_weights *weights, const spade_node *node)
+{
+    const float *own = weights->override ? weights->override->layers[node->layer].bias : NULL;
+    return own ? own : node->parameters[SPADE_SHIFT].data;
+}
+
+/* The layer's bias through the normalisation after it, bias * scale + shift, and the view of that: to the entry's memory. */
+static spade_status write_own_bias(const spade_packed_weights *weights, const packed_entry *entry)
 {
     spade_device *device = weights->context->device;
+    const spade_node *node = &weights->network->nodes[entry->packing.node];
     const spade_node *norm = entry->packing.norm >= 0 ? &weights->network->nodes[entry->packing.norm] : NULL;
-    const float *own = node->parameters[SPADE_SHIFT].data;
+    const float *own = bias_of(weights, node);
     const size_t bytes = bias_bytes(weights, entry);
-    void *memory;
-    spade_status status;
     float *host = malloc(bytes);
     if (!host) { return spade_fail(weights->context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
     for (size_t r = 0; r < bytes / sizeof *host; r++) {
@@ -200,17 +211,17 @@ static spade_status make_own_bias(spade_packed_weights *weights, const spade_nod
         }
         host[r] = view_bias(entry->packing.view, bias);
     }
-    SPADE_GOTO(device->backend->alloc(device, bytes, "the network's weights on the device", &memory));
-    entry->bias = memory;
-    SPADE_GOTO(device->backend->upload(device, memory, host, bytes));
-done:
+    const spade_status status = device->backend->upload(device, entry->bias, host, bytes);
     free(host);
     return status;
 }
 
-static bool is_own(const spade_packed_weights *weights, int layer)
+/* The override's number for what is packed of the layer; 0: it is the network's. */
+static uint64_t generation_of(const spade_packed_weights *weights, int layer)
 {
-    return weights->override && spade_weight_override_has(weights->override, layer);
+    const spade_weight_override *override = weights->override;
+    const bool own = override && (spade_weight_override_has(override, layer) || override->layers[layer].bias);
+    return own ? override->generation : 0;
 }
 
 static spade_status pack(spade_packed_weights *weights, spade_op *op, packed_entry *entry)
@@ -222,9 +233,11 @@ static spade_status pack(spade_packed_weights *weights, spade_op *op, packed_ent
     const float *values = weights->parameters->weights[number].data;
     const float *scale =
         spade_packed_weights_parameter(weights, packing->norm >= 0 ? packing->norm : packing->node, SPADE_SCALE);
-    const bool own = is_own(weights, number);
-    if (own) { SPADE_TRY(spade_weight_override_device(weights->override, number, &values)); }
-    entry->generation = own ? weights->override->generation : 0;
+    if (weights->override && spade_weight_override_has(weights->override, number)) {
+        SPADE_TRY(spade_weight_override_device(weights->override, number, &values));
+    }
+    entry->generation = generation_of(weights, number);
+    if (entry->bias) { SPADE_TRY(write_own_bias(weights, entry)); }
     if (packing->view.kind == SPADE_W) { return device->backend->pack(op, values, scale, entry->packed); }
     const size_t bytes = (size_t)(layer->rows * layer->columns) * sizeof(float);
     void *viewed;
@@ -237,13 +250,15 @@ static spade_status pack(spade_packed_weights *weights, spade_op *op, packed_ent
 
 static spade_status make_entry(spade_packed_weights *weights, spade_op *op, packed_entry *entry)
 {
-    const spade_backend *backend = weights->context->device->backend;
+    static const char what[] = "the network's weights on the device";
+    spade_device *device = weights->context->device;
     if (bias_bytes(weights, entry)) {
-        SPADE_TRY(make_own_bias(weights, &weights->network->nodes[entry->packing.node], entry));
+        void *memory;
+        SPADE_TRY(device->backend->alloc(device, bias_bytes(weights, entry), what, &memory));
+        entry->bias = memory;
     }
-    entry->bytes = backend->packed_bytes(op);
-    SPADE_TRY(
-        backend->alloc(weights->context->device, entry->bytes, "the network's weights on the device", &entry->packed));
+    entry->bytes = device->backend->packed_bytes(op);
+    SPADE_TRY(device->backend->alloc(device, entry->bytes, what, &entry->packed));
     return pack(weights, op, entry);
 }
 
@@ -276,7 +291,7 @@ spade_status spade_packed_weights_get(spade_packed_weights *weights, spade_op *o
                                       spade_packed_layer *out)
 {
     const int number = weights->network->nodes[packing->node].layer;
-    const uint64_t generation = is_own(weights, number) ? weights->override->generation : 0;
+    const uint64_t generation = generation_of(weights, number);
     spade_status status = SPADE_OK;
     packed_entry *entry = weights->packed[packing->node];
     while (entry && !same_packing(&entry->packing, packing)) { entry = entry->next; }

@@ -177,8 +177,9 @@ typedef struct spade_packed_layer {
     const void *weights;
     const float *bias; /* NULL: none */
 } spade_packed_layer;
-/* Of a bias that is the packing's own: with a normalisation folded in, or a view of it; 0: the node's is meant. */
-size_t spade_packing_bias_bytes(const spade_network *network, const spade_packing *packing);
+/* Of a bias that is the packing's own: with a normalisation folded in, or a view of it, or where an override has biases (biased);
+ * 0: the node's is meant. */
+size_t spade_packing_bias_bytes(const spade_network *network, const spade_packing *packing, bool biased);
 /* Made at the first call and kept, and again when the override has changed. */
 spade_status spade_packed_weights_get(spade_packed_weights *weights, spade_op *op, const spade_packing *packing,
                                       spade_packed_layer *out);

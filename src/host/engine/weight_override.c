@@ -11,6 +11,11 @@ static size_t layer_bytes(const spade_weight_override *override, int layer)
     return (size_t)(l->rows * l->columns) * sizeof(float);
 }
 
+static size_t bias_bytes(const spade_weight_override *override, int layer)
+{
+    return (size_t) override->model->network.layers[layer].rows * sizeof(float);
+}
+
 static const spade_backend *backend_of(const spade_weight_override *override)
 {
     return override->context->device->backend;
@@ -56,7 +61,23 @@ void spade_weight_override_drop(spade_weight_override *override, int layer)
 {
     drop_host(override, layer);
     drop_device(override, layer);
+    spade_free_bytes(override->context, override->layers[layer].bias, bias_bytes(override, layer));
+    override->layers[layer].bias = NULL;
     override->generation = spade_generation(override->context);
+}
+
+spade_status spade_weight_override_set_bias(spade_weight_override *override, int layer, const float *bias)
+{
+    spade_override_weights *own = &override->layers[layer];
+    const size_t bytes = bias_bytes(override, layer);
+    if (!own->bias) {
+        SPADE_TRY(name_layer(override, layer,
+                             spade_alloc(override->context, bytes, "the bias of a trace", (void **)&own->bias)));
+    }
+    memcpy(own->bias, bias, bytes);
+    override->biased = true;
+    override->generation = spade_generation(override->context);
+    return SPADE_OK;
 }
 
 void spade_weight_override_clear(spade_weight_override *override)

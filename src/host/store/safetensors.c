@@ -1,4 +1,4 @@
-/* safetensors.c - the writer of .safetensors. */
+/* safetensors.c - see safetensors.h. */
 #include "store/safetensors.h"
 
 #include "base/json.h"
@@ -97,5 +97,34 @@ spade_status safetensors_write(spade_context *context, const safetensors_tensor 
 done:
     free(text);
     json_decref(header);
+    return status;
+}
+
+static spade_status find_text(spade_context *context, const char *path, const spade_mapping *file, uint64_t length,
+                              const char *key, char **out)
+{
+    spade_json_error error;
+    json_t *header = spade_json_parse((const char *)file->data + 8, (size_t)length, &error);
+    if (!header && !error.memory) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: its header is no JSON", path); }
+    const char *text = json_string_value(json_object_get(json_object_get(header, metadata_key), key));
+    *out = header ? strdup(text ? text : "") : NULL;
+    json_decref(header);
+    return *out ? SPADE_OK : spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+}
+
+spade_status safetensors_read(spade_context *context, const char *path, uint64_t limit, const char *key,
+                              spade_mapping *file, char **text, spade_mapping *data)
+{
+    uint64_t length = 0;
+    SPADE_TRY(spade_map_file(context, path, limit, file));
+    for (int i = 7; i >= 0 && file->size >= 8; i--) { length = length << 8 | file->data[i]; }
+    spade_status status = SPADE_OK;
+    if (file->size < 8 || length > file->size - 8) {
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: its header is longer than the file", path);
+    } else {
+        status = find_text(context, path, file, length, key, text);
+        *data = (spade_mapping){.data = file->data + 8 + length, .size = file->size - 8 - (size_t)length};
+    }
+    if (status != SPADE_OK) { spade_unmap(file); }
     return status;
 }

@@ -1,6 +1,6 @@
 /*
- * safetensors.h - write named float32 tensors as .safetensors: 8 bytes of header length (little endian), a JSON header,
- * the data. Format: https://github.com/huggingface/safetensors
+ * safetensors.h - named float32 tensors as .safetensors: 8 bytes of header length (little endian), a JSON header, the data. Format:
+ * https://github.com/huggingface/safetensors
  */
 #ifndef SPADE_SAFETENSORS_H
 #define SPADE_SAFETENSORS_H
@@ -22,5 +22,12 @@ typedef struct safetensors_metadata {
 /* In the order given, dense; the file is renamed into place when complete. metadata: NULL where metadata_count is 0. */
 spade_status safetensors_write(spade_context *context, const safetensors_tensor *tensors, int count,
                                const safetensors_metadata *metadata, int metadata_count, const char *path);
+/*
+ * A file of at most `limit` bytes, one that was written here: a text of its metadata (malloc'ed), "" where it has none of this key, and the
+ * data, which lie in *file, to be unmapped after success. What tensors it says there are is not looked at. SPADE_ERROR_INPUT: it
+ * is no such file.
+ */
+spade_status safetensors_read(spade_context *context, const char *path, uint64_t limit, const char *key,
+                              spade_mapping *file, char **text, spade_mapping *data);
 
 #endif

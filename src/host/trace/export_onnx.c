@@ -19,6 +19,12 @@ spade_status spade_trace_write_onnx(spade_context *context, const spade_trace *t
     const spade_model *model = trace->base.model;
     const spade_network *network = &model->network;
     size_t all = (size_t)network->layer_count + 1;
+    for (int i = 0; i < network->layer_count; i++) {
+        if (!trace->base.layers[i].bias) { continue; }
+        return spade_fail(context, SPADE_ERROR_UNSUPPORTED,
+                          "%s: layer %s of the trace has a bias of its own, which is not written as ONNX", path,
+                          network->layers[i].name);
+    }
     onnx_replacement *replacements = calloc(all, sizeof *replacements);
     float **transposed = calloc(all, sizeof *transposed); /* own copies where the file holds the transpose */
     spade_status status = SPADE_OK;

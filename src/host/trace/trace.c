@@ -80,13 +80,30 @@ void spade_trace_destroy(spade_trace *trace)
     free(trace);
 }
 
+static spade_status check_layer(spade_context *context, const spade_trace *trace, int layer)
+{
+    const spade_network *network = &trace->base.model->network;
+    if (layer >= 0 && layer < network->layer_count) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
+                      network->layer_count);
+}
+
+spade_status spade_trace_set_bias(spade_context *context, spade_trace *trace, int layer, const float *bias)
+{
+    SPADE_TRY(check_layer(context, trace, layer));
+    const spade_layer *l = &trace->base.model->network.layers[layer];
+    for (int64_t r = 0; r < l->rows; r++) {
+        if (isfinite(bias[r])) { continue; }
+        return spade_fail(context, SPADE_ERROR_INPUT, "layer %s: the bias of row %lld is %s", l->name, (long long)r,
+                          isnan(bias[r]) ? "NaN" : "infinite");
+    }
+    return spade_weight_override_set_bias(&trace->base, layer, bias);
+}
+
 spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace, int layer, const float *weights)
 {
     const spade_network *network = &trace->base.model->network;
-    if (layer < 0 || layer >= network->layer_count) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
-                          network->layer_count);
-    }
+    SPADE_TRY(check_layer(context, trace, layer));
     for (int64_t i = 0; i < trace->layers[layer].weights; i++) {
         if (isfinite(weights[i])) { continue; }
         const int64_t columns = network->layers[layer].columns;

@@ -61,31 +61,32 @@ static spade_status open_methods(evaluate_job *job)
 }
 
 /* Where no folder of a tree is called as a class is, and there are as many as classes, the order of names is theirs. */
-static spade_status label_by_order(evaluate_job *job, int64_t folders)
+static spade_status label_by_order(const evaluate_job *job, const char *manifest, const spade_inputs *inputs,
+                                   int64_t folders, int64_t *labels)
 {
     if (folders != job->class_count) {
         return spade_fail(
             job->context, SPADE_ERROR_INPUT,
             "%s: the folders are not called as classes are (%s), nor are there as many as classes: %lld for %lld; "
             "give --labels, or call them by numbers",
-            job->request->manifest, job->inputs.items[0].label, (long long)folders, (long long)job->class_count);
+            manifest, inputs->items[0].label, (long long)folders, (long long)job->class_count);
     }
-    for (int i = 0; i < job->inputs.count; i++) { job->labels[i] = job->inputs.items[i].folder; }
+    for (int i = 0; i < inputs->count; i++) { labels[i] = inputs->items[i].folder; }
     return SPADE_OK;
 }
 
-/* folders: of a tree; 0: of a CSV file, in which a label may be missing. */
-static spade_status read_labels(evaluate_job *job, int64_t folders)
+spade_status evaluate_read_labels(const evaluate_job *job, const char *manifest, const spade_inputs *inputs,
+                                  int64_t folders, int64_t **out)
 {
     int known = 0, unknown = 0;
     char message[SPADE_MESSAGE_BYTES] = "";
-    job->labels = calloc((size_t)job->inputs.count + 1, sizeof *job->labels);
-    if (!job->labels) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    for (int i = 0; i < job->inputs.count; i++) {
-        const spade_input *input = &job->inputs.items[i];
-        job->labels[i] = -1;
+    int64_t *labels = *out = calloc((size_t)inputs->count + 1, sizeof *labels);
+    if (!labels) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int i = 0; i < inputs->count; i++) {
+        const spade_input *input = &inputs->items[i];
+        labels[i] = -1;
         if (!input->label) { continue; }
-        const spade_status status = class_of_label(job->context, input->label, &job->names, &job->labels[i]);
+        const spade_status status = class_of_label(job->context, input->label, &job->names, &labels[i]);
         if (status != SPADE_OK && !unknown++) {
             snprintf(message, sizeof message, "%s: %s", input->file, spade_message(job->context));
         }
@@ -93,12 +94,12 @@ static spade_status read_labels(evaluate_job *job, int64_t folders)
     }
     spade_error_clear(job->context);
     if (!unknown) { return SPADE_OK; }
-    if (folders && !known) { return label_by_order(job, folders); }
-    return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: %s", job->request->manifest, message);
+    if (folders && !known) { return label_by_order(job, manifest, inputs, folders, labels); }
+    return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: %s", manifest, message);
 }
 
 /* Results must not take the place of what they are made from. */
-static spade_status check_manifest_stays(const evaluate_job *job)
+static spade_status check_manifest_stays(const evaluate_job *job, const char *of)
 {
     static const char *const files[] = {"results.jsonl", "results.json", "results.csv", "report.html"};
     const spade_evaluate_request *request = job->request;
@@ -108,8 +109,8 @@ static spade_status check_manifest_stays(const evaluate_job *job)
         if (asprintf(&path, "%s/%s", request->output, files[i]) < 0) {
             return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
         }
-        const bool same = stat(path, &result) == 0 && stat(request->manifest, &manifest) == 0 &&
-                          result.st_dev == manifest.st_dev && result.st_ino == manifest.st_ino;
+        const bool same = stat(path, &result) == 0 && stat(of, &manifest) == 0 && result.st_dev == manifest.st_dev &&
+                          result.st_ino == manifest.st_ino;
         free(path);
         if (!same) { continue; }
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "-o %s: its %s is the manifest; choose another folder",
@@ -126,10 +127,11 @@ static spade_status read_manifest(evaluate_job *job)
     char *path = (char *)(uintptr_t)request->manifest;
     if (request->output) {
         SPADE_TRY(spade_inputs_check_output(job->context, &path, 1, true, request->output));
-        SPADE_TRY(check_manifest_stays(job));
+        SPADE_TRY(check_manifest_stays(job, request->manifest));
+        if (request->fit) { SPADE_TRY(check_manifest_stays(job, request->fit)); }
     }
     SPADE_TRY(spade_manifest_read(job->context, request->manifest, &job->inputs, &folders));
-    SPADE_TRY(read_labels(job, folders));
+    SPADE_TRY(evaluate_read_labels(job, request->manifest, &job->inputs, folders, &job->labels));
     for (int i = 0; i < job->inputs.count; i++) {
         any = any || job->labels[i] >= 0;
         masks = masks || job->inputs.items[i].mask;
@@ -149,18 +151,24 @@ static spade_status read_manifest(evaluate_job *job)
 static void warn_unused(const evaluate_job *job)
 {
     bool needed = false, missing = false;
-    spade_settings_use use = {.trace = job->column_count > 1,
+    const bool traces = job->column_count > 1 + job->fit.wanted;
+    spade_settings_use use = {.trace = traces,
+                              .fitted = job->fit.wanted,
                               .pictures = true,
                               .masks = true, /* what needs one and has none is refused */
                               .methods = job->methods,
                               .method_count = job->method_count,
                               .metrics = job->metrics,
                               .metric_count = job->metric_count,
-                              .own_traces = job->column_count > 1};
-    for (int i = 1; i < job->column_count && job->request->traces; i++) {
-        use.solvers |= 1u << job->columns[i].trace.solver;
+                              .own_traces = traces};
+    for (int i = 1; i < job->column_count; i++) {
+        if (job->columns[i].fitted) { continue; }
+        if (job->request->traces) { use.solvers |= 1u << job->columns[i].trace.solver; }
+        use.own_traces = use.own_traces && job->columns[i].configured;
     }
-    for (int i = 1; i < job->column_count; i++) { use.own_traces = use.own_traces && job->columns[i].configured; }
+    if (job->request->fit_margin >= 0 && !job->fit.wanted) {
+        spade_log(job->context, SPADE_LOG_WARNING, "--fit-margin has no effect: sparse_fc is not among --traces");
+    }
     spade_settings_warn_unused(job->context, job->request->settings, &use);
     if (!job->request->mask) { return; }
     for (int i = 0; i < job->inputs.count; i++) { missing = missing || !job->inputs.items[i].mask; }
@@ -198,6 +206,7 @@ spade_status evaluate_open(evaluate_job *job)
                                .metric_count = job->metric_count,
                                .class_count = job->class_count};
     SPADE_TRY(read_manifest(job));
+    SPADE_TRY(evaluate_fit_open(job));
     if (request->output) { warn_unused(job); }
     return request->mask ? spade_masks_check(context, request->mask, &job->inputs) : SPADE_OK;
 }
@@ -213,6 +222,7 @@ void evaluate_close(evaluate_job *job)
     spade_method_choices_destroy(job->methods, job->method_count);
     spade_metric_choices_destroy(job->metrics, job->metric_count);
     evaluate_columns_close(job);
+    evaluate_fit_close(job);
     spade_model_destroy(job->model);
 }
 
@@ -241,6 +251,7 @@ static spade_status make_header(const evaluate_job *job, json_t **out)
     spade_status status = run_fingerprints(&job->run, job->model, job->request->labels, &files);
     spade_json_set(&header, "command", json_string("evaluate"));
     spade_json_set(&header, "columns", evaluate_columns_json(job));
+    if (job->fit.wanted && files) { spade_json_set(&files, "fit", json_string(job->fit.fingerprint)); }
     spade_json_set(&header, "xxh128", json_incref(files));
     spade_json_set(&header, "backend", json_string(job->context->device->backend->name));
     json_decref(files);
@@ -387,7 +398,10 @@ static spade_status evaluate_pictures(evaluate_job *job, const spade_inputs *inp
 {
     spade_trace_options *traces = calloc(EVALUATE_MAX_COLUMNS, sizeof *traces);
     if (!traces) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    for (int i = 1; i < job->column_count; i++) { traces[i - 1] = job->columns[i].trace; }
+    int count = 0;
+    for (int i = 1; i < job->column_count; i++) {
+        if (!job->columns[i].fitted) { traces[count++] = job->columns[i].trace; }
+    }
     const workload_plan plan = {.context = job->context,
                                 .model = job->model,
                                 .preprocess = &job->preprocess,
@@ -395,7 +409,7 @@ static spade_status evaluate_pictures(evaluate_job *job, const spade_inputs *inp
                                 .upright = job->request->settings->orient,
                                 .augment = &job->request->settings->augment,
                                 .traces = traces,
-                                .trace_count = job->column_count - 1,
+                                .trace_count = count,
                                 .passes = count_passes(job),
                                 .in_flight = job->request->in_flight,
                                 .events = job->events};
@@ -444,7 +458,8 @@ spade_status spade_evaluate(spade_context *context, const spade_evaluate_request
     SPADE_GOTO(check_request(context, request));
     SPADE_GOTO(evaluate_open(&job));
     SPADE_GOTO(open_results(&job, &remaining));
-    status = evaluate_pictures(&job, &remaining, false);
+    SPADE_GOTO(evaluate_fit_run(&job, &outcome->stopped));
+    if (!outcome->stopped) { status = evaluate_pictures(&job, &remaining, false); }
     if (status == SPADE_OK) { status = complete_gallery(&job); }
     if (workload_reports(request->output, "results.json", outcome)) {
         spade_error error;

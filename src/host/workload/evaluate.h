@@ -14,6 +14,8 @@ typedef struct evaluate_column {
     char *name;              /* "dense", "fast", or a configuration's file without its suffix */
     spade_settings settings; /* of a configuration; else zeros */
     bool configured;
+    bool fitted;               /* sparse_fc: one trace for all pictures */
+    int place;                 /* of others: among the traces that a picture has */
     spade_layer_rule *rules;   /* of a solver: the settings' without those about solvers; owned */
     spade_trace_options trace; /* of all but the first; its lists are the settings' */
 } evaluate_column;
@@ -48,6 +50,19 @@ typedef struct gallery_tiles {
     spade_mapping file; /* that holds the PNGs; else each is malloc'ed */
 } gallery_tiles;
 
+/* The network with a sparse last layer: trace/sparse_fc.h. */
+typedef struct evaluate_fit {
+    bool wanted;
+    int layer;
+    double margin;
+    spade_inputs inputs;
+    int64_t *labels;                          /* [inputs.count]: -1: none */
+    char (*contents)[SPADE_FINGERPRINT_SIZE]; /* [inputs.count]: "": the file cannot be read */
+    char fingerprint[SPADE_FINGERPRINT_SIZE]; /* of all of them, with their labels */
+    json_t *record;                           /* what results.json says of it; NULL before it is there */
+    spade_trace *trace;
+} evaluate_fit;
+
 typedef struct evaluate_job {
     spade_context *context;
     const spade_evaluate_request *request;
@@ -62,6 +77,7 @@ typedef struct evaluate_job {
     int metric_count;
     evaluate_column columns[EVALUATE_MAX_COLUMNS];
     int column_count;
+    evaluate_fit fit;
     class_choice target;
     bool of_label; /* the class that the manifest says is explained, in place of `target` */
     int64_t class_count;
@@ -111,6 +127,29 @@ spade_status evaluate_columns_open(evaluate_job *job);
 void evaluate_columns_close(evaluate_job *job);
 /* What the header of results says of them. New reference. */
 json_t *evaluate_columns_json(const evaluate_job *job);
+
+/* The network of a column, with a picture's own traces; NULL: the dense one. */
+static inline const spade_trace *evaluate_trace(const evaluate_job *job, const workload_item *item, int column)
+{
+    if (column == 0) { return NULL; }
+    return job->columns[column].fitted ? job->fit.trace : item->traces[job->columns[column].place];
+}
+
+/* ---- evaluate.c: the classes of a manifest's labels, [inputs->count], -1: it has none; folders: of a tree, 0: of a CSV file.
+ * malloc'ed, also after a failure. */
+spade_status evaluate_read_labels(const evaluate_job *job, const char *manifest, const spade_inputs *inputs,
+                                  int64_t folders, int64_t **out);
+
+/* ---- evaluate_fit.c: where a column is sparse_fc, else nothing. It is cleared by the job, also after a failure. */
+/* Its manifest is read, and what can be refused is; after the job's own. */
+spade_status evaluate_fit_open(evaluate_job *job);
+/* Once the folder of results is open: from what an earlier run has kept there, or made. *stopped: events->stop said so. */
+spade_status evaluate_fit_run(evaluate_job *job, bool *stopped);
+void evaluate_fit_close(evaluate_job *job);
+/* Is the target a class that has no weight? */
+bool evaluate_fit_is_empty(const evaluate_job *job, const spade_target *target);
+/* The header of results.json: that of results.jsonl, and what was found. malloc'ed; NULL: out of memory. */
+char *evaluate_fit_header(const evaluate_job *job);
 
 /* ---- evaluate_input.c: steps of the pipeline's consumer; `state` is an evaluated_input */
 spade_status evaluate_dense(void *job, const workload_item *item, void *state);

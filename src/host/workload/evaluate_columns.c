@@ -5,6 +5,7 @@
 #include "workload/evaluate.h"
 
 static const char *const solvers[] = {"fast", "exact", "magnitude", "random"}; /* spade_solver */
+static const char sparse_fc[] = "sparse_fc";
 
 static spade_status fail_memory(const evaluate_job *job)
 {
@@ -96,10 +97,21 @@ static spade_status forget_solvers(const evaluate_job *job, evaluate_column *col
     return SPADE_OK;
 }
 
+static spade_status add_fitted(evaluate_job *job)
+{
+    evaluate_column *column;
+    SPADE_TRY(add(job, sparse_fc, strlen(sparse_fc), &column));
+    column->fitted = job->fit.wanted = true;
+    return job->request->fit ? SPADE_OK
+                             : spade_fail(job->context, SPADE_ERROR_ARGUMENT,
+                                          "--traces sparse_fc needs --fit MANIFEST: the pictures that it is fitted to");
+}
+
 static spade_status add_trace(evaluate_job *job, const char *text)
 {
     evaluate_column *column;
     if (is_configuration(text)) { return add_configuration(job, text); }
+    if (strcmp(text, sparse_fc) == 0) { return add_fitted(job); }
     for (size_t i = 0; i < sizeof solvers / sizeof *solvers; i++) {
         if (strcmp(solvers[i], text) != 0) { continue; }
         SPADE_TRY(add(job, text, strlen(text), &column));
@@ -107,7 +119,9 @@ static spade_status add_trace(evaluate_job *job, const char *text)
         return forget_solvers(job, column);
     }
     return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
-                      "--traces: '%s' is neither fast, exact, magnitude or random nor a configuration (.yaml)", text);
+                      "--traces: '%s' is neither fast, exact, magnitude, random or sparse_fc nor a configuration "
+                      "(.yaml)",
+                      text);
 }
 
 spade_status evaluate_columns_open(evaluate_job *job)
@@ -125,7 +139,12 @@ spade_status evaluate_columns_open(evaluate_job *job)
         SPADE_TRY(status);
         at += at[length] ? length + 1 : length;
     }
-    for (int i = 1; i < job->column_count; i++) {
+    if (job->request->fit && !job->fit.wanted) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--fit is for sparse_fc, which is not among --traces");
+    }
+    for (int i = 1, place = 0; i < job->column_count; i++) {
+        if (job->columns[i].fitted) { continue; }
+        job->columns[i].place = place++;
         SPADE_TRY(spade_trace_check_options(job->context, job->model, &job->columns[i].trace));
     }
     return SPADE_OK;
@@ -159,7 +178,10 @@ json_t *evaluate_columns_json(const evaluate_job *job)
         const evaluate_column *column = &job->columns[i];
         json_t *object = json_object();
         spade_json_set(&object, "name", spade_json_text(column->name));
-        if (i) { spade_json_set(&object, "solver", json_string(solvers[column->trace.solver])); }
+        if (i) {
+            spade_json_set(&object, "solver", json_string(column->fitted ? sparse_fc : solvers[column->trace.solver]));
+        }
+        if (column->fitted) { spade_json_set(&object, "margin", json_real(job->fit.margin)); }
         if (column->configured) { spade_json_set(&object, "configuration", configuration_json(&column->settings)); }
         spade_json_append(&all, object);
     }

@@ -35,7 +35,7 @@ static spade_status fail_memory(const evaluate_job *job)
 
 static spade_status run_forward(evaluate_job *job, const workload_item *item, int column, evaluated_input *out)
 {
-    const spade_trace *trace = column ? item->traces[column - 1] : NULL;
+    const spade_trace *trace = evaluate_trace(job, item, column);
     double *logits = out->logits + column * job->class_count;
     float *outputs = malloc(sizeof *outputs * (size_t)spade_model_outputs(job->model));
     if (!outputs) { return fail_memory(job); }
@@ -152,8 +152,8 @@ static spade_status attribute(evaluated_maps *m, const int *methods, int count)
         spade_map_note notes[SPADE_MAX_TOGETHER];
         for (int i = 0; i < count; i++) { maps[i] = m->maps[methods[i]] + column * size_of(m, methods[i]); }
         const spade_status status =
-            spade_attribute_together(job->context, job->model, column ? m->item->traces[column - 1] : NULL,
-                                     attributions, count, m->item->image->input, &m->out->target, 1, maps, notes);
+            spade_attribute_together(job->context, job->model, evaluate_trace(job, m->item, column), attributions,
+                                     count, m->item->image->input, &m->out->target, 1, maps, notes);
         if (status == SPADE_ERROR_UNSUPPORTED) { return note_uncovered(m, methods, count); }
         SPADE_TRY(status);
         for (int i = 0; i < count; i++) { m->notes[methods[i] * job->column_count + column] = notes[i]; }
@@ -186,6 +186,7 @@ static spade_status make_maps(evaluated_maps *m)
 static void check_zeros(const evaluated_maps *m, int method, int column, const float *map)
 {
     const int64_t size = size_of(m, method);
+    if (m->job->columns[column].fitted && evaluate_fit_is_empty(m->job, &m->out->target)) { return; } /* it was said */
     for (int64_t i = 0; i < size; i++) {
         if (map[i] != 0) { return; }
     }
@@ -216,7 +217,7 @@ static int collect(const evaluated_maps *m, spade_metric_inputs *inputs, int *pl
             own->map = m->maps[method] + column * size_of(m, method);
             memcpy(own->map_shape, m->shapes[method], sizeof own->map_shape);
             own->attribution = attribution;
-            own->trace = column ? m->item->traces[column - 1] : NULL;
+            own->trace = evaluate_trace(job, m->item, column);
             own->note = m->notes[place];
             check_zeros(m, method, column, own->map);
             map_picture_reduce(&canvas, own->map, explained_measured(&job->run, method), scores);
@@ -320,7 +321,7 @@ static void count_zeros(const evaluate_job *job, const workload_item *item, eval
         out->chosen[column] = spade_trace_sparsity_choice(item->traces[column - 1], &out->choices[column]);
         for (int i = 0; i < spade_model_layer_count(job->model); i++) {
             spade_trace_layer layer;
-            spade_trace_layer_info(item->traces[column - 1], i, &layer);
+            spade_trace_layer_info(evaluate_trace(job, item, column), i, &layer);
             if (!layer.solved) { continue; }
             out->zeros[column] += layer.zeros;
             out->weights[column] += layer.weights;

@@ -359,15 +359,16 @@ static spade_status visit(gathered *g, bool failed)
 static spade_status open_files(gathered *g)
 {
     evaluate_job *job = g->job;
-    char *json = NULL, *csv = NULL;
+    char *json = NULL, *csv = NULL, *header = evaluate_fit_header(job);
     spade_status status = SPADE_OK;
-    if (asprintf(&json, "%s/results.json", job->request->output) < 0 ||
+    if (!header || asprintf(&json, "%s/results.json", job->request->output) < 0 ||
         asprintf(&csv, "%s/results.csv", job->request->output) < 0) {
         SPADE_GOTO(fail_memory(job));
     }
-    SPADE_GOTO(results_json_open(job->context, json, job->results.header, &g->json));
+    SPADE_GOTO(results_json_open(job->context, json, header, &g->json));
     SPADE_GOTO(open_csv(g, csv));
 done:
+    free(header);
     free(json);
     free(csv);
     return status;

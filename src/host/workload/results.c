@@ -132,7 +132,7 @@ static spade_status remove_all(spade_results *results)
         json_decref(record);
     }
     /* The journal last: as long as it is there, a run that is killed here can be repeated. */
-    static const char *const files[] = {"results.json", "results.csv", "results.jsonl"};
+    static const char *const files[] = {"sparse_fc.safetensors", "results.json", "results.csv", "results.jsonl"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char *path;
         if (asprintf(&path, "%s/%s", results->folder, files[i]) < 0) { return fail_memory(results); }

@@ -87,9 +87,9 @@ typedef struct spade_evaluate_request {
     const char *mask;     /* folder with masks of pictures for which the manifest has none, or NULL */
     const char *labels;   /* class names, one a line, or NULL */
     const char *output;   /* folder, made if it is not there */
-    /* The traces that the network is compared with: solvers (fast, exact, magnitude, random), with the settings otherwise, or
-     * configurations (a path that ends in .yaml or .yml; of it counts how a trace is found, not the variants). NULL: one, as the
-     * settings say; "": none. Behind commas. */
+    /* The traces that the network is compared with: solvers (fast, exact, magnitude, random), with the settings otherwise,
+     * sparse_fc, or configurations (a path that ends in .yaml or .yml; of it counts how a trace is found, not the variants). NULL:
+     * one, as the settings say; "": none. Behind commas. */
     const char *traces;
     bool restart;
     bool report; /* write report.html; else the one that is there is removed */
@@ -98,11 +98,19 @@ typedef struct spade_evaluate_request {
     int in_flight;
     const spade_settings
         *settings; /* one class: of the setting `classes` the first, which may be `label`: the manifest's */
+    /* A manifest: what the last layer of sparse_fc (trace/sparse_fc.h) is fitted to, once; pictures without a label to the dense
+     * network's decision. It is kept in DIR/sparse_fc.safetensors. NULL: there is no sparse_fc. */
+    const char *fit;
+    double fit_margin; /* 0 to 1; below 0: not given, EVALUATE_FIT_MARGIN */
 } spade_evaluate_request;
+#define EVALUATE_FIT_MARGIN 0.05
 
 /*
  * Results are written picture by picture (DIR/results.jsonl), and the same request goes on; at the end they become DIR/results.json,
- * DIR/results.csv and DIR/report.html. *summary (new reference; NULL where nothing was done): {"columns": ["dense", ...], "pictures",
+ * DIR/results.csv and DIR/report.html. Of sparse_fc's column results.json has a "fit": {"layer", "lambda", "lambda_max", "step", "steps",
+ * "weights": that are not 0, "features", "classes": that pictures have, "empty_classes": those of them without a weight,
+ * "weights_per_class", "fitted", "kept_aside": pictures, "dense_accuracy", "sparse_accuracy": of those kept aside, "unlabelled",
+ * "unreadable": pictures}. *summary (new reference; NULL where nothing was done): {"columns": ["dense", ...], "pictures",
  * "labelled", "rows": [{"metric", "title", "metric_options" or null, "better", "method": "mean" in the row of the mean over the methods,
  * null in that of a metric of the traces themselves, "options" or null, "columns": [{"count", "mean", "error": standard error of the
  * mean; and of all but the first "pairs", "difference": mean of the differences from the dense network's, "low", "high": 95 % interval

@@ -1,0 +1,570 @@
+/*
+ * evaluate_fit.c - the column sparse_fc: its data set is read, the features of all pictures are computed, the layer is fitted and
+ * kept in DIR/sparse_fc.safetensors, of which a run that goes on takes it.
+ *
+ * The file's metadata "spade" is {"key": of all that the layer depends on, "xxh128": of the data, "fit": what results.json says}.
+ */
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "base/text.h"
+#include "engine/model.h"
+#include "store/safetensors.h"
+#include "trace/sparse_fc.h"
+#include "workload/evaluate.h"
+#include "workload/manifest.h"
+
+enum { GROUP = 8 }; /* pictures that are decoded together, and run as a micro-batch */
+
+static spade_status fail_memory(const evaluate_job *job)
+{
+    return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+}
+
+/* ---- the data set */
+
+static spade_reader open_reader(const evaluate_job *job)
+{
+    return (spade_reader){
+        .context = job->context, .preprocess = &job->preprocess, .upright = job->request->settings->orient};
+}
+
+/* Of every picture's file; "" where it cannot be read. */
+static spade_status find_contents(evaluate_job *job)
+{
+    evaluate_fit *fit = &job->fit;
+    spade_reader reader = open_reader(job);
+    fit->contents = calloc((size_t)fit->inputs.count + 1, sizeof *fit->contents);
+    if (!fit->contents) { return fail_memory(job); }
+    for (int i = 0; i < fit->inputs.count; i++) {
+        spade_input_fingerprint print;
+        const spade_status status = spade_reader_fingerprint(&reader, &fit->inputs.items[i], &print);
+        if (status == SPADE_ERROR_MEMORY) { return status; }
+        if (status == SPADE_OK) { memcpy(fit->contents[i], print.content, sizeof print.content); }
+    }
+    spade_error_clear(job->context);
+    return SPADE_OK;
+}
+
+/* Contents and labels, in their order. */
+static spade_status find_fingerprint(evaluate_job *job)
+{
+    evaluate_fit *fit = &job->fit;
+    json_t *all = json_array();
+    for (int i = 0; i < fit->inputs.count; i++) {
+        spade_json_append(&all, json_string(fit->contents[i]));
+        spade_json_append(&all, json_integer(fit->labels[i]));
+    }
+    char *text = spade_json_dump(all, JSON_COMPACT);
+    json_decref(all);
+    if (!text) { return fail_memory(job); }
+    const spade_mapping piece = {.data = (const uint8_t *)text, .size = strlen(text)};
+    spade_fingerprint(&piece, 1, fit->fingerprint);
+    free(text);
+    return SPADE_OK;
+}
+
+typedef struct content {
+    const char *print;
+    const spade_input *input;
+} content;
+
+static int by_print(const void *left, const void *right)
+{
+    return strcmp(((const content *)left)->print, ((const content *)right)->print);
+}
+
+/* A layer is best on the pictures that it was fitted to. */
+static spade_status warn_of_overlap(evaluate_job *job)
+{
+    evaluate_fit *fit = &job->fit;
+    spade_reader reader = open_reader(job);
+    content *known = calloc((size_t)fit->inputs.count + 1, sizeof *known);
+    const spade_input *first = NULL, *twin = NULL;
+    int count = 0;
+    if (!known) { return fail_memory(job); }
+    for (int i = 0; i < fit->inputs.count; i++) { known[i] = (content){fit->contents[i], &fit->inputs.items[i]}; }
+    qsort(known, (size_t)fit->inputs.count, sizeof *known, by_print);
+    for (int i = 0; i < job->inputs.count; i++) {
+        spade_input input = job->inputs.items[i];
+        spade_input_fingerprint print;
+        input.mask = NULL;
+        if (spade_reader_fingerprint(&reader, &input, &print) != SPADE_OK) { continue; }
+        const content wanted = {print.content, NULL};
+        const content *found = bsearch(&wanted, known, (size_t)fit->inputs.count, sizeof *known, by_print);
+        if (!found || count++) { continue; }
+        first = &job->inputs.items[i];
+        twin = found->input;
+    }
+    spade_error_clear(job->context);
+    free(known);
+    if (count) {
+        spade_log(
+            job->context, SPADE_LOG_WARNING,
+            "--fit: %d of the %d pictures that are evaluated %s in it as well (%s is %s): sparse_fc was fitted to "
+            "what it is evaluated on",
+            count, job->inputs.count, count == 1 ? "is" : "are", first->file, twin->file);
+    }
+    return SPADE_OK;
+}
+
+static spade_status read_data_set(evaluate_job *job)
+{
+    evaluate_fit *fit = &job->fit;
+    const char *path = job->request->fit;
+    char *folder = (char *)(uintptr_t)path;
+    int64_t folders;
+    SPADE_TRY(spade_inputs_check_output(job->context, &folder, 1, true, job->request->output));
+    SPADE_TRY(spade_manifest_read(job->context, path, &fit->inputs, &folders));
+    SPADE_TRY(evaluate_read_labels(job, path, &fit->inputs, folders, &fit->labels));
+    for (int i = 0; i < fit->inputs.count; i++) { /* masks are nothing to it */
+        free(fit->inputs.items[i].mask);
+        fit->inputs.items[i].mask = NULL;
+    }
+    SPADE_TRY(find_contents(job));
+    SPADE_TRY(find_fingerprint(job));
+    return warn_of_overlap(job);
+}
+
+/* ---- what can be refused before the work */
+
+static uint64_t feature_bytes(const evaluate_job *job, int64_t pictures)
+{
+    return sizeof(float) * (uint64_t)pictures * (uint64_t)job->model->network.layers[job->fit.layer].columns;
+}
+
+static spade_status check_budget(const evaluate_job *job)
+{
+    const int64_t pictures = job->fit.inputs.count;
+    const uint64_t need = feature_bytes(job, pictures) + spade_sparse_fc_bytes(job->model, job->fit.layer, pictures);
+    const uint64_t left = spade_budget_left(job->context);
+    char needed[32], there[32];
+    if (need <= left) { return SPADE_OK; }
+    return spade_fail(
+        job->context, SPADE_ERROR_MEMORY,
+        "--fit %s: %lld pictures of %lld features take %s, and %s are left: fewer pictures, or more --memory",
+        job->request->fit, (long long)pictures, (long long)job->model->network.layers[job->fit.layer].columns,
+        spade_format_bytes(need, needed), spade_format_bytes(left, there));
+}
+
+static void warn_of_labels(const evaluate_job *job)
+{
+    int unlabelled = 0;
+    for (int i = 0; i < job->fit.inputs.count; i++) { unlabelled += job->fit.labels[i] < 0; }
+    if (unlabelled && unlabelled < job->fit.inputs.count) {
+        spade_log(job->context, SPADE_LOG_WARNING,
+                  "--fit %s: %d of %d pictures have no label: they are fitted to the network's decision",
+                  job->request->fit, unlabelled, job->fit.inputs.count);
+    }
+    if (spade_model_head(job->model) == SPADE_HEAD_SIGMOID && job->class_count > 2) {
+        spade_log(
+            job->context, SPADE_LOG_WARNING,
+            "sparse_fc: the network's scores are a sigmoid for each class, and the layer is fitted as a softmax over "
+            "the classes");
+    }
+}
+
+spade_status evaluate_fit_open(evaluate_job *job)
+{
+    evaluate_fit *fit = &job->fit;
+    if (!fit->wanted) { return SPADE_OK; }
+    fit->margin = job->request->fit_margin < 0 ? EVALUATE_FIT_MARGIN : job->request->fit_margin;
+    const spade_status status = spade_sparse_fc_layer(job->context, job->model, &fit->layer);
+    if (status != SPADE_OK) { return spade_fail_in(job->context, status, "--traces sparse_fc"); }
+    SPADE_TRY(read_data_set(job));
+    SPADE_TRY(check_budget(job));
+    warn_of_labels(job);
+    return SPADE_OK;
+}
+
+void evaluate_fit_close(evaluate_job *job)
+{
+    evaluate_fit *fit = &job->fit;
+    spade_trace_destroy(fit->trace);
+    json_decref(fit->record);
+    spade_inputs_clear(&fit->inputs);
+    free(fit->labels);
+    free(fit->contents);
+}
+
+/* ---- features */
+
+/* What is known of the pictures that could be read. */
+typedef struct features {
+    evaluate_job *job;
+    spade_reader reader;
+    int64_t columns, pixels, outputs;
+    float *values; /* [inputs, columns] */
+    float *images; /* [GROUP, pixels]: of a group, then their outputs [GROUP, outputs] */
+    double *logits;
+    int64_t *classes, *dense; /* [inputs] */
+    int64_t count, unlabelled, unreadable;
+    size_t value_bytes, image_bytes;
+} features;
+
+static spade_status open_features(features *f)
+{
+    evaluate_job *job = f->job;
+    const spade_preprocess *p = &job->preprocess;
+    const size_t count = (size_t)job->fit.inputs.count;
+    void *memory;
+    f->reader = open_reader(job);
+    f->columns = job->model->network.layers[job->fit.layer].columns;
+    f->pixels = p->channels * p->height * p->width;
+    f->outputs = spade_model_outputs(job->model);
+    f->logits = malloc(sizeof *f->logits * (size_t)job->class_count);
+    f->classes = malloc(sizeof *f->classes * (count + 1));
+    f->dense = malloc(sizeof *f->dense * (count + 1));
+    if (!f->logits || !f->classes || !f->dense) { return fail_memory(job); }
+    f->value_bytes = (size_t)feature_bytes(job, job->fit.inputs.count) + 1;
+    SPADE_TRY(spade_alloc(job->context, f->value_bytes, "features of pictures", &memory));
+    f->values = memory;
+    f->image_bytes = sizeof *f->images * GROUP * (size_t)(f->pixels + f->outputs);
+    SPADE_TRY(spade_alloc(job->context, f->image_bytes, "preprocessed pictures", &memory));
+    f->images = memory;
+    return SPADE_OK;
+}
+
+static void close_features(features *f)
+{
+    spade_reader_close(&f->reader);
+    spade_free_bytes(f->job->context, f->values, f->value_bytes);
+    spade_free_bytes(f->job->context, f->images, f->image_bytes);
+    free(f->logits);
+    free(f->classes);
+    free(f->dense);
+}
+
+static int64_t find_top(const features *f, const float *outputs)
+{
+    int64_t top = 0;
+    spade_model_scores(f->job->model, outputs, f->logits, NULL);
+    for (int64_t i = 1; i < f->job->class_count; i++) {
+        if (f->logits[i] > f->logits[top]) { top = i; }
+    }
+    return top;
+}
+
+/* The images of a group that can be read, side by side; which[i]: the input of the i-th. Returns how many. */
+static spade_status load_group(features *f, int first, int count, int which[GROUP], int *out)
+{
+    const spade_input *inputs = f->job->fit.inputs.items + first;
+    spade_image_item items[GROUP];
+    spade_status statuses[GROUP], status = SPADE_OK;
+    char *messages[GROUP];
+    *out = 0;
+    SPADE_TRY(spade_reader_load(&f->reader, inputs, count, items, statuses, messages));
+    for (int i = 0; i < count; i++) {
+        if (statuses[i] == SPADE_OK) {
+            memcpy(f->images + *out * f->pixels, items[i].input, sizeof *f->images * (size_t)f->pixels);
+            which[(*out)++] = first + i;
+        } else if (statuses[i] == SPADE_ERROR_MEMORY) {
+            status = spade_fail(f->job->context, statuses[i], "%s", messages[i] ? messages[i] : "out of memory");
+        } else {
+            f->unreadable++;
+            spade_log(f->job->context, SPADE_LOG_WARNING, "--fit: left out: %s",
+                      messages[i] ? messages[i] : inputs[i].file);
+        }
+        spade_image_item_clear(f->job->context, &items[i]);
+        free(messages[i]);
+    }
+    return status;
+}
+
+static spade_status compute_group(features *f, int first, int count)
+{
+    evaluate_job *job = f->job;
+    float *outputs = f->images + GROUP * f->pixels;
+    int which[GROUP], n;
+    SPADE_TRY(load_group(f, first, count, which, &n));
+    const int next = first + count, left = job->fit.inputs.count - next;
+    if (left) {
+        SPADE_TRY(spade_reader_prefetch(&f->reader, job->fit.inputs.items + next, left < GROUP ? left : GROUP));
+    }
+    if (!n) { return SPADE_OK; }
+    const spade_status status = spade_sparse_fc_features(job->context, job->model, job->fit.layer, f->images, n,
+                                                         f->values + f->count * f->columns, outputs);
+    if (status != SPADE_OK) {
+        return spade_fail_in(job->context, status, "--fit: %s and %d more", job->fit.inputs.items[which[0]].file,
+                             n - 1);
+    }
+    for (int i = 0; i < n; i++) {
+        const int64_t label = job->fit.labels[which[i]], top = find_top(f, outputs + i * f->outputs);
+        f->dense[f->count] = top;
+        f->classes[f->count++] = label < 0 ? top : label;
+        f->unlabelled += label < 0;
+    }
+    return SPADE_OK;
+}
+
+static spade_status compute_features(features *f, bool *stopped)
+{
+    const spade_workload_events *events = f->job->events;
+    const int count = f->job->fit.inputs.count;
+    spade_workload_phase(events, "features", 0, 0);
+    for (int first = 0; first < count; first += GROUP) {
+        if (events && events->stop && events->stop(events->user)) {
+            *stopped = true;
+            return SPADE_OK;
+        }
+        SPADE_TRY(compute_group(f, first, count - first < GROUP ? count - first : GROUP));
+    }
+    return SPADE_OK;
+}
+
+/* ---- the file */
+
+static char *file_path(const evaluate_job *job)
+{
+    char *path;
+    return asprintf(&path, "%s/sparse_fc.safetensors", job->request->output) < 0 ? NULL : path;
+}
+
+/* Of all that the layer depends on. */
+static spade_status find_key(const evaluate_job *job, char out[SPADE_FINGERPRINT_SIZE])
+{
+    const spade_settings *settings = job->request->settings;
+    json_t *all = json_object();
+    spade_json_set(&all, "version", json_string(spade_version()));
+    spade_json_set(&all, "backend", json_string(job->context->device->backend->name));
+    spade_json_set(&all, "model", json_string(job->model->onnx->fingerprint));
+    spade_json_set(&all, "pictures", json_string(job->fit.fingerprint));
+    spade_json_set(&all, "margin", json_real(job->fit.margin));
+    for (int i = 0; i < spade_key_count(); i++) {
+        const spade_key *key = spade_key_at(i);
+        if (key->unrecorded || !(key->groups & (SPADE_KEYS_RUN | SPADE_KEYS_PICTURE))) { continue; }
+        spade_json_set(&all, key->name, spade_setting_json(settings, key));
+    }
+    char *text = spade_json_dump(all, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(all);
+    if (!text) { return fail_memory(job); }
+    const spade_mapping piece = {.data = (const uint8_t *)text, .size = strlen(text)};
+    spade_fingerprint(&piece, 1, out);
+    free(text);
+    return SPADE_OK;
+}
+
+static void hash_layer(const spade_sparse_fc *fc, char out[SPADE_FINGERPRINT_SIZE])
+{
+    const spade_mapping piece = {.data = (const uint8_t *)fc->weights, .size = fc->bytes};
+    spade_fingerprint(&piece, 1, out);
+}
+
+static char *describe_file(const evaluate_job *job, const spade_sparse_fc *fc, const char *key)
+{
+    char hash[SPADE_FINGERPRINT_SIZE];
+    json_t *object = json_object();
+    hash_layer(fc, hash);
+    spade_json_set(&object, "key", json_string(key));
+    spade_json_set(&object, "xxh128", json_string(hash));
+    spade_json_set(&object, "fit", json_incref(job->fit.record));
+    char *text = spade_json_dump(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
+}
+
+static spade_status write_file(const evaluate_job *job, const spade_sparse_fc *fc, const char *key)
+{
+    const spade_layer *layer = &job->model->network.layers[fc->layer];
+    char *path = file_path(job), *about = describe_file(job, fc, key), *name = spade_utf8(layer->name),
+         *names[2] = {NULL};
+    spade_status status = SPADE_OK;
+    if (!path || !about || !name || asprintf(&names[0], "%s.weight", name) < 0 ||
+        asprintf(&names[1], "%s.bias", name) < 0) {
+        SPADE_GOTO(fail_memory(job));
+    }
+    safetensors_tensor tensors[2] = {{.name = names[0], .data = fc->weights, .rank = layer->convolution ? 4 : 2},
+                                     {.name = names[1], .data = fc->bias, .rank = 1, .dims = {fc->rows}}};
+    memcpy(tensors[0].dims, layer->weight, sizeof *tensors[0].dims * (size_t)tensors[0].rank);
+    const safetensors_metadata metadata[] = {{"format", "pt"}, {"spade", about}};
+    status = safetensors_write(job->context, tensors, 2, metadata, 2, path);
+done:
+    free(names[0]);
+    free(names[1]);
+    free(name);
+    free(about);
+    free(path);
+    return status;
+}
+
+/* What the file holds is what was written for the same question: to the layer, and to the record. */
+static spade_status take_file(evaluate_job *job, const char *key, const char *text, const spade_mapping *data,
+                              spade_sparse_fc *fc, const char **why)
+{
+    spade_json_error error;
+    char hash[SPADE_FINGERPRINT_SIZE];
+    json_t *about = spade_json_parse(text, strlen(text), &error);
+    const char *there = json_string_value(json_object_get(about, "key"));
+    json_t *record = json_object_get(about, "fit");
+    if (!about && error.memory) { return fail_memory(job); }
+    *why = "it is not what was written there";
+    if (there && strcmp(there, key) != 0) {
+        *why = ""; /* of another question: nothing is wrong with it */
+    } else if (there && json_is_object(record) && data->size == fc->bytes) {
+        const char *wanted = json_string_value(json_object_get(about, "xxh128"));
+        memcpy(fc->weights, data->data, fc->bytes);
+        hash_layer(fc, hash);
+        if (wanted && strcmp(hash, wanted) == 0) {
+            *why = NULL;
+            job->fit.record = json_incref(record);
+        }
+    }
+    json_decref(about);
+    return SPADE_OK;
+}
+
+/* *there: the layer of an earlier run is that of this one. */
+static spade_status read_file(evaluate_job *job, const char *key, spade_sparse_fc *fc, bool *there)
+{
+    const uint64_t limit = fc->bytes + (1u << 20);
+    char *path = file_path(job), *text = NULL;
+    const char *why = NULL;
+    spade_mapping file, data;
+    spade_status status = SPADE_OK;
+    *there = false;
+    if (!path) { return fail_memory(job); }
+    if (access(path, F_OK) != 0) { goto done; }
+    status = safetensors_read(job->context, path, limit, "spade", &file, &text, &data);
+    if (status == SPADE_OK) {
+        status = take_file(job, key, text, &data, fc, &why);
+        spade_unmap(&file);
+    } else if (status == SPADE_ERROR_INPUT) {
+        why = spade_message(job->context);
+        status = SPADE_OK;
+    }
+    *there = status == SPADE_OK && !why;
+    if (why && *why) { spade_log(job->context, SPADE_LOG_WARNING, "%s: %s; it is made again", path, why); }
+    if (status == SPADE_OK) { spade_error_clear(job->context); }
+done:
+    free(text);
+    free(path);
+    return status;
+}
+
+/* ---- the fit */
+
+static json_t *record_json(const evaluate_job *job, const spade_sparse_fc *fc, const features *f)
+{
+    json_t *object = json_object();
+    spade_json_set(&object, "layer", spade_json_text(job->model->network.layers[fc->layer].name));
+    spade_json_set(&object, "lambda", json_real(fc->lambda));
+    spade_json_set(&object, "lambda_max", json_real(fc->lambda_max));
+    spade_json_set(&object, "step", json_integer(fc->step));
+    spade_json_set(&object, "steps", json_integer(SPARSE_FC_STEPS));
+    spade_json_set(&object, "weights", json_integer(fc->nonzeros));
+    spade_json_set(&object, "features", json_integer(fc->columns));
+    spade_json_set(&object, "classes", json_integer(fc->classes));
+    spade_json_set(&object, "empty_classes", json_integer(fc->empty));
+    spade_json_set(&object, "weights_per_class",
+                   json_real((double)fc->nonzeros / (double)(fc->rows == 1 ? 1 : fc->classes)));
+    spade_json_set(&object, "fitted", json_integer(fc->fitted));
+    spade_json_set(&object, "kept_aside", json_integer(fc->aside));
+    spade_json_set(&object, "dense_accuracy", json_real((double)fc->dense_right / (double)fc->aside));
+    spade_json_set(&object, "sparse_accuracy", json_real((double)fc->sparse_right / (double)fc->aside));
+    spade_json_set(&object, "unlabelled", json_integer(f->unlabelled));
+    spade_json_set(&object, "unreadable", json_integer(f->unreadable));
+    return object;
+}
+
+static double number_in(const json_t *record, const char *key)
+{
+    return json_number_value(json_object_get(record, key));
+}
+
+/* Also of a record that was read back. */
+static void say(const evaluate_job *job, bool kept)
+{
+    const json_t *r = job->fit.record;
+    const double missing = (double)job->class_count - number_in(r, "classes"), empty = number_in(r, "empty_classes");
+    spade_workload_note(
+        job->events,
+        "sparse_fc%s: lambda %.3g (step %.0f of %.0f), %.1f of %.0f weights a class; of %.0f pictures kept aside "
+        "%.1f %% are decided right, by the dense network %.1f %%",
+        kept ? " (fitted before)" : "", number_in(r, "lambda"), number_in(r, "step") + 1, number_in(r, "steps"),
+        number_in(r, "weights_per_class"), number_in(r, "features"), number_in(r, "kept_aside"),
+        100 * number_in(r, "sparse_accuracy"), 100 * number_in(r, "dense_accuracy"));
+    if (missing > 0) {
+        spade_log(job->context, SPADE_LOG_WARNING,
+                  "--fit: no picture is of %.0f of the %lld classes: sparse_fc never decides for these", missing,
+                  (long long)job->class_count);
+    }
+    if (empty > 0) {
+        spade_log(job->context, SPADE_LOG_WARNING,
+                  "sparse_fc: %.0f of the classes %s no weight left: maps of %s on it are 0, and say nothing", empty,
+                  empty == 1 ? "has" : "have", empty == 1 ? "this one" : "these");
+    }
+}
+
+bool evaluate_fit_is_empty(const evaluate_job *job, const spade_target *target)
+{
+    const spade_layer *layer = &job->model->network.layers[job->fit.layer];
+    const float *weights = job->fit.trace ? spade_trace_weights(job->fit.trace, job->fit.layer) : NULL;
+    if (!weights || target->contrast || target->class_index >= layer->rows) { return false; }
+    const float *row = weights + target->class_index * layer->columns;
+    return spade_count_zeros(row, layer->columns) == layer->columns;
+}
+
+static spade_status fit_layer(evaluate_job *job, const features *f, const char *key, spade_sparse_fc *fc)
+{
+    const spade_sparse_fc_pictures pictures = {.count = f->count,
+                                               .features = f->values,
+                                               .classes = f->classes,
+                                               .dense = f->dense,
+                                               .margin = job->fit.margin,
+                                               .seed = job->request->settings->seed};
+    spade_workload_phase(job->events, "sparse_fc", 0, 0);
+    spade_sparse_fc_clear(fc);
+    const spade_status status = spade_sparse_fc_fit(job->context, job->model, job->fit.layer, &pictures, fc);
+    if (status != SPADE_OK) { return spade_fail_in(job->context, status, "--fit %s", job->request->fit); }
+    job->fit.record = record_json(job, fc, f);
+    return job->fit.record ? write_file(job, fc, key) : fail_memory(job);
+}
+
+static spade_status make_layer(evaluate_job *job, const char *key, spade_sparse_fc *fc, bool *stopped)
+{
+    features f = {.job = job};
+    spade_status status;
+    SPADE_GOTO(open_features(&f));
+    SPADE_GOTO(compute_features(&f, stopped));
+    if (!*stopped) { status = fit_layer(job, &f, key, fc); }
+done:
+    close_features(&f);
+    return status;
+}
+
+spade_status evaluate_fit_run(evaluate_job *job, bool *stopped)
+{
+    spade_sparse_fc fc;
+    char key[SPADE_FINGERPRINT_SIZE];
+    bool kept = false;
+    spade_status status;
+    if (!job->fit.wanted) { return SPADE_OK; }
+    SPADE_TRY(find_key(job, key));
+    SPADE_TRY(spade_sparse_fc_open(job->context, job->model, job->fit.layer, &fc));
+    SPADE_GOTO(read_file(job, key, &fc, &kept));
+    if (!kept) { SPADE_GOTO(make_layer(job, key, &fc, stopped)); }
+    if (*stopped) { goto done; }
+    SPADE_GOTO(spade_sparse_fc_trace(job->context, job->model, &fc, &job->fit.trace));
+    say(job, kept);
+done:
+    spade_sparse_fc_clear(&fc);
+    return status;
+}
+
+char *evaluate_fit_header(const evaluate_job *job)
+{
+    spade_json_error error;
+    if (!job->fit.record) { return strdup(job->results.header); }
+    json_t *header = spade_json_parse(job->results.header, strlen(job->results.header), &error);
+    for (int i = 0; header && i < job->column_count; i++) {
+        if (!job->columns[i].fitted) { continue; }
+        json_t *column = json_array_get(json_object_get(header, "columns"), (size_t)i);
+        if (json_object_set(column, "fit", job->fit.record) != 0) {
+            json_decref(header);
+            header = NULL;
+        }
+    }
+    char *text = spade_json_dump(header, JSON_COMPACT);
+    json_decref(header);
+    return text;
+}
