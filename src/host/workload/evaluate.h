@@ -146,6 +146,8 @@ spade_status evaluate_fit_open(evaluate_job *job);
 /* Once the folder of results is open: from what an earlier run has kept there, or made. *stopped: events->stop said so. */
 spade_status evaluate_fit_run(evaluate_job *job, bool *stopped);
 void evaluate_fit_close(evaluate_job *job);
+/* What was found, in words; before the fit zeros. */
+void evaluate_fit_describe(const evaluate_job *job, char *text, size_t size);
 /* Is the target a class that has no weight? */
 bool evaluate_fit_is_empty(const evaluate_job *job, const spade_target *target);
 /* The header of results.json: that of results.jsonl, and what was found. malloc'ed; NULL: out of memory. */

@@ -471,18 +471,26 @@ static double number_in(const json_t *record, const char *key)
     return json_number_value(json_object_get(record, key));
 }
 
+void evaluate_fit_describe(const evaluate_job *job, char *text, size_t size)
+{
+    const json_t *r = job->fit.record;
+    snprintf(text, size,
+             "lambda %.3g (step %.0f of %.0f), %.1f of %.0f weights a class; of %.0f pictures kept aside %.1f %% are "
+             "decided "
+             "right, by the dense network %.1f %%",
+             number_in(r, "lambda"), number_in(r, "step") + 1, number_in(r, "steps"), number_in(r, "weights_per_class"),
+             number_in(r, "features"), number_in(r, "kept_aside"), 100 * number_in(r, "sparse_accuracy"),
+             100 * number_in(r, "dense_accuracy"));
+}
+
 /* Also of a record that was read back. */
 static void say(const evaluate_job *job, bool kept)
 {
     const json_t *r = job->fit.record;
     const double missing = (double)job->class_count - number_in(r, "classes"), empty = number_in(r, "empty_classes");
-    spade_workload_note(
-        job->events,
-        "sparse_fc%s: lambda %.3g (step %.0f of %.0f), %.1f of %.0f weights a class; of %.0f pictures kept aside "
-        "%.1f %% are decided right, by the dense network %.1f %%",
-        kept ? " (fitted before)" : "", number_in(r, "lambda"), number_in(r, "step") + 1, number_in(r, "steps"),
-        number_in(r, "weights_per_class"), number_in(r, "features"), number_in(r, "kept_aside"),
-        100 * number_in(r, "sparse_accuracy"), 100 * number_in(r, "dense_accuracy"));
+    char text[300];
+    evaluate_fit_describe(job, text, sizeof text);
+    spade_workload_note(job->events, "sparse_fc%s: %s", kept ? " (fitted before)" : "", text);
     if (missing > 0) {
         spade_log(job->context, SPADE_LOG_WARNING,
                   "--fit: no picture is of %.0f of the %lld classes: sparse_fc never decides for these", missing,

@@ -83,6 +83,12 @@ static spade_status describe_columns(html_writer *w)
         w->found[i] = w->texts[i];
         append(w->texts[i], "%s", !i ? "as it is" : solver ? solver : column->name);
         if (!i) { continue; }
+        if (column->fitted) {
+            char text[300];
+            evaluate_fit_describe(job, text, sizeof text);
+            append(w->texts[i], ": %s", text);
+            continue;
+        }
         status = append_settings(job, settings, SPADE_KEYS_TRACE, "sparsity", w->texts[i]);
         if (status == SPADE_OK) {
             status = append_settings(job, job->request->settings, SPADE_KEYS_VARIANTS, "variants", w->texts[i]);

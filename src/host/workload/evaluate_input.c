@@ -262,7 +262,7 @@ static spade_status measure_traces(const evaluated_maps *m, int metric)
         inputs[i].width = job->preprocess.width;
         inputs[i].model = job->model;
         inputs[i].input = m->item->image->input;
-        inputs[i].trace = m->item->traces[i];
+        inputs[i].trace = evaluate_trace(job, m->item, i + 1);
         all[i] = &inputs[i];
     }
     if (!count) { return SPADE_OK; }
@@ -318,7 +318,7 @@ static void count_zeros(const evaluate_job *job, const workload_item *item, eval
 {
     for (int column = 1; column < job->column_count; column++) {
         out->zeros[column] = out->weights[column] = 0;
-        out->chosen[column] = spade_trace_sparsity_choice(item->traces[column - 1], &out->choices[column]);
+        out->chosen[column] = spade_trace_sparsity_choice(evaluate_trace(job, item, column), &out->choices[column]);
         for (int i = 0; i < spade_model_layer_count(job->model); i++) {
             spade_trace_layer layer;
             spade_trace_layer_info(evaluate_trace(job, item, column), i, &layer);
