@@ -415,6 +415,28 @@ static void test_evaluate(void **state)
     test_one(&(test_command){.line = again, .writes = "out", .prepare = line});
 }
 
+/* A sparse last layer that is fitted to six small pictures, and one that an earlier run has kept. */
+static void test_sparse_fc(void **state)
+{
+    (void)state;
+    char line[2048], again[2100], rows[1024] = "image,label\n";
+    for (int i = 0; i < 6; i++) {
+        char ppm[16 + PIXELS] = "P6\n8 8\n255\n", name[16];
+        for (int p = 0; p < PIXELS; p++) { ppm[11 + p] = (char)((40 * i + p * (1 + i % 2)) % 120); }
+        snprintf(name, sizeof name, "f%d.ppm", i);
+        snprintf(rows + strlen(rows), sizeof rows - strlen(rows), "%s,%d\n", test_write(name, ppm, 11 + PIXELS), i % 2);
+    }
+    const char *fit = test_write("fit.csv", rows, strlen(rows));
+    snprintf(rows, sizeof rows, "image\n%s\n", picture);
+    const char *manifest = test_write("m.csv", rows, strlen(rows));
+    snprintf(line, sizeof line,
+             "spade evaluate %s %s -o %s -q --threads 1 --device cpu --traces sparse_fc --fit %s --metric gini", model,
+             manifest, folder, fit);
+    test_one(&(test_command){.line = line, .writes = "out"});
+    snprintf(again, sizeof again, "%s --json", line);
+    test_one(&(test_command){.line = again, .writes = "out", .prepare = line});
+}
+
 static void test_bench(void **state)
 {
     (void)state;
@@ -468,6 +490,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_automatic_sparsity),
         cmocka_unit_test(test_tune),
         cmocka_unit_test(test_evaluate),
+        cmocka_unit_test(test_sparse_fc),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_others),
     };

@@ -255,7 +255,11 @@ static spade_status load_group(features *f, int first, int count, int which[GROU
     *out = 0;
     SPADE_TRY(spade_reader_load(&f->reader, inputs, count, items, statuses, messages));
     for (int i = 0; i < count; i++) {
-        if (statuses[i] == SPADE_OK) {
+        const bool same = strcmp(items[i].fingerprint.content, f->job->fit.contents[first + i]) == 0;
+        if (statuses[i] == SPADE_OK && !same) { /* results are told apart by the contents that there were */
+            status =
+                spade_fail(f->job->context, SPADE_ERROR_INPUT, "--fit: %s: changed while it was read", inputs[i].file);
+        } else if (statuses[i] == SPADE_OK) {
             memcpy(f->images + *out * f->pixels, items[i].input, sizeof *f->images * (size_t)f->pixels);
             which[(*out)++] = first + i;
         } else if (statuses[i] == SPADE_ERROR_MEMORY) {

@@ -182,6 +182,7 @@ static spade_status job_open(tune_job *job)
     job->evaluate = (evaluate_job){.context = job->context, .request = &job->evaluated, .outcome = job->outcome};
     job->evaluate.results.lock = job->evaluate.results.journal.file = -1;
     SPADE_TRY(evaluate_open(&job->evaluate));
+    for (int i = 1; i <= LEVELS; i++) { job->evaluate.columns[i].place = i - 1; } /* the candidates' */
     SPADE_TRY(check_metric(job));
     SPADE_TRY(open_levels(job));
     SPADE_TRY(tune_stages_open(job->context, job->evaluate.model, &job->levels[0], request->stages, &job->stages,
