@@ -10,9 +10,10 @@
 static bool write_value(FILE *file, const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text) { fputs(text, file); }
+    const bool made = text != NULL;
+    if (made) { fputs(text, file); }
     free(text);
-    return text;
+    return made;
 }
 
 /* Of this key, where it is not the default's. False: out of memory. */
