@@ -339,12 +339,11 @@ const cli_command command_evaluate = {
     .summary = "Measure how good methods' maps are over a data set, on the network and on its traces.",
     .details = "MANIFEST is a CSV file whose first line names its columns, image[,label][,mask], with paths relative "
                "to it; or a\n"
-               "folder with a folder of pictures for each class. --class label explains the label's class. "
+               "folder with a folder of pictures for each class, called by name or number. --class label explains the "
+               "label's class.\n"
+               "DIR/report.html shows the tables and the pictures whose maps the traces make best and worst; "
                "DIR/results.csv has a\n"
-               "row for each picture, method and metric, DIR/results.json all of it and the summary; DIR/report.html "
-               "shows the "
-               "tables, and\n"
-               "the pictures whose maps the traces make best and worst.",
+               "row for each picture, method and metric, DIR/results.json all of it and the summary.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_METRICS |
                OPTIONS_EVALUATE | OPTIONS_OUTPUT,
     .min_arguments = 2,

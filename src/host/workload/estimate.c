@@ -1,6 +1,7 @@
 /*
  * estimate.c - how long one input will take. A forward pass of a micro-batch is timed; the rest is counted operations
- * at that rate: rough (a factor of two), but known before the first input is through.
+ * at that rate: rough, since passes of one picture cost more and those of many less, and what metrics do beside them is not counted.
+ * But it is known before the first input is through; then pipeline.c measures.
  */
 #include "base/base.h"
 #include "workload/pipeline.h"

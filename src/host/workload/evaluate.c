@@ -363,6 +363,7 @@ static double count_passes(const evaluate_job *job)
         const double own = spade_attribution_passes(job->model, job->methods[i].attribution);
         passes += own;
         for (int k = 0; k < job->metric_count; k++) {
+            if (evaluate_of_trace(job, k)) { continue; } /* two forward passes, whatever the methods */
             passes += spade_metric_passes(job->metrics[k].metric, job->model, own);
         }
     }

@@ -30,7 +30,10 @@ typedef struct pipeline {
     int max_group;        /* inputs in a group */
     int singly_until;     /* inputs before this one are retried singly, each a group of its own */
     double map_share;     /* of an input's time; the rest is its traces' */
-    bool announced;
+    bool estimated;       /* it is */
+    double said;          /* seconds in all, as they were announced; 0: not yet */
+    double started;       /* spade_now() */
+    int groups;           /* that are done */
 } pipeline;
 
 /* Inputs that are worked on together. */
@@ -89,17 +92,47 @@ static void format_seconds(double seconds, char *buffer, size_t size)
     }
 }
 
-static spade_status announce(pipeline *all, const spade_image_item *image, int inputs)
+/* A group that takes so many seconds is said something of before it is done. */
+static const double long_group = 5;
+
+static void announce(pipeline *all, double seconds)
 {
-    time_estimate estimate;
+    const int inputs = all->inputs->count;
     char time[32];
-    SPADE_TRY(estimate_time(all->plan, image->input, &estimate));
-    double total = estimate.traces + estimate.maps;
-    all->map_share = total > 0 ? estimate.maps / total : 0.5;
-    format_seconds(total * inputs, time, sizeof time);
+    format_seconds(seconds, time, sizeof time);
     spade_workload_note(all->plan->events, "%d input%s, about %s", inputs, inputs == 1 ? "" : "s", time);
-    all->announced = true;
+    all->said = seconds;
+}
+
+/* Before the first group: what counting says is rough, so it is told only where measuring comes too late. */
+static spade_status estimate(pipeline *all, const spade_image_item *image, const group *g)
+{
+    time_estimate counted;
+    SPADE_TRY(estimate_time(all->plan, image->input, &counted));
+    const double of_one = counted.traces + counted.maps;
+    all->map_share = of_one > 0 ? counted.maps / of_one : 0.5;
+    all->estimated = true;
+    if (g->count == all->inputs->count || of_one * g->count >= long_group) {
+        announce(all, of_one * all->inputs->count);
+    }
     return SPADE_OK;
+}
+
+/* After the second group, or the first where that takes long: the first one plans, and warms up. seconds: the group's. */
+static void measure(pipeline *all, const group *g, double seconds)
+{
+    const int left = all->inputs->count - g->first - g->count;
+    const double rest = seconds / g->count * left, total = spade_now() - all->started + rest;
+    char time[32];
+    all->groups++;
+    if (!left || all->groups > 2 || (all->groups == 1 && seconds < long_group)) { return; }
+    if (!all->said) {
+        announce(all, total);
+    } else if (total > 1.5 * all->said || total < all->said / 1.5) {
+        format_seconds(rest, time, sizeof time);
+        spade_workload_note(all->plan->events, "%d more, about %s", left, time);
+        all->said = total;
+    }
 }
 
 /* ---- whose failure it is */
@@ -298,9 +331,7 @@ static spade_status run_group(group *g)
     double share = 1.0 / all->inputs->count, from = share * g->first, to = from + share * g->count;
     SPADE_GOTO(load_members(g));
     const member *alive = first_alive(g);
-    if (alive && !all->announced) {
-        SPADE_GOTO(announce(all, &alive->image, all->inputs->count - (int)(alive->input - all->inputs->items)));
-    }
+    if (alive && !all->estimated) { SPADE_GOTO(estimate(all, &alive->image, g)); }
     SPADE_GOTO(prefetch(g));
     SPADE_GOTO(run_together(g, all->consumer->group_dense));
     SPADE_GOTO(run_dense(g));
@@ -342,9 +373,13 @@ static spade_status run_groups(pipeline *all, bool *stopped)
             return SPADE_OK;
         }
         begin_group(all, first, members, &g);
+        const double start = spade_now();
         spade_status status = run_group(&g);
         first += g.emitted;
-        if (status == SPADE_OK) { continue; }
+        if (status == SPADE_OK) {
+            measure(all, &g, spade_now() - start);
+            continue;
+        }
         if (g.count == 1 || g.emitting || (status != SPADE_ERROR_MEMORY && !blames_input(status))) { return status; }
         spade_log(plan->context, SPADE_LOG_INFO, "one by one: %s", spade_message(plan->context));
         all->singly_until = g.first + g.count;
@@ -356,7 +391,7 @@ static spade_status run_groups(pipeline *all, bool *stopped)
 spade_status workload_run(const workload_plan *plan, const spade_inputs *inputs, const workload_consumer *consumer,
                           bool *stopped)
 {
-    pipeline all = {.plan = plan, .inputs = inputs, .consumer = consumer, .map_share = 0.5};
+    pipeline all = {.plan = plan, .inputs = inputs, .consumer = consumer, .map_share = 0.5, .started = spade_now()};
     *stopped = false;
     all.max_group = choose_group(plan);
     all.reader = (spade_reader){
