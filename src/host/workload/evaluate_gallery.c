@@ -59,8 +59,9 @@ const gallery_entry *evaluate_gallery_list(const evaluate_job *job, int method, 
 static spade_status fingerprint_header(evaluate_job *job, const json_t *header)
 {
     json_t *copy = json_copy((json_t *)(uintptr_t)header);
-    if (copy) { (void)json_object_del(copy, "model"); }
-    char *text = copy ? spade_json_dump(copy, JSON_COMPACT) : NULL;
+    const bool whole = json_object_size(copy) == json_object_size(header); /* what there is no memory for is left out */
+    if (whole) { (void)json_object_del(copy, "model"); }
+    char *text = whole ? spade_json_dump(copy, JSON_COMPACT) : NULL;
     json_decref(copy);
     if (!text) { return fail_memory(job); }
     spade_fingerprint(&(spade_mapping){.data = (const uint8_t *)text, .size = strlen(text)}, 1, job->gallery.header);
