@@ -202,7 +202,7 @@ static spade_status write_own_bias(const spade_packed_weights *weights, const pa
     const spade_node *norm = entry->packing.norm >= 0 ? &weights->network->nodes[entry->packing.norm] : NULL;
     const float *own = bias_of(weights, node);
     const size_t bytes = bias_bytes(weights, entry);
-    float *host = malloc(bytes);
+    float *host = malloc(bytes + sizeof *host);
     if (!host) { return spade_fail(weights->context, SPADE_ERROR_MEMORY, "out of memory while preparing the weights"); }
     for (size_t r = 0; r < bytes / sizeof *host; r++) {
         double bias = own ? (double)own[r] : 0;
