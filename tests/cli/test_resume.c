@@ -185,6 +185,14 @@ static void test_kept(void **state)
     assert_true(modified(map[0]) != 1000 && file_exists(path));
     expect_names(folder, "inputs", "scene00 scene01 scene02 scene03 scene04 scene05 scene06 scene07");
 
+    /* Cut off under their final names. */
+    assert_int_equal(truncate(map[0], 200), 0);
+    snprintf(path, sizeof path, "%s/out/scene01/input.png", folder);
+    assert_int_equal(truncate(path, 0), 0);
+    set_modified(map[1], 1000);
+    explain_quietly(0, folder, "in", "out", "");
+    assert_true(modified(map[1]) != 1000);
+
     /* As if all had been done at once, whatever the order of the records was. */
     char out[300], again[300];
     explain_quietly(0, folder, "in", "again", "");
@@ -223,6 +231,32 @@ static void test_other_configurations(void **state)
     snprintf(path, sizeof path, "%s/out", folder);
     /* input.png, two maps and two pictures of them, mine.txt, results in three forms */
     assert_int_equal(files_count(path, ""), 5 + 1 + 3);
+    folder_remove(folder);
+}
+
+/* What an input had before, and does not have when it is explained again, goes. */
+static void test_files_of_before(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), masks[300], mask[300], shown[300], map[300], picture[300], command[700];
+    make_inputs(folder);
+    snprintf(masks, sizeof masks, "--no-trace --no-report --mask %s/masks", folder);
+    snprintf(mask, sizeof mask, "%s/masks/scene01.png", folder);
+    snprintf(shown, sizeof shown, "%s/out/scene01/mask.png", folder);
+    snprintf(map, sizeof map, "%s/out/scene01/dense_saliency.npy", folder);
+    snprintf(picture, sizeof picture, "%s/in/scene01.png", folder);
+    snprintf(command, sizeof command,
+             "cd %s && mkdir masks && cp %sscene00_object.png masks/scene00.png && cp masks/scene00.png %s", folder,
+             IMAGES, mask);
+    assert_int_equal(system(command), 0);
+    explain_quietly(0, folder, "in", "out", masks);
+    assert_true(file_exists(shown));
+    assert_int_equal(unlink(mask), 0);
+    explain_quietly(0, folder, "in", "out", masks);
+    assert_true(!file_exists(shown) && file_exists(map));
+    file_write(picture, "nothing", 7);
+    explain_quietly(3, folder, "in", "out", masks);
+    assert_false(file_exists(map));
     folder_remove(folder);
 }
 
@@ -349,10 +383,15 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kept),        cmocka_unit_test(test_other_configurations),
-        cmocka_unit_test(test_other_files), cmocka_unit_test(test_other_inputs),
-        cmocka_unit_test(test_failed),      cmocka_unit_test(test_none_is_left),
-        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_other_configurations),
+        cmocka_unit_test(test_files_of_before),
+        cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_other_inputs),
+        cmocka_unit_test(test_failed),
+        cmocka_unit_test(test_none_is_left),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "spade/array.h"
 #include "store/labels.h"
+#include "store/npy.h"
 
 enum { MAX_HEADER = 65536, PIECE = 1 << 18 /* elements whose bytes in the file are dropped together */ };
 #define MAX_FILE ((uint64_t)1 << 40)
@@ -285,6 +286,23 @@ done:
     spade_unmap(&file);
     if (status != SPADE_OK) { spade_array_clear(out); }
     return status;
+}
+
+bool spade_array_file_is_whole(spade_context *context, const char *path)
+{
+    const npy_types types = {" <f4 ", "float32"};
+    spade_error before;
+    spade_mapping file = {0};
+    npy_header header = {0};
+    size_t at = 0, element;
+    int64_t count;
+    spade_error_save(context, &before);
+    const bool whole = spade_map_file(context, path, MAX_FILE, &file) == SPADE_OK &&
+                       read_header(context, path, &file, &header, &at) == SPADE_OK &&
+                       check_content(context, path, &header, types, file.size - at, &count, &element) == SPADE_OK;
+    spade_unmap(&file);
+    spade_error_restore(context, &before);
+    return whole;
 }
 
 /* ---- labels */

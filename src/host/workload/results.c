@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/name_map.h"
+#include "store/npy.h"
+#include "workload/trace_input.h"
 
 static spade_status fail_memory(const spade_results *results)
 {
@@ -29,9 +31,12 @@ static const char *file_in_folder(const char *text, const char *name)
     return *file && *file != '.' && !strchr(file, '/') ? file : NULL;
 }
 
-/* Call visit with the path of every file that the record names, in it or in what it holds. False: visit said so. */
-static bool visit_files(const spade_results *results, const json_t *value, const char *name,
-                        bool (*visit)(const char *path))
+/* text: NAME/FILE; path: where that is. False: no further files. */
+typedef bool (*file_visit)(const spade_results *results, const char *text, const char *path, void *user);
+
+/* Call visit for every file that the record names, in it or in what it holds. False: visit said so. */
+static bool visit_files(const spade_results *results, const json_t *value, const char *name, file_visit visit,
+                        void *user)
 {
     size_t index;
     json_t *item;
@@ -39,37 +44,52 @@ static bool visit_files(const spade_results *results, const json_t *value, const
     if (json_is_array(value)) {
         json_array_foreach(value, index, item)
         {
-            if (!visit_files(results, item, name, visit)) { return false; }
+            if (!visit_files(results, item, name, visit, user)) { return false; }
         }
     } else if (json_is_object(value)) {
         json_object_foreach((json_t *)(uintptr_t)value, key, item)
         {
-            if (!visit_files(results, item, name, visit)) { return false; }
+            if (!visit_files(results, item, name, visit, user)) { return false; }
         }
     } else if (json_is_string(value) && file_in_folder(json_string_value(value), name)) {
         char *path;
         if (asprintf(&path, "%s/%s", results->folder, json_string_value(value)) < 0) { return false; }
-        bool go_on = visit(path);
+        bool go_on = visit(results, json_string_value(value), path, user);
         free(path);
         return go_on;
     }
     return true;
 }
 
-static bool is_there(const char *path)
+/* What a crash of the machine may have cut off is not there: an array of another length than its shape asks, an empty picture. */
+static bool is_there(const spade_results *results, const char *text, const char *path, void *user)
 {
-    return access(path, F_OK) == 0;
+    struct stat info;
+    (void)text;
+    (void)user;
+    if (spade_ends_in(path, ".npy")) { return spade_array_file_is_whole(results->context, path); }
+    return stat(path, &info) == 0 && info.st_size > 0;
 }
 
-static bool remove_file(const char *path)
+/* user: the texts of files that stay, as the keys of an object; NULL: none. */
+static bool remove_file(const spade_results *results, const char *text, const char *path, void *user)
 {
-    (void)unlink(path);
+    (void)results;
+    if (!user || !json_object_get(user, text)) { (void)unlink(path); }
     return true;
+}
+
+/* False: out of memory. */
+static bool add_text(const spade_results *results, const char *text, const char *path, void *user)
+{
+    (void)results;
+    (void)path;
+    return json_object_set_new(user, text, json_true()) == 0;
 }
 
 bool spade_results_has_files(const spade_results *results, const json_t *record)
 {
-    return visit_files(results, record, record_name(record), is_there);
+    return visit_files(results, record, record_name(record), is_there, NULL);
 }
 
 /* A name, or several with slashes between them, none of which leads out of the folder or is hidden. */
@@ -127,7 +147,7 @@ static spade_status remove_all(spade_results *results)
         json_t *record;
         SPADE_TRY(parse_record(results, line, &record));
         if (!record) { continue; }
-        visit_files(results, record, record_name(record), remove_file);
+        visit_files(results, record, record_name(record), remove_file, NULL);
         remove_folders(results, record_name(record));
         json_decref(record);
     }
@@ -296,6 +316,7 @@ static spade_status index_record(spade_results *results, const spade_name_map *n
         note_line(results, position, offset, false);
     } else {
         results->in_order = false;
+        results->forgotten[position] = offset;
     }
     return SPADE_OK;
 }
@@ -375,10 +396,13 @@ spade_status spade_results_open(spade_context *context, const char *folder, cons
     SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder", &out->folders_made));
     out->header = spade_json_dump(header, JSON_COMPACT);
     out->offsets = malloc(sizeof *out->offsets * (size_t)(inputs->count + 1));
+    out->forgotten = malloc(sizeof *out->forgotten * (size_t)(inputs->count + 1));
     out->failed = calloc((size_t)inputs->count + 1, sizeof *out->failed);
     if (asprintf(&out->path, "%s/results.jsonl", folder) < 0) { out->path = NULL; }
-    if (!out->header || !out->offsets || !out->failed || !out->path) { SPADE_GOTO(fail_memory(out)); }
-    for (int i = 0; i < inputs->count; i++) { out->offsets[i] = -1; }
+    if (!out->header || !out->offsets || !out->forgotten || !out->failed || !out->path) {
+        SPADE_GOTO(fail_memory(out));
+    }
+    for (int i = 0; i < inputs->count; i++) { out->offsets[i] = out->forgotten[i] = -1; }
     SPADE_GOTO(spade_lock_folder(context, folder, &out->lock));
     spade_sweep_temporaries(folder);
     SPADE_GOTO(open_journal(out, header, restart, &filter));
@@ -405,6 +429,27 @@ spade_status spade_results_get(const spade_results *results, int position, char 
     return spade_fail(results->context, SPADE_ERROR_IO, "%s: changed while it was read", results->path);
 }
 
+/* The input has a new record: what the one that was forgotten names, and this one does not, goes. */
+static spade_status remove_forgotten(spade_results *results, int position, const json_t *record)
+{
+    int64_t next;
+    char *line;
+    json_t *old;
+    if (results->forgotten[position] < 0) { return SPADE_OK; }
+    SPADE_TRY(spade_journal_read(results->context, &results->journal, results->forgotten[position], &line, &next));
+    SPADE_TRY(parse_record(results, line, &old));
+    json_t *files = json_object();
+    const bool done = files && visit_files(results, record, record_name(record), add_text, files);
+    if (done && old) {
+        visit_files(results, old, record_name(old), remove_file, files);
+        remove_folders(results, record_name(old)); /* of an input that cannot be used any more */
+    }
+    results->forgotten[position] = -1;
+    json_decref(files);
+    json_decref(old);
+    return done ? SPADE_OK : fail_memory(results);
+}
+
 spade_status spade_results_add(spade_results *results, int position, const json_t *record)
 {
     if (results->journal.file < 0) {
@@ -416,8 +461,9 @@ spade_status spade_results_add(spade_results *results, int position, const json_
     int64_t offset;
     spade_status status = spade_journal_append(results->context, &results->journal, line, &offset);
     free(line);
-    if (status == SPADE_OK) { note_line(results, position, offset, json_object_get(record, "error") != NULL); }
-    return status;
+    SPADE_TRY(status);
+    note_line(results, position, offset, json_object_get(record, "error") != NULL);
+    return remove_forgotten(results, position, record);
 }
 
 /* ---- the end */
@@ -487,6 +533,7 @@ void spade_results_close(spade_results *results)
     free(results->header);
     free(results->path);
     free(results->offsets);
+    free(results->forgotten);
     free(results->failed);
     free(results->others);
     *results = (spade_results){.lock = -1};

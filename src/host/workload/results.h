@@ -25,6 +25,7 @@ typedef struct spade_results {
     int lock;
     spade_journal journal; /* not open until there is a record */
     int64_t *offsets;      /* [inputs->count]: where an input's line begins; -1: it has none */
+    int64_t *forgotten;    /* [inputs->count]: where the line begins that `keep` did not want; -1: there is none */
     bool *failed;          /* [inputs->count]: the line says that the input could not be used */
     int64_t *others;       /* [other_count]: lines of inputs that are not among these */
     int other_count;
@@ -38,7 +39,7 @@ typedef bool (*spade_results_keep)(void *user, int position, const json_t *recor
 /*
  * Makes the folder and looks for results in it. header: as it stands in the first line, the same for the same request;
  * its members "model" and "batch" are paths, which may differ. Records that `keep` does not want are forgotten: their
- * inputs have none. folder and inputs are borrowed while the results are open.
+ * inputs have none, and of their files those that the new record does not name go with it. folder and inputs are borrowed while the results are open.
  * SPADE_ERROR_ARGUMENT: the folder holds results of another configuration, which are named and stay as they are; with
  * `restart` they, and those of the same one, are removed with their files. SPADE_ERROR_IO: another process writes there.
  */
@@ -47,7 +48,7 @@ spade_status spade_results_open(spade_context *context, const char *folder, cons
                                 spade_results *out);
 /* The record of an input, as it stands in its line and parsed: malloc'ed and a new reference, NULL where there is none. */
 spade_status spade_results_get(const spade_results *results, int position, char **line, json_t **record);
-/* Are the files that the record names there? */
+/* Are the files that the record names there, arrays as long as their shapes ask, pictures not empty? */
 bool spade_results_has_files(const spade_results *results, const json_t *record);
 spade_status spade_results_add(spade_results *results, int position, const json_t *record);
 /* The record of an input that could not be used. */
