@@ -29,7 +29,7 @@ SPADE_API spade_status spade_hessian_accumulate(spade_context *context, const sp
                                                 const spade_batch *batch, const int *layers, int count,
                                                 spade_precision precision, spade_hessians **out);
 SPADE_API void spade_hessians_destroy(spade_hessians *hessians); /* NULL is fine */
-/* Bytes of the accumulator of one layer. */
+/* Bytes of the accumulator of one layer; 0: there is no such layer. */
 SPADE_API uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision);
 /* Copy H [K, K] of group g of the i-th of the layers asked for; full and symmetric, double. */
 SPADE_API spade_status spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out);

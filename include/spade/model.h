@@ -99,8 +99,9 @@ typedef struct spade_layer_info {
 } spade_layer_info;
 
 SPADE_API int spade_model_layer_count(const spade_model *model);
+/* 0 and NULL all over: there is no such layer. */
 SPADE_API void spade_model_layer(const spade_model *model, int index, spade_layer_info *info);
-/* The layer's dense weights [rows, columns], owned by the model. */
+/* The layer's dense weights [rows, columns], owned by the model; NULL: there is no such layer. */
 SPADE_API const float *spade_model_weights(const spade_model *model, int index);
 /*
  * Stages: layers that belong together, as the blocks of a ResNet ("layer4.1"), a MobileNet ("features.17") or a transformer

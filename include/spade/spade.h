@@ -51,7 +51,9 @@
  * What spade_..._create(), _load() or _from_...() made is the caller's; the _destroy() or _clear() of its name ends it,
  * and takes NULL. What others live in goes last: traces before the model, everything before the context. Pointers that are
  * passed in are borrowed for the call, or, where the header says so, for the object's life (the array of
- * spade_batch_from_array()). const char * that come back belong to the object, or are static.
+ * spade_batch_from_array()). None may be NULL unless the header says what that means: a text or path that something is made
+ * of, variants, and what spade_model_forward() and spade_attribute() read and write are SPADE_ERROR_ARGUMENT then; others
+ * are not checked. const char * that come back belong to the object, or are static.
  *
  * ---- Threads
  *

@@ -122,7 +122,7 @@ SPADE_API void spade_trace_destroy(spade_trace *trace); /* NULL is fine */
 
 /* The trace's weights [rows, columns] of a layer: its own, or the network's where the layer did not change; the trace's
  * memory. On a GPU they are copied from there at the first call. NULL: there is no memory for that, or the device is
- * lost (spade_message). */
+ * lost (spade_message), or there is no such layer. */
 SPADE_API const float *spade_trace_weights(const spade_trace *trace, int layer);
 
 typedef struct spade_trace_layer {
@@ -133,6 +133,7 @@ typedef struct spade_trace_layer {
     double loss;
     double seconds; /* of the solve, its part of what several sparsities shared; Hessians are of all layers */
 } spade_trace_layer;
+/* 0 all over: there is no such layer. */
 SPADE_API void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info);
 /* Seconds spent by the host: [0] augmentation and forward passes, [1] Hessians, [2] solve. On a GPU, where Hessians are
  * part of captured passes, they are in [0]. Of traces that were found together: [0] and [1] are those of the batch, [2]

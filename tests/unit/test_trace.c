@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "spade/check.h"
+#include "spade/metric.h"
 #include "trace/checkpoint.h"
 #include "trace/trace.h"
 
@@ -138,6 +139,42 @@ static void expect_refusal(fixture *f, const spade_trace_options *options, const
     assert_non_null(strstr(spade_message(f->context), named));
 }
 
+/* What a call cannot do without. */
+static void test_pointers_that_are_missing(void **state)
+{
+    fixture *f = *state;
+    const spade_target target = {0};
+    spade_attribution *method, *other;
+    spade_metric *metric;
+    spade_batch *batch;
+    float number = 0, *map = &number;
+    assert_int_equal(spade_attribution_create(f->context, NULL, &method), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_metric_create(f->context, NULL, &metric), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_batch_from_array(f->context, NULL, 1, 3, 64, 64, &batch), SPADE_ERROR_ARGUMENT);
+    assert_true(!method && !metric && !batch);
+    assert_int_equal(spade_model_forward(f->context, f->model, NULL, NULL, 1, map), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_model_forward(f->context, f->model, NULL, map, 1, NULL), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_attribution_create(f->context, "saliency", &other), SPADE_OK);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(spade_attribute(f->context, f->model, NULL, i == 0 ? NULL : other, i == 1 ? NULL : map,
+                                         i == 2 ? NULL : &target, 1, i == 3 ? NULL : map, NULL),
+                         SPADE_ERROR_ARGUMENT);
+    }
+    spade_attribution_destroy(other);
+}
+
+static void test_precisions(void **state)
+{
+    fixture *f = *state;
+    spade_trace_options options;
+    spade_trace_options_init(&options);
+    options.hessian = (spade_precision)9;
+    expect_refusal(f, &options, "unknown precision: hessian 9");
+    options.hessian = SPADE_FP64;
+    options.sweep = (spade_precision)9;
+    expect_refusal(f, &options, "sweep 9");
+}
+
 static void test_mistakes_are_named(void **state)
 {
     fixture *f = *state;
@@ -217,6 +254,17 @@ static void test_weights_are_copied(void **state)
     assert_int_equal(info.weights, size);
     assert_int_equal(spade_trace_set_weights(f->context, trace, -1, weights), SPADE_ERROR_ARGUMENT);
     assert_int_equal(spade_trace_set_weights(f->context, trace, 1000, weights), SPADE_ERROR_ARGUMENT);
+    assert_int_equal(spade_trace_set_weights(f->context, trace, index, NULL), SPADE_ERROR_ARGUMENT);
+    const int missing[] = {-1, spade_model_layer_count(f->model)};
+    for (int i = 0; i < 2; i++) {
+        spade_layer_info none;
+        assert_null(spade_trace_weights(trace, missing[i]));
+        assert_null(spade_model_weights(f->model, missing[i]));
+        spade_trace_layer_info(trace, missing[i], &info);
+        spade_model_layer(f->model, missing[i], &none);
+        assert_true(info.weights == 0 && none.rows == 0 && !none.name);
+        assert_int_equal(spade_hessian_bytes(f->model, missing[i], SPADE_FP32), 0);
+    }
     weights[layer.columns + 2] = NAN; /* a relu would make 0 of what comes of it */
     assert_int_equal(spade_trace_set_weights(f->context, trace, index, weights), SPADE_ERROR_INPUT);
     assert_non_null(strstr(spade_message(f->context), "layer fc: weight [1, 2] (row, column) is NaN"));
@@ -280,6 +328,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rules_include_and_skip, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rules_change_their_fields_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mistakes_are_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_precisions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pointers_that_are_missing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_empty_trace_is_the_network, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_weights_are_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_of_another_model, set_up, tear_down),

@@ -164,9 +164,10 @@ static const char *name_at(int index)
 
 spade_status spade_attribution_create(spade_context *context, const char *text, spade_attribution **out)
 {
+    *out = NULL;
+    if (!text) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no text of a method"); }
     const size_t length = strcspn(text, ":");
     const attribution_method *method = attribution_find(text, length);
-    *out = NULL;
     if (method) { return attribution_create(context, method, text + length, out); }
     return spade_fail_unknown(context, "method", text, name_at);
 }

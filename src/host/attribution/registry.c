@@ -247,6 +247,11 @@ static spade_status attribute(const attribution_job *job, const spade_attributio
                               float *const *maps, spade_map_note *notes)
 {
     SPADE_TRY(spade_weight_override_check(job->context, job->trace, job->model));
+    bool complete = job->input && job->targets;
+    for (int i = 0; i < count; i++) { complete = complete && maps[i]; }
+    if (!complete) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "no input, no targets, or no room for the map");
+    }
     SPADE_TRY(attribution_check_targets(job));
     SPADE_TRY(check_input(job));
     for (int i = 0; i < count; i++) { SPADE_TRY(check_options(job, attributions[i])); }
@@ -266,6 +271,9 @@ static spade_status attribute(const attribution_job *job, const spade_attributio
 
 static spade_status check_together(spade_context *context, const spade_attribution *const *attributions, int count)
 {
+    bool complete = count > 0;
+    for (int i = 0; i < count; i++) { complete = complete && attributions[i]; }
+    if (!complete) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no method"); }
     for (int i = 1; i < count; i++) {
         if (count <= SPADE_MAX_TOGETHER && spade_attributions_share(attributions[0], attributions[i])) { continue; }
         return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s and %s do not share a walk, or are more than %d methods",

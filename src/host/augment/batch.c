@@ -22,6 +22,7 @@ spade_status spade_batch_from_array(spade_context *context, const float *data, i
                           "a batch of shape [%lld, %lld, %lld, %lld] is not one of variants", (long long)n,
                           (long long)channels, (long long)height, (long long)width);
     }
+    if (!data) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no variants"); }
     SPADE_TRY(new_batch(context, out));
     memcpy((*out)->dims, dims, sizeof dims);
     (*out)->ready = data;

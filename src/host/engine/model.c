@@ -82,8 +82,15 @@ int spade_model_layer_count(const spade_model *model)
     return model->network.layer_count;
 }
 
+static bool has_layer(const spade_model *model, int index)
+{
+    return index >= 0 && index < model->network.layer_count;
+}
+
 void spade_model_layer(const spade_model *model, int index, spade_layer_info *info)
 {
+    *info = (spade_layer_info){0};
+    if (!has_layer(model, index)) { return; }
     const spade_layer *layer = &model->network.layers[index];
     const spade_node *node = &model->network.nodes[layer->node];
     const spade_shape *shape = &model->network.values[node->outputs[0]].shape;
@@ -113,7 +120,7 @@ void spade_model_layer(const spade_model *model, int index, spade_layer_info *in
 
 const float *spade_model_weights(const spade_model *model, int index)
 {
-    return model->network.layers[index].weights;
+    return has_layer(model, index) ? model->network.layers[index].weights : NULL;
 }
 
 int spade_model_find_layer(const spade_model *model, const char *name)
@@ -228,6 +235,7 @@ spade_status spade_model_forward(spade_context *context, const spade_model *mode
     spade_weight_override *override = spade_weight_override_of(trace);
     int64_t pixels = spade_shape_size(&network->values[network->input].shape), outputs = spade_model_outputs(model);
     if (n < 1) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "%lld images", (long long)n); }
+    if (!input || !output) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no input or no room for the output"); }
     SPADE_TRY(spade_weight_override_check(context, trace, model));
     int64_t tail = n % SPADE_MICRO_BATCH, whole = n - tail;
     spade_status status = forward_batches(context, network, override, SPADE_MICRO_BATCH, input, whole, output);

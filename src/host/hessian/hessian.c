@@ -94,6 +94,7 @@ uint64_t spade_hessian_layer_bytes(const spade_model *model, int layer, int64_t 
 uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision)
 {
     const spade_hessian_request request = {.layers = &layer, .count = 1, .precision = precision};
+    if (layer < 0 || layer >= model->network.layer_count) { return 0; }
     return spade_hessian_layer_bytes(model, layer, 0, &request);
 }
 
@@ -448,6 +449,10 @@ spade_status spade_hessian_accumulate(spade_context *context, const spade_model 
                                       const int *layers, int count, spade_precision precision, spade_hessians **out)
 {
     const spade_hessian_request request = {.layers = layers, .count = count, .precision = precision};
+    *out = NULL;
+    if ((unsigned)precision > SPADE_FP64) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "there is no precision of number %d", (int)precision);
+    }
     return spade_hessian_collect(context, model, batch, &request, out);
 }
 

@@ -77,9 +77,10 @@ static const char *name_at(int index)
 
 spade_status spade_metric_create(spade_context *context, const char *text, spade_metric **out)
 {
+    *out = NULL;
+    if (!text) { return spade_fail(context, SPADE_ERROR_ARGUMENT, "no text of a metric"); }
     const size_t length = strcspn(text, ":");
     const metric_class *class = find(text, length);
-    *out = NULL;
     if (class) { return metric_create(context, class, text + length, out); }
     return spade_fail_unknown(context, "metric", text, name_at);
 }

@@ -120,6 +120,10 @@ static spade_status check_options(spade_context *context, const spade_network *n
     }
     SPADE_TRY(check_values(context, automatic ? 0 : options->sparsity, options->solver, options->group, options->count,
                            "all layers"));
+    if ((unsigned)options->hessian > SPADE_FP64 || (unsigned)options->sweep > SPADE_FP64) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "unknown precision: hessian %d, sweep %d",
+                          (int)options->hessian, (int)options->sweep);
+    }
     SPADE_TRY(check_block(context, options->block));
     SPADE_TRY(check_block(context, options->linear_block));
     SPADE_TRY(check_pattern(context, options->keep, options->of, "all layers"));

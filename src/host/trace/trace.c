@@ -80,17 +80,24 @@ void spade_trace_destroy(spade_trace *trace)
     free(trace);
 }
 
-static spade_status check_layer(spade_context *context, const spade_trace *trace, int layer)
+static bool has_layer(const spade_trace *trace, int layer)
 {
-    const spade_network *network = &trace->base.model->network;
-    if (layer >= 0 && layer < network->layer_count) { return SPADE_OK; }
-    return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
-                      network->layer_count);
+    return layer >= 0 && layer < trace->base.model->network.layer_count;
+}
+
+/* values: what the layer is to have. */
+static spade_status check_layer(spade_context *context, const spade_trace *trace, int layer, const float *values)
+{
+    if (!has_layer(trace, layer)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d does not exist: the network has %d", layer,
+                          trace->base.model->network.layer_count);
+    }
+    return values ? SPADE_OK : spade_fail(context, SPADE_ERROR_ARGUMENT, "layer %d: no values are given", layer);
 }
 
 spade_status spade_trace_set_bias(spade_context *context, spade_trace *trace, int layer, const float *bias)
 {
-    SPADE_TRY(check_layer(context, trace, layer));
+    SPADE_TRY(check_layer(context, trace, layer, bias));
     const spade_layer *l = &trace->base.model->network.layers[layer];
     for (int64_t r = 0; r < l->rows; r++) {
         if (isfinite(bias[r])) { continue; }
@@ -103,7 +110,7 @@ spade_status spade_trace_set_bias(spade_context *context, spade_trace *trace, in
 spade_status spade_trace_set_weights(spade_context *context, spade_trace *trace, int layer, const float *weights)
 {
     const spade_network *network = &trace->base.model->network;
-    SPADE_TRY(check_layer(context, trace, layer));
+    SPADE_TRY(check_layer(context, trace, layer, weights));
     for (int64_t i = 0; i < trace->layers[layer].weights; i++) {
         if (isfinite(weights[i])) { continue; }
         const int64_t columns = network->layers[layer].columns;
@@ -171,12 +178,13 @@ spade_status spade_trace_read(const spade_trace *trace, int layer, const float *
 const float *spade_trace_weights(const spade_trace *trace, int layer)
 {
     const float *weights;
+    if (!has_layer(trace, layer)) { return NULL; }
     return spade_trace_read(trace, layer, &weights) == SPADE_OK ? weights : NULL;
 }
 
 void spade_trace_layer_info(const spade_trace *trace, int layer, spade_trace_layer *info)
 {
-    *info = trace->layers[layer];
+    *info = has_layer(trace, layer) ? trace->layers[layer] : (spade_trace_layer){0};
 }
 
 bool spade_trace_sparsity_choice(const spade_trace *trace, spade_sparsity_choice *out)

@@ -39,7 +39,8 @@ typedef bool (*spade_results_keep)(void *user, int position, const json_t *recor
 /*
  * Makes the folder and looks for results in it. header: as it stands in the first line, the same for the same request;
  * its members "model" and "batch" are paths, which may differ. Records that `keep` does not want are forgotten: their
- * inputs have none, and of their files those that the new record does not name go with it. folder and inputs are borrowed while the results are open.
+ * inputs have none, and of their files those that the new record does not name go when that is added. folder and inputs are
+ * borrowed while the results are open.
  * SPADE_ERROR_ARGUMENT: the folder holds results of another configuration, which are named and stay as they are; with
  * `restart` they, and those of the same one, are removed with their files. SPADE_ERROR_IO: another process writes there.
  */
