@@ -260,6 +260,21 @@ static void test_files_of_before(void **state)
     folder_remove(folder);
 }
 
+/* An input may lie in a folder of its own name: its path is no file of the results. */
+static void test_input_in_folder_of_its_name(void **state)
+{
+    (void)state;
+    char *folder = folder_make(), command[900];
+    make_inputs(folder);
+    snprintf(command, sizeof command,
+             "cd %s && mkdir scene00 && mv in/scene00.png scene00 && for i in 1 2; do " SPADE_COMMAND " explain " MODEL
+             " scene00/scene00.png --resize 0 --no-trace --no-report -o out >log 2>&1 || exit; done; "
+             "grep -q '1 of 1 inputs are explained already' log",
+             folder);
+    assert_int_equal(system(command), 0);
+    folder_remove(folder);
+}
+
 /* A file that a method reads is part of what was asked for: another segmentation under the same name makes other maps. */
 static void test_other_files(void **state)
 {
@@ -386,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_other_configurations),
         cmocka_unit_test(test_files_of_before),
+        cmocka_unit_test(test_input_in_folder_of_its_name),
         cmocka_unit_test(test_other_files),
         cmocka_unit_test(test_other_inputs),
         cmocka_unit_test(test_failed),

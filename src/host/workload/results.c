@@ -49,7 +49,8 @@ static bool visit_files(const spade_results *results, const json_t *value, const
     } else if (json_is_object(value)) {
         json_object_foreach((json_t *)(uintptr_t)value, key, item)
         {
-            if (!visit_files(results, item, name, visit, user)) { return false; }
+            const bool input = strcmp(key, "file") == 0; /* whose path may begin so, too */
+            if (!input && !visit_files(results, item, name, visit, user)) { return false; }
         }
     } else if (json_is_string(value) && file_in_folder(json_string_value(value), name)) {
         char *path;

@@ -5,7 +5,7 @@
  *
  * A record is a JSON object with "file", "index" (of an entry of an array) and "name" (its folder), which say whose it is,
  * and "error" where the input could not be used: such an input is tried again by the next run. Strings in a record that
- * begin with NAME/ are its files, relative to the folder.
+ * begin with NAME/, but for that of "file", are its files, relative to the folder.
  */
 #ifndef SPADE_WORKLOAD_RESULTS_H
 #define SPADE_WORKLOAD_RESULTS_H
