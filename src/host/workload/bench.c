@@ -212,11 +212,13 @@ static spade_status run_round(bench_job *job)
 {
     spade_target target;
     spade_trace *trace = NULL;
+    spade_status status;
     if (job->round > -job->request->warm_up) { SPADE_TRY(load_model(job)); } /* the first one is loaded already */
     SPADE_TRY(find_target(job, &target));
-    if (job->request->trace) { SPADE_TRY(find_trace(job, &trace)); }
-    spade_status status = make_maps(job, NULL, &target);
-    if (status == SPADE_OK && trace) { status = make_maps(job, trace, &target); }
+    if (job->request->trace) { SPADE_GOTO(find_trace(job, &trace)); }
+    SPADE_GOTO(make_maps(job, NULL, &target));
+    if (trace) { status = make_maps(job, trace, &target); }
+done:
     spade_trace_destroy(trace);
     return status;
 }
