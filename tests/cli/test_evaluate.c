@@ -14,11 +14,7 @@ static const char *const scenes[4][2] = {{"scene00", "1"}, {"scene01", "5"}, {"s
 
 static const char *inside(const char *name)
 {
-    static char path[4][512];
-    static int next;
-    char *own = path[next++ % 4];
-    snprintf(own, sizeof path[0], "%s/%s", folder, name);
-    return own;
+    return path_inside(folder, name);
 }
 
 /* The first scenes, with labels and masks. */

@@ -14,11 +14,7 @@ static const int labels[12] = {1, 5, 8, 3, 1, 5, 8, 3, 3, 8, 7, 1};
 
 static const char *inside(const char *name)
 {
-    static char path[4][512];
-    static int next;
-    char *own = path[next++ % 4];
-    snprintf(own, sizeof path[0], "%s/%s", folder, name);
-    return own;
+    return path_inside(folder, name);
 }
 
 /* The scenes from..to; labelled: the first so many have labels. */

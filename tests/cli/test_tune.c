@@ -14,11 +14,7 @@ static char *folder;
 
 static const char *inside(const char *name)
 {
-    static char path[4][512];
-    static int next;
-    char *own = path[next++ % 4];
-    snprintf(own, sizeof path[0], "%s/%s", folder, name);
-    return own;
+    return path_inside(folder, name);
 }
 
 static int open_folder(void **state)
@@ -132,41 +128,65 @@ static void test_stages_of_ones_own(void **state)
     json_decref(summary);
 }
 
-static void expect_refusal(const char *arguments, int code, const char *text)
-{
-    command_result r = command_run("tune " MODEL " %s" FAST "%s", inside("m.csv"), arguments);
-    if (r.code != code || !strstr(r.err, text)) { fail_msg("%s: code %d: %s", arguments, r.code, r.err); }
-    command_clear(&r);
-    assert_false(file_exists(inside("no.yaml")));
-}
-
 static void test_what_is_refused(void **state)
 {
     (void)state;
-    char arguments[700];
-    snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,pointing", inside("no.yaml"));
-    expect_refusal(arguments, 2, "one is tuned for, not 2");
-    snprintf(arguments, sizeof arguments, "-o %s --metric class_kept", inside("no.yaml"));
-    expect_refusal(arguments, 2, "not worth tuning for");
-    snprintf(arguments, sizeof arguments, "-o %s --stages 'layer9.*'", inside("no.yaml"));
-    expect_refusal(arguments, 2, "'layer9.*' matches no prunable layer");
-    snprintf(arguments, sizeof arguments, "-o %s --stages 'layer4.*,layer4.0.*'", inside("no.yaml"));
-    expect_refusal(arguments, 2, "two of them match layer layer4.0.conv1");
-    snprintf(arguments, sizeof arguments, "-o %s --aside 1.5", inside("no.yaml"));
-    expect_refusal(arguments, 2, "'1.5' is not a number from 0 to 0.9");
-    snprintf(arguments, sizeof arguments, "-o %s --nm 2:4", inside("no.yaml"));
-    expect_refusal(arguments, 2, "leaves no sparsity to be tuned");
-    snprintf(arguments, sizeof arguments, "-o %s", inside("m.csv"));
-    expect_refusal(arguments, 2, "ends in .yaml");
-    snprintf(arguments, sizeof arguments, "-o %s --solver random --stages 'layer*' --seeds 1 --aside 0 --max-changed 0",
-             inside("no.yaml"));
-    expect_refusal(arguments, 1, "no sparsity of any stage is better");
+    static const struct {
+        const char *arguments, *says;
+        int code;
+    } cases[] = {
+        {"--metric roc_auc,pointing", "one is tuned for, not 2", 2},
+        {"--metric class_kept", "not worth tuning for", 2},
+        {"--stages 'layer9.*'", "'layer9.*' matches no prunable layer", 2},
+        {"--stages 'layer4.*,layer4.0.*'", "two of them match layer layer4.0.conv1", 2},
+        {"--stages '*' --skip 'layer*,fc'", "no layer is left to be pruned", 2},
+        {"--aside 1.5", "1.5 is not from 0 to 1", 2},
+        {"--nm 2:4", "leaves no sparsity to be tuned", 2},
+        {"--class 1,2", "one class of each picture", 2},
+        {"--solver random --stages 'layer*' --seeds 1 --aside 0 --max-changed 0", "no sparsity of any stage is better",
+         1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        command_result r =
+            command_run("tune " MODEL " %s" FAST "%s -o %s", inside("m.csv"), cases[i].arguments, inside("no.yaml"));
+        if (r.code != cases[i].code || !strstr(r.err, cases[i].says)) {
+            fail_msg("%s: code %d: %s", cases[i].arguments, r.code, r.err);
+        }
+        command_clear(&r);
+        assert_false(file_exists(inside("no.yaml")));
+    }
+    command_result r = command_run("tune " MODEL " %s" FAST "-o %s", inside("m.csv"), inside("m.csv"));
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "ends in .yaml"));
+    command_clear(&r);
+}
+
+/* A picture that is not there is named and left out; what cannot be kept leaves nothing behind. */
+static void test_what_fails(void **state)
+{
+    (void)state;
+    static const char rows[] = "image,mask\n" IMAGES "/scene00.png," IMAGES "/scene00_patch.png\nnone.png,\n";
+    file_write(inside("gone.csv"), rows, sizeof rows - 1);
+    command_result r = command_run("tune " MODEL " %s" FAST "--aside 0 --seeds 1 --max-changed 1 -o %s",
+                                   inside("gone.csv"), inside("gone.yaml"));
+    if (r.code != 3 || !strstr(r.err, "none.png: No such file")) { fail_msg("code %d: %s", r.code, r.err); }
+    command_clear(&r);
+    assert_true(file_exists(inside("gone.yaml")));
+
+    char line[1024];
+    snprintf(line, sizeof line, "(ulimit -f 8; exec %s tune " MODEL " %s" FAST "--seeds 1 -o %s 2>%s)", SPADE_COMMAND,
+             inside("m.csv"), inside("no.yaml"), inside("said"));
+    assert_int_equal(WEXITSTATUS(system(line)), 1);
+    char *said = file_read(inside("said"), NULL);
+    assert_non_null(strstr(said, "a temporary file of solved layers cannot be written"));
+    free(said);
+    assert_false(file_exists(inside("no.yaml")));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_it_says_is_what_evaluate_finds),
                                        cmocka_unit_test(test_stages_of_ones_own),
-                                       cmocka_unit_test(test_what_is_refused)};
+                                       cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_what_fails)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -66,6 +66,16 @@ static inline void folder_remove(char *path)
     free(path);
 }
 
+/* FOLDER/NAME; the text of one of the last four calls. */
+static inline const char *path_inside(const char *folder, const char *name)
+{
+    static char path[4][512];
+    static int next;
+    char *own = path[next++ % 4];
+    snprintf(own, sizeof path[0], "%s/%s", folder, name);
+    return own;
+}
+
 /* Run `spade ARGUMENTS`, split at blanks by the shell. */
 __attribute__((format(printf, 1, 2))) static inline command_result command_run(const char *format, ...)
 {

@@ -39,6 +39,18 @@ json_t *spade_json_integers(const int64_t *values, int count)
     return list;
 }
 
+double spade_json_real_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+const char *spade_json_text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
 /* ---- as text */
 
 typedef struct text_buffer {

@@ -20,6 +20,10 @@ json_t *spade_json_number(double value);
 /* [1, 3, 224, 224] */
 json_t *spade_json_integers(const int64_t *values, int count);
 
+/* A member: NaN where it is no number (null: there is none), "" where it is no text. */
+double spade_json_real_at(const json_t *object, const char *key);
+const char *spade_json_text_at(const json_t *object, const char *key);
+
 /* The value as text, malloc'ed; flags: jansson's. NULL: out of memory, or there is no value. Not json_dumps(), which leaves out
  * what there was no memory for. */
 char *spade_json_dump(const json_t *value, size_t flags);

@@ -72,11 +72,11 @@ struct cli_options {
     char **arguments; /* positional; they point into argv */
     int argument_count;
     const char *device, *config, *output, *batch, *mask, *labels, *trace, *traces, *fit, *objective;
-    const char *tuned_stages, *aside, *max_changed;
+    const char *tuned_stages;
     cli_list neurons;
     int64_t threads, in_flight, stages, side, steps, repeat, warm_up, seeds; /* 0: not given */
     int64_t gallery;                                                         /* -1: not given */
-    double fit_margin;                                                       /* below 0: not given */
+    double fit_margin, aside, max_changed;                                   /* below 0: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still,
         all_stages;

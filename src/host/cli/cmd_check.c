@@ -8,12 +8,6 @@ static double number_of(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* What the method promises of the network's own map. */
 static void print_promises(const json_t *check)
 {
@@ -51,7 +45,7 @@ static int layer_width(const json_t *stages)
     json_t *stage;
     json_array_foreach(stages, i, stage)
     {
-        const int length = (int)strlen(text_of(stage, "layer"));
+        const int length = (int)strlen(spade_json_text_at(stage, "layer"));
         width = length > width ? length : width;
     }
     return width < MAX_WIDTH ? width : MAX_WIDTH;
@@ -63,10 +57,10 @@ static void print_map(const json_t *map, const json_t *stages)
     const int width = layer_width(stages);
     size_t i;
     json_t *stage;
-    printf("  %s", text_of(map, "method"));
+    printf("  %s", spade_json_text_at(map, "method"));
     if (json_object_get(map, "options")) {
         fputs(" (", stdout);
-        cli_print_text(text_of(map, "options"), 0);
+        cli_print_text(spade_json_text_at(map, "options"), 0);
         putchar(')');
     }
     fputs(", for ", stdout);
@@ -78,7 +72,7 @@ static void print_map(const json_t *map, const json_t *stages)
     {
         const json_t *at = json_array_get(similarity, i);
         fputs("    ", stdout);
-        cli_print_text(text_of(stage, "layer"), width);
+        cli_print_text(spade_json_text_at(stage, "layer"), width);
         print_value(at, "spearman");
         print_value(at, "spearman_abs");
         print_value(at, "ssim");
@@ -92,9 +86,9 @@ static void on_result(void *user, const json_t *result)
     size_t i;
     json_t *map;
     if (!cli_begin_result(user, result)) { return; }
-    cli_print_text(text_of(result, "name"), 0);
+    cli_print_text(spade_json_text_at(result, "name"), 0);
     fputs("  ", stdout);
-    cli_print_text(text_of(dense, "name"), 0);
+    cli_print_text(spade_json_text_at(dense, "name"), 0);
     printf(" %.1f %%\n", 100 * number_of(dense, "score"));
     json_array_foreach(json_object_get(result, "maps"), i, map)
     {

@@ -10,21 +10,9 @@ typedef struct table_widths {
     int name, mean, difference;
 } table_widths;
 
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static bool is_mean(const json_t *row)
 {
-    return strcmp(text_of(row, "method"), "mean") == 0;
+    return strcmp(spade_json_text_at(row, "method"), "mean") == 0;
 }
 
 /* A row of a metric of the traces, which says nothing of methods. */
@@ -36,17 +24,17 @@ static bool is_of_traces(const json_t *row)
 /* "saliency", "smoothgrad:samples=25" */
 static void format_name(const json_t *row, char name[MAX_NAME])
 {
-    const char *options = text_of(row, "options");
-    snprintf(name, MAX_NAME, "%s%s%s", is_mean(row) ? "mean of the methods" : text_of(row, "method"),
+    const char *options = spade_json_text_at(row, "options");
+    snprintf(name, MAX_NAME, "%s%s%s", is_mean(row) ? "mean of the methods" : spade_json_text_at(row, "method"),
              *options ? ":" : "", options);
 }
 
 /* "ROC AUC, higher is better", "Pointing game (tolerance=2), higher is better" */
 static void format_title(const json_t *row, char title[MAX_NAME])
 {
-    const char *options = text_of(row, "metric_options");
-    snprintf(title, MAX_NAME, "%s%s%s%s, %s is better", text_of(row, "title"), *options ? " (" : "", options,
-             *options ? ")" : "", text_of(row, "better"));
+    const char *options = spade_json_text_at(row, "metric_options");
+    snprintf(title, MAX_NAME, "%s%s%s%s, %s is better", spade_json_text_at(row, "title"), *options ? " (" : "", options,
+             *options ? ")" : "", spade_json_text_at(row, "better"));
 }
 
 static table_widths find_widths(const json_t *summary)
@@ -83,7 +71,7 @@ static void print_cell(const char *text, int width)
 static void print_mean(const json_t *column, int width)
 {
     char text[64] = "-";
-    const double mean = number_of(column, "mean"), error = number_of(column, "error");
+    const double mean = spade_json_real_at(column, "mean"), error = spade_json_real_at(column, "error");
     if (!isnan(mean)) {
         int length = spade_print_beside(text, sizeof text, mean, mean, 3, 3, false);
         if (!isnan(error)) {
@@ -98,16 +86,16 @@ static void print_mean(const json_t *column, int width)
 static void print_difference(const json_t *column, double mean, int width)
 {
     char text[96] = "-", low[24], high[24];
-    const double difference = number_of(column, "difference");
+    const double difference = spade_json_real_at(column, "difference");
     if (!isnan(difference)) {
         int length = spade_print_beside(text, sizeof text, difference, mean, 4, 2, true);
-        if (!isnan(number_of(column, "low"))) {
-            spade_print_beside(low, sizeof low, number_of(column, "low"), mean, 4, 2, true);
-            spade_print_beside(high, sizeof high, number_of(column, "high"), mean, 4, 2, true);
+        if (!isnan(spade_json_real_at(column, "low"))) {
+            spade_print_beside(low, sizeof low, spade_json_real_at(column, "low"), mean, 4, 2, true);
+            spade_print_beside(high, sizeof high, spade_json_real_at(column, "high"), mean, 4, 2, true);
             length += snprintf(text + length, sizeof text - (size_t)length, " [%s, %s]", low, high);
         }
         snprintf(text + length, sizeof text - (size_t)length, "%*s%.0f %%", length < 26 ? 27 - length : 1, "",
-                 100 * number_of(column, "better"));
+                 100 * spade_json_real_at(column, "better"));
     }
     print_cell(text, width);
 }
@@ -137,12 +125,12 @@ static void print_rows(const json_t *summary, const char *metric, bool differenc
         json_t *column;
         char name[MAX_NAME];
         json_int_t fewest = pictures;
-        if (strcmp(text_of(row, "metric"), metric) != 0) { continue; }
+        if (strcmp(spade_json_text_at(row, "metric"), metric) != 0) { continue; }
         format_name(row, name);
         fputs("  ", stdout);
         cli_print_text(name, widths->name);
         const json_t *columns = json_object_get(row, "columns");
-        const double dense = number_of(json_array_get(columns, 0), "mean");
+        const double dense = spade_json_real_at(json_array_get(columns, 0), "mean");
         json_array_foreach(columns, c, column)
         {
             const json_int_t count = json_integer_value(json_object_get(column, differences && c ? "pairs" : "count"));
@@ -173,12 +161,12 @@ static void print_metric(const json_t *summary, const json_t *row, const table_w
     putchar('\n');
     print_title(title, widths->name + 2);
     print_heads(columns, 0, widths->mean);
-    print_rows(summary, text_of(row, "metric"), false, widths);
+    print_rows(summary, spade_json_text_at(row, "metric"), false, widths);
     if (json_array_size(columns) < 2) { return; }
     puts("  difference from dense [its 95 % interval], share of the pictures that are better");
     cli_print_text("", widths->name + 2);
     print_heads(columns, 1, widths->difference);
-    print_rows(summary, text_of(row, "metric"), true, widths);
+    print_rows(summary, spade_json_text_at(row, "metric"), true, widths);
 }
 
 static void print_share(const char *title, const json_t *summary, const char *key, const table_widths *widths)
@@ -189,7 +177,7 @@ static void print_share(const char *title, const json_t *summary, const char *ke
     json_array_foreach(json_object_get(summary, "decisions"), i, column)
     {
         char text[32] = "-";
-        const double share = number_of(column, key);
+        const double share = spade_json_real_at(column, key);
         if (!isnan(share)) { snprintf(text, sizeof text, "%.1f %%", 100 * share); }
         print_cell(text, widths->mean);
     }
@@ -235,8 +223,8 @@ static void print_networks(const json_t *summary, const table_widths *widths)
     }
     json_array_foreach(json_object_get(summary, "uncovered"), i, item)
     {
-        printf("%s%s has no values: ", i ? "" : "\n", text_of(item, "method"));
-        cli_print_text(text_of(item, "reason"), 0);
+        printf("%s%s has no values: ", i ? "" : "\n", spade_json_text_at(item, "method"));
+        cli_print_text(spade_json_text_at(item, "reason"), 0);
         putchar('\n');
     }
     putchar('\n');
@@ -262,8 +250,8 @@ static void print_summary(const json_t *summary)
     json_array_foreach(json_object_get(summary, "rows"), i, item)
     {
         if (is_of_traces(item)) { continue; }
-        if (strcmp(text_of(item, "metric"), last) != 0) { print_metric(summary, item, &widths); }
-        last = text_of(item, "metric");
+        if (strcmp(spade_json_text_at(item, "metric"), last) != 0) { print_metric(summary, item, &widths); }
+        last = spade_json_text_at(item, "metric");
     }
     print_networks(summary, &widths);
 }

@@ -1,12 +1,6 @@
 /* cmd_info.c - spade info: operators and layers of a model. */
 #include "cli/cli.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static int width_of(const json_t *list, const char *key, int min_width)
 {
     size_t index;
@@ -14,7 +8,7 @@ static int width_of(const json_t *list, const char *key, int min_width)
     int width = min_width;
     json_array_foreach(list, index, item)
     {
-        int length = (int)strlen(text_of(item, key));
+        int length = (int)strlen(spade_json_text_at(item, key));
         width = length > width ? length : width;
     }
     return width < 60 ? width : 60;
@@ -28,11 +22,11 @@ static void print_operators(const json_t *operators)
     printf("\n%-*s  %6s\n", width, "operator", "nodes");
     json_array_foreach(operators, index, item)
     {
-        cli_print_text(text_of(item, "operator"), width);
+        cli_print_text(spade_json_text_at(item, "operator"), width);
         printf("  %6lld", (long long)json_integer_value(json_object_get(item, "count")));
         if (!json_is_true(json_object_get(item, "supported"))) {
             fputs("  not supported; first node: ", stdout);
-            cli_print_text(text_of(item, "first_node"), 0);
+            cli_print_text(spade_json_text_at(item, "first_node"), 0);
         }
         putchar('\n');
     }
@@ -64,7 +58,7 @@ static void print_layers(const json_t *all)
         const double zero = json_number_value(json_object_get(item, "zeros"));
         zeros += zero;
         format_shape(json_object_get(item, "shape"), shape, sizeof shape);
-        cli_print_text(text_of(item, "name"), width);
+        cli_print_text(spade_json_text_at(item, "name"), width);
         printf("  %-16s %6lld %12.0f %7.2f %9.2f  %s\n", shape,
                (long long)json_integer_value(json_object_get(item, "groups")), weights, 100 * zero / weights,
                json_number_value(json_object_get(item, "operations")) / 1e6,
@@ -117,14 +111,17 @@ static void print_graph(const json_t *graph)
     {
         char shape[160], inputs[160];
         const json_t *layer = json_object_get(item, "layer");
-        const char *module = text_of(item, "module");
+        const char *module = spade_json_text_at(item, "module");
         const json_t *pattern = json_object_get(item, "pattern");
         format_batch_shape(item, shape, sizeof shape);
         format_inputs(json_object_get(item, "inputs"), inputs, sizeof inputs);
         printf("%5lld  ", (long long)json_integer_value(json_object_get(item, "node")));
-        cli_print_text(text_of(item, "kind"), width);
+        cli_print_text(spade_json_text_at(item, "kind"), width);
         printf("  %-20s %-16s ", shape, inputs);
-        cli_print_text(json_is_string(layer) ? json_string_value(layer) : *module ? module : text_of(item, "name"), 0);
+        cli_print_text(json_is_string(layer) ? json_string_value(layer)
+                       : *module             ? module
+                                             : spade_json_text_at(item, "name"),
+                       0);
         if (json_is_string(pattern)) { printf(" (%s)", json_string_value(pattern)); }
         putchar('\n');
     }
@@ -140,9 +137,9 @@ static int name_unsupported(const json_t *operators)
     {
         if (json_is_true(json_object_get(item, "supported"))) { continue; }
         fputs(named++ ? ", " : " ", stderr);
-        cli_print_text_on(stderr, text_of(item, "operator"), 0);
+        cli_print_text_on(stderr, spade_json_text_at(item, "operator"), 0);
         fputs(" (node '", stderr);
-        cli_print_text_on(stderr, text_of(item, "first_node"), 0);
+        cli_print_text_on(stderr, spade_json_text_at(item, "first_node"), 0);
         fputs("')", stderr);
     }
     fputc('\n', stderr);
@@ -164,13 +161,13 @@ static int run(cli_options *options)
     } else if (options->json) {
         code = cli_print_json(result);
     } else if (!options->quiet) {
-        cli_print_text(text_of(result, "model"), 0);
+        cli_print_text(spade_json_text_at(result, "model"), 0);
         putchar('\n');
         if (supported) {
             char shape[64];
             format_shape(json_object_get(result, "input"), shape, sizeof shape);
             printf("input %s, %lld classes", shape, (long long)json_integer_value(json_object_get(result, "classes")));
-            const char *head = text_of(result, "head");
+            const char *head = spade_json_text_at(result, "head");
             if (strcmp(head, "scores") == 0) {
                 printf(", ends in scores that are no logits");
             } else if (strcmp(head, "none") != 0) {

@@ -1,39 +1,26 @@
 /* cmd_tune.c - spade tune: sparsities of a network's stages that make maps best. */
 #include <math.h>
 
-#include "base/number.h"
 #include "cli/cli.h"
 
 enum { NAME_WIDTH = 30, VALUE_WIDTH = 8 };
 
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* One stage: the metric at every sparsity, the chosen one marked, those that change too many classes in parentheses. */
 static void print_stage(const json_t *stage, double max_changed)
 {
-    const double chosen = number_of(stage, "sparsity");
+    const double chosen = spade_json_real_at(stage, "sparsity");
     size_t i;
     json_t *value;
     fputs("  ", stdout);
-    cli_print_text(text_of(stage, "name"), NAME_WIDTH);
+    cli_print_text(spade_json_text_at(stage, "name"), NAME_WIDTH);
     json_array_foreach(json_object_get(stage, "tried"), i, value)
     {
         char text[32];
-        const bool refused = number_of(value, "changed") > max_changed;
-        snprintf(text, sizeof text, "%s%.4f%s", refused ? "(" : "", number_of(value, "mean"),
-                 refused                                  ? ")"
-                 : number_of(value, "sparsity") == chosen ? "*"
-                                                          : "");
+        const bool refused = spade_json_real_at(value, "changed") > max_changed;
+        snprintf(text, sizeof text, "%s%.4f%s", refused ? "(" : "", spade_json_real_at(value, "mean"),
+                 refused                                           ? ")"
+                 : spade_json_real_at(value, "sparsity") == chosen ? "*"
+                                                                   : "");
         printf(" %*s", VALUE_WIDTH, text);
     }
     if (!i) { fputs("  not tried", stdout); }
@@ -44,20 +31,22 @@ static void print_pictures(const char *title, const json_t *found)
 {
     if (!found) { return; }
     printf("%s (%lld): dense %.4f, trace %.4f", title,
-           (long long)json_integer_value(json_object_get(found, "pictures")), number_of(found, "dense"),
-           number_of(found, "trace"));
-    if (!isnan(number_of(found, "low"))) {
-        printf(", difference %+.4f [%+.4f, %+.4f], better in %.0f %%", number_of(found, "difference"),
-               number_of(found, "low"), number_of(found, "high"), 100 * number_of(found, "better"));
+           (long long)json_integer_value(json_object_get(found, "pictures")), spade_json_real_at(found, "dense"),
+           spade_json_real_at(found, "trace"));
+    if (!isnan(spade_json_real_at(found, "low"))) {
+        printf(", difference %+.4f [%+.4f, %+.4f], better in %.0f %%", spade_json_real_at(found, "difference"),
+               spade_json_real_at(found, "low"), spade_json_real_at(found, "high"),
+               100 * spade_json_real_at(found, "better"));
     }
-    printf("; the class changes in %.0f %%\n", 100 * number_of(found, "changed"));
+    printf("; the class changes in %.0f %%\n", 100 * spade_json_real_at(found, "changed"));
 }
 
 static void print_summary(const json_t *summary, double max_changed)
 {
     size_t i;
     json_t *item, *first = json_array_get(json_object_get(summary, "stages"), 0);
-    printf("\n%s (%s is better), mean over ", text_of(summary, "metric"), text_of(summary, "better"));
+    printf("\n%s (%s is better), mean over ", spade_json_text_at(summary, "metric"),
+           spade_json_text_at(summary, "better"));
     json_array_foreach(json_object_get(summary, "methods"), i, item)
     {
         printf("%s%s", i ? ", " : "", json_string_value(item));
@@ -66,7 +55,7 @@ static void print_summary(const json_t *summary, double max_changed)
            "stage, from the output on");
     json_array_foreach(json_object_get(first, "tried"), i, item)
     {
-        printf(" %*g", VALUE_WIDTH, number_of(item, "sparsity"));
+        printf(" %*g", VALUE_WIDTH, spade_json_real_at(item, "sparsity"));
     }
     putchar('\n');
     json_array_foreach(json_object_get(summary, "stages"), i, item)
@@ -78,31 +67,20 @@ static void print_summary(const json_t *summary, double max_changed)
     print_pictures("pictures kept aside", json_object_get(summary, "aside"));
 }
 
-/* A share of 0 to `most`. False: a usage error was printed. */
-static bool read_share(const cli_options *options, const char *name, const char *text, double standard, double most,
-                       double *out)
-{
-    *out = standard;
-    if (!text || (spade_parse_number(text, out) && *out >= 0 && *out <= most)) { return true; }
-    cli_usage_error(options->command, "--%s: '%s' is not a number from 0 to %g", name, text, most);
-    return false;
-}
-
-/* False: a usage error was printed. */
-static bool make_request(const cli_options *options, spade_tune_request *out)
+static spade_tune_request make_request(const cli_options *options)
 {
     enum { SEEDS = 2, PATIENCE = 4 };
-    *out = (spade_tune_request){.model = options->arguments[0],
+    return (spade_tune_request){.model = options->arguments[0],
                                 .manifest = options->arguments[1],
                                 .mask = options->mask,
                                 .labels = options->labels,
                                 .output = options->output,
                                 .stages = options->tuned_stages,
+                                .aside = options->aside < 0 ? 0.25 : options->aside,
+                                .max_changed = options->max_changed < 0 ? 0.1 : options->max_changed,
                                 .seeds = options->seeds ? (int)options->seeds : SEEDS,
                                 .patience = options->all_stages ? 0 : PATIENCE,
                                 .settings = &options->settings};
-    return read_share(options, "aside", options->aside, 0.25, 0.9, &out->aside) &&
-           read_share(options, "max-changed", options->max_changed, 0.1, 1, &out->max_changed);
 }
 
 static void print_end(const cli_options *options, const spade_workload_outcome *outcome)
@@ -121,9 +99,8 @@ static int run(cli_options *options)
 {
     cli_printer printer = {.options = options};
     spade_workload_outcome outcome = {0};
-    spade_tune_request request;
+    const spade_tune_request request = make_request(options);
     int code = EXIT_DONE;
-    if (!make_request(options, &request)) { return EXIT_USAGE; }
     spade_context *context = cli_context(options, &printer.progress, &code);
     if (!context) { return code; }
     const spade_workload_events events = {.user = &printer,

@@ -58,10 +58,10 @@ static const option table[] = {
     {"stages", 0, OPTIONS_TUNE, TEXT, AT(tuned_stages), "GLOB[,...]",
      "what gets a sparsity of its own: the layers that a glob matches (blocks, by the names of layers)"},
     {"seeds", 0, OPTIONS_TUNE, COUNT, AT(seeds), "N", "sets of variants of each picture (2)"},
-    {"aside", 0, OPTIONS_TUNE, TEXT, AT(aside), "SHARE",
-     "of the pictures, that is kept aside to say how good the result is (0.25)"},
-    {"max-changed", 0, OPTIONS_TUNE, TEXT, AT(max_changed), "SHARE",
-     "of the pictures, whose class traces may change; what changes more is not taken (0.1)"},
+    {"aside", 0, OPTIONS_TUNE, SHARE, AT(aside), "SHARE",
+     "of the pictures, that is kept aside to say how good the result is (0.25; 0 to 1)"},
+    {"max-changed", 0, OPTIONS_TUNE, SHARE, AT(max_changed), "SHARE",
+     "of the pictures, whose class traces may change; what changes more is not taken (0.1; 0 to 1)"},
     {"all-stages", 0, OPTIONS_TUNE, FLAG, AT(all_stages), NULL,
      "try them all; without it, not those before four in a row that gained nothing"},
     {"repeat", 0, OPTIONS_BENCH, COUNT, AT(repeat), "N", "times that everything is done; the table has medians (5)"},
@@ -292,7 +292,7 @@ static bool walk(const cli_command *command, int argc, char **argv, bool setting
 bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *out)
 {
     spade_context messages = {0};
-    *out = (cli_options){.command = command, .gallery = -1, .fit_margin = -1};
+    *out = (cli_options){.command = command, .gallery = -1, .fit_margin = -1, .aside = -1, .max_changed = -1};
     spade_settings_init(&out->settings);
     out->arguments = calloc((size_t)argc + 1, sizeof *out->arguments);
     if (!out->arguments) {

@@ -13,12 +13,6 @@ static spade_status fail_temporary(const check_report *report)
                       report->run->folder, strerror(errno));
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 spade_status check_report_open(const explained_run *run, check_report *out)
 {
     *out = (check_report){.run = run, .cards = tmpfile(), .failures = tmpfile()};
@@ -49,9 +43,9 @@ static void write_value(FILE *file, const char *name, const json_t *value)
 static void write_figure(FILE *file, const char *picture, const json_t *stage, const json_t *similarity)
 {
     fputs("<figure>", file);
-    html_write_link_image(file, "", picture, stage ? text_of(stage, "layer") : "the network's own map");
+    html_write_link_image(file, "", picture, stage ? spade_json_text_at(stage, "layer") : "the network's own map");
     fputs("<figcaption><b>", file);
-    spade_html_text(file, stage ? text_of(stage, "layer") : "the network");
+    spade_html_text(file, stage ? spade_json_text_at(stage, "layer") : "the network");
     fputs("</b>", file);
     if (stage) {
         fputs("<span class=\"soft\">", file);
@@ -92,9 +86,9 @@ spade_status check_report_add(check_report *report, const json_t *result)
     size_t i;
     json_t *map;
     fputs("<article class=\"card\"><div class=\"head\"><h2>", file);
-    spade_html_text(file, text_of(result, "name"));
+    spade_html_text(file, spade_json_text_at(result, "name"));
     fputs("</h2><span class=\"soft\">", file);
-    spade_html_text(file, text_of(dense, "name"));
+    spade_html_text(file, spade_json_text_at(dense, "name"));
     fprintf(file, ", %.1f %%</span></div><div class=\"maps\">\n",
             100 * json_number_value(json_object_get(dense, "score")));
     json_array_foreach(maps, i, map) /* method by method, target by target */

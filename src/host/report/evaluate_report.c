@@ -10,18 +10,6 @@
 
 enum { MAX_NUMBER = 32 };
 
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static bool is_lower(const spade_metric_info *info)
 {
     return info->better == SPADE_METRIC_LOWER;
@@ -97,10 +85,13 @@ static const json_t *find_row(const evaluate_report *report, int metric, const s
     const json_t *row;
     json_array_foreach(json_object_get(report->summary, "rows"), i, row)
     {
-        if (strcmp(text_of(row, "metric"), report->run->metrics[metric].label) != 0) { continue; }
+        if (strcmp(spade_json_text_at(row, "metric"), report->run->metrics[metric].label) != 0) { continue; }
         const char *options = method && method->options ? method->options : "",
                    *name = method ? spade_attribution_method(method->attribution)->name : "";
-        if (strcmp(text_of(row, "method"), name) == 0 && strcmp(text_of(row, "options"), options) == 0) { return row; }
+        if (strcmp(spade_json_text_at(row, "method"), name) == 0 &&
+            strcmp(spade_json_text_at(row, "options"), options) == 0) {
+            return row;
+        }
     }
     return NULL;
 }
@@ -108,7 +99,7 @@ static const json_t *find_row(const evaluate_report *report, int metric, const s
 static void write_mean(FILE *file, const json_t *column, bool best)
 {
     char text[MAX_NUMBER];
-    const double mean = number_of(column, "mean"), error = number_of(column, "error");
+    const double mean = spade_json_real_at(column, "mean"), error = spade_json_real_at(column, "error");
     if (isnan(mean)) {
         fputs("&ndash;", file);
         return;
@@ -146,7 +137,7 @@ static void write_network(FILE *file, const evaluate_report *report)
 {
     if (!is_labelled(report)) { return; }
     fprintf(file, "<p>It decides as the label says in <b>%.1f %%</b> of the labelled pictures.</p>",
-            100 * number_of(json_array_get(json_object_get(report->summary, "decisions"), 0), "correct"));
+            100 * spade_json_real_at(json_array_get(json_object_get(report->summary, "decisions"), 0), "correct"));
 }
 
 static void write_networks(FILE *file, const evaluate_report *report)
@@ -173,8 +164,8 @@ static void write_networks(FILE *file, const evaluate_report *report)
         fputs("</b></td><td>", file);
         spade_html_text(file, report->found[column]);
         fputs("</td>", file);
-        write_share(file, number_of(decision, "kept"));
-        if (labelled) { write_share(file, number_of(decision, "correct")); }
+        write_share(file, spade_json_real_at(decision, "kept"));
+        if (labelled) { write_share(file, spade_json_real_at(decision, "correct")); }
         for (int i = 0; i < run->metric_count; i++) {
             const json_t *row = find_row(report, i, NULL);
             if (!row) { continue; }
@@ -197,9 +188,9 @@ static void write_uncovered(FILE *file, const evaluate_report *report)
     json_array_foreach(uncovered, i, item)
     {
         fputs(i ? "; <b>" : "<b>", file);
-        spade_html_text(file, text_of(item, "method"));
+        spade_html_text(file, spade_json_text_at(item, "method"));
         fputs("</b>, ", file);
-        spade_html_text(file, text_of(item, "reason"));
+        spade_html_text(file, spade_json_text_at(item, "reason"));
     }
     fputs(".</p>", file);
 }
@@ -237,7 +228,7 @@ static void write_header(FILE *file, const evaluate_report *report, const html_r
 
 static void print_mean(const json_t *row, size_t column, char text[MAX_NUMBER])
 {
-    const double mean = number_of(json_array_get(json_object_get(row, "columns"), column), "mean");
+    const double mean = spade_json_real_at(json_array_get(json_object_get(row, "columns"), column), "mean");
     *text = 0;
     if (!isnan(mean)) { (void)spade_print_beside(text, MAX_NUMBER, mean, mean, 3, 3, false); }
 }
@@ -250,7 +241,7 @@ static void find_best(const json_t *row, size_t columns, bool lower, char best[M
     *best = 0;
     for (size_t i = 0; i < columns; i++) {
         char text[MAX_NUMBER];
-        const double mean = number_of(json_array_get(json_object_get(row, "columns"), i), "mean");
+        const double mean = spade_json_real_at(json_array_get(json_object_get(row, "columns"), i), "mean");
         print_mean(row, i, text);
         if (!*text) { continue; }
         others += *best && strcmp(text, best) != 0;
@@ -265,14 +256,14 @@ static void find_best(const json_t *row, size_t columns, bool lower, char best[M
 /* "+0.0018, better in 50 %", marked where the interval does not hold 0, and below it the interval. */
 static void write_difference(FILE *file, const json_t *column, double mean, bool lower)
 {
-    const double difference = number_of(column, "difference"), low = number_of(column, "low"),
-                 high = number_of(column, "high");
+    const double difference = spade_json_real_at(column, "difference"), low = spade_json_real_at(column, "low"),
+                 high = spade_json_real_at(column, "high");
     char text[MAX_NUMBER];
     if (isnan(difference)) { return; }
     const char *mark = low > 0 ? lower ? "down" : "up" : high < 0 ? lower ? "up" : "down" : "";
     (void)spade_print_beside(text, sizeof text, difference, mean, 4, 2, true);
     fprintf(file, "<br><span class=\"soft\"><span class=\"%s\">%s</span>, better in %.0f %%", mark, text,
-            100 * number_of(column, "better"));
+            100 * spade_json_real_at(column, "better"));
     if (!isnan(low)) {
         (void)spade_print_beside(text, sizeof text, low, mean, 4, 2, true);
         fprintf(file, "<br>[%s, ", text);
@@ -284,7 +275,7 @@ static void write_difference(FILE *file, const json_t *column, double mean, bool
 
 static void write_row_name(FILE *file, const json_t *row)
 {
-    const char *options = text_of(row, "options"), *name = text_of(row, "method");
+    const char *options = spade_json_text_at(row, "options"), *name = spade_json_text_at(row, "method");
     const bool mean = strcmp(name, "mean") == 0;
     for (const char *at = mean ? "mean of the methods" : name; *at; at++) { fputc(*at == '_' ? ' ' : *at, file); }
     if (!*options) { return; }
@@ -316,7 +307,10 @@ static void find_best_row(const evaluate_report *report, const char *metric, boo
     const json_t *row;
     json_array_foreach(json_object_get(report->summary, "rows"), i, row)
     {
-        if (strcmp(text_of(row, "metric"), metric) != 0 || strcmp(text_of(row, "method"), "mean") == 0) { continue; }
+        if (strcmp(spade_json_text_at(row, "metric"), metric) != 0 ||
+            strcmp(spade_json_text_at(row, "method"), "mean") == 0) {
+            continue;
+        }
         spade_json_append(&means, json_incref(json_array_get(json_object_get(row, "columns"), 0)));
     }
     spade_json_set(&column, "columns", means);
@@ -327,13 +321,13 @@ static void find_best_row(const evaluate_report *report, const char *metric, boo
 static void write_row(FILE *file, const evaluate_report *report, const json_t *row, bool lower)
 {
     const json_t *columns = json_object_get(row, "columns"), *column;
-    const double dense = number_of(json_array_get(columns, 0), "mean");
+    const double dense = spade_json_real_at(json_array_get(columns, 0), "mean");
     char best[MAX_NUMBER] = "", text[MAX_NUMBER];
     size_t i;
     if (report->column_count > 1) {
         find_best(row, json_array_size(columns), lower, best);
-    } else if (strcmp(text_of(row, "method"), "mean") != 0) {
-        find_best_row(report, text_of(row, "metric"), lower, best);
+    } else if (strcmp(spade_json_text_at(row, "method"), "mean") != 0) {
+        find_best_row(report, spade_json_text_at(row, "metric"), lower, best);
     }
     fputs("<tr><td>", file);
     write_row_name(file, row);
@@ -358,7 +352,7 @@ static void write_metric(FILE *file, const evaluate_report *report, int metric)
     bool any = false;
     json_array_foreach(json_object_get(report->summary, "rows"), i, row)
     {
-        if (strcmp(text_of(row, "metric"), report->run->metrics[metric].label) != 0) { continue; }
+        if (strcmp(spade_json_text_at(row, "metric"), report->run->metrics[metric].label) != 0) { continue; }
         if (!any) {
             fputs("<section class=\"card\"><div class=\"head\"><h2>", file);
             html_write_metric(file, &report->run->metrics[metric]);
@@ -441,8 +435,8 @@ void evaluate_report_begin_pair(const evaluate_report *report, FILE *file, int m
     const spade_method_choice *choice = &report->run->methods[method];
     const json_t *row = find_row(report, report->metric, choice),
                  *cell = json_array_get(json_object_get(row, "columns"), (size_t)column);
-    const double pairs = number_of(cell, "pairs"), better = pairs * number_of(cell, "better"),
-                 same = pairs * number_of(cell, "same");
+    const double pairs = spade_json_real_at(cell, "pairs"), better = pairs * spade_json_real_at(cell, "better"),
+                 same = pairs * spade_json_real_at(cell, "same");
     fprintf(file, "<section class=\"card m%d c%d\"><div class=\"head\"><h2>", method, column);
     html_write_method(file, choice);
     if (column) {
@@ -451,9 +445,8 @@ void evaluate_report_begin_pair(const evaluate_report *report, FILE *file, int m
     }
     fputs("</h2>", file);
     if (column && !isnan(better)) {
-        fprintf(file,
-                "<span class=\"soft\">the trace's map is better in %.0f, the same in %.0f, worse in %.0f</span>", better,
-                same, pairs - better - same);
+        fprintf(file, "<span class=\"soft\">the trace's map is better in %.0f, the same in %.0f, worse in %.0f</span>",
+                better, same, pairs - better - same);
     }
     fputs("</div><div class=\"gallery\">\n", file);
 }
@@ -499,7 +492,7 @@ static void write_picture(FILE *file, const evaluate_shot *shot)
     const bool whole = png->size >= HEADER;
     const unsigned width = whole ? read32(png->data + WIDTH) : 1, height = whole ? read32(png->data + HEIGHT) : 1;
     fprintf(file, "<svg viewBox=\"0 0 %u %u\" role=\"img\" aria-label=\"", width, height);
-    spade_html_text(file, text_of(shot->record, "name"));
+    spade_html_text(file, spade_json_text_at(shot->record, "name"));
     if (shot->again) {
         fprintf(file, "\"><use href=\"#p%d\"/></svg>", shot->number);
         return;
@@ -546,7 +539,7 @@ static void write_decisions(FILE *file, const evaluate_report *report, const eva
         fputs("</span>", file);
         if (json_integer_value(json_object_get(dense, "class")) != target.class_index) {
             fputs("<span class=\"soft\">the network decides ", file);
-            spade_html_text(file, text_of(dense, "name"));
+            spade_html_text(file, spade_json_text_at(dense, "name"));
             fputs("</span>", file);
         }
     }
@@ -556,7 +549,7 @@ static void write_decisions(FILE *file, const evaluate_report *report, const eva
         return;
     }
     fputs("<span class=\"value broken\">the trace decides ", file);
-    spade_html_text(file, text_of(trace, "name"));
+    spade_html_text(file, spade_json_text_at(trace, "name"));
     fputs("</span>", file);
 }
 
@@ -566,7 +559,7 @@ void evaluate_report_write_shot(const evaluate_report *report, FILE *file, const
     const double dense = value_of(report, shot, DENSE), trace = value_of(report, shot, TRACE);
     char text[MAX_NUMBER];
     fputs("<figure class=\"shot\"><div class=\"head\"><b>", file);
-    spade_html_text(file, text_of(shot->record, "name"));
+    spade_html_text(file, spade_json_text_at(shot->record, "name"));
     fputs("</b>", file);
     if (shot->column) {
         (void)spade_print_beside(text, sizeof text, trace - dense, dense, 4, 2, true);

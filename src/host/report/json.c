@@ -133,11 +133,6 @@ static double real_of(const json_t *value)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-static double real_at(const json_t *object, const char *key)
-{
-    return real_of(json_object_get(object, key));
-}
-
 static int64_t integer_at(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
@@ -172,9 +167,9 @@ static bool parse_network(const json_t *record, int network, explained_input *ou
 
 static void parse_map(const explained_run *run, const json_t *object, explained_map *out, bool *memory)
 {
-    out->delta = real_at(object, "completeness_delta");
+    out->delta = spade_json_real_at(object, "completeness_delta");
     out->all_zero = json_is_true(json_object_get(object, "all_zero"));
-    for (int i = 0; i < run->metric_count; i++) { out->values[i] = real_at(object, run->metrics[i].label); }
+    for (int i = 0; i < run->metric_count; i++) { out->values[i] = spade_json_real_at(object, run->metrics[i].label); }
     out->array = text_at(object, "map", memory);
     out->heatmap = text_at(object, "overlay", memory);
     out->check = json_incref(json_object_get(object, "check"));
@@ -205,7 +200,7 @@ static bool parse_pairs(const explained_run *run, const json_t *maps, explained_
         pair->method = (int)(i / targets);
         pair->reduce = explained_drawn(run, pair->method);
         if (!explained_parse_target(run, object, &pair->target)) { return false; }
-        pair->scale = real_at(object, "overlay_scale");
+        pair->scale = spade_json_real_at(object, "overlay_scale");
         parse_map(run, json_object_get(object, "dense"), &pair->maps[DENSE], memory);
         parse_map(run, json_object_get(object, "trace"), &pair->maps[TRACE], memory);
     }

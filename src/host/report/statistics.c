@@ -76,3 +76,13 @@ pair_statistics compare_pairs(const double *a, const double *b, int64_t n, bool 
     out.high = means[BOOTSTRAP_SAMPLES - 1 - CUT];
     return out;
 }
+
+void pair_statistics_json(const pair_statistics *pairs, json_t **object)
+{
+    spade_json_set(object, "pairs", json_integer(pairs->count));
+    spade_json_set(object, "difference", spade_json_number(pairs->difference));
+    spade_json_set(object, "low", spade_json_number(pairs->low));
+    spade_json_set(object, "high", spade_json_number(pairs->high));
+    spade_json_set(object, "better", spade_json_number(pairs->better));
+    spade_json_set(object, "same", spade_json_number(pairs->same));
+}

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/json.h"
+
 typedef struct sample_statistics {
     int64_t count;      /* of values that are not NaN */
     double mean, error; /* error: standard error of the mean; NaN of fewer than 2 values, both of none */
@@ -23,5 +25,7 @@ typedef struct pair_statistics {
 enum { BOOTSTRAP_SAMPLES = 10000 };
 pair_statistics compare_pairs(const double *a, const double *b, int64_t n, bool higher, uint64_t seed,
                               double *differences, double *means);
+/* Into an object: "pairs", "difference", "low", "high", "better", "same"; null for NaN. */
+void pair_statistics_json(const pair_statistics *pairs, json_t **object);
 
 #endif

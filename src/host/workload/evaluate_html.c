@@ -188,19 +188,12 @@ static spade_status write_gallery(html_writer *w)
 
 /* ---- the file */
 
-static spade_status add_failures(html_writer *w)
+static spade_status add_failure(void *user, const char *line, const json_t *record)
 {
-    const spade_results *results = &w->job->results;
-    for (int i = 0; i < results->inputs->count; i++) {
-        char *line;
-        json_t *json;
-        if (!results->failed[i]) { continue; }
-        SPADE_TRY(spade_results_get(results, i, &line, &json));
-        const char *message = json_string_value(json_object_get(json, "error"));
-        if (message) { evaluate_report_add_failure(&w->report, message); }
-        json_decref(json);
-        free(line);
-    }
+    html_writer *w = user;
+    const char *error = json_string_value(json_object_get(record, "error"));
+    (void)line;
+    if (error) { evaluate_report_add_failure(&w->report, error); }
     return SPADE_OK;
 }
 
@@ -242,7 +235,7 @@ static spade_status write_report(evaluate_job *job, const json_t *summary, const
                                  .gallery = summary && job->gallery.size > 0,
                                  .metric = job->gallery.metric};
     SPADE_GOTO(evaluate_report_open(&w.report));
-    SPADE_GOTO(add_failures(&w));
+    SPADE_GOTO(spade_results_each(&w.job->results, true, add_failure, &w));
     for (int i = 0; i < job->inputs.count; i++) { w.report.masks = w.report.masks || job->inputs.items[i].mask; }
     status = write_file(&w, path);
 done:

@@ -233,12 +233,7 @@ static json_t *column_json(gathered *g, int method, int metric, int column)
     if (!column) { return object; }
     const pair_statistics pairs = compare_pairs(values_at(g, method, metric, 0), values, g->count, higher,
                                                 g->job->request->settings->seed, g->differences, g->means);
-    spade_json_set(&object, "pairs", json_integer(pairs.count));
-    spade_json_set(&object, "difference", spade_json_number(pairs.difference));
-    spade_json_set(&object, "low", spade_json_number(pairs.low));
-    spade_json_set(&object, "high", spade_json_number(pairs.high));
-    spade_json_set(&object, "better", spade_json_number(pairs.better));
-    spade_json_set(&object, "same", spade_json_number(pairs.same));
+    pair_statistics_json(&pairs, &object);
     return object;
 }
 
@@ -333,26 +328,19 @@ static json_t *summary_json(gathered *g)
 
 /* ---- the files */
 
-/* Every line of results.jsonl, of the pictures that were done or of those that failed. */
-static spade_status visit(gathered *g, bool failed)
+static spade_status visit_done(void *user, const char *line, const json_t *record)
 {
-    evaluate_job *job = g->job;
-    for (int i = 0; i < job->inputs.count; i++) {
-        char *line;
-        json_t *json;
-        if (job->results.failed[i] != failed) { continue; }
-        SPADE_TRY(spade_results_get(&job->results, i, &line, &json));
-        if (!json) { continue; }
-        spade_status status = SPADE_OK;
-        results_json_add(&g->json, line);
-        if (!failed) {
-            write_rows(g, json);
-            status = add_record(g, json);
-        }
-        json_decref(json);
-        free(line);
-        SPADE_TRY(status);
-    }
+    gathered *g = user;
+    results_json_add(&g->json, line);
+    write_rows(g, record);
+    return add_record(g, record);
+}
+
+static spade_status visit_failed(void *user, const char *line, const json_t *record)
+{
+    gathered *g = user;
+    (void)record;
+    results_json_add(&g->json, line);
     return SPADE_OK;
 }
 
@@ -398,9 +386,9 @@ spade_status evaluate_write_results(evaluate_job *job, json_t **summary)
     SPADE_GOTO(spade_results_finish(&job->results));
     SPADE_GOTO(open_files(&g));
     results_json_list(&g.json, "inputs");
-    SPADE_GOTO(visit(&g, false));
+    SPADE_GOTO(spade_results_each(&job->results, false, visit_done, &g));
     results_json_list(&g.json, "failed");
-    SPADE_GOTO(visit(&g, true));
+    SPADE_GOTO(spade_results_each(&job->results, true, visit_failed, &g));
     if (g.count) { SPADE_GOTO(write_summary(&g, summary)); }
     SPADE_GOTO(results_json_commit(&g.json));
     SPADE_GOTO(spade_output_commit(job->context, &g.csv));

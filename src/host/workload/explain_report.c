@@ -86,20 +86,12 @@ static spade_status write_record(void *user, const char *line, const explained_i
     return writers->html ? html_report_add(writers->html, record) : SPADE_OK;
 }
 
-static spade_status write_failures(report_writers *writers)
+static spade_status write_failure(void *user, const char *line, const json_t *record)
 {
-    const spade_results *results = &writers->job->results;
-    for (int i = 0; i < results->inputs->count; i++) {
-        char *line;
-        json_t *json;
-        if (!results->failed[i]) { continue; }
-        SPADE_TRY(spade_results_get(results, i, &line, &json));
-        const char *message = json_string_value(json_object_get(json, "error"));
-        results_json_add(&writers->json, line);
-        if (writers->html && message) { html_report_add_failure(writers->html, message); }
-        json_decref(json);
-        free(line);
-    }
+    report_writers *writers = user;
+    const char *error = json_string_value(json_object_get(record, "error"));
+    results_json_add(&writers->json, line);
+    if (writers->html && error) { html_report_add_failure(writers->html, error); }
     return SPADE_OK;
 }
 
@@ -136,7 +128,7 @@ spade_status explain_write_reports(explain_job *job)
     results_json_list(&writers.json, "inputs");
     SPADE_GOTO(visit_records(job, write_record, &writers));
     results_json_list(&writers.json, "failed");
-    SPADE_GOTO(write_failures(&writers));
+    SPADE_GOTO(spade_results_each(&job->results, true, write_failure, &writers));
     SPADE_GOTO(results_json_commit(&writers.json));
     SPADE_GOTO(results_csv_commit(&writers.csv));
     if (writers.html) {

@@ -82,6 +82,8 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
  */
 spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_image_item *items,
                                spade_status *statuses, char **messages);
+/* One input's; its own failure is the call's. */
+spade_status spade_reader_load_one(spade_reader *reader, const spade_input *input, spade_image_item *item);
 /* Of an input as it is now, without decoding anything. SPADE_ERROR_INPUT: it cannot be read. */
 spade_status spade_reader_fingerprint(spade_reader *reader, const spade_input *input, spade_input_fingerprint *out);
 void spade_reader_close(spade_reader *reader);

@@ -198,6 +198,19 @@ static spade_status make_fingerprint(spade_reader *reader, const spade_input *in
     return mask ? spade_fingerprint_file(context, mask, out->mask) : SPADE_OK;
 }
 
+spade_status spade_reader_load_one(spade_reader *reader, const spade_input *input, spade_image_item *item)
+{
+    spade_status loaded = SPADE_OK;
+    char *message = NULL;
+    *item = (spade_image_item){0};
+    spade_status status = spade_reader_load(reader, input, 1, item, &loaded, &message);
+    if (status == SPADE_OK && loaded != SPADE_OK) {
+        status = spade_fail(reader->context, loaded, "%s", message ? message : "out of memory");
+    }
+    free(message);
+    return status;
+}
+
 spade_status spade_reader_fingerprint(spade_reader *reader, const spade_input *input, spade_input_fingerprint *out)
 {
     char *mask = NULL;

@@ -490,6 +490,21 @@ static spade_status copy_lines(const spade_results *results, FILE *file)
     return SPADE_OK;
 }
 
+spade_status spade_results_each(const spade_results *results, bool failed, spade_results_visit visit, void *user)
+{
+    spade_status status = SPADE_OK;
+    for (int i = 0; i < results->inputs->count && status == SPADE_OK; i++) {
+        char *line;
+        json_t *record;
+        if (results->failed[i] != failed) { continue; }
+        SPADE_TRY(spade_results_get(results, i, &line, &record));
+        if (record) { status = visit(user, line, record); }
+        json_decref(record);
+        free(line);
+    }
+    return status;
+}
+
 spade_status spade_results_add_failure(spade_results *results, const spade_input *input, const char *message)
 {
     json_t *json = json_object();

@@ -49,6 +49,10 @@ spade_status spade_results_open(spade_context *context, const char *folder, cons
                                 spade_results *out);
 /* The record of an input, as it stands in its line and parsed: malloc'ed and a new reference, NULL where there is none. */
 spade_status spade_results_get(const spade_results *results, int position, char **line, json_t **record);
+/* Every record, in the inputs' order: of inputs that were done, or with `failed` of those that could not be used. Its line and the
+ * record are borrowed. Ends with the first status that is not SPADE_OK. */
+typedef spade_status (*spade_results_visit)(void *user, const char *line, const json_t *record);
+spade_status spade_results_each(const spade_results *results, bool failed, spade_results_visit visit, void *user);
 /* Are the files that the record names there, arrays as long as their shapes ask, pictures not empty? */
 bool spade_results_has_files(const spade_results *results, const json_t *record);
 spade_status spade_results_add(spade_results *results, int position, const json_t *record);

@@ -62,8 +62,7 @@ spade_status trace_input_load(spade_context *context, const trace_input *wanted,
 {
     spade_inputs inputs = {0};
     spade_reader reader = {.context = context, .preprocess = preprocess, .upright = wanted->settings->orient};
-    spade_status loaded;
-    char *message = NULL, *path = (char *)(uintptr_t)wanted->input;
+    char *path = (char *)(uintptr_t)wanted->input;
     SPADE_TRY(spade_inputs_collect(context, &path, 1, false, preprocess->channels, preprocess->height,
                                    preprocess->width, &inputs));
     spade_status status = SPADE_OK;
@@ -72,12 +71,10 @@ spade_status trace_input_load(spade_context *context, const trace_input *wanted,
         SPADE_GOTO(
             spade_fail(context, SPADE_ERROR_INPUT, "%s: holds %d inputs; a trace is of one", path, inputs.count));
     }
-    SPADE_GOTO(spade_reader_load(&reader, inputs.items, 1, item, &loaded, &message));
-    if (loaded != SPADE_OK) { SPADE_GOTO(spade_fail(context, loaded, "%s", message ? message : "out of memory")); }
+    status = spade_reader_load_one(&reader, inputs.items, item);
 done:
     spade_reader_close(&reader);
     spade_inputs_clear(&inputs);
-    free(message);
     return status;
 }
 

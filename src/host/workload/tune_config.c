@@ -126,11 +126,6 @@ static bool write_stage(FILE *file, const spade_model *model, const tune_stage *
 
 /* ---- how it came about */
 
-static double number_at(const json_t *object, const char *key)
-{
-    return json_number_value(json_object_get(object, key));
-}
-
 static void write_comment(FILE *file, const json_t *summary)
 {
     const json_t *aside = json_object_get(summary, "aside"), *tuned = json_object_get(summary, "tuned");
@@ -142,15 +137,17 @@ static void write_comment(FILE *file, const json_t *summary)
     {
         fprintf(file, "%s%s", i ? ", " : "", json_string_value(method));
     }
-    fprintf(file, "\n# on %.0f pictures with %.0f seeds: dense %.4f, trace %.4f.\n", number_at(tuned, "pictures"),
-            number_at(summary, "seeds"), number_at(tuned, "dense"), number_at(tuned, "trace"));
+    fprintf(file, "\n# on %.0f pictures with %.0f seeds: dense %.4f, trace %.4f.\n",
+            spade_json_real_at(tuned, "pictures"), spade_json_real_at(summary, "seeds"),
+            spade_json_real_at(tuned, "dense"), spade_json_real_at(tuned, "trace"));
     if (!aside) { return; }
     fprintf(file,
             "# On %.0f other pictures: dense %.4f, trace %.4f, difference %+.4f [%+.4f, %+.4f]; the class changes in "
             "%.0f %%.\n",
-            number_at(aside, "pictures"), number_at(aside, "dense"), number_at(aside, "trace"),
-            number_at(aside, "difference"), number_at(aside, "low"), number_at(aside, "high"),
-            100 * number_at(aside, "changed"));
+            spade_json_real_at(aside, "pictures"), spade_json_real_at(aside, "dense"),
+            spade_json_real_at(aside, "trace"), spade_json_real_at(aside, "difference"),
+            spade_json_real_at(aside, "low"), spade_json_real_at(aside, "high"),
+            100 * spade_json_real_at(aside, "changed"));
 }
 
 spade_status tune_write_config(spade_context *context, const char *path, const spade_settings *settings,

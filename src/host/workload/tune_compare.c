@@ -1,0 +1,108 @@
+/* tune_compare.c - what the stages' choices are worth on pictures that they were not made for. */
+#include <math.h>
+
+#include "base/base.h"
+#include "report/statistics.h"
+#include "workload/tune.h"
+
+static spade_status fail_memory(const tune_job *job)
+{
+    return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+}
+
+typedef struct comparison {
+    double *dense, *trace; /* [aside] */
+    int64_t count, changed;
+} comparison;
+
+/* The rules that the configuration will have. */
+static spade_status make_rules(const tune_job *job, spade_trace_options *options, spade_layer_rule **out)
+{
+    const spade_network *network = &job->evaluate.model->network;
+    int count = options->rule_count;
+    spade_layer_rule *rules = *out = calloc((size_t)(count + network->layer_count) + 1, sizeof *rules);
+    if (!rules) { return fail_memory(job); }
+    if (count) { memcpy(rules, options->rules, (size_t)count * sizeof *rules); }
+    for (int s = 0; s < job->stage_count; s++) {
+        const tune_stage *stage = &job->stages[s];
+        for (int i = 0; stage->choice && i < stage->layer_count; i++) {
+            rules[count++] = (spade_layer_rule){.layers = network->layers[stage->layers[i]].name,
+                                                .set = SPADE_RULE_SPARSITY,
+                                                .sparsity = tune_sparsity(stage->choice)};
+        }
+    }
+    options->rules = rules;
+    options->rule_count = count;
+    options->sparsity = 0;
+    return SPADE_OK;
+}
+
+static spade_status compare_picture(tune_job *job, int input, const spade_trace_options *options, comparison *out)
+{
+    spade_image_item item;
+    spade_batch *batch = NULL;
+    spade_trace *trace = NULL;
+    double values[2];
+    bool changed[2];
+    spade_status status;
+    SPADE_GOTO(tune_load(job, input, &item));
+    SPADE_GOTO(tune_batch(job, &item, 0, &batch));
+    SPADE_GOTO(spade_trace_create(job->context, job->evaluate.model, batch, options, &trace));
+    SPADE_GOTO(tune_measure(job, input, &item, &trace, 1, values, changed));
+    if (isnan(values[0]) || isnan(values[1])) {
+        SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_INPUT, "the metric has no value of it"));
+    }
+    out->dense[out->count] = values[0];
+    out->trace[out->count++] = values[1];
+    out->changed += changed[1];
+done:
+    spade_trace_destroy(trace);
+    spade_batch_destroy(batch);
+    spade_image_item_clear(job->context, &item);
+    return status;
+}
+
+static json_t *comparison_json(const tune_job *job, const comparison *c, double *scratch)
+{
+    const bool higher = explained_metric(&job->evaluate.run, 0)->better == SPADE_METRIC_HIGHER;
+    const sample_statistics dense = describe_sample(c->dense, c->count), trace = describe_sample(c->trace, c->count);
+    const pair_statistics pairs =
+        compare_pairs(c->dense, c->trace, c->count, higher, job->request->settings->seed, scratch, scratch + c->count);
+    json_t *object = json_object();
+    spade_json_set(&object, "pictures", json_integer(c->count));
+    spade_json_set(&object, "dense", spade_json_number(dense.mean));
+    spade_json_set(&object, "dense_error", spade_json_number(dense.error));
+    spade_json_set(&object, "trace", spade_json_number(trace.mean));
+    spade_json_set(&object, "trace_error", spade_json_number(trace.error));
+    pair_statistics_json(&pairs, &object);
+    spade_json_set(&object, "changed", json_real((double)c->changed / (double)c->count));
+    return object;
+}
+
+spade_status tune_compare(tune_job *job, double from, json_t **out)
+{
+    comparison c = {0};
+    spade_trace_options options = job->levels[0];
+    spade_layer_rule *rules = NULL;
+    spade_status status = SPADE_OK;
+    double *scratch = calloc((size_t)job->aside + BOOTSTRAP_SAMPLES + 1, sizeof *scratch);
+    c.dense = calloc((size_t)job->aside + 1, sizeof *c.dense);
+    c.trace = calloc((size_t)job->aside + 1, sizeof *c.trace);
+    if (!c.dense || !c.trace || !scratch) { SPADE_GOTO(fail_memory(job)); }
+    SPADE_GOTO(make_rules(job, &options, &rules));
+    for (int i = 0; i < job->aside && !tune_stopped(job); i++) {
+        const int input = job->order[job->tuned + i];
+        spade_workload_phase(job->events, "kept aside", from + (1 - from) * i / job->aside, 1);
+        SPADE_GOTO(tune_fail_picture(job, input, compare_picture(job, input, &options, &c)));
+    }
+    if (c.count && !job->outcome->stopped) {
+        *out = comparison_json(job, &c, scratch);
+        if (!*out) { status = fail_memory(job); }
+    }
+done:
+    free(rules);
+    free(scratch);
+    free(c.dense);
+    free(c.trace);
+    return status;
+}
