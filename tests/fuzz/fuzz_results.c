@@ -18,10 +18,11 @@ static spade_input inputs[] = {
     {.file = "examples/pictures/scene01.png", .stem = "scene01", .name = "scene01", .index = -1, .position = 1},
     {.file = "a.npy", .stem = "a_0000", .name = "a_0000", .index = 0, .position = 2}};
 
-static bool keep(void *user, int position, const json_t *record)
+static spade_status keep(void *user, int position, const json_t *record, bool *holds)
 {
     (void)user;
-    return position >= 0 && record;
+    *holds = position >= 0 && record;
+    return SPADE_OK;
 }
 
 /* The first line, so that the records are those of the same request. A new reference. */

@@ -266,28 +266,18 @@ static spade_status make_header(const evaluate_job *job, json_t **out)
 typedef struct resume {
     evaluate_job *job;
     spade_reader reader;
-    spade_status status; /* of the gallery */
 } resume;
 
-static bool has_text(const json_t *record, const char *key, const char *text)
-{
-    const char *there = json_string_value(json_object_get(record, key));
-    return strcmp(there ? there : "", text ? text : "") == 0;
-}
-
 /* The picture, its mask and its label are what they were. */
-static bool keep(void *user, int position, const json_t *record)
+static spade_status keep(void *user, int position, const json_t *record, bool *holds)
 {
     resume *r = user;
     const spade_input *input = &r->job->inputs.items[position];
     const json_t *label = json_object_get(record, "label_class");
-    spade_input_fingerprint now;
-    const bool same = spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK &&
-                      has_text(record, "xxh128", now.content) && has_text(record, "mask_xxh128", now.mask) &&
-                      has_text(record, "label", input->label) &&
-                      (label ? json_integer_value(label) : -1) == r->job->labels[position];
-    if (same && r->status == SPADE_OK) { r->status = evaluate_gallery_add(r->job, position, record, NULL); }
-    return same;
+    SPADE_TRY(spade_reader_unchanged(&r->reader, input, record, holds));
+    *holds = *holds && strcmp(spade_json_text_at(record, "label"), input->label ? input->label : "") == 0 &&
+             (label ? json_integer_value(label) : -1) == r->job->labels[position];
+    return *holds ? evaluate_gallery_add(r->job, position, record, NULL) : SPADE_OK;
 }
 
 static spade_status open_results(evaluate_job *job, spade_inputs *remaining)
@@ -308,14 +298,8 @@ static spade_status open_results(evaluate_job *job, spade_inputs *remaining)
     json_decref(header);
     spade_reader_close(&r.reader);
     SPADE_TRY(status);
-    SPADE_TRY(r.status);
-    spade_error_clear(job->context);
     evaluate_gallery_sweep(job);
-    remaining->items = malloc(sizeof *remaining->items * (size_t)(job->inputs.count + 1));
-    if (!remaining->items) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    for (int i = 0; i < job->inputs.count; i++) {
-        if (job->results.offsets[i] < 0) { remaining->items[remaining->count++] = job->inputs.items[i]; }
-    }
+    SPADE_TRY(spade_results_remaining(&job->results, remaining));
     job->outcome->done = job->outcome->kept = job->inputs.count - remaining->count;
     if (job->outcome->kept) {
         spade_workload_note(job->events, "%d of %d pictures are evaluated already in %s", job->outcome->kept,

@@ -36,32 +36,14 @@ typedef struct resume {
     int changed_count;
 } resume;
 
-static bool has_text(const json_t *record, const char *key, const char *text)
-{
-    const char *there = json_string_value(json_object_get(record, key));
-    return strcmp(there ? there : "", text) == 0;
-}
-
-static bool keep(void *user, int position, const json_t *record)
+static spade_status keep(void *user, int position, const json_t *record, bool *holds)
 {
     resume *r = user;
     const spade_input *input = &r->job->inputs.items[position];
-    spade_input_fingerprint now;
-    if (!spade_results_has_files(&r->job->results, record)) { return false; }
-    bool same = spade_reader_fingerprint(&r->reader, input, &now) == SPADE_OK &&
-                has_text(record, "xxh128", now.content) && has_text(record, "mask_xxh128", now.mask);
-    if (same) { return true; }
-    if (!r->changed_count++) { r->changed = input->title; }
-    return false;
-}
-
-static spade_status list_remaining(const explain_job *job, spade_inputs *remaining)
-{
-    remaining->items = malloc(sizeof *remaining->items * (size_t)(job->inputs.count + 1));
-    if (!remaining->items) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
-    for (int i = 0; i < job->inputs.count; i++) {
-        if (job->results.offsets[i] < 0) { remaining->items[remaining->count++] = job->inputs.items[i]; }
-    }
+    *holds = spade_results_has_files(&r->job->results, record);
+    if (!*holds) { return SPADE_OK; }
+    SPADE_TRY(spade_reader_unchanged(&r->reader, input, record, holds));
+    if (!*holds && !r->changed_count++) { r->changed = input->title; }
     return SPADE_OK;
 }
 
@@ -83,7 +65,7 @@ spade_status explain_resume(explain_job *job, spade_inputs *remaining)
     SPADE_TRY(status);
     if (request->settings->checkpoint) { spade_sweep_temporaries(request->settings->checkpoint); }
     if (request->restart) { SPADE_TRY(html_report_remove(&job->run)); }
-    SPADE_TRY(list_remaining(job, remaining));
+    SPADE_TRY(spade_results_remaining(&job->results, remaining));
     job->outcome->done = job->outcome->kept = job->inputs.count - remaining->count;
     if (r.changed_count) {
         spade_workload_note(job->events, "%s%s, or %s, changed since %s explained: again", r.changed,

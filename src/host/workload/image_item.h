@@ -8,6 +8,7 @@
 #define SPADE_WORKLOAD_IMAGE_ITEM_H
 
 #include "base/fingerprint.h"
+#include "base/json.h"
 #include "picture/decode.h"
 #include "workload/inputs.h"
 
@@ -86,6 +87,9 @@ spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, 
 spade_status spade_reader_load_one(spade_reader *reader, const spade_input *input, spade_image_item *item);
 /* Of an input as it is now, without decoding anything. SPADE_ERROR_INPUT: it cannot be read. */
 spade_status spade_reader_fingerprint(spade_reader *reader, const spade_input *input, spade_input_fingerprint *out);
+/* Is it what a record ("xxh128", "mask_xxh128") says that it was? What cannot be read is not; SPADE_ERROR_MEMORY: it cannot be told. */
+spade_status spade_reader_unchanged(spade_reader *reader, const spade_input *input, const json_t *record,
+                                    bool *unchanged);
 void spade_reader_close(spade_reader *reader);
 
 #endif

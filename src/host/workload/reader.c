@@ -265,6 +265,18 @@ spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, 
     return SPADE_OK;
 }
 
+spade_status spade_reader_unchanged(spade_reader *reader, const spade_input *input, const json_t *record,
+                                    bool *unchanged)
+{
+    spade_input_fingerprint now;
+    const spade_status status = spade_reader_fingerprint(reader, input, &now);
+    *unchanged = status == SPADE_OK && strcmp(spade_json_text_at(record, "xxh128"), now.content) == 0 &&
+                 strcmp(spade_json_text_at(record, "mask_xxh128"), now.mask) == 0;
+    if (status == SPADE_ERROR_MEMORY) { return status; }
+    spade_error_clear(reader->context);
+    return SPADE_OK;
+}
+
 void spade_reader_close(spade_reader *reader)
 {
     close_files(&reader->files);

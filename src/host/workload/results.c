@@ -304,7 +304,7 @@ static spade_status index_record(spade_results *results, const spade_name_map *n
         return add_other(results, offset);
     }
     const spade_input *input = &results->inputs->items[position];
-    bool same;
+    bool same, holds;
     SPADE_TRY(compare_input(results, record, input, &same));
     if (!same) {
         return spade_fail(
@@ -313,7 +313,8 @@ static spade_status index_record(spade_results *results, const spade_name_map *n
             "to remove all results there",
             results->folder, input->name, json_string_value(json_object_get(record, "file")), input->file);
     }
-    if (filter->keep(filter->user, position, record)) {
+    SPADE_TRY(filter->keep(filter->user, position, record, &holds));
+    if (holds) {
         note_line(results, position, offset, false);
     } else {
         results->in_order = false;
@@ -345,12 +346,13 @@ done:
     return status;
 }
 
-static bool keep_all(void *user, int position, const json_t *record)
+static spade_status keep_all(void *user, int position, const json_t *record, bool *holds)
 {
     (void)user;
     (void)position;
     (void)record;
-    return true;
+    *holds = true;
+    return SPADE_OK;
 }
 
 static bool has_records(const spade_results *results)
@@ -486,6 +488,17 @@ static spade_status copy_lines(const spade_results *results, FILE *file)
     for (int i = 0; i < results->other_count; i++) { SPADE_TRY(copy_line(results, results->others[i], file)); }
     for (int i = 0; i < results->inputs->count; i++) {
         if (results->offsets[i] >= 0) { SPADE_TRY(copy_line(results, results->offsets[i], file)); }
+    }
+    return SPADE_OK;
+}
+
+spade_status spade_results_remaining(const spade_results *results, spade_inputs *out)
+{
+    const spade_inputs *inputs = results->inputs;
+    *out = (spade_inputs){.items = malloc(sizeof *out->items * (size_t)(inputs->count + 1))};
+    if (!out->items) { return fail_memory(results); }
+    for (int i = 0; i < inputs->count; i++) {
+        if (results->offsets[i] < 0) { out->items[out->count++] = inputs->items[i]; }
     }
     return SPADE_OK;
 }

@@ -33,8 +33,8 @@ typedef struct spade_results {
     int last_position; /* of the input whose line is the journal's last; -1: there is none */
 } spade_results;
 
-/* Does the record of the input still hold? */
-typedef bool (*spade_results_keep)(void *user, int position, const json_t *record);
+/* Does the record of the input still hold? A failure ends the opening. */
+typedef spade_status (*spade_results_keep)(void *user, int position, const json_t *record, bool *holds);
 
 /*
  * Makes the folder and looks for results in it. header: as it stands in the first line, the same for the same request;
@@ -47,6 +47,8 @@ typedef bool (*spade_results_keep)(void *user, int position, const json_t *recor
 spade_status spade_results_open(spade_context *context, const char *folder, const json_t *header,
                                 const spade_inputs *inputs, bool restart, spade_results_keep keep, void *user,
                                 spade_results *out);
+/* The inputs without a record: *out has a list of its own, to be freed, of items that are the results'. */
+spade_status spade_results_remaining(const spade_results *results, spade_inputs *out);
 /* The record of an input, as it stands in its line and parsed: malloc'ed and a new reference, NULL where there is none. */
 spade_status spade_results_get(const spade_results *results, int position, char **line, json_t **record);
 /* Every record, in the inputs' order: of inputs that were done, or with `failed` of those that could not be used. Its line and the
