@@ -6,7 +6,7 @@
 enum { NAME_WIDTH = 30, VALUE_WIDTH = 8 };
 
 /* One stage: the metric at every sparsity, the chosen one marked, those that change too many classes in parentheses. */
-static void print_stage(const json_t *stage, double max_changed)
+static void print_stage(const json_t *stage, double limit)
 {
     const double chosen = spade_json_real_at(stage, "sparsity");
     size_t i;
@@ -16,7 +16,7 @@ static void print_stage(const json_t *stage, double max_changed)
     json_array_foreach(json_object_get(stage, "tried"), i, value)
     {
         char text[32];
-        const bool refused = spade_json_real_at(value, "changed") > max_changed;
+        const bool refused = spade_json_real_at(value, "changed") > limit;
         snprintf(text, sizeof text, "%s%.4f%s", refused ? "(" : "", spade_json_real_at(value, "mean"),
                  refused                                           ? ")"
                  : spade_json_real_at(value, "sparsity") == chosen ? "*"
@@ -41,7 +41,7 @@ static void print_pictures(const char *title, const json_t *found)
     printf("; the class changes in %.0f %%\n", 100 * spade_json_real_at(found, "changed"));
 }
 
-static void print_summary(const json_t *summary, double max_changed)
+static void print_summary(const json_t *summary)
 {
     size_t i;
     json_t *item, *first = json_array_get(json_object_get(summary, "stages"), 0);
@@ -60,7 +60,7 @@ static void print_summary(const json_t *summary, double max_changed)
     putchar('\n');
     json_array_foreach(json_object_get(summary, "stages"), i, item)
     {
-        print_stage(item, max_changed / 2);
+        print_stage(item, spade_json_real_at(summary, "changed_limit"));
     }
     putchar('\n');
     print_pictures("pictures it was tuned on", json_object_get(summary, "tuned"));
@@ -115,7 +115,7 @@ static int run(cli_options *options)
     if (summary && options->json) {
         printer.failed = !cli_write_json(summary, 0);
     } else if (summary && !options->quiet) {
-        print_summary(summary, request.max_changed);
+        print_summary(summary);
     }
     json_decref(summary);
     code = cli_end_results(&printer, context, status, &outcome, print_end);

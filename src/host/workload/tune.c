@@ -224,6 +224,7 @@ static json_t *summary_json(const tune_job *job, const tune_value *reached, json
     spade_json_set(&all, "seeds", json_integer(job->seeds));
     spade_json_set(&all, "tuned", tuned);
     if (aside) { spade_json_set(&all, "aside", json_incref(aside)); }
+    spade_json_set(&all, "changed_limit", json_real(tune_changed_limit(job)));
     spade_json_set(&all, "stages", stages);
     spade_json_set(&all, "file", spade_json_text(job->request->output));
     return all;

@@ -53,6 +53,13 @@ typedef struct tune_job {
     bool announced; /* how long it will take was said */
 } tune_job;
 
+/* The share of the traces that may change the class on the pictures that are tuned on: a quarter of what may on all, as of many
+ * candidates the one that is best there keeps fewer classes on others. */
+static inline double tune_changed_limit(const tune_job *job)
+{
+    return job->request->max_changed / 4;
+}
+
 /* ---- tune_picture.c: what is done with one picture, by its number among the inputs */
 /* The user wants the job to stop, which the outcome says from now on. */
 bool tune_stopped(const tune_job *job);

@@ -127,15 +127,14 @@ static void announce(tune_job *job, double solved, double tried)
                         seconds < 90 ? "s" : "min");
 }
 
-/* The best of the stage's choices, by `current`: what the stages behind it have reached. On the pictures that are tuned on no more
- * than half of the classes that may change do: of many candidates the best one's share is too low, and on others it is higher. */
+/* The best of the stage's choices, by `current`: what the stages behind it have reached. */
 static void choose(const tune_job *job, tune_stage *stage, const tune_value *current, bool higher)
 {
     stage->values[0] = *current;
     for (int i = 1; i < TUNE_CHOICES; i++) {
         const tune_value *value = &stage->values[i];
         const double best = stage->values[stage->choice].mean;
-        if (value->changed <= job->request->max_changed / 2 && (higher ? value->mean > best : value->mean < best)) {
+        if (value->changed <= tune_changed_limit(job) && (higher ? value->mean > best : value->mean < best)) {
             stage->choice = i;
         }
     }

@@ -131,17 +131,18 @@ typedef struct spade_tune_request {
         *stages;  /* globs of layers, behind commas, a stage each; NULL: by the layers' names (spade_model_stages()) */
     double aside; /* share of the pictures that is not tuned on, 0 to less than 1 */
     double
-        max_changed; /* share of the traces that may decide for another class, 0 to 1; half of it on pictures that are tuned on */
-    int seeds;    /* of variants, for each picture; at least 1 */
-    int patience; /* stages in a row without a gain after which earlier ones are not tried; 0: all are tried */
+        max_changed; /* share of the traces that may decide for another class, 0 to 1; a quarter of it where it is tuned */
+    int seeds;       /* of variants, for each picture; at least 1 */
+    int patience;    /* stages in a row without a gain after which earlier ones are not tried; 0: all are tried */
     const spade_settings *settings; /* one metric; methods, whose mean is tuned; one class */
 } spade_tune_request;
 
 /*
  * *summary (new reference; also where nothing is written as nothing good was found): {"metric", "better", "methods", "seeds",
- * "tuned": {"pictures", "dense", "trace", "changed"}, "aside" (where pictures were kept aside): the same with "dense_error",
- * "trace_error", "difference", "low", "high", "better", "stages": [from the output to the input {"name", "layers", "tried":
- * [{"sparsity", "mean", "changed"}], "sparsity"}], "file"}. SPADE_ERROR_INPUT: nothing was better than the network, or what was
+ * "changed_limit": of "changed" while it tunes, "tuned": {"pictures", "dense", "trace", "changed"}, "aside" (where pictures were kept
+ * aside): the same with "dense_error", "trace_error", "pairs", "difference", "low", "high", "same" and "better", the shares of them,
+ * "stages": [from the output to the input {"name", "layers", "tried": [{"sparsity", "mean", "changed"}], "sparsity"}], "file"}.
+ * SPADE_ERROR_INPUT: nothing was better than the network, or what was
  * changes too many classes. Fails as spade_explain() does otherwise.
  */
 spade_status spade_tune(spade_context *context, const spade_tune_request *request, const spade_workload_events *events,
