@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh --packages-only libcmocka-dev libonnx-testdata g++ clang clang-tidy libclang-rt-14-dev libomp-dev cppcheck binutils \
-    python3-onnx python3-torch python3-torchvision # onnx.checker; README's export lines
+    python3-onnx python3-torch python3-torchvision \
+    python3-numpy python3-pil # onnx.checker; README's export lines; bench/trojan's scenes
 
 jobs=$(nproc)
 # Tests run side by side: a thread without work yields the processor instead of spinning.
