@@ -216,7 +216,8 @@ static void test_table(void **state)
     assert_non_null(strstr(page, "How much a pixel matters <span class=\"soft\">saliency</span>"));
     assert_non_null(strstr(page, "For or against the class <span class=\"soft\">deeplift</span>"));
     assert_null(strstr(page, "A against B"));
-    assert_non_null(strstr(page, "<b>1 of 1</b> map keeps what its method promises"));
+    assert_non_null(
+        strstr(page, "<b>1 of 1</b> map whose method promises something (completeness, conservation) keeps it"));
     free(page);
     folder_remove(folder);
 }

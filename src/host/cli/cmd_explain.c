@@ -1,4 +1,5 @@
 /* cmd_explain.c - spade explain: the main job. */
+#include "base/sparsity_choice.h"
 #include "cli/cli.h"
 
 typedef struct explain_printer {
@@ -96,6 +97,14 @@ static void print_check(const json_t *map, bool more)
     }
 }
 
+/* Of --sparsity auto. */
+static void print_chosen(const json_t *chosen)
+{
+    char text[SPARSITY_CHOICE_TEXT];
+    spade_sparsity_choice choice;
+    if (sparsity_choice_read(chosen, &choice)) { printf("    sparsity: %s\n", sparsity_choice_text(&choice, text)); }
+}
+
 static void print_score(const char *name, const json_t *network, json_int_t class_index)
 {
     const json_t *score = json_array_get(json_object_get(network, "scores"), (size_t)class_index);
@@ -152,6 +161,7 @@ static void on_result(void *user, const json_t *result)
         if (fell) { fputs("  (less than half of the score!)", stdout); }
     }
     putchar('\n');
+    print_chosen(json_object_get(json_object_get(result, "sparsity"), "chosen"));
     print_explained(result);
     print_maps(printer, json_object_get(result, "maps"));
     fflush(stdout);

@@ -33,10 +33,12 @@ static void print_pictures(const char *title, const json_t *found)
     printf("%s (%lld): dense %.4f, trace %.4f", title,
            (long long)json_integer_value(json_object_get(found, "pictures")), spade_json_real_at(found, "dense"),
            spade_json_real_at(found, "trace"));
-    if (!isnan(spade_json_real_at(found, "low"))) {
-        printf(", difference %+.4f [%+.4f, %+.4f], better in %.0f %%", spade_json_real_at(found, "difference"),
-               spade_json_real_at(found, "low"), spade_json_real_at(found, "high"),
-               100 * spade_json_real_at(found, "better"));
+    if (!isnan(spade_json_real_at(found, "difference"))) {
+        printf(", difference %+.4f", spade_json_real_at(found, "difference"));
+        if (!isnan(spade_json_real_at(found, "low"))) {
+            printf(" [%+.4f, %+.4f]", spade_json_real_at(found, "low"), spade_json_real_at(found, "high"));
+        }
+        printf(", better in %.0f %%", 100 * spade_json_real_at(found, "better"));
     }
     printf("; the class changes in %.0f %%\n", 100 * spade_json_real_at(found, "changed"));
 }
@@ -51,8 +53,8 @@ static void print_summary(const json_t *summary)
     {
         printf("%s%s", i ? ", " : "", json_string_value(item));
     }
-    printf(", by the sparsity of a stage (* chosen; () changes the class too often)\n  %-*s", NAME_WIDTH,
-           "stage, from the output on");
+    printf(", by the sparsity of a stage (* chosen; () not taken: the class changes in more than %g %%)\n  %-*s",
+           100 * spade_json_real_at(summary, "changed_limit"), NAME_WIDTH, "stage, from the output on");
     json_array_foreach(json_object_get(first, "tried"), i, item)
     {
         printf(" %*g", VALUE_WIDTH, spade_json_real_at(item, "sparsity"));

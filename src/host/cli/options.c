@@ -61,7 +61,8 @@ static const option table[] = {
     {"aside", 0, OPTIONS_TUNE, SHARE, AT(aside), "SHARE",
      "of the pictures, that is kept aside to say how good the result is (0.25; 0 to 1)"},
     {"max-changed", 0, OPTIONS_TUNE, SHARE, AT(max_changed), "SHARE",
-     "of the pictures, whose class traces may change; what changes more is not taken (0.1; 0 to 1)"},
+     "of the pictures, whose class traces may change: else nothing is written; while it tunes, a quarter of it (0.1; 0 "
+     "to 1)"},
     {"all-stages", 0, OPTIONS_TUNE, FLAG, AT(all_stages), NULL,
      "try them all; without it, not those before four in a row that gained nothing"},
     {"repeat", 0, OPTIONS_BENCH, COUNT, AT(repeat), "N", "times that everything is done; the table has medians (5)"},

@@ -251,6 +251,13 @@ static void write_head(FILE *file, const explained_run *run, const explained_inp
         if (explained->chosen) { fprintf(file, " (chosen: %s)", sparsity_choice_text(&explained->choice, choice)); }
     }
     fputs("</span></div>", file);
+    if (explained->chosen && !explained->choice.enough) {
+        fprintf(file,
+                "<p class=\"warn\"><b>No sparsity keeps the decision</b> on the picture and on %.0f %% of other "
+                "variants: this is the "
+                "one that keeps most.</p>",
+                100 * SPADE_AUTO_AGREEMENT);
+    }
     if (explained_score_fell(explained)) {
         fprintf(
             file,

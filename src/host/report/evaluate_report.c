@@ -71,8 +71,9 @@ static void write_explained(FILE *file, const evaluate_report *report)
     }
     fputs(", of the network as it is (dense)", file);
     if (report->column_count > 1) {
-        fputs(" and of its traces: of each picture, the network with only the weights that keep its behaviour around "
-              "it",
+        fputs(" and of what it is compared with: traces are, of each picture, the network with only the weights that "
+              "keep "
+              "its behaviour around it",
               file);
     }
     fputs(".</p>", file);

@@ -90,13 +90,13 @@ void html_write_promises(FILE *file, const html_report *page)
     const long long maps = promises->maps, broken = promises->broken, incomplete = promises->incomplete,
                     lossy = promises->lossy, counted = broken ? broken : maps;
     if (!maps) { return; }
-    fprintf(file, "<p%s><b>%lld of %lld</b> map%s %s what %s", broken ? " class=\"warn\"" : "", counted, maps,
-            maps == 1 ? "" : "s",
+    fprintf(file,
+            "<p%s><b>%lld of %lld</b> map%s whose method%s promise%s something (completeness, conservation) %s it",
+            broken ? " class=\"warn\"" : "", counted, maps, maps == 1 ? "" : "s", maps == 1 ? "" : "s",
+            maps == 1 ? "s" : "",
             !broken        ? counted == 1 ? "keeps" : "keep"
             : counted == 1 ? "does not keep"
-                           : "do not keep",
-            counted == 1 ? "its method promises" : "their methods promise");
-    if (!broken) { fputs(" (completeness, conservation)", file); }
+                           : "do not keep");
     if (incomplete) { fprintf(file, ": %lld %s not complete", incomplete, incomplete == 1 ? "is" : "are"); }
     if (lossy) {
         fprintf(file, "%s%lld %s not conserve relevance", incomplete ? ", " : ": ", lossy, lossy == 1 ? "does" : "do");

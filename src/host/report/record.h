@@ -7,7 +7,7 @@
 #include "base/fingerprint.h"
 #include "base/target_text.h"
 #include "config/settings.h"
-#include "report/sparsity_choice.h"
+#include "base/sparsity_choice.h"
 
 /* Which network: an index into the pairs below. */
 enum { DENSE, TRACE, NETWORKS };

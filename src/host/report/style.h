@@ -39,7 +39,7 @@
     "cascade b{overflow-wrap:anywhere}"                                                                                \
     "table{border-collapse:collapse;width:100%;font-size:.9rem}"                                                       \
     "th,td{text-align:left;padding:4px 8px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}"              \
-    "th{font-weight:600;color:var(--soft)}td.n{white-space:nowrap}"                                                    \
+    "th{font-weight:600;color:var(--soft)}td.n{white-space:nowrap;padding-left:14px}"                                  \
     "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.scroll{overflow-x:auto}"                            \
     ".scores{font-size:.9rem}.score{margin-top:8px}.score .name{overflow-wrap:anywhere}"                               \
     ".bar{display:grid;grid-template-columns:1fr 4.2em;gap:8px;align-items:center;font-size:.8rem;"                    \

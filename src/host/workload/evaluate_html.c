@@ -56,10 +56,13 @@ static spade_status append_settings(const evaluate_job *job, const spade_setting
     spade_settings_finish(&standard);
     for (int i = 0; i < spade_key_count() && status == SPADE_OK; i++) {
         const spade_key *key = spade_key_at(i);
-        if (!(key->groups & group) || key->unrecorded || strcmp(key->name, "solver") == 0) { continue; }
+        const bool by_layer = settings->rule_count > 0 && key->rule;
+        if (!(key->groups & group) || key->unrecorded || strcmp(key->name, "solver") == 0 || by_layer) { continue; }
         json_t *value = spade_setting_json(settings, key), *usual = spade_setting_json(&standard, key);
         if (!value || !usual) {
             status = fail_memory(job);
+        } else if (key->type == SPADE_KEY_RULES && settings->rule_count) {
+            append(text, ", by layers as its configuration says");
         } else if (strcmp(key->name, always) == 0 || !json_equal(value, usual)) {
             status = append_setting(job, key->name, value, text);
         }

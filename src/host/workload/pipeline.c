@@ -5,7 +5,7 @@
 #include "workload/pipeline.h"
 
 #include "backend/backend.h"
-#include "report/sparsity_choice.h"
+#include "base/sparsity_choice.h"
 
 /* DEVICE_GROUP: traces that are found together there; without traces, as many pictures as a pass takes. */
 enum { DEVICE_GROUP = 4, DEVICE_PICTURES = 32, MAX_GROUP = WORKLOAD_MAX_IN_FLIGHT };

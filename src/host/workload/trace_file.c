@@ -1,7 +1,7 @@
 /* trace_file.c - the trace job: the sparse network of one input as a file. */
 #include "base/json.h"
 #include "base/text.h"
-#include "report/sparsity_choice.h"
+#include "base/sparsity_choice.h"
 #include "workload/trace_input.h"
 
 static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer *layer)

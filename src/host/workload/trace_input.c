@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "report/sparsity_choice.h"
+#include "base/sparsity_choice.h"
 #include "workload/inputs.h"
 
 /* ---- the file that is written */

@@ -92,7 +92,7 @@ spade_status tune_stages_open(spade_context *context, const spade_model *model, 
 void tune_stages_close(tune_stage *stages, int count); /* NULL is fine */
 
 /* ---- tune_config.c */
-/* The configuration: the settings of a trace that are not the defaults, and the sparsities of the stages; before it, as comments,
+/* The configuration: settings of pictures and traces that are not the defaults, and the sparsities of the stages; before it, as comments,
  * what `summary` says of it. Renamed into place when complete. */
 spade_status tune_write_config(spade_context *context, const char *path, const spade_settings *settings,
                                const spade_model *model, const tune_stage *stages, int count, const json_t *summary);

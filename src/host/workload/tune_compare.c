@@ -5,6 +5,9 @@
 #include "report/statistics.h"
 #include "workload/tune.h"
 
+/* Of fewer pictures an interval says nothing: it lies between what few of them are. */
+enum { LEAST_PAIRS = 5 };
+
 static spade_status fail_memory(const tune_job *job)
 {
     return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
@@ -66,8 +69,9 @@ static json_t *comparison_json(const tune_job *job, const comparison *c, double 
 {
     const bool higher = explained_metric(&job->evaluate.run, 0)->better == SPADE_METRIC_HIGHER;
     const sample_statistics dense = describe_sample(c->dense, c->count), trace = describe_sample(c->trace, c->count);
-    const pair_statistics pairs =
+    pair_statistics pairs =
         compare_pairs(c->dense, c->trace, c->count, higher, job->request->settings->seed, scratch, scratch + c->count);
+    if (pairs.count < LEAST_PAIRS) { pairs.low = pairs.high = NAN; }
     json_t *object = json_object();
     spade_json_set(&object, "pictures", json_integer(c->count));
     spade_json_set(&object, "dense", spade_json_number(dense.mean));

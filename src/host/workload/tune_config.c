@@ -43,8 +43,8 @@ static bool write_settings(FILE *file, const spade_settings *settings)
     spade_settings_finish(&defaults);
     for (int i = 0; i < spade_key_count() && written; i++) {
         const spade_key *key = spade_key_at(i);
-        const bool of_traces = key->groups & (SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE);
-        if (!of_traces || key->unrecorded || key->rule == SPADE_RULE_SPARSITY) { continue; }
+        const bool wanted = key->groups & (SPADE_KEYS_PICTURE | SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE);
+        if (!wanted || key->unrecorded || key->rule == SPADE_RULE_SPARSITY) { continue; }
         written = write_setting(file, settings, &defaults, key, &in_mapping);
     }
     spade_settings_clear(&defaults);
@@ -137,17 +137,18 @@ static void write_comment(FILE *file, const json_t *summary)
     {
         fprintf(file, "%s%s", i ? ", " : "", json_string_value(method));
     }
-    fprintf(file, "\n# on %.0f pictures with %.0f seeds: dense %.4f, trace %.4f.\n",
+    fprintf(file, "\n# on %.0f pictures with %.0f seed%s: dense %.4f, trace %.4f.\n",
             spade_json_real_at(tuned, "pictures"), spade_json_real_at(summary, "seeds"),
-            spade_json_real_at(tuned, "dense"), spade_json_real_at(tuned, "trace"));
+            spade_json_real_at(summary, "seeds") == 1 ? "" : "s", spade_json_real_at(tuned, "dense"),
+            spade_json_real_at(tuned, "trace"));
     if (!aside) { return; }
-    fprintf(file,
-            "# On %.0f other pictures: dense %.4f, trace %.4f, difference %+.4f [%+.4f, %+.4f]; the class changes in "
-            "%.0f %%.\n",
+    fprintf(file, "# On %.0f other pictures: dense %.4f, trace %.4f, difference %+.4f",
             spade_json_real_at(aside, "pictures"), spade_json_real_at(aside, "dense"),
-            spade_json_real_at(aside, "trace"), spade_json_real_at(aside, "difference"),
-            spade_json_real_at(aside, "low"), spade_json_real_at(aside, "high"),
-            100 * spade_json_real_at(aside, "changed"));
+            spade_json_real_at(aside, "trace"), spade_json_real_at(aside, "difference"));
+    if (json_is_number(json_object_get(aside, "low"))) {
+        fprintf(file, " [%+.4f, %+.4f]", spade_json_real_at(aside, "low"), spade_json_real_at(aside, "high"));
+    }
+    fprintf(file, "; the class changes in %.0f %%.\n", 100 * spade_json_real_at(aside, "changed"));
 }
 
 spade_status tune_write_config(spade_context *context, const char *path, const spade_settings *settings,

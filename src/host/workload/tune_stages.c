@@ -89,6 +89,13 @@ static char *stage_name(const spade_network *network, const int *numbers, int nu
     return strndup(network->layers[l].name, spade_stage_name_length(network->layers[l].name));
 }
 
+/* By their first layers. */
+static int in_order_of_network(const void *a, const void *b)
+{
+    const tune_stage *x = a, *y = b;
+    return x->layers[0] - y->layers[0];
+}
+
 spade_status tune_stages_open(spade_context *context, const spade_model *model, const spade_trace_options *options,
                               const char *given, tune_stage **out, int *count)
 {
@@ -117,6 +124,7 @@ spade_status tune_stages_open(spade_context *context, const spade_model *model, 
         free(stage->layers);
         *count -= 1;
     }
+    qsort(*out, (size_t)*count, sizeof **out, in_order_of_network);
     if (!*count) { status = spade_fail(context, SPADE_ERROR_ARGUMENT, "no layer is left to be pruned"); }
 done:
     free(numbers);

@@ -1,7 +1,5 @@
 /* sparsity_choice.c - see sparsity_choice.h. */
-#include "report/sparsity_choice.h"
-
-#include "base/base.h"
+#include "base/sparsity_choice.h"
 
 json_t *sparsity_choice_json(const spade_sparsity_choice *choice)
 {

@@ -1,6 +1,6 @@
 /* sparsity_choice.h - what an automatic sparsity came to (spade/trace.h), in results and in words. */
-#ifndef SPADE_REPORT_SPARSITY_CHOICE_H
-#define SPADE_REPORT_SPARSITY_CHOICE_H
+#ifndef SPADE_BASE_SPARSITY_CHOICE_H
+#define SPADE_BASE_SPARSITY_CHOICE_H
 
 #include "base/json.h"
 #include "spade/trace.h"
