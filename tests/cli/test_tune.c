@@ -183,10 +183,92 @@ static void test_what_fails(void **state)
     assert_false(file_exists(inside("no.yaml")));
 }
 
+/* Sparsities that were asked for are not written: they would win over the tuned ones when the file is read. What else was, is. */
+static void test_rules_of_before(void **state)
+{
+    (void)state;
+    static const char before[] =
+        "variants: 8\nrules:\n  - {layers: 'layer3.*', sparsity: 0.99}\n"
+        "  - {layers: fc, solver: magnitude}\nsparsity:\n  - {layers: 'layer4.*', value: 0.2}\n";
+    double changed;
+    file_write(inside("before.yaml"), before, sizeof before - 1);
+    char arguments[512];
+    snprintf(arguments, sizeof arguments, "--aside 0 --seeds 1 --max-changed 1 --stages 'layer[34].*,fc' --config %s",
+             inside("before.yaml"));
+    json_t *summary = tune(arguments);
+    char *config = file_read(inside("t.yaml"), NULL);
+    assert_null(strstr(config, "0.99"));
+    assert_non_null(strstr(config, "magnitude"));
+    free(config);
+    const json_t *tuned = json_object_get(summary, "tuned");
+    assert_true(number_of(tuned, "trace") > number_of(tuned, "dense"));
+    assert_true(fabs(number_of(tuned, "trace") - evaluate("t.yaml", &changed)) < 1e-6);
+    json_decref(summary);
+
+    command_result r =
+        command_run("tune " MODEL " %s" FAST "%s -o %s", inside("m.csv"), arguments, inside("before.yaml"));
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "before.yaml, which the run reads; choose another name"));
+    command_clear(&r);
+}
+
+/* The network with the block layer3.1 renamed, which its weights' names are part of. */
+static void write_renamed(const char *path, char number)
+{
+    static const char block[] = "layer3.1.";
+    size_t size = 0;
+    char *bytes = file_read(MODEL, &size);
+    assert_non_null(bytes);
+    for (size_t i = 0; i + sizeof block - 1 <= size; i++) {
+        if (memcmp(bytes + i, block, sizeof block - 1) == 0) { bytes[i + sizeof block - 3] = number; }
+    }
+    file_write(path, bytes, size);
+    free(bytes);
+}
+
+/* A layer whose name is a glob stands for itself: layer3.*. is no word for layer3.0. */
+static void test_names_that_are_globs(void **state)
+{
+    (void)state;
+    char *results[2];
+    for (int i = 0; i < 2; i++) {
+        write_renamed(inside("named.onnx"), i ? '*' : '1');
+        command_result r =
+            command_run("tune %s %s" FAST "--json --seeds 1 --max-changed 1 --stages '%s' -o %s", inside("named.onnx"),
+                        inside("m.csv"), i ? "layer3.\\*.*" : "layer3.1.*", inside("named.yaml"));
+        if (r.code != 0) { fail_msg("code %d: %s", r.code, r.err); }
+        json_t *summary = json_loads(r.out, 0, NULL);
+        const json_t *stage = json_array_get(json_object_get(summary, "stages"), 0);
+        assert_true(number_of(stage, "sparsity") > 0);
+        assert_int_equal(json_array_size(json_object_get(stage, "layers")), 3);
+        results[i] = json_dumps(json_object_get(summary, "aside"), JSON_SORT_KEYS);
+        json_decref(summary);
+        command_clear(&r);
+    }
+    assert_string_equal(results[0], results[1]);
+    free(results[0]);
+    free(results[1]);
+}
+
+/* A map that says nothing is warned about by the name of the trace. */
+static void test_maps_of_zeros(void **state)
+{
+    (void)state;
+    command_result r = command_run("tune " MODEL " %s --resize 0 --variants 2 --threads 1 --aside 0 --seeds 1 "
+                                   "--max-changed 1 --solver random --method guided_gradcam --stages '*' -o %s",
+                                   inside("m.csv"), inside("zeros.yaml"));
+    assert_non_null(strstr(r.err, "guided_gradcam on the trace of sparsity 0.99 is 0 everywhere"));
+    command_clear(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_it_says_is_what_evaluate_finds),
                                        cmocka_unit_test(test_stages_of_ones_own),
-                                       cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_what_fails)};
+                                       cmocka_unit_test(test_what_is_refused),
+                                       cmocka_unit_test(test_what_fails),
+                                       cmocka_unit_test(test_rules_of_before),
+                                       cmocka_unit_test(test_names_that_are_globs),
+                                       cmocka_unit_test(test_maps_of_zeros)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -17,6 +17,10 @@ static void print_stage(const json_t *stage, double limit)
     {
         char text[32];
         const bool refused = spade_json_real_at(value, "changed") > limit;
+        if (isnan(spade_json_real_at(value, "mean"))) { /* a map without a value */
+            printf(" %*s", VALUE_WIDTH, "-");
+            continue;
+        }
         snprintf(text, sizeof text, "%s%.4f%s", refused ? "(" : "", spade_json_real_at(value, "mean"),
                  refused                                           ? ")"
                  : spade_json_real_at(value, "sparsity") == chosen ? "*"
@@ -40,7 +44,27 @@ static void print_pictures(const char *title, const json_t *found)
         }
         printf(", better in %.0f %%", 100 * spade_json_real_at(found, "better"));
     }
-    printf("; the class changes in %.0f %%\n", 100 * spade_json_real_at(found, "changed"));
+    printf("; the class changes in %.0f %%", 100 * spade_json_real_at(found, "changed"));
+    if (spade_json_real_at(found, "failed") > 0) {
+        printf("; %.0f more could not be compared", spade_json_real_at(found, "failed"));
+    }
+    putchar('\n');
+}
+
+/* Why a choice has no mean. */
+static void print_missing(const json_t *summary)
+{
+    const json_t *stage, *value;
+    size_t i, k;
+    int choices = 0;
+    json_array_foreach(json_object_get(summary, "stages"), i, stage)
+    {
+        json_array_foreach(json_object_get(stage, "tried"), k, value)
+        {
+            choices += spade_json_real_at(value, "missing") > 0;
+        }
+    }
+    if (choices) { puts("-: not taken: some trace's map has no value of the metric (--json has how many)"); }
 }
 
 static void print_summary(const json_t *summary)
@@ -64,6 +88,7 @@ static void print_summary(const json_t *summary)
     {
         print_stage(item, spade_json_real_at(summary, "changed_limit"));
     }
+    print_missing(summary);
     putchar('\n');
     print_pictures("pictures it was tuned on", json_object_get(summary, "tuned"));
     print_pictures("pictures kept aside", json_object_get(summary, "aside"));

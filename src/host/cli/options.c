@@ -1,6 +1,7 @@
 /* options.c - long options: those that are settings, and those of the command line alone; parsing and help. */
 #include <limits.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 
 #include "base/number.h"
 #include "cli/cli.h"
@@ -290,6 +291,19 @@ static bool walk(const cli_command *command, int argc, char **argv, bool setting
     return true;
 }
 
+/* Is the output one of the files that the run reads its wishes from? */
+static const char *replaced_by_output(const cli_options *options)
+{
+    const char *const read[] = {options->config, options->labels, options->mask, options->fit, options->batch};
+    struct stat output, source;
+    if (!options->output || stat(options->output, &output) != 0 || !S_ISREG(output.st_mode)) { return NULL; }
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
+        if (!read[i] || stat(read[i], &source) != 0) { continue; }
+        if (source.st_dev == output.st_dev && source.st_ino == output.st_ino) { return read[i]; }
+    }
+    return NULL;
+}
+
 bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *out)
 {
     spade_context messages = {0};
@@ -322,6 +336,11 @@ bool cli_parse(const cli_command *command, int argc, char **argv, cli_options *o
     }
     if (command->options & OPTIONS_OUTPUT && !out->output) {
         cli_usage_error(command, "-o is needed: where results go");
+        return false;
+    }
+    const char *replaced = replaced_by_output(out);
+    if (replaced) {
+        cli_usage_error(command, "-o %s: it is %s, which the run reads; choose another name", out->output, replaced);
         return false;
     }
     return true;

@@ -139,6 +139,19 @@ static char *folder_of(const char *path)
     return slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
 }
 
+/* The columns of the evaluation behind the network's. */
+static spade_status open_candidates(evaluate_job *job)
+{
+    for (int i = 0; i < LEVELS; i++) {
+        evaluate_column *column = &job->columns[1 + i];
+        column->place = i;
+        if (asprintf(&column->name, "the trace of sparsity %g", spade_sparsity_levels[i]) >= 0) { continue; }
+        column->name = NULL;
+        return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+    }
+    return SPADE_OK;
+}
+
 static spade_status job_open(tune_job *job)
 {
     const spade_tune_request *request = job->request;
@@ -152,7 +165,7 @@ static spade_status job_open(tune_job *job)
     job->evaluate = (evaluate_job){.context = job->context, .request = &job->evaluated, .outcome = job->outcome};
     job->evaluate.results.lock = job->evaluate.results.journal.file = -1;
     SPADE_TRY(evaluate_open(&job->evaluate));
-    for (int i = 1; i <= LEVELS; i++) { job->evaluate.columns[i].place = i - 1; } /* the candidates' */
+    SPADE_TRY(open_candidates(&job->evaluate));
     SPADE_TRY(check_metric(job));
     SPADE_TRY(open_levels(job));
     SPADE_TRY(tune_stages_open(job->context, job->evaluate.model, &job->levels[0], request->stages, &job->stages,
@@ -180,6 +193,10 @@ static void job_close(tune_job *job)
     free(job->rules);
     free(job->order);
     free(job->failed);
+    for (int i = 1; i <= LEVELS; i++) {
+        free(job->evaluate.columns[i].name);
+        job->evaluate.columns[i].name = NULL;
+    }
     evaluate_close(&job->evaluate);
 }
 
@@ -196,6 +213,7 @@ static json_t *stage_json(const tune_job *job, const tune_stage *stage)
         spade_json_set(&value, "sparsity", json_real(tune_sparsity(i)));
         spade_json_set(&value, "mean", spade_json_number(stage->values[i].mean));
         spade_json_set(&value, "changed", spade_json_number(stage->values[i].changed));
+        spade_json_set(&value, "missing", json_integer(stage->values[i].missing));
         spade_json_append(&values, value);
     }
     spade_json_set(&object, "name", spade_json_text(stage->name));
@@ -276,8 +294,7 @@ spade_status spade_tune(spade_context *context, const spade_tune_request *reques
     *summary = summary_json(&job, &reached, aside);
     if (!*summary) { SPADE_GOTO(fail_memory(&job)); }
     SPADE_GOTO(check_found(&job, &reached, aside));
-    status = tune_write_config(context, request->output, request->settings, job.evaluate.model, job.stages,
-                               job.stage_count, *summary);
+    status = tune_write_config(&job, *summary);
 done:
     json_decref(aside);
     job_close(&job);

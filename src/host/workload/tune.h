@@ -11,8 +11,10 @@ double tune_sparsity(int choice);
 
 /* What was found of one choice. */
 typedef struct tune_value {
-    double mean;    /* of the metric, over pictures, seeds and methods; NaN: it was not tried */
-    double changed; /* share of the traces that decide for another class than the network */
+    double
+        mean; /* of the metric, over pictures, seeds and methods; NaN: it was not tried, or has no value of a trace */
+    double changed;  /* share of the traces that decide for another class than the network */
+    int64_t missing; /* traces of which the metric has no value: the choice cannot be compared, and is not taken */
 } tune_value;
 
 /* Layers that get one sparsity. */
@@ -28,7 +30,7 @@ typedef struct tune_stage {
 /* What the pictures of one kind came to on a network. */
 typedef struct tune_tally {
     double sum;
-    int64_t count, changed;
+    int64_t count, changed, missing;
 } tune_tally;
 
 typedef struct tune_job {
@@ -81,6 +83,9 @@ spade_status tune_solve(tune_job *job, double share);
 /* The stages' choices. *reached: what they come to. from..to: share of the whole job. */
 spade_status tune_search(tune_job *job, tune_value *reached, double from, double to);
 
+/* A layer's name as a glob that matches nothing else; NULL: out of memory. */
+char *tune_escape(const char *name);
+
 /* ---- tune_compare.c: the pictures that were kept aside. *out: new reference; NULL where there are none, or none can be used. */
 spade_status tune_compare(tune_job *job, double from, json_t **out);
 
@@ -92,9 +97,8 @@ spade_status tune_stages_open(spade_context *context, const spade_model *model, 
 void tune_stages_close(tune_stage *stages, int count); /* NULL is fine */
 
 /* ---- tune_config.c */
-/* The configuration: settings of pictures and traces that are not the defaults, and the sparsities of the stages; before it, as comments,
- * what `summary` says of it. Renamed into place when complete. */
-spade_status tune_write_config(spade_context *context, const char *path, const spade_settings *settings,
-                               const spade_model *model, const tune_stage *stages, int count, const json_t *summary);
+/* The request's output: settings of pictures and traces that are not the defaults, without sparsities, and those of the stages; before it,
+ * as comments, what `summary` says of it. Renamed into place when complete. */
+spade_status tune_write_config(const tune_job *job, const json_t *summary);
 
 #endif

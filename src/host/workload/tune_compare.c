@@ -15,23 +15,22 @@ static spade_status fail_memory(const tune_job *job)
 
 typedef struct comparison {
     double *dense, *trace; /* [aside] */
-    int64_t count, changed;
+    int64_t count, changed, failed;
 } comparison;
 
-/* The rules that the configuration will have. */
-static spade_status make_rules(const tune_job *job, spade_trace_options *options, spade_layer_rule **out)
+/* The rules that the configuration will have; `globs` [layers + 1]: owned, where some of them are. */
+static spade_status make_rules(const tune_job *job, spade_trace_options *options, spade_layer_rule *rules, char **globs)
 {
     const spade_network *network = &job->evaluate.model->network;
-    int count = options->rule_count;
-    spade_layer_rule *rules = *out = calloc((size_t)(count + network->layer_count) + 1, sizeof *rules);
-    if (!rules) { return fail_memory(job); }
+    int count = options->rule_count, made = 0;
     if (count) { memcpy(rules, options->rules, (size_t)count * sizeof *rules); }
     for (int s = 0; s < job->stage_count; s++) {
         const tune_stage *stage = &job->stages[s];
         for (int i = 0; stage->choice && i < stage->layer_count; i++) {
-            rules[count++] = (spade_layer_rule){.layers = network->layers[stage->layers[i]].name,
-                                                .set = SPADE_RULE_SPARSITY,
-                                                .sparsity = tune_sparsity(stage->choice)};
+            char *glob = globs[made++] = tune_escape(network->layers[stage->layers[i]].name);
+            if (!glob) { return fail_memory(job); }
+            rules[count++] = (spade_layer_rule){
+                .layers = glob, .set = SPADE_RULE_SPARSITY, .sparsity = tune_sparsity(stage->choice)};
         }
     }
     options->rules = rules;
@@ -53,7 +52,8 @@ static spade_status compare_picture(tune_job *job, int input, const spade_trace_
     SPADE_GOTO(spade_trace_create(job->context, job->evaluate.model, batch, options, &trace));
     SPADE_GOTO(tune_measure(job, input, &item, &trace, 1, values, changed));
     if (isnan(values[0]) || isnan(values[1])) {
-        SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_INPUT, "the metric has no value of it"));
+        SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_INPUT, "the metric has no value of the map of the %s",
+                              isnan(values[0]) ? "network" : "trace"));
     }
     out->dense[out->count] = values[0];
     out->trace[out->count++] = values[1];
@@ -74,6 +74,7 @@ static json_t *comparison_json(const tune_job *job, const comparison *c, double 
     if (pairs.count < LEAST_PAIRS) { pairs.low = pairs.high = NAN; }
     json_t *object = json_object();
     spade_json_set(&object, "pictures", json_integer(c->count));
+    spade_json_set(&object, "failed", json_integer(c->failed));
     spade_json_set(&object, "dense", spade_json_number(dense.mean));
     spade_json_set(&object, "dense_error", spade_json_number(dense.error));
     spade_json_set(&object, "trace", spade_json_number(trace.mean));
@@ -87,23 +88,28 @@ spade_status tune_compare(tune_job *job, double from, json_t **out)
 {
     comparison c = {0};
     spade_trace_options options = job->levels[0];
-    spade_layer_rule *rules = NULL;
+    const int layers = job->evaluate.model->network.layer_count;
+    spade_layer_rule *rules = calloc((size_t)(options.rule_count + layers) + 1, sizeof *rules);
+    char **globs = calloc((size_t)layers + 1, sizeof *globs);
     spade_status status = SPADE_OK;
     double *scratch = calloc((size_t)job->aside + BOOTSTRAP_SAMPLES + 1, sizeof *scratch);
     c.dense = calloc((size_t)job->aside + 1, sizeof *c.dense);
     c.trace = calloc((size_t)job->aside + 1, sizeof *c.trace);
-    if (!c.dense || !c.trace || !scratch) { SPADE_GOTO(fail_memory(job)); }
-    SPADE_GOTO(make_rules(job, &options, &rules));
+    if (!c.dense || !c.trace || !scratch || !rules || !globs) { SPADE_GOTO(fail_memory(job)); }
+    SPADE_GOTO(make_rules(job, &options, rules, globs));
     for (int i = 0; i < job->aside && !tune_stopped(job); i++) {
         const int input = job->order[job->tuned + i];
         spade_workload_phase(job->events, "kept aside", from + (1 - from) * i / job->aside, 1);
         SPADE_GOTO(tune_fail_picture(job, input, compare_picture(job, input, &options, &c)));
+        c.failed += job->failed[input];
     }
     if (c.count && !job->outcome->stopped) {
         *out = comparison_json(job, &c, scratch);
         if (!*out) { status = fail_memory(job); }
     }
 done:
+    for (int i = 0; globs && i < layers; i++) { free(globs[i]); }
+    free(globs);
     free(rules);
     free(scratch);
     free(c.dense);

@@ -35,17 +35,20 @@ static bool write_setting(FILE *file, const spade_settings *settings, const spad
     return written;
 }
 
-static bool write_settings(FILE *file, const spade_settings *settings)
+/* Sparsities that were asked for stay out: they would win over those that were tuned. */
+static bool write_settings(FILE *file, const tune_job *job)
 {
-    spade_settings defaults;
+    spade_settings defaults, kept = *job->request->settings;
     bool in_mapping = false, written = true;
+    kept.rules = job->rules;
+    kept.rule_count = job->levels[0].rule_count;
     spade_settings_init(&defaults);
     spade_settings_finish(&defaults);
     for (int i = 0; i < spade_key_count() && written; i++) {
         const spade_key *key = spade_key_at(i);
         const bool wanted = key->groups & (SPADE_KEYS_PICTURE | SPADE_KEYS_VARIANTS | SPADE_KEYS_TRACE);
         if (!wanted || key->unrecorded || key->rule == SPADE_RULE_SPARSITY) { continue; }
-        written = write_setting(file, settings, &defaults, key, &in_mapping);
+        written = write_setting(file, &kept, &defaults, key, &in_mapping);
     }
     spade_settings_clear(&defaults);
     return written;
@@ -76,8 +79,7 @@ static bool is_exact(const spade_model *model, const tune_stage *stages, int cou
     return true;
 }
 
-/* A layer's name as a glob that matches nothing else. */
-static char *escape(const char *name)
+char *tune_escape(const char *name)
 {
     char *out = malloc(2 * strlen(name) + 1), *to = out;
     for (; out && *name; name++) {
@@ -114,7 +116,7 @@ static bool write_stage(FILE *file, const spade_model *model, const tune_stage *
         written = write_rule(file, within, sparsity);
     } else {
         for (int i = 0; i < stage->layer_count && written; i++) {
-            char *name = escape(model->network.layers[stage->layers[i]].name);
+            char *name = tune_escape(model->network.layers[stage->layers[i]].name);
             written = name && write_rule(file, name, sparsity);
             free(name);
         }
@@ -149,19 +151,25 @@ static void write_comment(FILE *file, const json_t *summary)
         fprintf(file, " [%+.4f, %+.4f]", spade_json_real_at(aside, "low"), spade_json_real_at(aside, "high"));
     }
     fprintf(file, "; the class changes in %.0f %%.\n", 100 * spade_json_real_at(aside, "changed"));
+    if (spade_json_real_at(aside, "failed") > 0) {
+        fprintf(file, "# %.0f more could not be compared.\n", spade_json_real_at(aside, "failed"));
+    }
 }
 
-spade_status tune_write_config(spade_context *context, const char *path, const spade_settings *settings,
-                               const spade_model *model, const tune_stage *stages, int count, const json_t *summary)
+spade_status tune_write_config(const tune_job *job, const json_t *summary)
 {
+    spade_context *context = job->context;
+    const char *path = job->request->output;
+    const tune_stage *stages = job->stages;
     spade_output out;
     SPADE_TRY(spade_output_open(context, path, &out));
     write_comment(out.file, summary);
-    bool written = write_settings(out.file, settings);
+    bool written = write_settings(out.file, job);
     fputs("sparsity:\n", out.file);
     written = written && write_rule(out.file, "*", 0);
-    for (int i = count - 1; i >= 0 && written; i--) {
-        if (stages[i].choice) { written = write_stage(out.file, model, stages, count, &stages[i]); }
+    for (int i = job->stage_count - 1; i >= 0 && written; i--) {
+        if (!stages[i].choice) { continue; }
+        written = write_stage(out.file, job->evaluate.model, stages, job->stage_count, &stages[i]);
     }
     if (written) { return spade_output_commit(context, &out); }
     spade_output_abort(&out);

@@ -105,8 +105,9 @@ static spade_status try_picture(tune_job *job, int at, int place, tune_tally *ta
         SPADE_GOTO(compose(job, at, place, seed));
         SPADE_GOTO(tune_measure(job, input, &item, job->candidates, LEVELS, values, changed));
         for (int i = 0; i < LEVELS; i++) {
-            tallies[i].sum += values[i + 1];
+            tallies[i].sum += values[i + 1]; /* NaN from the first that is missing on */
             tallies[i].count++;
+            tallies[i].missing += isnan(values[i + 1]);
             tallies[i].changed += changed[i + 1];
         }
     }
@@ -157,7 +158,8 @@ static spade_status try_stage(tune_job *job, int at, tune_value *current, double
     }
     for (int i = 0; i < LEVELS; i++) {
         stage->values[i + 1] = (tune_value){.mean = tallies[i].sum / (double)tallies[i].count,
-                                            .changed = (double)tallies[i].changed / (double)tallies[i].count};
+                                            .changed = (double)tallies[i].changed / (double)tallies[i].count,
+                                            .missing = tallies[i].missing};
     }
     stage->tried = true;
     choose(job, stage, current, explained_metric(&job->evaluate.run, 0)->better == SPADE_METRIC_HIGHER);
