@@ -140,11 +140,10 @@ typedef struct spade_tune_request {
 /*
  * *summary (new reference; also where nothing is written as nothing good was found): {"metric", "better", "methods", "seeds",
  * "changed_limit": of "changed" while it tunes, "tuned": {"pictures", "dense", "trace", "changed"}, "aside" (where pictures were kept
- * aside): the same with "failed": those that could not be compared, "dense_error", "trace_error", "pairs", "difference", "low", "high", "same" and "better", the shares of them,
- * "stages": [from the output to the input {"name", "layers", "tried": [{"sparsity", "mean", "changed", "missing": traces
- * without a value of the metric, of which "mean" is null then}], "sparsity"}], "file"}.
- * SPADE_ERROR_INPUT: nothing was better than the network, or what was
- * changes too many classes. Fails as spade_explain() does otherwise.
+ * aside): the same with "failed": those that could not be compared, "dense_error", "trace_error", "pairs", "difference", "low", "high",
+ * "same" and "better", the shares of them, "stages": [from the output to the input {"name", "layers", "tried": [{"sparsity", "mean",
+ * "changed", "missing": traces without a value of the metric, of which "mean" is null then}], "sparsity"}], "file"}.
+ * SPADE_ERROR_INPUT: nothing was better than the network, or what was changes too many classes. Fails as spade_explain() does otherwise.
  */
 spade_status spade_tune(spade_context *context, const spade_tune_request *request, const spade_workload_events *events,
                         spade_workload_outcome *outcome, json_t **summary);
