@@ -11,7 +11,7 @@ static void print_result(void *user, const json_t *result)
            (long long)json_integer_value(json_object_get(result, "column")) + 1);
     cli_print_text(json_string_value(json_object_get(result, "neuron")), 0);
     if (traced) { printf(", %s", json_string_value(json_object_get(result, "network"))); }
-    printf(": %.4g, before %.4g\n", json_number_value(json_object_get(result, "after")),
+    printf(": %.4g (%.4g in the noise it began with)\n", json_number_value(json_object_get(result, "after")),
            json_number_value(json_object_get(result, "before")));
 }
 
