@@ -31,12 +31,13 @@ SPADE_API spade_status spade_hessian_accumulate(spade_context *context, const sp
 SPADE_API void spade_hessians_destroy(spade_hessians *hessians); /* NULL is fine */
 /* Bytes of the accumulator of one layer; 0: there is no such layer. */
 SPADE_API uint64_t spade_hessian_bytes(const spade_model *model, int layer, spade_precision precision);
-/* Copy H [K, K] of group g of the i-th of the layers asked for; full and symmetric, double. */
+/* Copy H [K, K] of group g of the i-th of the layers asked for; full and symmetric, double. SPADE_ERROR_ARGUMENT: there is no such
+ * layer or group. */
 SPADE_API spade_status spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out);
 /* Copy its diagonal [K] only. */
 SPADE_API spade_status spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out);
 
-/* How the i-th layer's Hessian was summed: "spectral", "rank-k", ...; see backend.h. */
+/* How the i-th layer's Hessian was summed: "spectral", "rank-k", ...; see backend.h. NULL: there is no such layer. */
 SPADE_API const char *spade_hessian_form_name(const spade_hessians *hessians, int i);
 
 #ifdef __cplusplus

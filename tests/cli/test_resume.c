@@ -297,6 +297,32 @@ static void test_other_files(void **state)
     folder_remove(folder);
 }
 
+/* A table or report that no run of this folder has made is somebody's, and stays, whatever is asked for. */
+static void test_foreign_files(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"results.csv", "results.json", "report.html"};
+    char *folder = folder_make();
+    make_inputs(folder);
+    assert_int_equal(mkdir(path_inside(folder, "out"), 0777), 0);
+    for (int i = 0; i < 3; i++) {
+        char *path = strdup(path_inside(folder, "out"));
+        char file[400], says[64];
+        snprintf(file, sizeof file, "%s/%s", path, names[i]);
+        snprintf(says, sizeof says, "%s is there, without the results.jsonl", names[i]);
+        file_write(file, "mine", 4);
+        expect_said(2, folder, "in/scene00.png", "--no-trace", says);
+        expect_said(2, folder, "in/scene00.png", "--no-trace --restart", says);
+        char *content = file_read(file, NULL);
+        assert_memory_equal(content, "mine", 4);
+        free(content);
+        assert_int_equal(unlink(file), 0);
+        free(path);
+    }
+    explain_quietly(0, folder, "in/scene00.png", "out", "--no-trace");
+    folder_remove(folder);
+}
+
 /* Results of other inputs stay in results.jsonl; results.json and the report are of the inputs of this run. */
 static void test_other_inputs(void **state)
 {
@@ -403,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_files_of_before),
         cmocka_unit_test(test_input_in_folder_of_its_name),
         cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_foreign_files),
         cmocka_unit_test(test_other_inputs),
         cmocka_unit_test(test_failed),
         cmocka_unit_test(test_none_is_left),

@@ -118,6 +118,10 @@ static void test_batches_of_any_size(void **state)
         golden_ok(context, spade_hessian_accumulate(context, model, batch, layers, 1, SPADE_FP32, &hessians));
         assert_int_equal(spade_hessian_diagonal(hessians, 0, 0, diagonal), SPADE_OK);
         for (int64_t d = 0; d < info.columns; d++) { sums[i] += diagonal[d]; }
+        assert_int_equal(spade_hessian_diagonal(hessians, 1, 0, diagonal), SPADE_ERROR_ARGUMENT);
+        assert_int_equal(spade_hessian_get(hessians, 0, 1, diagonal), SPADE_ERROR_ARGUMENT);
+        assert_int_equal(spade_hessian_get(hessians, -1, 0, diagonal), SPADE_ERROR_ARGUMENT);
+        assert_null(spade_hessian_form_name(hessians, 1));
         spade_hessians_destroy(hessians);
         assert_int_equal(spade_hessian_accumulate(context, model, batch, layers, 2, SPADE_FP32, &hessians),
                          SPADE_ERROR_ARGUMENT);

@@ -503,9 +503,24 @@ done:
     return status;
 }
 
+static spade_status check_index(const spade_hessians *hessians, int i, int64_t group)
+{
+    spade_context *context = hessians->item.context;
+    if (i < 0 || i >= hessians->count) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "Hessian %d: there are those of %d layers", i,
+                          hessians->count);
+    }
+    const spade_accumulator *a = &hessians->accumulators[i];
+    const int64_t groups = hessians->accumulators[a->source].desc.groups;
+    if (group >= 0 && group < groups) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "Hessian %d: group %lld of %lld", i, (long long)group,
+                      (long long)groups);
+}
+
 spade_status spade_hessian_get(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
-    int64_t k = hessians->accumulators[i].columns;
+    SPADE_TRY(check_index(hessians, i, group));
+    const int64_t k = hessians->accumulators[i].columns;
     SPADE_TRY(read_upper(hessians, i, group, out));
     for (int64_t r = 0; r < k; r++) {
         for (int64_t c = 0; c < r; c++) { out[r * k + c] = out[c * k + r]; }
@@ -516,8 +531,9 @@ spade_status spade_hessian_get(const spade_hessians *hessians, int i, int64_t gr
 spade_status spade_hessian_diagonal(const spade_hessians *hessians, int i, int64_t group, double *out)
 {
     spade_context *context = hessians->item.context;
-    int64_t k = hessians->accumulators[i].columns;
-    size_t bytes = (size_t)(k * k) * sizeof(double);
+    SPADE_TRY(check_index(hessians, i, group));
+    const int64_t k = hessians->accumulators[i].columns;
+    const size_t bytes = (size_t)(k * k) * sizeof(double);
     double *h = NULL;
     spade_status status;
     SPADE_GOTO(spade_alloc(context, bytes, "a Hessian", (void **)&h));
@@ -530,5 +546,6 @@ done:
 
 const char *spade_hessian_form_name(const spade_hessians *hessians, int i)
 {
+    if (i < 0 || i >= hessians->count) { return NULL; }
     return spade_hessian_form_text(hessians->accumulators[hessians->accumulators[i].source].desc.form);
 }

@@ -363,6 +363,26 @@ static bool has_records(const spade_results *results)
     return results->other_count > 0;
 }
 
+/* A run's journal is written before all else and removed after it: without one, what is there is somebody's, and stays. */
+static spade_status check_foreign(const spade_results *results)
+{
+    static const char *const files[] = {"results.json", "results.csv", "report.html"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s", results->folder, files[i]) < 0) { return fail_memory(results); }
+        const bool there = access(path, F_OK) == 0;
+        const spade_status status =
+            there ? spade_fail(results->context, SPADE_ERROR_ARGUMENT,
+                               "%s is there, without the results.jsonl of the run that made it, and would be replaced; "
+                               "give another folder, or move it",
+                               path)
+                  : SPADE_OK;
+        free(path);
+        SPADE_TRY(status);
+    }
+    return SPADE_OK;
+}
+
 static spade_status open_journal(spade_results *results, const json_t *header, bool restart,
                                  const record_filter *filter)
 {
@@ -370,7 +390,7 @@ static spade_status open_journal(spade_results *results, const json_t *header, b
     bool found;
     int64_t next;
     SPADE_TRY(spade_journal_open(results->context, results->path, &results->journal, &found));
-    if (!found) { return SPADE_OK; }
+    if (!found) { return check_foreign(results); }
     if (restart) { return remove_all(results); }
     if (results->journal.size == 0) { return remove_all(results); } /* not even the first line */
     SPADE_TRY(compare_headers(results, header, &next, different, sizeof different));
