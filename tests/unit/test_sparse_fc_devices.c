@@ -434,10 +434,58 @@ static void test_refused(void **state)
     expect_refused(network, "node \"last_relu\"");
 }
 
+/* Classes as a table, its axes in another order, and a vector again: refused where that moves a class. */
+typedef struct table {
+    int rank;
+    int64_t dims[4], axes[4];
+    bool kept;
+} table;
+
+static wire table_network(const table *t)
+{
+    static const int64_t square[] = {CHANNELS, CLASSES}, flat[] = {-1, CLASSES};
+    static const float shift[CLASSES] = {1, 2, 3, 4};
+    wire network = graph_of(3, SIDE, SIDE, CLASSES);
+    put_body(&network);
+    put_node(&network, node_of("flat", "Flatten", "p", "f"));
+    put_tensor(&network, tensor_random("w", 2, square, 4));
+    put_node(&network, node_of("fc", "MatMul", "f w", "g"));
+    put_tensor(&network, tensor_int64("to", t->rank, t->dims));
+    put_tensor(&network, tensor_int64("back", 2, flat));
+    put_node(&network, node_of("table", "Reshape", "g to", "h"));
+    put_node(&network, with_ints(node_of("turn", "Transpose", "h", "i"), "perm", t->rank, t->axes));
+    put_node(&network, node_of("vector", "Reshape", "i back", "j"));
+    put_tensor(&network, tensor_of("v", 1, &square[1], shift));
+    put_node(&network, node_of("add", "Add", "j v", "y"));
+    return network;
+}
+
+static void test_turned_classes(void **state)
+{
+    (void)state;
+    static const table tables[] = {{3, {-1, 2, 2}, {0, 2, 1}, false},       {3, {-1, 1, 4}, {0, 2, 1}, true},
+                                   {3, {-1, 4, 1}, {0, 2, 1}, true},        {4, {-1, 1, 2, 2}, {0, 2, 1, 3}, true},
+                                   {4, {-1, 2, 2, 1}, {0, 2, 3, 1}, false}, /* as channels last are written */
+                                   {4, {-1, 2, 1, 2}, {0, 3, 1, 2}, false}, {4, {-1, 2, 1, 2}, {0, 1, 3, 2}, true}};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        if (!tables[i].kept) {
+            expect_refused(table_network(&tables[i]), "node \"");
+            continue;
+        }
+        spade_context *context = test_context(test_device(), 1);
+        spade_model *model = load(context, test_save("table.onnx", model_of(table_network(&tables[i]))));
+        int layer;
+        if (spade_sparse_fc_layer(context, model, &layer) != SPADE_OK) { fail_msg("%s", spade_message(context)); }
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forms),   cmocka_unit_test(test_turns),
-                                       cmocka_unit_test(test_bias),    cmocka_unit_test(test_fit),
-                                       cmocka_unit_test(test_too_few), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forms),         cmocka_unit_test(test_turns),
+                                       cmocka_unit_test(test_bias),          cmocka_unit_test(test_fit),
+                                       cmocka_unit_test(test_too_few),       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_turned_classes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

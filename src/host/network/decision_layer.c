@@ -20,15 +20,40 @@ static int find_constant(const spade_network *network, const spade_node *node)
     return -1;
 }
 
+/* The axes of one picture that are longer than 1, in the order of its memory. */
+static int order_axes(const spade_shape *shape, int axes[SPADE_MAX_RANK])
+{
+    static const int channels_last[4] = {0, 2, 3, 1};
+    int count = 0;
+    for (int i = 0; i < shape->rank; i++) {
+        const int axis = shape->layout == SPADE_CHANNELS_LAST ? channels_last[i] : i;
+        if (shape->dims[axis] != 1) { axes[count++] = axis; }
+    }
+    return count;
+}
+
+/* A permutation or a change of layout moves whole axes: do the numbers of a picture stay in their order? */
+static bool keeps_order(const spade_network *network, const spade_node *node)
+{
+    const spade_shape *x = &network->values[node->inputs[0]].shape, *y = &network->values[node->outputs[0]].shape;
+    int of_x[SPADE_MAX_RANK], of_y[SPADE_MAX_RANK];
+    const int count = order_axes(x, of_x);
+    bool same = order_axes(y, of_y) == count;
+    for (int i = 0; same && i < count; i++) {
+        const int from = node->kind == SPADE_NODE_PERMUTE ? node->permute.axes[of_y[i]] : of_y[i];
+        same = from == of_x[i];
+    }
+    return same;
+}
+
 /* What stands behind the layer hands its numbers on in their order, or adds constants: the input that it does that with; -1: it
  * does something else. */
 static int find_carried(const spade_network *network, const spade_node *node)
 {
-    const bool moves = spade_node_is_alias(node) ||
-                       node->kind == SPADE_NODE_CONVERT_LAYOUT || /* one axis is longer than 1 */
-                       node->kind == SPADE_NODE_PERMUTE;
+    const bool moves = node->kind == SPADE_NODE_PERMUTE || node->kind == SPADE_NODE_CONVERT_LAYOUT;
     const int constant = find_constant(network, node);
-    if (moves) { return 0; }
+    if (moves) { return keeps_order(network, node) ? 0 : -1; }
+    if (spade_node_is_alias(node)) { return 0; }
     if (constant < 0 || node->input_count != 2) { return -1; }
     const spade_value *carried = &network->values[node->inputs[1 - constant]];
     return spade_shape_size(&carried->shape) == spade_network_outputs(network) ? 1 - constant : -1;
