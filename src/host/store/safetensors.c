@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 static const char metadata_key[] = "__metadata__";
+enum { PREFIX = 8 }; /* bytes of the length of the header */
 
 /* To the header, which is an object. Names and values are the caller's: that they are UTF-8 is checked before. */
 static spade_status add(spade_context *context, json_t *to, const char *key, json_t *value, const char *path)
@@ -60,44 +61,64 @@ static spade_status add_tensor(spade_context *context, json_t *header, const saf
     return SPADE_OK;
 }
 
-static void write_data(FILE *file, const char *header, const safetensors_tensor *tensors, int count)
+/* All that stands before the data: its length, the JSON text, and blanks so that the data begin at a multiple of 8. malloc'ed. */
+static spade_status make_head(spade_context *context, const safetensors_tensor *tensors, int count,
+                              const safetensors_metadata *metadata, int metadata_count, const char *path, char **out,
+                              size_t *size)
 {
-    static const char spaces[8] = "        ";
-    size_t length = strlen(header);
-    size_t padding = (8 - length % 8) % 8; /* the data begin at a multiple of 8 */
-    uint64_t total = length + padding;
-    uint8_t prefix[8];
-    for (int i = 0; i < 8; i++) { prefix[i] = (uint8_t)(total >> (8 * i)); }
-    fwrite(prefix, 1, sizeof prefix, file);
-    fwrite(header, 1, length, file);
-    fwrite(spaces, 1, padding, file);
-    for (int i = 0; i < count; i++) {
-        int64_t elements = 0;
-        spade_mul_dims(tensors[i].dims, tensors[i].rank, &elements); /* checked before */
-        if (elements) { fwrite(tensors[i].data, sizeof(float), (size_t)elements, file); }
-    }
+    spade_status status = SPADE_OK;
+    uint64_t offset = 0;
+    char *text = NULL;
+    json_t *header = json_object();
+    *out = NULL;
+    if (!header) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
+    SPADE_GOTO(add_metadata(context, header, metadata, metadata_count, path));
+    for (int i = 0; i < count; i++) { SPADE_GOTO(add_tensor(context, header, &tensors[i], &offset, path)); }
+    text = spade_json_dump(header, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    const size_t length = text ? strlen(text) : 0, padded = (length + 7) / 8 * 8;
+    *size = PREFIX + padded;
+    *out = text ? malloc(*size) : NULL;
+    if (!*out) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
+    for (int i = 0; i < PREFIX; i++) { (*out)[i] = (char)(uint8_t)((uint64_t)padded >> (8 * i)); }
+    memset(*out + PREFIX, ' ', padded);
+    memcpy(*out + PREFIX, text, length);
+done:
+    free(text);
+    json_decref(header);
+    return status;
 }
 
 spade_status safetensors_write(spade_context *context, const safetensors_tensor *tensors, int count,
                                const safetensors_metadata *metadata, int metadata_count, const char *path)
 {
-    spade_status status = SPADE_OK;
+    spade_status status;
     spade_output output;
-    uint64_t offset = 0;
-    char *text = NULL;
-    json_t *header = json_object();
-    if (!header) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
-    SPADE_GOTO(add_metadata(context, header, metadata, metadata_count, path));
-    for (int i = 0; i < count; i++) { SPADE_GOTO(add_tensor(context, header, &tensors[i], &offset, path)); }
-    text = spade_json_dump(header, JSON_COMPACT | JSON_PRESERVE_ORDER);
-    if (!text) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)); }
+    char *head;
+    size_t size;
+    SPADE_GOTO(make_head(context, tensors, count, metadata, metadata_count, path, &head, &size));
     SPADE_GOTO(spade_output_open(context, path, &output));
-    write_data(output.file, text, tensors, count); /* a failure stays with the FILE, and commit reports it */
+    fwrite(head, 1, size, output.file); /* a failure stays with the FILE, and commit reports it */
+    for (int i = 0; i < count; i++) {
+        int64_t elements = 0;
+        spade_mul_dims(tensors[i].dims, tensors[i].rank, &elements); /* checked before */
+        if (elements) { fwrite(tensors[i].data, sizeof(float), (size_t)elements, output.file); }
+    }
     status = spade_output_commit(context, &output);
 done:
-    free(text);
-    json_decref(header);
+    free(head);
     return status;
+}
+
+spade_status safetensors_has_header(spade_context *context, const spade_mapping *file,
+                                    const safetensors_tensor *tensors, int count, const safetensors_metadata *metadata,
+                                    int metadata_count, const char *path, bool *same)
+{
+    char *head;
+    size_t size;
+    SPADE_TRY(make_head(context, tensors, count, metadata, metadata_count, path, &head, &size));
+    *same = file->size >= size && memcmp(file->data, head, size) == 0;
+    free(head);
+    return SPADE_OK;
 }
 
 static spade_status find_text(spade_context *context, const char *path, const spade_mapping *file, uint64_t length,

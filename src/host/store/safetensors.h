@@ -29,5 +29,9 @@ spade_status safetensors_write(spade_context *context, const safetensors_tensor 
  */
 spade_status safetensors_read(spade_context *context, const char *path, uint64_t limit, const char *key,
                               spade_mapping *file, char **text, spade_mapping *data);
+/* Is all that stands before the data, to the byte, what safetensors_write() writes there with these arguments? */
+spade_status safetensors_has_header(spade_context *context, const spade_mapping *file,
+                                    const safetensors_tensor *tensors, int count, const safetensors_metadata *metadata,
+                                    int metadata_count, const char *path, bool *same);
 
 #endif

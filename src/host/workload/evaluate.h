@@ -4,6 +4,7 @@
 
 #include "report/class_choice.h"
 #include "report/report.h"
+#include "trace/sparse_fc.h"
 #include "workload/pipeline.h"
 #include "workload/results.h"
 #include "workload/workload.h"
@@ -152,6 +153,11 @@ void evaluate_fit_describe(const evaluate_job *job, char *text, size_t size);
 bool evaluate_fit_is_empty(const evaluate_job *job, const spade_target *target);
 /* The header of results.json: that of results.jsonl, and what was found. malloc'ed; NULL: out of memory. */
 char *evaluate_fit_header(const evaluate_job *job);
+
+/* ---- evaluate_fit_file.c: the layer that an earlier run has kept, and its record; *there false: there is none of the same question,
+ * or it is not what was written, which is said. fc: opened. */
+spade_status evaluate_fit_read_file(evaluate_job *job, spade_sparse_fc *fc, bool *there);
+spade_status evaluate_fit_write_file(const evaluate_job *job, const spade_sparse_fc *fc);
 
 /* ---- evaluate_input.c: steps of the pipeline's consumer; `state` is an evaluated_input */
 spade_status evaluate_dense(void *job, const workload_item *item, void *state);

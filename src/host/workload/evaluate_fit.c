@@ -1,15 +1,9 @@
 /*
  * evaluate_fit.c - the column sparse_fc: its data set is read, the features of all pictures are computed, the layer is fitted and
- * kept in DIR/sparse_fc.safetensors, of which a run that goes on takes it.
- *
- * The file's metadata "spade" is {"key": of all that the layer depends on, "xxh128": of the data, "fit": what results.json says}.
+ * kept in a file (evaluate_fit_file.c), of which a run that goes on takes it.
  */
-#include <unistd.h>
-
-#include "backend/backend.h"
 #include "base/text.h"
 #include "engine/model.h"
-#include "store/safetensors.h"
 #include "trace/sparse_fc.h"
 #include "workload/evaluate.h"
 #include "workload/manifest.h"
@@ -316,135 +310,6 @@ static spade_status compute_features(features *f, bool *stopped)
     return SPADE_OK;
 }
 
-/* ---- the file */
-
-static char *file_path(const evaluate_job *job)
-{
-    char *path;
-    return asprintf(&path, "%s/sparse_fc.safetensors", job->request->output) < 0 ? NULL : path;
-}
-
-/* Of all that the layer depends on. */
-static spade_status find_key(const evaluate_job *job, char out[SPADE_FINGERPRINT_SIZE])
-{
-    const spade_settings *settings = job->request->settings;
-    json_t *all = json_object();
-    spade_json_set(&all, "version", json_string(spade_version()));
-    spade_json_set(&all, "backend", json_string(job->context->device->backend->name));
-    spade_json_set(&all, "model", json_string(job->model->onnx->fingerprint));
-    spade_json_set(&all, "pictures", json_string(job->fit.fingerprint));
-    spade_json_set(&all, "margin", json_real(job->fit.margin));
-    for (int i = 0; i < spade_key_count(); i++) {
-        const spade_key *key = spade_key_at(i);
-        if (key->unrecorded || !(key->groups & (SPADE_KEYS_RUN | SPADE_KEYS_PICTURE))) { continue; }
-        spade_json_set(&all, key->name, spade_setting_json(settings, key));
-    }
-    char *text = spade_json_dump(all, JSON_COMPACT | JSON_SORT_KEYS);
-    json_decref(all);
-    if (!text) { return fail_memory(job); }
-    const spade_mapping piece = {.data = (const uint8_t *)text, .size = strlen(text)};
-    spade_fingerprint(&piece, 1, out);
-    free(text);
-    return SPADE_OK;
-}
-
-static void hash_layer(const spade_sparse_fc *fc, char out[SPADE_FINGERPRINT_SIZE])
-{
-    const spade_mapping piece = {.data = (const uint8_t *)fc->weights, .size = fc->bytes};
-    spade_fingerprint(&piece, 1, out);
-}
-
-static char *describe_file(const evaluate_job *job, const spade_sparse_fc *fc, const char *key)
-{
-    char hash[SPADE_FINGERPRINT_SIZE];
-    json_t *object = json_object();
-    hash_layer(fc, hash);
-    spade_json_set(&object, "key", json_string(key));
-    spade_json_set(&object, "xxh128", json_string(hash));
-    spade_json_set(&object, "fit", json_incref(job->fit.record));
-    char *text = spade_json_dump(object, JSON_COMPACT);
-    json_decref(object);
-    return text;
-}
-
-static spade_status write_file(const evaluate_job *job, const spade_sparse_fc *fc, const char *key)
-{
-    const spade_layer *layer = &job->model->network.layers[fc->layer];
-    char *path = file_path(job), *about = describe_file(job, fc, key), *name = spade_utf8(layer->name),
-         *names[2] = {NULL};
-    spade_status status = SPADE_OK;
-    if (!path || !about || !name || asprintf(&names[0], "%s.weight", name) < 0 ||
-        asprintf(&names[1], "%s.bias", name) < 0) {
-        SPADE_GOTO(fail_memory(job));
-    }
-    safetensors_tensor tensors[2] = {{.name = names[0], .data = fc->weights, .rank = layer->convolution ? 4 : 2},
-                                     {.name = names[1], .data = fc->bias, .rank = 1, .dims = {fc->rows}}};
-    memcpy(tensors[0].dims, layer->weight, sizeof *tensors[0].dims * (size_t)tensors[0].rank);
-    const safetensors_metadata metadata[] = {{"format", "pt"}, {"spade", about}};
-    status = safetensors_write(job->context, tensors, 2, metadata, 2, path);
-done:
-    free(names[0]);
-    free(names[1]);
-    free(name);
-    free(about);
-    free(path);
-    return status;
-}
-
-/* What the file holds is what was written for the same question: to the layer, and to the record. */
-static spade_status take_file(evaluate_job *job, const char *key, const char *text, const spade_mapping *data,
-                              spade_sparse_fc *fc, const char **why)
-{
-    spade_json_error error;
-    char hash[SPADE_FINGERPRINT_SIZE];
-    json_t *about = spade_json_parse(text, strlen(text), &error);
-    const char *there = json_string_value(json_object_get(about, "key"));
-    json_t *record = json_object_get(about, "fit");
-    if (!about && error.memory) { return fail_memory(job); }
-    *why = "it is not what was written there";
-    if (there && strcmp(there, key) != 0) {
-        *why = ""; /* of another question: nothing is wrong with it */
-    } else if (there && json_is_object(record) && data->size == fc->bytes) {
-        const char *wanted = json_string_value(json_object_get(about, "xxh128"));
-        memcpy(fc->weights, data->data, fc->bytes);
-        hash_layer(fc, hash);
-        if (wanted && strcmp(hash, wanted) == 0) {
-            *why = NULL;
-            job->fit.record = json_incref(record);
-        }
-    }
-    json_decref(about);
-    return SPADE_OK;
-}
-
-/* *there: the layer of an earlier run is that of this one. */
-static spade_status read_file(evaluate_job *job, const char *key, spade_sparse_fc *fc, bool *there)
-{
-    const uint64_t limit = fc->bytes + (1u << 20);
-    char *path = file_path(job), *text = NULL;
-    const char *why = NULL;
-    spade_mapping file, data;
-    spade_status status = SPADE_OK;
-    *there = false;
-    if (!path) { return fail_memory(job); }
-    if (access(path, F_OK) != 0) { goto done; }
-    status = safetensors_read(job->context, path, limit, "spade", &file, &text, &data);
-    if (status == SPADE_OK) {
-        status = take_file(job, key, text, &data, fc, &why);
-        spade_unmap(&file);
-    } else if (status == SPADE_ERROR_INPUT) {
-        why = spade_message(job->context);
-        status = SPADE_OK;
-    }
-    *there = status == SPADE_OK && !why;
-    if (why && *why) { spade_log(job->context, SPADE_LOG_WARNING, "%s: %s; it is made again", path, why); }
-    if (status == SPADE_OK) { spade_error_clear(job->context); }
-done:
-    free(text);
-    free(path);
-    return status;
-}
-
 /* ---- the fit */
 
 static json_t *record_json(const evaluate_job *job, const spade_sparse_fc *fc, const features *f)
@@ -516,7 +381,7 @@ bool evaluate_fit_is_empty(const evaluate_job *job, const spade_target *target)
     return spade_count_zeros(row, layer->columns) == layer->columns;
 }
 
-static spade_status fit_layer(evaluate_job *job, const features *f, const char *key, spade_sparse_fc *fc)
+static spade_status fit_layer(evaluate_job *job, const features *f, spade_sparse_fc *fc)
 {
     const spade_sparse_fc_pictures pictures = {.count = f->count,
                                                .features = f->values,
@@ -529,16 +394,16 @@ static spade_status fit_layer(evaluate_job *job, const features *f, const char *
     const spade_status status = spade_sparse_fc_fit(job->context, job->model, job->fit.layer, &pictures, fc);
     if (status != SPADE_OK) { return spade_fail_in(job->context, status, "--fit %s", job->request->fit); }
     job->fit.record = record_json(job, fc, f);
-    return job->fit.record ? write_file(job, fc, key) : fail_memory(job);
+    return job->fit.record ? evaluate_fit_write_file(job, fc) : fail_memory(job);
 }
 
-static spade_status make_layer(evaluate_job *job, const char *key, spade_sparse_fc *fc, bool *stopped)
+static spade_status make_layer(evaluate_job *job, spade_sparse_fc *fc, bool *stopped)
 {
     features f = {.job = job};
     spade_status status;
     SPADE_GOTO(open_features(&f));
     SPADE_GOTO(compute_features(&f, stopped));
-    if (!*stopped) { status = fit_layer(job, &f, key, fc); }
+    if (!*stopped) { status = fit_layer(job, &f, fc); }
 done:
     close_features(&f);
     return status;
@@ -547,14 +412,12 @@ done:
 spade_status evaluate_fit_run(evaluate_job *job, bool *stopped)
 {
     spade_sparse_fc fc;
-    char key[SPADE_FINGERPRINT_SIZE];
     bool kept = false;
     spade_status status;
     if (!job->fit.wanted) { return SPADE_OK; }
-    SPADE_TRY(find_key(job, key));
     SPADE_TRY(spade_sparse_fc_open(job->context, job->model, job->fit.layer, &fc));
-    SPADE_GOTO(read_file(job, key, &fc, &kept));
-    if (!kept) { SPADE_GOTO(make_layer(job, key, &fc, stopped)); }
+    SPADE_GOTO(evaluate_fit_read_file(job, &fc, &kept));
+    if (!kept) { SPADE_GOTO(make_layer(job, &fc, stopped)); }
     if (*stopped) { goto done; }
     SPADE_GOTO(spade_sparse_fc_trace(job->context, job->model, &fc, &job->fit.trace));
     say(job, kept);
