@@ -1,5 +1,6 @@
 /* test_evaluate.c - spade evaluate as a command: values per picture, the summary over them, what has no values and why, going on with
  * what is there, and what is refused. */
+#include <dirent.h>
 #include <math.h>
 #include <sys/stat.h>
 
@@ -132,6 +133,30 @@ static void test_values(void **state)
     json_decref(golden);
 }
 
+/* A byte of the first drawing is changed, at the end, in the index or in the first line, and the run repeated. */
+static void damage_tiles(const char *gallery, int where)
+{
+    char path[500];
+    size_t size = 0;
+    struct dirent **entries;
+    const int count = scandir(gallery, &entries, NULL, alphasort);
+    assert_true(count > 2); /* after . and .. */
+    snprintf(path, sizeof path, "%s/%s", gallery, entries[2]->d_name);
+    for (int i = 0; i < count; i++) { free(entries[i]); }
+    free(entries);
+    char *bytes = file_read(path, &size);
+    bytes[where == 0 ? size - 30 : where == 1 ? 34 : 5] ^= 1;
+    file_write(path, bytes, size);
+    free(bytes);
+    command_result r =
+        command_run("evaluate " MODELS "/scene_resnet.onnx %s --resize 0 --variants 8 --threads 2 -o %s --metric "
+                    "roc_auc,energy --gallery 1",
+                    inside("m.csv"), inside("b"));
+    if (r.code != 0 || !strstr(r.err, "it is not what was written there for scene0")) { fail_msg("%s", r.err); }
+    command_clear(&r);
+    assert_same_folders(inside("a"), inside("b"));
+}
+
 /* Pictures that are there already are not made again, and the files are those of one run. */
 static void test_goes_on(void **state)
 {
@@ -161,6 +186,8 @@ static void test_goes_on(void **state)
     snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc,energy --gallery 1", inside("b"));
     done(evaluate("scene_resnet.onnx", arguments, 0, NULL));
     assert_same_folders(inside("a"), inside("b"));
+    /* a drawing whose bytes were changed is made again, and said */
+    for (int i = 0; i < 3; i++) { damage_tiles(inside("b/gallery"), i); }
     /* another question in the same folder */
     snprintf(arguments, sizeof arguments, "-o %s --metric roc_auc --no-trace", inside("a"));
     done(evaluate("scene_resnet.onnx", arguments, 2,

@@ -49,6 +49,7 @@ typedef struct gallery_tiles {
     gallery_tile *items;
     int count;
     spade_mapping file; /* that holds the PNGs; else each is malloc'ed */
+    bool damaged;       /* there is a file, but it is not what was written: it holds nothing */
 } gallery_tiles;
 
 /* The network with a sparse last layer: trace/sparse_fc.h. */

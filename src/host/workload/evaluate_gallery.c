@@ -14,9 +14,10 @@
  * beside its name and renamed, before the record is: a process that is killed leaves at most files that nobody looks for, which
  * the next run sweeps away.
  *
- *   a file: | lines "METHOD COLUMN NETWORK BYTES" | an empty line | the PNGs in that order |
+ *   a file: | a line with xxh128 of KEY and the rest | lines "METHOD COLUMN NETWORK BYTES" | an empty line | the PNGs in that order |
  *
- * Files may be missing all the same: pictures left the manifest and others moved up, there was no report before, or a smaller one.
+ * Files may be missing all the same: pictures left the manifest and others moved up, there was no report before, or a smaller one;
+ * and what is not what its first line says is as good as missing, which is said.
  * Then those pictures are evaluated once more at the end of the run (evaluate.c), for their maps alone.
  */
 #include <dirent.h>
@@ -243,23 +244,58 @@ void evaluate_gallery_sweep(const evaluate_job *job)
     free(folder);
 }
 
+/* The lines, and the empty one. malloc'ed; NULL: out of memory. */
+static char *make_index(const gallery_tiles *tiles)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    if (!file) { return NULL; }
+    for (int i = 0; i < tiles->count; i++) {
+        const gallery_tile *tile = &tiles->items[i];
+        fprintf(file, "%d %d %d %zu\n", tile->method, tile->column, tile->network, tile->size);
+    }
+    fputc('\n', file);
+    const bool written = !ferror(file);
+    if (fclose(file) == 0 && written) { return text; }
+    free(text);
+    return NULL;
+}
+
+/* Of the picture's key, the index and the PNGs. */
+static spade_status hash_tiles(const evaluate_job *job, const char *key, const char *index, const gallery_tiles *tiles,
+                               char out[SPADE_FINGERPRINT_SIZE])
+{
+    spade_mapping *pieces = calloc((size_t)tiles->count + 2, sizeof *pieces);
+    if (!pieces) { return fail_memory(job); }
+    pieces[0] = (spade_mapping){.data = (const uint8_t *)key, .size = strlen(key)};
+    pieces[1] = (spade_mapping){.data = (const uint8_t *)index, .size = strlen(index)};
+    for (int i = 0; i < tiles->count; i++) {
+        pieces[2 + i] = (spade_mapping){.data = tiles->items[i].png, .size = tiles->items[i].size};
+    }
+    spade_fingerprint(pieces, tiles->count + 2, out);
+    free(pieces);
+    return SPADE_OK;
+}
+
 static spade_status write_file(const evaluate_job *job, const char *key, const gallery_tiles *tiles)
 {
     spade_output file;
-    char *folder = NULL, *path = NULL;
+    char *folder = NULL, *path = NULL, *index = make_index(tiles), hash[SPADE_FINGERPRINT_SIZE];
     spade_status status = SPADE_OK;
-    if (asprintf(&folder, "%s/gallery", job->request->output) < 0) { SPADE_GOTO(fail_memory(job)); }
+    if (!index || asprintf(&folder, "%s/gallery", job->request->output) < 0) {
+        folder = NULL;
+        SPADE_GOTO(fail_memory(job));
+    }
+    SPADE_GOTO(hash_tiles(job, key, index, tiles, hash));
     SPADE_GOTO(spade_make_folders(job->context, folder, "cannot make the folder", NULL));
     SPADE_GOTO(path_of(job, key, &path));
     SPADE_GOTO(spade_output_open(job->context, path, &file));
-    for (int i = 0; i < tiles->count; i++) {
-        const gallery_tile *tile = &tiles->items[i];
-        fprintf(file.file, "%d %d %d %zu\n", tile->method, tile->column, tile->network, tile->size);
-    }
-    fputc('\n', file.file);
+    fprintf(file.file, "%s\n%s", hash, index);
     for (int i = 0; i < tiles->count; i++) { fwrite(tiles->items[i].png, 1, tiles->items[i].size, file.file); }
     status = spade_output_commit(job->context, &file);
 done:
+    free(index);
     free(folder);
     free(path);
     return status;
@@ -404,32 +440,56 @@ static bool read_index(char *index, size_t header, gallery_tiles *tiles)
     return at == tiles->file.size;
 }
 
-/* What is not a file of ours holds nothing. */
-static spade_status read_file(const evaluate_job *job, const char *path, gallery_tiles *out)
+/* Is what stands behind the first line what was written for this picture? */
+static bool is_whole(const spade_mapping *file, const char *key)
 {
+    char hash[SPADE_FINGERPRINT_SIZE];
+    if (file->size < SPADE_FINGERPRINT_SIZE || file->data[SPADE_FINGERPRINT_SIZE - 1] != '\n') { return false; }
+    const spade_mapping pieces[] = {
+        {.data = (const uint8_t *)key, .size = strlen(key)},
+        {.data = file->data + SPADE_FINGERPRINT_SIZE, .size = file->size - SPADE_FINGERPRINT_SIZE}};
+    spade_fingerprint(pieces, 2, hash);
+    return memcmp(file->data, hash, SPADE_FINGERPRINT_SIZE - 1) == 0;
+}
+
+/* What is not a file of ours, whole, holds nothing. */
+static spade_status read_file(const evaluate_job *job, const char *path, const char *key, gallery_tiles *out)
+{
+    enum { START = SPADE_FINGERPRINT_SIZE }; /* of the index */
     SPADE_TRY(spade_map_file(job->context, path, MAX_FILE, &out->file));
-    const size_t searched = out->file.size < MAX_INDEX ? out->file.size : MAX_INDEX;
-    const uint8_t *end = memmem(out->file.data, searched, "\n\n", 2);
-    const size_t length = end ? (size_t)(end - out->file.data) + 1 : 0;
-    char *index = strndup((const char *)out->file.data, length);
+    const bool ours = is_whole(&out->file, key);
+    const size_t rest = ours ? out->file.size - START : 0;
+    const char *start = (const char *)out->file.data + (ours ? START : 0),
+               *end = memmem(start, rest < MAX_INDEX ? rest : MAX_INDEX, "\n\n", 2);
+    const size_t length = end ? (size_t)(end - start) + 1 : 0;
+    char *index = strndup(start, length);
     size_t lines = 0;
     for (const char *at = index; at && (at = strchr(at, '\n')); at++) { lines++; }
     out->items = calloc(lines + 1, sizeof *out->items);
-    const bool memory = !index || !out->items, whole = !memory && length && read_index(index, length + 1, out);
+    const bool memory = !index || !out->items, whole = !memory && length && read_index(index, START + length + 1, out);
     free(index);
     if (!whole) { gallery_tiles_clear(out); }
+    out->damaged = !whole;
     return memory ? fail_memory(job) : SPADE_OK;
 }
 
 spade_status evaluate_gallery_load(const evaluate_job *job, int position, gallery_tiles *out)
 {
+    const char *key = job->gallery.keys[position];
     char *path;
     *out = (gallery_tiles){0};
-    if (!job->gallery.keys[position]) { return SPADE_OK; }
-    SPADE_TRY(path_of(job, job->gallery.keys[position], &path));
-    const spade_status status = access(path, R_OK) == 0 ? read_file(job, path, out) : SPADE_OK;
+    if (!key) { return SPADE_OK; }
+    SPADE_TRY(path_of(job, key, &path));
+    const spade_status status = access(path, R_OK) == 0 ? read_file(job, path, key, out) : SPADE_OK;
     free(path);
     return status;
+}
+
+/* Of a picture whose maps are to be made once more. */
+static void warn_of_damage(const evaluate_job *job, int position)
+{
+    spade_log(job->context, SPADE_LOG_WARNING, "%s/gallery/%s%s: it is not what was written there for %s",
+              job->request->output, job->gallery.keys[position], suffix, job->inputs.items[position].name);
 }
 
 spade_status evaluate_gallery_lacks(const evaluate_job *job, int position, bool *lacks)
@@ -438,6 +498,7 @@ spade_status evaluate_gallery_lacks(const evaluate_job *job, int position, bool 
     *lacks = false;
     if (!job->gallery.size || !job->gallery.keys[position]) { return SPADE_OK; }
     SPADE_TRY(evaluate_gallery_load(job, position, &tiles));
+    if (tiles.damaged) { warn_of_damage(job, position); }
     for (int list = 0; list < GALLERY_LISTS * pair_count(job) && !*lacks; list++) {
         const int columns = job->column_count - job->gallery.first_column, pair = list / GALLERY_LISTS,
                   method = pair / columns, column = pair % columns + job->gallery.first_column;
