@@ -23,7 +23,8 @@ extern "C" {
  * stage before it, 0 in the first (each stage has the level that is as far along the levels as the stage is along the network;
  * stages are blocks, by the layers' names: spade_model_stages()). Of these, the one with the most zeros that keeps the decision on
  * the sample and on at least SPADE_AUTO_AGREEMENT of the variants held out (spade_batch_hold_out()); where there is none, the one
- * that keeps most. Rules that give some layers a sparsity hold as they are; n:m has no sparsity to choose.
+ * that keeps most. Rules that give some layers a sparsity hold as they are, and where all have one, nothing is chosen; n:m has no
+ * sparsity to choose.
  */
 #define SPADE_SPARSITY_AUTO (-1.0)
 #define SPADE_AUTO_AGREEMENT 0.95
@@ -148,8 +149,10 @@ typedef struct spade_sparsity_choice {
     double agreement; /* share of the variants held out on which the trace decides as the network does */
     bool keeps_class; /* on the sample; true where none was given */
     bool enough;      /* both are as asked; false: no candidate's are */
+    int layers, of;   /* it was chosen for so many of so many prunable layers; options fix the others' */
+    double highest;   /* that one of these layers got: below `sparsity` where rules fix the last stage */
 } spade_sparsity_choice;
-/* False: the trace's sparsity was given. */
+/* False: the trace's sparsity was given, if only by rules for all layers. */
 SPADE_API bool spade_trace_sparsity_choice(const spade_trace *trace, spade_sparsity_choice *out);
 
 /* The same graph with the trace's weights, as a self-contained .onnx; renamed into place when complete. SPADE_ERROR_UNSUPPORTED: a

@@ -2,6 +2,7 @@
 #include <jansson.h>
 
 #include "support/command.h"
+#include "support/model.h"
 
 #define MODEL SPADE_SOURCE_DIR "/examples/scene_resnet.onnx"
 #define PICTURES SPADE_SOURCE_DIR "/examples/pictures"
@@ -64,6 +65,52 @@ static void test_a_configuration_says_auto(void **state)
     folder_remove(folder);
 }
 
+/* A network of four classes whose bias decides: the highest sparsity is chosen, of which four rows lose three. */
+static const char *save_decided(void)
+{
+    static const int64_t kernel[] = {6, 3, 1, 1}, square[] = {4, 6}, rows = 4;
+    static const float bias[] = {100, 0, 0, 0};
+    wire network = graph_of(3, 64, 64, 4);
+    put_tensor(&network, tensor_random("k", 4, kernel, 1));
+    put_tensor(&network, tensor_random("w", 2, square, 2));
+    put_tensor(&network, tensor_of("v", 1, &rows, bias));
+    put_node(&network, node_of("conv", "Conv", "x k", "a"));
+    put_node(&network, node_of("pool", "GlobalAveragePool", "a", "b"));
+    put_node(&network, node_of("flat", "Flatten", "b", "c"));
+    put_node(&network, with_int(node_of("fc", "Gemm", "c w v", "y"), "transB", 1));
+    return test_save("decided.onnx", model_of(network));
+}
+
+/* Rules for all layers: nothing is chosen, and nothing of that is recorded. Of small layers rounding is said for what was chosen. */
+static void test_what_is_said(void **state)
+{
+    (void)state;
+    static const char text[] = "sparsity: auto\nvariants: 24\nresize: 0\nrules: [{layers: '*', sparsity: 0.3}]\n";
+    char *folder = folder_make(), path[400];
+    snprintf(path, sizeof path, "%s/c.yaml", folder);
+    file_write(path, text, sizeof text - 1);
+    command_result r =
+        command_run("explain " MODEL " " PICTURES "/scene00.png --config %s -o %s/out --block 1", path, folder);
+    if (r.code != 0 || !strstr(r.err, "the automatic sparsity has no effect: rules fix") ||
+        strstr(r.err, "in all layers")) {
+        fail_msg("%d: %s", r.code, r.err);
+    }
+    command_clear(&r);
+    snprintf(path, sizeof path, "%s/out", folder);
+    json_t *all = load(path, "results.json");
+    assert_null(
+        json_object_get(json_object_get(json_array_get(json_object_get(all, "inputs"), 0), "sparsity"), "chosen"));
+    json_decref(all);
+    r = command_run("explain %s " PICTURES "/scene00.png " PICTURES
+                    "/scene01.png --resize 0 --sparsity auto --variants 24 -o %s/small",
+                    save_decided(), folder);
+    const char *said = strstr(r.err, "scene00.png: w gets a sparsity of 75.0 %, not 99.0 %");
+    if (r.code != 0 || !said || strstr(said, "scene01.png: w gets")) { fail_msg("%d: %s%s", r.code, r.err, r.out); }
+    command_clear(&r);
+    test_remove_folder();
+    folder_remove(folder);
+}
+
 static void expect_refusal(const char *arguments, int code, const char *text)
 {
     char *folder = folder_make();
@@ -92,6 +139,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_explain_records_what_was_chosen),
                                        cmocka_unit_test(test_a_configuration_says_auto),
-                                       cmocka_unit_test(test_what_is_refused)};
+                                       cmocka_unit_test(test_what_is_said), cmocka_unit_test(test_what_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

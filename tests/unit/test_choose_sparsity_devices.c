@@ -252,6 +252,40 @@ static void test_beside_given_sparsities(void **state)
     close_fixture(&f);
 }
 
+/* Rules for all layers leave nothing to choose; for some, it is said of how many layers the choice is. */
+static void test_rules(void **state)
+{
+    (void)state;
+    fixture f = open_fixture(5);
+    spade_layer_rule rule = {.layers = "*", .set = SPADE_RULE_SPARSITY, .sparsity = 0.5};
+    spade_trace_options options, given;
+    spade_trace *traces[2];
+    spade_sparsity_choice choice;
+    spade_trace_options_init(&options);
+    options.rules = &rule;
+    options.rule_count = 1;
+    given = options;
+    options.sparsity = SPADE_SPARSITY_AUTO;
+    expect_ok(&f, spade_batch_hold_out(f.context, f.batch, HELD_OUT, f.sample));
+    expect_ok(&f, spade_trace_create(f.context, f.model, f.batch, &options, &traces[0]));
+    expect_ok(&f, spade_trace_create(f.context, f.model, f.batch, &given, &traces[1]));
+    assert_false(spade_trace_sparsity_choice(traces[0], &choice));
+    for (int l = 0; l < spade_model_layer_count(f.model); l++) {
+        spade_layer_info info;
+        spade_model_layer(f.model, l, &info);
+        assert_memory_equal(spade_trace_weights(traces[0], l), spade_trace_weights(traces[1], l),
+                            sizeof(float) * (size_t)(info.rows * info.columns));
+    }
+    spade_trace_destroy(traces[0]);
+    rule.layers = "fc";
+    expect_ok(&f, spade_trace_create(f.context, f.model, f.batch, &options, &traces[0]));
+    assert_true(spade_trace_sparsity_choice(traces[0], &choice));
+    assert_true(choice.layers == choice.of - 1 && choice.highest <= choice.sparsity);
+    spade_trace_destroy(traces[0]);
+    spade_trace_destroy(traces[1]);
+    close_fixture(&f);
+}
+
 static void expect_refusal(const fixture *f, const spade_trace_options *options, const char *text)
 {
     spade_trace *trace;
@@ -342,9 +376,11 @@ static void test_names_of_stages(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_choice_is_the_definitions), cmocka_unit_test(test_beside_given_sparsities),
-        cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_variants_that_are_held_out),
-        cmocka_unit_test(test_names_of_stages)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_choice_is_the_definitions),
+                                       cmocka_unit_test(test_beside_given_sparsities),
+                                       cmocka_unit_test(test_rules),
+                                       cmocka_unit_test(test_what_is_refused),
+                                       cmocka_unit_test(test_variants_that_are_held_out),
+                                       cmocka_unit_test(test_names_of_stages)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,11 @@ json_t *sparsity_choice_json(const spade_sparsity_choice *choice)
     spade_json_set(&object, "agreement", json_real(choice->agreement));
     spade_json_set(&object, "keeps_class", json_boolean(choice->keeps_class));
     spade_json_set(&object, "enough", json_boolean(choice->enough));
+    if (choice->layers < choice->of) {
+        spade_json_set(&object, "layers", json_integer(choice->layers));
+        spade_json_set(&object, "of", json_integer(choice->of));
+        spade_json_set(&object, "highest", json_real(choice->highest));
+    }
     return object;
 }
 
@@ -20,14 +25,24 @@ bool sparsity_choice_read(const json_t *object, spade_sparsity_choice *out)
                                    .tried = (int)json_integer_value(json_object_get(object, "tried")),
                                    .agreement = json_number_value(json_object_get(object, "agreement")),
                                    .keeps_class = json_is_true(json_object_get(object, "keeps_class")),
-                                   .enough = json_is_true(json_object_get(object, "enough"))};
+                                   .enough = json_is_true(json_object_get(object, "enough")),
+                                   .layers = (int)json_integer_value(json_object_get(object, "layers")),
+                                   .of = (int)json_integer_value(json_object_get(object, "of")),
+                                   .highest = json_number_value(json_object_get(object, "highest"))};
     return json_is_object(object);
 }
 
 const char *sparsity_choice_text(const spade_sparsity_choice *choice, char text[SPARSITY_CHOICE_TEXT])
 {
-    snprintf(text, SPARSITY_CHOICE_TEXT, "%g in %s, %.0f %% of other variants decided alike", choice->sparsity,
-             choice->scaled ? "the last stage, less before it" : "all layers", 100 * choice->agreement);
+    char where[80];
+    if (choice->layers == choice->of) {
+        snprintf(where, sizeof where, "%g in %s", choice->sparsity,
+                 choice->scaled ? "the last stage, less before it" : "all layers");
+    } else {
+        snprintf(where, sizeof where, "%s%g in %d of %d layers%s", choice->scaled ? "at most " : "", choice->highest,
+                 choice->layers, choice->of, choice->scaled ? ", less in earlier stages" : "");
+    }
+    snprintf(text, SPARSITY_CHOICE_TEXT, "%s, %.0f %% of other variants decided alike", where, 100 * choice->agreement);
     return text;
 }
 

@@ -7,7 +7,8 @@
 
 enum { SPARSITY_CHOICE_TEXT = 160 };
 
-/* {"level", "scaled", "tried", "agreement", "keeps_class", "enough"}; new reference, NULL: out of memory. */
+/* {"level", "scaled", "tried", "agreement", "keeps_class", "enough"}, and where options fix the sparsity of some layers "layers",
+ * "of", "highest"; new reference, NULL: out of memory. */
 json_t *sparsity_choice_json(const spade_sparsity_choice *choice);
 /* What it was made of. False: there is no such object, the sparsity was given. */
 bool sparsity_choice_read(const json_t *object, spade_sparsity_choice *out);

@@ -111,6 +111,7 @@ typedef struct ladder {
     const int *stages;          /* [layers] */
     int stage_count;
     const bool *fixed; /* [layers]: the same at every level */
+    int open;          /* prunable layers that are not */
     candidate candidates[CANDIDATES];
     int count;
 } ladder;
@@ -163,6 +164,23 @@ static spade_status compose(const ladder *l, const candidate *c, spade_trace *tr
     return SPADE_OK;
 }
 
+static int count_prunable(const spade_model *model)
+{
+    int count = 0;
+    for (int layer = 0; layer < model->network.layer_count; layer++) { count += model->network.layers[layer].prunable; }
+    return count;
+}
+
+static double find_highest(const ladder *l, const spade_trace *trace)
+{
+    double highest = 0;
+    for (int layer = 0; layer < l->model->network.layer_count; layer++) {
+        const spade_trace_layer *found = &trace->layers[layer];
+        if (!l->fixed[layer] && found->solved && found->sparsity > highest) { highest = found->sparsity; }
+    }
+    return highest;
+}
+
 /* The first candidate that is good enough; where none is, the one that keeps most. */
 static spade_status choose(ladder *l, const judge *j, spade_trace *trace)
 {
@@ -186,6 +204,9 @@ static spade_status choose(ladder *l, const judge *j, spade_trace *trace)
     if (best != tried - 1) { SPADE_TRY(compose(l, chosen, trace)); }
     trace->chosen = true;
     trace->choice = (spade_sparsity_choice){.sparsity = spade_sparsity_levels[chosen->level],
+                                            .layers = l->open,
+                                            .of = count_prunable(l->model),
+                                            .highest = find_highest(l, trace),
                                             .scaled = chosen->scaled,
                                             .tried = tried,
                                             .agreement = 1 - (double)best_misses / (double)j->count,
@@ -279,34 +300,22 @@ static spade_status open_search(search *s)
     return SPADE_OK;
 }
 
-/* Layers that have the same sparsity at two levels have it at all. */
-static spade_status find_fixed(const search *s, const spade_trace_options *two, bool **out)
-{
-    const int count = s->model->network.layer_count;
-    spade_layer_options *first = calloc((size_t)count + 1, sizeof *first);
-    spade_layer_options *second = calloc((size_t)count + 1, sizeof *second);
-    bool *fixed = *out = calloc((size_t)count + 1, sizeof *fixed);
-    spade_status status = SPADE_OK;
-    if (!first || !second || !fixed) { SPADE_GOTO(spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory")); }
-    SPADE_GOTO(spade_trace_layer_options(s->context, s->model, &two[0], first));
-    SPADE_GOTO(spade_trace_layer_options(s->context, s->model, &two[1], second));
-    for (int l = 0; l < count; l++) { fixed[l] = first[l].sparsity == second[l].sparsity; }
-done:
-    free(first);
-    free(second);
-    return status;
-}
-
 /* found: [LEVELS], of the batch that is judged. */
 static spade_status choose_one(const search *s, const judge *j, const spade_trace_options *wide,
                                spade_trace *const *found, spade_trace *trace)
 {
     const double start = spade_now();
-    bool *fixed;
-    spade_status status = find_fixed(s, wide, &fixed);
+    int open;
+    bool *fixed = calloc((size_t)s->model->network.layer_count + 1, sizeof *fixed);
+    if (!fixed) { return spade_fail(s->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    spade_status status = spade_trace_fixed_layers(s->context, s->model, wide, fixed, &open);
     if (status == SPADE_OK) {
-        ladder l = {
-            .model = s->model, .levels = found, .stages = s->stages, .stage_count = s->stage_count, .fixed = fixed};
+        ladder l = {.model = s->model,
+                    .levels = found,
+                    .stages = s->stages,
+                    .stage_count = s->stage_count,
+                    .fixed = fixed,
+                    .open = open};
         status = choose(&l, j, trace);
         memcpy(trace->seconds, found[0]->seconds, sizeof trace->seconds);
         trace->seconds[2] += spade_now() - start;
@@ -334,26 +343,54 @@ done:
     return status;
 }
 
+/* Where rules fix all layers an automatic sparsity is any: there is nothing to choose. */
+static spade_status settle(spade_context *context, const spade_model *model, spade_trace_options *options)
+{
+    int open;
+    if (!is_automatic(options)) { return SPADE_OK; }
+    bool *fixed = calloc((size_t)model->network.layer_count + 1, sizeof *fixed);
+    if (!fixed) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    const spade_status status = spade_trace_fixed_layers(context, model, options, fixed, &open);
+    free(fixed);
+    if (status == SPADE_OK && !open) { options->sparsity = spade_sparsity_levels[0]; }
+    return status;
+}
+
+static spade_status search_settled(search *s)
+{
+    bool any = false;
+    spade_status status = SPADE_OK;
+    for (int o = 0; o < s->option_count; o++) { any = any || is_automatic(&s->options[o]); }
+    if (!any) {
+        return spade_trace_search(s->context, s->batches, s->batch_count, s->options, s->option_count, s->traces);
+    }
+    SPADE_TRY(check(s));
+    SPADE_GOTO(open_search(s));
+    SPADE_GOTO(spade_trace_search(s->context, s->batches, s->batch_count, s->wide, s->wide_count, s->found));
+    for (int b = 0; b < s->batch_count; b++) { SPADE_GOTO(choose_for_batch(s, b)); }
+done:
+    close_search(s);
+    return status;
+}
+
 spade_status spade_trace_search_and_choose(spade_context *context, const spade_batch *const *batches, int batch_count,
                                            const spade_trace_options *options, int option_count,
                                            spade_trace *const *traces)
 {
-    search s = {.context = context,
-                .model = traces[0]->base.model,
-                .batches = batches,
-                .batch_count = batch_count,
-                .options = options,
-                .option_count = option_count,
-                .traces = traces};
-    bool any = false;
-    spade_status status = SPADE_OK;
-    for (int o = 0; o < option_count; o++) { any = any || is_automatic(&options[o]); }
-    if (!any) { return spade_trace_search(context, batches, batch_count, options, option_count, traces); }
-    SPADE_TRY(check(&s));
-    SPADE_GOTO(open_search(&s));
-    SPADE_GOTO(spade_trace_search(context, batches, batch_count, s.wide, s.wide_count, s.found));
-    for (int b = 0; b < batch_count; b++) { SPADE_GOTO(choose_for_batch(&s, b)); }
+    const spade_model *model = traces[0]->base.model;
+    spade_trace_options *settled = calloc((size_t)option_count + 1, sizeof *settled);
+    spade_status status;
+    if (!settled) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    memcpy(settled, options, sizeof *options * (size_t)option_count);
+    for (int o = 0; o < option_count; o++) { SPADE_GOTO(settle(context, model, &settled[o])); }
+    status = search_settled(&(search){.context = context,
+                                      .model = model,
+                                      .batches = batches,
+                                      .batch_count = batch_count,
+                                      .options = settled,
+                                      .option_count = option_count,
+                                      .traces = traces});
 done:
-    close_search(&s);
+    free(settled);
     return status;
 }

@@ -230,7 +230,8 @@ static double reached_sparsity(const spade_layer *layer, const spade_layer_optio
     return (double)pruned / (double)(problem.rows * problem.columns);
 }
 
-static void warn_of_rounding(spade_context *context, const spade_network *network, const spade_layer_options *layers)
+static void warn_of_rounding(spade_context *context, const spade_network *network, const spade_layer_options *layers,
+                             const char *title)
 {
     int count = 0, worst = -1;
     double missing = 0;
@@ -248,10 +249,48 @@ static void warn_of_rounding(spade_context *context, const spade_network *networ
     if (count > 1) { snprintf(others, sizeof others, " (and %d layers more miss theirs)", count - 1); }
     spade_log(
         context, SPADE_LOG_WARNING,
-        "%.200s gets a sparsity of %.1f %%, not %.1f %%%s: of each block of %lld weights a whole number is pruned; "
+        "%s%s%.200s gets a sparsity of %.1f %%, not %.1f %%%s: of each block of %lld weights a whole number is pruned; "
         "the exact solver, or a larger block, comes closer",
-        network->layers[worst].name, 100 * (layers[worst].sparsity - missing), 100 * layers[worst].sparsity, others,
-        (long long)weights_in_block(&network->layers[worst], &layers[worst]));
+        title ? title : "", title ? ": " : "", network->layers[worst].name, 100 * (layers[worst].sparsity - missing),
+        100 * layers[worst].sparsity, others, (long long)weights_in_block(&network->layers[worst], &layers[worst]));
+}
+
+spade_status spade_trace_fixed_layers(spade_context *context, const spade_model *model,
+                                      const spade_trace_options *options, bool *fixed, int *open)
+{
+    const int count = model->network.layer_count;
+    spade_layer_options *layers = calloc(2 * (size_t)count + 1, sizeof *layers);
+    spade_status status = SPADE_OK;
+    *open = 0;
+    if (!layers) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    SPADE_GOTO(spade_trace_layer_options(context, model, options, layers)); /* as they are, they are right */
+    for (int i = 0; i < 2; i++) { /* the same sparsity at two levels is one at all */
+        spade_trace_options given = *options;
+        given.sparsity = spade_sparsity_levels[i];
+        SPADE_GOTO(spade_trace_layer_options(context, model, &given, layers + (ptrdiff_t)i * count));
+    }
+    for (int l = 0; l < count; l++) {
+        fixed[l] = layers[l].sparsity == layers[count + l].sparsity;
+        *open += !fixed[l];
+    }
+done:
+    free(layers);
+    return status;
+}
+
+static spade_status warn_of_no_choice(spade_context *context, const spade_model *model,
+                                      const spade_trace_options *options)
+{
+    int open;
+    bool *fixed = calloc((size_t)model->network.layer_count + 1, sizeof *fixed);
+    if (!fixed) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    const spade_status status = spade_trace_fixed_layers(context, model, options, fixed, &open);
+    free(fixed);
+    if (status == SPADE_OK && !open) {
+        spade_log(context, SPADE_LOG_WARNING,
+                  "the automatic sparsity has no effect: rules fix that of all layers, and nothing is chosen");
+    }
+    return status;
 }
 
 spade_status spade_trace_check_layers(spade_context *context, const spade_model *model,
@@ -260,7 +299,31 @@ spade_status spade_trace_check_layers(spade_context *context, const spade_model 
     spade_layer_options *layers = calloc((size_t)model->network.layer_count + 1, sizeof *layers);
     if (!layers) { return spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
     spade_status status = spade_trace_layer_options(context, model, options, layers);
-    if (status == SPADE_OK) { warn_of_rounding(context, &model->network, layers); }
+    if (status == SPADE_OK) { warn_of_rounding(context, &model->network, layers, NULL); }
     free(layers);
+    if (status != SPADE_OK || options->sparsity != SPADE_SPARSITY_AUTO) { return status; }
+    return warn_of_no_choice(context, model, options);
+}
+
+spade_status spade_trace_warn_of_choice(spade_context *context, const spade_trace *trace,
+                                        const spade_trace_options *options, const char *title)
+{
+    const spade_model *model = trace->base.model;
+    const int count = model->network.layer_count;
+    int open;
+    if (!trace->chosen) { return SPADE_OK; }
+    spade_layer_options *layers = calloc((size_t)count + 1, sizeof *layers);
+    bool *fixed = calloc((size_t)count + 1, sizeof *fixed);
+    spade_status status;
+    if (!layers || !fixed) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
+    SPADE_GOTO(spade_trace_layer_options(context, model, options, layers));
+    SPADE_GOTO(spade_trace_fixed_layers(context, model, options, fixed, &open));
+    for (int l = 0; l < count; l++) {
+        layers[l].sparsity = fixed[l] || !trace->layers[l].solved ? 0 : trace->layers[l].sparsity;
+    }
+    warn_of_rounding(context, &model->network, layers, title);
+done:
+    free(layers);
+    free(fixed);
     return status;
 }

@@ -31,6 +31,14 @@ typedef struct spade_layer_options {
 spade_status spade_trace_layer_options(spade_context *context, const spade_model *model,
                                        const spade_trace_options *options, spade_layer_options *layers);
 
+/* [layers]: the layer has the same sparsity, or none, whatever an automatic one comes to. *open: how many prunable layers have not. */
+spade_status spade_trace_fixed_layers(spade_context *context, const spade_model *model,
+                                      const spade_trace_options *options, bool *fixed, int *open);
+/* Warn of what rounding leaves of the sparsity that was chosen for the trace. Nothing where it was given: that was said when the
+ * options were checked. */
+spade_status spade_trace_warn_of_choice(spade_context *context, const spade_trace *trace,
+                                        const spade_trace_options *options, const char *title);
+
 /* spade_trace_check_options(), of options in our own size. */
 spade_status spade_trace_check_layers(spade_context *context, const spade_model *model,
                                       const spade_trace_options *options);

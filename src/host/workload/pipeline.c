@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "base/sparsity_choice.h"
+#include "trace/trace.h"
 
 /* DEVICE_GROUP: traces that are found together there; without traces, as many pictures as a pass takes. */
 enum { DEVICE_GROUP = 4, DEVICE_PICTURES = 32, MAX_GROUP = WORKLOAD_MAX_IN_FLIGHT };
@@ -27,6 +28,7 @@ typedef struct pipeline {
     spade_reader reader;
     char *states;         /* [max_group][state_bytes] */
     spade_trace **traces; /* [max_group][trace_count] */
+    unsigned *warned;     /* [trace_count]: of what rounding leaves of a chosen sparsity: a bit for each choice */
     int max_group;        /* inputs in a group */
     int singly_until;     /* inputs before this one are retried singly, each a group of its own */
     double map_share;     /* of an input's time; the rest is its traces' */
@@ -256,6 +258,28 @@ static spade_status make_variants(const workload_plan *plan, const spade_image_i
                                    plan->trace_count);
 }
 
+/* Of what rounding leaves of the sparsity that was chosen: once for each level. */
+static spade_status warn_of_choice(pipeline *all, const member *m, int t, const spade_sparsity_choice *choice)
+{
+    unsigned bit = 1u << choice->scaled;
+    for (int i = 0; i < SPADE_SPARSITY_LEVELS && spade_sparsity_levels[i] != choice->sparsity; i++) { bit <<= 2; }
+    if (all->warned[t] & bit) { return SPADE_OK; }
+    all->warned[t] |= bit;
+    return spade_trace_warn_of_choice(all->plan->context, m->traces[t], &all->plan->traces[t], m->input->title);
+}
+
+/* What automatic sparsities came to, where that is to be said. */
+static spade_status say_choices(pipeline *all, const member *m)
+{
+    for (int t = 0; t < all->plan->trace_count; t++) {
+        spade_sparsity_choice choice;
+        if (!spade_trace_sparsity_choice(m->traces[t], &choice)) { continue; }
+        sparsity_choice_warn(all->plan->context, m->input->title, m->traces[t]);
+        SPADE_TRY(warn_of_choice(all, m, t, &choice));
+    }
+    return SPADE_OK;
+}
+
 static spade_status create_traces(group *g)
 {
     pipeline *all = g->all;
@@ -276,10 +300,8 @@ static spade_status create_traces(group *g)
                                      trace_count, all->traces);
     for (int i = 0; status == SPADE_OK && i < n; i++) {
         owners[i]->traces = all->traces + (size_t)i * (size_t)trace_count;
-        for (int t = 0; t < trace_count; t++) {
-            sparsity_choice_warn(plan->context, owners[i]->input->title, owners[i]->traces[t]);
-        }
     }
+    for (int i = 0; status == SPADE_OK && i < n; i++) { status = say_choices(all, owners[i]); }
     if (n == 1) {
         status = classify(g, owners[0], status);
     } else if (status != SPADE_OK && status != SPADE_ERROR_ARGUMENT) {
@@ -398,10 +420,13 @@ spade_status workload_run(const workload_plan *plan, const spade_inputs *inputs,
         .context = plan->context, .preprocess = plan->preprocess, .mask = plan->mask, .upright = plan->upright};
     all.states = calloc((size_t)all.max_group, consumer->state_bytes);
     all.traces = calloc((size_t)all.max_group * (size_t)plan->trace_count + 1, sizeof(spade_trace *));
-    spade_status status = all.states && all.traces ? run_groups(&all, stopped)
-                                                   : spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory");
+    all.warned = calloc((size_t)plan->trace_count + 1, sizeof *all.warned);
+    spade_status status = all.states && all.traces && all.warned
+                              ? run_groups(&all, stopped)
+                              : spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory");
     spade_reader_close(&all.reader);
     free(all.states);
     free(all.traces);
+    free(all.warned);
     return status;
 }

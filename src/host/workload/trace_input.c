@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/sparsity_choice.h"
+#include "trace/trace.h"
 #include "workload/inputs.h"
 
 /* ---- the file that is written */
@@ -101,6 +102,7 @@ spade_status trace_input_load_model(spade_context *context, const char *path, co
 spade_status trace_input_run(spade_context *context, const spade_model *model, const trace_input *wanted,
                              spade_trace **out, int64_t *variants)
 {
+    const char *title = wanted->batch ? wanted->batch : wanted->input;
     spade_preprocess preprocess;
     spade_image_item item = {0};
     spade_array array = {0};
@@ -117,7 +119,8 @@ spade_status trace_input_run(spade_context *context, const spade_model *model, c
     }
     SPADE_GOTO(spade_hold_out_variants(context, batch, wanted->batch, item.input, &wanted->settings->trace, 1));
     SPADE_GOTO(spade_trace_create(context, model, batch, &wanted->settings->trace, out));
-    sparsity_choice_warn(context, wanted->batch ? wanted->batch : wanted->input, *out);
+    sparsity_choice_warn(context, title, *out);
+    SPADE_GOTO(spade_trace_warn_of_choice(context, *out, &wanted->settings->trace, title));
     spade_batch_shape(batch, dims);
     if (variants) { *variants = dims[0]; }
 done:
