@@ -142,7 +142,8 @@ static void test_goes_on(void **state)
     write_manifest("fit.csv", 2, 11, 9);
     done(evaluate("a", with_fit("fit.csv", ""), 2, "another configuration (xxh128.fit"));
     write_manifest("fit.csv", 2, 11, 12);
-    done(evaluate("a", with_fit("fit.csv", "--fit-margin 0.5"), 2, "another configuration (columns"));
+    done(evaluate("a", with_fit("fit.csv", "--fit-margin 0.5"), 2,
+                  "another configuration (columns.sparse_fc.margin: 0.05, now 0.5)"));
     done(evaluate("a", with_fit("fit.csv", "--fit-margin 0.5 --restart"), 0, "spade: sparse_fc: lambda"));
 }
 

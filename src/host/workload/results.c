@@ -203,11 +203,36 @@ static bool find_in_member(const json_t *old, const json_t *now, const char *pat
     return (was || is) && find_difference(was, is, inner, out, size);
 }
 
+/* Of two lists of the same length: of the first elements that differ, which have a name. */
+static bool find_in_list(const json_t *old, const json_t *now, const char *path, char *out, size_t size)
+{
+    char inner[256];
+    if (!json_is_array(old) || json_array_size(old) != json_array_size(now)) { return false; }
+    for (size_t i = 0; i < json_array_size(old); i++) {
+        const json_t *was = json_array_get(old, i), *is = json_array_get(now, i);
+        if (json_equal(was, is)) { continue; }
+        snprintf(inner, sizeof inner, "%s.%s", path, spade_json_text_at(is, "name"));
+        return find_difference(was, is, inner, out, size);
+    }
+    return false;
+}
+
+/* How much of two texts is not shown, as it is the same and what differs would not be shown else. */
+enum { SHOWN = 60 };
+static size_t skip_common(const char *a, const char *b)
+{
+    enum { BEFORE = SHOWN / 3 };
+    size_t common = 0;
+    while (a[common] && a[common] == b[common]) { common++; }
+    if (common < 2 * BEFORE) { return 0; }
+    for (common -= BEFORE; common && ((unsigned char)a[common] & 0xc0) == 0x80;) { common--; } /* inside a character */
+    return common;
+}
+
 /* Where two configurations differ, for a message: "configuration.sparsity: 0.5, now 0.9". First what is done, and with what; then
  * how. */
 static bool find_difference(const json_t *old, const json_t *now, const char *path, char *out, size_t size)
 {
-    enum { SHOWN = 60 };
     static const char *const before[] = {"command", "columns"};
     const char *key;
     json_t *value;
@@ -226,7 +251,12 @@ static bool find_difference(const json_t *old, const json_t *now, const char *pa
         return false;
     }
     char *texts[] = {describe_value(old), describe_value(now)};
-    snprintf(out, size, "%s: %.*s, now %.*s", path, SHOWN, texts[0] ? texts[0] : "?", SHOWN, texts[1] ? texts[1] : "?");
+    const bool same = texts[0] && texts[1] && strcmp(texts[0], texts[1]) == 0; /* lists of the same names */
+    if (!same || !find_in_list(old, now, path, out, size)) {
+        const size_t from = texts[0] && texts[1] ? skip_common(texts[0], texts[1]) : 0;
+        snprintf(out, size, "%s: %s%.*s, now %s%.*s", path, from ? "..." : "", SHOWN, texts[0] ? texts[0] + from : "?",
+                 from ? "..." : "", SHOWN, texts[1] ? texts[1] + from : "?");
+    }
     free(texts[0]);
     free(texts[1]);
     return true;
