@@ -224,17 +224,17 @@ static void test_texts(void **state)
     spade_metric_destroy(NULL);
 }
 
-/* Which of two values is better: the metric says in which direction, and what prints the same is the same. */
+/* Which of two values is marked as the better: the metric says in which direction, and of two that print the same none is. */
 static void test_better(void **state)
 {
     (void)state;
     const spade_metric_info higher = {.better = SPADE_METRIC_HIGHER}, lower = {.better = SPADE_METRIC_LOWER};
-    assert_int_equal(html_compare_values(&higher, 0.25, 0.5), 1);
-    assert_int_equal(html_compare_values(&higher, 0.5, 0.25), -1);
-    assert_int_equal(html_compare_values(&lower, 0.25, 0.5), -1);
-    assert_int_equal(html_compare_values(&lower, 0.5, 0.25), 1);
-    assert_int_equal(html_compare_values(&higher, 0.5001, 0.5002), 0);
-    assert_int_equal(html_compare_values(&lower, 0.5001, 0.5002), 0);
+    assert_int_equal(html_compare_printed(&higher, 0.25, 0.5), 1);
+    assert_int_equal(html_compare_printed(&higher, 0.5, 0.25), -1);
+    assert_int_equal(html_compare_printed(&lower, 0.25, 0.5), -1);
+    assert_int_equal(html_compare_printed(&lower, 0.5, 0.25), 1);
+    assert_int_equal(html_compare_printed(&higher, 0.5001, 0.5002), 0);
+    assert_int_equal(html_compare_printed(&lower, 0.5001, 0.5002), 0);
 }
 
 static void test_measure(void **state)

@@ -9,7 +9,7 @@
 enum { MAX_TOP_CLASSES = 4, MIN_TOP_CLASSES = 2, MAX_CLASSES = MAX_TOP_CLASSES + 2 * SPADE_MAX_CLASSES };
 static const double min_score = 0.0005; /* lower ones would print as 0.0 % */
 
-int html_compare_values(const spade_metric_info *metric, double dense, double trace)
+int html_compare_printed(const spade_metric_info *metric, double dense, double trace)
 {
     double difference = round(trace * 1000) - round(dense * 1000);
     if (metric->better == SPADE_METRIC_LOWER) { difference = -difference; }
@@ -94,7 +94,7 @@ static void write_values(FILE *file, const explained_run *run, const explained_p
     for (int i = 0; i < run->metric_count; i++) {
         double value = pair->maps[network].values[i], other = pair->maps[1 - network].values[i];
         if (!isfinite(value)) { continue; }
-        bool best = isfinite(other) && html_compare_values(explained_metric(run, i), other, value) > 0;
+        bool best = isfinite(other) && html_compare_printed(explained_metric(run, i), other, value) > 0;
         fprintf(file, "<span class=\"value%s\">", best ? " best" : "");
         html_write_metric(file, &run->metrics[i]);
         fprintf(file, " %.3f%s</span> ", value, best ? " &#9733;" : "");

@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "report/html.h"
+#include "report/statistics.h"
 #include "report/text.h"
 
 /* Pictures in one file: base64 makes them a third larger, and browsers get slow with tens of megabytes. */
@@ -222,7 +223,7 @@ spade_status html_report_remove(const explained_run *run)
 static void count_value(method_tally *tally, const spade_metric_info *metric, double dense, double trace)
 {
     if (!isfinite(dense) || !isfinite(trace)) { return; }
-    int order = html_compare_values(metric, dense, trace);
+    const int order = compare_values(dense, trace, metric->better != SPADE_METRIC_LOWER);
     tally->maps++;
     tally->wins += order > 0;
     tally->ties += order == 0;

@@ -62,9 +62,9 @@ spade_status html_write_configuration(FILE *file, const html_report *report);
 void html_append(FILE *to, FILE *from);
 
 /* ---- card.c */
-/* 1: the trace's value is better, -1: the dense network's. Of the values as they are printed: two that print the same
- * are the same. */
-int html_compare_values(const spade_metric_info *metric, double dense, double trace);
+/* Which of two values beside each other is marked: 1: the trace's, -1: the dense network's. None where both print the same; what is
+ * counted as better is compare_values()'s (statistics.h). */
+int html_compare_printed(const spade_metric_info *metric, double dense, double trace);
 /* A metric for reading: "ROC AUC", "pointing game (tolerance=2)". */
 void html_write_metric(FILE *file, const spade_metric_choice *metric);
 /* A method for reading: "integrated gradients", "smoothgrad 2 (samples=25)". */

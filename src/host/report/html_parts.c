@@ -58,7 +58,7 @@ static bool write_tally(FILE *file, const html_report *page, int metric)
         }
         any = true;
         double dense = tally->sum[DENSE] / (double)tally->maps, trace = tally->sum[TRACE] / (double)tally->maps;
-        int order = html_compare_values(info, dense, trace);
+        int order = html_compare_printed(info, dense, trace);
         fputs("<tr><td>", file);
         html_write_method(file, &page->run->methods[m]);
         fprintf(file,
@@ -80,7 +80,7 @@ static void write_tallies(FILE *file, const html_report *page)
     if (!any) { return; }
     fputs(
         "<p class=\"soft below\">Means of the maps that have a value; in how many of them the trace is better than the "
-        "dense network, the same, or worse.</p>",
+        "dense network, the same, or worse, by the exact values, as in evaluate's tables.</p>",
         file);
 }
 

@@ -62,8 +62,8 @@ pair_statistics compare_pairs(const double *a, const double *b, int64_t n, bool 
         const double difference = b[i] - a[i];
         differences[out.count++] = difference;
         sum += difference;
-        same += difference == 0;
-        better += higher ? difference > 0 : difference < 0;
+        same += compare_values(a[i], b[i], higher) == 0;
+        better += compare_values(a[i], b[i], higher) > 0;
     }
     if (!out.count) { return out; }
     const double count = (double)out.count;

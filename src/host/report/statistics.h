@@ -13,6 +13,13 @@ typedef struct sample_statistics {
 } sample_statistics;
 sample_statistics describe_sample(const double *values, int64_t n);
 
+/* The one definition of better, wherever maps are counted: 1: b is better than a, -1: a is, 0: they are equal, to the last bit. */
+static inline int compare_values(double a, double b, bool higher)
+{
+    const int order = (b > a) - (b < a);
+    return higher ? order : -order;
+}
+
 typedef struct pair_statistics {
     int64_t count;     /* pairs of which neither is NaN */
     double difference; /* mean of b - a; NaN: there is none */
