@@ -161,6 +161,7 @@ static void test_said(void **state)
     assert_non_null(strstr(r.err, "--fit: left out:"));
     assert_non_null(strstr(r.err, "nowhere.png: No such file"));
     assert_non_null(strstr(r.err, "--fit: 2 of the 2 pictures that are evaluated are in it as well"));
+    assert_non_null(strstr(r.err, "(as the network decides for the 2 of all 10 that have none)"));
     assert_non_null(strstr(r.err, "--sparsity has no effect: no trace is made"));
     assert_null(strstr(r.err, "class_kept has no value"));
     command_clear(&r);
@@ -172,7 +173,8 @@ static void test_said(void **state)
     write_manifest("fit.csv", 2, 11, 0);
     r = evaluate("none", with_fit("fit.csv", ""), 0, NULL);
     assert_null(strstr(r.err, "have no label"));
-    assert_non_null(strstr(r.err, "by the dense network 100.0 %"));
+    assert_non_null(strstr(r.err, "% are decided as the network decides (no picture has a label)"));
+    assert_true(!strstr(r.err, "right") && !strstr(r.err, "label says"));
     command_clear(&r);
 }
 

@@ -340,16 +340,32 @@ static double number_in(const json_t *record, const char *key)
     return json_number_value(json_object_get(record, key));
 }
 
+/* What right means: without labels it is what the network decides, of which it itself is right by definition. */
+static void describe_accuracy(const json_t *r, char *text, size_t size)
+{
+    const double sparse = 100 * number_in(r, "sparse_accuracy"), dense = 100 * number_in(r, "dense_accuracy"),
+                 unlabelled = number_in(r, "unlabelled"), all = number_in(r, "fitted") + number_in(r, "kept_aside");
+    if (unlabelled >= all && all > 0) {
+        snprintf(text, size, "%.1f %% are decided as the network decides (no picture has a label)", sparse);
+        return;
+    }
+    const int used =
+        snprintf(text, size, "%.1f %% are decided as the label says, by the dense network %.1f %%", sparse, dense);
+    if (unlabelled > 0 && used > 0 && (size_t)used < size) {
+        snprintf(text + used, size - (size_t)used, " (as the network decides for the %.0f of all %.0f that have none)",
+                 unlabelled, all);
+    }
+}
+
 void evaluate_fit_describe(const evaluate_job *job, char *text, size_t size)
 {
     const json_t *r = job->fit.record;
+    char accuracy[200];
+    describe_accuracy(r, accuracy, sizeof accuracy);
     snprintf(text, size,
-             "lambda %.3g (step %.0f of %.0f), %.1f of %.0f weights a class; of %.0f pictures kept aside %.1f %% are "
-             "decided "
-             "right, by the dense network %.1f %%",
+             "lambda %.3g (step %.0f of %.0f), %.1f of %.0f weights a class; of %.0f pictures kept aside %s",
              number_in(r, "lambda"), number_in(r, "step") + 1, number_in(r, "steps"), number_in(r, "weights_per_class"),
-             number_in(r, "features"), number_in(r, "kept_aside"), 100 * number_in(r, "sparse_accuracy"),
-             100 * number_in(r, "dense_accuracy"));
+             number_in(r, "features"), number_in(r, "kept_aside"), accuracy);
 }
 
 /* Also of a record that was read back. */
