@@ -458,6 +458,15 @@ static void test_said(void **state)
         fail_msg("%d: %s", r.code, r.err);
     }
     command_clear(&r);
+    static const char rows[] = "image,label\nt/1/a.png,1\nt/b.png,1\nt/1/a.png,1\nt/1/a.png,\nt/1/a.png,1\n";
+    file_write(inside("m.csv"), rows, sizeof rows - 1);
+    r = command_run("evaluate " MODELS "/scene_resnet.onnx %s -o %s3 --resize 0 --no-trace --metric gini",
+                    inside("m.csv"), inside("out"));
+    if (r.code != 0 || !strstr(r.err, "2 rows are there more than once, and count so (") ||
+        !strstr(r.out, "5 pictures evaluated")) {
+        fail_msg("%d: %s%s", r.code, r.err, r.out);
+    }
+    command_clear(&r);
     file_write(inside("m.csv"), "image,lable\nt/1/a.png,1\n", 24);
     r = command_run("evaluate " MODELS "/scene_resnet.onnx %s -o %s2 --resize 0 --no-trace --metric gini",
                     inside("m.csv"), inside("out"));

@@ -287,6 +287,46 @@ static spade_status read_tree(spade_context *context, const char *path, spade_in
     return status;
 }
 
+static int compare_texts(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "");
+}
+
+/* By all that a row says. */
+static int compare_rows(const spade_input *a, const spade_input *b)
+{
+    int order = strcmp(a->file, b->file);
+    if (!order) { order = compare_texts(a->label, b->label); }
+    return order ? order : compare_texts(a->mask, b->mask);
+}
+
+static int by_row(const void *left, const void *right)
+{
+    const spade_input *a = *(const spade_input *const *)left, *b = *(const spade_input *const *)right;
+    const int order = compare_rows(a, b);
+    return order ? order : (a > b) - (a < b);
+}
+
+/* A row that is there twice counts twice, in means and in what is fitted. */
+static spade_status warn_of_repeated_rows(spade_context *context, const char *path, const spade_inputs *inputs)
+{
+    const spade_input **rows = calloc((size_t)inputs->count + 1, sizeof *rows), *first = NULL;
+    int repeated = 0;
+    if (!rows) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    for (int i = 0; i < inputs->count; i++) { rows[i] = &inputs->items[i]; }
+    qsort(rows, (size_t)inputs->count, sizeof *rows, by_row);
+    for (int i = 1; i < inputs->count; i++) {
+        if (compare_rows(rows[i], rows[i - 1]) == 0 && !repeated++) { first = rows[i]; }
+    }
+    if (repeated) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: %d row%s there more than once, and count%s so (%s%s)", path,
+                  repeated, repeated == 1 ? " is" : "s are", repeated == 1 ? "s" : "", first->file,
+                  repeated == 1 ? "" : ", ...");
+    }
+    free(rows);
+    return SPADE_OK;
+}
+
 typedef struct file_place {
     dev_t device;
     ino_t inode;
@@ -333,7 +373,9 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
     if (stat(path, &info) != 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     *folders = 0;
     spade_status status = S_ISDIR(info.st_mode) ? read_tree(context, path, out, folders) : read_csv(context, path, out);
-    if (status == SPADE_OK && *folders) { status = warn_of_twins(context, path, out); }
+    if (status == SPADE_OK) {
+        status = *folders ? warn_of_twins(context, path, out) : warn_of_repeated_rows(context, path, out);
+    }
     if (status == SPADE_OK) { status = spade_inputs_name(context, out); }
     if (status != SPADE_OK) { spade_inputs_clear(out); }
     return status;
