@@ -170,6 +170,12 @@ static void test_said(void **state)
     assert_true(number_in(fit, "unlabelled") == 2 && number_in(fit, "unreadable") == 1 &&
                 number_in(fit, "fitted") == 8);
     json_decref(results);
+    char *report = file_read(inside("out/report.html"), NULL);
+    assert_non_null(strstr(report, "2 of 11 pictures have no label"));
+    assert_non_null(strstr(report, "1 of the 11 pictures could not be read, and is left out"));
+    assert_non_null(strstr(report, "2 of the 2 pictures that are evaluated are in it as well"));
+    assert_non_null(strstr(report, "no picture is of "));
+    free(report);
     write_manifest("fit.csv", 2, 11, 0);
     r = evaluate("none", with_fit("fit.csv", ""), 0, NULL);
     assert_null(strstr(r.err, "have no label"));

@@ -196,6 +196,18 @@ static void write_uncovered(FILE *file, const evaluate_report *report)
     fputs(".</p>", file);
 }
 
+static void write_warnings(FILE *file, const evaluate_report *report)
+{
+    size_t i;
+    const json_t *text;
+    json_array_foreach(report->warnings, i, text)
+    {
+        fputs("<p class=\"warn\">", file);
+        spade_html_text(file, json_string_value(text));
+        fputs(".</p>", file);
+    }
+}
+
 static void write_header(FILE *file, const evaluate_report *report, const html_report *page)
 {
     const int64_t pictures = json_integer_value(json_object_get(report->summary, "pictures")), left = report->run->left;
@@ -221,6 +233,7 @@ static void write_header(FILE *file, const evaluate_report *report, const html_r
             write_network(file, report);
         }
         write_uncovered(file, report);
+        write_warnings(file, report);
     }
     fputs("</header>\n", file);
 }

@@ -17,12 +17,13 @@ typedef struct evaluate_report {
     const char *const *columns; /* [column_count]: names of the networks */
     const char *const *found;   /* [column_count]: how each trace is found */
     int column_count;
-    const json_t *summary; /* spade_evaluate()'s; NULL: nothing was done */
-    bool contrasts;        /* maps of a class against another */
-    bool masks;            /* pictures have some */
-    bool gallery;          /* there is one */
-    int metric;            /* of the run: by which it is sorted */
-    FILE *failures;        /* anonymous temporary file, list items */
+    const json_t *summary;  /* spade_evaluate()'s; NULL: nothing was done */
+    bool contrasts;         /* maps of a class against another */
+    bool masks;             /* pictures have some */
+    bool gallery;           /* there is one */
+    int metric;             /* of the run: by which it is sorted */
+    const json_t *warnings; /* texts, of what was made for all pictures; NULL: none */
+    FILE *failures;         /* anonymous temporary file, list items */
     int64_t failed;
 } evaluate_report;
 

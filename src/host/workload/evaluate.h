@@ -62,6 +62,7 @@ typedef struct evaluate_fit {
     char (*contents)[SPADE_FINGERPRINT_SIZE]; /* [inputs.count]: "": the file cannot be read */
     char fingerprint[SPADE_FINGERPRINT_SIZE]; /* of all of them, with their labels */
     json_t *record;                           /* what results.json says of it; NULL before it is there */
+    json_t *warnings;                         /* texts: all that was warned of, for the report; NULL: nothing */
     spade_trace *trace;
 } evaluate_fit;
 

@@ -2,6 +2,8 @@
  * evaluate_fit.c - the column sparse_fc: its data set is read, the features of all pictures are computed, the layer is fitted and
  * kept in a file (evaluate_fit_file.c), of which a run that goes on takes it.
  */
+#include <stdarg.h>
+
 #include "base/text.h"
 #include "engine/model.h"
 #include "trace/sparse_fc.h"
@@ -13,6 +15,24 @@ enum { GROUP = 8 }; /* pictures that are decoded together, and run as a micro-ba
 static spade_status fail_memory(const evaluate_job *job)
 {
     return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+}
+
+/* Said, and kept for the report. */
+static spade_status warn(evaluate_job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static spade_status warn(evaluate_job *job, const char *format, ...)
+{
+    json_t **warnings = &job->fit.warnings;
+    char *text;
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0) { return fail_memory(job); }
+    spade_log(job->context, SPADE_LOG_WARNING, "%s", text);
+    if (!*warnings) { *warnings = json_array(); }
+    spade_json_append(warnings, spade_json_text(text));
+    free(text);
+    return *warnings ? SPADE_OK : fail_memory(job);
 }
 
 /* ---- the data set */
@@ -93,8 +113,8 @@ static spade_status warn_of_overlap(evaluate_job *job)
     spade_error_clear(job->context);
     free(known);
     if (count) {
-        spade_log(
-            job->context, SPADE_LOG_WARNING,
+        return warn(
+            job,
             "--fit: %d of the %d pictures that are evaluated %s in it as well (%s is %s): sparse_fc was fitted to "
             "what it is evaluated on",
             count, job->inputs.count, count == 1 ? "is" : "are", first->file, twin->file);
@@ -141,21 +161,21 @@ static spade_status check_budget(const evaluate_job *job)
         spade_format_bytes(need, needed), spade_format_bytes(left, there));
 }
 
-static void warn_of_labels(const evaluate_job *job)
+static spade_status warn_of_labels(evaluate_job *job)
 {
     int unlabelled = 0;
     for (int i = 0; i < job->fit.inputs.count; i++) { unlabelled += job->fit.labels[i] < 0; }
     if (unlabelled && unlabelled < job->fit.inputs.count) {
-        spade_log(job->context, SPADE_LOG_WARNING,
-                  "--fit %s: %d of %d pictures have no label: they are fitted to the network's decision",
-                  job->request->fit, unlabelled, job->fit.inputs.count);
+        SPADE_TRY(warn(job, "--fit %s: %d of %d pictures have no label: they are fitted to the network's decision",
+                       job->request->fit, unlabelled, job->fit.inputs.count));
     }
     if (spade_model_head(job->model) == SPADE_HEAD_SIGMOID && job->class_count > 2) {
-        spade_log(
-            job->context, SPADE_LOG_WARNING,
+        SPADE_TRY(warn(
+            job,
             "sparse_fc: the network's scores are a sigmoid for each class, and the layer is fitted as a softmax over "
-            "the classes");
+            "the classes"));
     }
+    return SPADE_OK;
 }
 
 spade_status evaluate_fit_open(evaluate_job *job)
@@ -167,8 +187,7 @@ spade_status evaluate_fit_open(evaluate_job *job)
     if (status != SPADE_OK) { return spade_fail_in(job->context, status, "--traces sparse_fc"); }
     SPADE_TRY(read_data_set(job));
     SPADE_TRY(check_budget(job));
-    warn_of_labels(job);
-    return SPADE_OK;
+    return warn_of_labels(job);
 }
 
 void evaluate_fit_close(evaluate_job *job)
@@ -176,6 +195,7 @@ void evaluate_fit_close(evaluate_job *job)
     evaluate_fit *fit = &job->fit;
     spade_trace_destroy(fit->trace);
     json_decref(fit->record);
+    json_decref(fit->warnings);
     spade_inputs_clear(&fit->inputs);
     free(fit->labels);
     free(fit->contents);
@@ -369,23 +389,27 @@ void evaluate_fit_describe(const evaluate_job *job, char *text, size_t size)
 }
 
 /* Also of a record that was read back. */
-static void say(const evaluate_job *job, bool kept)
+static spade_status say(evaluate_job *job, bool kept)
 {
     const json_t *r = job->fit.record;
-    const double missing = (double)job->class_count - number_in(r, "classes"), empty = number_in(r, "empty_classes");
+    const double missing = (double)job->class_count - number_in(r, "classes"), empty = number_in(r, "empty_classes"),
+                 unreadable = number_in(r, "unreadable");
     char text[300];
     evaluate_fit_describe(job, text, sizeof text);
     spade_workload_note(job->events, "sparse_fc%s: %s", kept ? " (fitted before)" : "", text);
+    if (unreadable > 0) {
+        SPADE_TRY(warn(job, "--fit: %.0f of the %d pictures could not be read, and %s left out", unreadable,
+                       job->fit.inputs.count, unreadable == 1 ? "is" : "are"));
+    }
     if (missing > 0) {
-        spade_log(job->context, SPADE_LOG_WARNING,
-                  "--fit: no picture is of %.0f of the %lld classes: sparse_fc never decides for these", missing,
-                  (long long)job->class_count);
+        SPADE_TRY(warn(job, "--fit: no picture is of %.0f of the %lld classes: sparse_fc never decides for these",
+                       missing, (long long)job->class_count));
     }
     if (empty > 0) {
-        spade_log(job->context, SPADE_LOG_WARNING,
-                  "sparse_fc: %.0f of the classes %s no weight left: maps of %s on it are 0, and say nothing", empty,
-                  empty == 1 ? "has" : "have", empty == 1 ? "this one" : "these");
+        SPADE_TRY(warn(job, "sparse_fc: %.0f of the classes %s no weight left: maps of %s on it are 0, and say nothing",
+                       empty, empty == 1 ? "has" : "have", empty == 1 ? "this one" : "these"));
     }
+    return SPADE_OK;
 }
 
 bool evaluate_fit_is_empty(const evaluate_job *job, const spade_target *target)
@@ -436,7 +460,7 @@ spade_status evaluate_fit_run(evaluate_job *job, bool *stopped)
     if (!kept) { SPADE_GOTO(make_layer(job, &fc, stopped)); }
     if (*stopped) { goto done; }
     SPADE_GOTO(spade_sparse_fc_trace(job->context, job->model, &fc, &job->fit.trace));
-    say(job, kept);
+    status = say(job, kept);
 done:
     spade_sparse_fc_clear(&fc);
     return status;

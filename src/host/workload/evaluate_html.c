@@ -233,6 +233,7 @@ static spade_status write_report(evaluate_job *job, const json_t *summary, const
                                  .found = w.found,
                                  .column_count = job->column_count,
                                  .summary = summary,
+                                 .warnings = job->fit.warnings,
                                  .contrasts = !job->of_label && job->target.contrast,
                                  .masks = job->request->mask != NULL,
                                  .gallery = summary && job->gallery.size > 0,
