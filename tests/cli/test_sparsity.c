@@ -130,6 +130,15 @@ static void test_what_is_refused(void **state)
     file_write(arguments, of_some, sizeof of_some - 1);
     snprintf(arguments, sizeof arguments, "--config %s/c.yaml", folder);
     expect_refusal(arguments, 2, "auto is for all layers");
+    static const char rules[] = "rules: [{layers: nowhere, sparsity: 0.3}]\n", skipped[] = "skip: [nothing]\n";
+    file_write(path_inside(folder, "r.yaml"), rules, sizeof rules - 1);
+    file_write(path_inside(folder, "s.yaml"), skipped, sizeof skipped - 1);
+    snprintf(arguments, sizeof arguments, "--config %s", path_inside(folder, "r.yaml"));
+    expect_refusal(arguments, 2, "/r.yaml: rule: \"nowhere\" matches no prunable layer");
+    snprintf(arguments, sizeof arguments, "--config %s", path_inside(folder, "s.yaml"));
+    expect_refusal(arguments, 2, "/s.yaml: skip: \"nothing\" matches no prunable layer");
+    strcat(arguments, " --skip nobody");
+    expect_refusal(arguments, 2, "spade: skip: \"nobody\" matches no prunable layer");
     expect_refusal("--sparsity auto --nm 2:4", 2, "a pattern stands in place of a sparsity");
     expect_refusal("--sparsity automatic", 2, "'automatic' is not a number");
     folder_remove(folder);

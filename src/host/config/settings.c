@@ -52,7 +52,8 @@ void spade_settings_clear(spade_settings *settings)
     free(settings->checkpoint);
     free(settings->output_name);
     free(settings->preprocess);
-    settings->checkpoint = settings->output_name = settings->preprocess = NULL;
+    free(settings->file);
+    settings->checkpoint = settings->output_name = settings->preprocess = settings->file = NULL;
 }
 
 /* ---- one key */
@@ -212,7 +213,7 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
 spade_status spade_settings_take_command_line(spade_context *context, spade_settings *settings)
 {
     const bool pattern = settings->trace.of > 0;
-    settings->asked = settings->given;
+    settings->asked = settings->commanded = settings->given;
     if (pattern && is_given(settings, "sparsity") && is_given(settings, "nm")) {
         return spade_fail(context, SPADE_ERROR_ARGUMENT,
                           "--sparsity and --nm: a pattern stands in place of a sparsity; give one");
@@ -233,11 +234,38 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
         if (status != SPADE_OK) { spade_fail_in(context, status, "%s: %s", path, entry->key->name); }
     }
     spade_config_clear(&config);
+    free(settings->file);
+    settings->file = strdup(path);
+    if (!settings->file && status == SPADE_OK) {
+        status = spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path);
+    }
     /* Configurations in results have three numbers of every network's: these, too, fit one of another number of channels. */
     if (settings->mean_count == 3) { settings->mean_count = 0; }
     if (settings->std_count == 3) { settings->std_count = 0; }
     settings->asked = settings->given;
     return status == SPADE_OK ? spade_settings_resolve(context, settings) : status;
+}
+
+/* Rules stand in configurations alone; globs of layers too where the command line has none. */
+static bool is_of_file(const spade_settings *settings, const char *message)
+{
+    static const char *const keys[] = {"layers", "skip"};
+    if (!settings->file) { return false; }
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const size_t length = strlen(keys[i]);
+        const spade_key *key = spade_key_find(keys[i], length);
+        if (strncmp(message, keys[i], length) != 0 || message[length] != ':') { continue; }
+        return key && !(settings->commanded >> (key - spade_key_at(0)) & 1);
+    }
+    return strncmp(message, "rule", strlen("rule")) == 0;
+}
+
+spade_status spade_settings_check_trace(spade_context *context, const spade_settings *settings,
+                                        const spade_model *model, const spade_trace_options *options)
+{
+    const spade_status status = spade_trace_check_options(context, model, options);
+    if (status != SPADE_ERROR_ARGUMENT || !is_of_file(settings, spade_message(context))) { return status; }
+    return spade_fail_in(context, status, "%s", settings->file);
 }
 
 void spade_settings_finish(spade_settings *settings)

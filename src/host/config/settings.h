@@ -48,6 +48,8 @@ typedef struct spade_settings {
     uint64_t given; /* the keys that were set since the last spade_settings_resolve(), bit i: the key of index i */
     uint64_t
         asked; /* likewise, those of the last configuration file, or of the command line: spade_settings_warn_unused() */
+    uint64_t commanded; /* likewise, those of the command line */
+    char *file;         /* the last configuration that was read, owned; NULL: none */
     /* variants */
     spade_augment_options augment;
     /* trace */
@@ -81,6 +83,9 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
 /* After the last key of the command line, in place of spade_settings_resolve(): what it says wins also where a configuration said
  * the same in another way. */
 spade_status spade_settings_take_command_line(spade_context *context, spade_settings *settings);
+/* spade_trace_check_options() of options that were made of these settings: errors about layers name the file that names them. */
+spade_status spade_settings_check_trace(spade_context *context, const spade_settings *settings,
+                                        const spade_model *model, const spade_trace_options *options);
 /* After the last key: fill in what depends on several. */
 void spade_settings_finish(spade_settings *settings);
 

@@ -243,7 +243,9 @@ static spade_status job_open(bench_job *job)
     for (int i = 0; i < job->method_count; i++) {
         SPADE_TRY(spade_attribution_set_preprocess(context, job->methods[i].attribution, &job->preprocess));
     }
-    if (request->trace) { SPADE_TRY(spade_trace_check_options(context, job->model, &request->settings->trace)); }
+    if (request->trace) {
+        SPADE_TRY(spade_settings_check_trace(context, request->settings, job->model, &request->settings->trace));
+    }
     const spade_settings_use use = {.trace = request->trace,
                                     .pictures = request->input && !spade_is_array_path(request->input),
                                     .methods = job->methods,

@@ -144,8 +144,10 @@ spade_status evaluate_columns_open(evaluate_job *job)
     }
     for (int i = 1, place = 0; i < job->column_count; i++) {
         if (job->columns[i].fitted) { continue; }
-        job->columns[i].place = place++;
-        SPADE_TRY(spade_trace_check_options(job->context, job->model, &job->columns[i].trace));
+        evaluate_column *own = &job->columns[i];
+        own->place = place++;
+        SPADE_TRY(spade_settings_check_trace(job->context, own->configured ? &own->settings : job->request->settings,
+                                             job->model, &own->trace));
     }
     return SPADE_OK;
 }

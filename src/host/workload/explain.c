@@ -113,7 +113,9 @@ static spade_status job_open(explain_job *job)
     SPADE_TRY(class_choices_read(context, spade_settings_classes(request->settings), &job->names, job->targets));
     job->target_count = spade_settings_classes(request->settings)->count;
     SPADE_TRY(open_methods(job));
-    if (request->trace) { SPADE_TRY(spade_trace_check_options(context, job->model, &request->settings->trace)); }
+    if (request->trace) {
+        SPADE_TRY(spade_settings_check_trace(context, request->settings, job->model, &request->settings->trace));
+    }
     SPADE_TRY(spade_settings_metrics(context, request->settings, &job->metrics, &job->metric_count));
     job->class_count = spade_model_classes(job->model);
     job->run = (explained_run){.context = context,

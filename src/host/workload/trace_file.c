@@ -113,7 +113,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     SPADE_GOTO(check_output(context, request, &input));
     SPADE_GOTO(trace_input_load_model(context, request->model, &input, &model));
     SPADE_GOTO(check_names(context, request, model));
-    SPADE_GOTO(spade_trace_check_options(context, model, &request->settings->trace));
+    SPADE_GOTO(spade_settings_check_trace(context, request->settings, model, &request->settings->trace));
     const spade_settings_use use = {.trace = true,
                                     .pictures = request->input && !spade_is_array_path(request->input),
                                     .batch = request->batch != NULL,

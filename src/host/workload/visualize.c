@@ -269,7 +269,7 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     spade_settings_warn_unused(context, request->settings, &use);
     warn_of_classes(&job);
     if (traced) {
-        SPADE_GOTO(spade_trace_check_options(context, job.model, &request->settings->trace));
+        SPADE_GOTO(spade_settings_check_trace(context, request->settings, job.model, &request->settings->trace));
         spade_workload_phase(events, "trace", 0, trace_share);
         SPADE_GOTO(trace_input_run(context, job.model, &input, &job.trace, NULL));
     }
