@@ -79,6 +79,11 @@ typedef struct spade_similarity {
     double ssim;
 } spade_similarity;
 
+/* With all layers random, a map of which as much is left does not follow what the network has learned: the larger one of |spearman|
+ * and |spearman_abs|. Adebayo et al. name no level; from 0.5 on a correlation counts as large (Cohen 1988, Statistical power analysis
+ * for the behavioral sciences, section 3.2). */
+#define SPADE_CHECK_LEVEL 0.5
+
 /* a, b: maps [C, H, W]. */
 SPADE_API spade_status spade_map_similarity(spade_context *context, const float *a, const float *b,
                                             const int64_t shape[3], spade_similarity *out);

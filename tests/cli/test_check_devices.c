@@ -152,6 +152,12 @@ static void test_result(void **state)
         assert_int_equal(json_integer_value(json_object_get(map_at(result, m), "class")), m % 2 ? 3 : 0);
         assert_int_equal(json_array_size(json_object_get(map_at(result, m), "similarity")), LAYERS);
         for (int s = 0; s < LAYERS; s++) { assert_true(fabs(value_at(map_at(result, m), s, "spearman")) < 0.999); }
+        const json_t *verdict = json_object_get(map_at(result, m), "verdict"),
+                     *follows = json_object_get(verdict, "follows");
+        const double left = fmax(fabs(value_at(map_at(result, m), LAYERS - 1, "spearman")),
+                                 fabs(value_at(map_at(result, m), LAYERS - 1, "spearman_abs")));
+        assert_true(json_number_value(json_object_get(verdict, "correlation")) == left);
+        assert_true(json_is_boolean(follows) && json_is_true(follows) == (left < SPADE_CHECK_LEVEL));
     }
     assert_null(json_object_get(map_at(result, 0), "check")); /* saliency promises nothing */
     assert_true(json_is_true(json_object_get(conservation, "holds")));

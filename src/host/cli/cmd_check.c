@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli/cli.h"
+#include "report/check_report.h"
 
 static double number_of(const json_t *object, const char *key)
 {
@@ -55,6 +56,7 @@ static void print_map(const json_t *map, const json_t *stages)
 {
     const json_t *similarity = json_object_get(map, "similarity");
     const int width = layer_width(stages);
+    char verdict[CHECK_VERDICT_TEXT];
     size_t i;
     json_t *stage;
     printf("  %s", spade_json_text_at(map, "method"));
@@ -78,6 +80,7 @@ static void print_map(const json_t *map, const json_t *stages)
         print_value(at, "ssim");
         putchar('\n');
     }
+    printf("    the map %s\n", check_verdict_text(map, verdict));
 }
 
 static void on_result(void *user, const json_t *result)
@@ -149,8 +152,11 @@ const cli_command command_check = {
         "last layer to the first, each layer's weights become normal random numbers of the same root mean square; "
         "biases\n"
         "and normalisations stay. After each stage every map is compared with the network's own: Spearman's rank\n"
-        "correlation of the maps and of their absolute values, and SSIM. Close to 1 down to the first layer: the map\n"
-        "does not show what the network has learned. Then completeness and conservation, as explain --check has them.",
+        "correlation of the maps and of their absolute values, and SSIM. With all layers random the larger one of "
+        "both\n"
+        "correlations should be below 0.5 (from there on a correlation counts as large, Cohen 1988); else the map does "
+        "not\n"
+        "show what the network has learned. Then completeness and conservation, as explain --check has them.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_MAPS | OPTIONS_CHECK,
     .min_arguments = 2,
     .max_arguments = -1,

@@ -57,9 +57,27 @@ static void write_figure(FILE *file, const char *picture, const json_t *stage, c
     fputs("</figcaption></figure>", file);
 }
 
+const char *check_verdict_text(const json_t *map, char text[CHECK_VERDICT_TEXT])
+{
+    const json_t *verdict = json_object_get(map, "verdict"), *follows = json_object_get(verdict, "follows");
+    const double level = spade_json_real_at(verdict, "level"), correlation = spade_json_real_at(verdict, "correlation");
+    if (json_is_boolean(follows)) {
+        const bool does = json_is_true(follows);
+        snprintf(text, CHECK_VERDICT_TEXT,
+                 "%s what the network has learned: with all layers random its correlation is %s%.2f (%s %.2f)",
+                 does ? "follows" : "does not follow", does ? "" : "still ", correlation, does ? "below" : "not below",
+                 level);
+    } else {
+        snprintf(text, CHECK_VERDICT_TEXT,
+                 "cannot be compared: it, or the one with all layers random, is the same everywhere or not finite");
+    }
+    return text;
+}
+
 static void write_map(FILE *file, check_report *report, int method, const json_t *map, const json_t *stages)
 {
     spade_target target;
+    char verdict[CHECK_VERDICT_TEXT];
     const json_t *pictures = json_object_get(map, "pictures"), *similarity = json_object_get(map, "similarity");
     fputs("<section><h3>", file);
     html_write_method(file, &report->run->methods[method]);
@@ -70,7 +88,11 @@ static void write_map(FILE *file, check_report *report, int method, const json_t
     explained_promises_add(&report->promises, json_object_get(map, "check"));
     fputs("</span></h3>", file);
     html_write_marks(file, json_object_get(map, "check"));
-    fputs("<div class=\"cascade\">", file);
+    fprintf(file, "<p%s>The map ",
+            json_is_false(json_object_get(json_object_get(map, "verdict"), "follows")) ? " class=\"warn\""
+                                                                                       : " class=\"soft\"");
+    spade_html_text(file, check_verdict_text(map, verdict));
+    fputs(".</p><div class=\"cascade\">", file);
     for (size_t i = 0; i < json_array_size(pictures); i++) {
         write_figure(file, json_string_value(json_array_get(pictures, i)), i ? json_array_get(stages, i - 1) : NULL,
                      i ? json_array_get(similarity, i - 1) : NULL);
@@ -127,7 +149,9 @@ static spade_status write_page(const check_report *report, FILE *file)
         "they have learned, from the last one on: under each map stands the layer down to which weights are normal "
         "random "
         "numbers of the same root mean square. A map that stays as it is says something about the picture, and nothing "
-        "about what the network has learned (Adebayo et al. 2018, Sanity checks for saliency maps).</p>\n",
+        "about what the network has learned (Adebayo et al. 2018, Sanity checks for saliency maps): with all layers "
+        "random the larger one of |Spearman| and |Spearman of |map|| should be below 0.5, from which on a correlation "
+        "counts as large (Cohen 1988).</p>\n",
         (long long)report->inputs, report->inputs == 1 ? "" : "s", spade_version());
     if (report->stopped) { fputs("<p class=\"warn\"><b>The run was stopped</b> before its last input.</p>", file); }
     html_write_promises(file, &page);

@@ -262,6 +262,20 @@ static spade_status run_stage(cascade *c, int stage, double from, double to)
     return SPADE_OK;
 }
 
+/* Of the last stage, at which all layers are random. New reference. */
+static json_t *verdict_json(const json_t *similarity)
+{
+    const json_t *last = json_array_get(similarity, json_array_size(similarity) - 1);
+    const double correlation =
+        fmax(fabs(spade_json_real_at(last, "spearman")), fabs(spade_json_real_at(last, "spearman_abs")));
+    json_t *object = json_object();
+    spade_json_set(&object, "level", json_real(SPADE_CHECK_LEVEL));
+    spade_json_set(&object, "correlation", spade_json_number(correlation));
+    spade_json_set(&object, "follows",
+                   isnan(correlation) ? json_null() : json_boolean(correlation < SPADE_CHECK_LEVEL));
+    return object;
+}
+
 /* To the maps what was found stage by stage. */
 static spade_status finish_maps(cascade *c)
 {
@@ -269,6 +283,7 @@ static spade_status finish_maps(cascade *c)
         for (int i = 0; i < c->n; i++) {
             json_t *map = json_incref(json_array_get(c->maps, (size_t)m * (size_t)c->n + (size_t)i));
             json_t **lists[] = {&c->methods[m].similarity[i], &c->methods[m].pictures[i]};
+            spade_json_set(&map, "verdict", verdict_json(*lists[0]));
             spade_json_set(&map, "similarity", *lists[0]);
             *lists[0] = NULL;
             if (c->job->request->output) {
