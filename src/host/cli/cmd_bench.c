@@ -38,7 +38,9 @@ static void print_table(const json_t *result)
     json_array_foreach(json_object_get(result, "rows"), i, row)
     {
         char name[NAME_WIDTH];
-        snprintf(name, sizeof name, "%s", json_string_value(json_object_get(row, "name")));
+        const char *own = spade_json_text_at(row, "name");
+        /* a trace's stage; in JSON it has the stage's own name */
+        snprintf(name, sizeof name, "%s", strcmp(own, "forward") == 0 ? "forward pass, variants" : own);
         cli_print_text(name, NAME_WIDTH);
         print_seconds(json_number_value(json_object_get(row, "median")));
         print_seconds(json_number_value(json_object_get(row, "least")));
