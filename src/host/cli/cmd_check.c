@@ -1,8 +1,8 @@
 /* cmd_check.c - spade check: do maps depend on what the network has learned, and do they keep what their methods promise? */
 #include <math.h>
 
+#include "base/check_verdict.h"
 #include "cli/cli.h"
-#include "report/check_report.h"
 
 static double number_of(const json_t *object, const char *key)
 {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 
+#include "base/check_verdict.h"
 #include "report/html.h"
 #include "report/text.h"
 
@@ -55,23 +56,6 @@ static void write_figure(FILE *file, const char *picture, const json_t *stage, c
         fputs("</span>", file);
     }
     fputs("</figcaption></figure>", file);
-}
-
-const char *check_verdict_text(const json_t *map, char text[CHECK_VERDICT_TEXT])
-{
-    const json_t *verdict = json_object_get(map, "verdict"), *follows = json_object_get(verdict, "follows");
-    const double level = spade_json_real_at(verdict, "level"), correlation = spade_json_real_at(verdict, "correlation");
-    if (json_is_boolean(follows)) {
-        const bool does = json_is_true(follows);
-        snprintf(text, CHECK_VERDICT_TEXT,
-                 "%s what the network has learned: with all layers random its correlation is %s%.2f (%s %.2f)",
-                 does ? "follows" : "does not follow", does ? "" : "still ", correlation, does ? "below" : "not below",
-                 level);
-    } else {
-        snprintf(text, CHECK_VERDICT_TEXT,
-                 "cannot be compared: it, or the one with all layers random, is the same everywhere or not finite");
-    }
-    return text;
 }
 
 static void write_map(FILE *file, check_report *report, int method, const json_t *map, const json_t *stages)

@@ -23,8 +23,4 @@ void check_report_add_failure(check_report *report, const char *message);
 spade_status check_report_save(check_report *report);
 void check_report_close(check_report *report); /* safe after a failed open */
 
-/* "follows what the network has learned: ...", of a map's record */
-enum { CHECK_VERDICT_TEXT = 200 };
-const char *check_verdict_text(const json_t *map, char text[CHECK_VERDICT_TEXT]);
-
 #endif

@@ -73,8 +73,8 @@ typedef struct spade_check_request {
 /*
  * Of every input events->result gets: file, index, name; dense: class, name, score; stages: [{layer: the last one that was
  * randomised, layers: how many are by then}]; maps: [{method, options, class, name, check: completeness and conservation of the
- * network's own map (map_check.h), similarity: [stages] of {spearman, spearman_abs, ssim}, null where it is not defined}, verdict: {level: SPADE_CHECK_LEVEL, correlation, follows: whether it shows what the network has
- * learned; null: it cannot be said}}]; how
+ * network's own map (map_check.h), similarity: [stages] of {spearman, spearman_abs, ssim}, null where it is not defined, verdict:
+ * {level: SPADE_CHECK_LEVEL, correlation, follows: does the map show what the network has learned? null: it cannot be said}}]; how
  * weights are drawn, model, version, configuration. With an output, each map has pictures, too: [stages + 1], the first of the
  * network's own. Fails as spade_explain() does.
  */
