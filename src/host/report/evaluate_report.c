@@ -6,6 +6,7 @@
 
 #include "base/number.h"
 #include "report/html.h"
+#include "report/statistics.h"
 #include "report/text.h"
 
 enum { MAX_NUMBER = 32 };
@@ -567,6 +568,15 @@ static void write_decisions(FILE *file, const evaluate_report *report, const eva
     fputs("</span>", file);
 }
 
+/* Of two values that print the same none is marked, as in explain's report. */
+static bool prints_same(double a, double b)
+{
+    char texts[2][MAX_NUMBER];
+    (void)spade_print_beside(texts[0], MAX_NUMBER, a, a, 3, 3, false);
+    (void)spade_print_beside(texts[1], MAX_NUMBER, b, b, 3, 3, false);
+    return strcmp(texts[0], texts[1]) == 0;
+}
+
 void evaluate_report_write_shot(const evaluate_report *report, FILE *file, const evaluate_shot *shot)
 {
     const bool lower = is_lower(explained_metric(report->run, report->metric));
@@ -584,7 +594,9 @@ void evaluate_report_write_shot(const evaluate_report *report, FILE *file, const
     write_picture(file, shot);
     fputs("</div>", file);
     write_map(file, report, shot, DENSE, false);
-    if (shot->column) { write_map(file, report, shot, TRACE, lower ? trace < dense : trace > dense); }
+    if (shot->column) {
+        write_map(file, report, shot, TRACE, compare_values(dense, trace, !lower) > 0 && !prints_same(dense, trace));
+    }
     fputs("</div></figure>\n", file);
 }
 
