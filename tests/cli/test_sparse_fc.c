@@ -154,25 +154,26 @@ static void test_said(void **state)
     write_manifest("fit.csv", 0, 9, 8);
     FILE *file = fopen(inside("fit.csv"), "a");
     assert_non_null(file);
-    fputs("nowhere.png,1\n", file);
+    fputs("nowhere.png,1\n" IMAGES "/scene03.png,\n", file);
     assert_int_equal(fclose(file), 0);
     command_result r =
-        evaluate("out", with_fit("fit.csv", "--sparsity 0.3"), 0, "2 of 11 pictures have no label: they are fitted to");
+        evaluate("out", with_fit("fit.csv", "--sparsity 0.3"), 0, "3 of 12 pictures have no label: they are fitted to");
+    assert_non_null(strstr(r.err, "1 picture is the same as another one in it ("));
     assert_non_null(strstr(r.err, "--fit: left out:"));
     assert_non_null(strstr(r.err, "nowhere.png: No such file"));
     assert_non_null(strstr(r.err, "--fit: 2 of the 2 pictures that are evaluated are in it as well"));
-    assert_non_null(strstr(r.err, "(as the network decides for the 2 of all 10 that have none)"));
+    assert_non_null(strstr(r.err, "(as the network decides for the 3 of all 11 that have none)"));
     assert_non_null(strstr(r.err, "--sparsity has no effect: no trace is made"));
     assert_null(strstr(r.err, "class_kept has no value"));
     command_clear(&r);
     json_t *results = results_load(inside("out"), "results.json");
     const json_t *fit = json_object_get(json_array_get(json_object_get(results, "columns"), 1), "fit");
-    assert_true(number_in(fit, "unlabelled") == 2 && number_in(fit, "unreadable") == 1 &&
-                number_in(fit, "fitted") == 8);
+    assert_true(number_in(fit, "unlabelled") == 3 && number_in(fit, "unreadable") == 1 &&
+                number_in(fit, "fitted") == 9);
     json_decref(results);
     char *report = file_read(inside("out/report.html"), NULL);
-    assert_non_null(strstr(report, "2 of 11 pictures have no label"));
-    assert_non_null(strstr(report, "1 of the 11 pictures could not be read, and is left out"));
+    assert_non_null(strstr(report, "3 of 12 pictures have no label"));
+    assert_non_null(strstr(report, "1 of the 12 pictures could not be read, and is left out"));
     assert_non_null(strstr(report, "2 of the 2 pictures that are evaluated are in it as well"));
     assert_non_null(strstr(report, "no picture is of "));
     free(report);

@@ -88,6 +88,21 @@ static int by_print(const void *left, const void *right)
     return strcmp(((const content *)left)->print, ((const content *)right)->print);
 }
 
+/* known: by their contents. Of the same picture one may be kept aside, and another fitted to. */
+static spade_status warn_of_same_pictures(evaluate_job *job, const content *known)
+{
+    const content *first = NULL;
+    int same = 0;
+    for (int i = 1; i < job->fit.inputs.count; i++) {
+        if (*known[i].print && strcmp(known[i].print, known[i - 1].print) == 0 && !same++) { first = &known[i]; }
+    }
+    if (!same) { return SPADE_OK; }
+    return warn(job,
+                "--fit %s: %d picture%s the same as another one in it (%s is %s): what is kept aside may be what was "
+                "fitted to",
+                job->request->fit, same, same == 1 ? " is" : "s are", first->input->file, first[-1].input->file);
+}
+
 /* A layer is best on the pictures that it was fitted to. */
 static spade_status warn_of_overlap(evaluate_job *job)
 {
@@ -111,7 +126,9 @@ static spade_status warn_of_overlap(evaluate_job *job)
         twin = found->input;
     }
     spade_error_clear(job->context);
+    const spade_status status = warn_of_same_pictures(job, known);
     free(known);
+    SPADE_TRY(status);
     if (count) {
         return warn(
             job,
