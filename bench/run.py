@@ -7,8 +7,8 @@ import time
 
 import harness
 
-TABLES = ("trace", "stages", "hessian", "growth", "exact", "wide", "budget", "gpu", "against", "methods")
-APART = ("budget", "gpu", "against", "methods")  # minutes, another machine, build or library: not in --all
+TABLES = ("trace", "stages", "hessian", "growth", "exact", "wide", "budget", "gpu", "against", "methods", "annotate")
+APART = ("budget", "gpu", "against", "methods", "annotate")  # minutes, another machine, build or library: not in --all
 
 
 def parse():
