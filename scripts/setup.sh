@@ -13,6 +13,7 @@ packages=(
     librandom123-dev                                 # Philox: random numbers
     libyaml-dev libjansson-dev zlib1g-dev            # configuration, results, PNG
     libxxhash-dev                                    # xxHash: fingerprints of files
+    nettle-dev                                       # SHA-256 of a store's shards
 )
 build=yes
 for argument in "$@"; do

@@ -28,6 +28,13 @@ const char *spade_json_text_at(const json_t *object, const char *key);
  * what there was no memory for. */
 char *spade_json_dump(const json_t *value, size_t flags);
 
+/*
+ * Where two objects differ, for a message: "configuration.sparsity: 0.5, now 0.9"; false: nowhere. Of the outermost members those of
+ * `first` are looked at before the others, those of `without` not at all; both end in NULL.
+ */
+bool spade_json_difference(const json_t *old, const json_t *now, const char *const *first, const char *const *without,
+                           char *out, size_t size);
+
 /* Where and why a text is no JSON, or one that says two things. */
 typedef struct spade_json_error {
     bool memory; /* it may be JSON, but there was no memory */

@@ -168,100 +168,6 @@ static spade_status remove_all(spade_results *results)
     return SPADE_OK;
 }
 
-/* A value in a message, malloc'ed: a list of what has names by these. NULL: out of memory. */
-static char *describe_value(const json_t *value)
-{
-    size_t i;
-    json_t *item;
-    json_t *names = json_array();
-    if (!value) {
-        json_decref(names);
-        return strdup("none");
-    }
-    json_array_foreach(value, i, item)
-    {
-        const json_t *name = json_object_get(item, "name");
-        if (name) { spade_json_append(&names, json_incref((json_t *)(uintptr_t)name)); }
-    }
-    const bool named = json_array_size(names) > 0;
-    char *text =
-        names ? spade_json_dump(named ? names : value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12)) : NULL;
-    json_decref(names);
-    return text;
-}
-
-static bool find_difference(const json_t *old, const json_t *now, const char *path, char *out, size_t size);
-
-/* Of a member of two objects. */
-static bool find_in_member(const json_t *old, const json_t *now, const char *path, const char *key, char *out,
-                           size_t size)
-{
-    char inner[256];
-    const json_t *was = json_object_get(old, key), *is = json_object_get(now, key);
-    if (!*path && (strcmp(key, "model") == 0 || strcmp(key, "batch") == 0)) { return false; } /* paths */
-    snprintf(inner, sizeof inner, "%s%s%s", path, *path ? "." : "", key);
-    return (was || is) && find_difference(was, is, inner, out, size);
-}
-
-/* Of two lists of the same length: of the first elements that differ, which have a name. */
-static bool find_in_list(const json_t *old, const json_t *now, const char *path, char *out, size_t size)
-{
-    char inner[256];
-    if (!json_is_array(old) || json_array_size(old) != json_array_size(now)) { return false; }
-    for (size_t i = 0; i < json_array_size(old); i++) {
-        const json_t *was = json_array_get(old, i), *is = json_array_get(now, i);
-        if (json_equal(was, is)) { continue; }
-        snprintf(inner, sizeof inner, "%s.%s", path, spade_json_text_at(is, "name"));
-        return find_difference(was, is, inner, out, size);
-    }
-    return false;
-}
-
-/* How much of two texts is not shown, as it is the same and what differs would not be shown else. */
-enum { SHOWN = 60 };
-static size_t skip_common(const char *a, const char *b)
-{
-    enum { BEFORE = SHOWN / 3 };
-    size_t common = 0;
-    while (a[common] && a[common] == b[common]) { common++; }
-    if (common < 2 * BEFORE) { return 0; }
-    for (common -= BEFORE; common && ((unsigned char)a[common] & 0xc0) == 0x80;) { common--; } /* inside a character */
-    return common;
-}
-
-/* Where two configurations differ, for a message: "configuration.sparsity: 0.5, now 0.9". First what is done, and with what; then
- * how. */
-static bool find_difference(const json_t *old, const json_t *now, const char *path, char *out, size_t size)
-{
-    static const char *const before[] = {"command", "columns"};
-    const char *key;
-    json_t *value;
-    if (json_equal(old, now)) { return false; }
-    if (json_is_object(old) && json_is_object(now)) {
-        const json_t *both[] = {old, now};
-        for (size_t i = 0; !*path && i < sizeof before / sizeof *before; i++) {
-            if (find_in_member(old, now, path, before[i], out, size)) { return true; }
-        }
-        for (int i = 0; i < 2; i++) {
-            json_object_foreach((json_t *)(uintptr_t)both[i], key, value)
-            {
-                if (find_in_member(old, now, path, key, out, size)) { return true; }
-            }
-        }
-        return false;
-    }
-    char *texts[] = {describe_value(old), describe_value(now)};
-    const bool same = texts[0] && texts[1] && strcmp(texts[0], texts[1]) == 0; /* lists of the same names */
-    if (!same || !find_in_list(old, now, path, out, size)) {
-        const size_t from = texts[0] && texts[1] ? skip_common(texts[0], texts[1]) : 0;
-        snprintf(out, size, "%s: %s%.*s, now %s%.*s", path, from ? "..." : "", SHOWN, texts[0] ? texts[0] + from : "?",
-                 from ? "..." : "", SHOWN, texts[1] ? texts[1] + from : "?");
-    }
-    free(texts[0]);
-    free(texts[1]);
-    return true;
-}
-
 /* The journal's first line against this run's. *different: in what; "" where they agree. */
 static spade_status compare_headers(const spade_results *results, const json_t *header, int64_t *next, char *different,
                                     size_t size)
@@ -277,7 +183,8 @@ static spade_status compare_headers(const spade_results *results, const json_t *
                           "%s: its first line is no configuration; remove the file, or give another folder",
                           results->path);
     }
-    find_difference(old, header, "", different, size);
+    static const char *const first[] = {"command", "columns", NULL}, *const paths[] = {"model", "batch", NULL};
+    spade_json_difference(old, header, first, paths, different, size);
     json_decref(old);
     return SPADE_OK;
 }
