@@ -25,7 +25,8 @@ enum {
     OPTIONS_BATCH = 1 << 22,                                /* --batch */
     OPTIONS_METRICS = SPADE_KEYS_METRICS,                   /* --metric */
     OPTIONS_EVALUATE = 1 << 24,                             /* --traces, --mask, --no-trace, ... */
-    OPTIONS_TUNE = 1 << 25                                  /* --stages, --aside, ... */
+    OPTIONS_TUNE = 1 << 25,                                 /* --stages, --aside, ... */
+    OPTIONS_ANNOTATE = 1 << 26                              /* --values, --shard, ... */
 };
 
 typedef struct cli_options cli_options;
@@ -49,6 +50,7 @@ typedef struct cli_command {
     ROW(check)            \
     ROW(evaluate)         \
     ROW(tune)             \
+    ROW(annotate)         \
     ROW(bench)            \
     ROW(trace)            \
     ROW(visualize)        \
@@ -71,15 +73,15 @@ struct cli_options {
     const cli_command *command;
     char **arguments; /* positional; they point into argv */
     int argument_count;
-    const char *device, *config, *output, *batch, *mask, *labels, *trace, *traces, *fit, *objective;
+    const char *device, *config, *output, *batch, *mask, *labels, *trace, *traces, *fit, *objective, *values, *shard;
     const char *tuned_stages;
     cli_list neurons;
-    int64_t threads, in_flight, stages, side, steps, repeat, warm_up, seeds; /* 0: not given */
-    int64_t gallery;                                                         /* -1: not given */
-    double fit_margin, aside, max_changed;                                   /* below 0: not given */
+    int64_t threads, in_flight, stages, side, steps, repeat, warm_up, seeds, shard_size; /* 0: not given */
+    int64_t gallery;                                                                     /* -1: not given */
+    double fit_margin, aside, max_changed;                                               /* below 0: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still,
-        all_stages;
+        all_stages, retry;
     spade_settings settings;
 };
 
@@ -126,6 +128,14 @@ bool cli_address_space_suffices(int threads);
  * process at once. That nobody reads standard output any more stops it as well. */
 void cli_stop_on_signals(void);
 bool cli_stopped(void *user); /* spade_workload_events.stop */
+
+/* ---- cluster.c: the share of several processes that work on the same */
+typedef struct cli_share {
+    int64_t share, shares;      /* 0 of 1: all */
+    const char *number, *count; /* the variables that say so; NULL: --shard does, or nobody */
+} cli_share;
+/* EXIT_DONE, or another one after an error was printed. */
+int cli_find_share(const cli_options *options, cli_share *out);
 
 /* ---- run.c: what every command that works does */
 /* What prints the results of the commands that go over inputs, explain and check. */

@@ -94,6 +94,21 @@ static json_t *seconds_json(const explained_input *explained)
     return object;
 }
 
+json_t *explained_sparsity_json(const explained_input *explained)
+{
+    double share = explained->weights ? (double)explained->zeros / (double)explained->weights : 0;
+    json_t *sparsity = json_object();
+    spade_json_set(&sparsity, "zeros", json_integer(explained->zeros));
+    spade_json_set(&sparsity, "weights", json_integer(explained->weights));
+    spade_json_set(&sparsity, "share", json_real(share));
+    if (explained->chosen) { spade_json_set(&sparsity, "chosen", sparsity_choice_json(&explained->choice)); }
+    if (explained->empty_layers) {
+        spade_json_set(&sparsity, "all_zero_layers", json_integer(explained->empty_layers));
+        spade_json_set(&sparsity, "first_all_zero_layer", spade_json_text(explained->empty_layer));
+    }
+    return sparsity;
+}
+
 json_t *explained_json(const explained_run *run, const explained_input *explained)
 {
     json_t *object = json_object();
@@ -109,17 +124,7 @@ json_t *explained_json(const explained_run *run, const explained_input *explaine
     if (explained->ran[TRACE]) {
         spade_json_set(&object, "class_changed", json_boolean(explained_class_changed(explained)));
         spade_json_set(&object, "score_fell", json_boolean(explained_score_fell(explained)));
-        double share = explained->weights ? (double)explained->zeros / (double)explained->weights : 0;
-        json_t *sparsity = json_object();
-        spade_json_set(&sparsity, "zeros", json_integer(explained->zeros));
-        spade_json_set(&sparsity, "weights", json_integer(explained->weights));
-        spade_json_set(&sparsity, "share", json_real(share));
-        if (explained->chosen) { spade_json_set(&sparsity, "chosen", sparsity_choice_json(&explained->choice)); }
-        if (explained->empty_layers) {
-            spade_json_set(&sparsity, "all_zero_layers", json_integer(explained->empty_layers));
-            spade_json_set(&sparsity, "first_all_zero_layer", spade_json_text(explained->empty_layer));
-        }
-        spade_json_set(&object, "sparsity", sparsity);
+        spade_json_set(&object, "sparsity", explained_sparsity_json(explained));
     }
     spade_json_set(&object, "maps", pairs_json(run, explained));
     spade_json_set(&object, "seconds", seconds_json(explained));

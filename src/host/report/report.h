@@ -12,6 +12,8 @@ json_t *explained_class_json(const explained_run *run, int64_t index);
 /* What a map is of, as its record begins: {"class", "name", "method"}, of a contrast also "against", "against_name", and
  * "options" where some were given. */
 json_t *explained_map_json(const explained_run *run, int method, const spade_target *target);
+/* Of its trace: zeros, weights, and how the sparsity was chosen where it was. */
+json_t *explained_sparsity_json(const explained_input *explained);
 /* And back. False: of classes that the network has not. */
 bool explained_parse_target(const explained_run *run, const json_t *map, spade_target *out);
 /* An input as it stands in results.jsonl and results.json. */

@@ -381,28 +381,34 @@ void spade_labels_clear(spade_context *context, spade_labels *labels)
 
 /* ---- writing */
 
-spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank,
-                              const int64_t *dims)
+size_t spade_npy_header(const char *descr, int rank, const int64_t *dims, char out[SPADE_NPY_HEADER])
 {
-    char header[512];
     char shape[256] = "";
     size_t length = 0;
-    int64_t count;
-    if (rank < 0 || rank > SPADE_MAX_RANK || !spade_mul_dims(dims, rank, &count)) {
-        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: the shape is not one that can be written", path);
-    }
     for (int i = 0; i < rank; i++) {
         length += (size_t)snprintf(shape + length, sizeof shape - length, "%s%lld", i ? ", " : "", (long long)dims[i]);
     }
     if (rank == 1) { snprintf(shape + length, sizeof shape - length, ","); }
-    int text =
-        snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", shape);
+    int text = snprintf(out + 10, SPADE_NPY_HEADER - 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                        descr, shape);
     size_t total = ((size_t)text + 10 + 1 + 63) / 64 * 64; /* data begin at a multiple of 64, as NumPy writes them */
-    memset(header + 10 + text, ' ', total - 10 - (size_t)text);
-    header[total - 1] = '\n';
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
-    header[8] = (char)((total - 10) & 0xff);
-    header[9] = (char)((total - 10) >> 8);
+    memset(out + 10 + text, ' ', total - 10 - (size_t)text);
+    out[total - 1] = '\n';
+    memcpy(out, "\x93NUMPY\x01\x00", 8);
+    out[8] = (char)((total - 10) & 0xff);
+    out[9] = (char)((total - 10) >> 8);
+    return total;
+}
+
+spade_status spade_array_save(spade_context *context, const char *path, const float *data, int rank,
+                              const int64_t *dims)
+{
+    char header[SPADE_NPY_HEADER];
+    int64_t count;
+    if (rank < 0 || rank > SPADE_MAX_RANK || !spade_mul_dims(dims, rank, &count)) {
+        return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s: the shape is not one that can be written", path);
+    }
+    const size_t total = spade_npy_header("<f4", rank, dims, header);
     spade_output out;
     SPADE_TRY(spade_output_open(context, path, &out));
     fwrite(header, 1, total, out.file);

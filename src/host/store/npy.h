@@ -8,4 +8,8 @@
  * it is. */
 bool spade_array_file_is_whole(spade_context *context, const char *path);
 
+/* What a file of these numbers (descr "<f4": float32) begins with; returns its bytes. rank: at most SPADE_MAX_RANK. */
+enum { SPADE_NPY_HEADER = 512 };
+size_t spade_npy_header(const char *descr, int rank, const int64_t *dims, char out[SPADE_NPY_HEADER]);
+
 #endif

@@ -129,15 +129,6 @@ static void host_name(char out[HOST_SIZE])
 
 /* ---- taking up */
 
-/* The longest whole beginning among the files of a shard. */
-typedef struct candidate {
-    spade_context *context;
-    const spade_store *store;
-    spade_shard_beginning best;
-    char *path; /* NULL: there is none */
-    json_t *failures;
-} candidate;
-
 static spade_status add_failure(json_t **failures, int64_t row, const json_t *record)
 {
     json_t *failure = json_object();
@@ -148,42 +139,79 @@ static spade_status add_failure(json_t **failures, int64_t row, const json_t *re
     return *failures ? SPADE_OK : SPADE_ERROR_MEMORY;
 }
 
-static spade_status collect_failure(void *user, const spade_shard_row *row)
+/* Rows of a file that may be taken over. */
+typedef struct usable_rows {
+    int64_t first, end, align; /* of the shard */
+    bool retry;
+    bool ended; /* by a failure that is to be tried again */
+    int64_t next;
+    uint64_t bytes;
+    json_t *failures, *pending; /* of the rows up to `next`, and of those behind them */
+} usable_rows;
+
+static spade_status use_row(void *user, const spade_shard_row *row)
 {
-    json_t **failures = user;
-    return json_object_get(row->record, "error") ? add_failure(failures, row->row, row->record) : SPADE_OK;
+    usable_rows *u = user;
+    const bool failed = json_object_get(row->record, "error") != NULL;
+    u->ended = u->ended || (failed && u->retry);
+    if (u->ended) { return SPADE_OK; }
+    if (failed) { SPADE_TRY(add_failure(&u->pending, row->row, row->record)); }
+    if ((row->row + 1 - u->first) % u->align && row->row + 1 < u->end) { return SPADE_OK; }
+    u->next = row->row + 1;
+    u->bytes = row->json.offset + spade_tar_padded(row->json.size);
+    if (json_array_extend(u->failures, u->pending) != 0 || json_array_clear(u->pending) != 0) {
+        return SPADE_ERROR_MEMORY;
+    }
+    return SPADE_OK;
 }
+
+/* The longest whole beginning among the files of a shard. */
+typedef struct candidate {
+    spade_context *context;
+    const spade_store *store;
+    int64_t align;
+    bool retry;
+    int64_t next;
+    uint64_t bytes;
+    char *path; /* NULL: there is none */
+    json_t *failures;
+} candidate;
 
 static spade_status try_file(void *user, int64_t shard, const char *name, const char *suffix)
 {
     candidate *c = user;
     spade_shard_beginning beginning;
-    json_t *failures = NULL;
+    usable_rows u = {.first = spade_store_first(c->store, shard),
+                     .end = spade_store_end(c->store, shard),
+                     .align = c->align,
+                     .retry = c->retry};
     char *path = NULL;
-    spade_status status = SPADE_OK;
     if (!is_part(suffix) && strcmp(suffix, SPADE_SHARD_TAR) != 0) { return SPADE_OK; }
-    failures = json_array();
-    if (!failures || asprintf(&path, "%s/%s", c->store->folder, name) < 0) {
+    u.failures = json_array();
+    u.pending = json_array();
+    spade_status status = SPADE_ERROR_MEMORY;
+    if (!u.failures || !u.pending || asprintf(&path, "%s/%s", c->store->folder, name) < 0) {
         path = NULL;
-        SPADE_GOTO(fail_memory(c->context, c->store));
+    } else {
+        status = spade_shard_read(c->context, c->store, shard, path, use_row, &u, &beginning);
     }
-    status = spade_shard_read(c->context, c->store, shard, path, collect_failure, &failures, &beginning);
-    if (status == SPADE_ERROR_MEMORY) { SPADE_GOTO(fail_memory(c->context, c->store)); }
-    if (status != SPADE_OK) { /* it can be made again */
+    if (status == SPADE_ERROR_MEMORY) {
+        fail_memory(c->context, c->store);
+    } else if (status != SPADE_OK) { /* it can be made again */
         spade_log(c->context, SPADE_LOG_WARNING, "%s; it is passed over", spade_message(c->context));
         spade_error_clear(c->context);
         status = SPADE_OK;
-        goto done;
+    } else if (u.bytes > c->bytes) {
+        free(c->path);
+        json_decref(c->failures);
+        c->next = u.next;
+        c->bytes = u.bytes;
+        c->path = path;
+        c->failures = json_incref(u.failures);
+        path = NULL;
     }
-    if (beginning.bytes <= c->best.bytes) { goto done; }
-    free(c->path);
-    json_decref(c->failures);
-    c->best = beginning;
-    c->path = path;
-    c->failures = failures;
-    return SPADE_OK;
-done:
-    json_decref(failures);
+    json_decref(u.failures);
+    json_decref(u.pending);
     free(path);
     return status;
 }
@@ -256,8 +284,8 @@ static spade_status copy_beginning(spade_shard_writer *writer, const candidate *
     spade_status status = SPADE_OK;
     if (!piece) { SPADE_GOTO(fail_memory(context, writer->store)); }
     if (file < 0) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_IO, "%s: %s", from->path, strerror(errno))); }
-    while (writer->bytes < from->best.bytes) {
-        const uint64_t left = from->best.bytes - writer->bytes;
+    while (writer->bytes < from->bytes) {
+        const uint64_t left = from->bytes - writer->bytes;
         const ssize_t count = pread(file, piece, left < PIECE ? (size_t)left : PIECE, (off_t)writer->bytes);
         if (count < 0 && errno == EINTR) { continue; }
         if (count <= 0) {
@@ -338,9 +366,12 @@ void spade_store_sweep(spade_context *context, const spade_store *store)
 
 /* ---- the writer */
 
-spade_status spade_shard_begin(spade_context *context, const spade_store *store, int64_t shard, spade_shard_writer *out)
+spade_status spade_shard_begin(spade_context *context, const spade_store *store, int64_t shard, int64_t align,
+                               bool retry, spade_shard_writer *out)
 {
-    candidate c = {.context = context, .store = store, .best = {.next = spade_store_first(store, shard)}};
+    candidate c = {
+        .context = context, .store = store, .align = align, .retry = retry, .next = spade_store_first(store, shard)};
+    spade_shard_state state = SPADE_SHARD_OPEN;
     spade_status status = SPADE_OK;
     *out = (spade_shard_writer){.context = context,
                                 .store = store,
@@ -350,10 +381,12 @@ spade_status spade_shard_begin(spade_context *context, const spade_store *store,
                                 .began = spade_now()};
     spade_sha256_begin(&out->sha);
     spade_store_time(out->started);
+    if (retry) { SPADE_GOTO(spade_shard_look(context, store, shard, &state, NULL)); }
+    out->replaces = state == SPADE_SHARD_FINISHED;
     SPADE_GOTO(each_file(store, shard, try_file, &c));
     SPADE_GOTO(open_part(out));
     if (c.path) { SPADE_GOTO(copy_beginning(out, &c)); }
-    out->next = c.best.next;
+    out->next = c.next;
     out->kept = out->next - spade_store_first(store, shard);
     out->failures = c.failures ? json_incref(c.failures) : json_array();
     if (!out->failures) { SPADE_GOTO(fail_memory(context, store)); }
@@ -481,9 +514,9 @@ static spade_status write_done(const spade_shard_writer *writer, const char *sha
     return status;
 }
 
-static void remove_aside(const spade_shard_writer *writer)
+static void remove_file(const spade_shard_writer *writer, const char *suffix)
 {
-    char *path = spade_store_path(writer->context, writer->store, writer->shard, SPADE_SHARD_ASIDE);
+    char *path = spade_store_path(writer->context, writer->store, writer->shard, suffix);
     if (path) { (void)unlink(path); }
     free(path);
 }
@@ -497,7 +530,7 @@ spade_status spade_shard_finish(spade_shard_writer *writer, const json_t *about)
         return spade_fail(writer->context, SPADE_ERROR_INTERNAL, "%s: rows are missing", writer->path);
     }
     SPADE_TRY(spade_shard_look(writer->context, writer->store, writer->shard, &state, NULL));
-    if (state == SPADE_SHARD_FINISHED) { /* by another run */
+    if (state == SPADE_SHARD_FINISHED && !writer->replaces) { /* by another run */
         (void)unlink(writer->path);
         writer->bytes = 0;
         spade_shard_close(writer);
@@ -507,6 +540,7 @@ spade_status spade_shard_finish(spade_shard_writer *writer, const json_t *about)
     spade_status status = append(writer, zeros, sizeof zeros);
     if (status == SPADE_OK) {
         spade_sha256_end(&writer->sha, sha);
+        if (writer->replaces) { remove_file(writer, SPADE_SHARD_DONE); } /* it speaks of the tar that was there */
         status = name_tar(writer);
     }
     if (status != SPADE_OK) {
@@ -514,7 +548,7 @@ spade_status spade_shard_finish(spade_shard_writer *writer, const json_t *about)
         return status;
     }
     SPADE_TRY(write_done(writer, sha, about));
-    remove_aside(writer);
+    remove_file(writer, SPADE_SHARD_ASIDE);
     remove_parts(writer, false);
     spade_shard_close(writer);
     return SPADE_OK;

@@ -83,13 +83,17 @@ typedef struct spade_shard_writer {
     spade_sha256 sha;
     json_t *failures; /* [{"row", "image", "error"}] */
     int64_t kept;     /* rows that were there before */
+    bool replaces;    /* a finished shard, whose failed rows are tried again */
     double began;     /* spade_now() */
     char started[SPADE_STORE_TIME];
 } spade_shard_writer;
 
-/* Takes up the shard; out->next == out->end: all its rows are there already, and it is to be finished. */
-spade_status spade_shard_begin(spade_context *context, const spade_store *store, int64_t shard,
-                               spade_shard_writer *out);
+/*
+ * Takes up the shard; out->next == out->end: all its rows are there already, and it is to be finished. align: rows that are made
+ * together, of which only all are taken from what is there (1: each by itself). retry: none from the first failed one on.
+ */
+spade_status spade_shard_begin(spade_context *context, const spade_store *store, int64_t shard, int64_t align,
+                               bool retry, spade_shard_writer *out);
 /*
  * The row `writer->next`: its maps, and the record, to which the row's own end is added: "maps" must name the files with their
  * "bytes" and "xxh128" (spade_shard_maps_json()). A failure leaves the rows before.

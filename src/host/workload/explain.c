@@ -70,17 +70,16 @@ static spade_status check_inputs(explain_job *job)
     return SPADE_OK;
 }
 
-/* What is asked for and cannot have an effect on these inputs. */
-static void warn_unused(const explain_job *job)
+void explain_warn_unused(const explain_job *job, const spade_inputs *inputs, bool masks)
 {
     spade_settings_use use = {.trace = job->request->trace,
-                              .masks = job->request->mask != NULL,
+                              .masks = masks,
                               .methods = job->methods,
                               .method_count = job->method_count,
                               .metrics = job->metrics,
                               .metric_count = job->metric_count,
                               .batch = job->request->batch != NULL};
-    for (int i = 0; i < job->inputs.count; i++) { use.pictures = use.pictures || job->inputs.items[i].index < 0; }
+    for (int i = 0; i < inputs->count; i++) { use.pictures = use.pictures || inputs->items[i].index < 0; }
     spade_settings_warn_unused(job->context, job->request->settings, &use);
     if (use.batch && !use.trace) {
         spade_log(job->context, SPADE_LOG_WARNING, "--batch has no effect: no trace is made");
@@ -99,7 +98,7 @@ static spade_status open_methods(explain_job *job)
     return SPADE_OK;
 }
 
-static spade_status job_open(explain_job *job)
+spade_status explain_open(explain_job *job)
 {
     spade_context *context = job->context;
     const spade_explain_request *request = job->request;
@@ -137,7 +136,7 @@ static spade_status job_open(explain_job *job)
     return SPADE_OK;
 }
 
-static void job_close(explain_job *job)
+void explain_close(explain_job *job)
 {
     spade_inputs_clear(&job->inputs);
     spade_array_clear(&job->batch);
@@ -194,22 +193,28 @@ static double count_passes(const explain_job *job)
     return passes * job->target_count * (request->dense + request->trace);
 }
 
-static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)
+void explain_plan(const explain_job *job, workload_plan *out)
 {
     const spade_explain_request *request = job->request;
-    const workload_plan plan = {.context = job->context,
-                                .model = job->model,
-                                .preprocess = &job->preprocess,
-                                .mask = request->mask,
-                                .upright = request->settings->orient,
-                                .augment = &request->settings->augment,
-                                .batch = job->batch.data ? &job->batch : NULL,
-                                .traces = &request->settings->trace,
-                                .trace_count = request->trace ? 1 : 0,
-                                .passes = count_passes(job),
-                                .bytes = explain_group_bytes(job),
-                                .in_flight = request->in_flight,
-                                .events = job->events};
+    *out = (workload_plan){.context = job->context,
+                           .model = job->model,
+                           .preprocess = &job->preprocess,
+                           .mask = request->mask,
+                           .upright = request->settings->orient,
+                           .augment = &request->settings->augment,
+                           .batch = job->batch.data ? &job->batch : NULL,
+                           .traces = &request->settings->trace,
+                           .trace_count = request->trace ? 1 : 0,
+                           .passes = count_passes(job),
+                           .bytes = explain_group_bytes(job),
+                           .in_flight = request->in_flight,
+                           .events = job->events};
+}
+
+static spade_status explain_inputs(explain_job *job, const spade_inputs *inputs)
+{
+    workload_plan plan;
+    explain_plan(job, &plan);
     const workload_consumer consumer = {.user = job,
                                         .state_bytes = sizeof(explained_input),
                                         .group_dense = explain_group_scores,
@@ -232,11 +237,11 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     *outcome = (spade_workload_outcome){0};
     job.results.lock = job.results.journal.file = -1;
     SPADE_GOTO(check_request(context, request));
-    SPADE_GOTO(job_open(&job));
+    SPADE_GOTO(explain_open(&job));
     SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
                                     job.preprocess.channels, job.preprocess.height, job.preprocess.width, &job.inputs));
     SPADE_GOTO(check_inputs(&job));
-    warn_unused(&job);
+    explain_warn_unused(&job, &job.inputs, request->mask != NULL);
     if (request->mask) { SPADE_GOTO(spade_masks_check(context, request->mask, &job.inputs)); }
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);
@@ -250,6 +255,6 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
 done:
     free(remaining.items); /* what they hold is the job's */
     spade_results_close(&job.results);
-    job_close(&job);
+    explain_close(&job);
     return status;
 }

@@ -21,6 +21,19 @@ typedef struct explain_group {
     size_t bytes;
 } explain_group;
 
+/* A map that was made, for whoever takes it in place of files. Everything is borrowed. */
+typedef struct explain_made_map {
+    explained_input *explained; /* the step's state */
+    explained_pair *pair;
+    int network, target;  /* target: of the job's */
+    const float *map;     /* [shape] */
+    const int64_t *shape; /* [C, h, w] */
+} explain_made_map;
+typedef struct explain_sink {
+    void *user;
+    spade_status (*take)(void *user, const explain_made_map *map);
+} explain_sink;
+
 typedef struct explain_job {
     spade_context *context;
     const spade_explain_request *request;
@@ -38,11 +51,21 @@ typedef struct explain_job {
     int64_t class_count; /* of the network */
     explained_run run;   /* the job as the writers see it */
     explain_group group;
-    bool dense_trace; /* a trace without a pruned weight was warned about */
+    const explain_sink *sink; /* gets the maps; NULL: they, and pictures of them, go to files of the input's folder */
+    bool dense_trace;         /* a trace without a pruned weight was warned about */
     spade_inputs inputs;
     spade_results results;
     spade_workload_outcome *outcome;
 } explain_job;
+
+/* ---- explain.c: everything but inputs and results, for whoever makes maps; context, request and events are set. Closed also after a
+ * failure. */
+spade_status explain_open(explain_job *job);
+void explain_close(explain_job *job);
+/* What is done with every input. */
+void explain_plan(const explain_job *job, workload_plan *out);
+/* What is asked for and has no effect on these inputs is warned of. masks: there are any. */
+void explain_warn_unused(const explain_job *job, const spade_inputs *inputs, bool masks);
 
 /* ---- explain_resume.c: results that are there already */
 /* What results.jsonl begins with: the request, as far as results depend on it. New reference. */

@@ -115,7 +115,7 @@ spade_status explain_dense(void *user, const workload_item *item, void *state)
     explained_input *out = state;
     const spade_input *input = item->input;
     *out = (explained_input){.file = input->file,
-                             .name = input->name,
+                             .name = input->name ? input->name : input->stem,
                              .title = input->title,
                              .index = input->index,
                              .class_count = job->class_count};
@@ -142,6 +142,7 @@ spade_status explain_process(void *user, const workload_item *item, void *state)
         SPADE_GOTO(describe_trace(job, item->traces[0], item->in_group, out));
         SPADE_GOTO(run_forward(job, item, TRACE, out));
     }
+    if (job->sink) { return explain_methods(job, item, out); }
     SPADE_GOTO(explain_join(context, job->request->output, out->name, &folder));
     SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder", &made));
     spade_sweep_temporaries(folder);

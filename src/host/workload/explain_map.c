@@ -78,12 +78,34 @@ static spade_status draw_map(explain_job *job, const spade_image_item *item, con
     return status;
 }
 
+/* The maps of a target, for whoever takes them. */
+static spade_status hand_pair(explain_job *job, const method_maps *m, int index, explained_input *out,
+                              explained_pair *pair)
+{
+    for (int network = 0; network < NETWORKS; network++) {
+        explained_map *map = &pair->maps[network];
+        if (!m->maps[network]) { continue; }
+        const explain_made_map made = {.explained = out,
+                                       .pair = pair,
+                                       .network = network,
+                                       .target = index,
+                                       .map = m->maps[network] + index * m->size,
+                                       .shape = m->shape};
+        map->all_zero = is_all_zero(job, out->name, pair, network, made.map, m->size);
+        SPADE_TRY(job->sink->take(job->sink->user, &made));
+        map->present = true;
+    }
+    return SPADE_OK;
+}
+
 /* The maps of a target, which is number `index` of those that are explained. */
 static spade_status draw_pair(explain_job *job, const spade_image_item *item, const method_maps *m, int index,
-                              const char *folder, explained_pair *pair)
+                              explained_input *out, explained_pair *pair)
 {
+    const char *folder = out->name;
     float *first = NULL;
     int count = 0;
+    if (job->sink) { return hand_pair(job, m, index, out, pair); }
     for (int network = 0; network < NETWORKS; network++) {
         if (!m->maps[network]) { continue; }
         if (!first) { first = m->reduced[network]; }
@@ -283,7 +305,7 @@ static spade_status run_group(explain_job *job, const workload_item *item, const
         measured_maps maps;
         for (int m = 0; m < group->count; m++) {
             const method_maps *member = &group->members[m];
-            SPADE_GOTO(draw_pair(job, item->image, member, i, out->name, &pairs_of(out, group, member)[i]));
+            SPADE_GOTO(draw_pair(job, item->image, member, i, out, &pairs_of(out, group, member)[i]));
         }
         collect_maps(job, item, trace, group, i, out, &maps);
         SPADE_GOTO(measure(job, &maps));

@@ -9,7 +9,7 @@
 #include "workload/folder.h"
 #include "workload/inputs.h"
 
-enum { MAX_INPUTS = 1000000, MAX_NAME = 200 };
+enum { MAX_INPUTS = 100000000, MAX_NAME = 200 };
 
 static bool has_suffix(const char *path, const char *suffix)
 {

@@ -23,6 +23,8 @@ typedef struct table {
     char *at;               /* what is left of the text, which cells are cut out of in place */
     int64_t line;           /* of `at`, from 1 on */
     int64_t row;            /* line in which the last row begins */
+    const char *begin;      /* of the last row */
+    bool whole;             /* all columns are read, and files are not looked for: spade_manifest_open() */
     char *cells[MAX_CELLS]; /* of the last row */
     int count, width;       /* cells of the last row, and of the first */
     int places[COLUMNS];    /* -1: there is no such column */
@@ -58,6 +60,7 @@ static spade_status read_row(table *t)
         t->at++;
     }
     t->row = t->line;
+    t->begin = t->at;
     for (bool more = *t->at; more;) {
         if (t->count == MAX_CELLS) { return fail_row(t, "more than 64 columns"); }
         char *cell = *t->at == '"' ? read_quoted(t) : t->at;
@@ -122,7 +125,7 @@ static spade_status read_head(table *t)
         }
     }
     if (t->places[IMAGE] < 0) { return fail_row(t, "no column is called image; the first line names the columns"); }
-    warn_of_columns(t);
+    if (!t->whole) { warn_of_columns(t); }
     return SPADE_OK;
 }
 
@@ -154,7 +157,7 @@ static spade_status add_row(const table *t, spade_inputs *out)
     if (spade_is_array_path(image)) { return fail_row(t, "an image is a picture's file, not an array"); }
     char *file = resolve(t->path, image), *message = NULL;
     if (!file) { return spade_fail(t->context, SPADE_ERROR_MEMORY, "%s: out of memory", t->path); }
-    if (access(file, F_OK) != 0 &&
+    if (!t->whole && access(file, F_OK) != 0 &&
         asprintf(&message, "%s: %s (%s, line %lld)", file, strerror(errno), t->path, (long long)t->row) < 0) {
         message = NULL;
     }
@@ -174,26 +177,57 @@ static spade_status add_row(const table *t, spade_inputs *out)
     return SPADE_OK;
 }
 
-static spade_status read_csv(spade_context *context, const char *path, spade_inputs *out)
+/* The file as a text; malloc'ed, *size without its end. */
+static spade_status read_text(spade_context *context, const char *path, char **out, size_t *size)
 {
     spade_mapping file;
-    table t = {.context = context, .path = path, .line = 1};
     SPADE_TRY(spade_map_file(context, path, MAX_BYTES, &file));
-    char *text = malloc(file.size + 1);
-    spade_status status = SPADE_OK;
+    char *text = *out = malloc(file.size + 1);
+    *size = file.size;
     if (text) {
         memcpy(text, file.data, file.size);
         text[file.size] = 0;
     }
-    const bool whole = text && strlen(text) == file.size;
     spade_unmap(&file);
     if (!text) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
-    if (!whole) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: no text: it has zero bytes", path)); }
-    t.at = strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+    if (strlen(text) == *size) { return SPADE_OK; }
+    free(text);
+    *out = NULL;
+    return spade_fail(context, SPADE_ERROR_INPUT, "%s: no text: it has zero bytes", path);
+}
+
+/* Where the columns' names begin. */
+static char *behind_mark(char *text)
+{
+    return strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+}
+
+/* Where the last row begins. */
+static spade_status note_row(const table *t, const char *text, int count, size_t **rows)
+{
+    if ((count & (count - 1)) == 0) { /* room for the next power of two */
+        size_t *larger = realloc(*rows, sizeof *larger * 2 * (size_t)(count + 1));
+        if (!larger) { return spade_fail(t->context, SPADE_ERROR_MEMORY, "%s: out of memory", t->path); }
+        *rows = larger;
+    }
+    (*rows)[count] = (size_t)(t->begin - text);
+    return SPADE_OK;
+}
+
+/* rows: where each begins is noted there; NULL: it is not, and only the columns known by name are wanted. */
+static spade_status read_csv(spade_context *context, const char *path, spade_inputs *out, size_t **rows)
+{
+    table t = {.context = context, .path = path, .line = 1, .whole = rows != NULL};
+    char *text;
+    size_t size;
+    SPADE_TRY(read_text(context, path, &text, &size));
+    spade_status status = SPADE_OK;
+    t.at = behind_mark(text);
     SPADE_GOTO(read_head(&t));
     for (;;) {
         SPADE_GOTO(read_row(&t));
         if (!t.count) { break; }
+        if (rows) { SPADE_GOTO(note_row(&t, text, out->count, rows)); }
         SPADE_GOTO(add_row(&t, out));
     }
     if (!out->count) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: no picture is named in it", path)); }
@@ -372,11 +406,125 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
     *out = (spade_inputs){0};
     if (stat(path, &info) != 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     *folders = 0;
-    spade_status status = S_ISDIR(info.st_mode) ? read_tree(context, path, out, folders) : read_csv(context, path, out);
+    spade_status status =
+        S_ISDIR(info.st_mode) ? read_tree(context, path, out, folders) : read_csv(context, path, out, NULL);
     if (status == SPADE_OK) {
         status = *folders ? warn_of_twins(context, path, out) : warn_of_repeated_rows(context, path, out);
     }
     if (status == SPADE_OK) { status = spade_inputs_name(context, out); }
     if (status != SPADE_OK) { spade_inputs_clear(out); }
     return status;
+}
+
+/* ---- for bulk work */
+
+const char *const spade_manifest_kinds[] = {"csv", "tree"};
+
+/* The names of a CSV file's columns, and its SHA-256. */
+static spade_status read_columns(spade_context *context, const char *path, spade_manifest *out)
+{
+    table t = {.context = context, .path = path, .line = 1, .whole = true};
+    size_t size;
+    SPADE_TRY(read_text(context, path, &out->text, &size));
+    spade_sha256_of(out->text, size, out->sha256);
+    t.at = behind_mark(out->text);
+    SPADE_TRY(read_head(&t));
+    out->columns = malloc(sizeof *out->columns * (size_t)t.count);
+    if (!out->columns) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
+    memcpy(out->columns, t.cells, sizeof *out->columns * (size_t)t.count);
+    out->column_count = t.count;
+    out->image = t.places[IMAGE];
+    for (int i = 0; i < t.count; i++) {
+        for (int k = 0; k < i; k++) {
+            if (strcmp(t.cells[i], t.cells[k]) == 0) { return fail_row(&t, "a column is there twice"); }
+        }
+    }
+    return SPADE_OK;
+}
+
+/* A picture's path from the tree's folder on. */
+static const char *in_tree(const spade_manifest *manifest, const spade_input *input)
+{
+    const char *path = input->file + manifest->path_length;
+    return path + strspn(path, "/");
+}
+
+static void hash_tree(spade_manifest *manifest)
+{
+    spade_sha256 sha;
+    spade_sha256_begin(&sha);
+    for (int i = 0; i < manifest->inputs.count; i++) {
+        const char *path = in_tree(manifest, &manifest->inputs.items[i]);
+        spade_sha256_add(&sha, path, strlen(path));
+        spade_sha256_add(&sha, "\n", 1);
+    }
+    spade_sha256_end(&sha, manifest->sha256);
+}
+
+spade_status spade_manifest_open(spade_context *context, const char *path, spade_manifest *out)
+{
+    struct stat info;
+    spade_status status;
+    *out = (spade_manifest){0};
+    if (stat(path, &info) != 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
+    if (S_ISDIR(info.st_mode)) {
+        out->kind = SPADE_MANIFEST_TREE;
+        out->path_length = strlen(path);
+        SPADE_GOTO(read_tree(context, path, &out->inputs, &out->folders));
+        SPADE_GOTO(warn_of_twins(context, path, &out->inputs));
+        hash_tree(out);
+    } else {
+        SPADE_GOTO(read_csv(context, path, &out->inputs, &out->rows));
+        status = read_columns(context, path, out);
+    }
+done:
+    if (status != SPADE_OK) { spade_manifest_close(out); }
+    return status;
+}
+
+/* The cells of a row of the CSV file, cut out of a copy that *copy holds. */
+static spade_status read_cells(spade_context *context, const spade_manifest *manifest, int64_t row, table *t,
+                               char **copy)
+{
+    const char *begin = manifest->text + manifest->rows[row];
+    const size_t length =
+        row + 1 < manifest->inputs.count ? manifest->rows[row + 1] - manifest->rows[row] : strlen(begin);
+    *t = (table){.context = context, .path = manifest->inputs.items[row].title, .line = 1, .whole = true};
+    t->at = *copy = strndup(begin, length);
+    if (!*copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", t->path); }
+    return read_row(t);
+}
+
+spade_status spade_manifest_row(spade_context *context, const spade_manifest *manifest, int64_t row, json_t **out)
+{
+    const spade_input *input = &manifest->inputs.items[row];
+    json_t *columns = json_object();
+    spade_status status = SPADE_OK;
+    *out = NULL;
+    if (manifest->kind == SPADE_MANIFEST_TREE) {
+        spade_json_set(&columns, "image", spade_json_text(in_tree(manifest, input)));
+        spade_json_set(&columns, "label", spade_json_text(input->label));
+    } else {
+        char *copy = NULL;
+        table t;
+        status = read_cells(context, manifest, row, &t, &copy);
+        for (int i = 0; status == SPADE_OK && i < t.count && i < manifest->column_count; i++) {
+            spade_json_set(&columns, i == manifest->image ? "image" : manifest->columns[i],
+                           spade_json_text(t.cells[i]));
+        }
+        free(copy);
+    }
+    if (status == SPADE_OK && !columns) { status = spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"); }
+    if (status != SPADE_OK) { json_decref(columns); }
+    if (status == SPADE_OK) { *out = columns; }
+    return status;
+}
+
+void spade_manifest_close(spade_manifest *manifest)
+{
+    spade_inputs_clear(&manifest->inputs);
+    free(manifest->text);
+    free(manifest->columns);
+    free(manifest->rows);
+    *manifest = (spade_manifest){0};
 }

@@ -2,6 +2,8 @@
 #ifndef SPADE_WORKLOAD_MANIFEST_H
 #define SPADE_WORKLOAD_MANIFEST_H
 
+#include "base/json.h"
+#include "store/sha256.h"
 #include "workload/inputs.h"
 
 /*
@@ -13,5 +15,28 @@
  * manifest, and why, by line.
  */
 spade_status spade_manifest_read(spade_context *context, const char *path, spade_inputs *out, int64_t *folders);
+
+/*
+ * The same for bulk work: every column is kept, inputs have no names, and whether a picture is there is found when it is read. Tars of
+ * a WebDataset would be one more kind, beside CSV files and trees.
+ */
+typedef enum spade_manifest_kind { SPADE_MANIFEST_CSV, SPADE_MANIFEST_TREE } spade_manifest_kind;
+extern const char *const spade_manifest_kinds[]; /* "csv", "tree" */
+typedef struct spade_manifest {
+    spade_manifest_kind kind;
+    spade_inputs inputs;
+    int64_t folders;
+    size_t path_length; /* of a tree: what its pictures' paths begin with */
+    char sha256
+        [SPADE_SHA256_SIZE]; /* of a CSV file its bytes'; of a tree of its pictures' paths from the folder on, each a line */
+    char *text;              /* of a CSV file, as it was read; the first line is cut into cells */
+    char **columns;          /* [column_count]: their names, in text */
+    int column_count, image; /* image: the column */
+    size_t *rows;            /* [inputs.count]: where in text each begins */
+} spade_manifest;
+spade_status spade_manifest_open(spade_context *context, const char *path, spade_manifest *out);
+/* A row's columns in their order, as texts: of a tree "image" and "label". A new reference. */
+spade_status spade_manifest_row(spade_context *context, const spade_manifest *manifest, int64_t row, json_t **out);
+void spade_manifest_close(spade_manifest *manifest);
 
 #endif

@@ -21,28 +21,40 @@ typedef struct member {
     char *message;
 } member;
 
+/* Inputs that follow each other; those before `at` are done. */
+typedef struct input_window {
+    spade_input items[MAX_GROUP];
+    int at, count;
+} input_window;
+
 typedef struct pipeline {
     const workload_plan *plan;
-    const spade_inputs *inputs;
+    const workload_source *source;
     const workload_consumer *consumer;
     spade_reader reader;
-    char *states;         /* [max_group][state_bytes] */
-    spade_trace **traces; /* [max_group][trace_count] */
-    unsigned *warned;     /* [trace_count]: of what rounding leaves of a chosen sparsity: a bit for each choice */
-    int max_group;        /* inputs in a group */
-    int singly_until;     /* inputs before this one are retried singly, each a group of its own */
-    double map_share;     /* of an input's time; the rest is its traces' */
-    bool estimated;       /* it is */
-    double said;          /* seconds in all, as they were announced; 0: not yet */
-    double started;       /* spade_now() */
-    int groups;           /* that are done */
+    input_window windows[2]; /* the inputs at hand, and those that come next */
+    int current;             /* of the windows */
+    bool drained;            /* the source has no more */
+    bool source_failed;      /* what it said ends the job */
+    int64_t emitted;         /* inputs whose records or failures are written */
+    char *states;            /* [max_group][state_bytes] */
+    spade_trace **traces;    /* [max_group][trace_count] */
+    unsigned *warned;        /* [trace_count]: of what rounding leaves of a chosen sparsity: a bit for each choice */
+    int max_group;           /* inputs in a group */
+    bool singly;             /* the rest of the window is retried, each input a group of its own */
+    double map_share;        /* of an input's time; the rest is its traces' */
+    bool estimated;          /* it is */
+    double said;             /* seconds in all, as they were announced; 0: not yet */
+    double started;          /* spade_now() */
+    int groups;              /* that are done */
 } pipeline;
 
 /* Inputs that are worked on together. */
 typedef struct group {
     pipeline *all;
     member *members;
-    int first, count;
+    int64_t first; /* of the job's inputs */
+    int count;
     int emitted;   /* inputs whose records or failures are written */
     bool emitting; /* one is being written: what fails now cannot be retried */
 } group;
@@ -74,11 +86,46 @@ static int choose_group(const workload_plan *plan)
     return n;
 }
 
-/* Inputs in the group that begins with this one. */
-static int group_size(const pipeline *all, int first)
+/* ---- the inputs */
+
+/* Inputs in the group that begins at this place of a window. */
+static int group_size(const pipeline *all, const input_window *window, int at)
 {
-    int remaining = all->inputs->count - first, n = first < all->singly_until ? 1 : all->max_group;
+    const int remaining = window->count - at;
+    const int n = all->singly && window == &all->windows[all->current] ? 1 : all->max_group;
     return n < remaining ? n : remaining;
+}
+
+/* A window of which nothing is left gets what comes next. */
+static spade_status fill(pipeline *all, input_window *window)
+{
+    if (window->at < window->count || all->drained) { return SPADE_OK; }
+    window->at = window->count = 0;
+    const spade_status status = all->source->next(all->source->user, window->items, all->max_group, &window->count);
+    all->source_failed = status != SPADE_OK;
+    all->drained = all->source_failed || window->count == 0;
+    return status;
+}
+
+/* The window of the next group; nothing is left in it: the job is done. */
+static spade_status advance(pipeline *all, input_window **out)
+{
+    if (all->windows[all->current].at == all->windows[all->current].count) {
+        all->current = !all->current;
+        all->singly = false;
+    }
+    *out = &all->windows[all->current];
+    return fill(all, *out);
+}
+
+static spade_status next_of_list(void *user, spade_input *out, int most, int *count)
+{
+    spade_inputs *left = user;
+    *count = most < left->count ? most : left->count;
+    memcpy(out, left->items, sizeof *out * (size_t)*count);
+    left->items += *count;
+    left->count -= *count;
+    return SPADE_OK;
 }
 
 /* ---- the estimate of the time */
@@ -99,10 +146,10 @@ static const double long_group = 5;
 
 static void announce(pipeline *all, double seconds)
 {
-    const int inputs = all->inputs->count;
+    const int64_t inputs = all->source->total;
     char time[32];
     format_seconds(seconds, time, sizeof time);
-    spade_workload_note(all->plan->events, "%d input%s, about %s", inputs, inputs == 1 ? "" : "s", time);
+    spade_workload_note(all->plan->events, "%lld input%s, about %s", (long long)inputs, inputs == 1 ? "" : "s", time);
     all->said = seconds;
 }
 
@@ -114,8 +161,8 @@ static spade_status estimate(pipeline *all, const spade_image_item *image, const
     const double of_one = counted.traces + counted.maps;
     all->map_share = of_one > 0 ? counted.maps / of_one : 0.5;
     all->estimated = true;
-    if (g->count == all->inputs->count || of_one * g->count >= long_group) {
-        announce(all, of_one * all->inputs->count);
+    if (g->count == all->source->total || of_one * g->count >= long_group) {
+        announce(all, of_one * (double)all->source->total);
     }
     return SPADE_OK;
 }
@@ -123,16 +170,16 @@ static spade_status estimate(pipeline *all, const spade_image_item *image, const
 /* After the second group, or the first where that takes long: the first one plans, and warms up. seconds: the group's. */
 static void measure(pipeline *all, const group *g, double seconds)
 {
-    const int left = all->inputs->count - g->first - g->count;
-    const double rest = seconds / g->count * left, total = spade_now() - all->started + rest;
+    const int64_t left = all->source->total - g->first - g->count;
+    const double rest = seconds / g->count * (double)left, total = spade_now() - all->started + rest;
     char time[32];
     all->groups++;
-    if (!left || all->groups > 2 || (all->groups == 1 && seconds < long_group)) { return; }
+    if (left <= 0 || all->groups > 2 || (all->groups == 1 && seconds < long_group)) { return; }
     if (!all->said) {
         announce(all, total);
     } else if (total > 1.5 * all->said || total < all->said / 1.5) {
         format_seconds(rest, time, sizeof time);
-        spade_workload_note(all->plan->events, "%d more, about %s", left, time);
+        spade_workload_note(all->plan->events, "%lld more, about %s", (long long)left, time);
         all->said = total;
     }
 }
@@ -194,8 +241,8 @@ static spade_status load_members(group *g)
     spade_image_item images[MAX_GROUP];
     spade_status statuses[MAX_GROUP], status = SPADE_OK;
     char *messages[MAX_GROUP];
-    const spade_input *inputs = all->inputs->items + g->first;
-    SPADE_TRY(spade_reader_load(&all->reader, inputs, g->count, images, statuses, messages));
+    const input_window *window = &all->windows[all->current];
+    SPADE_TRY(spade_reader_load(&all->reader, window->items + window->at, g->count, images, statuses, messages));
     for (int i = 0; i < g->count; i++) {
         member *m = &g->members[i];
         m->image = images[i];
@@ -212,9 +259,15 @@ static spade_status load_members(group *g)
 static spade_status prefetch(group *g)
 {
     pipeline *all = g->all;
-    int next = g->first + g->count;
-    if (next == all->inputs->count) { return SPADE_OK; }
-    return spade_reader_prefetch(&all->reader, all->inputs->items + next, group_size(all, next));
+    input_window *window = &all->windows[all->current];
+    int next = window->at + g->count;
+    if (next == window->count) {
+        window = &all->windows[!all->current];
+        SPADE_TRY(fill(all, window));
+        next = window->at;
+    }
+    if (next == window->count) { return SPADE_OK; }
+    return spade_reader_prefetch(&all->reader, window->items + next, group_size(all, window, next));
 }
 
 /* A step of the consumer for all inputs of the group that did not fail, where it has one and the device profits. */
@@ -350,7 +403,8 @@ static spade_status run_group(group *g)
     pipeline *all = g->all;
     const workload_plan *plan = all->plan;
     spade_status status;
-    double share = 1.0 / all->inputs->count, from = share * g->first, to = from + share * g->count;
+    const double total = (double)all->source->total;
+    const double from = (double)g->first / total, to = (double)(g->first + g->count) / total;
     SPADE_GOTO(load_members(g));
     const member *alive = first_alive(g);
     if (alive && !all->estimated) { SPADE_GOTO(estimate(all, &alive->image, g)); }
@@ -374,11 +428,11 @@ done:
     return status;
 }
 
-static void begin_group(pipeline *all, int first, member *members, group *out)
+static void begin_group(pipeline *all, const input_window *window, member *members, group *out)
 {
-    *out = (group){.all = all, .members = members, .first = first, .count = group_size(all, first)};
+    *out = (group){.all = all, .members = members, .first = all->emitted, .count = group_size(all, window, window->at)};
     for (int i = 0; i < out->count; i++) {
-        members[i] = (member){.input = &all->inputs->items[first + i],
+        members[i] = (member){.input = &window->items[window->at + i],
                               .state = all->states + (size_t)i * all->consumer->state_bytes};
     }
 }
@@ -388,32 +442,46 @@ static spade_status run_groups(pipeline *all, bool *stopped)
     const workload_plan *plan = all->plan;
     const spade_workload_events *events = plan->events;
     member members[MAX_GROUP];
-    for (int first = 0; first < all->inputs->count;) {
+    for (;;) {
         group g;
+        input_window *window;
+        SPADE_TRY(advance(all, &window));
+        if (window->at == window->count) { return SPADE_OK; }
         if (events && events->stop && events->stop(events->user)) {
             *stopped = true;
             return SPADE_OK;
         }
-        begin_group(all, first, members, &g);
+        begin_group(all, window, members, &g);
         const double start = spade_now();
         spade_status status = run_group(&g);
-        first += g.emitted;
+        window->at += g.emitted;
+        all->emitted += g.emitted;
         if (status == SPADE_OK) {
             measure(all, &g, spade_now() - start);
             continue;
         }
-        if (g.count == 1 || g.emitting || (status != SPADE_ERROR_MEMORY && !blames_input(status))) { return status; }
+        if (g.count == 1 || g.emitting || all->source_failed ||
+            (status != SPADE_ERROR_MEMORY && !blames_input(status))) {
+            return status;
+        }
         spade_log(plan->context, SPADE_LOG_INFO, "one by one: %s", spade_message(plan->context));
-        all->singly_until = g.first + g.count;
+        all->singly = true;
         if (status == SPADE_ERROR_MEMORY) { all->max_group = 1; }
     }
-    return SPADE_OK;
 }
 
 spade_status workload_run(const workload_plan *plan, const spade_inputs *inputs, const workload_consumer *consumer,
                           bool *stopped)
 {
-    pipeline all = {.plan = plan, .inputs = inputs, .consumer = consumer, .map_share = 0.5, .started = spade_now()};
+    spade_inputs left = *inputs;
+    const workload_source source = {.user = &left, .next = next_of_list, .total = inputs->count};
+    return workload_run_from(plan, &source, consumer, stopped);
+}
+
+spade_status workload_run_from(const workload_plan *plan, const workload_source *source,
+                               const workload_consumer *consumer, bool *stopped)
+{
+    pipeline all = {.plan = plan, .source = source, .consumer = consumer, .map_share = 0.5, .started = spade_now()};
     *stopped = false;
     all.max_group = choose_group(plan);
     all.reader = (spade_reader){

@@ -64,6 +64,17 @@ typedef struct workload_consumer {
     void (*clear)(void *state);
 } workload_consumer;
 
+/* Inputs that are not all known before the work begins. */
+typedef struct workload_source {
+    void *user;
+    /* The next inputs, at most `most`, copied to out; what they point to stays until the run has ended. *count 0: there are no
+     * more. Asked ahead, while the inputs before are worked on. Its failure ends the job. */
+    spade_status (*next)(void *user, spade_input *out, int most, int *count);
+    int64_t total; /* how many there are, or may be: for progress and the estimate of the time */
+} workload_source;
+
+spade_status workload_run_from(const workload_plan *plan, const workload_source *source,
+                               const workload_consumer *consumer, bool *stopped);
 /* *stopped: events->stop said so, and inputs are left. */
 spade_status workload_run(const workload_plan *plan, const spade_inputs *inputs, const workload_consumer *consumer,
                           bool *stopped);

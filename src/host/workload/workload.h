@@ -121,6 +121,39 @@ typedef struct spade_evaluate_request {
 spade_status spade_evaluate(spade_context *context, const spade_evaluate_request *request,
                             const spade_workload_events *events, spade_workload_outcome *outcome, json_t **summary);
 
+/* ---- annotate: a whole data set into a store of shards; docs/store.md */
+typedef struct spade_annotate_request {
+    const char *model;
+    const char *manifest;  /* manifest.h */
+    const char *labels;    /* class names, one a line, or NULL */
+    const char *output;    /* the store, a folder, made if it is not there */
+    bool dense, trace;     /* maps of which networks */
+    const char *values;    /* how maps are written: store/map_values.h */
+    int64_t shard_size;    /* rows of the manifest in a shard; 0: as the store has it, else about 256 MB */
+    int64_t share, shares; /* the shards s with s % shares == share; 0 of 1: all */
+    bool retry;            /* pictures that failed, and shards that were set aside, are tried again */
+    int in_flight;
+    const spade_settings *settings;
+    /* For a process of several that share the work: the shard to do next, *shard below 0: there is none; asked ahead. NULL: those of
+     * the share, in their order. */
+    spade_status (*next_shard)(void *user, int64_t *shard);
+    void (*finished)(void *user,
+                     int64_t shard); /* it is in the store, also where it was before; or it is set aside. May be NULL */
+    void *shard_user;
+} spade_annotate_request;
+
+typedef struct spade_annotate_outcome {
+    spade_workload_outcome pictures; /* of the shards that are this run's */
+    int64_t shards, finished, aside; /* its shards; those in the store, and those that are set aside */
+} spade_annotate_outcome;
+
+/*
+ * Goes on with what is in the store. events->result gets what KEY.json says. SPADE_OK also when single pictures failed or the
+ * run was stopped: see the outcome. SPADE_ERROR_ARGUMENT: the request cannot work, or the store is of another one.
+ */
+spade_status spade_annotate(spade_context *context, const spade_annotate_request *request,
+                            const spade_workload_events *events, spade_annotate_outcome *outcome);
+
 /* ---- tune: sparsities of a network's stages that make a metric of maps best */
 typedef struct spade_tune_request {
     const char *model;

@@ -1,0 +1,238 @@
+/* annotate.c - the annotate workload: what is asked, the store that it belongs to, the loop. */
+#include "workload/annotate.h"
+
+#include "backend/backend.h"
+#include "workload/run_fingerprints.h"
+
+/* ---- before the work: everything that can be refused at once is refused here */
+
+static spade_status check_request(annotate_job *job)
+{
+    const spade_annotate_request *request = job->request;
+    if (!request->dense && !request->trace) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--no-dense and --no-trace leave nothing to do");
+    }
+    if (request->in_flight > WORKLOAD_MAX_IN_FLIGHT) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--in-flight %d: at most %d", request->in_flight,
+                          WORKLOAD_MAX_IN_FLIGHT);
+    }
+    if (!map_values_find(request->values, &job->values)) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--values: '%s' is none of float32, float16, png",
+                          request->values);
+    }
+    return SPADE_OK;
+}
+
+/* The maps of a picture can be written so. *bytes: what they take, about. */
+static spade_status measure_maps(const annotate_job *job, uint64_t *bytes)
+{
+    enum { RECORD = 1536 }; /* KEY.json, and the headers */
+    const explain_job *e = &job->explain;
+    const int networks = job->request->dense + job->request->trace;
+    *bytes = RECORD;
+    for (int m = 0; m < e->method_count; m++) {
+        int64_t shape[3];
+        SPADE_TRY(spade_attribution_map_shape(job->context, e->model, e->methods[m].attribution, shape));
+        if (!map_values_takes(job->values, shape[0])) {
+            return spade_fail(job->context, SPADE_ERROR_ARGUMENT,
+                              "--values png: a map of %s has %lld channels, a PNG 1 or 3; take float16",
+                              explained_method(&e->run, m)->name, (long long)shape[0]);
+        }
+        *bytes += map_values_bytes(job->values, shape) * (uint64_t)(networks * e->target_count);
+    }
+    return SPADE_OK;
+}
+
+/* Rows of a shard, where nobody says how many: those of about 256 MB. */
+static int64_t choose_shard_size(uint64_t bytes)
+{
+    enum { MOST = 10000 };
+    const uint64_t rows = ((uint64_t)256 << 20) / bytes;
+    return rows < 1 ? 1 : rows > MOST ? MOST : (int64_t)rows;
+}
+
+/* ---- what decides the store's bytes */
+
+/* The configuration as it is recorded; a folder of checkpoints changes no byte. New reference. */
+static json_t *configuration_json(const annotate_job *job)
+{
+    json_t *all = spade_settings_json(job->request->settings);
+    if (all) { (void)json_object_del(all, "checkpoint"); }
+    return all;
+}
+
+static json_t *networks_json(const annotate_job *job)
+{
+    json_t *all = json_array();
+    if (job->request->dense) { spade_json_append(&all, json_string(explained_networks[DENSE])); }
+    if (job->request->trace) { spade_json_append(&all, json_string(explained_networks[TRACE])); }
+    return all;
+}
+
+static json_t *manifest_json(const annotate_job *job)
+{
+    json_t *all = json_object();
+    spade_json_set(&all, "kind", json_string(spade_manifest_kinds[job->manifest.kind]));
+    spade_json_set(&all, "entries", json_integer(job->manifest.inputs.count));
+    spade_json_set(&all, "sha256", json_string(job->manifest.sha256));
+    return all;
+}
+
+static spade_status describe_bytes(const annotate_job *job, int64_t shard_size, json_t **out)
+{
+    json_t *all = json_object(), *files = NULL;
+    *out = NULL;
+    spade_status status = run_fingerprints(&job->explain.run, job->explain.model, job->request->labels, &files);
+    spade_json_set(&all, "format", json_integer(SPADE_STORE_FORMAT));
+    spade_json_set(&all, "version", json_string(spade_version()));
+    spade_json_set(&all, "device", json_string(job->context->device->backend->name));
+    spade_json_set(&all, "manifest", manifest_json(job));
+    spade_json_set(&all, "entries", json_integer(job->manifest.inputs.count));
+    spade_json_set(&all, "shard_size", json_integer(shard_size));
+    spade_json_set(&all, "values", json_string(map_values_names[job->values]));
+    spade_json_set(&all, "networks", networks_json(job));
+    if (status == SPADE_OK) { spade_json_set(&all, "xxh128", json_incref(files)); }
+    spade_json_set(&all, "configuration", configuration_json(job));
+    json_decref(files);
+    if (status == SPADE_OK && !all) { status = spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    if (status != SPADE_OK) { json_decref(all); }
+    if (status == SPADE_OK) { *out = all; }
+    return status;
+}
+
+/* Where the files were, for people. */
+static json_t *describe_files(const annotate_job *job)
+{
+    json_t *all = json_object();
+    spade_json_set(&all, "model_path", spade_json_text(job->request->model));
+    spade_json_set(&all, "manifest_path", spade_json_text(job->request->manifest));
+    return all;
+}
+
+/* As the store has it that is there, so that the same command goes on also where the default is another one by now. */
+static int64_t shard_size_of(const annotate_job *job, uint64_t bytes)
+{
+    spade_store there;
+    int64_t size = choose_shard_size(bytes);
+    if (job->request->shard_size) { return job->request->shard_size; }
+    if (spade_store_open(job->context, job->request->output, &there) == SPADE_OK) { size = there.shard_size; }
+    spade_error_clear(job->context);
+    spade_store_clear(&there);
+    return size;
+}
+
+static spade_status open_store(annotate_job *job)
+{
+    uint64_t bytes;
+    json_t *deciding = NULL, *files = describe_files(job);
+    spade_status status = SPADE_OK;
+    if (!files) { SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory")); }
+    SPADE_GOTO(measure_maps(job, &bytes));
+    SPADE_GOTO(describe_bytes(job, shard_size_of(job, bytes), &deciding));
+    SPADE_GOTO(spade_store_create(job->context, job->request->output, deciding, files, &job->store));
+    spade_store_sweep(job->context, &job->store);
+done:
+    json_decref(deciding);
+    json_decref(files);
+    return status;
+}
+
+/* ---- the job */
+
+static spade_status describe_run(annotate_job *job)
+{
+    char libraries[1024];
+    spade_library_versions(libraries, sizeof libraries);
+    job->about = json_object();
+    spade_json_set(&job->about, "version", json_string(spade_version()));
+    spade_json_set(&job->about, "libraries", spade_json_text(libraries));
+    spade_json_set(&job->about, "device", json_string(job->context->device->backend->name));
+    return job->about ? SPADE_OK : spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory");
+}
+
+static spade_status job_open(annotate_job *job)
+{
+    const spade_annotate_request *request = job->request;
+    bool masks = false;
+    SPADE_TRY(check_request(job));
+    job->explained = (spade_explain_request){.model = request->model,
+                                             .labels = request->labels,
+                                             .output = request->output,
+                                             .dense = request->dense,
+                                             .trace = request->trace,
+                                             .in_flight = request->in_flight,
+                                             .settings = request->settings};
+    job->sink = (explain_sink){.user = job, .take = annotate_take_map};
+    job->explain =
+        (explain_job){.context = job->context, .request = &job->explained, .events = job->events, .sink = &job->sink};
+    SPADE_TRY(explain_open(&job->explain));
+    SPADE_TRY(annotate_check_names(job));
+    SPADE_TRY(spade_manifest_open(job->context, request->manifest, &job->manifest));
+    for (int i = 0; i < job->manifest.inputs.count && !masks; i++) {
+        masks = job->manifest.inputs.items[i].mask != NULL;
+    }
+    explain_warn_unused(&job->explain, &job->manifest.inputs, masks);
+    SPADE_TRY(describe_run(job));
+    SPADE_TRY(open_store(job));
+    return annotate_shards_open(job);
+}
+
+static void job_close(annotate_job *job)
+{
+    annotate_shards_close(job);
+    spade_store_clear(&job->store);
+    spade_manifest_close(&job->manifest);
+    json_decref(job->about);
+    explain_close(&job->explain);
+}
+
+/* The steps on groups are the maps' maker's own: it finds its state at the beginning of ours. */
+static spade_status group_scores(void *user, const workload_item *items, void *const *states, int count)
+{
+    annotate_job *job = user;
+    return explain_group_scores(&job->explain, items, states, count);
+}
+
+static spade_status group_maps(void *user, const workload_item *items, void *const *states, int count)
+{
+    annotate_job *job = user;
+    return explain_group_maps(&job->explain, items, states, count);
+}
+
+static void group_clear(void *user)
+{
+    annotate_job *job = user;
+    explain_group_clear(&job->explain);
+}
+
+static spade_status run(annotate_job *job)
+{
+    workload_plan plan;
+    const workload_source source = {.user = job, .next = annotate_next_rows, .total = job->rows ? job->rows : 1};
+    const workload_consumer consumer = {.user = job,
+                                        .state_bytes = sizeof(annotated_input),
+                                        .group_dense = group_scores,
+                                        .dense = annotate_dense,
+                                        .group_process = group_maps,
+                                        .group_end = group_clear,
+                                        .process = annotate_process,
+                                        .record = annotate_record,
+                                        .failed = annotate_failed,
+                                        .clear = annotate_clear};
+    explain_plan(&job->explain, &plan);
+    return workload_run_from(&plan, &source, &consumer, &job->outcome->pictures.stopped);
+}
+
+spade_status spade_annotate(spade_context *context, const spade_annotate_request *request,
+                            const spade_workload_events *events, spade_annotate_outcome *outcome)
+{
+    annotate_job job = {.context = context, .request = request, .events = events, .outcome = outcome};
+    spade_error error;
+    *outcome = (spade_annotate_outcome){0};
+    spade_status status = job_open(&job);
+    if (status == SPADE_OK) { status = run(&job); }
+    spade_error_save(context, &error);
+    job_close(&job);
+    if (status != SPADE_OK) { spade_error_restore(context, &error); }
+    return status;
+}

@@ -1,0 +1,202 @@
+/*
+ * annotate_shards.c - the rows of one shard after the other: those that part files hold are passed over, and the next shard is
+ * taken up before the last row of this one is done, so that decoding ahead and groups go on across borders.
+ */
+#include "backend/backend.h"
+#include "workload/annotate.h"
+
+/* ---- what was there before */
+
+static void count_finished(annotate_job *job, const json_t *record)
+{
+    spade_workload_outcome *pictures = &job->outcome->pictures;
+    const int count = (int)json_integer_value(json_object_get(record, "count"));
+    pictures->done += count;
+    pictures->kept += count;
+    pictures->failed += (int)json_array_size(json_object_get(record, "failures"));
+    job->outcome->finished++;
+}
+
+static bool has_failures(const json_t *record)
+{
+    return json_array_size(json_object_get(record, "failures")) > 0;
+}
+
+static void tell_finished(const annotate_job *job, int64_t shard)
+{
+    if (job->request->finished) { job->request->finished(job->request->shard_user, shard); }
+}
+
+/* Is the shard to be done? One that is not is counted, where this is asked for the first time. */
+static spade_status is_left(annotate_job *job, int64_t shard, bool *left)
+{
+    spade_shard_state state;
+    json_t *record;
+    const bool retry = job->request->retry;
+    SPADE_TRY(spade_shard_look(job->context, &job->store, shard, &state, &record));
+    *left = state == SPADE_SHARD_OPEN || state == SPADE_SHARD_LOST || (state == SPADE_SHARD_SET_ASIDE && retry) ||
+            (state == SPADE_SHARD_FINISHED && retry && has_failures(record));
+    if (state == SPADE_SHARD_LOST) {
+        spade_log(job->context, SPADE_LOG_WARNING,
+                  "%s: shard %lld is recorded as done, but its tar is not there, or has another size: it is done again",
+                  job->store.folder, (long long)shard);
+    }
+    if (!*left && state == SPADE_SHARD_FINISHED) { count_finished(job, record); }
+    if (!*left && state == SPADE_SHARD_SET_ASIDE) {
+        job->outcome->aside++;
+        spade_log(job->context, SPADE_LOG_WARNING, "%s: shard %lld was set aside; --retry tries it again",
+                  job->store.folder, (long long)shard);
+    }
+    json_decref(record);
+    return SPADE_OK;
+}
+
+spade_status annotate_shards_open(annotate_job *job)
+{
+    const spade_annotate_request *request = job->request;
+    const spade_store *store = &job->store;
+    if (request->next_shard) {
+        job->rows = store->entries;
+        return SPADE_OK;
+    }
+    job->shards = malloc(sizeof *job->shards * (size_t)(store->shards / request->shares + 1));
+    if (!job->shards) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    for (int64_t s = request->share; s < store->shards; s += request->shares) {
+        bool left;
+        job->outcome->shards++;
+        SPADE_TRY(is_left(job, s, &left));
+        if (!left) { continue; }
+        job->shards[job->shard_count++] = s;
+        job->rows += spade_store_end(store, s) - spade_store_first(store, s);
+    }
+    if (job->outcome->finished) {
+        spade_workload_note(job->events, "%lld of %lld shards are in %s already", (long long)job->outcome->finished,
+                            (long long)job->outcome->shards, store->folder);
+    }
+    return SPADE_OK;
+}
+
+/* ---- taking up */
+
+/* *shard below 0: there is none. */
+static spade_status next_shard(annotate_job *job, int64_t *shard)
+{
+    const spade_annotate_request *request = job->request;
+    if (!request->next_shard) {
+        *shard = job->shard_at < job->shard_count ? job->shards[job->shard_at++] : -1;
+        return SPADE_OK;
+    }
+    SPADE_TRY(request->next_shard(request->shard_user, shard));
+    if (*shard >= job->store.shards) {
+        return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "shard %lld of %lld", (long long)*shard,
+                          (long long)job->store.shards);
+    }
+    job->outcome->shards += *shard >= 0;
+    return SPADE_OK;
+}
+
+static void count_kept(annotate_job *job, const spade_shard_writer *writer)
+{
+    spade_workload_outcome *pictures = &job->outcome->pictures;
+    const int failed = (int)json_array_size(writer->failures), done = (int)writer->kept - failed;
+    pictures->done += done;
+    pictures->kept += done;
+    pictures->failed += failed;
+    job->rows -= writer->kept;
+    if (!writer->kept) { return; }
+    spade_workload_note(job->events, "shard %lld: goes on after %lld of %lld pictures", (long long)writer->shard,
+                        (long long)writer->kept,
+                        (long long)(writer->end - spade_store_first(writer->store, writer->shard)));
+}
+
+static spade_status finish(annotate_job *job, spade_shard_writer *writer)
+{
+    const int64_t shard = writer->shard;
+    SPADE_TRY(spade_shard_finish(writer, job->about));
+    job->outcome->finished++;
+    tell_finished(job, shard);
+    return SPADE_OK;
+}
+
+static spade_status take_up(annotate_job *job, int64_t shard)
+{
+    annotate_shard *taken;
+    bool left;
+    SPADE_TRY(is_left(job, shard, &left));
+    if (!left) {
+        tell_finished(job, shard);
+        return SPADE_OK;
+    }
+    taken = calloc(1, sizeof *taken);
+    if (!taken) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
+    spade_status status =
+        spade_shard_begin(job->context, &job->store, shard, job->align, job->request->retry, &taken->writer);
+    if (status == SPADE_OK) {
+        count_kept(job, &taken->writer);
+        taken->given = taken->writer.next;
+        if (taken->given < taken->writer.end) {
+            *(job->last ? &job->last->next : &job->first) = taken;
+            job->last = taken;
+            return SPADE_OK;
+        }
+        status = finish(job, &taken->writer);
+    }
+    spade_shard_close(&taken->writer);
+    free(taken);
+    return status;
+}
+
+spade_status annotate_next_rows(void *user, spade_input *out, int most, int *count)
+{
+    annotate_job *job = user;
+    const bool on_host = job->context->device->backend->host_memory;
+    *count = 0;
+    if (!job->align) { job->align = on_host ? 1 : most; }
+    while (*count < most) {
+        annotate_shard *last = job->last;
+        if (last && last->given < last->writer.end) {
+            out[(*count)++] = job->manifest.inputs.items[last->given++];
+            continue;
+        }
+        int64_t shard;
+        /* where rows that are made together differ by rounding from those that are not, a group is of one shard: its bytes must
+         * not depend on the shards before it */
+        if (*count && !on_host) { break; }
+        SPADE_TRY(next_shard(job, &shard));
+        if (shard < 0) { break; }
+        SPADE_TRY(take_up(job, shard));
+    }
+    return SPADE_OK;
+}
+
+/* ---- writing */
+
+static void drop_first(annotate_job *job)
+{
+    annotate_shard *first = job->first;
+    job->first = first->next;
+    if (!job->first) { job->last = NULL; }
+    spade_shard_close(&first->writer);
+    free(first);
+}
+
+spade_status annotate_add_row(annotate_job *job, int64_t row, const spade_shard_file *files, int count,
+                              const json_t *record)
+{
+    spade_shard_writer *writer = job->first ? &job->first->writer : NULL;
+    if (!writer || writer->next != row) {
+        return spade_fail(job->context, SPADE_ERROR_INTERNAL, "row %lld is not the next one", (long long)row);
+    }
+    SPADE_TRY(spade_shard_add(writer, files, count, record));
+    if (writer->next < writer->end) { return SPADE_OK; }
+    SPADE_TRY(finish(job, writer));
+    drop_first(job);
+    return SPADE_OK;
+}
+
+void annotate_shards_close(annotate_job *job)
+{
+    while (job->first) { drop_first(job); }
+    free(job->shards);
+    job->shards = NULL;
+}
