@@ -26,7 +26,8 @@ enum {
     OPTIONS_METRICS = SPADE_KEYS_METRICS,                   /* --metric */
     OPTIONS_EVALUATE = 1 << 24,                             /* --traces, --mask, --no-trace, ... */
     OPTIONS_TUNE = 1 << 25,                                 /* --stages, --aside, ... */
-    OPTIONS_ANNOTATE = 1 << 26                              /* --values, --shard, ... */
+    OPTIONS_ANNOTATE = 1 << 26,                             /* --values, --shard, ... */
+    OPTIONS_MERGE = 1 << 27                                 /* --html */
 };
 
 typedef struct cli_options cli_options;
@@ -51,6 +52,8 @@ typedef struct cli_command {
     ROW(evaluate)         \
     ROW(tune)             \
     ROW(annotate)         \
+    ROW(merge)            \
+    ROW(status)           \
     ROW(bench)            \
     ROW(trace)            \
     ROW(visualize)        \
@@ -81,7 +84,7 @@ struct cli_options {
     double fit_margin, aside, max_changed;                                               /* below 0: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still,
-        all_stages, retry;
+        all_stages, retry, html;
     spade_settings settings;
 };
 

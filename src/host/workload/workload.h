@@ -240,6 +240,29 @@ typedef struct spade_visualize_request {
 spade_status spade_visualize_to_file(spade_context *context, const spade_visualize_request *request,
                                      const spade_workload_events *events);
 
+/* ---- merge: the check of a store (`spade annotate`), and its index */
+typedef struct spade_merge_request {
+    const char *store;
+    bool html; /* STORE/gallery, too */
+} spade_merge_request;
+
+/*
+ * Every checksum of the store, and STORE/index.sqlite (docs/store.md) of the shards that are whole. What is wrong with the store
+ * (shards that are missing, damaged or set aside) is a line of events->failed each; outcome: shards that are whole, and faults.
+ * *summary (new reference): {"store", "shards", "whole", "entries", "pictures", "failures", "faults", "index", "gallery"}, NULL where
+ * it was stopped, and nothing is written.
+ */
+spade_status spade_merge(spade_context *context, const spade_merge_request *request,
+                         const spade_workload_events *events, spade_workload_outcome *outcome, json_t **summary);
+
+/* ---- status: how far is a store? Nothing is written, nobody waits. */
+/*
+ * *result (new reference): {"store", "entries", "shards": {"all", "done", "in_the_making", "left": that have been begun, and nobody is
+ * at them, "lost": done, but the tar is not there, "set_aside": [numbers]}, "pictures": {"done", "failed", "left"}, "workers": [{"shard",
+ * "done", "of", "host", "pid"}], "rate": pictures a second, "seconds_left": null where nobody can tell}.
+ */
+spade_status spade_store_status(spade_context *context, const char *store, json_t **result);
+
 /* ---- info. *result: operators and, when the model can be loaded, input, classes, layers and, if graph is true, the nodes
  * that it was made into; new reference. *supported: it can. */
 spade_status spade_describe_model(spade_context *context, const char *path, const spade_settings *settings, bool graph,
