@@ -148,6 +148,46 @@ static void test_faults(void **state)
     merge("", 1, "no store.json");
 }
 
+static char *page(const char *name)
+{
+    char path[100];
+    snprintf(path, sizeof path, "gallery/%s", name);
+    char *text = file_read(path_inside(store, path), NULL);
+    assert_non_null(text);
+    return text;
+}
+
+static int occurrences(const char *text, const char *what)
+{
+    int count = 0;
+    while ((text = strstr(text, what))) { text++, count++; }
+    return count;
+}
+
+static void test_gallery(void **state)
+{
+    (void)state;
+    store_make(context, store, STORE_SHARDS);
+    assert_int_equal(mkdir(path_inside(store, "gallery"), 0777), 0);
+    file_write(path_inside(store, "gallery/page-0002.html"), "old", 3);
+    merge("--html", 0, NULL);
+    assert_false(file_exists(path_inside(store, "gallery/page-0002.html")));
+    char *text = page("page-0001.html");
+    assert_int_equal(occurrences(text, "<section class=\"card shot\""), 7);
+    assert_int_equal(occurrences(text, "<figure class=\"trace m0\"><img"), 7);
+    assert_int_equal(occurrences(text, "roc_auc 0.750"), 7);
+    assert_int_equal(occurrences(text, "another class"), 7);
+    assert_int_equal(occurrences(text, "The picture is not there: pictures/"), 7);
+    free(text);
+    text = page("failures.html");
+    assert_int_equal(occurrences(text, "<td>no picture</td>"), 3);
+    free(text);
+    text = page("index.html");
+    assert_non_null(strstr(text, "<a href=\"page-0001.html\">page 1</a></td><td>row 0"));
+    assert_non_null(strstr(text, "failures.html"));
+    free(text);
+}
+
 /* A store that cannot be written: one line, and the index of before stays. */
 static void test_unwritable(void **state)
 {
@@ -191,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_index, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_faults, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_gallery, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_unwritable, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_status, open_folder, close_folder),
     };

@@ -13,7 +13,8 @@ static const char tables[] =
     "TEXT);"
     "CREATE TABLE maps(row INTEGER, method TEXT, options TEXT, network TEXT, class INTEGER, name TEXT, against "
     "INTEGER, "
-    "against_name TEXT, file TEXT, shard INTEGER, offset INTEGER, bytes INTEGER, xxh128 TEXT, scale REAL);"
+    "against_name TEXT, file TEXT, shard INTEGER, offset INTEGER, bytes INTEGER, xxh128 TEXT, scale REAL, zero "
+    "INTEGER);"
     "CREATE TABLE metrics(row INTEGER, metric TEXT, method TEXT, options TEXT, network TEXT, class INTEGER, against "
     "INTEGER, "
     "value REAL);"
@@ -31,7 +32,7 @@ static const char *const sql[ADD_COUNT] = {
     "INSERT INTO store VALUES(?1, ?2)",
     "INSERT INTO shards VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     "INSERT INTO pictures VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-    "INSERT INTO maps VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    "INSERT INTO maps VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     "INSERT INTO metrics VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     "INSERT INTO failures VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"};
 _Static_assert((int)ADD_COUNT == (int)SPADE_INDEX_STATEMENTS, "room for each");
@@ -252,6 +253,7 @@ static spade_status add_map(spade_index *index, int64_t shard, int64_t picture, 
     bind_place(row, 10, shard, member);
     spade_database_bind_text(row, 13, member->xxh128);
     bind_real(row, 14, map, "scale");
+    bind_integer(row, 15, map, "zero");
     SPADE_TRY(step(index, ADD_MAP));
     return add_metrics(index, picture, map);
 }
