@@ -49,9 +49,9 @@ static void make_map(int64_t row, int network, spade_shard_file *out)
 
 static json_t *map_json(const spade_shard_file *file, const char *network, double metric)
 {
-    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:s, s:{s:f}}", "file", file->name, "method", "saliency",
-                     "network", network, "class", 1, "name", "cat", "bytes", (json_int_t)file->size, "xxh128",
-                     file->xxh128, "metrics", "roc_auc", metric);
+    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:s, s:f}", "file", file->name, "method", "saliency", "network",
+                     network, "class", 1, "name", "cat", "bytes", (json_int_t)file->size, "xxh128", file->xxh128,
+                     "roc_auc", metric);
 }
 
 static void add_row(spade_context *context, spade_shard_writer *writer)
@@ -83,7 +83,7 @@ static void add_row(spade_context *context, spade_shard_writer *writer)
 static void fill(spade_context *context, const spade_store *store, int shard, int64_t end, bool finish)
 {
     spade_shard_writer writer;
-    expect(context, spade_shard_begin(context, store, shard, &writer));
+    expect(context, spade_shard_begin(context, store, shard, 1, false, &writer));
     while (writer.next < end) { add_row(context, &writer); }
     if (finish) {
         json_t *about = json_pack("{s:s, s:s}", "version", "test", "device", "cpu");

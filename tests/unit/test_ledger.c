@@ -65,12 +65,11 @@ static void test_leases(void **state)
     assert_int_equal(spade_ledger_release(ledger, 0), SPADE_OK);
     expect_lease(ledger, 0, true);
     assert_int_equal(spade_ledger_done(ledger, 0), SPADE_OK);
-    expect_lease(ledger, 0, false);
-    assert_int_equal(spade_ledger_release(ledger, 0), SPADE_OK); /* done is done */
+    expect_lease(ledger, 0, true); /* the store lost it */
     expect_lease(ledger, 0, false);
     spade_ledger_close(ledger);
-    ledger = open_well(f, "a"); /* the parent is gone: its leases are, what is done stays */
-    expect_lease(ledger, 0, false);
+    ledger = open_well(f, "a"); /* the parent is gone: its leases are */
+    expect_lease(ledger, 0, true);
     expect_lease(ledger, 1, true);
     spade_ledger_close(ledger);
     ledger = open_well(f, "b"); /* another store under the same name */
@@ -206,11 +205,14 @@ static void test_path(void **state)
 {
     fixture *f = *state;
     char *path;
-    assert_int_equal(spade_ledger_path(f->context, f->folder, NULL, &path), SPADE_OK);
+    assert_int_equal(spade_ledger_path(f->context, f->folder, NULL, 0, 1, &path), SPADE_OK);
     assert_string_equal(path, f->path);
     free(path);
-    assert_int_equal(spade_ledger_path(f->context, f->folder, "mine", &path), SPADE_OK);
+    assert_int_equal(spade_ledger_path(f->context, f->folder, "mine", 0, 2, &path), SPADE_OK);
     assert_string_equal(path, "mine");
+    free(path);
+    assert_int_equal(spade_ledger_path(f->context, f->folder, NULL, 1, 2, &path), SPADE_OK);
+    assert_non_null(strstr(path, "/ledger-1of2.sqlite"));
     free(path);
 }
 

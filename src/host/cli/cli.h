@@ -76,12 +76,13 @@ struct cli_options {
     const cli_command *command;
     char **arguments; /* positional; they point into argv */
     int argument_count;
-    const char *device, *config, *output, *batch, *mask, *labels, *trace, *traces, *fit, *objective, *values, *shard;
+    const char *device, *config, *output, *batch, *mask, *labels, *trace, *traces, *fit, *objective, *values, *shard,
+        *ledger;
     const char *tuned_stages;
     cli_list neurons;
-    int64_t threads, in_flight, stages, side, steps, repeat, warm_up, seeds, shard_size; /* 0: not given */
-    int64_t gallery;                                                                     /* -1: not given */
-    double fit_margin, aside, max_changed;                                               /* below 0: not given */
+    int64_t threads, in_flight, stages, side, steps, repeat, warm_up, seeds, shard_size, workers; /* 0: not given */
+    int64_t gallery;                                                                              /* -1: not given */
+    double fit_margin, aside, max_changed; /* below 0: not given */
     uint64_t memory;
     bool json, quiet, verbose, help, no_dense, no_trace, no_report, restart, recursive, markdown, graph, still,
         all_stages, retry, html;

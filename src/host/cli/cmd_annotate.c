@@ -1,5 +1,9 @@
 /* cmd_annotate.c - spade annotate: a whole data set into a store of shards. */
+#include <errno.h>
 #include <inttypes.h>
+#include <omp.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -65,28 +69,161 @@ static void say_share(cli_printer *printer, const cli_share *share)
     cli_progress_note(&printer->progress, line);
 }
 
+static spade_workload_events make_events(cli_printer *printer)
+{
+    return (spade_workload_events){.user = printer,
+                                   .phase = cli_progress_phase,
+                                   .note = cli_progress_note,
+                                   .failed = cli_print_failed,
+                                   .result = on_result,
+                                   .stop = cli_stopped};
+}
+
+/* ---- in several processes */
+
+typedef struct worker_plan {
+    const cli_options *options;
+    int count, gpus; /* gpus: one for each worker; 0: on the CPU */
+    int threads;     /* in all */
+    uint64_t memory; /* of a worker; 0: what its device says */
+} worker_plan;
+
+/* GPUs that can be used. They are looked for in a process of its own: one that has looked cannot fork workers any more. */
+static int count_gpus(void)
+{
+    enum { MAX_DEVICES = 64 };
+    int ended;
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        spade_device_info devices[MAX_DEVICES];
+        const int count = spade_devices(devices, MAX_DEVICES);
+        int gpus = 0;
+        for (int i = 0; i < count && i < MAX_DEVICES; i++) {
+            gpus += strncmp(devices[i].name, "cuda", 4) == 0 && !devices[i].note[0];
+        }
+        _exit(gpus);
+    }
+    while (pid > 0 && waitpid(pid, &ended, 0) < 0 && errno == EINTR) {}
+    return pid > 0 && WIFEXITED(ended) ? WEXITSTATUS(ended) : 0;
+}
+
+/* How many, and with what each. EXIT_DONE, or the error was printed. */
+static int plan_workers(const cli_options *options, worker_plan *out)
+{
+    const char *device = options->device ? options->device : "auto";
+    const bool several = strcmp(device, "auto") == 0 || strcmp(device, "cuda") == 0;
+    *out = (worker_plan){.options = options, .count = (int)options->workers};
+    if (several && options->workers != 1) { out->gpus = count_gpus(); }
+    if (!out->count) { out->count = out->gpus > 1 ? out->gpus : 1; }
+    if (out->count == 1) { return EXIT_DONE; }
+    if (out->count > SPADE_MAX_WORKERS) {
+        return cli_usage_error(options->command, "--workers %d: at most %d", out->count, SPADE_MAX_WORKERS);
+    }
+    if (out->gpus && out->count > out->gpus) {
+        return cli_usage_error(options->command,
+                               "--workers %d: one for each GPU, of which there %s %d; or --device cpu", out->count,
+                               out->gpus == 1 ? "is" : "are", out->gpus);
+    }
+    if (strncmp(device, "cuda:", 5) == 0) {
+        return cli_usage_error(options->command, "--workers %d: %s is one GPU; --device cuda has all of them",
+                               out->count, device);
+    }
+    out->threads = options->threads ? (int)options->threads : omp_get_max_threads();
+    if (out->gpus) {
+        out->memory = options->memory;
+        return EXIT_DONE;
+    }
+    const uint64_t available = spade_available_memory("");
+    const uint64_t memory = options->memory ? options->memory : available == UINT64_MAX ? 0 : available / 4 * 3;
+    out->memory = memory / (uint64_t)out->count;
+    return EXIT_DONE;
+}
+
+/* The worker's own GPU: of those that this process may use the one of its number. False: out of memory. */
+static bool choose_gpu(int number)
+{
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    char plain[16];
+    char *copy = visible ? strdup(visible) : NULL, *rest = copy, *item = NULL;
+    snprintf(plain, sizeof plain, "%d", number);
+    for (int i = 0; copy && i <= number; i++) { item = strsep(&rest, ","); }
+    const bool set = (!visible || copy) && setenv("CUDA_VISIBLE_DEVICES", item ? item : plain, 1) == 0;
+    free(copy);
+    return set;
+}
+
+static int work(void *user, spade_worker *worker, int number)
+{
+    const worker_plan *plan = user;
+    cli_options own = *plan->options;
+    cli_progress progress;
+    int code = EXIT_DONE;
+    const int threads = plan->threads / plan->count + (number < plan->threads % plan->count);
+    own.threads = threads > 1 ? threads : 1;
+    own.memory = plan->memory;
+    own.quiet = true;
+    if (plan->gpus && !choose_gpu(number)) {
+        cli_print_error("out of memory");
+        return EXIT_FAILED;
+    }
+    if (plan->gpus) { own.device = "cuda"; }
+    cli_stop_on_signals();
+    spade_context *context = cli_context(&own, &progress, &code);
+    if (!context) { return code; }
+    const spade_status status = spade_worker_annotate(context, worker, cli_stopped, NULL);
+    spade_context_destroy(context);
+    return status == SPADE_OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int run_workers(cli_printer *printer, const cli_share *share, const worker_plan *plan)
+{
+    const cli_options *options = printer->options;
+    spade_annotate_outcome outcome;
+    cli_progress_init(&printer->progress, options);
+    spade_context context = {
+        .threads = 1, .budget = UINT64_MAX, .log = cli_progress_log, .progress = cli_progress_stage, .user = printer};
+    say_share(printer, share);
+    const spade_annotate_request request = make_request(options, share);
+    spade_workload_events events = make_events(printer);
+    if (!options->json) { events.result = NULL; }
+    const spade_workers workers = {
+        .count = plan->count, .ledger = options->ledger, .work = work, .user = (void *)(uintptr_t)plan};
+    cli_stop_on_signals();
+    const spade_status status = spade_annotate_workers(&context, &request, &events, &workers, &outcome);
+    return end(printer, &context, status, &outcome);
+}
+
+/* ---- in this process */
+
+static int run_alone(cli_printer *printer, const cli_share *share)
+{
+    const cli_options *options = printer->options;
+    spade_annotate_outcome outcome = {0};
+    int code = EXIT_DONE;
+    spade_context *context = cli_context(options, &printer->progress, &code);
+    if (!context) { return code; }
+    say_share(printer, share);
+    const spade_annotate_request request = make_request(options, share);
+    const spade_workload_events events = make_events(printer);
+    cli_stop_on_signals();
+    const spade_status status = spade_annotate(context, &request, &events, &outcome);
+    code = end(printer, context, status, &outcome);
+    spade_context_destroy(context);
+    return code;
+}
+
 static int run(cli_options *options)
 {
     cli_printer printer = {.options = options};
-    spade_annotate_outcome outcome = {0};
     cli_share share;
+    worker_plan plan;
     int code = cli_find_share(options, &share);
+    if (code == EXIT_DONE) { code = plan_workers(options, &plan); }
     if (code != EXIT_DONE) { return code; }
-    spade_context *context = cli_context(options, &printer.progress, &code);
-    if (!context) { return code; }
-    say_share(&printer, &share);
-    const spade_annotate_request request = make_request(options, &share);
-    const spade_workload_events events = {.user = &printer,
-                                          .phase = cli_progress_phase,
-                                          .note = cli_progress_note,
-                                          .failed = cli_print_failed,
-                                          .result = on_result,
-                                          .stop = cli_stopped};
-    cli_stop_on_signals();
-    const spade_status status = spade_annotate(context, &request, &events, &outcome);
-    code = end(&printer, context, status, &outcome);
-    spade_context_destroy(context);
-    return code;
+    if (plan.count > 1) { return run_workers(&printer, &share, &plan); }
+    if (options->ledger) { return cli_usage_error(options->command, "--ledger is for several --workers"); }
+    return run_alone(&printer, &share);
 }
 
 const cli_command command_annotate = {

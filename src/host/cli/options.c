@@ -62,6 +62,14 @@ static const option table[] = {
     {"shard", 0, OPTIONS_ANNOTATE, TEXT, AT(shard), "I/N",
      "do the shards I, I + N, I + 2 N, ... (on a cluster as SLURM_ARRAY_TASK_ID, SLURM_PROCID or OMPI_COMM_WORLD_RANK "
      "say; else all)"},
+    {"workers", 0, OPTIONS_ANNOTATE, COUNT, AT(workers), "N",
+     "processes that share the work on this machine, with --threads and --memory divided among them (on the CPU 1; "
+     "with "
+     "several GPUs one each)"},
+    {"ledger", 0, OPTIONS_ANNOTATE, TEXT, AT(ledger), "FILE",
+     "where it is noted which worker has which shard, on a disk of this machine (STORE/ledger.sqlite; where STORE is "
+     "on a "
+     "network, in ~/.local/state/spade)"},
     {"retry", 0, OPTIONS_ANNOTATE, FLAG, AT(retry), NULL,
      "try pictures again that failed, and shards that were set aside"},
     {"stages", 0, OPTIONS_CHECK, COUNT, AT(stages), "N",

@@ -216,14 +216,25 @@ static spade_status add_picture(spade_index *index, int64_t shard, const spade_s
     return status;
 }
 
+/* Of the numbers that a map's record has, those that are not of its place, its target or its file are metrics. */
+static bool is_metric(const char *name, const json_t *value)
+{
+    static const char *const others[] = {"class", "against", "score", "bytes", "scale", "zero"};
+    if (!json_is_number(value)) { return false; }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (strcmp(name, others[i]) == 0) { return false; }
+    }
+    return true;
+}
+
 static spade_status add_metrics(spade_index *index, int64_t picture, const json_t *map)
 {
     sqlite3_stmt *row = index->statements[ADD_METRIC];
-    const json_t *metrics = json_object_get(map, "metrics");
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)metrics, name, value)
+    json_object_foreach((json_t *)(uintptr_t)map, name, value)
     {
+        if (!is_metric(name, value)) { continue; }
         (void)sqlite3_bind_int64(row, 1, picture);
         spade_database_bind_text(row, 2, name);
         bind_text(row, 3, map, "method");
@@ -231,7 +242,7 @@ static spade_status add_metrics(spade_index *index, int64_t picture, const json_
         bind_text(row, 5, map, "network");
         bind_integer(row, 6, map, "class");
         bind_integer(row, 7, map, "against");
-        bind_real(row, 8, metrics, name);
+        spade_database_bind_real(row, 8, json_number_value(value));
         SPADE_TRY(step(index, ADD_METRIC));
     }
     return SPADE_OK;

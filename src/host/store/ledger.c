@@ -16,8 +16,8 @@ enum { LEDGER_VERSION = 1, LEDGER_ID = 0x5370644c /* "SpdL" */ };
 enum { STATEMENT_LEASE, STATEMENT_DONE, STATEMENT_RELEASE, STATEMENT_KILLED, STATEMENT_RETRY, STATEMENT_COUNT };
 static const char *const statements[STATEMENT_COUNT] = {
     "INSERT INTO shard(id, state, worker) VALUES(?1, 'leased', ?2) ON CONFLICT(id) DO UPDATE SET state = 'leased', "
-    "worker = ?2 "
-    "WHERE state = 'free' RETURNING id",
+    "worker = "
+    "?2 WHERE state IN ('free', 'done') RETURNING id",
     "INSERT INTO shard(id, state) VALUES(?1, 'done') ON CONFLICT(id) DO UPDATE SET state = 'done', worker = NULL, row "
     "= NULL, "
     "tries = 0, signal = NULL",
@@ -108,7 +108,7 @@ static char *folder_of(const char *path)
 }
 
 /* STATE/spade/NAME-HASH.sqlite: the hash is of the store's whole path. */
-static spade_status path_in_state(spade_context *context, const char *store, char **out)
+static spade_status path_in_state(spade_context *context, const char *store, const char *part, char **out)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     char *real = realpath(store, NULL), *folder = NULL;
@@ -129,7 +129,7 @@ static spade_status path_in_state(spade_context *context, const char *store, cha
     }
     SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder of the ledger", NULL));
     spade_fingerprint(&(spade_mapping){.data = (const uint8_t *)real, .size = strlen(real)}, 1, hash);
-    if (asprintf(out, "%s/%s-%.16s.sqlite", folder, strrchr(real, '/') + 1, hash) < 0) {
+    if (asprintf(out, "%s/%s-%.16s%s.sqlite", folder, strrchr(real, '/') + 1, hash, part) < 0) {
         *out = NULL;
         SPADE_GOTO(fail_memory(context, store));
     }
@@ -139,14 +139,17 @@ done:
     return status;
 }
 
-spade_status spade_ledger_path(spade_context *context, const char *store, const char *given, char **out)
+spade_status spade_ledger_path(spade_context *context, const char *store, const char *given, int64_t share,
+                               int64_t shares, char **out)
 {
+    char part[64] = "";
+    if (shares > 1) { snprintf(part, sizeof part, "-%lldof%lld", (long long)share, (long long)shares); }
     *out = NULL;
     if (given) {
         *out = strdup(given);
     } else if (is_remote(store)) {
-        SPADE_TRY(path_in_state(context, store, out));
-    } else if (asprintf(out, "%s/ledger.sqlite", store) < 0) {
+        SPADE_TRY(path_in_state(context, store, part, out));
+    } else if (asprintf(out, "%s/ledger%s.sqlite", store, part) < 0) {
         *out = NULL;
     }
     char *folder = *out ? folder_of(*out) : NULL;

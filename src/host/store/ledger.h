@@ -27,8 +27,10 @@ bool spade_process_lives(const spade_process *process);
 enum { SPADE_LEDGER_TRIES = 3 };
 
 /* Where the ledger of a store is, malloc'ed: `given`, else STORE/ledger.sqlite, else, where the store is on a network's disk, in
- * $XDG_STATE_HOME/spade or ~/.local/state/spade. SPADE_ERROR_INPUT: that is a network's disk, too. */
-spade_status spade_ledger_path(spade_context *context, const char *store, const char *given, char **out);
+ * $XDG_STATE_HOME/spade or ~/.local/state/spade; of share i of n, above 1, ledger-iofn.sqlite, so that several of one machine are not
+ * in each other's way. SPADE_ERROR_INPUT: that is a network's disk, too. */
+spade_status spade_ledger_path(spade_context *context, const char *store, const char *given, int64_t share,
+                               int64_t shares, char **out);
 
 /*
  * Open the ledger, or make it; this process is the parent of the workers from now on. identity: of the store; shards that another
@@ -39,7 +41,7 @@ spade_status spade_ledger_open(spade_context *context, const char *path, const c
 /* The parent leaves. NULL is fine. */
 void spade_ledger_close(spade_ledger *ledger);
 
-/* The worker has the shard from now on. *taken false: another one has it, or it is done, or set aside. */
+/* The worker has the shard from now on, which the store says is to be done. *taken false: another one has it, or it is set aside. */
 spade_status spade_ledger_lease(spade_ledger *ledger, int64_t shard, int64_t pid, bool *taken);
 /* It is done (in the store, before this); counts are forgotten. */
 spade_status spade_ledger_done(spade_ledger *ledger, int64_t shard);

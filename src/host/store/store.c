@@ -188,10 +188,8 @@ static spade_status write_first(spade_context *context, const char *path, const 
 static spade_status open_existing(spade_context *context, const char *folder, const char *path, const json_t *now,
                                   spade_store *out, bool *done)
 {
-    static const char *const first[] = {"format", "manifest", "model", "version", NULL}, *const without[] = {
-                                                                                             "model_path",
-                                                                                             "manifest_path",
-                                                                                             CONFIGURATION_HASH, NULL};
+    static const char *const first[] = {"format", "manifest", "model", "version", NULL};
+    static const char *const without[] = {"model_path", "manifest_path", "pictures", CONFIGURATION_HASH, NULL};
     char different[400];
     json_t *old;
     SPADE_TRY(spade_store_read_json(context, path, &old));

@@ -100,10 +100,26 @@ static spade_status describe_bytes(const annotate_job *job, int64_t shard_size, 
     return status;
 }
 
-/* Where the files were, for people. */
+/* How a picture's file becomes the input, for whoever draws maps on it. */
+static json_t *pictures_json(const annotate_job *job)
+{
+    const spade_preprocess *p = &job->explain.preprocess;
+    json_t *all = json_object();
+    spade_json_set(&all, "height", json_integer(p->height));
+    spade_json_set(&all, "width", json_integer(p->width));
+    spade_json_set(&all, "resize", json_integer(p->resize));
+    spade_json_set(&all, "squash", json_boolean(p->squash));
+    spade_json_set(&all, "crop_share", json_real(p->crop_share));
+    spade_json_set(&all, "resample", json_string(p->resample == SPADE_RESAMPLE_BICUBIC ? "bicubic" : "bilinear"));
+    spade_json_set(&all, "upright", json_boolean(job->request->settings->orient));
+    return all;
+}
+
+/* Where the files were, and what is in the configuration already, in short. */
 static json_t *describe_files(const annotate_job *job)
 {
     json_t *all = json_object();
+    spade_json_set(&all, "pictures", pictures_json(job));
     spade_json_set(&all, "model_path", spade_json_text(job->request->model));
     spade_json_set(&all, "manifest_path", spade_json_text(job->request->manifest));
     return all;

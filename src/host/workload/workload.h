@@ -154,6 +154,26 @@ typedef struct spade_annotate_outcome {
 spade_status spade_annotate(spade_context *context, const spade_annotate_request *request,
                             const spade_workload_events *events, spade_annotate_outcome *outcome);
 
+/* In processes of this machine that share the work: store/ledger.h has who does what. */
+enum { SPADE_MAX_WORKERS = 256 };
+typedef struct spade_worker spade_worker;
+typedef struct spade_workers {
+    int count;
+    const char *ledger; /* its file, or NULL: store/ledger.h */
+    /* In the new process of worker 0..count-1: make a context, call spade_worker_annotate(), and say how it exits. */
+    int (*work)(void *user, spade_worker *worker, int number);
+    void *user;
+} spade_workers;
+/*
+ * To be called before any context is made: processes are forked, and this one only watches them; `context` is for messages, log and
+ * progress. The request without next_shard and finished. A shard that ends its worker three times at the same picture is set aside.
+ */
+spade_status spade_annotate_workers(spade_context *context, const spade_annotate_request *request,
+                                    const spade_workload_events *events, const spade_workers *workers,
+                                    spade_annotate_outcome *outcome);
+/* stop: what ends this process alone. The parent hears of failures. */
+spade_status spade_worker_annotate(spade_context *context, spade_worker *worker, bool (*stop)(void *user), void *user);
+
 /* ---- tune: sparsities of a network's stages that make a metric of maps best */
 typedef struct spade_tune_request {
     const char *model;
