@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -179,9 +180,15 @@ void spade_sweep_temporaries(const char *folder)
 
 spade_status spade_lock_folder(spade_context *context, const char *path, int *out)
 {
+    /* A helper that a killed run was just starting holds its files until it is another program. */
+    enum { ATTEMPTS = 20 };
+    const struct timespec pause = {.tv_nsec = 50000000};
     *out = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*out < 0) { return spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, strerror(errno)); }
-    if (flock(*out, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) { return SPADE_OK; }
+    for (int i = 0; i < ATTEMPTS; i++) {
+        if (i) { (void)nanosleep(&pause, NULL); }
+        if (flock(*out, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) { return SPADE_OK; }
+    }
     close(*out);
     *out = -1;
     return spade_fail(context, SPADE_ERROR_IO,
