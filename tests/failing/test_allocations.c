@@ -416,6 +416,19 @@ static void test_evaluate(void **state)
 }
 
 /* A sparse last layer that is fitted to six small pictures, and one that an earlier run has kept. */
+/* Of a store the tar counts: records say when they were made. */
+static void test_annotate(void **state)
+{
+    (void)state;
+    char line[2048], manifest[300], text[700];
+    const int length = snprintf(text, sizeof text, "image,note\n%s,one\n%s,two\n", picture, picture);
+    snprintf(manifest, sizeof manifest, "%s", test_write("rows.csv", text, (size_t)length));
+    snprintf(line, sizeof line, "spade annotate %s %s -o %s -q --threads 1 --device cpu --variants 4 --values png",
+             model, manifest, folder);
+    test_one(&(test_command){.line = line, .writes = "out/shard-000000.tar"});
+    remove_output(folder);
+}
+
 static void test_sparse_fc(void **state)
 {
     (void)state;
@@ -490,6 +503,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_automatic_sparsity),
         cmocka_unit_test(test_tune),
         cmocka_unit_test(test_evaluate),
+        cmocka_unit_test(test_annotate),
         cmocka_unit_test(test_sparse_fc),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_others),

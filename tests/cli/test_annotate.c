@@ -1,0 +1,359 @@
+/*
+ * test_annotate.c - spade annotate as a command: a store's content, its bytes whatever the threads, groups, shares and interruptions,
+ * pictures that fail, and what is refused.
+ */
+#include <dirent.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "store/shard.h"
+#include "support/random.h"
+#include "support/results.h"
+
+#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
+#define IMAGES SPADE_TEST_DATA "/images/"
+#define FAST "--resize 0 --device cpu --threads 1 -q "
+#define SALIENCY FAST "--no-trace --method saliency "
+
+static char *folder;
+
+static const char *inside(const char *name)
+{
+    return path_inside(folder, name);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    file_write(inside(name), text, strlen(text));
+}
+
+/* Scenes in turn, and every 10th picture is none. */
+static void write_manifest(const char *name, int count)
+{
+    FILE *file = fopen(inside(name), "w");
+    assert_non_null(file);
+    fputs("label,image,note\n", file);
+    for (int i = 0; i < count; i++) {
+        if (i % 10 == 9) {
+            fprintf(file, "%d,broken%d.png,none\n", i, i % 20);
+        } else {
+            fprintf(file, "%d," IMAGES "scene0%d.png,\"row, %d\"\n", i, i % 8, i);
+        }
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static int open_folder(void **state)
+{
+    (void)state;
+    folder = folder_make();
+    write_manifest("m.csv", 40);
+    write_text("broken9.png", "\x89PNG no picture");
+    return 0;
+}
+
+static int close_folder(void **state)
+{
+    (void)state;
+    folder_remove(folder);
+    return 0;
+}
+
+/* What it said on stderr must have the text; NULL: any. */
+static void annotate(const char *manifest, const char *store, const char *arguments, int code, const char *says)
+{
+    command_result r = command_run("annotate " MODEL " %s -o %s %s", inside(manifest), inside(store), arguments);
+    if (r.code != code || (says && !strstr(r.err, says))) {
+        fail_msg("%s: code %d, expected %d: %s (expected '%s')", arguments, r.code, code, r.err, says ? says : "");
+    }
+    command_clear(&r);
+}
+
+static bool is_tar(const char *name)
+{
+    const size_t length = strlen(name);
+    return length > 4 && strcmp(name + length - 4, ".tar") == 0;
+}
+
+/* The two have the same shards, so many, of the same bytes; and nothing but shards, records and store.json is in the second. */
+static void assert_same_stores(const char *a, const char *b, int shards)
+{
+    char own[300];
+    int count = 0;
+    DIR *all = opendir(inside(b));
+    assert_non_null(all);
+    for (const struct dirent *entry; (entry = readdir(all));) {
+        const char *name = entry->d_name;
+        if (strstr(name, ".part.") || strstr(name, ".spade-")) { fail_msg("%s: %s is left", b, name); }
+        if (!is_tar(name)) { continue; }
+        size_t sizes[2] = {0, 0};
+        snprintf(own, sizeof own, "%.20s/%.200s", a, name);
+        char *left = file_read(inside(own), &sizes[0]);
+        snprintf(own, sizeof own, "%.20s/%.200s", b, name);
+        char *right = file_read(inside(own), &sizes[1]);
+        assert_true(left && right);
+        if (sizes[0] != sizes[1] || memcmp(left, right, sizes[0]) != 0) { fail_msg("%s: %s differs", b, name); }
+        free(left);
+        free(right);
+        count++;
+    }
+    closedir(all);
+    assert_int_equal(count, shards);
+}
+
+/* ---- content */
+
+typedef struct found_rows {
+    spade_context *context;
+    const char *path; /* of the tar */
+    int rows, failed, maps;
+} found_rows;
+
+static spade_status check_row(void *user, const spade_shard_row *row)
+{
+    found_rows *found = user;
+    const json_t *columns = json_object_get(row->record, "columns");
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)row->row);
+    assert_string_equal(spade_json_text_at(columns, "label"), text);
+    assert_string_equal(spade_json_text_at(columns, "image"), spade_json_text_at(row->record, "image"));
+    found->rows++;
+    found->maps += row->map_count;
+    if (row->row % 10 == 9) {
+        const char *error = spade_json_text_at(row->record, "error");
+        assert_true(strncmp(error, "broken", 6) == 0); /* as the manifest names it: no path of this run */
+        found->failed++;
+        return SPADE_OK;
+    }
+    snprintf(text, sizeof text, "row, %lld", (long long)row->row);
+    assert_string_equal(spade_json_text_at(columns, "note"), text);
+    assert_true(json_is_object(json_object_get(row->record, "dense")));
+    assert_true(json_is_object(json_object_get(row->record, "trace")));
+    return SPADE_OK;
+}
+
+static void read_shard(const char *store, int64_t shard, found_rows *found)
+{
+    spade_store opened;
+    spade_shard_beginning beginning;
+    assert_int_equal(spade_store_open(found->context, inside(store), &opened), SPADE_OK);
+    char *path = spade_store_path(found->context, &opened, shard, SPADE_SHARD_TAR);
+    assert_int_equal(spade_shard_read(found->context, &opened, shard, path, check_row, found, &beginning), SPADE_OK);
+    if (!beginning.complete) { fail_msg("%s: %s", path, beginning.reason); }
+    free(path);
+    spade_store_clear(&opened);
+}
+
+/* A store is whole, tar and WebDataset readers see what is there, and maps are those of explain, byte for byte. */
+static void test_content(void **state)
+{
+    (void)state;
+    char command[1500];
+    found_rows found = {0};
+    assert_int_equal(spade_context_create(NULL, &found.context), SPADE_OK);
+    annotate("m.csv", "a", FAST "--variants 8 --method saliency,gradcam:layer=layer4 --shard-size 16", 3,
+             "broken9.png");
+    for (int s = 0; s < 3; s++) { read_shard("a", s, &found); }
+    assert_int_equal(found.rows, 40);
+    assert_int_equal(found.failed, 4);
+    assert_int_equal(found.maps, 36 * 2 * 2);
+    spade_context_destroy(found.context);
+    command_result r = command_run("explain " MODEL " " IMAGES "scene01.png -o %s " FAST
+                                   "--variants 8 --method saliency,gradcam:layer=layer4",
+                                   inside("e"));
+    assert_int_equal(r.code, 0);
+    command_clear(&r);
+    snprintf(command, sizeof command,
+             "cd %s && mkdir x && tar xf a/shard-000001.tar -C x && test $(ls x | wc -l) = $((16 + 4 * 14)) && cd x &&"
+             "cmp 000000017.saliency.npy ../e/scene01/dense_saliency.npy &&"
+             "cmp 000000017.gradcam.trace.npy ../e/scene01/trace_gradcam.npy &&"
+             "tar tf ../a/shard-000001.tar | LC_ALL=C sort | cut -d. -f1 | uniq -c | wc -l | grep -qx 16 &&"
+             "sha256sum ../a/shard-000001.tar | cut -d' ' -f1 | grep -qf - ../a/shard-000001.done.json",
+             folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* Threads, groups, shares of a cluster, and where the run stands change no byte. */
+static void test_same_bytes(void **state)
+{
+    (void)state;
+    annotate("m.csv", "b", SALIENCY "--shard-size 7", 3, NULL);
+    annotate("m.csv", "c",
+             "--resize 0 --device cpu -q --no-trace --method saliency --threads 2 --in-flight 5 --shard-size 7", 3,
+             NULL);
+    assert_same_stores("b", "c", 6);
+    char line[2000];
+    for (int i = 0; i < 3; i++) {
+        snprintf(
+            line, sizeof line,
+            "cd %s && SLURM_ARRAY_TASK_ID=%d SLURM_ARRAY_TASK_COUNT=3 SLURM_ARRAY_TASK_MIN=10 SLURM_ARRAY_TASK_STEP=2 "
+            "OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " m.csv -o d " SALIENCY
+            "--shard-size 7 2>/dev/null",
+            folder, 10 + 2 * i);
+        const int status = system(line);
+        assert_true(WEXITSTATUS(status) == (i ? 3 : 0)); /* the first share has no picture that fails */
+    }
+    assert_same_stores("b", "d", 6);
+}
+
+/* Pictures of folders, with the folders as labels, as PNG and float16. */
+static void test_tree(void **state)
+{
+    (void)state;
+    char command[1500];
+    snprintf(command, sizeof command,
+             "cd %s && mkdir -p t/one t/two && cp " IMAGES "scene00.png t/one && cp " IMAGES "scene01.png t/two",
+             folder);
+    assert_int_equal(system(command), 0);
+    annotate("t", "tree", SALIENCY "--values png", 0, NULL);
+    annotate("t", "half", SALIENCY "--values float16", 0, NULL);
+    annotate("t", "half", SALIENCY, 2, "values: \"float16\", now \"float32\"");
+    snprintf(command, sizeof command,
+             "cd %s && tar xOf tree/shard-000000.tar 000000001.json | grep -q "
+             "'\"columns\":{\"image\":\"two/scene01.png\",\"label\":"
+             "\"two\"}' && tar tf tree/shard-000000.tar | grep -qx 000000000.saliency.png &&"
+             "tar xOf half/shard-000000.tar 000000000.saliency.npy | grep -aq \"'<f2'\"",
+             folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* ---- interruptions */
+
+/* Its exit code, or -signal. */
+static int annotate_and_signal(const char *store, int number, double seconds)
+{
+    char command[3000];
+    snprintf(command, sizeof command,
+             "exec env OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " %s -o %s " SALIENCY
+             "--shard-size 7 >/dev/null 2>&1",
+             inside("m.csv"), inside(store));
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    const struct timespec wait = {0, (long)(seconds * 1e9)};
+    nanosleep(&wait, NULL);
+    kill(child, number);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* Killed again and again, also by the signal that lets it end by itself: the bytes are those of one that ran through. */
+static void test_killed(void **state)
+{
+    (void)state;
+    const int kills = getenv("SPADE_TEST_EXHAUSTIVE") ? 200 : 12;
+    random_stream random = {.key = 3};
+    annotate("m.csv", "k", SALIENCY "--shard-size 7", 3, NULL);
+    for (int i = 0, stores = 0; i < kills; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "killed%d", stores);
+        const bool asks = i % 3 == 2;
+        const int code = annotate_and_signal(name, asks ? SIGTERM : SIGKILL, 0.01 + 0.11 * random_unit(&random));
+        if (code == 3) { stores++; }
+        /* a request that comes before it is listened to ends it as any signal does */
+        assert_true(code == 3 || code == (asks ? 4 : -SIGKILL) || (asks && code == -SIGTERM));
+        if (code != 3 && i + 1 < kills) { continue; }
+        annotate("m.csv", name, SALIENCY "--shard-size 7", 3, NULL);
+        assert_same_stores("k", name, 6);
+    }
+}
+
+/* A file that must not grow: one line, and what was done before stays. */
+static void test_full(void **state)
+{
+    (void)state;
+    char line[2000], path[300];
+    annotate("m.csv", "f", SALIENCY "--shard-size 7", 3, NULL);
+    snprintf(path, sizeof path, "%s", inside("full"));
+    snprintf(line, sizeof line,
+             "ulimit -f 300; OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " %s -o %s " SALIENCY
+             "--shard-size 7 2>%s >/dev/null",
+             inside("m.csv"), path, inside("said"));
+    const int status = system(line);
+    assert_int_equal(WEXITSTATUS(status), 1);
+    char *said = file_read(inside("said"), NULL);
+    assert_non_null(strstr(said, "cannot write: File too large"));
+    free(said);
+    annotate("m.csv", "full", SALIENCY "--shard-size 7", 3, NULL);
+    assert_same_stores("f", "full", 6);
+}
+
+/* Two runs on one store, a tar that is gone, one that was cut off, and a record that is no JSON. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    char line[3000];
+    annotate("m.csv", "r", SALIENCY "--shard-size 7", 3, NULL);
+    snprintf(
+        line, sizeof line,
+        "cd %s && for i in 1 2; do OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " m.csv -o two " SALIENCY
+        "--shard-size 7 >/dev/null 2>&1 & done; wait; rm two/shard-000001.tar; truncate -s 5000 two/shard-000002.tar;"
+        "echo x >two/shard-000003.done.json",
+        folder);
+    assert_int_equal(system(line), 0);
+    annotate("m.csv", "two", SALIENCY, 3, NULL); /* without --shard-size: the store's */
+    assert_same_stores("r", "two", 6);
+}
+
+/* Pictures that are there by now. */
+static void test_retry(void **state)
+{
+    (void)state;
+    char line[1000];
+    annotate("m.csv", "n", SALIENCY "--shard-size 7", 3, NULL);
+    snprintf(line, sizeof line, "cp " IMAGES "scene00.png %s", inside("broken19.png"));
+    assert_int_equal(system(line), 0);
+    annotate("m.csv", "n", SALIENCY "--shard-size 7", 3, NULL);
+    command_result r =
+        command_run("annotate " MODEL " %s -o %s --resize 0 --device cpu --no-trace --method saliency --retry",
+                    inside("m.csv"), inside("n"));
+    assert_int_equal(r.code, 3);
+    assert_non_null(strstr(r.out, "38 pictures annotated"));
+    assert_non_null(strstr(r.out, "2 failed"));
+    command_clear(&r);
+    unlink(inside("broken19.png"));
+}
+
+/* ---- what is refused */
+
+static void test_refused(void **state)
+{
+    (void)state;
+    char line[1500];
+    annotate("m.csv", "q", SALIENCY, 3, NULL);
+    annotate("m.csv", "q", SALIENCY "--seed 3", 2, "configuration.seed: 0, now 3");
+    annotate("m.csv", "q", SALIENCY "--shard-size 3", 2, ", now 3");
+    write_manifest("m2.csv", 41);
+    annotate("m2.csv", "q", SALIENCY, 2, "manifest.entries: 40, now 41");
+    annotate("m.csv", "q", SALIENCY "--values int8", 2, "float32, float16, png");
+    annotate("m.csv", "q", SALIENCY "--no-dense", 2, "nothing to do");
+    annotate("m.csv", "q", SALIENCY "--shard 2/2", 2, "0 <= i < n");
+    annotate("none.csv", "q", SALIENCY, 1, "No such file");
+    annotate("m.csv", "m.csv", SALIENCY, 1, "cannot make the folder");
+    write_text("twice.csv", "image,a,a\nx.png,1,2\n");
+    annotate("twice.csv", "new", SALIENCY, 1, "twice");
+    assert_false(file_exists(inside("new")));
+    static const char *const variables[] = {"SLURM_ARRAY_TASK_ID=1", "SLURM_NTASKS=2", "SLURM_PROCID=2 SLURM_NTASKS=2",
+                                            "OMPI_COMM_WORLD_RANK=a OMPI_COMM_WORLD_SIZE=2"};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        snprintf(line, sizeof line, "%s " SPADE_COMMAND " annotate " MODEL " %s -o %s " SALIENCY "2>/dev/null",
+                 variables[i], inside("m.csv"), inside("q"));
+        const int status = system(line);
+        assert_int_equal(WEXITSTATUS(status), 2);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_content), cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_killed),  cmocka_unit_test(test_full),       cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_retry),   cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, open_folder, close_folder);
+}
