@@ -438,7 +438,8 @@ spade_status spade_shard_add(spade_shard_writer *writer, const spade_shard_file 
 {
     uint8_t *bytes = NULL;
     size_t size = 0;
-    json_t *whole = json_copy((json_t *)(uintptr_t)record);
+    json_t *whole = json_object();
+    spade_store_add_members(&whole, record);
     spade_json_set(&whole, "row", json_integer(writer->next));
     spade_json_set(&whole, "configuration", json_string(writer->store->configuration));
     char *text = whole ? shard_text(whole) : NULL;
@@ -480,10 +481,7 @@ static json_t *describe_done(const spade_shard_writer *writer, const char *sha, 
     spade_json_set(&done, "seconds", json_real(spade_now() - writer->began));
     spade_json_set(&done, "started", json_string(writer->started));
     spade_json_set(&done, "finished", json_string(now));
-    if (done && json_object_update_missing(done, (json_t *)(uintptr_t)about) != 0) {
-        json_decref(done);
-        done = NULL;
-    }
+    spade_store_add_members(&done, about);
     return done;
 }
 

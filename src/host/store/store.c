@@ -41,6 +41,16 @@ bool spade_store_parse_name(const char *name, int64_t *shard, const char **suffi
 
 /* ---- small JSON files */
 
+void spade_store_add_members(json_t **to, const json_t *from)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)from, key, value)
+    {
+        if (*to && !json_object_get(*to, key)) { spade_json_set(to, key, json_incref(value)); }
+    }
+}
+
 spade_status spade_store_read_json(spade_context *context, const char *path, json_t **out)
 {
     spade_mapping file;
@@ -209,15 +219,15 @@ spade_status spade_store_create(spade_context *context, const char *folder, cons
                                 const json_t *description, spade_store *out)
 {
     char configuration[SPADE_SHA256_SIZE], *path = NULL;
-    json_t *all = json_deep_copy(deciding);
+    json_t *all = json_object();
     bool done = false, there = false;
     spade_status status = SPADE_OK;
     *out = (spade_store){0};
-    if (!all || json_object_update_missing(all, (json_t *)(uintptr_t)description) != 0) {
-        SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory"));
-    }
+    spade_store_add_members(&all, deciding);
+    spade_store_add_members(&all, description);
     SPADE_GOTO(hash(context, deciding, configuration));
     spade_json_set(&all, CONFIGURATION_HASH, json_string(configuration));
+    if (!all) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_MEMORY, "out of memory")); }
     SPADE_GOTO(join(context, folder, &path));
     SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder", &out->folders_made));
     SPADE_GOTO(open_existing(context, folder, path, all, out, &done));

@@ -57,6 +57,9 @@ char *spade_store_path(spade_context *context, const spade_store *store, int64_t
 bool spade_store_parse_name(const char *name, int64_t *shard, const char **suffix);
 
 /* ---- small JSON files */
+/* The members of `from` that *to has not yet go there too. Not jansson's copies, which leave out what there is no memory for; *to
+ * becomes NULL then. */
+void spade_store_add_members(json_t **to, const json_t *from);
 /* *out NULL: there is no such file. SPADE_ERROR_INPUT: it is no JSON object. */
 spade_status spade_store_read_json(spade_context *context, const char *path, json_t **out);
 /* Beside, and renamed; on the disk, with its name, when this returns. json NULL: out of memory. */
