@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Reads a store of `spade annotate` (docs/store.md): NumPy and, for maps in PNG, Pillow.
+
+    examples/read_store.py STORE
+
+prints a line for each picture; samples() and maps() are for programs.
+"""
+import io
+import json
+import pathlib
+import sys
+import tarfile
+
+import numpy as np
+
+
+def samples(store):
+    """Every picture of the finished shards: {"__key__", "__url__", "json": its record, NAME: the bytes of its map NAME}, as
+    webdataset.WebDataset gives them: a key is what stands before the first dot, a sample the files that share one."""
+    for done in sorted(pathlib.Path(store).glob("shard-*.done.json")):
+        tar = done.with_name(done.name.replace(".done.json", ".tar"))
+        sample = {}
+        with tarfile.open(tar, "r|") as archive:  # as a stream: a row's maps stand before its JSON
+            for member in archive:
+                key, name = member.name.split(".", 1)
+                sample[name] = archive.extractfile(member).read()
+                if name == "json":
+                    record = json.loads(sample.pop("json"))
+                    yield {"__key__": key, "__url__": str(tar), "json": record, **sample}
+                    sample = {}
+
+
+def decode(content, entry):
+    """A map [C, h, w] in float32; entry: of the record's "maps"."""
+    if entry["file"].endswith(".png"):
+        from PIL import Image
+
+        picture = np.asarray(Image.open(io.BytesIO(content)))
+        stored = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+    else:
+        stored = np.load(io.BytesIO(content))
+    return (stored.astype(np.float32) - entry.get("zero", 0)) * np.float32(entry.get("scale", 1))
+
+
+def maps(sample):
+    """(entry, map) of each map of a sample."""
+    for entry in sample["json"]["maps"]:
+        yield entry, decode(sample[entry["file"].split(".", 1)[1]], entry)
+
+
+def main():
+    for sample in samples(sys.argv[1]):
+        record = sample["json"]
+        if "error" in record:
+            print(sample["__key__"], record["image"], "failed:", record["error"])
+            continue
+        dense = record["dense"]
+        described = ", ".join(
+            f"{entry['method']} {entry['network']} {values.shape} |max| {np.abs(values).max():.3g}" for entry, values in maps(sample)
+        )
+        print(sample["__key__"], record["image"], f"{dense['name']} {dense['score']:.3f};", described)
+
+
+if __name__ == "__main__":
+    main()
