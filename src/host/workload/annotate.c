@@ -206,6 +206,7 @@ static void job_close(annotate_job *job)
 static spade_status group_scores(void *user, const workload_item *items, void *const *states, int count)
 {
     annotate_job *job = user;
+    annotate_tell_begun(job, items);
     return explain_group_scores(&job->explain, items, states, count);
 }
 

@@ -71,4 +71,10 @@ spade_status annotate_record(void *job, const workload_item *item, void *state);
 spade_status annotate_failed(void *job, const spade_input *input, const char *message);
 void annotate_clear(void *state);
 
+/* Whoever watches knows at which row a process is that does not come back. */
+static inline void annotate_tell_begun(const annotate_job *job, const workload_item *item)
+{
+    if (job->request->begun) { job->request->begun(job->request->shard_user, item->input->position); }
+}
+
 #endif

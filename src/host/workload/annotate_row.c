@@ -73,6 +73,7 @@ spade_status annotate_dense(void *user, const workload_item *item, void *state)
     annotate_job *job = user;
     annotated_input *input = state;
     input->row = item->input->position;
+    annotate_tell_begun(job, item);
     return explain_dense(&job->explain, item, &input->explained);
 }
 
@@ -80,6 +81,7 @@ spade_status annotate_process(void *user, const workload_item *item, void *state
 {
     annotate_job *job = user;
     annotated_input *input = state;
+    annotate_tell_begun(job, item); /* of a group others were begun behind it */
     return explain_process(&job->explain, item, &input->explained);
 }
 

@@ -66,6 +66,11 @@ static void finished(void *user, int64_t shard)
     send_line(user, "D %lld\n", (long long)shard);
 }
 
+static void begun(void *user, int64_t row)
+{
+    send_line(user, "B %lld\n", (long long)row);
+}
+
 static void on_failed(void *user, const char *message)
 {
     send_line(user, "F %s\n", message);
@@ -99,6 +104,7 @@ spade_status spade_worker_annotate(spade_context *context, spade_worker *worker,
     setvbuf(worker->in, NULL, _IONBF, 0); /* poll() sees what is not read yet */
     request.next_shard = next_shard;
     request.finished = finished;
+    request.begun = begun;
     request.shard_user = worker;
     context->log = on_log;
     context->progress = NULL;

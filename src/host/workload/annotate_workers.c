@@ -1,7 +1,6 @@
 /* annotate_workers.c - the parent's side: annotate_workers.h. */
 #include "workload/annotate_workers.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -32,6 +31,7 @@ typedef struct child {
     int socket;
     char *text; /* what was read of it and not taken yet */
     size_t used, room;
+    int64_t row; /* that it is at; -1: none */
     bool stopping;
 } child;
 
@@ -104,7 +104,7 @@ static spade_status start_child(parent *p, int number)
         (void)close(ends[0]);
         return spade_fail(p->context, SPADE_ERROR_IO, "a worker cannot be started: %s", strerror(errno));
     }
-    *c = (child){.pid = pid, .socket = ends[0]};
+    *c = (child){.pid = pid, .socket = ends[0], .row = -1};
     return SPADE_OK;
 }
 
@@ -264,40 +264,10 @@ static void note_row(parent *p, int64_t row, bool failed)
 
 /* ---- a shard whose worker is gone */
 
-/* The first row that is in none of its part files. */
-static spade_status find_next_row(const parent *p, int64_t shard, int64_t *row)
-{
-    DIR *folder = opendir(p->store.folder);
-    spade_status status = SPADE_OK;
-    *row = spade_store_first(&p->store, shard);
-    if (!folder) { return SPADE_OK; }
-    for (const struct dirent *entry; status == SPADE_OK && (entry = readdir(folder));) {
-        int64_t owner;
-        const char *suffix;
-        char *path;
-        spade_shard_beginning whole;
-        if (!spade_store_parse_name(entry->d_name, &owner, &suffix) || owner != shard ||
-            strncmp(suffix, SPADE_SHARD_PART, sizeof SPADE_SHARD_PART - 1) != 0) {
-            continue;
-        }
-        if (asprintf(&path, "%s/%s", p->store.folder, entry->d_name) < 0) {
-            status = fail_memory(p);
-            break;
-        }
-        if (spade_shard_read(p->context, &p->store, shard, path, NULL, NULL, &whole) == SPADE_OK && whole.next > *row) {
-            *row = whole.next;
-        }
-        spade_error_clear(p->context); /* it cannot be read: it holds nothing */
-        free(path);
-    }
-    (void)closedir(folder);
-    return status;
-}
-
 static spade_status set_aside(parent *p, int64_t shard, int64_t row, int signal_number, int tries)
 {
     const int64_t rows[] = {spade_store_first(&p->store, shard), spade_store_end(&p->store, shard)};
-    char *path = spade_store_path(p->context, &p->store, shard, SPADE_SHARD_ASIDE), text[400];
+    char *path = spade_store_path(p->context, &p->store, shard, SPADE_SHARD_ASIDE), text[400], at[64];
     json_t *all = json_object();
     if (!path) {
         json_decref(all);
@@ -306,7 +276,7 @@ static spade_status set_aside(parent *p, int64_t shard, int64_t row, int signal_
     spade_json_set(&all, "format", json_integer(SPADE_STORE_FORMAT));
     spade_json_set(&all, "shard", json_integer(shard));
     spade_json_set(&all, "rows", spade_json_integers(rows, 2));
-    spade_json_set(&all, "row", json_integer(row));
+    spade_json_set(&all, "row", row < 0 ? json_null() : json_integer(row));
     spade_json_set(&all, "tries", json_integer(tries));
     spade_json_set(&all, "signal", json_integer(signal_number));
     spade_json_set(&all, "configuration_hash", json_string(p->store.configuration));
@@ -316,28 +286,31 @@ static spade_status set_aside(parent *p, int64_t shard, int64_t row, int signal_
     free(path);
     SPADE_TRY(status);
     p->outcome->aside++;
+    snprintf(at, sizeof at, row < 0 ? ", before its next picture" : ", at row %lld", (long long)row);
     snprintf(text, sizeof text,
-             "%s: shard %lld is set aside: it ended its worker %d times (%s), the rows before %lld are whole; --retry "
-             "tries it again",
-             p->store.folder, (long long)shard, tries, strsignal(signal_number), (long long)row);
+             "%s: shard %lld is set aside: it ended its worker %d times (%s%s); --retry tries it again",
+             p->store.folder, (long long)shard, tries, strsignal(signal_number), at);
     if (p->events->failed) { p->events->failed(p->events->user, text); }
     return SPADE_OK;
 }
 
-/* It ended the worker that was at it. */
-static spade_status count_kill(parent *p, task *t, int signal_number)
+/* The worker was at a picture of the shard when it ended: three times at the same one, and the shard is set aside. Who dies on the way
+ * there, as when somebody kills workers one after the other, says nothing of the shard; unless none gets any further. */
+static spade_status count_kill(parent *p, task *t, int64_t row, int signal_number)
 {
-    int64_t row;
-    int tries;
-    SPADE_TRY(find_next_row(p, t->shard, &row));
-    SPADE_TRY(spade_ledger_killed(p->ledger, t->shard, row, signal_number, &tries));
-    if (tries < SPADE_LEDGER_TRIES) { return SPADE_OK; }
+    int tries = 0;
+    const bool at_row = row >= spade_store_first(&p->store, t->shard) && row < spade_store_end(&p->store, t->shard);
+    const bool hopeless = p->deaths + 1 >= MAX_DEATHS * p->workers->count;
+    if (at_row) { SPADE_TRY(spade_ledger_killed(p->ledger, t->shard, row, signal_number, &tries)); }
+    if (tries < SPADE_LEDGER_TRIES && !hopeless) { return SPADE_OK; }
     t->state = TASK_OVER;
-    return set_aside(p, t->shard, row, signal_number, tries);
+    if (tries < SPADE_LEDGER_TRIES) { tries = p->deaths + 1; }
+    p->deaths = -1; /* this one is counted behind here */
+    return set_aside(p, t->shard, at_row ? row : -1, signal_number, tries);
 }
 
-/* What a worker had is free again. signal_number: that ended it; 0: none. */
-static spade_status take_back(parent *p, int number, int signal_number)
+/* What a worker had is free again. row: that it was at, below 0: none; signal_number: that ended it; 0: none. */
+static spade_status take_back(parent *p, int number, int64_t row, int signal_number)
 {
     task *at_hand = NULL;
     for (int64_t i = 0; i < p->task_count; i++) {
@@ -349,7 +322,7 @@ static spade_status take_back(parent *p, int number, int signal_number)
         SPADE_TRY(spade_ledger_release(p->ledger, t->shard));
     }
     if (!at_hand || !signal_number || p->stopping) { return SPADE_OK; }
-    return count_kill(p, at_hand, signal_number);
+    return count_kill(p, at_hand, row, signal_number);
 }
 
 /* ---- what workers say */
@@ -393,7 +366,11 @@ static spade_status take_line(parent *p, int number, const char *line)
     switch (*line) {
     case 'N': return hand_out(p, number);
     case 'D': return sscanf(line, "D %lld", &value) == 1 ? end_task(p, value) : SPADE_OK;
+    case 'B':
+        if (sscanf(line, "B %lld", &value) == 1) { p->children[number].row = value; }
+        return SPADE_OK;
     case 'R':
+        p->children[number].row = -1;
         if (sscanf(line, "R %lld %d", &value, &failed) == 2) { note_row(p, value, failed != 0); }
         return SPADE_OK;
     case 'J': note_result(p, line + 2); return SPADE_OK;
@@ -459,8 +436,9 @@ static spade_status end_child(parent *p, int number)
     int ended = 0;
     while (waitpid(c->pid, &ended, 0) < 0 && errno == EINTR) {}
     const int signal_number = WIFSIGNALED(ended) ? WTERMSIG(ended) : 0;
+    const int64_t row = c->row;
     close_child(c);
-    SPADE_TRY(take_back(p, number, signal_number));
+    SPADE_TRY(take_back(p, number, row, signal_number));
     if (!signal_number) { return note_exit(p, WEXITSTATUS(ended)); }
     if (p->stopping) { return SPADE_OK; }
     spade_log(p->context, SPADE_LOG_WARNING, "a worker was ended (%s); another one goes on", strsignal(signal_number));
