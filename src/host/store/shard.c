@@ -347,7 +347,7 @@ typedef struct sweep {
 static spade_status sweep_part(void *user, int64_t shard, const char *name, const char *suffix)
 {
     const sweep *s = user;
-    removal r = {.store = s->store};
+    removal r = {.store = s->store, .dead_only = true}; /* --retry makes shards anew that are done */
     spade_shard_state state;
     if (!is_part(suffix) || shard >= s->store->shards) { return SPADE_OK; }
     if (spade_shard_look(s->context, s->store, shard, &state, NULL) == SPADE_OK && state == SPADE_SHARD_FINISHED) {

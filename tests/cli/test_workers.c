@@ -1,0 +1,260 @@
+/* test_workers.c - annotate in several processes: the same bytes as in one, whoever is killed; shards that end their worker; stopping. */
+#include <dirent.h>
+#include <signal.h>
+#include <time.h>
+
+#include "support/command.h"
+
+#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
+#define IMAGES SPADE_TEST_DATA "/images"
+#define FAST " --method saliency --no-trace --resize 0 --threads 2 -q "
+/* Minutes a picture: a worker is killed at it whenever that is. */
+#define SLOW " --method smoothgrad:samples=10000 --no-trace --resize 0 --threads 2 --shard-size 1 -q "
+
+static char *folder;
+
+static const char *inside(const char *name)
+{
+    return path_inside(folder, name);
+}
+
+/* So many pictures, every `bad`-th of which is not there; 0: none. */
+static void write_manifest(const char *name, int count, int bad)
+{
+    FILE *file = fopen(inside(name), "w");
+    assert_non_null(file);
+    fputs("image,label\n", file);
+    for (int i = 0; i < count; i++) {
+        const bool missing = bad && i % bad == bad - 1;
+        fprintf(file, IMAGES "/%s%02d.png,%d\n", missing ? "missing" : "scene", i % 12, i % 9);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static int open_folder(void **state)
+{
+    (void)state;
+    folder = folder_make();
+    write_manifest("m.csv", 60, 0);
+    write_manifest("bad.csv", 10, 5);
+    write_manifest("few.csv", 2, 0);
+    return 0;
+}
+
+static int close_folder(void **state)
+{
+    (void)state;
+    folder_remove(folder);
+    return 0;
+}
+
+static void annotate(const char *manifest, const char *store, const char *arguments, int code, const char *says)
+{
+    command_result r = command_run("annotate " MODEL " %s -o %s %s", inside(manifest), inside(store), arguments);
+    if (r.code != code || (says && !strstr(r.err, says))) { fail_msg("%s: code %d: %s", arguments, r.code, r.err); }
+    command_clear(&r);
+}
+
+static void expect_same(const char *store, const char *other, int shards)
+{
+    for (int i = 0; i < shards; i++) {
+        char name[100];
+        size_t sizes[2];
+        char *bytes[2];
+        snprintf(name, sizeof name, "%s/shard-%06d.tar", store, i);
+        bytes[0] = file_read(inside(name), &sizes[0]);
+        snprintf(name, sizeof name, "%s/shard-%06d.tar", other, i);
+        bytes[1] = file_read(inside(name), &sizes[1]);
+        if (!bytes[0] || !bytes[1]) { fail_msg("%s is not there", name); }
+        assert_int_equal(sizes[0], sizes[1]);
+        assert_memory_equal(bytes[0], bytes[1], sizes[0]);
+        free(bytes[0]);
+        free(bytes[1]);
+    }
+    command_result r = command_run("merge %s -q", inside(store));
+    if (r.code || *r.err) { fail_msg("%s", r.err); }
+    command_clear(&r);
+}
+
+static void test_same_bytes(void **state)
+{
+    (void)state;
+    annotate("bad.csv", "alone", FAST "--shard-size 2", 3, "missing04.png");
+    annotate("bad.csv", "shared", FAST "--shard-size 2 --workers 3", 3, "missing04.png");
+    expect_same("shared", "alone", 5);
+    command_result r = command_run("annotate " MODEL " %s -o %s" FAST "--workers 2 --json --shard-size 3",
+                                   inside("bad.csv"), inside("json"));
+    assert_int_equal(r.code, 3);
+    int lines = 0;
+    for (const char *at = r.out; (at = strchr(at, '\n')); at++) { lines++; }
+    assert_int_equal(lines, 10);
+    command_clear(&r);
+    annotate("bad.csv", "shared", FAST "--workers 2", 3, NULL); /* all is there */
+    /* what cannot work is said once, not by each worker */
+    r = command_run("annotate " MODEL " %s -o %s --method saliency --resize 0 --class 1000 --workers 3",
+                    inside("m.csv"), inside("none"));
+    assert_int_equal(r.code, 2);
+    assert_null(strchr(strchr(r.err, '\n') + 1, '\n'));
+    command_clear(&r);
+    annotate("bad.csv", "one", FAST "--ledger x", 2, "--ledger is for several");
+    annotate("bad.csv", "two", FAST "--workers 2 --ledger /nowhere/x", 1, "/nowhere/x");
+}
+
+/* ---- runs beside the test */
+
+static void pause_ms(long ms)
+{
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static pid_t start(const char *manifest, const char *store, const char *arguments)
+{
+    char line[2000];
+    snprintf(line, sizeof line, "exec " SPADE_COMMAND " annotate " MODEL " %s -o %s %s 2>>%s", inside(manifest),
+             inside(store), arguments, inside("err"));
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        setenv("OMP_WAIT_POLICY", "passive", 1);
+        execl("/bin/sh", "sh", "-c", line, NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+/* The exit code, or minus the signal; 1000: it runs still. */
+static int ended(pid_t pid, bool wait)
+{
+    int status;
+    if (waitpid(pid, &status, wait ? 0 : WNOHANG) != pid) { return 1000; }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* Workers of the process that have run for a while. */
+static int list_workers(pid_t parent, pid_t out[8])
+{
+    char path[100];
+    int count = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    FILE *file = fopen(path, "r");
+    while (file && count < 8 && fscanf(file, "%d", &out[count]) == 1) { count++; }
+    if (file) { fclose(file); }
+    return count;
+}
+
+/* Part files of makers that live are there. */
+static int count_files(const char *store, const char *part)
+{
+    int count = 0;
+    DIR *list = opendir(inside(store));
+    for (const struct dirent *entry; list && (entry = readdir(list));) { count += strstr(entry->d_name, part) != NULL; }
+    if (list) { closedir(list); }
+    return count;
+}
+
+static void test_kills(void **state)
+{
+    enum { KILLS = 8, RUNS = 100 };
+    (void)state;
+    unsigned random = 12345;
+    int kills = 0, code = 1000;
+    annotate("m.csv", "alone", FAST "--shard-size 7", 0, NULL);
+    for (int run = 0; run < RUNS && (kills < KILLS || code != 0); run++) {
+        const pid_t parent = start("m.csv", "killed", FAST "--shard-size 7 --workers 2");
+        while ((code = ended(parent, false)) == 1000) {
+            pid_t workers[8];
+            random = random * 1664525u + 1013904223u;
+            pause_ms(20 + (long)(random >> 16) % 150);
+            const int count = list_workers(parent, workers);
+            const unsigned which = (random >> 8) % 3;
+            if (kills < KILLS) { kills += kill((int)which < count ? workers[which] : parent, SIGKILL) == 0; }
+        }
+        if (code == 0 && kills < KILLS) { /* once more, with the shards that are done gone */
+            command_result r = command_run("version; rm -f %s/shard-00000*", inside("killed"));
+            command_clear(&r);
+        }
+    }
+    assert_int_equal(code, 0);
+    assert_int_equal(count_files("killed", ".part."), 0);
+    expect_same("killed", "alone", 9);
+}
+
+/* Every worker is killed at the picture that it is at, again and again. */
+static void test_set_aside(void **state)
+{
+    enum { KILLS = 40 };
+    (void)state;
+    int code = 1000;
+    const pid_t parent = start("few.csv", "aside", SLOW "--workers 2");
+    for (int i = 0; i < KILLS && (code = ended(parent, false)) == 1000; i++) {
+        pid_t workers[8];
+        pause_ms(500);
+        const int count = list_workers(parent, workers);
+        for (int k = 0; k < count; k++) { kill(workers[k], SIGSEGV); }
+    }
+    if (code == 1000) { kill(parent, SIGKILL); }
+    assert_int_equal(code, 3);
+    assert_int_equal(count_files("aside", ".aside.json"), 2);
+    char *err = file_read(inside("err"), NULL);
+    assert_non_null(strstr(err, "shard 1 is set aside: it ended its worker 3 times (Segmentation fault, at row 1)"));
+    free(err);
+    command_result r = command_run("status %s --json", inside("aside"));
+    assert_non_null(strstr(r.out, "\"set_aside\":[0,1]"));
+    command_clear(&r);
+    r = command_run("merge %s -q", inside("aside"));
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "shard 0 was set aside: it ended its worker 3 times"));
+    command_clear(&r);
+    annotate("few.csv", "aside", SLOW "--workers 2", 3, NULL);
+}
+
+/* A shard that was set aside is passed over, and tried again where that is asked for. */
+static void test_retry(void **state)
+{
+    static const char aside[] = "{\"tries\": 3}\n";
+    (void)state;
+    annotate("bad.csv", "alone", FAST "--shard-size 5", 3, NULL);
+    annotate("bad.csv", "retried", FAST "--shard-size 5", 3, NULL);
+    assert_int_equal(unlink(inside("retried/shard-000001.done.json")), 0);
+    assert_int_equal(unlink(inside("retried/shard-000001.tar")), 0);
+    file_write(inside("retried/shard-000001.aside.json"), aside, sizeof aside - 1);
+    annotate("bad.csv", "retried", FAST "--workers 2", 3, NULL);
+    assert_false(file_exists(inside("retried/shard-000001.tar")));
+    annotate("bad.csv", "retried", FAST "--workers 2 --retry", 3, NULL);
+    assert_int_equal(count_files("retried", ".aside.json"), 0);
+    expect_same("retried", "alone", 2);
+}
+
+/* One parent at a time; a stop ends all, and what is at hand is not lost. */
+static void test_stop(void **state)
+{
+    (void)state;
+    int code = 1000;
+    const pid_t parent = start("few.csv", "stop", SLOW "--workers 2");
+    for (int i = 0; i < 200 && count_files("stop", ".part.") < 2; i++) { pause_ms(50); }
+    assert_int_equal(count_files("stop", ".part."), 2);
+    annotate("few.csv", "stop", SLOW "--workers 2", 1, "another run (process");
+    kill(parent, SIGKILL); /* its workers go with it */
+    assert_int_equal(ended(parent, true), -SIGKILL);
+    const pid_t again = start("m.csv", "stopped", FAST "--shard-size 7 --workers 2");
+    for (int i = 0; i < 200 && count_files("stopped", ".part.") < 2; i++) { pause_ms(10); }
+    kill(again, SIGTERM);
+    code = ended(again, true);
+    assert_true(code == 4 || code == 0);
+    annotate("m.csv", "stopped", FAST "--workers 2", 0, NULL);
+    annotate("m.csv", "alone", FAST "--shard-size 7", 0, NULL);
+    expect_same("stopped", "alone", 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_same_bytes, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_kills, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_set_aside, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_retry, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_stop, open_folder, close_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
