@@ -89,7 +89,7 @@ static spade_status write_map(FILE *file, gallery *g, const gallery_map *map, co
     const spade_status status = write_tile(file, g, &heatmap, map->file);
     spade_picture_clear(&heatmap);
     SPADE_TRY(status);
-    fprintf(file, "<figcaption><b>%s</b>", map->is_trace ? "trace, " : "");
+    fprintf(file, "<figcaption><b>%s</b>", map->is_trace ? "Trace" : "Dense network");
     html_write_method(file, &g->methods[map->method]);
     fputs(" <span class=\"soft\">for ", file);
     spade_html_text(file,
@@ -221,7 +221,7 @@ spade_status gallery_write_card(FILE *file, gallery *g, const gallery_picture *p
     spade_status status = SPADE_OK;
     if (found) {
         status = write_tile(file, g, &canvas, picture->image);
-        fputs("<figcaption>the picture</figcaption>", file);
+        fputs("<figcaption><b>Picture</b></figcaption>", file);
     } else {
         fputs("<figcaption class=\"soft\">The picture is not there: ", file);
         spade_html_text(file, picture->image);

@@ -329,7 +329,9 @@ static spade_status write_page(FILE *file, const gallery_part *part)
     write_navigation(file, part);
     SPADE_TRY(html_write_legend(file, &g->report, scales));
     html_write_choice(file, &g->report);
+    fputs("<div class=\"gallery\">\n", file);
     for (int i = 0; i < g->count; i++) { SPADE_TRY(gallery_write_card(file, g, &g->pictures[i])); }
+    fputs("</div>\n", file);
     write_navigation(file, part);
     html_write_end(file);
     return SPADE_OK;
