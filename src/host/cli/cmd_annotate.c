@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <omp.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -160,6 +161,7 @@ static int work(void *user, spade_worker *worker, int number)
     cli_progress progress;
     int code = EXIT_DONE;
     const int threads = plan->threads / plan->count + (number < plan->threads % plan->count);
+    (void)signal(SIGINT, SIG_IGN); /* a terminal sends it to all; the parent says when to stop */
     own.threads = threads > 1 ? threads : 1;
     own.memory = plan->memory;
     own.quiet = true;

@@ -72,10 +72,6 @@ _Noreturn static void be_worker(parent *p, int number, int socket, pid_t parent_
     /* A parent that is killed takes its workers along: what they work on, the next run takes up. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent_pid) { _exit(1); }
-    sigset_t interrupt; /* a terminal sends it to all; the parent says when to stop */
-    (void)sigemptyset(&interrupt);
-    (void)sigaddset(&interrupt, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &interrupt, NULL);
     for (int i = 0; i < p->workers->count; i++) {
         if (p->children[i].socket > 0) { (void)close(p->children[i].socket); }
     }
