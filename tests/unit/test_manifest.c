@@ -145,10 +145,39 @@ static void test_tree(void **state)
     assert_non_null(strstr(context.message, "one for each class"));
 }
 
+/* For bulk work: every column, in whatever way it is written, and files that nobody looks for. */
+static void test_columns(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "\xef\xbb\xbf label , Image,a b\r\n\n\"x, \"\"y\"\"\",one.png,\"two\nlines\"\r\n\n\n,two.png,";
+    spade_context context = {.budget = UINT64_MAX};
+    spade_manifest manifest;
+    file_write(inside("m.csv"), text, sizeof text - 1);
+    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), &manifest), SPADE_OK);
+    assert_int_equal(manifest.inputs.count, 2);
+    assert_null(manifest.inputs.items[0].error);
+    static const char *const rows[] = {"{\"label\":\"x, \\\"y\\\"\",\"image\":\"one.png\",\"a b\":\"two\\nlines\"}",
+                                       "{\"label\":\"\",\"image\":\"two.png\",\"a b\":\"\"}"};
+    for (int i = 0; i < 2; i++) {
+        json_t *row;
+        assert_int_equal(spade_manifest_row(&context, &manifest, i, &row), SPADE_OK);
+        char *dumped = spade_json_dump(row, JSON_COMPACT);
+        assert_string_equal(dumped, rows[i]);
+        free(dumped);
+        json_decref(row);
+    }
+    spade_manifest_close(&manifest);
+    static const char twice[] = "image,a,a\nx.png,1,2\n";
+    file_write(inside("m.csv"), twice, sizeof twice - 1);
+    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), &manifest), SPADE_ERROR_INPUT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_csv, make_folder, remove_folder),
                                        cmocka_unit_test_setup_teardown(test_refused, make_folder, remove_folder),
+                                       cmocka_unit_test_setup_teardown(test_columns, make_folder, remove_folder),
                                        cmocka_unit_test_setup_teardown(test_tree, make_folder, remove_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

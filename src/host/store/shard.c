@@ -418,9 +418,9 @@ static uint8_t *put_member(uint8_t *to, const char *name, const void *bytes, siz
 static spade_status pack_row(const spade_shard_writer *writer, const spade_shard_file *files, int count,
                              const char *text, uint8_t **out, size_t *size)
 {
-    char name[SPADE_STORE_KEY + 8];
-    spade_store_key(writer->next, name);
-    strcat(name, ".json");
+    char key[SPADE_STORE_KEY], name[SPADE_STORE_KEY + 8];
+    spade_store_key(writer->next, key);
+    snprintf(name, sizeof name, "%s.json", key);
     *size = SPADE_TAR_BLOCK + (size_t)spade_tar_padded(strlen(text));
     for (int i = 0; i < count; i++) { *size += SPADE_TAR_BLOCK + (size_t)spade_tar_padded(files[i].size); }
     *out = malloc(*size);

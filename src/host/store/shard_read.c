@@ -56,7 +56,7 @@ static spade_status read_content(reading *r, const spade_shard_member *member, b
     const uint64_t padded = spade_tar_padded(member->size);
     *whole = false;
     if (member->offset + padded > r->size) { return SPADE_OK; }
-    if (padded + 1 > r->capacity) {
+    if (!r->content || padded + 1 > r->capacity) {
         uint8_t *larger = realloc(r->content, (size_t)padded + 1);
         if (!larger) { return fail_memory(r); }
         r->content = larger;

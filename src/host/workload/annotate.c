@@ -225,7 +225,8 @@ static void group_clear(void *user)
 static spade_status run(annotate_job *job)
 {
     workload_plan plan;
-    const workload_source source = {.user = job, .next = annotate_next_rows, .total = job->rows ? job->rows : 1};
+    job->source.user = job;
+    job->source.next = annotate_next_rows;
     const workload_consumer consumer = {.user = job,
                                         .state_bytes = sizeof(annotated_input),
                                         .group_dense = group_scores,
@@ -237,7 +238,7 @@ static spade_status run(annotate_job *job)
                                         .failed = annotate_failed,
                                         .clear = annotate_clear};
     explain_plan(&job->explain, &plan);
-    return workload_run_from(&plan, &source, &consumer, &job->outcome->pictures.stopped);
+    return workload_run_from(&plan, &job->source, &consumer, &job->outcome->pictures.stopped);
 }
 
 spade_status spade_annotate(spade_context *context, const spade_annotate_request *request,

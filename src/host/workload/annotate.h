@@ -27,8 +27,8 @@ typedef struct annotate_job {
     json_t *about;   /* what done.json says of this run */
     int64_t *shards; /* [shard_count]: of the share, those that are to be done; not where they are leased */
     int64_t shard_count, shard_at;
-    int64_t rows; /* that are left, or may be */
-    int align;    /* rows that are made together, 0: not known yet; 1 where that does not show in their maps */
+    workload_source source; /* its total: rows that are left, or may be */
+    int align; /* rows that are made together, 0: not known yet; 1 where that does not show in their maps */
     annotate_shard *first, *last; /* the one that is written, ..., the one whose rows are handed out */
     spade_annotate_outcome *outcome;
 } annotate_job;

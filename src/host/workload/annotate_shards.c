@@ -56,7 +56,7 @@ spade_status annotate_shards_open(annotate_job *job)
     const spade_annotate_request *request = job->request;
     const spade_store *store = &job->store;
     if (request->next_shard) {
-        job->rows = store->entries;
+        job->source.total = store->entries;
         return SPADE_OK;
     }
     job->shards = malloc(sizeof *job->shards * (size_t)(store->shards / request->shares + 1));
@@ -67,7 +67,7 @@ spade_status annotate_shards_open(annotate_job *job)
         SPADE_TRY(is_left(job, s, &left));
         if (!left) { continue; }
         job->shards[job->shard_count++] = s;
-        job->rows += spade_store_end(store, s) - spade_store_first(store, s);
+        job->source.total += spade_store_end(store, s) - spade_store_first(store, s);
     }
     if (job->outcome->finished) {
         spade_workload_note(job->events, "%lld of %lld shards are in %s already", (long long)job->outcome->finished,
@@ -102,7 +102,7 @@ static void count_kept(annotate_job *job, const spade_shard_writer *writer)
     pictures->done += done;
     pictures->kept += done;
     pictures->failed += failed;
-    job->rows -= writer->kept;
+    job->source.total -= writer->kept;
     if (!writer->kept) { return; }
     spade_workload_note(job->events, "shard %lld: goes on after %lld of %lld pictures", (long long)writer->shard,
                         (long long)writer->kept,

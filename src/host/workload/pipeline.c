@@ -403,7 +403,7 @@ static spade_status run_group(group *g)
     pipeline *all = g->all;
     const workload_plan *plan = all->plan;
     spade_status status;
-    const double total = (double)all->source->total;
+    const double total = all->source->total > 0 ? (double)all->source->total : 1;
     const double from = (double)g->first / total, to = (double)(g->first + g->count) / total;
     SPADE_GOTO(load_members(g));
     const member *alive = first_alive(g);
