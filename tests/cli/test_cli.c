@@ -40,7 +40,7 @@ static void test_usage_errors(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"annotate x", "unknown command 'annotate'"},
+        {"paint x", "unknown command 'paint'"},
         {"explain " MODEL " " PICTURE, "-o is needed"},
         {"explain -o /tmp/spade_test_usage", "usage: spade explain"},
         {"explain " MODEL " " PICTURE " -o /tmp/spade_test_usage --nope", "unknown option '--nope'"},
