@@ -137,6 +137,41 @@ static void alpha_of_bmp(void **state)
     remove(path);
 }
 
+/* 16 bits a pixel, 5-5-5 and 5-6-5: Pillow truncates v * 255 / 31 (or 63). */
+static void bmp_of_16_bits(void **state)
+{
+    enum { WIDTH = 64, MASKS = 12 };
+    static const char path[] = "/tmp/spade_test_16bit.bmp";
+    static const uint8_t masks[MASKS] = {0, 0xf8, 0, 0, 0xe0, 0x07, 0, 0, 0x1f};
+    (void)state;
+    for (int masked = 0; masked < 2; masked++) {
+        const int head = masked ? 54 + MASKS : 54;
+        uint8_t file[54 + MASKS + 2 * WIDTH] = {'B', 'M', [14] = 40, [18] = WIDTH, [22] = 1, [26] = 1, [28] = 16};
+        file[10] = (uint8_t)head;
+        file[30] = masked ? 3 : 0;
+        memcpy(file + 54, masks, sizeof masks);
+        for (int i = 0; i < WIDTH; i++) {
+            const int five = i % 32;
+            const int pixel = masked ? five << 11 | i << 5 | five : five << 10 | five << 5 | five;
+            file[head + 2 * i] = (uint8_t)pixel;
+            file[head + 2 * i + 1] = (uint8_t)(pixel >> 8);
+        }
+        FILE *to = fopen(path, "wb");
+        assert_non_null(to);
+        assert_int_equal(fwrite(file, 1, (size_t)head + 2 * WIDTH, to), head + 2 * WIDTH);
+        assert_int_equal(fclose(to), 0);
+        spade_picture picture;
+        golden_ok(context, spade_picture_load(context, path, &picture));
+        for (int i = 0; i < WIDTH; i++) {
+            assert_int_equal(picture.rgb[3 * i], i % 32 * 255 / 31);
+            assert_int_equal(picture.rgb[3 * i + 1], masked ? i * 255 / 63 : i % 32 * 255 / 31);
+            assert_int_equal(picture.rgb[3 * i + 2], i % 32 * 255 / 31);
+        }
+        spade_picture_clear(&picture);
+    }
+    remove(path);
+}
+
 /* Rows 4 to 10, columns 5 to 15 are inside. */
 static void check_mask(const char *name, const spade_picture *mask)
 {
@@ -183,6 +218,7 @@ static void masks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(equal_to_pillow), cmocka_unit_test(alpha_equal_to_pillow),
-                                       cmocka_unit_test(alpha_of_bmp), cmocka_unit_test(masks)};
+                                       cmocka_unit_test(alpha_of_bmp), cmocka_unit_test(bmp_of_16_bits),
+                                       cmocka_unit_test(masks)};
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

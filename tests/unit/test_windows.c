@@ -547,8 +547,9 @@ static void test_pads(void **state)
     }
 }
 
-/* A Resize of the rows to the nearest ones, which are these. */
-static void expect_rows(float scale, const char *nearest, const char *coordinates, int count, const int64_t *rows)
+/* A Resize of the rows to the nearest ones, which are these. part: from where to where of them, from 0 to 1; NULL: all. */
+static void expect_rows(const float *part, float scale, const char *nearest, const char *coordinates, int count,
+                        const int64_t *rows)
 {
     static double expected[IMAGES * MOST];
     const float scales[4] = {1, 1, scale, 1};
@@ -559,8 +560,12 @@ static void expect_rows(float scale, const char *nearest, const char *coordinate
     wire network = begin(outputs);
     put_tensor(&network, tensor_of("scales", 1, (const int64_t[]){4}, scales));
     wire node = node_of("z", "Resize", "x", "z");
-    wire_text(&node, 1, ""); /* no region */
+    wire_text(&node, 1, part ? "region" : "");
     wire_text(&node, 1, "scales");
+    if (part) {
+        const float region[8] = {0, 0, part[0], 0, 1, 1, part[1], 1};
+        put_tensor(&network, tensor_of("region", 1, (const int64_t[]){8}, region));
+    }
     put_node(&network,
              with_text(with_text(node, "nearest_mode", nearest), "coordinate_transformation_mode", coordinates));
     expect(network, "z", expected, outputs);
@@ -570,14 +575,16 @@ static void expect_rows(float scale, const char *nearest, const char *coordinate
 static void test_symmetric_half_pixels(void **state)
 {
     (void)state;
-    expect_rows(1.25f, "ceil", "half_pixel_symmetric", 6, (const int64_t[]){0, 1, 2, 3, 4, 4});
+    expect_rows(NULL, 1.25f, "ceil", "half_pixel_symmetric", 6, (const int64_t[]){0, 1, 2, 3, 4, 4});
 }
 
 /* The scale is 4/3 in float32, a little above it: 4 / (4/3) is 3 in float32, as runtimes have it, and less than 3 in float64. */
 static void test_nearest_in_float32(void **state)
 {
     (void)state;
-    expect_rows(4.0f / 3.0f, "floor", "asymmetric", 6, (const int64_t[]){0, 0, 1, 2, 3, 3});
+    expect_rows(NULL, 4.0f / 3.0f, "floor", "asymmetric", 6, (const int64_t[]){0, 0, 1, 2, 3, 3});
+    /* 0.8 + 3 * 0.4 * 4 / 4 is 2 in float32 */
+    expect_rows((const float[]){0.2f, 0.6f}, 1, "ceil", "tf_crop_and_resize", 5, (const int64_t[]){1, 2, 2, 2, 3});
 }
 
 int main(void)

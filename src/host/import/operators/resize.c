@@ -57,7 +57,12 @@ static double nearest_source_of(const resize *r, int axis, int64_t j, int64_t n)
         return n_out == 1 ? 0 : (double)(x * last / (float)(n_out - 1));
     }
     if (strcmp(r->coordinates, "tf_half_pixel_for_nn") == 0) { return (double)((x + 0.5f) / scale); }
-    if (cuts(r) || strcmp(r->coordinates, "half_pixel_symmetric") == 0) { return source_of(r, axis, j, n); }
+    if (cuts(r)) {
+        const float start = (float)r->roi[0][axis], end = (float)r->roi[1][axis];
+        return n_out == 1 ? (double)(0.5f * (start + end) * last)
+                          : (double)(start * last + x * (end - start) * last / (float)(n_out - 1));
+    }
+    if (strcmp(r->coordinates, "half_pixel_symmetric") == 0) { return source_of(r, axis, j, n); }
     if (strcmp(r->coordinates, "pytorch_half_pixel") == 0 && n_out <= 1) { return 0; }
     return (double)((x + 0.5f) / scale - 0.5f); /* half_pixel */
 }

@@ -85,6 +85,23 @@ static bool is_opaque(const decoded *picture)
     return true;
 }
 
+/* Of 16 bits a pixel stb makes 8 a channel by repeating the upper bits; Pillow truncates v * 255 / 31 (/ 63 of six bits). */
+static void round_as_pillow(file_bytes file, decoded *picture)
+{
+    enum { BITS = 28, COMPRESSION = 30, MASKS = 54 };
+    const size_t pixels = (size_t)picture->width * picture->height;
+    if (little32(file.data + 14) == 12 || little16(file.data + BITS) != 16) { return; }
+    const bool masked = little32(file.data + COMPRESSION) == 3;
+    for (int c = 0; c < 3; c++) {
+        const int bits = masked ? __builtin_popcount(little32(file.data + MASKS + 4 * c)) : 5;
+        const int most = (1 << bits) - 1;
+        for (size_t i = 0; bits > 0 && bits < 8 && i < pixels; i++) {
+            uint8_t *value = &picture->pixels[(size_t)picture->channels * i + (size_t)c];
+            *value = (uint8_t)((*value >> (8 - bits)) * 255 / most);
+        }
+    }
+}
+
 decoded decode_bmp(file_bytes file, bool alpha)
 {
     decoded out;
@@ -100,6 +117,7 @@ decoded decode_bmp(file_bytes file, bool alpha)
     out.pixels = decoder_pixels(out.width, out.height, out.channels);
     memcpy(out.pixels, pixels, bytes);
     counted_free(pixels);
+    round_as_pillow(file, &out);
     if (alpha && out.channels == 4 && is_opaque(&out)) {
         for (size_t i = 0; i < bytes / 4; i++) { memmove(out.pixels + 3 * i, out.pixels + 4 * i, 3); }
         out.channels = 3;
