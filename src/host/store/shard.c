@@ -89,6 +89,13 @@ done:
     return status;
 }
 
+bool spade_shard_is_left(spade_shard_state state, const json_t *record, bool retry)
+{
+    const bool failures = json_array_size(json_object_get(record, "failures")) > 0;
+    return state == SPADE_SHARD_OPEN || state == SPADE_SHARD_LOST || (retry && state == SPADE_SHARD_SET_ASIDE) ||
+           (retry && state == SPADE_SHARD_FINISHED && failures);
+}
+
 /* ---- files of a shard in the folder */
 
 typedef spade_status (*file_visit)(void *user, int64_t shard, const char *name, const char *suffix);

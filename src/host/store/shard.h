@@ -31,6 +31,8 @@ typedef enum spade_shard_state {
  */
 spade_status spade_shard_look(spade_context *context, const spade_store *store, int64_t shard, spade_shard_state *state,
                               json_t **record);
+/* Is it still to be done, by what spade_shard_look() found? retry: also where pictures of it failed, or where it was set aside. */
+bool spade_shard_is_left(spade_shard_state state, const json_t *record, bool retry);
 
 /* ---- reading */
 /* A member in the file. */

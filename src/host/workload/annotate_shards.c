@@ -17,11 +17,6 @@ static void count_finished(annotate_job *job, const json_t *record)
     job->outcome->finished++;
 }
 
-static bool has_failures(const json_t *record)
-{
-    return json_array_size(json_object_get(record, "failures")) > 0;
-}
-
 static void tell_finished(const annotate_job *job, int64_t shard)
 {
     if (job->request->finished) { job->request->finished(job->request->shard_user, shard); }
@@ -32,10 +27,8 @@ static spade_status is_left(annotate_job *job, int64_t shard, bool *left)
 {
     spade_shard_state state;
     json_t *record;
-    const bool retry = job->request->retry;
     SPADE_TRY(spade_shard_look(job->context, &job->store, shard, &state, &record));
-    *left = state == SPADE_SHARD_OPEN || state == SPADE_SHARD_LOST || (state == SPADE_SHARD_SET_ASIDE && retry) ||
-            (state == SPADE_SHARD_FINISHED && retry && has_failures(record));
+    *left = spade_shard_is_left(state, record, job->request->retry);
     if (state == SPADE_SHARD_LOST) {
         spade_log(job->context, SPADE_LOG_WARNING,
                   "%s: shard %lld is recorded as done, but its tar is not there, or has another size: it is done again",

@@ -131,19 +131,12 @@ static void count_done(const parent *p, const json_t *record, bool before)
     p->outcome->finished++;
 }
 
-static bool is_left(const parent *p, spade_shard_state state, const json_t *record)
-{
-    const bool retry = p->request->retry, failures = json_array_size(json_object_get(record, "failures")) > 0;
-    return state == SPADE_SHARD_OPEN || state == SPADE_SHARD_LOST || (retry && state == SPADE_SHARD_SET_ASIDE) ||
-           (retry && state == SPADE_SHARD_FINISHED && failures);
-}
-
 static spade_status look_at_shard(parent *p, int64_t shard)
 {
     spade_shard_state state;
     json_t *record;
     SPADE_TRY(spade_shard_look(p->context, &p->store, shard, &state, &record));
-    const bool left = is_left(p, state, record);
+    const bool left = spade_shard_is_left(state, record, p->request->retry);
     p->outcome->shards++;
     if (left) {
         p->tasks[p->task_count++] = (task){.shard = shard};
