@@ -26,6 +26,7 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(NETTLE REQUIRED IMPORTED_TARGET nettle)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
 # Only the decoder of pictures, a program of its own, is linked with these.
 pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)
 pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng16)
@@ -44,5 +45,5 @@ target_include_directories(spade_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE_DI
   ${XXHASH_INCLUDE_DIR})
 # OpenBLAS before LAPACKE: it holds LAPACK as well, and so LAPACKE's calls end there whatever liblapack.so.3 is on the system.
 target_link_libraries(spade_dependencies INTERFACE OpenMP::OpenMP_C ${DNNL_LIBRARY} PkgConfig::OPENBLAS PkgConfig::LAPACKE
-  PkgConfig::JANSSON PkgConfig::YAML PkgConfig::SQLITE
+  PkgConfig::JANSSON PkgConfig::YAML PkgConfig::SQLITE PkgConfig::ARCHIVE
   PkgConfig::NETTLE ZLIB::ZLIB m ${CMAKE_DL_LIBS})

@@ -14,6 +14,7 @@ packages=(
     libyaml-dev libjansson-dev zlib1g-dev            # configuration, results, PNG
     libxxhash-dev                                    # xxHash: fingerprints of files
     nettle-dev                                       # SHA-256 of a store's shards
+    libarchive-dev                                   # libarchive: tars of WebDataset
     libsqlite3-dev                                   # SQLite: which worker has which shard of a store, the store's index
 )
 build=yes

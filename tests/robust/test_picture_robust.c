@@ -514,8 +514,9 @@ static void decoded_ahead(void **state)
         write_large(f->paths[i], i);
     }
     assert_int_equal(truncate(f->paths[BAD], 1000), 0);
-    assert_int_equal(spade_decoding_begin(f->context, paths, NULL, false, N, pictures, statuses, messages, &decoding),
-                     SPADE_OK);
+    assert_int_equal(
+        spade_decoding_begin(f->context, paths, NULL, NULL, false, N, pictures, statuses, messages, &decoding),
+        SPADE_OK);
     assert_true(count_descriptors() > before);
     usleep(50000);
     spade_decoding_finish(decoding);
@@ -552,7 +553,8 @@ static void decoding_given_up(void **state)
     write_large(f->paths[1], 2);
     for (int wait = 0; wait < 2; wait++) { /* at work; done and waiting with its pixels */
         assert_int_equal(
-            spade_decoding_begin(f->context, paths, NULL, false, 2, pictures, statuses, messages, &decoding), SPADE_OK);
+            spade_decoding_begin(f->context, paths, NULL, NULL, false, 2, pictures, statuses, messages, &decoding),
+            SPADE_OK);
         usleep(wait ? 50000 : 0);
         spade_decoding_destroy(decoding);
         assert_int_equal(count_descriptors(), before);

@@ -154,7 +154,7 @@ static void test_columns(void **state)
     spade_context context = {.budget = UINT64_MAX};
     spade_manifest manifest;
     file_write(inside("m.csv"), text, sizeof text - 1);
-    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), &manifest), SPADE_OK);
+    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), NULL, &manifest), SPADE_OK);
     assert_int_equal(manifest.inputs.count, 2);
     assert_null(manifest.inputs.items[0].error);
     static const char *const rows[] = {"{\"label\":\"x, \\\"y\\\"\",\"image\":\"one.png\",\"a b\":\"two\\nlines\"}",
@@ -170,7 +170,7 @@ static void test_columns(void **state)
     spade_manifest_close(&manifest);
     static const char twice[] = "image,a,a\nx.png,1,2\n";
     file_write(inside("m.csv"), twice, sizeof twice - 1);
-    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), &manifest), SPADE_ERROR_INPUT);
+    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), NULL, &manifest), SPADE_ERROR_INPUT);
 }
 
 int main(void)

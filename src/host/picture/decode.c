@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,9 +49,10 @@ typedef struct helper {
 struct spade_decode {
     spade_context *context;
     const char *const *paths;
-    const bool *masks;        /* NULL: none is */
-    bool alpha;               /* is wanted */
-    int count, next, running; /* files; the first that has had no helper yet; helpers at work */
+    const spade_mapping *contents; /* NULL: all are files */
+    const bool *masks;             /* NULL: none is */
+    bool alpha;                    /* is wanted */
+    int count, next, running;      /* files; the first that has had no helper yet; helpers at work */
     spade_picture *pictures;
     spade_status *statuses;
     char **messages;
@@ -138,6 +140,29 @@ static spade_status open_picture_file(spade_context *context, const char *path, 
     return status;
 }
 
+/* What is in memory goes to the helper as a file that has no name and is on no disk. */
+static spade_status open_content(spade_context *context, const char *name, const spade_mapping *content, int *out)
+{
+    *out = -1;
+    if (content->size == 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: empty file", name); }
+    int fd = above_standard(memfd_create("picture", MFD_CLOEXEC));
+    bool written = fd >= 0;
+    for (size_t done = 0; written && done < content->size;) {
+        const ssize_t n = write(fd, content->data + done, content->size - done);
+        if (n < 0 && errno == EINTR) { continue; }
+        written = n > 0;
+        done += written ? (size_t)n : 0;
+    }
+    if (written && lseek(fd, 0, SEEK_SET) == 0) {
+        *out = fd;
+        return SPADE_OK;
+    }
+    const spade_status status = errno == ENOMEM || errno == ENOSPC ? SPADE_ERROR_MEMORY : SPADE_ERROR_IO;
+    spade_fail(context, status, "%s: cannot hand it to the decoder: %s", name, strerror(errno));
+    close_fd(&fd);
+    return spade_not_ok(status);
+}
+
 /* posix_spawn with fds as standard input, output and error; default signals, but those that ask a run to stop go to
  * this process alone: it may still want the pictures. Returns an errno. */
 static int spawn_helper(const char *program, const char *option, int in, int out, int error, pid_t *pid)
@@ -191,7 +216,8 @@ static spade_status start_helper(const spade_decode *d, int index, helper *h)
     int in = -1, out[2] = {-1, -1}, error[2] = {-1, -1};
     spade_status status;
     *h = (helper){.index = -1, .out = -1, .error = -1};
-    SPADE_GOTO(open_picture_file(context, path, &in));
+    SPADE_GOTO(d->contents && d->contents[index].data ? open_content(context, path, &d->contents[index], &in)
+                                                      : open_picture_file(context, path, &in));
     int result =
         open_pipe(out) && open_pipe(error) ? spawn_helper(program, option, in, out[1], error[1], &h->pid) : errno;
     if (result != 0) {
@@ -404,9 +430,9 @@ static void start_helpers(spade_decode *d)
     }
 }
 
-spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, bool alpha,
-                                  int n, spade_picture *out, spade_status *statuses, char **messages,
-                                  spade_decode **decoding)
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const spade_mapping *contents,
+                                  const bool *masks, bool alpha, int n, spade_picture *out, spade_status *statuses,
+                                  char **messages, spade_decode **decoding)
 {
     spade_decode *d = *decoding = calloc(1, sizeof *d);
     spade_status status = d ? find_helper(context, d->program, sizeof d->program)
@@ -423,6 +449,7 @@ spade_status spade_decoding_begin(spade_context *context, const char *const *pat
     }
     d->context = context;
     d->paths = paths;
+    d->contents = contents;
     d->masks = masks;
     d->alpha = alpha;
     d->count = n;
@@ -477,7 +504,7 @@ static spade_status load_many(spade_context *context, const char *const *paths, 
                               bool upright, spade_picture *out, spade_status *statuses, char **messages)
 {
     spade_decode *decoding;
-    SPADE_TRY(spade_decoding_begin(context, paths, masks, alpha, n, out, statuses, messages, &decoding));
+    SPADE_TRY(spade_decoding_begin(context, paths, NULL, masks, alpha, n, out, statuses, messages, &decoding));
     if (upright) { spade_decoding_upright(decoding); }
     spade_decoding_finish(decoding);
     spade_decoding_destroy(decoding);

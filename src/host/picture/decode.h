@@ -7,18 +7,20 @@
 #ifndef SPADE_DECODING_H
 #define SPADE_DECODING_H
 
+#include "base/base.h"
 #include "spade/picture.h"
 
 typedef struct spade_decode spade_decode;
 
 /*
  * Start on n files, as many helpers as the context has threads. The lists [n] are those of spade_picture_load_many();
- * they and the paths are borrowed until the end. masks [n]: which files are decoded as spade_mask_load() does; NULL: none.
+ * they and the paths are borrowed until the end. contents [n]: what is in the file, where it is in memory already and the path is but
+ * a name; data NULL, or contents NULL: it is read. masks [n]: which files are decoded as spade_mask_load() does; NULL: none.
  * alpha: the others as spade_picture_load_alpha() does. A failure is every file's, and recorded for each; *decoding is NULL.
  */
-spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const bool *masks, bool alpha,
-                                  int n, spade_picture *out, spade_status *statuses, char **messages,
-                                  spade_decode **decoding);
+spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const spade_mapping *contents,
+                                  const bool *masks, bool alpha, int n, spade_picture *out, spade_status *statuses,
+                                  char **messages, spade_decode **decoding);
 /* Turn the pictures of this decoding as their EXIF orientation asks. Before spade_decoding_finish(). */
 void spade_decoding_upright(spade_decode *decoding);
 /* Wait for all files, start on those that had no helper yet. Fills the lists, whose contents are the caller's. Once. */

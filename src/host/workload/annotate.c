@@ -73,7 +73,7 @@ static json_t *manifest_json(const annotate_job *job)
 {
     json_t *all = json_object();
     spade_json_set(&all, "kind", json_string(spade_manifest_kinds[job->manifest.kind]));
-    spade_json_set(&all, "entries", json_integer(job->manifest.inputs.count));
+    spade_json_set(&all, "entries", json_integer(job->manifest.count));
     spade_json_set(&all, "sha256", json_string(job->manifest.sha256));
     return all;
 }
@@ -87,7 +87,7 @@ static spade_status describe_bytes(const annotate_job *job, int64_t shard_size, 
     spade_json_set(&all, "version", json_string(spade_version()));
     spade_json_set(&all, "device", json_string(job->context->device->backend->name));
     spade_json_set(&all, "manifest", manifest_json(job));
-    spade_json_set(&all, "entries", json_integer(job->manifest.inputs.count));
+    spade_json_set(&all, "entries", json_integer(job->manifest.count));
     spade_json_set(&all, "shard_size", json_integer(shard_size));
     spade_json_set(&all, "values", json_string(map_values_names[job->values]));
     spade_json_set(&all, "networks", networks_json(job));
@@ -169,7 +169,6 @@ static spade_status describe_run(annotate_job *job)
 static spade_status job_open(annotate_job *job)
 {
     const spade_annotate_request *request = job->request;
-    bool masks = false;
     SPADE_TRY(check_request(job));
     job->explained = (spade_explain_request){.model = request->model,
                                              .labels = request->labels,
@@ -183,13 +182,11 @@ static spade_status job_open(annotate_job *job)
         (explain_job){.context = job->context, .request = &job->explained, .events = job->events, .sink = &job->sink};
     SPADE_TRY(explain_open(&job->explain));
     SPADE_TRY(annotate_check_names(job));
-    SPADE_TRY(spade_manifest_open(job->context, request->manifest, &job->manifest));
-    for (int i = 0; i < job->manifest.inputs.count && !masks; i++) {
-        masks = job->manifest.inputs.items[i].mask != NULL;
-    }
-    explain_warn_unused(&job->explain, &job->manifest.inputs, masks);
+    SPADE_TRY(spade_manifest_open(job->context, request->manifest, request->output, &job->manifest));
+    explain_warn_unused(&job->explain, true, job->manifest.masks);
     SPADE_TRY(describe_run(job));
     SPADE_TRY(open_store(job));
+    spade_manifest_keep(&job->manifest, job->store.folder);
     return annotate_shards_open(job);
 }
 

@@ -148,7 +148,9 @@ spade_status annotate_next_rows(void *user, spade_input *out, int most, int *cou
     while (*count < most) {
         annotate_shard *last = job->last;
         if (last && last->given < last->writer.end) {
-            out[(*count)++] = job->manifest.inputs.items[last->given++];
+            SPADE_TRY(spade_manifest_take(&job->manifest, last->given, &out[*count]));
+            last->given++;
+            (*count)++;
             continue;
         }
         int64_t shard;
@@ -181,6 +183,7 @@ spade_status annotate_add_row(annotate_job *job, int64_t row, const spade_shard_
         return spade_fail(job->context, SPADE_ERROR_INTERNAL, "row %lld is not the next one", (long long)row);
     }
     SPADE_TRY(spade_shard_add(writer, files, count, record));
+    spade_manifest_release(&job->manifest, row);
     if (writer->next < writer->end) { return SPADE_OK; }
     SPADE_TRY(finish(job, writer));
     drop_first(job);

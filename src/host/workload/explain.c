@@ -70,16 +70,16 @@ static spade_status check_inputs(explain_job *job)
     return SPADE_OK;
 }
 
-void explain_warn_unused(const explain_job *job, const spade_inputs *inputs, bool masks)
+void explain_warn_unused(const explain_job *job, bool pictures, bool masks)
 {
-    spade_settings_use use = {.trace = job->request->trace,
+    spade_settings_use use = {.pictures = pictures,
+                              .trace = job->request->trace,
                               .masks = masks,
                               .methods = job->methods,
                               .method_count = job->method_count,
                               .metrics = job->metrics,
                               .metric_count = job->metric_count,
                               .batch = job->request->batch != NULL};
-    for (int i = 0; i < inputs->count; i++) { use.pictures = use.pictures || inputs->items[i].index < 0; }
     spade_settings_warn_unused(job->context, job->request->settings, &use);
     if (use.batch && !use.trace) {
         spade_log(job->context, SPADE_LOG_WARNING, "--batch has no effect: no trace is made");
@@ -234,6 +234,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     explain_job job = {.context = context, .request = request, .events = events, .outcome = outcome};
     spade_inputs remaining = {0};
     spade_status status = SPADE_OK;
+    bool pictures = false;
     *outcome = (spade_workload_outcome){0};
     job.results.lock = job.results.journal.file = -1;
     SPADE_GOTO(check_request(context, request));
@@ -241,7 +242,8 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     SPADE_GOTO(spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
                                     job.preprocess.channels, job.preprocess.height, job.preprocess.width, &job.inputs));
     SPADE_GOTO(check_inputs(&job));
-    explain_warn_unused(&job, &job.inputs, request->mask != NULL);
+    for (int i = 0; i < job.inputs.count; i++) { pictures = pictures || job.inputs.items[i].index < 0; }
+    explain_warn_unused(&job, pictures, request->mask != NULL);
     if (request->mask) { SPADE_GOTO(spade_masks_check(context, request->mask, &job.inputs)); }
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);

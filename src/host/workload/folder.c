@@ -71,7 +71,7 @@ static char *describe_skipped(const walk *w)
 }
 
 /* ---- files */
-static bool has_picture_name(const char *name)
+bool spade_has_picture_name(const char *name)
 {
     static const char *const suffixes[] = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp",
                                            ".bmp", ".dib", ".ppm",  ".pgm", ".pbm",  ".pnm"};
@@ -104,7 +104,7 @@ static spade_status visit_file(walk *w, const char *file, const char *relative, 
     const spade_picture_format *format = read_format(file, &readable);
     const bool decoded = format && format->codec != SPADE_CODEC_NONE;
     if (name[0] == '.') { return decoded ? skip(w, "hidden picture", "hidden pictures", relative) : SPADE_OK; }
-    if (decoded || has_picture_name(name)) { return w->found(w->user, file, relative); }
+    if (decoded || spade_has_picture_name(name)) { return w->found(w->user, file, relative); }
     if (format) { return skip(w, format->name, format->name, relative); }
     const char *dot = strrchr(name, '.');
     if (dot && strcasecmp(dot, ".npy") == 0) { return skip(w, ".npy array", ".npy arrays", relative); }

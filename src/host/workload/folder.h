@@ -7,6 +7,9 @@
 /* Does the folder hold the results of a command (results.jsonl, check.html)? Their pictures are no inputs. */
 bool spade_folder_holds_results(const char *path);
 
+/* Does the name end as those of pictures that can be decoded? */
+bool spade_has_picture_name(const char *name);
+
 /* file: its path; relative: the same, from the folder on. Both are borrowed. */
 typedef spade_status (*spade_picture_found)(void *user, const char *file, const char *relative);
 

@@ -55,6 +55,7 @@ typedef struct spade_files {
     int *picture_of, *mask_of; /* [input_count]: index into the lists below, -1: the input has no such file */
     bool *masks;               /* [count]: the file is a mask */
     char **paths;              /* [count] */
+    spade_mapping *contents;   /* [count]: data NULL: it is to be read */
     spade_picture *pictures;
     spade_status *statuses;
     char **messages;

@@ -2,7 +2,13 @@
 #ifndef SPADE_WORKLOAD_INPUTS_H
 #define SPADE_WORKLOAD_INPUTS_H
 
+#include "base/base.h"
 #include "spade/spade.h"
+
+/* A picture, and a mask, that are in memory already, as those of a tar are. */
+typedef struct spade_input_bytes {
+    spade_mapping picture, mask; /* mask: data NULL: there is none */
+} spade_input_bytes;
 
 typedef struct spade_input {
     char *file;
@@ -15,7 +21,8 @@ typedef struct spade_input {
     char *error;   /* why it cannot be used (a folder without pictures, ...), or NULL */
     /* What a manifest says of it (manifest.h); NULL: nothing. */
     char *label, *mask;
-    int64_t folder; /* of a tree: the place of its class's folder among all of them, by name */
+    const spade_input_bytes *bytes; /* `file` and `mask` are but names then; NULL: they are files */
+    int64_t folder;                 /* of a tree: the place of its class's folder among all of them, by name */
 } spade_input;
 
 typedef struct spade_inputs {

@@ -406,6 +406,11 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
     *out = (spade_inputs){0};
     if (stat(path, &info) != 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     *folders = 0;
+    if (S_ISREG(info.st_mode) && spade_is_tar_name(path)) {
+        return spade_fail(context, SPADE_ERROR_INPUT,
+                          "%s: a tar: `spade annotate` reads those of WebDataset; this is a CSV file or a folder",
+                          path);
+    }
     spade_status status =
         S_ISDIR(info.st_mode) ? read_tree(context, path, out, folders) : read_csv(context, path, out, NULL);
     if (status == SPADE_OK) {
@@ -418,7 +423,7 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
 
 /* ---- for bulk work */
 
-const char *const spade_manifest_kinds[] = {"csv", "tree"};
+const char *const spade_manifest_kinds[] = {"csv", "tree", "tars"};
 
 /* The names of a CSV file's columns, and its SHA-256. */
 static spade_status read_columns(spade_context *context, const char *path, spade_manifest *out)
@@ -461,25 +466,70 @@ static void hash_tree(spade_manifest *manifest)
     spade_sha256_end(&sha, manifest->sha256);
 }
 
-spade_status spade_manifest_open(spade_context *context, const char *path, spade_manifest *out)
+static spade_status open_files(spade_context *context, const char *path, spade_manifest *out)
 {
     struct stat info;
-    spade_status status;
-    *out = (spade_manifest){0};
     if (stat(path, &info) != 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     if (S_ISDIR(info.st_mode)) {
         out->kind = SPADE_MANIFEST_TREE;
         out->path_length = strlen(path);
-        SPADE_GOTO(read_tree(context, path, &out->inputs, &out->folders));
-        SPADE_GOTO(warn_of_twins(context, path, &out->inputs));
+        SPADE_TRY(read_tree(context, path, &out->inputs, &out->folders));
+        SPADE_TRY(warn_of_twins(context, path, &out->inputs));
         hash_tree(out);
     } else {
-        SPADE_GOTO(read_csv(context, path, &out->inputs, &out->rows));
-        status = read_columns(context, path, out);
+        SPADE_TRY(read_csv(context, path, &out->inputs, &out->rows));
+        SPADE_TRY(read_columns(context, path, out));
     }
-done:
+    out->count = out->inputs.count;
+    for (int i = 0; i < out->inputs.count && !out->masks; i++) { out->masks = out->inputs.items[i].mask != NULL; }
+    return SPADE_OK;
+}
+
+spade_status spade_manifest_open(spade_context *context, const char *path, const char *store, spade_manifest *out)
+{
+    spade_tar_list tars;
+    *out = (spade_manifest){0};
+    SPADE_TRY(spade_tar_list_find(context, path, &tars));
+    spade_status status =
+        tars.count ? spade_samples_open(context, path, &tars, store, &out->samples) : open_files(context, path, out);
+    if (status == SPADE_OK && out->samples.count) {
+        out->kind = SPADE_MANIFEST_TARS;
+        out->count = out->samples.count;
+        out->masks = out->samples.masks;
+        memcpy(out->sha256, out->samples.sha256, sizeof out->sha256);
+    }
     if (status != SPADE_OK) { spade_manifest_close(out); }
     return status;
+}
+
+void spade_manifest_keep(const spade_manifest *manifest, const char *store)
+{
+    if (manifest->kind == SPADE_MANIFEST_TARS) { spade_samples_keep(&manifest->samples, store); }
+}
+
+spade_status spade_manifest_take(spade_manifest *manifest, int64_t row, spade_input *out)
+{
+    const spade_sample *sample;
+    if (manifest->kind != SPADE_MANIFEST_TARS) {
+        *out = manifest->inputs.items[row];
+        return SPADE_OK;
+    }
+    SPADE_TRY(spade_samples_take(&manifest->samples, row, &sample));
+    *out = (spade_input){.file = sample->file,
+                         .stem = sample->key,
+                         .title = sample->file,
+                         .index = -1,
+                         .position = (int)row,
+                         .error = sample->error,
+                         .label = sample->label,
+                         .mask = sample->mask,
+                         .bytes = &sample->bytes};
+    return SPADE_OK;
+}
+
+void spade_manifest_release(spade_manifest *manifest, int64_t row)
+{
+    if (manifest->kind == SPADE_MANIFEST_TARS) { spade_samples_release(&manifest->samples, row); }
 }
 
 /* The cells of a row of the CSV file, cut out of a copy that *copy holds. */
@@ -497,10 +547,15 @@ static spade_status read_cells(spade_context *context, const spade_manifest *man
 
 spade_status spade_manifest_row(spade_context *context, const spade_manifest *manifest, int64_t row, json_t **out)
 {
+    *out = NULL;
+    if (manifest->kind == SPADE_MANIFEST_TARS) {
+        const spade_sample *sample = spade_samples_find(&manifest->samples, row);
+        *out = sample ? json_incref(sample->columns) : NULL;
+        return sample ? SPADE_OK : spade_fail(context, SPADE_ERROR_INTERNAL, "row %lld is not at hand", (long long)row);
+    }
     const spade_input *input = &manifest->inputs.items[row];
     json_t *columns = json_object();
     spade_status status = SPADE_OK;
-    *out = NULL;
     if (manifest->kind == SPADE_MANIFEST_TREE) {
         spade_json_set(&columns, "image", spade_json_text(in_tree(manifest, input)));
         spade_json_set(&columns, "label", spade_json_text(input->label));
@@ -523,6 +578,7 @@ spade_status spade_manifest_row(spade_context *context, const spade_manifest *ma
 void spade_manifest_close(spade_manifest *manifest)
 {
     spade_inputs_clear(&manifest->inputs);
+    spade_samples_close(&manifest->samples);
     free(manifest->text);
     free(manifest->columns);
     free(manifest->rows);

@@ -268,7 +268,7 @@ static spade_status decode(gallery *g)
             SPADE_GOTO(fail_memory(g));
         }
     }
-    if (spade_decoding_begin(g->context, (const char *const *)paths, NULL, false, g->count, pictures, statuses,
+    if (spade_decoding_begin(g->context, (const char *const *)paths, NULL, NULL, false, g->count, pictures, statuses,
                              messages, &decoding) == SPADE_OK) {
         if (g->upright) { spade_decoding_upright(decoding); }
         spade_decoding_finish(decoding);

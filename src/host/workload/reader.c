@@ -85,10 +85,16 @@ static void close_files(spade_files *files)
     free(files->mask_of);
     free(files->masks);
     free(files->paths);
+    free(files->contents);
     free(files->pictures);
     free(files->statuses);
     free(files->messages);
     *files = (spade_files){0};
+}
+
+static bool has_mask_bytes(const spade_input *input)
+{
+    return input->bytes && input->bytes->mask.data;
 }
 
 static spade_status list_files(spade_context *context, const char *mask, spade_files *files)
@@ -100,10 +106,12 @@ static spade_status list_files(spade_context *context, const char *mask, spade_f
         if (input->index < 0) {
             char *copy = files->paths[files->count] = strdup(input->file);
             if (!copy) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", input->file); }
+            if (input->bytes) { files->contents[files->count] = input->bytes->picture; }
             files->picture_of[i] = files->count++;
         }
         SPADE_TRY(find_mask(context, mask, input, &files->paths[files->count], NULL));
         if (!files->paths[files->count]) { continue; }
+        if (has_mask_bytes(input)) { files->contents[files->count] = input->bytes->mask; }
         files->masks[files->count] = true;
         files->mask_of[i] = files->count++;
     }
@@ -121,17 +129,18 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
                            .mask_of = malloc(n * sizeof *files->mask_of),
                            .masks = calloc(max_files, sizeof *files->masks),
                            .paths = calloc(max_files, sizeof *files->paths),
+                           .contents = calloc(max_files, sizeof *files->contents),
                            .pictures = calloc(max_files, sizeof *files->pictures),
                            .statuses = calloc(max_files, sizeof *files->statuses),
                            .messages = calloc(max_files, sizeof *files->messages)};
     spade_status status = SPADE_OK;
-    if (!files->picture_of || !files->mask_of || !files->masks || !files->paths || !files->pictures ||
-        !files->statuses || !files->messages) {
+    if (!files->picture_of || !files->mask_of || !files->masks || !files->paths || !files->contents ||
+        !files->pictures || !files->statuses || !files->messages) {
         SPADE_GOTO(spade_fail(reader->context, SPADE_ERROR_MEMORY, "out of memory: list of %d inputs", count));
     }
     SPADE_GOTO(list_files(reader->context, reader->mask, files));
     if (files->count) { /* a failure is recorded for each file */
-        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->masks,
+        (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->contents, files->masks,
                                    reader->preprocess->channels == 4, files->count, files->pictures, files->statuses,
                                    files->messages, &files->decoding);
         if (files->decoding && reader->upright) { spade_decoding_upright(files->decoding); }
@@ -192,8 +201,14 @@ static spade_status make_fingerprint(spade_reader *reader, const spade_input *in
         const size_t size = (size_t)(p->channels * p->height * p->width);
         const spade_mapping piece = {.data = (const uint8_t *)entry, .size = sizeof *entry * size};
         spade_fingerprint(&piece, 1, out->content);
+    } else if (input->bytes) {
+        spade_fingerprint(&input->bytes->picture, 1, out->content);
     } else {
         SPADE_TRY(spade_fingerprint_file(context, input->file, out->content));
+    }
+    if (has_mask_bytes(input)) {
+        spade_fingerprint(&input->bytes->mask, 1, out->mask);
+        return SPADE_OK;
     }
     return mask ? spade_fingerprint_file(context, mask, out->mask) : SPADE_OK;
 }
