@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* Bytes that are read at once: a scan jumps from header to header. */
-enum { SCANNED = 4096, STREAMED = 1 << 17 };
+enum { SCANNED = 4096, STREAMED = 1 << 17 }; /* the buffer holds the larger */
 /* More than this of a compressed tar, and more than so many times its size, is a bomb: pictures are hardly compressed at all. */
 #define UNCOMPRESSED_FREE ((uint64_t)256 << 20)
 enum { MOST_TIMES = 1000 };
@@ -63,7 +63,8 @@ static spade_status fail_as_said(const spade_tar_stream *stream)
     const char *said = archive_error_string(stream->archive);
     char what[400];
     if (number == ENOMEM) { return fail_memory(stream); }
-    snprintf(what, sizeof what, "%s: %s", stream->begun ? "damaged, or cut off" : "no tar", said ? said : "?");
+    snprintf(what, sizeof what, "%s: %s", stream->begun ? "damaged, or cut off" : "no tar, or damaged",
+             said ? said : "?");
     return fail(stream, what);
 }
 
@@ -124,7 +125,7 @@ spade_status spade_tar_open(spade_context *context, const spade_tar *tar, uint64
     *stream = (spade_tar_stream){
         .context = context, .tar = tar, .file = -1, .at = offset, .base = offset, .piece = scan ? SCANNED : STREAMED};
     spade_status status = SPADE_OK;
-    stream->buffer = malloc(stream->piece);
+    stream->buffer = malloc(STREAMED);
     if (!stream->buffer) { SPADE_GOTO(fail_memory(stream)); }
     SPADE_GOTO(open_file(stream));
     SPADE_GOTO(open_archive(stream));

@@ -23,7 +23,7 @@ typedef struct spade_tar_stream {
     int file;
     uint64_t at, base; /* of the file: where it is read next, and where the stream begins */
     uint8_t *buffer;
-    size_t piece; /* bytes that are read at once, at most the buffer's */
+    size_t piece; /* bytes that are read at once, at most what the buffer holds */
     bool begun, compressed;
     char *last; /* the last member's name, for messages */
 } spade_tar_stream;
