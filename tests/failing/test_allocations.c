@@ -6,15 +6,18 @@
  * SPADE_TEST_EXHAUSTIVE every allocation gets its turn, else some of each command, spread over all.
  *   failing_test_allocations [PATTERN]     PATTERN, such as 'test_explain*': only the tests of these names
  */
+#include <archive_entry.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "failing/allocations.h"
 #include "spade/spade.h"
 #include "support/model.h"
 #include "support/results.h"
+#include "support/tars.h"
 
 enum { SIDE = 8, PIXELS = 3 * SIDE * SIDE, MAX_WORDS = 64, RUNS = 40 };
 
@@ -432,6 +435,38 @@ static void test_annotate(void **state)
     remove_output(folder);
 }
 
+/* Of tars: the picture, a text and a mask; and once more with what a run before has found in them. */
+static void test_annotate_tars(void **state)
+{
+    (void)state;
+    char line[2048], path[300];
+    const char bits[] = "P1\n8 8\n1111000011110000111100001111000011110000111100001111000011110000";
+    snprintf(path, sizeof path, "%s", test_write("rows.tar", "", 0));
+    struct archive *tar = tar_make(path, ARCHIVE_FILTER_NONE, 0);
+    for (int i = 0; i < 2; i++) {
+        char ppm[16 + PIXELS] = "P6\n8 8\n255\n", name[32];
+        for (int p = 0; p < PIXELS; p++) { ppm[11 + p] = (char)((40 * i + p) % 120); }
+        snprintf(name, sizeof name, "%d.%s", i, i ? "ppm" : "bin"); /* by its content, by its name */
+        tar_add(tar, name, ppm, 11 + PIXELS);
+        snprintf(name, sizeof name, "%d.json", i);
+        tar_add_text(tar, name, "{\"label\": \"cat\"}");
+        snprintf(name, sizeof name, "%d.mask.pbm", i);
+        tar_add(tar, name, bits, sizeof bits - 1);
+    }
+    tar_add_special(tar, "link", AE_IFLNK, "0.bin");
+    tar_end(tar);
+    snprintf(line, sizeof line, "spade annotate %s %s -o %s -q --threads 1 --device cpu --no-trace --method saliency",
+             model, path, folder);
+    char index[400];
+    snprintf(index, sizeof index, "%s/tars.index", folder);
+    assert_int_equal(mkdir(folder, 0700) | mkdir(index, 0700), 0); /* so it cannot be kept */
+    test_one(&(test_command){.line = line, .writes = "out/shard-000000.tar", .records = true});
+    assert_int_equal(rmdir(index), 0);
+    test_one(&(test_command){.line = line, .writes = "out/shard-000000.tar", .records = true});
+    assert_true(file_exists(index));
+    remove_output(folder);
+}
+
 static void test_sparse_fc(void **state)
 {
     (void)state;
@@ -507,6 +542,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_tune),
         cmocka_unit_test(test_evaluate),
         cmocka_unit_test(test_annotate),
+        cmocka_unit_test(test_annotate_tars),
         cmocka_unit_test(test_sparse_fc),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_others),

@@ -220,6 +220,11 @@ static int run(cli_options *options)
     cli_printer printer = {.options = options};
     cli_share share;
     worker_plan plan;
+    if (options->argument_count > 2) {
+        return cli_usage_error(options->command,
+                               "unexpected argument '%s'; several tars are one MANIFEST, in quotes: 'train-*.tar'",
+                               options->arguments[2]);
+    }
     int code = cli_find_share(options, &share);
     if (code == EXIT_DONE) { code = plan_workers(options, &plan); }
     if (code != EXIT_DONE) { return code; }
@@ -234,13 +239,18 @@ const cli_command command_annotate = {
     .summary = "Explain a whole data set: maps and scores in a store of shards, which any number of runs fill.",
     .details =
         "MANIFEST is a CSV file with a header, of which `image` is read and all columns are kept (`mask` is for "
-        "metrics),\nor a folder with a folder for each class. STORE is a folder: of each shard, so many rows of the "
-        "manifest, it gets\na tar that WebDataset reads, and a record with its SHA-256. A run that was killed goes on "
-        "with the same command,\nand so do runs on other machines: each does its share, --shard i/n, or as Slurm's "
-        "arrays and tasks, or Open MPI, number\nthem. docs/store.md has the formats.",
+        "metrics),\na folder with a folder for each class, or tars of samples as WebDataset has them, compressed or "
+        "not: one, a folder\nof them, or a pattern in quotes ('train-{000000..000099}.tar', 'train-*.tar.zst'). STORE "
+        "is "
+        "a folder: of each shard,\nso many rows of the manifest, it gets a tar that WebDataset reads, and a record "
+        "with "
+        "its SHA-256. A run that was\nkilled goes on with the same command, and so do runs on other machines: each "
+        "does "
+        "its share, --shard i/n, or as\nSlurm's arrays and tasks, or Open MPI, number them. docs/store.md has the "
+        "formats.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_METRICS |
                OPTIONS_ANNOTATE | OPTIONS_OUTPUT,
     .min_arguments = 2,
-    .max_arguments = 2,
+    .max_arguments = -1, /* run() says what is wrong with more */
     .run = run,
 };
