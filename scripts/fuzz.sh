@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets (tests/fuzz) with clang and libFuzzer and lets each look for inputs that break spade.
-#   scripts/fuzz.sh [SECONDS [TARGET...]]     SECONDS: for each target, 600 as before a release; continuous integration gives 30;
+#   scripts/fuzz.sh [SECONDS [TARGET...]]     SECONDS: for each target, 600 as before a release; continuous integration gives 25;
 #                                             0: only what earlier runs found is tried again
 # Goes on with the inputs that earlier runs found (build-fuzz/corpus). Exit 1: there are findings, in build-fuzz/findings;
 # make them smaller (fuzz_TARGET -minimize_crash=1 -exact_artifact_path=SMALL FILE), mend their cause, and keep them in
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-600}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(network picture settings results report array manifest)
+[ ${#targets[@]} -gt 0 ] || targets=(network picture settings results report array manifest tar)
 coverage=${COVERAGE:-}
 packages=(clang libclang-rt-14-dev libomp-dev)
 [ -z "$coverage" ] || packages+=(llvm)
@@ -38,7 +38,7 @@ run() { # TARGET
     case $target in
         network) length=131072 extra=(-dict=$build/operators.dict) ;;
         picture) length=65536 ;;
-        results) length=65536 ;;
+        results | tar) length=65536 ;;
     esac
     local known=tests/fuzz/crashers/$target limit=-max_total_time=$seconds # of 0: no limit
     [ "$seconds" -gt 0 ] || limit=-runs=0

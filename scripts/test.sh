@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds spade and runs every test: under AddressSanitizer and UndefinedBehaviorSanitizer, two contexts in two threads under
-# ThreadSanitizer, half a minute of each fuzz target, then as released together with the checks of the sources. The CUDA backend
+# ThreadSanitizer, 25 seconds of each fuzz target, then as released together with the checks of the sources. The CUDA backend
 # is run on the processor (tests/emu), under the sanitizers and as released; where the CUDA toolkit and cuDNN are installed, the
 # release is also compiled and linked with them. Ends with ctest's summary.
 #   scripts/test.sh [CTEST OPTION...]     for example: scripts/test.sh -L unit
@@ -27,6 +27,6 @@ cmake -S . -B build-thread -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILE
 ninja -C build-thread unit_test_threads
 ctest --test-dir build-thread --output-on-failure -R '^unit.test_threads$'
 
-scripts/fuzz.sh 30
+scripts/fuzz.sh 25
 
 ctest --test-dir build --output-on-failure -j "$jobs" "$@"

@@ -180,6 +180,26 @@ static void test_content(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* Pictures are drawn as long as the tars are there, and the same ones. */
+static void test_gallery(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char command[600];
+        if (i == 1) { write_tar("g/train-000001.tar", ARCHIVE_FILTER_GZIP, OF_TAR); }
+        snprintf(command, sizeof command, "cd %s && %s", folder, i ? "rm g/train-000000.tar" : "cp -r plain g");
+        if (i != 1) { assert_int_equal(system(command), 0); }
+        if (i == 0) { annotate("g", "gs", FAST, 3, NULL); }
+        command_result r = command_run("merge %s --html -q", inside("gs"));
+        if (r.code || *r.err) { fail_msg("code %d: %s", r.code, r.err); }
+        command_clear(&r);
+        char *text = file_read(inside("gs/gallery/page-0001.html"), NULL);
+        assert_non_null(text);
+        assert_true(!strstr(text, "The picture is not there: train-000000.tar/cats/001.png") == !i);
+        free(text);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -205,14 +225,14 @@ static void test_refused(void **state)
     assert_int_equal(r.code, 2);
     assert_non_null(strstr(r.err, "in quotes"));
     command_clear(&r);
-    r = command_run("evaluate " MODEL " %s --device cpu", inside("plain/train-000000.tar"));
-    assert_true(r.code && strstr(r.err, "`spade annotate` reads those of WebDataset"));
+    r = command_run("evaluate " MODEL " %s --device cpu -o %s", inside("plain/train-000000.tar"), inside("r2"));
+    assert_true(r.code && strstr(r.err, "a tar, which `spade annotate` reads"));
     command_clear(&r);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_content),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_gallery), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

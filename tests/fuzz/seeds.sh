@@ -5,7 +5,7 @@
 set -euo pipefail
 build=$(realpath "${1:?usage: seeds.sh BUILD OUT}")
 out=${2:?usage: seeds.sh BUILD OUT}
-mkdir -p "$out"/{array,manifest,network,picture,report,results,settings}
+mkdir -p "$out"/{array,manifest,network,picture,report,results,settings,tar}
 out=$(realpath "$out")
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
@@ -43,6 +43,26 @@ done
 # manifests
 printf 'image,label,mask\na.png,1,m/a.png\nb.png,cat,\n' >"$out/manifest/plain.csv"
 printf '\xef\xbb\xbfid, Label ,IMAGE\r\n1,"a ""b"", c","x\ny.png"\r\n\r\n2,,../a/../b.png\r\n' >"$out/manifest/quoted.csv"
+
+# tars of samples: plain ones, with long names, links and holes, and compressed
+mkdir -p "$work/tar/d"
+(
+    cd "$work/tar"
+    printf 'P5 2 2 255 abcd' | tee d/a.pgm d/b.input.pgm d/b.bin d/a.seg.pgm >/dev/null
+    printf '7\n' >d/a.cls
+    printf '{"label": "cat"}' | tee d/b.json d/c.json >/dev/null
+    ln -s a.pgm d/c.pgm
+    truncate -s 40k d/holes.pgm
+    printf 'P5 2 2 255 abcd' | dd of=d/holes.pgm bs=1 seek=20000 conv=notrunc status=none
+    tar --sort=name --format=ustar -cf "$out/tar/plain.tar" d/a.* d/b.* d/c.*
+    tar --sort=name --format=gnu -cf "$out/tar/gnu.tar" --transform "s|^d|$(printf 'd%.0s' {1..120})|" d/a.*
+    tar --sort=name --format=pax -cf "$out/tar/pax.tar" --transform "s|^d|$(printf 'd%.0s' {1..120})|" d/a.*
+    tar --format=gnu -Scf "$out/tar/holes_gnu.tar" d/holes.pgm
+    tar --format=posix -Scf "$out/tar/holes_posix.tar" d/holes.pgm
+    for kind in gz bz2 xz zst; do
+        tar --sort=name -acf "$work/small.tar.$kind" d/a.* 2>/dev/null && mv "$work/small.tar.$kind" "$out/tar/small.$kind" || true
+    done
+)
 
 # pictures: whole ones are small enough; other formats and colour types are made by the tests of pictures
 find examples/pictures examples/masks $golden/images $golden/decoding -type f -not -name '*.ppm' -size -40k \

@@ -408,8 +408,7 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
     *folders = 0;
     if (S_ISREG(info.st_mode) && spade_is_tar_name(path)) {
         return spade_fail(context, SPADE_ERROR_INPUT,
-                          "%s: a tar: `spade annotate` reads those of WebDataset; this is a CSV file or a folder",
-                          path);
+                          "%s: a tar, which `spade annotate` reads; here it is a CSV file or a folder", path);
     }
     spade_status status =
         S_ISDIR(info.st_mode) ? read_tree(context, path, out, folders) : read_csv(context, path, out, NULL);

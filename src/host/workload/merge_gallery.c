@@ -112,6 +112,21 @@ static spade_status find_root(gallery *g)
     return g->root ? SPADE_OK : fail_memory(g);
 }
 
+/* The tars of the store, if they are still there and the same ones. */
+static spade_status open_tars(gallery *g)
+{
+    const json_t *manifest = json_object_get(g->store->description, "manifest");
+    if (strcmp(spade_json_text_at(manifest, "kind"), spade_manifest_kinds[SPADE_MANIFEST_TARS]) != 0) {
+        return SPADE_OK;
+    }
+    const spade_status status = spade_manifest_open(
+        g->context, spade_json_text_at(g->store->description, "manifest_path"), g->store->folder, &g->manifest);
+    if (status == SPADE_ERROR_MEMORY) { return status; }
+    spade_error_clear(g->context);
+    if (strcmp(spade_json_text_at(manifest, "sha256"), g->manifest.sha256) != 0) { spade_manifest_close(&g->manifest); }
+    return SPADE_OK;
+}
+
 static spade_status open_gallery(gallery *g, spade_context *context, const spade_store *store)
 {
     char *path;
@@ -125,6 +140,7 @@ static spade_status open_gallery(gallery *g, spade_context *context, const spade
     SPADE_TRY(status);
     SPADE_TRY(find_methods(g));
     read_preprocess(g);
+    SPADE_TRY(open_tars(g));
     return find_root(g);
 }
 
@@ -146,6 +162,7 @@ static void close_gallery(gallery *g)
     clear_page(g);
     spade_method_choices_destroy(g->methods, g->run.method_count);
     spade_database_close(g->database);
+    spade_manifest_close(&g->manifest);
     free(g->root);
 }
 
@@ -252,24 +269,34 @@ static spade_status read_page(gallery *g, int64_t after)
     return status;
 }
 
+/* Where a picture's file is, or what it is in its tar. */
+static spade_status find_picture(gallery *g, const gallery_picture *picture, char **path, spade_mapping *content)
+{
+    const bool whole = *picture->image == '/';
+    spade_input input;
+    if (picture->row < g->manifest.count) {
+        const spade_status status = spade_manifest_take(&g->manifest, picture->row, &input);
+        if (status == SPADE_ERROR_MEMORY) { return status; }
+        if (status == SPADE_OK) { *content = input.bytes->picture; }
+        spade_error_clear(g->context);
+    }
+    if (asprintf(path, "%s%s%s", whole ? "" : g->root, whole ? "" : "/", picture->image) >= 0) { return SPADE_OK; }
+    *path = NULL;
+    return fail_memory(g);
+}
+
 /* Those that are not there any more stay away, without a word: the page says so. */
 static spade_status decode(gallery *g)
 {
     char *paths[GALLERY_PAGE] = {0}, *messages[GALLERY_PAGE] = {0};
     spade_picture pictures[GALLERY_PAGE] = {{0}};
+    spade_mapping contents[GALLERY_PAGE] = {{0}};
     spade_status statuses[GALLERY_PAGE], status = SPADE_OK;
     spade_decode *decoding = NULL;
     if (!g->preprocess.height) { return SPADE_OK; }
-    for (int i = 0; i < g->count; i++) {
-        const char *image = g->pictures[i].image;
-        const bool whole = *image == '/';
-        if (asprintf(&paths[i], "%s%s%s", whole ? "" : g->root, whole ? "" : "/", image) < 0) {
-            paths[i] = NULL;
-            SPADE_GOTO(fail_memory(g));
-        }
-    }
-    if (spade_decoding_begin(g->context, (const char *const *)paths, NULL, NULL, false, g->count, pictures, statuses,
-                             messages, &decoding) == SPADE_OK) {
+    for (int i = 0; i < g->count; i++) { SPADE_GOTO(find_picture(g, &g->pictures[i], &paths[i], &contents[i])); }
+    if (spade_decoding_begin(g->context, (const char *const *)paths, contents, NULL, false, g->count, pictures,
+                             statuses, messages, &decoding) == SPADE_OK) {
         if (g->upright) { spade_decoding_upright(decoding); }
         spade_decoding_finish(decoding);
     }
@@ -280,6 +307,7 @@ static spade_status decode(gallery *g)
 done:
     spade_decoding_destroy(decoding);
     for (int i = 0; i < g->count; i++) {
+        if (g->manifest.count) { spade_manifest_release(&g->manifest, g->pictures[i].row); }
         free(paths[i]);
         free(messages[i]);
     }

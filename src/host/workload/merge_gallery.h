@@ -6,6 +6,7 @@
 #include "store/database.h"
 #include "store/map_decode.h"
 #include "store/store.h"
+#include "workload/manifest.h"
 
 enum { GALLERY_PAGE = 24, GALLERY_NAME = 300 }; /* pictures of a page; of a class's name, cut */
 
@@ -45,7 +46,9 @@ typedef struct gallery {
     html_report report;          /* what html_parts.c asks of: the run */
     spade_preprocess preprocess; /* what networks saw of a picture; height 0: the store does not say */
     bool upright;
-    char *root;                             /* what paths of pictures are relative to */
+    char *root; /* what paths of pictures are relative to */
+    spade_manifest
+        manifest; /* of a store of tars, where they are as they were: pictures are in them; else of no rows */
     gallery_picture pictures[GALLERY_PAGE]; /* of the page at hand */
     int count;
 } gallery;
