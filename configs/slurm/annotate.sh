@@ -26,7 +26,7 @@ srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${SPADE:-spade}" annotate "$mo
     --threads "${SLURM_CPUS_PER_TASK:-1}" "$@" || code=$?
 
 case $code in
-    4) # stopped: the rest is done when the task has its turn again
+    4 | 143) # stopped, or ended by the signal before it listened or by a second one: the rest is done when the task has its turn again
         scontrol requeue "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
         ;;
     3) echo "annotate.sh: pictures failed; their names are above and in $store/shard-*.done.json" ;;
