@@ -307,6 +307,29 @@ done:
     return status;
 }
 
+/* What the file that goes furthest holds; the next one's where that was removed by one who has done with it. */
+static spade_status take_over(spade_shard_writer *writer, candidate *c)
+{
+    enum { ATTEMPTS = 20 };
+    for (int i = 0;; i++) {
+        SPADE_TRY(each_file(writer->store, writer->shard, try_file, c));
+        if (!c->path) { return SPADE_OK; }
+        const spade_status status = copy_beginning(writer, c);
+        if (status == SPADE_OK || i == ATTEMPTS || access(c->path, F_OK) == 0) { return status; }
+        spade_error_clear(writer->context);
+        if (ftruncate(writer->file, 0) != 0) { return fail_write(writer->context, writer->path); }
+        writer->bytes = 0;
+        spade_sha256_begin(&writer->sha);
+        free(c->path);
+        json_decref(c->failures);
+        *c = (candidate){.context = c->context,
+                         .store = c->store,
+                         .align = c->align,
+                         .retry = c->retry,
+                         .next = spade_store_first(c->store, writer->shard)};
+    }
+}
+
 /* ---- part files that nobody needs any more */
 
 typedef struct removal {
@@ -390,9 +413,8 @@ spade_status spade_shard_begin(spade_context *context, const spade_store *store,
     spade_store_time(out->started);
     if (retry) { SPADE_GOTO(spade_shard_look(context, store, shard, &state, NULL)); }
     out->replaces = state == SPADE_SHARD_FINISHED;
-    SPADE_GOTO(each_file(store, shard, try_file, &c));
     SPADE_GOTO(open_part(out));
-    if (c.path) { SPADE_GOTO(copy_beginning(out, &c)); }
+    SPADE_GOTO(take_over(out, &c));
     out->next = c.next;
     out->kept = out->next - spade_store_first(store, shard);
     out->failures = c.failures ? json_incref(c.failures) : json_array();
@@ -526,19 +548,34 @@ static void remove_file(const spade_shard_writer *writer, const char *suffix)
     free(path);
 }
 
+/* Another run has finished the shard: that one removes all part files. */
+static spade_status is_done_by_other(const spade_shard_writer *writer, bool *done)
+{
+    spade_shard_state state;
+    *done = false;
+    SPADE_TRY(spade_shard_look(writer->context, writer->store, writer->shard, &state, NULL));
+    *done = state == SPADE_SHARD_FINISHED && !writer->replaces;
+    return SPADE_OK;
+}
+
+static void leave_to_other(spade_shard_writer *writer)
+{
+    (void)unlink(writer->path);
+    writer->bytes = 0;
+    spade_shard_close(writer);
+}
+
 spade_status spade_shard_finish(spade_shard_writer *writer, const json_t *about)
 {
     static const uint8_t zeros[SPADE_TAR_END];
     char sha[SPADE_SHA256_SIZE];
-    spade_shard_state state;
+    bool done;
     if (writer->next != writer->end) {
         return spade_fail(writer->context, SPADE_ERROR_INTERNAL, "%s: rows are missing", writer->path);
     }
-    SPADE_TRY(spade_shard_look(writer->context, writer->store, writer->shard, &state, NULL));
-    if (state == SPADE_SHARD_FINISHED && !writer->replaces) { /* by another run */
-        (void)unlink(writer->path);
-        writer->bytes = 0;
-        spade_shard_close(writer);
+    SPADE_TRY(is_done_by_other(writer, &done));
+    if (done) {
+        leave_to_other(writer);
         return SPADE_OK;
     }
     const uint64_t whole = writer->bytes;
@@ -550,7 +587,11 @@ spade_status spade_shard_finish(spade_shard_writer *writer, const json_t *about)
     }
     if (status != SPADE_OK) {
         writer->bytes = whole;
-        return status;
+        /* in the moment after the look */
+        if (access(writer->path, F_OK) == 0 || is_done_by_other(writer, &done) != SPADE_OK || !done) { return status; }
+        spade_error_clear(writer->context);
+        leave_to_other(writer);
+        return SPADE_OK;
     }
     SPADE_TRY(write_done(writer, sha, about));
     remove_file(writer, SPADE_SHARD_ASIDE);
