@@ -36,7 +36,9 @@ typedef void (*spade_progress_fn)(void *user, const char *stage, double done, do
 
 /*
  * How exact the products of the network are, at least; sums are float32 in all three. Inputs of a product are rounded
- * to a mantissa of 10 bits (TF32) or 7 bits (bfloat16) where the device is faster for it. The CPU knows FP32 only.
+ * to a mantissa of 10 bits (TF32) or 7 bits (bfloat16) where the device is faster for it. So are, once, the inputs of a
+ * layer of which a Hessian in float32 is the Gram matrix; a Hessian that is summed otherwise, or in float64, is not
+ * rounded. The CPU knows FP32 only.
  */
 typedef enum spade_network_precision {
     SPADE_NETWORK_FP32,

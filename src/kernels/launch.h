@@ -266,6 +266,19 @@ int spade_launch_add_products(spade_stream stream, int64_t groups, int64_t k, in
 int spade_launch_read_unfolded(spade_stream stream, int64_t k, int channels, int first, int offsets, const double *h,
                                double *out);
 
+/* ---- gram.cu: the same from patches rounded once, on tensor cores */
+/* How the numbers of patches are rounded, to the nearest, before they are multiplied. */
+typedef enum spade_gram_rounding {
+    SPADE_GRAM_TF32, /* 11 significant bits */
+    SPADE_GRAM_BF16  /* 8 */
+} spade_gram_rounding;
+/* Positions first .. first+count-1, `chunk` of them a product: products [chunks][groups, k, k] = sums of patch patch^T,
+ * columns (kernel position, channel); upper triangles, what lies below is undefined. */
+int spade_launch_gram(spade_stream stream, spade_patch_kernel patches, spade_gram_rounding rounding, int64_t first,
+                      int64_t count, int64_t chunk, float *products);
+/* The edge of its tiles for matrices of k columns: what a small one wastes. */
+int64_t spade_kernel_gram_tile(int64_t k);
+
 /* ---- lags.cu, sums.cu: Hessians from lags; backend/autocorrelation.h says what these are. */
 enum { SPADE_KERNEL_LAG_PARTS = 29, SPADE_KERNEL_LAG_CELLS = 30, SPADE_KERNEL_BORDER_PARTS = 4 };
 /* One axis of backend/autocorrelation.h's geometry; where its parts lie; their first lag [parts + 1]. */

@@ -10,6 +10,7 @@
 
 struct cublasContext {
     cudaStream_t stream;
+    cublasMath_t mode;
     void *workspace; /* NULL: the library's own */
     size_t workspace_bytes;
 };
@@ -53,6 +54,7 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
 {
     standin_require(handle && (unsigned)mode <= CUBLAS_TF32_TENSOR_OP_MATH, "cublasSetMathMode", "a known mode");
+    handle->mode = mode;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -123,6 +125,7 @@ typedef struct product {
     CBLAS_SIDE side; /* symmetric: of A */
     CBLAS_UPLO uplo;
     int k;
+    bool rounds; /* operands to TF32 */
     double alpha, beta;
     size_t element;
     const char *call;
@@ -151,17 +154,39 @@ static cublasStatus_t submit(cublasHandle_t handle, product *p, const void *alph
     cublasStatus_t status = begin_call(handle, alpha, beta, p->element, p->call);
     if (status != CUBLAS_STATUS_SUCCESS) { return status; }
     bool single = p->element == sizeof(float);
+    p->rounds = single && handle->mode == CUBLAS_TF32_TENSOR_OP_MATH;
     p->alpha = single ? (double)*(const float *)alpha : *(const double *)alpha;
     p->beta = single ? (double)*(const float *)beta : *(const double *)beta;
     int error = standin_submit(handle->stream, run_product, NULL, p, sizeof *p);
     return error ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
 }
 
+/* The i-th matrix of a batch rounded to TF32, without the gaps between its columns; to be freed. */
+static float *rounded_operand(const operand *o, int64_t i)
+{
+    float *copy = malloc((size_t)(o->rows * o->columns + 1) * sizeof *copy), *to = copy;
+    standin_require(copy, "cublasSgemm", "memory of the host");
+    for (int64_t column = 0; column < o->columns; column++) {
+        const float *from = (const float *)o->data + i * o->stride + column * o->ld;
+        for (int64_t row = 0; row < o->rows; row++) { *to++ = standin_rounded(from[row], STANDIN_TF32_DROPS); }
+    }
+    return copy;
+}
+
+static int at_least_one(int64_t n)
+{
+    return n > 1 ? (int)n : 1;
+}
+
 static void compute_sgemm(const product *p, int64_t i)
 {
+    float *a = p->rounds ? rounded_operand(&p->a, i) : NULL, *b = p->rounds ? rounded_operand(&p->b, i) : NULL;
     cblas_sgemm(CblasColMajor, p->transa, p->transb, (int)p->c.rows, (int)p->c.columns, p->k, (float)p->alpha,
-                (const float *)p->a.data + i * p->a.stride, (int)p->a.ld, (const float *)p->b.data + i * p->b.stride,
-                (int)p->b.ld, (float)p->beta, (float *)p->c.data + i * p->c.stride, (int)p->c.ld);
+                a ? a : (const float *)p->a.data + i * p->a.stride, a ? at_least_one(p->a.rows) : (int)p->a.ld,
+                b ? b : (const float *)p->b.data + i * p->b.stride, b ? at_least_one(p->b.rows) : (int)p->b.ld,
+                (float)p->beta, (float *)p->c.data + i * p->c.stride, (int)p->c.ld);
+    free(a);
+    free(b);
 }
 
 static void compute_dgemm(const product *p, int64_t i)

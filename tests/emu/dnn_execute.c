@@ -30,15 +30,6 @@ static uint32_t to_bits(float value)
     return bits;
 }
 
-/* To the nearest of the numbers with `dropped` bits less. */
-static float rounded(float value, int dropped)
-{
-    uint32_t bits = to_bits(value), unit = (uint32_t)1 << dropped;
-    if ((bits & 0x7f800000u) == 0x7f800000u) { return value; }
-    bits += unit / 2 - 1 + (bits >> dropped & 1);
-    return from_bits(bits & ~(unit - 1));
-}
-
 static float load(operand o, int64_t at)
 {
     if (o.t->type == CUDNN_DATA_FLOAT) { return ((const float *)o.memory)[at]; }
@@ -50,7 +41,7 @@ static void store(operand o, int64_t at, float value)
     if (o.t->type == CUDNN_DATA_FLOAT) {
         ((float *)o.memory)[at] = value;
     } else {
-        ((uint16_t *)o.memory)[at] = (uint16_t)(to_bits(rounded(value, 16)) >> 16);
+        ((uint16_t *)o.memory)[at] = (uint16_t)(to_bits(standin_rounded(value, STANDIN_BF16_DROPS)) >> 16);
     }
 }
 
@@ -95,7 +86,7 @@ static void unfold_row(const unfolding *u, int64_t channel, int64_t r, int64_t s
                 if (inside) { u->sums[(channel * x->dims[2] + h) * x->dims[3] + v] += *patch; }
             } else {
                 *patch = inside ? load(u->x, offset(x, u->n, whole, h, v)) : 0;
-                if (u->rounds) { *patch = rounded(*patch, 13); }
+                if (u->rounds) { *patch = standin_rounded(*patch, STANDIN_TF32_DROPS); }
             }
         }
     }
@@ -123,7 +114,7 @@ static float *read_weights(operand weights, bool rounds)
             for (int64_t r = 0; r < dims[2]; r++) {
                 for (int64_t s = 0; s < dims[3]; s++, to++) {
                     *to = load(weights, offset(weights.t, k, c, r, s));
-                    if (rounds) { *to = rounded(*to, 13); }
+                    if (rounds) { *to = standin_rounded(*to, STANDIN_TF32_DROPS); }
                 }
             }
         }
@@ -166,7 +157,7 @@ static void read_planes(operand in, int64_t n, int64_t first, int64_t channels, 
         for (int64_t h = 0; h < dims[2]; h++) {
             for (int64_t w = 0; w < dims[3]; w++) {
                 *planes = load(in, offset(in.t, n, first + c, h, w));
-                if (rounds) { *planes = rounded(*planes, 13); }
+                if (rounds) { *planes = standin_rounded(*planes, STANDIN_TF32_DROPS); }
                 planes++;
             }
         }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,6 +54,18 @@ int standin_state(void);
 int standin_note(int error);
 /* cudaGetLastError, for kernels. */
 int standin_last_error(void);
+/* The nearest of the numbers with `dropped` bits less: what tensor cores make of float32. */
+enum { STANDIN_TF32_DROPS = 13, STANDIN_BF16_DROPS = 16 };
+static inline float standin_rounded(float value, int dropped)
+{
+    uint32_t bits, unit = (uint32_t)1 << dropped;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7f800000u) == 0x7f800000u) { return value; }
+    bits += unit / 2 - 1 + (bits >> dropped & 1);
+    bits &= ~(unit - 1);
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 /* Device memory in all, SPADE_STANDIN_MEMORY bytes (default 8 GiB). */
 size_t standin_memory(void);
 

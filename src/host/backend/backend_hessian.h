@@ -20,8 +20,10 @@ typedef enum spade_hessian_form {
 /* One convolution's or linear layer's input as patches, and how their Hessian is summed. */
 typedef struct spade_hessian_desc {
     spade_hessian_form form;
-    spade_precision precision; /* of products and of sums within a piece; accumulators are float64 */
-    spade_shape x;             /* input; CHANNELS_LAST rank 4, or for linear layers any rank with K last */
+    /* Of products and of sums within a piece; accumulators are float64. With float32 a form may round its inputs once as
+     * the context's precision of the network allows, where their sums stay positive semidefinite (a Gram matrix). */
+    spade_precision precision;
+    spade_shape x; /* input; CHANNELS_LAST rank 4, or for linear layers any rank with K last */
     bool linear;
     spade_window window;
     int64_t groups;

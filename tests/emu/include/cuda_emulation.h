@@ -408,6 +408,52 @@ inline unsigned ballot(bool value)
     return result;
 }
 
+/* ---- mma.sync of 16 x 8 tiles, c += a b, over 8 words of the inner dimension (kernels/mma.cuh says what a lane has) */
+
+/* Number `part` of a word: two of bfloat16, or one of TF32, of which the hardware ignores the last 13 bits. */
+template <int PACK> float number_of(uint32_t word, int part)
+{
+    uint32_t bits = PACK == 1 ? word & ~0x1fffu : part ? word & 0xffff0000u : word << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Every lane shows its part of the operands, computes its part of the results from all of them, and waits for the others
+ * to have done so. */
+template <int PACK, int M, int N>
+void multiply_tiles(float (&c)[M][N][4], const uint32_t (&a)[M][4], const uint32_t (&b)[N][2])
+{
+    enum { SUMMANDS = 8 * PACK };
+    struct operands {
+        const uint32_t (*a)[4];
+        const uint32_t (*b)[2];
+    } own = {a, b};
+    warp &w = this_warp();
+    if (w.live != WARP) { die("mma by a part of a warp"); }
+    w.slot[lane()] = (uint64_t)(uintptr_t)&own;
+    warp_barrier();
+    auto of = [&](unsigned from) { return reinterpret_cast<const operands *>((uintptr_t)w.slot[from]); };
+    const unsigned g = lane() / 4, t = lane() % 4;
+    float rows[2][M][SUMMANDS], columns[2][N][SUMMANDS];
+    for (unsigned k = 0; k < SUMMANDS; k++) {
+        const unsigned word = k / PACK, high = word / 4;
+        for (unsigned half = 0; half < 2; half++) {
+            const operands *row = of(4 * g + word % 4), *column = of(4 * (2 * t + half) + word % 4);
+            for (int i = 0; i < M; i++) { rows[half][i][k] = number_of<PACK>(row->a[i][half + 2 * high], k % PACK); }
+            for (int j = 0; j < N; j++) { columns[half][j][k] = number_of<PACK>(column->b[j][high], k % PACK); }
+        }
+    }
+    for (int i = 0; i < M; i++) {
+        for (int j = 0; j < N; j++) {
+            for (int e = 0; e < 4; e++) {
+                for (unsigned k = 0; k < SUMMANDS; k++) { c[i][j][e] += rows[e / 2][i][k] * columns[e % 2][j][k]; }
+            }
+        }
+    }
+    warp_barrier();
+}
+
 inline const dim3 &thread_index()
 {
     grid &g = state();

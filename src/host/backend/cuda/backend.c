@@ -80,7 +80,6 @@ static spade_status make_handles(spade_cuda_device *cuda)
     SPADE_CUDA_BLAS(cuda, cublasCreate(&cuda->blas));
     SPADE_CUDA_BLAS(cuda, cublasSetStream(cuda->blas, cuda->stream)); /* takes the workspace away */
     SPADE_CUDA_BLAS(cuda, cublasSetWorkspace(cuda->blas, cuda->blas_workspace, cuda->blas_bytes));
-    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, spade_cuda_math_mode(cuda)));
     SPADE_CUDA_BLAS(cuda, cublasSetAtomicsMode(cuda->blas, CUBLAS_ATOMICS_NOT_ALLOWED));
     SPADE_CUDA_SOLVER(cuda, cusolverDnCreate(&cuda->solver));
     SPADE_CUDA_SOLVER(cuda, cusolverDnSetStream(cuda->solver, cuda->stream));

@@ -152,7 +152,7 @@ spade_tensor_iterator_kernel spade_cuda_iterator(const spade_tensor_iterator *it
 spade_status spade_cuda_convert(spade_cuda_device *device, const spade_shape *shape, spade_layout from, const float *x,
                                 spade_layout to, float *y);
 
-/* ---- linear.c: matrix products by cuBLAS, in the precision of the handle's math mode */
+/* ---- linear.c: matrix products of the network by cuBLAS, in its precision */
 /* out [m, rows] = x [m, columns] weights^T, weights [rows, columns]; backward: out [m, columns] = x [m, rows] weights.
  */
 spade_status spade_cuda_linear_product(const spade_op *op, int64_t m, int64_t rows, int64_t columns, bool backward,
@@ -184,8 +184,8 @@ spade_status spade_cuda_finish_variance(spade_device *device, int64_t size, cons
 
 /* ---- convolution.c: on cuDNN */
 void spade_cuda_convolutions_destroy(spade_cuda_device *device);
-/* How exact cuBLAS's float32 products are: what the context's precision allows (bf16: TF32, its tensors are float32).
- */
+/* How exact cuBLAS's float32 products of the network are: what the context's precision allows (bf16: TF32, its tensors
+ * are float32). Each product sets the handle's mode. */
 static inline cublasMath_t spade_cuda_math_mode(const spade_cuda_device *device)
 {
     return device->base.context->precision == SPADE_NETWORK_FP32 ? CUBLAS_PEDANTIC_MATH : CUBLAS_TF32_TENSOR_OP_MATH;

@@ -30,6 +30,7 @@ spade_status spade_cuda_multiply(const spade_cuda_device *cuda, const spade_cuda
         return SPADE_OK;
     }
     float alpha = (float)p->alpha, beta = (float)p->beta;
+    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, CUBLAS_PEDANTIC_MATH));
     SPADE_CUDA_BLAS(cuda,
                     cublasSgemmStridedBatched(cuda->blas, CUBLAS_OP_N, op, m, n, k, &alpha, p->b, lda, p->stride_b,
                                               p->a, ldb, p->stride_a, &beta, p->c, ldc, p->stride_c, (int)p->batch));

@@ -1,4 +1,5 @@
-/* gemm.h - products of row-major matrices by cuBLAS. */
+/* gemm.h - products of row-major matrices by cuBLAS: of Hessians and solvers, in float32 whatever the network's precision
+ * is (hessian/hessian.h says why). */
 #ifndef SPADE_CUDA_PRODUCT_H
 #define SPADE_CUDA_PRODUCT_H
 

@@ -33,6 +33,7 @@ static spade_status multiply(const spade_op *op, int64_t m, int64_t n, int64_t k
     const cublasOperation_t left = b.transpose ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t right = a.transpose ? CUBLAS_OP_T : CUBLAS_OP_N;
     const int ld_left = (int)b.columns, ld_right = (int)a.columns;
+    SPADE_CUDA_BLAS(cuda, cublasSetMathMode(cuda->blas, spade_cuda_math_mode(cuda)));
     if (count == 1) {
         SPADE_CUDA_BLAS(cuda, cublasSgemm(cuda->blas, left, right, (int)n, (int)m, (int)k, &one, b.data, ld_left,
                                           a.data, ld_right, &zero, c, (int)n));

@@ -11,6 +11,11 @@ double spade_cuda_product_cost(double m, double n, double k, double batch)
     return 2 * m * n * k * batch / SPADE_CUDA_OPERATIONS;
 }
 
+spade_network_precision spade_cuda_patch_precision(const spade_cuda_device *cuda, const spade_hessian_desc *desc)
+{
+    return desc->precision == SPADE_FP64 ? SPADE_NETWORK_FP32 : cuda->base.context->precision;
+}
+
 /* ---- what the kernels take */
 
 spade_patch_kernel spade_cuda_patch_kernel(const spade_hessian_desc *desc, const float *x)
@@ -77,11 +82,11 @@ static bool is_lag_form(const spade_hessian_desc *desc)
 
 static double hessian_cost(spade_device *device, const spade_hessian_desc *desc)
 {
-    (void)device;
+    const spade_cuda_device *cuda = spade_cuda_of(device);
     bool rows = spade_hessian_desc_is_rows(desc);
     switch (desc->form) {
-    case SPADE_HESSIAN_UNFOLD: return rows ? -1 : spade_cuda_unfold_cost(desc);
-    case SPADE_HESSIAN_RANK_K: return rows ? spade_cuda_unfold_cost(desc) : -1;
+    case SPADE_HESSIAN_UNFOLD: return rows ? -1 : spade_cuda_unfold_cost(cuda, desc);
+    case SPADE_HESSIAN_RANK_K: return rows ? spade_cuda_unfold_cost(cuda, desc) : -1;
     case SPADE_HESSIAN_SPECTRAL: return spade_cuda_spectral_applies(desc) ? spade_cuda_spectral_cost(desc) : -1;
     case SPADE_HESSIAN_DEPTHWISE:
     case SPADE_HESSIAN_OFFSET_PAIRS: return spade_cuda_sums_apply(desc) ? spade_cuda_sums_cost(desc) : -1;
@@ -103,12 +108,11 @@ static size_t hessian_bytes(spade_device *device, const spade_hessian_desc *desc
 
 static size_t hessian_workspace_bytes(spade_device *device, const spade_hessian_desc *desc)
 {
-    (void)device;
     switch (desc->form) {
     case SPADE_HESSIAN_SPECTRAL: return spade_cuda_spectral_workspace_bytes(desc);
     case SPADE_HESSIAN_DEPTHWISE:
     case SPADE_HESSIAN_OFFSET_PAIRS: return spade_cuda_sums_workspace_bytes(desc);
-    default: return spade_cuda_unfold_workspace_bytes(desc);
+    default: return spade_cuda_unfold_workspace_bytes(spade_cuda_of(device), desc);
     }
 }
 
