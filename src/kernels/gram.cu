@@ -4,7 +4,8 @@
  *
  * Both factors of a product are the same rounded numbers, and their products are exact in float32. So but for float32's
  * rounding of a sum of `chunk` terms the result is positive semidefinite: with u = 2^-11 (TF32) or 2^-8 (bfloat16), the
- * unit roundoff of the patches, it is within 2 u + u^2 of the exact one, relative to sqrt(H_ii H_jj). A dead input gives exact zeros.
+ * unit roundoff of the patches, it is within 2 u + u^2 of the exact one, relative to sqrt(H_ii H_jj). A dead
+ * input gives exact zeros.
  */
 #include "kernels/index.cuh"
 #include "kernels/mma.cuh"
