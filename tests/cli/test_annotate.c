@@ -283,6 +283,75 @@ static void test_full(void **state)
     assert_same_stores("f", "full", 6);
 }
 
+/* Must end with 0. */
+static void shell(const char *line)
+{
+    if (system(line) != 0) { fail_msg("%s", line); }
+}
+
+/* Pictures that are cut off, say that they are huge, or end their decoder (a stand-in beside a copy of spade, which a signal ends): each is
+ * named, and the rest done. */
+static void test_poisoned(void **state)
+{
+    static const char *const names[] = {"cut.png", "huge.ppm", "killer.png"};
+    static const char stand_in[] = "#!/bin/sh\ncase $(readlink /proc/$$/fd/0) in */killer.png) kill -SEGV $$ ;; esac\n"
+                                   "exec $(dirname " SPADE_COMMAND ")/spade-decode \"$@\"\n";
+    char line[2000];
+    (void)state;
+    write_text("spade-decode", stand_in);
+    write_text("huge.ppm", "P6\n100000 100000\n255\nabc");
+    snprintf(line, sizeof line,
+             "cd %s && cp " SPADE_COMMAND " spade && chmod +x spade-decode && head -c 1000 " IMAGES
+             "scene00.png >cut.png && cp " IMAGES "scene00.png killer.png",
+             folder);
+    shell(line);
+    FILE *file = fopen(inside("poisoned.csv"), "w");
+    assert_non_null(file);
+    fputs("image\n", file);
+    for (int i = 0; i < 12; i++) {
+        fprintf(file, "%s%s\n", i % 4 == 3 ? "" : IMAGES, i % 4 == 3 ? names[i / 4] : "scene00.png");
+    }
+    assert_int_equal(fclose(file), 0);
+    for (int workers = 1; workers <= 2; workers++) {
+        snprintf(line, sizeof line,
+                 "cd %s && { OMP_WAIT_POLICY=passive ./spade annotate " MODEL
+                 " poisoned.csv -o poisoned%d --workers %d " SALIENCY
+                 "--shard-size 4 >/dev/null 2>said; test $? = 3; } && test $(wc -l <said) = 3 &&"
+                 "grep -q '^spade: cut.png: PNG is truncated' said &&"
+                 "grep -q '^spade: huge.ppm: 100000 x 100000 pixels, the limit' said &&"
+                 "grep -q '^spade: killer.png: the picture decoder crashed on it' said &&"
+                 "test $(grep -l '\"count\": *3' poisoned%d/*.done.json | wc -l) = 3",
+                 folder, workers, workers, workers);
+        shell(line);
+    }
+    assert_same_stores("poisoned1", "poisoned2", 3);
+}
+
+/* A disk without room, and one that cannot be written to: one line, whoever writes; and on it goes when there is room. */
+static void test_disks(void **state)
+{
+    static const char script[] = "run() { OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL
+                                 " plain.csv -o small " SALIENCY "--shard-size 4 --workers $1 2>said >/dev/null; }\n"
+                                 "refused() { run $1 && exit 1; test $(wc -l <said) = 1; grep -qi \"$2\" said; }\n"
+                                 "set -e; mount -t tmpfs -o size=600k none small\n"
+                                 "refused 1 'no space left'; refused 2 'no space left'; mount -o remount,ro small\n"
+                                 "refused 1 'read-only file system'; refused 2 'read-only file system'\n"
+                                 "mount -o remount,rw,size=20m small; run 1; cp -r small roomy\n";
+    char line[1000];
+    (void)state;
+    if (system("unshare --mount true 2>/dev/null") != 0) { skip(); }
+    write_text("disks.sh", script);
+    snprintf(line, sizeof line,
+             "cd %s && mkdir small && for i in $(seq 20); do echo " IMAGES
+             "scene01.png; done | sed '1iimage' >plain.csv",
+             folder);
+    shell(line);
+    annotate("plain.csv", "wide", SALIENCY "--shard-size 4", 0, NULL);
+    snprintf(line, sizeof line, "cd %s && unshare --mount sh disks.sh", folder);
+    shell(line);
+    assert_same_stores("wide", "roomy", 5);
+}
+
 /* Two runs on one store, a tar that is gone, one that was cut off, and a record that is no JSON. */
 static void test_damaged(void **state)
 {
@@ -352,8 +421,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_content), cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_killed),  cmocka_unit_test(test_full),       cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_retry),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_killed),  cmocka_unit_test(test_full),       cmocka_unit_test(test_poisoned),
+        cmocka_unit_test(test_disks),   cmocka_unit_test(test_damaged),    cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -75,6 +75,11 @@ static size_t skip_common(const char *a, const char *b)
     return common;
 }
 
+static const char *more(const char *text)
+{
+    return strlen(text) > SHOWN ? "..." : "";
+}
+
 static bool differ(const comparison *c, const json_t *old, const json_t *now, const char *path)
 {
     const char *key;
@@ -97,8 +102,9 @@ static bool differ(const comparison *c, const json_t *old, const json_t *now, co
     const bool same = texts[0] && texts[1] && strcmp(texts[0], texts[1]) == 0; /* lists of the same names */
     if (!same || !differ_in_list(c, old, now, path)) {
         const size_t from = texts[0] && texts[1] ? skip_common(texts[0], texts[1]) : 0;
-        snprintf(c->out, c->size, "%s: %s%.*s, now %s%.*s", path, from ? "..." : "", SHOWN,
-                 texts[0] ? texts[0] + from : "?", from ? "..." : "", SHOWN, texts[1] ? texts[1] + from : "?");
+        const char *was = texts[0] ? texts[0] + from : "?", *is = texts[1] ? texts[1] + from : "?";
+        snprintf(c->out, c->size, "%s: %s%.*s%s, now %s%.*s%s", path, from ? "..." : "", SHOWN, was, more(was),
+                 from ? "..." : "", SHOWN, is, more(is));
     }
     free(texts[0]);
     free(texts[1]);

@@ -1,7 +1,34 @@
 /* database.c - see database.h. */
 #include "store/database.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The system's number for what failed, 0: none. Of what could not be opened SQLite keeps that of its last attempt, to open it for reading
+ * only: the file, or where there is none its folder, tells more. */
+static int system_error(const char *path, sqlite3 *database)
+{
+    const int code = sqlite3_errcode(database) & 0xff;
+    if (code != SQLITE_CANTOPEN && code != SQLITE_READONLY) { return sqlite3_system_errno(database); }
+    if (access(path, F_OK) == 0) { return access(path, W_OK) == 0 ? 0 : errno; }
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    const int number = folder && access(folder, W_OK) != 0 ? errno : 0;
+    free(folder);
+    return number;
+}
+
+/* SQLite's words, and the system's, where that is what failed. */
+static spade_status fail_system(spade_context *context, const char *path, sqlite3 *database)
+{
+    const char *said = sqlite3_errmsg(database);
+    const int number = system_error(path, database);
+    return spade_fail(context, SPADE_ERROR_IO, "%s: %s%s%s", path, said, number ? ": " : "",
+                      number ? strerror(number) : "");
+}
 
 spade_status spade_database_fail(spade_context *context, sqlite3 *database)
 {
@@ -15,7 +42,7 @@ spade_status spade_database_fail(spade_context *context, sqlite3 *database)
     case SQLITE_CORRUPT:
         return spade_fail(context, SPADE_ERROR_INPUT, "%s: not a SQLite file, or a damaged one: %s", path,
                           sqlite3_errmsg(database));
-    default: return spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, sqlite3_errmsg(database));
+    default: return fail_system(context, path, database);
     }
 }
 
@@ -24,9 +51,8 @@ spade_status spade_database_open(spade_context *context, const char *path, int f
     spade_status status = SPADE_OK;
     const int code = sqlite3_open_v2(path, out, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (code != SQLITE_OK) {
-        status = code == SQLITE_NOMEM || !*out
-                     ? spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)
-                     : spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, sqlite3_errmsg(*out));
+        status = code == SQLITE_NOMEM || !*out ? spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path)
+                                               : fail_system(context, path, *out);
         spade_database_close(*out);
         *out = NULL;
     }
