@@ -9,7 +9,7 @@
  * the direct form (UNFOLD, RANK_K) rounds the numbers of the patches once, to TF32 or bfloat16, and is their Gram matrix,
  * summed in float32 within a chunk of positions: positive semidefinite but for float32's rounding. The spectral form and
  * its borders stay float32: H is put together from differences of their sums, which with factors rounded to 11 or 8 bits
- * is not positive definite even when damped (tests/cuda/test_hessian_precision.c). DEPTHWISE, OFFSET_PAIRS and the squares
+ * is not positive definite even when damped (tests/unit/test_hessian_precision_devices.c). DEPTHWISE, OFFSET_PAIRS and the squares
  * of cells are float64 always.
  *
  * Costs are nanoseconds of a model of a GPU; only their ratios matter, and they depend on the shapes and the

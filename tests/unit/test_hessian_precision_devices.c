@@ -1,11 +1,13 @@
 /*
- * test_hessian_precision.c - Hessians where the network's precision is TF32 or bfloat16, on the emulated backend: of
- * random layers of every kind, with few samples and with many, by every form that applies.
+ * Hessians where the network's precision is TF32 or bfloat16, on a GPU or the emulated one: of random layers of every
+ * kind, with few samples and with many, by every form that applies.
  *
  * The direct form is the Gram matrix of the inputs rounded once, whose products and sums differ by float32's rounding
  * only; with unit roundoff u of the inputs it is within 2 u + u^2 of the exact one, relative to sqrt(H_ii H_jj). The other
  * forms are as exact as without rounding. All are positive semidefinite but for float32's rounding of sums: a damping
  * far below the default is enough to factorise them.
+ *
+ * SPADE_TEST_EXHAUSTIVE: a layer of 2304 columns as well, and the numbers of each layer.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -19,13 +21,17 @@
 #include "support/devices.h"
 #include "support/random.h"
 
-enum { FP32, TF32, BF16, PRECISIONS };
-static spade_context *processor, *gpu[PRECISIONS];
-static const int significant_bits[PRECISIONS] = {24, 11, 8};
+enum { TF32, BF16, PRECISIONS };
+static const char *const names[PRECISIONS] = {"TF32", "bfloat16"};
+static const int significant_bits[PRECISIONS] = {11, 8};
+static spade_context *processor, *gpu[PRECISIONS]; /* gpu: NULL where there is none */
 static int compared[PRECISIONS][SPADE_HESSIAN_FORM_COUNT];
 static double largest[PRECISIONS][2]; /* errors: of the other forms, of the direct form */
 
-#define SUM_TOLERANCE 4e-6 /* float32 sums within a chunk of positions */
+/* Sums in float32: of the forms in float32, relative to the energies of the channels; of a chunk of positions on tensor
+ * cores, which cut off what does not fit instead of rounding it. */
+#define SUM_TOLERANCE 2e-6
+#define CHUNK_TOLERANCE 2e-5
 #define LEAST_DAMPING 1e-4 /* of the mean of the diagonal; the solver's is 0.01 */
 #define ALPHA 0.37
 
@@ -37,8 +43,11 @@ static int open_devices(void **state)
         spade_context_options options;
         spade_context_options_init(&options);
         options.device = "cuda";
-        options.precision = (spade_network_precision)i;
-        if (spade_context_create(&options, &gpu[i]) != SPADE_OK) { fail_msg("%s", spade_message(gpu[i])); }
+        options.precision = i == TF32 ? SPADE_NETWORK_TF32 : SPADE_NETWORK_BF16;
+        if (spade_context_create(&options, &gpu[i]) == SPADE_OK) { continue; }
+        printf("skipped: %s\n", spade_message(gpu[i]));
+        spade_context_destroy(gpu[i]);
+        gpu[i] = NULL;
     }
     return 0;
 }
@@ -154,14 +163,19 @@ static void check_form(int precision, const spade_hessian_desc *p, const float *
     const int64_t k = columns_of(p), taps = p->linear ? 1 : p->window.kernel[0] * p->window.kernel[1];
     const bool direct = p->form == SPADE_HESSIAN_UNFOLD || p->form == SPADE_HESSIAN_RANK_K;
     const int bits = direct ? significant_bits[precision] : 24;
-    const double unit = ldexp(1, -bits), bound = 2 * unit + unit * unit + SUM_TOLERANCE;
+    const double unit = ldexp(1, -bits), tolerance = direct ? CHUNK_TOLERANCE : SUM_TOLERANCE;
     double *h = update(gpu[precision], p, x);
     for (int64_t group = 0; group < p->groups; group++) {
         double *own = h + group * k * k, *exact = gram(p, x, group, 24), *once = gram(p, x, group, bits);
         double error = difference(own, exact, k, taps, !direct), sums = difference(own, once, k, taps, !direct);
         double damping = damping_needed(own, k);
-        assert_true(error <= bound);
-        assert_true(sums <= SUM_TOLERANCE);
+        if (getenv("SPADE_TEST_EXHAUSTIVE")) {
+            print_message(
+                "%s, form %d, %lld columns, %lld samples: error %.1e, of sums %.1e, damping that is enough %.0e\n",
+                names[precision], (int)p->form, (long long)k, (long long)positions_of(p), error, sums, damping);
+        }
+        assert_true(error <= 2 * unit + unit * unit + tolerance);
+        assert_true(sums <= tolerance);
         assert_true(damping <= LEAST_DAMPING);
         largest[precision][direct] = fmax(largest[precision][direct], error);
         free(exact);
@@ -191,7 +205,7 @@ static float *activations(random_stream *random, const spade_hessian_desc *p)
 static void check(random_stream *random, spade_hessian_desc p)
 {
     float *x = activations(random, &p);
-    for (int precision = TF32; precision < PRECISIONS; precision++) {
+    for (int precision = 0; precision < PRECISIONS && gpu[precision]; precision++) {
         spade_device *device = gpu[precision]->device;
         for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
             p.form = (spade_hessian_form)form;
@@ -242,6 +256,7 @@ static void test_chunks_and_tiles(void **state)
     random_stream random = {18, 0};
     check(&random, convolution(3, 12, 27, 26, 1, 1, 1, SPADE_CHANNELS_LAST));
     check(&random, convolution(2, 40, 5, 5, 3, 1, 1, SPADE_CHANNELS_LAST));
+    if (getenv("SPADE_TEST_EXHAUSTIVE")) { check(&random, convolution(16, 256, 14, 14, 3, 1, 1, SPADE_CHANNELS_LAST)); }
 }
 
 /* float64 is float64 whatever the network's precision. */
@@ -249,6 +264,7 @@ static void test_float64(void **state)
 {
     (void)state;
     random_stream random = {19, 0};
+    if (!gpu[BF16]) { return; }
     spade_hessian_desc p = convolution(2, 8, 6, 6, 3, 1, 1, SPADE_CHANNELS_LAST);
     const int64_t k = columns_of(&p);
     float *x = activations(&random, &p);
@@ -267,12 +283,14 @@ static void test_float64(void **state)
 static void test_every_form_was_compared(void **state)
 {
     (void)state;
-    for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
-        if (form == SPADE_HESSIAN_SHIFT) { continue; } /* not offered on a GPU */
-        assert_true(compared[TF32][form] >= 1 && compared[BF16][form] >= 1);
+    for (int precision = 0; precision < PRECISIONS && gpu[precision]; precision++) {
+        for (int form = 0; form < SPADE_HESSIAN_FORM_COUNT; form++) {
+            const bool offered = form != SPADE_HESSIAN_SHIFT; /* on a GPU */
+            assert_true(offered ? compared[precision][form] >= 1 : compared[precision][form] == 0);
+        }
+        print_message("%s: largest error %.1e of the direct form, %.1e of the others\n", names[precision],
+                      largest[precision][1], largest[precision][0]);
     }
-    print_message("largest error: TF32 %.1e direct, %.1e else; bfloat16 %.1e, %.1e\n", largest[TF32][1],
-                  largest[TF32][0], largest[BF16][1], largest[BF16][0]);
 }
 
 int main(void)
