@@ -18,7 +18,8 @@ enum { WORDS = 2 * SPADE_MMA_WORDS /* of a stage */, SMALL_TILE = 64, LARGE_TILE
 
 struct problem {
     spade_patch_kernel patches;
-    int64_t first, count, chunk, columns, tiles; /* tiles: of one product, on and above the diagonal */
+    int first, end, chunk; /* positions, counted from the first image that is read */
+    int columns, tiles;    /* tiles: of one product, on and above the diagonal */
 };
 
 /* WIDTH neighbouring columns of the patches: the place in the image relative to a patch's corner, the channel's. */
@@ -28,10 +29,10 @@ struct run {
     int64_t channel;
 };
 
-__device__ run run_of(const problem &p, int group, int64_t column)
+__device__ run run_of(const problem &p, int group, int column)
 {
     const spade_patch_kernel &q = p.patches;
-    int offset = (int)(column / q.channels), channel = group * q.channels + (int)(column % q.channels);
+    int offset = column / q.channels, channel = group * q.channels + column % q.channels;
     return {column < p.columns, offset / q.kernel[1] * q.dilation[0], offset % q.kernel[1] * q.dilation[1],
             channel * q.stride_c};
 }
@@ -43,14 +44,12 @@ struct corner {
     int top, left;
 };
 
-__device__ corner corner_of(const problem &p, int64_t position, int64_t end)
+__device__ __forceinline__ corner corner_of(const problem &p, int position, int end)
 {
     const spade_patch_kernel &q = p.patches;
-    int64_t at, column;
-    int64_t image = spade_divide(position, (int64_t)q.output[0] * q.output[1], &at);
-    int64_t row = spade_divide(at, q.output[1], &column);
-    return {position < end, q.x + image * q.stride_n, (int)row * q.stride[0] - q.pad[0],
-            (int)column * q.stride[1] - q.pad[1]};
+    int area = q.output[0] * q.output[1], image = position / area, at = position - image * area;
+    int row = at / q.output[1], column = at - row * q.output[1];
+    return {position < end, q.x + image * q.stride_n, row * q.stride[0] - q.pad[0], column * q.stride[1] - q.pad[1]};
 }
 
 template <int WIDTH>
@@ -67,7 +66,7 @@ __device__ __forceinline__ void read_run(const spade_patch_kernel &q, const corn
 }
 
 /* The tile's row and column of tiles, row <= column: they count the upper triangle by columns. */
-__device__ void place_of(int64_t tile, int64_t *row, int64_t *column)
+__device__ void place_of(int tile, int *row, int *column)
 {
     *column = 0;
     while ((*column + 1) * (*column + 2) / 2 <= tile) { ++*column; }
@@ -96,17 +95,17 @@ template <int TILE, int WIDTH, int PACK> struct tile_part {
         side sides[2]; /* the columns of the patches that are the tile's rows; those that are its columns */
     };
 
-    int64_t row, column, begin, end; /* the tile's first row and column; positions */
+    int row, column, begin, end; /* the tile's first row and column; positions */
     bool diagonal;
     int at, word;     /* the first column of the tile and the first word that the thread reads */
     int down, across; /* the first row and column of the tile that its warp multiplies */
     run runs[2];
-    float next[2][PASSES][WIDTH][PACK];
+    uint32_t next[2][PASSES][WIDTH];
     float sums[M][N][4];
 };
 
 template <typename T>
-__device__ __forceinline__ void begin_tile(const problem &p, int64_t tile, int group, int64_t chunk, T &own)
+__device__ __forceinline__ void begin_tile(const problem &p, int tile, int group, int chunk, T &own)
 {
     const int t = (int)threadIdx.x, warp = t / WARP;
     place_of(tile, &own.row, &own.column);
@@ -114,7 +113,7 @@ __device__ __forceinline__ void begin_tile(const problem &p, int64_t tile, int g
     own.row *= T::EDGE;
     own.column *= T::EDGE;
     own.begin = p.first + chunk * p.chunk;
-    own.end = own.begin + p.chunk < p.first + p.count ? own.begin + p.chunk : p.first + p.count;
+    own.end = p.end - own.begin < p.chunk ? p.end : own.begin + p.chunk;
     own.at = t % T::RUNS * T::COLUMNS;
     own.word = t / T::RUNS;
     own.down = warp / WARPS_ACROSS * T::DOWN;
@@ -123,26 +122,35 @@ __device__ __forceinline__ void begin_tile(const problem &p, int64_t tile, int g
     own.runs[1] = run_of(p, group, own.column + own.at);
 }
 
-/* The numbers of the stage that begins at this position, zeros from the end on. */
-template <typename T> __device__ __forceinline__ void read_stage(const problem &p, int64_t position, T &own)
+/* The words of the stage that begins at this position, zeros from the end on. */
+template <typename T> __device__ __forceinline__ void read_stage(const problem &p, int position, T &own)
 {
 #pragma unroll
     for (int pass = 0; pass < T::PASSES; pass++) {
+        corner corners[T::NUMBERS];
 #pragma unroll
         for (int k = 0; k < T::NUMBERS; k++) {
-            corner c = corner_of(p, position + (own.word + pass * T::STEP) * T::NUMBERS + k, own.end);
+            corners[k] = corner_of(p, position + (own.word + pass * T::STEP) * T::NUMBERS + k, own.end);
+        }
 #pragma unroll
-            for (int side = 0; side < 2; side++) {
-                float numbers[T::COLUMNS] = {};
-                if (side == 0 || !own.diagonal) { read_run<T::COLUMNS>(p.patches, c, own.runs[side], numbers); }
+        for (int side = 0; side < 2; side++) {
+            float numbers[T::NUMBERS][T::COLUMNS] = {};
 #pragma unroll
-                for (int i = 0; i < T::COLUMNS; i++) { own.next[side][pass][i][k] = numbers[i]; }
+            for (int k = 0; k < T::NUMBERS && (side == 0 || !own.diagonal); k++) {
+                read_run<T::COLUMNS>(p.patches, corners[k], own.runs[side], numbers[k]);
+            }
+#pragma unroll
+            for (int i = 0; i < T::COLUMNS; i++) {
+                float word[T::NUMBERS];
+#pragma unroll
+                for (int k = 0; k < T::NUMBERS; k++) { word[k] = numbers[k][i]; }
+                own.next[side][pass][i] = spade_mma_word<T::NUMBERS>(word);
             }
         }
     }
 }
 
-/* They go, rounded, to shared memory. */
+/* They go to shared memory. */
 template <typename T> __device__ __forceinline__ void write_stage(const T &own, typename T::stage &to)
 {
 #pragma unroll
@@ -151,8 +159,7 @@ template <typename T> __device__ __forceinline__ void write_stage(const T &own, 
         for (int side = 0; side < 2; side++) {
 #pragma unroll
             for (int i = 0; i < T::COLUMNS; i++) {
-                to.sides[side][own.word + pass * T::STEP][own.at + i] =
-                    spade_mma_word<T::NUMBERS>(own.next[side][pass][i]);
+                to.sides[side][own.word + pass * T::STEP][own.at + i] = own.next[side][pass][i];
             }
         }
     }
@@ -183,7 +190,7 @@ template <typename T> __device__ __forceinline__ void multiply_stage(const typen
 }
 
 /* What lies on and above the diagonal -> out [k, k] */
-template <typename T> __device__ __forceinline__ void store_tile(const T &own, int64_t k, float *out)
+template <typename T> __device__ __forceinline__ void store_tile(const T &own, int k, float *out)
 {
     const int g = (int)threadIdx.x % WARP / 4, t = (int)threadIdx.x % 4;
 #pragma unroll
@@ -192,9 +199,9 @@ template <typename T> __device__ __forceinline__ void store_tile(const T &own, i
         for (int j = 0; j < T::N; j++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                int64_t r = own.row + own.down + i * SPADE_MMA_ROWS + g + e / 2 * 8;
-                int64_t c = own.column + own.across + j * SPADE_MMA_COLUMNS + 2 * t + e % 2;
-                if (r <= c && c < k) { out[r * k + c] = own.sums[i][j][e]; }
+                int r = own.row + own.down + i * SPADE_MMA_ROWS + g + e / 2 * 8;
+                int c = own.column + own.across + j * SPADE_MMA_COLUMNS + 2 * t + e % 2;
+                if (r <= c && c < k) { out[(int64_t)r * k + c] = own.sums[i][j][e]; }
             }
         }
     }
@@ -202,37 +209,37 @@ template <typename T> __device__ __forceinline__ void store_tile(const T &own, i
 
 /*
  * A block of 2 x 4 warps per chunk of positions, group and tile of TILE x TILE on or above the diagonal. Two stages of
- * positions: while one is multiplied, the next one's numbers are read from the image into registers, a thread the same
- * WIDTH columns of every word that it reads. WIDTH = 4: 16 bytes at once, for channels-last inputs whose groups are
- * multiples of 4.
+ * positions: while one is multiplied, the next one's numbers are read from the image and rounded, into registers, a
+ * thread the same WIDTH columns of every word that it reads. WIDTH = 4: 16 bytes at once, for channels-last inputs whose
+ * groups are multiples of 4; two blocks fit a multiprocessor then.
  */
 template <int TILE, int WIDTH, int PACK>
-__global__ void __launch_bounds__(THREADS, 1) gram(const __grid_constant__ problem p, float *products)
+__global__ void __launch_bounds__(THREADS, WIDTH == 4 ? 2 : 1) gram(const __grid_constant__ problem p, float *products)
 {
     typedef tile_part<TILE, WIDTH, PACK> part;
     __shared__ typename part::stage stages[2];
-    int64_t tile, group, chunk = spade_divide(spade_divide(blockIdx.x, p.tiles, &tile), p.patches.groups, &group);
+    const int block = (int)blockIdx.x, product = block / p.tiles, groups = p.patches.groups;
     part own = {};
-    begin_tile(p, tile, (int)group, chunk, own);
+    begin_tile(p, block % p.tiles, product % groups, product / groups, own);
     read_stage(p, own.begin, own);
     write_stage(own, stages[0]);
     __syncthreads();
     int stage = 0;
-    for (int64_t position = own.begin; position < own.end; position += part::POSITIONS, stage ^= 1) {
+    for (int position = own.begin; position < own.end; position += part::POSITIONS, stage ^= 1) {
         bool more = position + part::POSITIONS < own.end;
         if (more) { read_stage(p, position + part::POSITIONS, own); }
         multiply_stage(stages[stage], own);
         if (more) { write_stage(own, stages[stage ^ 1]); } /* nobody reads it: all have passed the last barrier */
         __syncthreads();
     }
-    store_tile(own, p.columns, products + (chunk * p.patches.groups + group) * p.columns * p.columns);
+    store_tile(own, p.columns, products + (int64_t)product * p.columns * p.columns);
 }
 
 template <int TILE, int WIDTH>
 int launch(spade_stream stream, const problem &p, spade_gram_rounding rounding, float *products)
 {
-    int64_t chunks = (p.count + p.chunk - 1) / p.chunk;
-    unsigned blocks = (unsigned)(p.tiles * p.patches.groups * chunks);
+    unsigned chunks = (unsigned)(p.end - p.first + p.chunk - 1) / (unsigned)p.chunk;
+    unsigned blocks = (unsigned)p.tiles * (unsigned)p.patches.groups * chunks;
     if (rounding == SPADE_GRAM_BF16) {
         return SPADE_LAUNCH((gram<TILE, WIDTH, 2>), blocks, THREADS, 0, stream, p, products);
     }
@@ -250,8 +257,10 @@ int spade_launch_gram(spade_stream stream, spade_patch_kernel patches, spade_gra
                       int64_t count, int64_t chunk, float *products)
 {
     int64_t k = (int64_t)patches.channels * patches.kernel[0] * patches.kernel[1], edge = spade_kernel_gram_tile(k);
-    int64_t across = (k + edge - 1) / edge;
-    problem p = {patches, first, count, chunk, k, across * (across + 1) / 2};
+    int64_t across = (k + edge - 1) / edge, area = (int64_t)patches.output[0] * patches.output[1];
+    patches.x += first / area * patches.stride_n;
+    first %= area;
+    problem p = {patches, (int)first, (int)(first + count), (int)chunk, (int)k, (int)(across * (across + 1) / 2)};
     bool wide = patches.stride_c == 1 && patches.channels % 4 == 0 && (uintptr_t)patches.x % 16 == 0 &&
                 (patches.stride_n | patches.stride_h | patches.stride_w) % 4 == 0;
     if (edge == SMALL_TILE) {

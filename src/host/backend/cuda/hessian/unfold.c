@@ -13,7 +13,8 @@ enum {
     PIECE_BYTES = 64 << 20, /* gathered at a time; of products */
     CHUNK = 4096,           /* positions of a product */
     SMALL_CHUNK = 1024,     /* the same where K is at most SMALL */
-    SMALL = 128
+    SMALL = 128,
+    MAX_CHUNKS = 1 << 16 /* of a launch on tensor cores, which counts positions in int */
 };
 
 typedef struct unfold {
@@ -54,6 +55,7 @@ static unfold resolve(const spade_cuda_device *cuda, const spade_hessian_desc *d
     int64_t product = u.fp64 ? 0 : u.row * k * (int64_t)sizeof(float);
     int64_t piece = gathered > product ? gathered : product;
     u.chunks = at_least_one(PIECE_BYTES / at_least_one(piece));
+    if (u.tensor_cores && u.chunks > MAX_CHUNKS) { u.chunks = MAX_CHUNKS; }
     if (u.chunk > count) { u.chunk = count; }
     int64_t most = u.chunk > 0 ? (count + u.chunk - 1) / u.chunk : 0;
     if (u.chunks > most) { u.chunks = most; }
