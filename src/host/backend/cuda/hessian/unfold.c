@@ -75,17 +75,16 @@ size_t spade_cuda_unfold_workspace_bytes(const spade_cuda_device *cuda, const sp
 /* On tensor cores: tiles on and above the diagonal; each reads the columns of its edges, from the caches mostly. */
 static double gram_cost(const unfold *u)
 {
-    const int64_t edge = spade_kernel_gram_tile(u->positions.columns), size = u->row * u->positions.columns;
-    const double across = (double)((u->positions.columns + edge - 1) / edge), count = (double)u->positions.count;
+    const spade_positions *p = &u->positions;
+    const int64_t edge = spade_kernel_gram_tile(p->columns), across = (p->columns + edge - 1) / edge;
     const double operations = u->rounding == SPADE_GRAM_BF16 ? SPADE_CUDA_BF16_OPERATIONS : SPADE_CUDA_TF32_OPERATIONS;
-    const double tiles = across * (across + 1) / 2 * (double)u->positions.groups;
-    const double chunks = u->chunk > 0 ? count / (double)u->chunk : 0,
-                 steps = chunks / (double)at_least_one(u->chunks) + 1;
-    const double input =
-        (double)(u->positions.images * u->positions.channels * u->positions.height * u->positions.width);
-    return 2 * tiles * (double)(edge * edge) * count / operations +
-           4 * (input + (2 * chunks + 4 * steps) * (double)size) / SPADE_CUDA_BYTES +
-           2 * steps * SPADE_CUDA_LAUNCH_COST;
+    const double count = (double)p->count, chunks = u->chunk > 0 ? count / (double)u->chunk : 0;
+    const double tiles = (double)(across * (across + 1)) / 2, steps = chunks / (double)at_least_one(u->chunks) + 1;
+    const double products = 2 * tiles * (double)(edge * edge) * count * (double)p->groups / operations;
+    /* the input is read; products are written and read, sums read and written */
+    const double traffic = 4 * ((double)(p->images * p->channels * p->height * p->width) +
+                                (2 * chunks + 4 * steps) * (double)(u->row * p->columns));
+    return products + traffic / SPADE_CUDA_BYTES + 2 * steps * SPADE_CUDA_LAUNCH_COST;
 }
 
 double spade_cuda_unfold_cost(const spade_cuda_device *cuda, const spade_hessian_desc *desc)
