@@ -406,6 +406,8 @@ static void test_refused(void **state)
     annotate("m.csv", "m.csv", SALIENCY, 1, "cannot make the folder");
     write_text("twice.csv", "image,a,a\nx.png,1,2\n");
     annotate("twice.csv", "new", SALIENCY, 1, "twice");
+    write_text("latin.csv", "image,l\xe4\nx.png,1\n");
+    annotate("latin.csv", "new", SALIENCY, 1, "the name of a column is not UTF-8");
     assert_false(file_exists(inside("new")));
     static const char *const variables[] = {"SLURM_ARRAY_TASK_ID=1", "SLURM_NTASKS=2", "SLURM_PROCID=2 SLURM_NTASKS=2",
                                             "OMPI_COMM_WORLD_RANK=a OMPI_COMM_WORLD_SIZE=2"};

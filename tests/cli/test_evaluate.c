@@ -439,6 +439,29 @@ static void test_tree(void **state)
     command_clear(&r);
 }
 
+/* Folders that are numbers, and are called as --labels calls other classes: nobody guesses, whatever the order would say. */
+static void test_folders_of_two_meanings(void **state)
+{
+    static const char labels[] = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n";
+    char name[32];
+    (void)state;
+    file_write(inside("labels"), labels, sizeof labels - 1);
+    assert_int_equal(mkdir(inside("t"), 0700), 0);
+    for (int i = 1; i <= 10; i++) {
+        snprintf(name, sizeof name, "t/%d", i);
+        assert_int_equal(mkdir(inside(name), 0700), 0);
+        strcat(name, "/a.png");
+        copy_picture(name);
+    }
+    command_result r =
+        command_run("evaluate " MODELS "/scene_resnet.onnx %s -o %s --labels %s --metric gini --class label " FAST,
+                    inside("t"), inside("out"), inside("labels"));
+    if (r.code != 1 || !strstr(r.err, "is the number of one class and the name of another")) {
+        fail_msg("%d: %s", r.code, r.err);
+    }
+    command_clear(&r);
+}
+
 /* What stands beside the folders, is there twice, or in a column with another name, is said. */
 static void test_said(void **state)
 {
@@ -538,15 +561,17 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_values, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_goes_on, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_report, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_report_alone, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_uncovered, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_without_effect, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_tree, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_said, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_failures, open_folder, close_folder),
-                                       cmocka_unit_test_setup_teardown(test_refused, open_folder, close_folder)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_values, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_goes_on, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_report, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_report_alone, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_uncovered, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_without_effect, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_tree, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_folders_of_two_meanings, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_said, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_failures, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_refused, open_folder, close_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

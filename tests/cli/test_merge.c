@@ -177,7 +177,7 @@ static void test_gallery(void **state)
     assert_int_equal(occurrences(text, "<figure class=\"trace m0\"><img"), 7);
     assert_int_equal(occurrences(text, "roc_auc 0.750"), 7);
     assert_int_equal(occurrences(text, "another class"), 7);
-    assert_int_equal(occurrences(text, "The picture is not there: pictures/"), 7);
+    assert_int_equal(occurrences(text, "The picture is not there, or another one: pictures/"), 7);
     free(text);
     text = page("failures.html");
     assert_int_equal(occurrences(text, "<td>no picture</td>"), 3);
@@ -186,6 +186,37 @@ static void test_gallery(void **state)
     assert_non_null(strstr(text, "<a href=\"page-0001.html\">page 1</a></td><td>row 0"));
     assert_non_null(strstr(text, "failures.html"));
     free(text);
+}
+
+/* A store of real pictures, whose manifest writes names in its own way; one picture gets another content, one is not there. */
+static void test_changed_pictures(void **state)
+{
+    (void)state;
+    static const char images[] = SPADE_TEST_DATA "/images";
+    file_write(path_inside(folder, "m.csv"), "IMAGE,Label,x\na.png,4,1\nb.png,5,2\nnone.png,6,3\n", 49);
+    command_result r =
+        command_run("annotate " SPADE_TEST_DATA "/models/scene_resnet.onnx %s/m.csv -o %s -q --method saliency "
+                    "--no-trace --resize 0 --shard-size 2 2>&1; cp %s/scene00.png %s/a.png && cp %s/scene01.png "
+                    "%s/b.png && " SPADE_COMMAND " annotate " SPADE_TEST_DATA
+                    "/models/scene_resnet.onnx %s/m.csv -o %s -q --method saliency --no-trace --resize 0 --retry "
+                    "2>&1",
+                    folder, store, images, folder, images, folder, folder, store);
+    assert_int_equal(r.code, 3); /* also the first time, when all pictures failed: the shards are done */
+    command_clear(&r);
+    merge("--html", 0, NULL);
+    assert_string_equal(ask("SELECT group_concat(label) FROM pictures"), "4,5");
+    assert_string_equal(ask("SELECT columns FROM pictures WHERE row = 1"),
+                        "{\"image\":\"b.png\",\"label\":\"5\",\"x\":\"2\"}");
+    r = command_run("version; cp %s/scene02.png %s/a.png", images, folder);
+    command_clear(&r);
+    merge("--html", 0, "gallery: 1 picture is not what it was when the maps were made: the maps are drawn on grey");
+    char *text = page("page-0001.html");
+    assert_int_equal(occurrences(text, "not there, or another one: a.png"), 1);
+    assert_int_equal(occurrences(text, "not there, or another one"), 1);
+    free(text);
+    r = command_run("version; sed -i 's/\"seed\": 0/\"seed\": 1/' %s/store.json", store);
+    command_clear(&r);
+    merge("", 1, "store.json: its configuration_hash is that of another content");
 }
 
 /* A store that cannot be written: one line, and the index of before stays. */
@@ -232,6 +263,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_index, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_faults, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_gallery, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_changed_pictures, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_unwritable, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_status, open_folder, close_folder),
     };

@@ -587,6 +587,30 @@ static void test_nearest_in_float32(void **state)
     expect_rows((const float[]){0.2f, 0.6f}, 1, "ceil", "tf_crop_and_resize", 5, (const int64_t[]){1, 2, 2, 2, 3});
 }
 
+/* Rows 5 -> 7 -> 4 by sizes: row 2 of the four is at 3.5, which goes up; divided by 4/7 in float32 it would be below. */
+static void test_ties_of_sizes(void **state)
+{
+    enum { MANY = 7, FEW = 4 };
+    static const int64_t rows[FEW] = {0, 1, 3, 4}; /* 0, 2, 4, 5 of 0, 1, 1, 2, 3, 4, 4 */
+    static double expected[IMAGES * MOST];
+    (void)state;
+    const int64_t outputs = (int64_t)CHANNELS * FEW * WIDTH;
+    for (int64_t e = 0; e < IMAGES * outputs; e++) {
+        expected[e] = x_at((e / (FEW * WIDTH) * HEIGHT + rows[e / WIDTH % FEW]) * WIDTH + e % WIDTH);
+    }
+    wire network = begin(outputs);
+    for (int i = 0; i < 2; i++) {
+        wire node = node_of(i ? "z" : "w", "Resize", i ? "w" : "x", i ? "z" : "w");
+        put_tensor(&network, tensor_int64(i ? "few" : "many", 1, (const int64_t[]){i ? FEW : MANY}));
+        for (int k = 0; k < 2; k++) { wire_text(&node, 1, ""); } /* no region, no scales */
+        wire_text(&node, 1, i ? "few" : "many");
+        node = with_text(with_ints(node, "axes", 1, (const int64_t[]){2}), "nearest_mode",
+                         i ? "round_prefer_ceil" : "round_prefer_floor");
+        put_node(&network, with_text(node, "coordinate_transformation_mode", "asymmetric"));
+    }
+    expect(network, "z", expected, outputs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_convolutions),
@@ -604,7 +628,8 @@ int main(void)
                                        cmocka_unit_test(test_guarded_softmax),
                                        cmocka_unit_test(test_absurd_sizes),
                                        cmocka_unit_test(test_symmetric_half_pixels),
-                                       cmocka_unit_test(test_nearest_in_float32)};
+                                       cmocka_unit_test(test_nearest_in_float32),
+                                       cmocka_unit_test(test_ties_of_sizes)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_remove_folder();
     return failed;

@@ -38,7 +38,6 @@ static int end(cli_printer *printer, const spade_context *context, spade_status 
     if (!options->quiet && !options->json) { print_end(options, outcome); }
     if (printer->failed) { cli_print_error("out of memory for a line of JSON; the results are in the store"); }
     if (pictures->stopped) { return EXIT_STOPPED; }
-    if (!pictures->done && pictures->failed) { return EXIT_FAILED; } /* each failure was named */
     if (pictures->failed || outcome->aside) { return EXIT_SOME_FAILED; }
     return printer->failed ? EXIT_FAILED : EXIT_DONE;
 }

@@ -186,18 +186,21 @@ spade_status class_of_label(spade_context *context, const char *label, const cla
 {
     const term found = read_term(names, trim(label, strlen(label)));
     const term named = find_name(names, trim(label, strlen(label)), true);
-    if (found.kind == TERM_CLASS && named.kind == TERM_CLASS && named.class.index != found.class.index) {
+    const bool is_class = found.kind == TERM_CLASS && found.class.rank == CLASS_BY_INDEX;
+    if (is_class && named.kind == TERM_CLASS && named.class.index != found.class.index) {
         return spade_fail(
-            context, SPADE_ERROR_INPUT,
+            context, SPADE_ERROR_ARGUMENT,
             "label '%.200s' is the number of one class and the name of another, %lld; give other names, or numbers",
             label, (long long)named.class.index);
     }
-    if (found.kind == TERM_CLASS && found.class.rank == CLASS_BY_INDEX) {
-        *out = found.class.index;
+    if (is_class || named.kind == TERM_CLASS) { /* a number that no class has may be a name */
+        *out = is_class ? found.class.index : named.class.index;
         return SPADE_OK;
     }
-    return spade_fail(context, SPADE_ERROR_INPUT, "label '%.200s': %s%s; the network has the classes 0 to %lld", label,
-                      found.kind == TERM_SEVERAL ? "several classes are called so" : "no such class",
+    const bool several = found.kind == TERM_SEVERAL;
+    return spade_fail(context, several ? SPADE_ERROR_ARGUMENT : SPADE_ERROR_INPUT,
+                      "label '%.200s': %s%s; the network has the classes 0 to %lld", label,
+                      several ? "several classes are called so" : "no such class",
                       found.kind == TERM_NONE ? advise_labels(names) : "",
                       (long long)spade_model_classes(names->model) - 1);
 }

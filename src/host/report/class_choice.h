@@ -29,7 +29,8 @@ typedef struct class_choice {
  * of that name, several ways to cut it, a class against itself, the same twice. */
 spade_status class_choices_read(spade_context *context, const spade_names *texts, const class_names *names,
                                 class_choice *out);
-/* The class of a label: its number or its name, as in texts of --class. SPADE_ERROR_INPUT: there is none, or several are called so. */
+/* The class of a label: its number or its name, as in texts of --class. SPADE_ERROR_INPUT: there is none; SPADE_ERROR_ARGUMENT: it
+ * may be several, by their names or as the number of one and the name of another. */
 spade_status class_of_label(spade_context *context, const char *label, const class_names *names, int64_t *out);
 /* For a picture, by its logits [classes], 2 or more. SPADE_ERROR_INPUT: of this picture it is a class against itself. */
 spade_status class_choice_target(spade_context *context, const class_choice *choice, const double *logits,

@@ -10,7 +10,7 @@ static const char tables[] =
     "CREATE TABLE pictures(row INTEGER PRIMARY KEY, key TEXT, image TEXT, label TEXT, class INTEGER, name TEXT, score "
     "REAL, "
     "trace_class INTEGER, trace_name TEXT, trace_score REAL, shard INTEGER, offset INTEGER, bytes INTEGER, columns "
-    "TEXT);"
+    "TEXT, xxh128 TEXT);"
     "CREATE TABLE maps(row INTEGER, method TEXT, options TEXT, network TEXT, class INTEGER, name TEXT, against "
     "INTEGER, "
     "against_name TEXT, file TEXT, shard INTEGER, offset INTEGER, bytes INTEGER, xxh128 TEXT, scale REAL, zero "
@@ -31,7 +31,7 @@ enum { ADD_STORE, ADD_SHARD, ADD_PICTURE, ADD_MAP, ADD_METRIC, ADD_FAILURE, ADD_
 static const char *const sql[ADD_COUNT] = {
     "INSERT INTO store VALUES(?1, ?2)",
     "INSERT INTO shards VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    "INSERT INTO pictures VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    "INSERT INTO pictures VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     "INSERT INTO maps VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     "INSERT INTO metrics VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     "INSERT INTO failures VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"};
@@ -209,6 +209,7 @@ static spade_status add_picture(spade_index *index, int64_t shard, const spade_s
         bind_network(row, 5, json_object_get(record, "dense"));
         bind_network(row, 8, json_object_get(record, "trace"));
         bind_place(row, 11, shard, &picture->json);
+        bind_text(row, 15, record, "xxh128");
     }
     const bool bound = bind_json(row, failed ? 8 : 14, columns, &text);
     const spade_status status = bound ? step(index, which) : fail_memory(index);

@@ -143,6 +143,26 @@ static int64_t integer_at(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
+/* Members that no byte of a shard depends on. */
+static const char *const not_deciding[] = {"model_path", "manifest_path", "pictures", CONFIGURATION_HASH, NULL};
+
+/* Does store.json say what its hash is of? */
+static spade_status check_hash(spade_context *context, const char *folder, const json_t *json)
+{
+    char found[SPADE_SHA256_SIZE];
+    json_t *deciding = json_copy((json_t *)(uintptr_t)json);
+    if (!deciding) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", folder); }
+    for (int i = 0; not_deciding[i]; i++) { (void)json_object_del(deciding, not_deciding[i]); }
+    const spade_status status = hash(context, deciding, found);
+    json_decref(deciding);
+    if (status != SPADE_OK || strcmp(found, spade_json_text_at(json, CONFIGURATION_HASH)) == 0) { return status; }
+    return spade_fail(context, SPADE_ERROR_INPUT,
+                      "%s/" STORE_JSON ": its " CONFIGURATION_HASH
+                      " is that of another content: it was changed or damaged "
+                      "after it was written; put back what it said",
+                      folder);
+}
+
 /* What store.json says is taken over, with its reference. */
 static spade_status take(spade_context *context, const char *folder, json_t *json, spade_store *out)
 {
@@ -159,6 +179,7 @@ static spade_status take(spade_context *context, const char *folder, json_t *jso
         return spade_fail(context, SPADE_ERROR_INPUT, "%s/" STORE_JSON ": it does not say what the store is made with",
                           folder);
     }
+    SPADE_TRY(check_hash(context, folder, json));
     memcpy(out->configuration, configuration, sizeof out->configuration);
     out->shards = (out->entries + out->shard_size - 1) / out->shard_size;
     out->folder = strdup(folder);
@@ -199,7 +220,6 @@ static spade_status open_existing(spade_context *context, const char *folder, co
                                   spade_store *out, bool *done)
 {
     static const char *const first[] = {"format", "manifest", "model", "version", NULL};
-    static const char *const without[] = {"model_path", "manifest_path", "pictures", CONFIGURATION_HASH, NULL};
     char different[400];
     json_t *old;
     SPADE_TRY(spade_store_read_json(context, path, &old));
@@ -207,8 +227,8 @@ static spade_status open_existing(spade_context *context, const char *folder, co
     if (!old) { return SPADE_OK; }
     SPADE_TRY(take(context, folder, old, out));
     if (strcmp(out->configuration, spade_json_text_at(now, CONFIGURATION_HASH)) == 0) { return SPADE_OK; }
-    if (!spade_json_difference(old, now, first, without, different, sizeof different)) {
-        snprintf(different, sizeof different, "its hash, though " STORE_JSON " says the same: was it changed by hand?");
+    if (!spade_json_difference(old, now, first, not_deciding, different, sizeof different)) {
+        snprintf(different, sizeof different, "its hash"); /* of a member that either has and the other does not */
     }
     return spade_fail(context, SPADE_ERROR_ARGUMENT,
                       "%s is a store of another configuration (%s); it stays as it is: give another folder", folder,

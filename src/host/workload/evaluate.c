@@ -79,6 +79,7 @@ spade_status evaluate_read_labels(const evaluate_job *job, const char *manifest,
                                   int64_t folders, int64_t **out)
 {
     int known = 0, unknown = 0;
+    bool ambiguous = false;
     char message[SPADE_MESSAGE_BYTES] = "";
     int64_t *labels = *out = calloc((size_t)inputs->count + 1, sizeof *labels);
     if (!labels) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
@@ -91,10 +92,11 @@ spade_status evaluate_read_labels(const evaluate_job *job, const char *manifest,
             snprintf(message, sizeof message, "%s: %s", input->file, spade_message(job->context));
         }
         known += status == SPADE_OK;
+        ambiguous = ambiguous || status == SPADE_ERROR_ARGUMENT;
     }
     spade_error_clear(job->context);
     if (!unknown) { return SPADE_OK; }
-    if (folders && !known) { return label_by_order(job, manifest, inputs, folders, labels); }
+    if (folders && !known && !ambiguous) { return label_by_order(job, manifest, inputs, folders, labels); }
     return spade_fail(job->context, SPADE_ERROR_INPUT, "%s: %s", manifest, message);
 }
 

@@ -122,6 +122,7 @@ static spade_status read_head(table *t)
             if (strcasecmp(t->cells[i], column_names[c]) != 0) { continue; }
             if (t->places[c] >= 0) { return fail_row(t, "a column is there twice"); }
             t->places[c] = i;
+            memcpy(t->cells[i], column_names[c], strlen(column_names[c])); /* "Label" is called so from here on */
         }
     }
     if (t->places[IMAGE] < 0) { return fail_row(t, "no column is called image; the first line names the columns"); }
@@ -424,6 +425,18 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
 
 const char *const spade_manifest_kinds[] = {"csv", "tree", "tars"};
 
+/* Names are keys of JSON objects. */
+static spade_status check_name(const table *t, const char *name)
+{
+    char *clean = spade_utf8(name);
+    const bool same = clean && strcmp(clean, name) == 0;
+    const spade_status status = !clean ? spade_fail(t->context, SPADE_ERROR_MEMORY, "%s: out of memory", t->path)
+                                : same ? SPADE_OK
+                                       : fail_row(t, "the name of a column is not UTF-8; write the file in UTF-8");
+    free(clean);
+    return status;
+}
+
 /* The names of a CSV file's columns, and its SHA-256. */
 static spade_status read_columns(spade_context *context, const char *path, spade_manifest *out)
 {
@@ -437,8 +450,8 @@ static spade_status read_columns(spade_context *context, const char *path, spade
     if (!out->columns) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
     memcpy(out->columns, t.cells, sizeof *out->columns * (size_t)t.count);
     out->column_count = t.count;
-    out->image = t.places[IMAGE];
     for (int i = 0; i < t.count; i++) {
+        SPADE_TRY(check_name(&t, t.cells[i]));
         for (int k = 0; k < i; k++) {
             if (strcmp(t.cells[i], t.cells[k]) == 0) { return fail_row(&t, "a column is there twice"); }
         }
@@ -563,8 +576,7 @@ spade_status spade_manifest_row(spade_context *context, const spade_manifest *ma
         table t;
         status = read_cells(context, manifest, row, &t, &copy);
         for (int i = 0; status == SPADE_OK && i < t.count && i < manifest->column_count; i++) {
-            spade_json_set(&columns, i == manifest->image ? "image" : manifest->columns[i],
-                           spade_json_text(t.cells[i]));
+            spade_json_set(&columns, manifest->columns[i], spade_json_text(t.cells[i]));
         }
         free(copy);
     }

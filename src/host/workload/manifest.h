@@ -34,8 +34,8 @@ typedef struct spade_manifest {
         [SPADE_SHA256_SIZE]; /* of a CSV file its bytes'; of a tree of its pictures' paths from the folder on, each a line; of tars
                                        of their names and sizes, and those of their members */
     char *text;              /* of a CSV file, as it was read; the first line is cut into cells */
-    char **columns;          /* [column_count]: their names, in text */
-    int column_count, image; /* image: the column */
+    char **columns; /* [column_count]: their names, in text; image, label and mask however the file writes them */
+    int column_count;
     size_t *rows;            /* [count]: where in text each begins */
     spade_samples samples;   /* of tars */
 } spade_manifest;

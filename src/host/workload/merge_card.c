@@ -223,7 +223,7 @@ spade_status gallery_write_card(FILE *file, gallery *g, const gallery_picture *p
         status = write_tile(file, g, &canvas, picture->image);
         fputs("<figcaption><b>Picture</b></figcaption>", file);
     } else {
-        fputs("<figcaption class=\"soft\">The picture is not there: ", file);
+        fputs("<figcaption class=\"soft\">The picture is not there, or another one: ", file);
         spade_html_text(file, picture->image);
         fputs("</figcaption>", file);
     }

@@ -227,6 +227,7 @@ static spade_status take_picture(gallery *g, sqlite3_stmt *statement)
     picture->label = labelled ? strdup(text_at(statement, 2)) : NULL;
     take_decision(statement, 3, &picture->decisions[DENSE]);
     take_decision(statement, 6, &picture->decisions[TRACE]);
+    snprintf(picture->content, sizeof picture->content, "%s", text_at(statement, 9));
     return picture->image && (picture->label || !labelled) ? SPADE_OK : fail_memory(g);
 }
 
@@ -234,7 +235,8 @@ static spade_status take_picture(gallery *g, sqlite3_stmt *statement)
 static spade_status read_pictures(gallery *g, int64_t after)
 {
     static const char sql[] =
-        "SELECT row, image, label, class, name, score, trace_class, trace_name, trace_score FROM pictures "
+        "SELECT row, image, label, class, name, score, trace_class, trace_name, trace_score, xxh128 "
+        "FROM pictures "
         "WHERE row > ?1 ORDER BY row LIMIT ?2";
     sqlite3_stmt *statement;
     bool row;
@@ -285,6 +287,21 @@ static spade_status find_picture(gallery *g, const gallery_picture *picture, cha
     return fail_memory(g);
 }
 
+/* Is it what was explained? Another picture of that name stays away; what cannot be read is left to the decoder. */
+static bool is_same(gallery *g, const gallery_picture *picture, const char *path, const spade_mapping *content)
+{
+    char now[SPADE_FINGERPRINT_SIZE];
+    if (content->data) {
+        spade_fingerprint(content, 1, now);
+    } else if (spade_fingerprint_file(g->context, path, now) != SPADE_OK) {
+        spade_error_clear(g->context);
+        return true;
+    }
+    const bool same = strcmp(now, picture->content) == 0;
+    g->others += !same;
+    return same;
+}
+
 /* Those that are not there any more stay away, without a word: the page says so. */
 static spade_status decode(gallery *g)
 {
@@ -301,7 +318,12 @@ static spade_status decode(gallery *g)
         spade_decoding_finish(decoding);
     }
     for (int i = 0; i < g->count; i++) {
-        if (statuses[i] == SPADE_OK) { g->pictures[i].picture = pictures[i]; }
+        if (statuses[i] != SPADE_OK) { continue; }
+        if (is_same(g, &g->pictures[i], paths[i], &contents[i])) {
+            g->pictures[i].picture = pictures[i];
+        } else {
+            spade_picture_clear(&pictures[i]);
+        }
     }
     spade_error_clear(g->context);
 done:
@@ -500,6 +522,12 @@ spade_status merge_write_gallery(spade_context *context, const spade_store *stor
     if (part.failures) { SPADE_GOTO(write_file(&part, "failures.html", write_failures)); }
     SPADE_GOTO(write_file(&part, "index.html", write_index));
     remove_others(g, part.pages, part.failures > 0);
+    if (g->others) {
+        spade_log(context, SPADE_LOG_WARNING,
+                  "%s/gallery: %lld picture%s not what %s when the maps were made: the maps are drawn on grey",
+                  store->folder, (long long)g->others, g->others == 1 ? " is" : "s are",
+                  g->others == 1 ? "it was" : "they were");
+    }
 done:
     close_gallery(g);
     free(g);

@@ -2,6 +2,7 @@
 #ifndef SPADE_WORKLOAD_MERGE_GALLERY_H
 #define SPADE_WORKLOAD_MERGE_GALLERY_H
 
+#include "base/fingerprint.h"
 #include "report/html.h"
 #include "store/database.h"
 #include "store/map_decode.h"
@@ -31,10 +32,11 @@ typedef struct gallery_decision {
 typedef struct gallery_picture {
     int64_t row;
     char *image, *label; /* owned; label NULL: there is none */
+    char content[SPADE_FINGERPRINT_SIZE];
     gallery_decision decisions[NETWORKS];
     gallery_map *maps; /* owned */
     int map_count;
-    spade_picture picture; /* as the file has it; rgb NULL: it is not there any more */
+    spade_picture picture; /* as the file has it; rgb NULL: it is not there any more, or another one */
 } gallery_picture;
 
 typedef struct gallery {
@@ -51,6 +53,7 @@ typedef struct gallery {
         manifest; /* of a store of tars, where they are as they were: pictures are in them; else of no rows */
     gallery_picture pictures[GALLERY_PAGE]; /* of the page at hand */
     int count;
+    int64_t others; /* pictures that are not what they were */
 } gallery;
 
 /* ---- merge_card.c: a picture's maps, drawn on what the network saw of it, or on grey where the file is gone */

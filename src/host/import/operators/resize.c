@@ -14,6 +14,7 @@ typedef struct resize {
     const char *mode, *coordinates, *nearest;
     float cubic, outside; /* what a place outside of the picture holds, where a part is cut out */
     int64_t exclude_outside, antialias;
+    bool sized; /* sizes are given, not scales */
     double scale[SPADE_MAX_RANK];
     double roi[2][SPADE_MAX_RANK];  /* first and last place of the part that is cut out, of an axis from 0 to 1 */
     int64_t length[SPADE_MAX_RANK]; /* of the result */
@@ -142,7 +143,10 @@ static spade_status resize_axis(spade_import *import, const onnx_node *node, con
     offsets[0] = 0;
     for (int64_t j = 0; j < n_out; j++) {
         const bool nearest = strcmp(r->mode, "nearest") == 0;
-        const double x = nearest ? nearest_source_of(r, axis, j, n) : source_of(r, axis, j, n);
+        /* ties of sizes go up in the runtimes where they are ties of the whole numbers: row 2 of 7 -> 4 is at 3.5 */
+        const bool tie = r->sized && strcmp(r->nearest, "round_prefer_ceil") == 0,
+                   exact = !nearest || (tie && strcmp(r->coordinates, "asymmetric") == 0);
+        const double x = exact ? source_of(r, axis, j, n) : nearest_source_of(r, axis, j, n);
         const bool inside = !cuts(r) || (x >= 0 && x <= (double)(n - 1));
         const int64_t at = offsets[j];
         offsets[j + 1] = at + (inside ? entries_of(r, axis, x, n, indices + at, weights + at) : 0);
@@ -346,6 +350,7 @@ static spade_status lower_resize(spade_import *import, int onnx_node_index)
         r.length[i] = x.dims[i];
     }
     if (!old && spade_has_input(node, 3)) {
+        r.sized = true;
         SPADE_TRY(read_sizes(import, node, 3, &x, axes, count, &r));
         SPADE_TRY(keep_aspect(import, node, &x, axes, count, &r));
     } else {
