@@ -499,7 +499,7 @@ static spade_status open_files(spade_context *context, const char *path, spade_m
 
 spade_status spade_manifest_open(spade_context *context, const char *path, const char *store, spade_manifest *out)
 {
-    spade_tar_list tars;
+    spade_tar_list tars = {0};
     *out = (spade_manifest){0};
     SPADE_TRY(spade_tar_list_find(context, path, &tars));
     spade_status status =
