@@ -258,6 +258,8 @@ static spade_status scan_tar(scan *s, int tar)
         SPADE_GOTO(see_member(s, &member));
     }
     samples->of_tar[tar].compressed = stream->compressed;
+    spade_log(s->context, SPADE_LOG_INFO, "%s: %lld samples%s", s->tar->path,
+              (long long)(samples->count - samples->of_tar[tar].first), stream->compressed ? ", compressed" : "");
     if (spade_tar_lacks_end(stream) && !s->unended++) { s->first_unended = s->tar; }
 done:
     spade_tar_close(stream);
@@ -273,11 +275,7 @@ spade_status spade_samples_scan(spade_samples *samples, const char *path)
     const int count = samples->tars.count;
     spade_status status = SPADE_OK;
     spade_sha256_begin(&s.sha);
-    for (int i = 0; i < count; i++) {
-        spade_report_progress(samples->context, "tars", i, count);
-        SPADE_GOTO(scan_tar(&s, i));
-    }
-    spade_report_progress(samples->context, "tars", count, count);
+    for (int i = 0; i < count; i++) { SPADE_GOTO(scan_tar(&s, i)); }
     samples->of_tar[count].first = samples->count;
     samples->scanned = true;
     spade_sha256_end(&s.sha, samples->sha256);
