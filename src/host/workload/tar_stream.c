@@ -15,10 +15,23 @@ enum { MOST_TIMES = 1000 };
 
 /* ---- the file, as libarchive asks for it */
 
+/* A scan jumps from header to header. Where they are near each other, it is faster to have all of the file read than to wait for a disk,
+ * or a server, at each: 5 ms of a disk are 700 KB, half a millisecond of a server 200 KB; on an SSD it costs a little. */
+static void read_ahead(spade_tar_stream *stream)
+{
+    const uint64_t near = (uint64_t)128 << 10, step = (uint64_t)4 << 20;
+    stream->reads++;
+    if (stream->piece != SCANNED || stream->at + SCANNED <= stream->ahead) { return; }
+    if ((stream->at - stream->base) / (uint64_t)stream->reads > near) { return; }
+    (void)posix_fadvise(stream->file, (off_t)stream->at, (off_t)step, POSIX_FADV_WILLNEED);
+    stream->ahead = stream->at + step;
+}
+
 static la_ssize_t on_read(struct archive *archive, void *user, const void **buffer)
 {
     spade_tar_stream *stream = user;
     ssize_t n;
+    read_ahead(stream);
     do {
         n = pread(stream->file, stream->buffer, stream->piece, (off_t)stream->at);
     } while (n < 0 && errno == EINTR);

@@ -23,6 +23,8 @@ typedef struct spade_tar_stream {
     int file;
     uint64_t at, base; /* of the file: where it is read next, and where the stream begins */
     uint8_t *buffer;
+    uint64_t ahead; /* up to here the system was asked to read ahead, in a scan */
+    int64_t reads;
     size_t piece; /* bytes that are read at once, at most what the buffer holds */
     bool begun, compressed;
     char *last; /* the last member's name, for messages */
