@@ -55,38 +55,44 @@ def write_manifest(folder, rows):
     return path
 
 
+def memory_of(process, key):
+    """MB of a line of /proc/PID/status; VmHWM is the kernel's own peak: rusage's holds that of the process that started it."""
+    try:
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        status = ""
+    return int(status.split(key)[1].split()[0]) / 1024 if key in status else 0
+
+
 def watch_memory(process, peak):
-    """The kernel's own peak of the process, as long as it runs: rusage's holds that of the process that started it."""
     while process.poll() is None:
-        try:
-            status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-        except OSError:
-            return
-        if "VmHWM:" in status:
-            peak[0] = max(peak[0], int(status.split("VmHWM:")[1].split()[0]))
+        peak[0] = max(peak[0], memory_of(process, "VmHWM:"))
         time.sleep(0.003)
 
 
 def run(command):
-    """Code, seconds, seconds to the first line, lines, peak memory in MB."""
+    """Code, seconds, seconds to the first line, lines, memory then and at its peak."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
-    peak, first, lines = [0], None, 0
+    peak, first, lines, early = [0], None, 0, 0
     watcher = threading.Thread(target=watch_memory, args=(process, peak))
     watcher.start()
     for _ in process.stdout:
-        first = first or time.monotonic() - began
         lines += 1
+        if lines == 1:
+            first = time.monotonic() - began
+        if lines == 1000:
+            early = memory_of(process, "VmRSS:")
     code = process.wait()
     seconds = time.monotonic() - began
     watcher.join()
-    return code, seconds, first, lines, peak[0] / 1024
+    return code, seconds, first, lines, early, peak[0]
 
 
 def main():
     spade = pathlib.Path(sys.argv[1]).resolve()
     sizes = [int(text) for text in sys.argv[2:]] or [10_000, 100_000]
-    print("| pictures | run | seconds | first picture done after | pictures a second | peak memory, MB |\n|---|---|---|---|---|---|")
+    print("| pictures | run | seconds | first picture done after | pictures a second | MB after 1,000 pictures | MB at most |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         write_network(folder / "tiny.onnx")
@@ -95,16 +101,16 @@ def main():
             command = [spade, "annotate", folder / "tiny.onnx", manifest, "-o", store, "--no-trace", "--method", "saliency",
                        "--resize", "0", "--json", "-q"]
             for what in ("new", "finished already"):
-                code, seconds, first, lines, memory = run(command)
+                code, seconds, first, lines, early, peak = run(command)
                 assert code == 0, code
                 assert lines == (rows if what == "new" else 0), lines
                 print(f"| {rows:,} | {what} | {seconds:.2f} | {f'{first:.2f} s' if first else ''} | "
-                      f"{f'{lines / seconds:.0f}' if lines else ''} | {memory:.0f} |", flush=True)
+                      f"{f'{lines / seconds:.0f}' if lines else ''} | {f'{early:.0f}' if lines else ''} | {peak:.0f} |", flush=True)
             for what in (["merge", store, "--json"], ["status", store, "--json"]):
                 began = time.monotonic()
                 said = subprocess.run([spade, *what], capture_output=True, check=True, text=True).stdout
                 assert json.loads(said)
-                print(f"| {rows:,} | {what[0]} | {time.monotonic() - began:.2f} | | | |", flush=True)
+                print(f"| {rows:,} | {what[0]} | {time.monotonic() - began:.2f} | | | | |", flush=True)
 
 
 main()
