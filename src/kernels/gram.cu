@@ -171,8 +171,9 @@ template <typename T> __device__ __forceinline__ void multiply_stage(const typen
     const typename T::side &left = from.sides[0], &right = from.sides[own.diagonal ? 0 : 1];
     const int g = (int)threadIdx.x % WARP / 4, t = (int)threadIdx.x % 4;
     if (own.diagonal && own.down >= own.across + T::ACROSS) { return; } /* all of it lies below the diagonal */
-#pragma unroll
-    for (int w = t; w < WORDS; w += SPADE_MMA_WORDS) {
+#pragma unroll 1 /* more would take registers of the second block */
+    for (int step = 0; step < WORDS; step += SPADE_MMA_WORDS) {
+        const int w = step + t;
         uint32_t a[T::M][4], b[T::N][2];
 #pragma unroll
         for (int i = 0; i < T::M; i++) {

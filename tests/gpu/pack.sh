@@ -19,7 +19,7 @@ tests=()
 for source in tests/*/test_*_devices.c; do
     tests+=("$(basename "$(dirname "$source")")_$(basename "$source" .c)")
 done
-benchmarks=(stages pictures peak)
+benchmarks=(stages pictures peak precision)
 
 scripts/setup.sh --packages-only libcmocka-dev g++ xz-utils
 # No path of this machine: names of sources (assertions, messages) are relative to the tree, libraries of the tree are

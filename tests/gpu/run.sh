@@ -87,6 +87,9 @@ else
     note sanitizer "does not run here" -
 fi
 
+# What TF32 and bfloat16 change: a line of numbers for each picture and precision.
+check precision $limit build/bench/bench_precision examples/scene_resnet.onnx examples/pictures/scene0[0-1].png
+
 # The tables are added to bench/results by run.py; they belong to the repository's folder of that name.
 if [ $bench = no ]; then
     note benchmark "not asked for" -
