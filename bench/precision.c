@@ -9,6 +9,7 @@
  *   loss, loss_layer       relative difference of the sum of the layers' losses; the largest of one layer
  *   masks, masks_layer     weights that are zero in both traces or in none: of all, of the layer with the fewest
  *   class, trace_class     1: the same class decides, of the network, of its trace
+ *   margin, trace_margin   by how much the outputs of float32's first two classes differ: small where it was nearly a tie
  *   map, trace_map         correlation of the saliency maps of float32's class, of the network, of its trace
  */
 #include <getopt.h>
@@ -33,6 +34,7 @@ typedef struct outcome {
     spade_trace *trace; /* NULL: failed */
     int *layers, count; /* prunable */
     int64_t shape[3], class_index[2];
+    double margin[2];
     float *maps[2]; /* of the network, of the trace */
 } outcome;
 
@@ -94,16 +96,25 @@ static void close_outcome(outcome *o)
     free(o->layers);
 }
 
-/* The decision, and the map of class `explained` or, where that is negative, of the decision. */
-static void explain(outcome *o, const float *input, const spade_trace *trace, int64_t explained, int64_t *decision,
-                    float **map)
+/* What decides, [0] of the network or [1] of its trace, and the map of class `explained` or, where that is negative, of
+ * the decision. */
+static void explain(outcome *o, const float *input, int of_trace, int64_t explained)
 {
+    const spade_trace *trace = of_trace ? o->trace : NULL;
+    int64_t *decision = &o->class_index[of_trace];
+    float **map = &o->maps[of_trace];
     const int64_t classes = spade_model_outputs(o->model);
     float *logits = bench_alloc((size_t)classes * sizeof *logits);
     spade_attribution *method = NULL;
     bench_check(o->context, spade_model_forward(o->context, o->model, trace, input, 1, logits));
     *decision = 0;
     for (int64_t c = 1; c < classes; c++) { *decision = logits[c] > logits[*decision] ? c : *decision; }
+    o->margin[of_trace] = INFINITY;
+    for (int64_t c = 0; c < classes; c++) {
+        if (c != *decision) {
+            o->margin[of_trace] = fmin(o->margin[of_trace], (double)(logits[*decision] - logits[c]));
+        }
+    }
     const spade_target target = {.class_index = explained < 0 ? *decision : explained};
     bench_check(o->context, spade_attribution_create(o->context, "saliency", &method));
     bench_check(o->context, spade_attribution_map_shape(o->context, o->model, method, o->shape));
@@ -134,12 +145,10 @@ static void run(const request *r, const char *path, int64_t explained, outcome *
     bench_check(o->context, spade_batch_from_picture(o->context, &picture, &preprocess, &augment, &batch));
     bench_check(o->context,
                 spade_hessian_accumulate(o->context, o->model, batch, o->layers, o->count, SPADE_FP32, &o->hessians));
-    explain(o, input, NULL, explained, &o->class_index[0], &o->maps[0]);
+    explain(o, input, 0, explained);
     const spade_status status = spade_trace_create(o->context, o->model, batch, &options, &o->trace);
     if (status != SPADE_ERROR_NUMERICAL) { bench_check(o->context, status); }
-    if (o->trace) {
-        explain(o, input, o->trace, explained < 0 ? o->class_index[0] : explained, &o->class_index[1], &o->maps[1]);
-    }
+    if (o->trace) { explain(o, input, 1, explained < 0 ? o->class_index[0] : explained); }
     spade_batch_destroy(batch);
     spade_picture_clear(&picture);
     free(input);
@@ -211,11 +220,12 @@ static void compare(const char *picture, const char *name, const outcome *a, con
 {
     printf("{\"picture\": \"%s\", \"precision\": \"%s\"", picture, name);
     compare_hessians(a, b);
-    printf(", \"class\": %d, \"map\": %.6f", a->class_index[0] == b->class_index[0], correlation(a, b, 0));
+    printf(", \"class\": %d, \"margin\": %.3g, \"map\": %.6f", a->class_index[0] == b->class_index[0], a->margin[0],
+           correlation(a, b, 0));
     if (a->trace && b->trace) {
         compare_traces(a, b);
-        printf(", \"trace_class\": %d, \"trace_map\": %.6f", a->class_index[1] == b->class_index[1],
-               correlation(a, b, 1));
+        printf(", \"trace_class\": %d, \"trace_margin\": %.3g, \"trace_map\": %.6f",
+               a->class_index[1] == b->class_index[1], a->margin[1], correlation(a, b, 1));
     } else {
         printf(", \"failed\": \"%s\"", spade_message(b->trace ? a->context : b->context));
     }
