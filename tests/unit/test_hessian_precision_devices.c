@@ -239,6 +239,10 @@ static void test_convolutions(void **state)
                                    t % 4 == 1 ? 2 : 1, groups, t == 5 ? SPADE_ROW_MAJOR : SPADE_CHANNELS_LAST));
     }
     check(&random, convolution(4, 9, 8, 7, 3, 1, 9, SPADE_CHANNELS_LAST));
+    spade_hessian_desc uneven = convolution(2, 12, 9, 8, 3, 1, 1, SPADE_CHANNELS_LAST);
+    uneven.window = (spade_window){{3, 2}, {2, 1}, {1, 2}, {0, 2, 1, 1}};
+    uneven.out_height = 4, uneven.out_width = 9;
+    check(&random, uneven);
 }
 
 static void test_linear(void **state)
