@@ -1,9 +1,10 @@
 /*
  * precision.c - what TF32 and bfloat16 change against float32 on the same device: Hessians, losses, masks, classes, maps.
  *
- *   bench_precision MODEL PICTURE... [--device NAME] [--variants N] [--sparsity S] [--threads N]
+ *   bench_precision MODEL PICTURE... [--device NAME] [--variants N] [--sparsity S] [--threads N] [--fp64]
  *
- * A line for each picture and each of: float32 on the CPU (what rounding alone changes), TF32, bfloat16.
+ * A line for each picture and each of: float32 on the CPU (what rounding alone changes), TF32, bfloat16. --fp64: Hessians in
+ * float64, so that only the network's products are rounded.
  *   hessian, hessian_rms   over all layers, |H - H'| / sqrt(H_ii H_jj): the largest, and the root of the mean square
  *   failed                 why there is no trace; what follows is missing then
  *   loss, loss_layer       relative difference of the sum of the layers' losses; the largest of one layer
@@ -24,6 +25,7 @@ typedef struct request {
     int64_t variants;
     double sparsity;
     int threads;
+    spade_precision hessian;
 } request;
 
 /* One picture in one precision. */
@@ -41,17 +43,16 @@ typedef struct outcome {
 static void usage(void)
 {
     fprintf(stderr, "usage: bench_precision MODEL PICTURE... [--device NAME] [--variants N] [--sparsity S] "
-                    "[--threads N]\n");
+                    "[--threads N] [--fp64]\n");
     exit(2);
 }
 
 static request parse(int argc, char **argv)
 {
-    static const struct option known[] = {{"device", required_argument, NULL, 'd'},
-                                          {"variants", required_argument, NULL, 'v'},
-                                          {"sparsity", required_argument, NULL, 's'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"device", required_argument, NULL, 'd'},   {"variants", required_argument, NULL, 'v'},
+        {"sparsity", required_argument, NULL, 's'}, {"threads", required_argument, NULL, 't'},
+        {"fp64", no_argument, NULL, '6'},           {NULL, 0, NULL, 0}};
     request r = {.device = "cuda", .variants = 48, .sparsity = 0.5, .threads = 1};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -59,6 +60,7 @@ static request parse(int argc, char **argv)
         case 'v': r.variants = bench_integer(optarg, "--variants", 1); break;
         case 's': r.sparsity = bench_number(optarg, "--sparsity"); break;
         case 't': r.threads = (int)bench_integer(optarg, "--threads", 1); break;
+        case '6': r.hessian = SPADE_FP64; break;
         default: usage();
         }
     }
@@ -139,12 +141,13 @@ static void run(const request *r, const char *path, int64_t explained, outcome *
     augment.variants = r->variants;
     spade_trace_options_init(&options);
     options.sparsity = r->sparsity;
+    options.hessian = r->hessian;
     float *input = bench_alloc((size_t)(channels * height * width) * sizeof *input);
     bench_check(o->context, spade_picture_load(o->context, path, &picture));
     bench_check(o->context, spade_preprocess_apply(o->context, &preprocess, &picture, input, NULL));
     bench_check(o->context, spade_batch_from_picture(o->context, &picture, &preprocess, &augment, &batch));
     bench_check(o->context,
-                spade_hessian_accumulate(o->context, o->model, batch, o->layers, o->count, SPADE_FP32, &o->hessians));
+                spade_hessian_accumulate(o->context, o->model, batch, o->layers, o->count, r->hessian, &o->hessians));
     explain(o, input, 0, explained);
     const spade_status status = spade_trace_create(o->context, o->model, batch, &options, &o->trace);
     if (status != SPADE_ERROR_NUMERICAL) { bench_check(o->context, status); }
