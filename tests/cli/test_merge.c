@@ -243,7 +243,7 @@ static void test_status(void **state)
     command_result r = command_run("status %s --json", store);
     assert_int_equal(r.code, 0);
     const char *expected[] = {"\"entries\":10", "\"done\":4,\"failed\":1,\"left\":5",
-                              "{\"all\":3,\"done\":1,\"in_the_making\":1,\"left\":0,\"lost\":0,\"set_aside\":[]}",
+                              "{\"all\":3,\"done\":1,\"in_the_making\":1,\"interrupted\":0,\"lost\":0,\"set_aside\":[]}",
                               "\"shard\":2,\"done\":1,\"of\":2"};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         if (!strstr(r.out, expected[i])) { fail_msg("%s: %s", expected[i], r.out); }

@@ -58,8 +58,8 @@ static void print_status(const json_t *result)
     if (count_in(result, "pictures", "failed")) { printf(", %lld failed", count_in(result, "pictures", "failed")); }
     printf("\nshards: %lld of %lld done, %lld in the making", count_in(result, "shards", "done"),
            count_in(result, "shards", "all"), count_in(result, "shards", "in_the_making"));
-    if (count_in(result, "shards", "left")) {
-        printf(", %lld begun that nobody is at", count_in(result, "shards", "left"));
+    if (count_in(result, "shards", "interrupted")) {
+        printf(", %lld begun that nobody is at", count_in(result, "shards", "interrupted"));
     }
     if (count_in(result, "shards", "lost")) { printf(", %lld whose tar is lost", count_in(result, "shards", "lost")); }
     putchar('\n');

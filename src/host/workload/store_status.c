@@ -27,7 +27,7 @@ typedef struct finished_shard {
 typedef struct status_job {
     spade_context *context;
     spade_store store;
-    int64_t done_shards, lost, left;
+    int64_t done_shards, lost, interrupted;
     int64_t done, failed, begun; /* rows: of finished shards, without those that failed; those; of part files */
     int64_t working;             /* shards that somebody is at */
     json_t *workers, *aside;
@@ -74,7 +74,7 @@ static spade_status look_at_shard(status_job *job, int64_t shard)
         job->lost += state == SPADE_SHARD_LOST;
         job->begun += job->part_rows[shard] > 0 ? job->part_rows[shard] : 0;
         job->working += job->live[shard];
-        job->left += job->part_rows[shard] >= 0 && !job->live[shard];
+        job->interrupted += job->part_rows[shard] >= 0 && !job->live[shard];
         if (state == SPADE_SHARD_SET_ASIDE) { spade_json_append(&job->aside, json_integer(shard)); }
     }
     json_decref(record);
@@ -181,7 +181,7 @@ static spade_status describe(const status_job *job, json_t **result)
     spade_json_set(&shards, "all", json_integer(job->store.shards));
     spade_json_set(&shards, "done", json_integer(job->done_shards));
     spade_json_set(&shards, "in_the_making", json_integer(job->working));
-    spade_json_set(&shards, "left", json_integer(job->left));
+    spade_json_set(&shards, "interrupted", json_integer(job->interrupted));
     spade_json_set(&shards, "lost", json_integer(job->lost));
     spade_json_set(&shards, "set_aside", json_incref(job->aside));
     spade_json_set(&pictures, "done", json_integer(job->done + job->begun));
