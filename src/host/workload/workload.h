@@ -279,8 +279,8 @@ spade_status spade_merge(spade_context *context, const spade_merge_request *requ
 /* ---- status: how far is a store? Nothing is written, nobody waits. */
 /*
  * *result (new reference): {"store", "entries", "shards": {"all", "done", "in_the_making", "interrupted": that have been begun, and
- * nobody is at them, "lost": done, but the tar is not there, "set_aside": [numbers]}, "pictures": {"done", "failed", "left"}, "workers": [{"shard",
- * "done", "of", "host", "pid"}], "rate": pictures a second, "seconds_left": null where nobody can tell}.
+ * nobody is at them, "lost": done, but the tar is not there, "set_aside": [numbers]}, "pictures": {"done", "failed", "left"},
+ * "workers": [{"shard", "done", "of", "host", "pid"}], "rate": pictures a second, "seconds_left": null where nobody can tell}.
  */
 spade_status spade_store_status(spade_context *context, const char *store, json_t **result);
 
