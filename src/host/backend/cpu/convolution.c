@@ -63,23 +63,47 @@ static spade_status describe_backward(const spade_cpu_dnnl_op *op, dnnl_convolut
     return spade_cpu_dnnl_status(op, result, "convolution_backward_data_desc_init");
 }
 
-/* oneDNN's matrix-product convolutions may split sums between threads: those run on one. */
-static bool splits_sums(const_dnnl_primitive_desc_t primitive_desc)
+/*
+ * For how many threads a primitive is made, so that it adds up each number of the result in one order whatever the number of
+ * threads that it runs on. oneDNN's threads share the results between them; those of a matrix product split sums as well.
+ */
+enum {
+    ALL_THREADS = 0, /* for those that it runs on: they change what is computed together, no order of sums */
+    ONE_THREAD = 1,  /* and it runs on one: matrix products, and whatever is not known here */
+    /* and it runs on any number, of which it uses so many: blocked products go through the input channels in blocks, whose
+     * size, and with it the order of the sums, depends on the number of threads that they are made for */
+    FIXED_THREADS = 64
+};
+
+static const char *implementation_of(const_dnnl_primitive_desc_t primitive_desc)
 {
     const char *name = "";
     dnnl_primitive_desc_query(primitive_desc, dnnl_query_impl_info_str, 0, &name);
-    return strstr(name, "gemm:") != NULL;
+    return name;
 }
 
-/* The primitive's descriptor for op->threads threads. */
-static spade_status create_desc(spade_cpu_dnnl_op *op, dnnl_primitive_desc_t *out)
+static int made_for(const char *implementation)
+{
+    static const struct {
+        const char *name;
+        int threads;
+    } known[] = {{"jit:", ALL_THREADS},         {"jit_1x1:", ALL_THREADS},   {"jit_dw:", ALL_THREADS},
+                 {"brgconv_1x1:", ALL_THREADS}, {"brdgmm_dw:", ALL_THREADS}, {"brgconv:", FIXED_THREADS}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strncmp(implementation, known[i].name, strlen(known[i].name)) == 0) { return known[i].threads; }
+    }
+    return ONE_THREAD;
+}
+
+/* The descriptor of a primitive made for so many threads. */
+static spade_status create_desc(const spade_cpu_dnnl_op *op, int threads, dnnl_primitive_desc_t *out)
 {
     dnnl_convolution_desc_t forward, backward;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t hint = NULL;
     spade_status status;
     bool is_backward = op->base.desc.kind == SPADE_OP_CONVOLUTION_BACKWARD;
-    int before = spade_set_num_threads(op->threads);
+    int before = spade_set_num_threads(threads);
     SPADE_GOTO(spade_cpu_dnnl_attributes(op, op->base.desc.relu && !is_backward, &attributes));
     SPADE_GOTO(describe_forward(op, &forward));
     SPADE_GOTO(spade_cpu_dnnl_status(op,
@@ -97,6 +121,28 @@ done:
     if (hint) { dnnl_primitive_desc_destroy(hint); }
     if (attributes) { dnnl_primitive_attr_destroy(attributes); }
     return status;
+}
+
+/* The descriptor to take, and for how many threads it is made; op->threads: on how many it runs. The implementation is always
+ * the one that oneDNN takes for one thread: another would be another order. */
+static spade_status choose(spade_cpu_dnnl_op *op, dnnl_primitive_desc_t *out, int *threads)
+{
+    dnnl_primitive_desc_t other = NULL;
+    *threads = op->threads = 1;
+    SPADE_TRY(create_desc(op, 1, out));
+    const int available = spade_cpu_threads(op->base.device), known = made_for(implementation_of(*out));
+    const int wanted = known == ALL_THREADS ? available : known;
+    if (wanted == 1) { return SPADE_OK; }
+    SPADE_TRY(create_desc(op, wanted, &other));
+    if (strcmp(implementation_of(*out), implementation_of(other)) != 0) {
+        dnnl_primitive_desc_destroy(other);
+        return SPADE_OK;
+    }
+    dnnl_primitive_desc_destroy(*out);
+    *out = other;
+    *threads = wanted;
+    op->threads = available;
+    return SPADE_OK;
 }
 
 static spade_status plan_weights(spade_cpu_dnnl_op *op, const_dnnl_primitive_desc_t primitive_desc)
@@ -133,15 +179,9 @@ static spade_status plan(spade_op *base)
     spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     dnnl_primitive_desc_t primitive_desc = NULL;
     spade_status status;
-    op->threads = spade_cpu_threads(base->device);
-    SPADE_GOTO(create_desc(op, &primitive_desc));
-    if (op->threads > 1 && splits_sums(primitive_desc)) {
-        dnnl_primitive_desc_destroy(primitive_desc);
-        primitive_desc = NULL;
-        op->threads = 1;
-        SPADE_GOTO(create_desc(op, &primitive_desc));
-    }
-    int before = spade_set_num_threads(op->threads);
+    int threads;
+    SPADE_GOTO(choose(op, &primitive_desc, &threads));
+    int before = spade_set_num_threads(threads);
     dnnl_status_t result = dnnl_primitive_create(&op->primitive, primitive_desc);
     spade_set_num_threads(before);
     SPADE_GOTO(spade_cpu_dnnl_status(op, result, "primitive_create"));

@@ -4,7 +4,7 @@
  * How it stays reproducible: every loop is cut into pieces of a fixed size, a piece is computed by one thread with the
  * same instructions whichever thread that is, and sums over pieces are taken in the order of the pieces. OpenBLAS is
  * only called from inside a parallel region, where it uses no threads of its own. oneDNN splits outputs, never sums,
- * between threads.
+ * between threads, and the order of its sums does not depend on their number: convolution.c sees to that.
  */
 #ifndef SPADE_CPU_H
 #define SPADE_CPU_H
