@@ -137,8 +137,8 @@ static void same_bits(const spade_op_desc *desc, random_stream *random, spade_co
     case_data_clear(&data);
 }
 
-static const int thread_counts[] = {1, 2, 3, 8};
-enum { THREAD_CASES = sizeof thread_counts / sizeof *thread_counts };
+static const int thread_counts[] = {1, 2, 3, 8, 5, 16, 32};
+enum { THREAD_CASES = sizeof thread_counts / sizeof *thread_counts, FEW_THREAD_CASES = 4 };
 
 /* Layers of real networks: channels, size, outputs, kernel, stride, padding, groups. */
 static const int64_t real_layers[][7] = {
@@ -159,31 +159,80 @@ static spade_op_desc real_convolution(const int64_t layer[7], spade_op_kind kind
         .groups = layer[6]};
 }
 
-static void test_threads(void **state)
+static void open_contexts(int count, spade_context **contexts)
 {
-    (void)state;
-    spade_context *contexts[THREAD_CASES];
-    for (int i = 0; i < THREAD_CASES; i++) {
+    for (int i = 0; i < count; i++) {
         contexts[i] = open_device("cpu", thread_counts[i], 0);
         assert_non_null(contexts[i]);
     }
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    spade_context *contexts[FEW_THREAD_CASES];
+    open_contexts(FEW_THREAD_CASES, contexts);
     for (int k = 0; k < case_kind_count; k++) {
         for (int index = 0; index < case_count(60) / 2; index++) {
             random_stream random = {.key = (uint32_t)(7000003 + k * 1009 + index)};
             spade_op_desc desc = case_kinds[k].draw(&random, case_kinds[k].kind);
             if (!can_plan(contexts[0], &desc)) { continue; }
-            same_bits(&desc, &random, contexts, THREAD_CASES, case_kinds[k].name);
+            same_bits(&desc, &random, contexts, FEW_THREAD_CASES, case_kinds[k].name);
         }
     }
     random_stream random = {.key = 99};
     for (size_t i = 0; i < sizeof real_layers / sizeof *real_layers; i++) {
         spade_op_desc forward = real_convolution(real_layers[i], SPADE_OP_CONVOLUTION);
         spade_op_desc backward = real_convolution(real_layers[i], SPADE_OP_CONVOLUTION_BACKWARD);
-        same_bits(&forward, &random, contexts, THREAD_CASES, "convolution of a real layer");
-        same_bits(&backward, &random, contexts, THREAD_CASES, "backward of a real layer");
+        same_bits(&forward, &random, contexts, FEW_THREAD_CASES, "convolution of a real layer");
+        same_bits(&backward, &random, contexts, FEW_THREAD_CASES, "backward of a real layer");
     }
     spade_op_desc linear = {.kind = SPADE_OP_LINEAR, .a = {2, {8, 2048}, 0}, .y = {2, {8, 1000}, 0}};
-    same_bits(&linear, &random, contexts, THREAD_CASES, "linear of a real layer");
+    same_bits(&linear, &random, contexts, FEW_THREAD_CASES, "linear of a real layer");
+    for (int i = 0; i < FEW_THREAD_CASES; i++) { spade_context_destroy(contexts[i]); }
+}
+
+/* A convolution of so many channels that oneDNN takes them in blocks, at most LARGE multiplications. */
+static spade_op_desc draw_large_convolution(random_stream *r)
+{
+    enum { LARGE = 30000000 };
+    spade_op_desc d;
+    int64_t work;
+    do {
+        const int64_t inputs = random_int(r, 1, 600), outputs = random_int(r, 1, 400), n = random_int(r, 1, 2);
+        spade_window w = {.dilation = {1, 1}};
+        int64_t in[2], out[2];
+        for (int i = 0; i < 2; i++) {
+            w.kernel[i] = i && random_bool(r) ? w.kernel[0] : random_int(r, 1, 7);
+            w.stride[i] = i && random_bool(r) ? w.stride[0] : random_int(r, 1, 2);
+            w.pad[i] = w.pad[2 + i] = random_int(r, 0, w.kernel[i] / 2);
+            in[i] = random_int(r, w.kernel[i], 14) - w.pad[i];
+            if (in[i] < 1) { in[i] = 1, w.pad[i] = w.pad[2 + i] = w.kernel[i] / 2; }
+            out[i] = (in[i] + 2 * w.pad[i] - w.kernel[i]) / w.stride[i] + 1;
+        }
+        d = (spade_op_desc){.kind = SPADE_OP_CONVOLUTION,
+                            .a = {4, {n, inputs, in[0], in[1]}, SPADE_CHANNELS_LAST},
+                            .y = {4, {n, outputs, out[0], out[1]}, SPADE_CHANNELS_LAST},
+                            .window = w,
+                            .groups = 1};
+        work = n * inputs * outputs * out[0] * out[1] * w.kernel[0] * w.kernel[1];
+    } while (work > LARGE);
+    return d;
+}
+
+/* Many channels: oneDNN's blocks of them, and with them the order of sums, are another choice for another number of threads. */
+static void test_threads_of_large_convolutions(void **state)
+{
+    (void)state;
+    spade_context *contexts[THREAD_CASES];
+    random_stream random = {.key = 4711};
+    open_contexts(THREAD_CASES, contexts);
+    for (int index = 0; index < case_count(40); index++) {
+        spade_op_desc forward = draw_large_convolution(&random), backward = forward;
+        backward.kind = SPADE_OP_CONVOLUTION_BACKWARD;
+        same_bits(&forward, &random, contexts, THREAD_CASES, "large convolution");
+        same_bits(&backward, &random, contexts, THREAD_CASES, "backward of a large convolution");
+    }
     for (int i = 0; i < THREAD_CASES; i++) { spade_context_destroy(contexts[i]); }
 }
 
@@ -327,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_reference),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads_of_large_convolutions),
         cmocka_unit_test(test_adjoint),
         cmocka_unit_test(test_complete),
     };
