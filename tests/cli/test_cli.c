@@ -397,13 +397,13 @@ static void test_reproducible(void **state)
 {
     (void)state;
     char *folder = folder_make();
-    static const char *const ways[] = {"--threads 1", "--threads 2", "--threads 2 --memory 64M",
+    static const char *const ways[] = {"--threads 1", "--threads 2", "--threads 16", "--threads 2 --memory 64M",
                                        "--threads 1 --memory 4G"};
     static const char *const maps[] = {"dense_saliency",  "trace_saliency", "dense_smoothgrad",  "trace_smoothgrad",
                                        "trace_gradcam++", "trace_scorecam", "dense_rise",        "trace_rise",
                                        "dense_lime",      "trace_lime",     "dense_kernel_shap", "trace_kernel_shap"};
     json_t *first = NULL;
-    for (int way = 0; way < 4; way++) {
+    for (int way = 0; way < (int)(sizeof ways / sizeof *ways); way++) {
         char path[512], reference[512];
         command_result result =
             command_run("explain " MODEL " " PICTURE " -o %s/%d --resize 0 --variants 48 --samples 9"

@@ -361,6 +361,26 @@ static void test_shapley_values(void **state)
     fixture_close(&f);
 }
 
+/* The map of a class does not depend on the classes beside it. */
+static void test_kernel_shap_class_by_class(void **state)
+{
+    (void)state;
+    static const int64_t classes[CLASSES] = {2, 0, 1};
+    float together[CLASSES * PIXELS], alone[PIXELS];
+    char method[128];
+    fixture f;
+    fixture_open(&f);
+    for (int samples = 20; samples < 120; samples += 2) {
+        snprintf(method, sizeof method, "kernel_shap:superpixels=grid:segments=40:samples=%d", samples);
+        attribute_well(&f, method, classes, CLASSES, together);
+        for (int c = 0; c < CLASSES; c++) {
+            attribute_well(&f, method, &classes[c], 1, alone);
+            assert_memory_equal(alone, together + c * PIXELS, sizeof alone);
+        }
+    }
+    fixture_close(&f);
+}
+
 static void test_kernel_shap_converges(void **state)
 {
     (void)state;
@@ -663,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_lime_converges),
         cmocka_unit_test(test_lasso_conditions),
         cmocka_unit_test(test_shapley_values),
+        cmocka_unit_test(test_kernel_shap_class_by_class),
         cmocka_unit_test(test_kernel_shap_converges),
         cmocka_unit_test(test_few_samples),
         cmocka_unit_test(test_slic),

@@ -107,12 +107,14 @@ static double kernel_weight(int64_t segments, int64_t size)
 
 /*
  * phi = (F(x) - F(baseline)) / M + u, and u sums to 0: with z - k / M in place of z, whose entries sum to 0, the u of least
- * norm does so by itself. matrix [coalitions, segments] and right [rows of it, n], column by column, as LAPACK has them.
+ * norm does so by itself. matrix [coalitions, segments], column by column, as LAPACK has it, and right [coalitions] of class c.
  */
-static void make_system(const surrogate_problem *problem, double *matrix, double *right, int64_t right_rows)
+static void make_system(const surrogate_problem *problem, int c, double *matrix, double *right)
 {
     const int64_t segments = problem->segments, count = problem->images - ENDS;
     const bool all = all_coalitions(problem->options->samples, segments) > 0;
+    const double *values = problem->values + c * problem->images;
+    const double whole = values[0], none = values[1];
     for (int64_t i = 0; i < count; i++) {
         const uint8_t *keep = problem->coalitions + (i + ENDS) * segments;
         int64_t size = 0;
@@ -120,44 +122,41 @@ static void make_system(const surrogate_problem *problem, double *matrix, double
         const double root = all ? sqrt(kernel_weight(segments, size)) : 1;
         const double share = (double)size / (double)segments;
         for (int64_t j = 0; j < segments; j++) { matrix[j * count + i] = root * (keep[j] - share); }
-        for (int c = 0; c < problem->job->n; c++) {
-            const double *values = problem->values + c * problem->images;
-            const double whole = values[0], none = values[1];
-            right[c * right_rows + i] = root * (values[i + ENDS] - none - share * (whole - none));
-        }
+        right[i] = root * (values[i + ENDS] - none - share * (whole - none));
     }
 }
 
-static void find_coefficients(const surrogate_problem *problem, const double *right, int64_t right_rows)
+/* Of class c, from its u. */
+static void find_coefficients(const surrogate_problem *problem, int c, const double *u)
 {
     const int64_t segments = problem->segments;
-    for (int64_t i = 0; i < problem->job->n * segments; i++) {
-        const int64_t c = i / segments;
-        const double *values = problem->values + c * problem->images;
-        problem->coefficients[i] = (values[0] - values[1]) / (double)segments + right[c * right_rows + i % segments];
+    const double *values = problem->values + c * problem->images;
+    double *coefficients = problem->coefficients + c * segments, total = 0;
+    for (int64_t j = 0; j < segments; j++) {
+        coefficients[j] = (values[0] - values[1]) / (double)segments + u[j];
+        total += coefficients[j];
     }
-    for (int64_t c = 0; problem->notes && c < problem->job->n; c++) {
-        const double *values = problem->values + c * problem->images;
-        double total = 0;
-        for (int64_t j = 0; j < segments; j++) { total += problem->coefficients[c * segments + j]; }
-        problem->notes[c].difference = values[0] - values[1];
-        problem->notes[c].delta = total - problem->notes[c].difference;
-    }
+    if (!problem->notes) { return; }
+    problem->notes[c].difference = values[0] - values[1];
+    problem->notes[c].delta = total - problem->notes[c].difference;
 }
 
+/* Class by class: LAPACK's last bits of one right side depend on the others that it is given along with it. */
 static spade_status fit(const surrogate_problem *problem)
 {
     const attribution_job *job = problem->job;
     const int64_t segments = problem->segments, count = problem->images - ENDS;
-    const int64_t right_rows = count > segments ? count : segments;
-    const size_t bytes = sizeof(double) * (size_t)(count * segments + right_rows * job->n);
+    const size_t bytes = sizeof(double) * (size_t)(count * segments + (count > segments ? count : segments));
     int64_t rank = 0;
     void *memory;
+    spade_status status = SPADE_OK;
     SPADE_TRY(spade_alloc_zeroed(job->context, bytes, "a linear model of superpixels", &memory));
     double *matrix = memory, *right = matrix + count * segments;
-    make_system(problem, matrix, right, right_rows);
-    spade_status status = spade_least_squares(job->context, count, segments, job->n, matrix, right, &rank);
-    if (status == SPADE_OK) { find_coefficients(problem, right, right_rows); }
+    for (int c = 0; status == SPADE_OK && c < job->n; c++) {
+        make_system(problem, c, matrix, right);
+        status = spade_least_squares(job->context, count, segments, matrix, right, &rank);
+        if (status == SPADE_OK) { find_coefficients(problem, c, right); }
+    }
     spade_free_bytes(job->context, memory, bytes);
     if (status == SPADE_OK && rank < segments - 1) {
         spade_log(

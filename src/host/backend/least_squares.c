@@ -4,8 +4,8 @@
 
 #include "backend/least_squares.h"
 
-spade_status spade_least_squares(spade_context *context, int64_t rows, int64_t columns, int n, double *matrix,
-                                 double *right, int64_t *rank)
+spade_status spade_least_squares(spade_context *context, int64_t rows, int64_t columns, double *matrix, double *right,
+                                 int64_t *rank)
 {
     const int64_t right_rows = rows > columns ? rows : columns;
     const size_t bytes = sizeof(lapack_int) * (size_t)columns;
@@ -13,7 +13,7 @@ spade_status spade_least_squares(spade_context *context, int64_t rows, int64_t c
     void *pivots;
     SPADE_TRY(spade_alloc_zeroed(context, bytes, "pivots of least squares", &pivots));
     const int threads = spade_set_num_threads(1);
-    const lapack_int info = LAPACKE_dgelsy(LAPACK_COL_MAJOR, (lapack_int)rows, (lapack_int)columns, n, matrix,
+    const lapack_int info = LAPACKE_dgelsy(LAPACK_COL_MAJOR, (lapack_int)rows, (lapack_int)columns, 1, matrix,
                                            (lapack_int)rows, right, (lapack_int)right_rows, pivots, 1e-9, &found);
     spade_set_num_threads(threads);
     spade_free_bytes(context, pivots, bytes);

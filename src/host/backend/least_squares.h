@@ -5,14 +5,14 @@
 #include "base/base.h"
 
 /*
- * The x of least norm that minimise |matrix x - right|, one for each column of `right`, in double by a complete orthogonal
- * factorisation (LAPACK's gelsy). matrix [rows, columns] and right [larger of rows and columns, n] lie column by column;
- * both are overwritten, the first `columns` numbers of a column of `right` by its x. *rank: of the matrix, singular values
- * below 1e-9 of the largest counting as 0. The same bits for any number of threads.
+ * The x of least norm that minimises |matrix x - right|, in double by a complete orthogonal factorisation (LAPACK's gelsy).
+ * matrix [rows, columns] lies column by column; right has room for the larger of rows and columns. Both are overwritten, the
+ * first `columns` numbers of `right` by x. *rank: of the matrix, singular values below 1e-9 of the largest counting as 0. The
+ * same bits for any number of threads.
  * SPADE_ERROR_NUMERICAL: a number is not finite.
  */
-spade_status spade_least_squares(spade_context *context, int64_t rows, int64_t columns, int n, double *matrix,
-                                 double *right, int64_t *rank);
+spade_status spade_least_squares(spade_context *context, int64_t rows, int64_t columns, double *matrix, double *right,
+                                 int64_t *rank);
 /* gram [columns, columns] = rows' rows, rows [count, columns] row by row. The same bits for any number of threads. */
 void spade_gram_matrix(int64_t count, int64_t columns, const double *rows, double *gram);
 /* out [m, n], whose rows are `stride` apart, = factor a b^T, of a [m, k] and b [n, k]. On the calling thread, where

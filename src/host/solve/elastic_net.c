@@ -466,7 +466,7 @@ static bool mix_states(elastic_net *net, int64_t size, spade_status *status)
         }
         shares[a] = 1;
     }
-    *status = spade_least_squares(net->context, MIXED, MIXED, 1, gram, shares, &rank);
+    *status = spade_least_squares(net->context, MIXED, MIXED, gram, shares, &rank);
     for (int a = 0; a < MIXED; a++) { sum += shares[a]; }
     if (*status != SPADE_OK || sum == 0 || !isfinite(sum)) { return false; }
     for (int64_t i = 0; i < size; i++) {
