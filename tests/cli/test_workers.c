@@ -100,6 +100,26 @@ static void test_same_bytes(void **state)
     annotate("bad.csv", "two", FAST "--workers 2 --ledger /nowhere/x", 1, "/nowhere/x");
 }
 
+/* Without --shard-size there are shards for all; where there cannot be, that is said. */
+static void test_shard_sizes(void **state)
+{
+    static const char plain[] = "--method saliency --no-trace --resize 0 --threads 2 --device cpu ";
+    char line[300];
+    (void)state;
+    snprintf(line, sizeof line, "%s--workers 2", plain);
+    annotate("bad.csv", "sized", line, 3, "2 workers for 10 shards");
+    snprintf(line, sizeof line, "%s--workers 3", plain);
+    annotate("few.csv", "small", line, 0, "this run has 2 shards for 3 workers, of which 1 has nothing to do\n");
+    snprintf(line, sizeof line, "%s--shard-size 2 --shard 7/8", plain);
+    annotate("few.csv", "shares", line, 0, "it has 1 shard for 8 shares, of which 7 have nothing to do; --shard-size");
+    for (int i = 0; i < 2; i++) { /* both choose 30 rows by 2 shares by 4 */
+        snprintf(line, sizeof line, "%s--shard %d/2 -q", plain, i);
+        annotate("m.csv", "halves", line, 0, NULL);
+    }
+    annotate("m.csv", "alone7", FAST "--shard-size 7", 0, NULL);
+    expect_same("halves", "alone7", 9);
+}
+
 /* ---- runs beside the test */
 
 static void pause_ms(long ms)
@@ -262,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_bytes, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(test_shard_sizes, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_kills, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_set_aside, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(test_retry, open_folder, close_folder),

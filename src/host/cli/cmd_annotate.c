@@ -42,7 +42,7 @@ static int end(cli_printer *printer, const spade_context *context, spade_status 
     return printer->failed ? EXIT_FAILED : EXIT_DONE;
 }
 
-static spade_annotate_request make_request(const cli_options *options, const cli_share *share)
+static spade_annotate_request make_request(const cli_options *options, const cli_share *share, int workers)
 {
     return (spade_annotate_request){.model = options->arguments[0],
                                     .manifest = options->arguments[1],
@@ -54,6 +54,7 @@ static spade_annotate_request make_request(const cli_options *options, const cli
                                     .shard_size = options->shard_size,
                                     .share = share->share,
                                     .shares = share->shares,
+                                    .workers = workers,
                                     .retry = options->retry,
                                     .in_flight = (int)options->in_flight,
                                     .settings = &options->settings};
@@ -185,7 +186,7 @@ static int run_workers(cli_printer *printer, const cli_share *share, const worke
     spade_context context = {
         .threads = 1, .budget = UINT64_MAX, .log = cli_progress_log, .progress = cli_progress_stage, .user = printer};
     say_share(printer, share);
-    const spade_annotate_request request = make_request(options, share);
+    const spade_annotate_request request = make_request(options, share, plan->count);
     spade_workload_events events = make_events(printer);
     if (!options->json) { events.result = NULL; }
     const spade_workers workers = {
@@ -205,7 +206,7 @@ static int run_alone(cli_printer *printer, const cli_share *share)
     spade_context *context = cli_context(options, &printer->progress, &code);
     if (!context) { return code; }
     say_share(printer, share);
-    const spade_annotate_request request = make_request(options, share);
+    const spade_annotate_request request = make_request(options, share, 1);
     const spade_workload_events events = make_events(printer);
     cli_stop_on_signals();
     const spade_status status = spade_annotate(context, &request, &events, &outcome);

@@ -58,7 +58,9 @@ static const option table[] = {
     {"values", 0, OPTIONS_ANNOTATE, TEXT, AT(values), "TYPE",
      "how maps are written: float32, float16 with a scale for each map (both .npy), or png, of 8 bits (float32)"},
     {"shard-size", 0, OPTIONS_ANNOTATE, NUMBER, AT(shard_size), "N",
-     "rows of the manifest in a shard (so many that it has about 256 MB, at most 10000)"},
+     "rows of the manifest in a shard (as STORE has it; else those of about 256 MB, at most 10000; fewer where there "
+     "are "
+     "--workers or shares, so that each has four shards)"},
     {"shard", 0, OPTIONS_ANNOTATE, TEXT, AT(shard), "I/N",
      "do the shards I, I + N, I + 2 N, ... (on a cluster as SLURM_ARRAY_TASK_ID, SLURM_PROCID or OMPI_COMM_WORLD_RANK "
      "say; else all)"},

@@ -43,12 +43,20 @@ static spade_status measure_maps(const annotate_job *job, uint64_t *bytes)
     return SPADE_OK;
 }
 
-/* Rows of a shard, where nobody says how many: those of about 256 MB. */
-static int64_t choose_shard_size(uint64_t bytes)
+/* Rows of a shard, where nobody says how many: those of about 256 MB; where several processes share the rows, so few that each has
+ * several shards, as who is done first takes another one, and who is killed has less to give back. */
+static int64_t choose_shard_size(const annotate_job *job, uint64_t bytes)
 {
-    enum { MOST = 10000 };
+    enum { MOST = 10000, SHARDS_EACH = 4 };
+    const spade_annotate_request *request = job->request;
+    const int workers = request->workers > 1 ? request->workers : 1;
     const uint64_t rows = ((uint64_t)256 << 20) / bytes;
-    return rows < 1 ? 1 : rows > MOST ? MOST : (int64_t)rows;
+    int64_t size = rows > MOST ? MOST : (int64_t)rows;
+    if (workers > 1 || request->shares > 1) {
+        const int64_t even = job->manifest.count / workers / request->shares / SHARDS_EACH;
+        size = even < size ? even : size;
+    }
+    return size < 1 ? 1 : size;
 }
 
 /* ---- what decides the store's bytes */
@@ -129,7 +137,7 @@ static json_t *describe_files(const annotate_job *job)
 static int64_t shard_size_of(const annotate_job *job, uint64_t bytes)
 {
     spade_store there;
-    int64_t size = choose_shard_size(bytes);
+    int64_t size = choose_shard_size(job, bytes);
     if (job->request->shard_size) { return job->request->shard_size; }
     if (spade_store_open(job->context, job->request->output, &there) == SPADE_OK) { size = there.shard_size; }
     spade_error_clear(job->context);
@@ -137,18 +145,36 @@ static int64_t shard_size_of(const annotate_job *job, uint64_t bytes)
     return size;
 }
 
+/* *taken: rows of a shard that it was asked for with. */
+static spade_status create_store(annotate_job *job, uint64_t bytes, const json_t *files, int64_t *taken)
+{
+    json_t *deciding;
+    *taken = shard_size_of(job, bytes);
+    SPADE_TRY(describe_bytes(job, *taken, &deciding));
+    const spade_status status = spade_store_create(job->context, job->request->output, deciding, files, &job->store);
+    json_decref(deciding);
+    return status;
+}
+
 static spade_status open_store(annotate_job *job)
 {
     uint64_t bytes;
-    json_t *deciding = NULL, *files = describe_files(job);
+    int64_t taken;
+    json_t *files = describe_files(job);
     spade_status status = SPADE_OK;
     if (!files) { SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory")); }
     SPADE_GOTO(measure_maps(job, &bytes));
-    SPADE_GOTO(describe_bytes(job, shard_size_of(job, bytes), &deciding));
-    SPADE_GOTO(spade_store_create(job->context, job->request->output, deciding, files, &job->store));
-    spade_store_sweep(job->context, &job->store);
+    status = create_store(job, bytes, files, &taken);
+    if (status == SPADE_ERROR_ARGUMENT) {
+        /* another process made it at this moment, and chose other shards, as it has another number of workers: those are the store's */
+        spade_error error;
+        spade_error_save(job->context, &error);
+        const bool other = shard_size_of(job, bytes) != taken;
+        if (other) { status = create_store(job, bytes, files, &taken); }
+        if (!other) { spade_error_restore(job->context, &error); }
+    }
+    if (status == SPADE_OK) { spade_store_sweep(job->context, &job->store); }
 done:
-    json_decref(deciding);
     json_decref(files);
     return status;
 }

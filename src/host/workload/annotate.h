@@ -51,6 +51,9 @@ typedef struct annotated_input {
 } annotated_input;
 
 /* ---- annotate_shards.c: which rows are done, and where they go */
+/* Said once of a run whose store has fewer shards than shares, or whose share has fewer (`shards`) than workers. */
+void annotate_warn_of_few_shards(spade_context *context, const spade_annotate_request *request,
+                                 const spade_store *store, int64_t shards);
 /* The shards of the share that are left, and what was there before. */
 spade_status annotate_shards_open(annotate_job *job);
 /* workload_source.next */

@@ -44,6 +44,18 @@ static spade_status is_left(annotate_job *job, int64_t shard, bool *left)
     return SPADE_OK;
 }
 
+void annotate_warn_of_few_shards(spade_context *context, const spade_annotate_request *request,
+                                 const spade_store *store, int64_t shards)
+{
+    const bool shares = store->shards < request->shares;
+    const int64_t has = shares ? store->shards : shards, wanted = shares ? request->shares : request->workers;
+    if (has >= wanted) { return; }
+    spade_log(context, SPADE_LOG_WARNING, "%s: %s %lld shard%s for %lld %s, of which %lld %s nothing to do%s",
+              store->folder, shares ? "it has" : "this run has", (long long)has, has == 1 ? "" : "s", (long long)wanted,
+              shares ? "shares" : "workers", (long long)(wanted - has), wanted - has == 1 ? "has" : "have",
+              store->shard_size > 1 ? "; --shard-size in a new store makes more shards" : "");
+}
+
 spade_status annotate_shards_open(annotate_job *job)
 {
     const spade_annotate_request *request = job->request;
@@ -62,6 +74,7 @@ spade_status annotate_shards_open(annotate_job *job)
         job->shards[job->shard_count++] = s;
         job->source.total += spade_store_end(store, s) - spade_store_first(store, s);
     }
+    annotate_warn_of_few_shards(job->context, request, store, job->outcome->shards);
     if (job->outcome->finished) {
         spade_workload_note(job->events, "%lld of %lld shards are in %s already", (long long)job->outcome->finished,
                             (long long)job->outcome->shards, store->folder);

@@ -11,6 +11,7 @@
 
 #include "store/ledger.h"
 #include "store/shard.h"
+#include "workload/annotate.h"
 
 enum { MAX_DEATHS = 3 }; /* of workers, one after the other, in which no row is done and no shard is taken */
 enum { MAX_LINES = 64 }; /* of the log that are remembered: each is said once, not by each worker */
@@ -176,6 +177,11 @@ static spade_status open_store(parent *p)
     if (p->outcome->finished) {
         spade_workload_note(p->events, "%lld of %lld shards are in %s already", (long long)p->outcome->finished,
                             (long long)p->outcome->shards, p->store.folder);
+    }
+    annotate_warn_of_few_shards(p->context, request, &p->store, p->outcome->shards);
+    if (p->task_count) {
+        spade_workload_note(p->events, "%d workers for %lld shard%s", p->workers->count, (long long)p->task_count,
+                            p->task_count == 1 ? "" : "s");
     }
     p->opened = true;
     return SPADE_OK;

@@ -124,13 +124,15 @@ spade_status spade_evaluate(spade_context *context, const spade_evaluate_request
 /* ---- annotate: a whole data set into a store of shards; docs/store.md */
 typedef struct spade_annotate_request {
     const char *model;
-    const char *manifest;  /* manifest.h */
-    const char *labels;    /* class names, one a line, or NULL */
-    const char *output;    /* the store, a folder, made if it is not there */
-    bool dense, trace;     /* maps of which networks */
-    const char *values;    /* how maps are written: store/map_values.h */
-    int64_t shard_size;    /* rows of the manifest in a shard; 0: as the store has it, else about 256 MB */
+    const char *manifest; /* manifest.h */
+    const char *labels;   /* class names, one a line, or NULL */
+    const char *output;   /* the store, a folder, made if it is not there */
+    bool dense, trace;    /* maps of which networks */
+    const char *values;   /* how maps are written: store/map_values.h */
+    /* rows of the manifest in a shard; 0: as the store has it, else about 256 MB, or so few that each share and worker has several shards */
+    int64_t shard_size;
     int64_t share, shares; /* the shards s with s % shares == share; 0 of 1: all */
+    int workers;           /* processes that do the share together; 0: one */
     bool retry;            /* pictures that failed, and shards that were set aside, are tried again */
     int in_flight;
     const spade_settings *settings;
