@@ -218,6 +218,31 @@ static void test_tree(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* Pictures that lie in a folder, beside other files and folders without pictures. */
+static void test_flat(void **state)
+{
+    (void)state;
+    char command[1500];
+    snprintf(command, sizeof command,
+             "cd %s && mkdir -p flat/notes && cp " IMAGES "scene01.png flat/b.png && cp " IMAGES
+             "scene00.png flat/Z.png && echo x >flat/notes/a.txt && echo x >flat/a.txt",
+             folder);
+    assert_int_equal(system(command), 0);
+    annotate("flat", "of_flat", "--resize 0 --device cpu --no-trace --method saliency", 0,
+             "flat: skipped: 1 other file");
+    annotate("flat", "of_flat", SALIENCY, 0, NULL);
+    annotate("flat/notes", "none", SALIENCY, 1, "neither it nor a folder in it holds a picture");
+    snprintf(command, sizeof command,
+             "cd %s && for i in '0 Z' '1 b'; do set -- $i; tar xOf of_flat/shard-000000.tar 00000000$1.json | grep -q "
+             "\"\\\"columns\\\":{\\\"image\\\":\\\"$2.png\\\"}\" || exit 1; done",
+             folder);
+    assert_int_equal(system(command), 0);
+    command_result r = command_run("merge %s --html -q", inside("of_flat"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.err, "");
+    command_clear(&r);
+}
+
 /* ---- interruptions */
 
 /* Its exit code, or -signal. */
@@ -422,10 +447,10 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_content), cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_killed),  cmocka_unit_test(test_full),       cmocka_unit_test(test_poisoned),
-        cmocka_unit_test(test_disks),   cmocka_unit_test(test_damaged),    cmocka_unit_test(test_retry),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_content),  cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_flat),     cmocka_unit_test(test_killed),     cmocka_unit_test(test_full),
+        cmocka_unit_test(test_poisoned), cmocka_unit_test(test_disks),      cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_retry),    cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

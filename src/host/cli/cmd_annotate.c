@@ -239,7 +239,8 @@ const cli_command command_annotate = {
     .summary = "Explain a whole data set: maps and scores in a store of shards, which any number of runs fill.",
     .details =
         "MANIFEST is a CSV file with a header, of which `image` is read and all columns are kept (`mask` is for "
-        "metrics),\na folder with a folder for each class, or tars of samples as WebDataset has them, compressed or "
+        "metrics),\na folder with a folder for each class, a folder of pictures, or tars of samples as WebDataset has "
+        "them, compressed or "
         "not: one, a folder\nof them, or a pattern in quotes ('train-{000000..000099}.tar', 'train-*.tar.zst'). STORE "
         "is "
         "a folder: of each shard,\nso many rows of the manifest, it gets a tar that WebDataset reads, and a record "

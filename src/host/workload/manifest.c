@@ -242,7 +242,7 @@ done:
 typedef struct found_pictures {
     spade_context *context;
     spade_inputs *list;
-    const char *class_name;
+    const char *class_name; /* NULL: there are no classes */
     int64_t folder;
 } found_pictures;
 
@@ -250,7 +250,8 @@ static spade_status add_picture(void *user, const char *file, const char *relati
 {
     const found_pictures *to = user;
     char *name;
-    if (asprintf(&name, "%s/%s", to->class_name, relative) < 0) {
+    const char *class_name = to->class_name ? to->class_name : "";
+    if (asprintf(&name, "%s%s%s", class_name, *class_name ? "/" : "", relative) < 0) {
         return spade_fail(to->context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
     }
     spade_status status = spade_inputs_add(to->context, to->list, file, name, -1, NULL);
@@ -258,8 +259,9 @@ static spade_status add_picture(void *user, const char *file, const char *relati
     SPADE_TRY(status);
     spade_input *input = &to->list->items[to->list->count - 1];
     input->folder = to->folder;
-    input->label = strdup(to->class_name);
-    return input->label ? SPADE_OK : spade_fail(to->context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
+    input->label = to->class_name ? strdup(to->class_name) : NULL;
+    return input->label || !to->class_name ? SPADE_OK
+                                           : spade_fail(to->context, SPADE_ERROR_MEMORY, "%s: out of memory", file);
 }
 
 static int is_shown(const struct dirent *entry)
@@ -272,12 +274,13 @@ static int by_name(const struct dirent **left, const struct dirent **right)
     return strcmp((*left)->d_name, (*right)->d_name);
 }
 
+/* A class's folder with all folders in it; class_name NULL: a folder of pictures without classes, and only what lies in it. */
 static spade_status read_class(spade_context *context, const char *folder, const char *class_name, int64_t place,
                                spade_inputs *out)
 {
     found_pictures to = {context, out, class_name, place};
     char *skipped, *reason;
-    SPADE_TRY(spade_folder_pictures(context, folder, true, add_picture, &to, &skipped, &reason));
+    SPADE_TRY(spade_folder_pictures(context, folder, class_name != NULL, add_picture, &to, &skipped, &reason));
     if (skipped || reason) {
         spade_log(context, SPADE_LOG_WARNING, "%s: %s%s", folder, reason ? "" : "skipped: ", reason ? reason : skipped);
     }
@@ -286,7 +289,8 @@ static spade_status read_class(spade_context *context, const char *folder, const
     return SPADE_OK;
 }
 
-static spade_status read_tree(spade_context *context, const char *path, spade_inputs *out, int64_t *folders)
+/* flat: where no folder in it holds a picture, those that lie in it are taken, without labels. */
+static spade_status read_tree(spade_context *context, const char *path, bool flat, spade_inputs *out, int64_t *folders)
 {
     struct dirent **entries = NULL;
     const int count = scandir(path, &entries, is_shown, by_name);
@@ -309,15 +313,20 @@ static spade_status read_tree(spade_context *context, const char *path, spade_in
         }
         free(folder);
     }
-    if (beside) {
+    if (status == SPADE_OK && flat && !out->count) {
+        *folders = 0;
+        status = read_class(context, path, NULL, 0, out);
+    } else if (beside) {
         spade_log(context, SPADE_LOG_WARNING, "%s: not read: %d %s beside the classes' folders (%s%s)", path, others,
                   others == 1 ? "entry" : "entries", beside->d_name, others == 1 ? "" : ", ...");
     }
     for (int i = 0; i < count; i++) { free(entries[i]); }
     free(entries);
     if (status == SPADE_OK && !out->count) {
-        status = spade_fail(context, SPADE_ERROR_INPUT,
-                            "%s: no folder in it holds a picture; it should have one for each class", path);
+        status = flat
+                     ? spade_fail(context, SPADE_ERROR_INPUT, "%s: neither it nor a folder in it holds a picture", path)
+                     : spade_fail(context, SPADE_ERROR_INPUT,
+                                  "%s: no folder in it holds a picture; it should have one for each class", path);
     }
     return status;
 }
@@ -412,7 +421,7 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
                           "%s: a tar, which `spade annotate` reads; here it is a CSV file or a folder", path);
     }
     spade_status status =
-        S_ISDIR(info.st_mode) ? read_tree(context, path, out, folders) : read_csv(context, path, out, NULL);
+        S_ISDIR(info.st_mode) ? read_tree(context, path, false, out, folders) : read_csv(context, path, out, NULL);
     if (status == SPADE_OK) {
         status = *folders ? warn_of_twins(context, path, out) : warn_of_repeated_rows(context, path, out);
     }
@@ -485,7 +494,7 @@ static spade_status open_files(spade_context *context, const char *path, spade_m
     if (S_ISDIR(info.st_mode)) {
         out->kind = SPADE_MANIFEST_TREE;
         out->path_length = strlen(path);
-        SPADE_TRY(read_tree(context, path, &out->inputs, &out->folders));
+        SPADE_TRY(read_tree(context, path, true, &out->inputs, &out->folders));
         SPADE_TRY(warn_of_twins(context, path, &out->inputs));
         hash_tree(out);
     } else {
@@ -570,7 +579,7 @@ spade_status spade_manifest_row(spade_context *context, const spade_manifest *ma
     spade_status status = SPADE_OK;
     if (manifest->kind == SPADE_MANIFEST_TREE) {
         spade_json_set(&columns, "image", spade_json_text(in_tree(manifest, input)));
-        spade_json_set(&columns, "label", spade_json_text(input->label));
+        if (input->label) { spade_json_set(&columns, "label", spade_json_text(input->label)); }
     } else {
         char *copy = NULL;
         table t;

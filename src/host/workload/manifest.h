@@ -18,7 +18,7 @@
 spade_status spade_manifest_read(spade_context *context, const char *path, spade_inputs *out, int64_t *folders);
 
 /*
- * The same for bulk work: every column is kept, inputs have no names, and whether a picture is there is found when it is read. Or tars of
+ * The same for bulk work: every column is kept, a folder of pictures without classes' folders is one without labels, inputs have no names, and whether a picture is there is found when it is read. Or tars of
  * samples as WebDataset has them (samples.h), of which only the rows that are at work are in memory.
  */
 typedef enum spade_manifest_kind { SPADE_MANIFEST_CSV, SPADE_MANIFEST_TREE, SPADE_MANIFEST_TARS } spade_manifest_kind;
@@ -36,8 +36,8 @@ typedef struct spade_manifest {
     char *text;              /* of a CSV file, as it was read; the first line is cut into cells */
     char **columns; /* [column_count]: their names, in text; image, label and mask however the file writes them */
     int column_count;
-    size_t *rows;            /* [count]: where in text each begins */
-    spade_samples samples;   /* of tars */
+    size_t *rows;          /* [count]: where in text each begins */
+    spade_samples samples; /* of tars */
 } spade_manifest;
 /* store: where an earlier run may have kept what it found in the tars, NULL: nowhere. */
 spade_status spade_manifest_open(spade_context *context, const char *path, const char *store, spade_manifest *out);
@@ -46,7 +46,7 @@ void spade_manifest_keep(const spade_manifest *manifest, const char *store);
 /* A row as an input: what it points to is the manifest's, until the row is released. Rows in order are read fastest. */
 spade_status spade_manifest_take(spade_manifest *manifest, int64_t row, spade_input *out);
 void spade_manifest_release(spade_manifest *manifest, int64_t row);
-/* A row's columns in their order, as texts: of a tree "image" and "label". A new reference. Of tars only of a row that was taken. */
+/* A row's columns in their order, as texts: of a tree "image" and, where there are classes, "label". A new reference. Of tars only of a row that was taken. */
 spade_status spade_manifest_row(spade_context *context, const spade_manifest *manifest, int64_t row, json_t **out);
 void spade_manifest_close(spade_manifest *manifest);
 
