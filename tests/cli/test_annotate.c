@@ -423,7 +423,13 @@ static void test_refused(void **state)
     annotate("m.csv", "q", SALIENCY "--seed 3", 2, "configuration.seed: 0, now 3");
     annotate("m.csv", "q", SALIENCY "--shard-size 3", 2, ", now 3");
     write_manifest("m2.csv", 41);
-    annotate("m2.csv", "q", SALIENCY, 2, "manifest.entries: 40, now 41");
+    annotate("m2.csv", "q", SALIENCY, 2, "q was begun with another manifest, of 40 rows, now 41 (or");
+    write_text("close.csv", "image,lable,masks,id\nbroken9.png,1,m.png,2\n");
+    annotate("close.csv", "close", "--resize 0 --device cpu --no-trace --metric roc_auc", 3,
+             "column 'lable' is kept, but not read as the label: no column is called label\n");
+    annotate("close.csv", "close", "--resize 0 --device cpu --no-trace --metric roc_auc", 3,
+             "column 'masks' is kept, but not read as the mask: no column is called mask\nspade: warning: --metric: "
+             "roc_auc has no value: the manifest has no mask");
     annotate("m.csv", "q", SALIENCY "--values int8", 2, "float32, float16, png");
     annotate("m.csv", "q", SALIENCY "--no-dense", 2, "nothing to do");
     annotate("m.csv", "q", SALIENCY "--shard 2/2", 2, "0 <= i < n");

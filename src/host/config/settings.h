@@ -148,6 +148,7 @@ typedef struct spade_settings_use {
     bool fitted;   /* there is one that is not found as the settings say: evaluate's sparse_fc */
     bool pictures; /* an input is one */
     bool masks;    /* there is one */
+    bool manifest; /* it is where masks are named */
     const spade_method_choice *methods;
     int method_count;
     const spade_metric_choice *metrics;

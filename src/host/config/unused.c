@@ -123,7 +123,9 @@ static const char *find_lack(const spade_settings_use *use, const spade_metric_i
         const unsigned flags = spade_attribution_flags(use->methods[i].attribution);
         covers = covers || (flags & metric->method_flags) == metric->method_flags;
     }
-    if (metric->needs & SPADE_METRIC_NEEDS_MASK && !use->masks) { return "there is no mask (--mask)"; }
+    if (metric->needs & SPADE_METRIC_NEEDS_MASK && !use->masks) {
+        return use->manifest ? "the manifest has no mask (docs/store.md)" : "there is no mask (--mask)";
+    }
     if (metric->needs & SPADE_METRIC_NEEDS_TRACE && !use->trace && !use->fitted) { return "no trace is made"; }
     return covers ? NULL : "it says nothing of these methods' maps";
 }

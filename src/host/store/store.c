@@ -215,11 +215,25 @@ static spade_status write_first(spade_context *context, const char *path, const 
     return spade_output_commit(context, &file); /* a file system without links; or it says why it cannot be written */
 }
 
+/* Rows are numbered by the manifest: with another one nothing of the store can be kept. */
+static spade_status fail_manifest(spade_context *context, const char *folder, const json_t *old, const json_t *now)
+{
+    char counts[100] = "";
+    const int64_t was = integer_at(old, "entries"), is = integer_at(now, "entries");
+    if (was != is) { snprintf(counts, sizeof counts, ", of %lld rows, now %lld", (long long)was, (long long)is); }
+    return spade_fail(
+        context, SPADE_ERROR_ARGUMENT,
+        "%s was begun with another manifest%s (or this one was changed since: SHA-256 %.8s..., now %.8s...); "
+        "a store keeps to one, whose rows are its keys: give another folder, or remove this one",
+        folder, counts, spade_json_text_at(json_object_get(old, "manifest"), "sha256"),
+        spade_json_text_at(json_object_get(now, "manifest"), "sha256"));
+}
+
 /* *done: the store is open. */
 static spade_status open_existing(spade_context *context, const char *folder, const char *path, const json_t *now,
                                   spade_store *out, bool *done)
 {
-    static const char *const first[] = {"format", "manifest", "model", "version", NULL};
+    static const char *const first[] = {"format", "model", "version", NULL};
     char different[400];
     json_t *old;
     SPADE_TRY(spade_store_read_json(context, path, &old));
@@ -227,12 +241,16 @@ static spade_status open_existing(spade_context *context, const char *folder, co
     if (!old) { return SPADE_OK; }
     SPADE_TRY(take(context, folder, old, out));
     if (strcmp(out->configuration, spade_json_text_at(now, CONFIGURATION_HASH)) == 0) { return SPADE_OK; }
+    if (!json_equal(json_object_get(old, "manifest"), json_object_get(now, "manifest"))) {
+        return fail_manifest(context, folder, old, now);
+    }
     if (!spade_json_difference(old, now, first, not_deciding, different, sizeof different)) {
         snprintf(different, sizeof different, "its hash"); /* of a member that either has and the other does not */
     }
     return spade_fail(context, SPADE_ERROR_ARGUMENT,
-                      "%s is a store of another configuration (%s); it stays as it is: give another folder", folder,
-                      different);
+                      "%s is a store of another configuration (%s); it stays as it is: give another folder, or remove "
+                      "this one",
+                      folder, different);
 }
 
 spade_status spade_store_create(spade_context *context, const char *folder, const json_t *deciding,

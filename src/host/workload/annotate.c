@@ -209,7 +209,7 @@ static spade_status job_open(annotate_job *job)
     SPADE_TRY(explain_open(&job->explain));
     SPADE_TRY(annotate_check_names(job));
     SPADE_TRY(spade_manifest_open(job->context, request->manifest, request->output, &job->manifest));
-    explain_warn_unused(&job->explain, true, job->manifest.masks);
+    explain_warn_unused(&job->explain, true, job->manifest.masks, true);
     SPADE_TRY(describe_run(job));
     SPADE_TRY(open_store(job));
     spade_manifest_keep(&job->manifest, job->store.folder);

@@ -70,11 +70,12 @@ static spade_status check_inputs(explain_job *job)
     return SPADE_OK;
 }
 
-void explain_warn_unused(const explain_job *job, bool pictures, bool masks)
+void explain_warn_unused(const explain_job *job, bool pictures, bool masks, bool manifest)
 {
     spade_settings_use use = {.pictures = pictures,
                               .trace = job->request->trace,
                               .masks = masks,
+                              .manifest = manifest,
                               .methods = job->methods,
                               .method_count = job->method_count,
                               .metrics = job->metrics,
@@ -243,7 +244,7 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
                                     job.preprocess.channels, job.preprocess.height, job.preprocess.width, &job.inputs));
     SPADE_GOTO(check_inputs(&job));
     for (int i = 0; i < job.inputs.count; i++) { pictures = pictures || job.inputs.items[i].index < 0; }
-    explain_warn_unused(&job, pictures, request->mask != NULL);
+    explain_warn_unused(&job, pictures, request->mask != NULL, false);
     if (request->mask) { SPADE_GOTO(spade_masks_check(context, request->mask, &job.inputs)); }
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);

@@ -65,7 +65,7 @@ void explain_close(explain_job *job);
 /* What is done with every input. */
 void explain_plan(const explain_job *job, workload_plan *out);
 /* What is asked for and has no effect on the inputs is warned of. pictures, masks: there are any. */
-void explain_warn_unused(const explain_job *job, bool pictures, bool masks);
+void explain_warn_unused(const explain_job *job, bool pictures, bool masks, bool manifest);
 
 /* ---- explain_resume.c: results that are there already */
 /* What results.jsonl begins with: the request, as far as results depend on it. New reference. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/close_names.h"
 #include "base/text.h"
 #include "workload/folder.h"
 
@@ -446,6 +447,22 @@ static spade_status check_name(const table *t, const char *name)
     return status;
 }
 
+/* A column that is kept may be one whose name is written wrong: "lable", "masks". */
+static void warn_of_close_columns(const table *t)
+{
+    static const int near[COLUMNS] = {[LABEL] = 2, [MASK] = 1}; /* letters that are others */
+    for (int c = LABEL; c < COLUMNS; c++) {
+        spade_close_names close;
+        if (t->places[c] >= 0) { continue; }
+        spade_close_names_begin(&close, column_names[c]);
+        for (int i = 0; i < t->count; i++) { spade_close_names_offer(&close, t->cells[i]); }
+        if (!close.count || close.items[0].distance > near[c]) { continue; }
+        spade_log(t->context, SPADE_LOG_WARNING,
+                  "%s: column '%.*s' is kept, but not read as the %s: no column is called %s", t->path,
+                  close.items[0].length, close.items[0].text, column_names[c], column_names[c]);
+    }
+}
+
 /* The names of a CSV file's columns, and its SHA-256. */
 static spade_status read_columns(spade_context *context, const char *path, spade_manifest *out)
 {
@@ -465,6 +482,7 @@ static spade_status read_columns(spade_context *context, const char *path, spade
             if (strcmp(t.cells[i], t.cells[k]) == 0) { return fail_row(&t, "a column is there twice"); }
         }
     }
+    warn_of_close_columns(&t);
     return SPADE_OK;
 }
 
