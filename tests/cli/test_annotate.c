@@ -413,6 +413,29 @@ static void test_retry(void **state)
     unlink(inside("broken19.png"));
 }
 
+/* All pictures fail: 20 lines and one that counts the others, alone and with workers; code 3, as the records are there. */
+static void test_failures(void **state)
+{
+    (void)state;
+    FILE *file = fopen(inside("failing.csv"), "w");
+    assert_non_null(file);
+    fputs("image\n", file);
+    for (int i = 0; i < 25; i++) { fprintf(file, "nowhere%d.png\n", i); }
+    assert_int_equal(fclose(file), 0);
+    for (int workers = 1; workers <= 2; workers++) {
+        char name[20];
+        snprintf(name, sizeof name, "failing%d", workers);
+        command_result r = command_run("annotate " MODEL " %s -o %s --workers %d " SALIENCY, inside("failing.csv"),
+                                       inside(name), workers);
+        int lines = 0;
+        for (const char *at = r.err; (at = strchr(at, '\n')); at++) { lines++; }
+        if (r.code != 3 || lines != 21 || !strstr(r.err, "\nspade: 5 more failed; ")) {
+            fail_msg("%d: %s", r.code, r.err);
+        }
+        command_clear(&r);
+    }
+}
+
 /* ---- what is refused */
 
 static void test_refused(void **state)
@@ -456,7 +479,7 @@ int main(void)
         cmocka_unit_test(test_content),  cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_tree),
         cmocka_unit_test(test_flat),     cmocka_unit_test(test_killed),     cmocka_unit_test(test_full),
         cmocka_unit_test(test_poisoned), cmocka_unit_test(test_disks),      cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_retry),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_retry),    cmocka_unit_test(test_failures),   cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -146,7 +146,8 @@ int cli_find_share(const cli_options *options, cli_share *out);
 typedef struct cli_printer {
     cli_progress progress; /* first: the progress functions get this struct's address too */
     const cli_options *options;
-    bool failed; /* a result could not be printed */
+    bool failed;      /* a result could not be printed */
+    int64_t failures; /* that were told: annotate names the first ones */
 } cli_printer;
 /* spade_workload_events.failed of a cli_printer. */
 void cli_print_failed(void *user, const char *message);

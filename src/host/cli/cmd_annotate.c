@@ -8,10 +8,30 @@
 
 #include "cli/cli.h"
 
+enum { MAX_NAMED = 20 }; /* failures of a run that get a line each */
+
 static void on_result(void *user, const json_t *result)
 {
     cli_printer *printer = user;
     if (printer->options->json) { (void)cli_begin_result(printer, result); }
+}
+
+static void on_failed(void *user, const char *message)
+{
+    cli_printer *printer = user;
+    if (printer->failures++ < MAX_NAMED) { cli_print_failed(user, message); }
+}
+
+/* Those that got no line. */
+static void print_failures(const cli_printer *printer)
+{
+    const int64_t more = printer->failures - MAX_NAMED;
+    char line[200];
+    if (more <= 0) { return; }
+    snprintf(line, sizeof line,
+             "%" PRId64 " more failed; shard-*.done.json of the store name all, and `spade merge --html` lists them",
+             more);
+    cli_print_error(line);
 }
 
 static void print_end(const cli_options *options, const spade_annotate_outcome *outcome)
@@ -34,6 +54,7 @@ static int end(cli_printer *printer, const spade_context *context, spade_status 
     const cli_options *options = printer->options;
     const spade_workload_outcome *pictures = &outcome->pictures;
     cli_progress_clear(&printer->progress);
+    print_failures(printer);
     if (status != SPADE_OK) { return cli_failure(options, status, spade_message(context)); }
     if (!options->quiet && !options->json) { print_end(options, outcome); }
     if (printer->failed) { cli_print_error("out of memory for a line of JSON; the results are in the store"); }
@@ -75,7 +96,7 @@ static spade_workload_events make_events(cli_printer *printer)
     return (spade_workload_events){.user = printer,
                                    .phase = cli_progress_phase,
                                    .note = cli_progress_note,
-                                   .failed = cli_print_failed,
+                                   .failed = on_failed,
                                    .result = on_result,
                                    .stop = cli_stopped};
 }
@@ -239,16 +260,17 @@ const cli_command command_annotate = {
     .summary = "Explain a whole data set: maps and scores in a store of shards, which any number of runs fill.",
     .details =
         "MANIFEST is a CSV file with a header, of which `image` is read and all columns are kept (`mask` is for "
-        "metrics),\na folder with a folder for each class, a folder of pictures, or tars of samples as WebDataset has "
-        "them, compressed or "
-        "not: one, a folder\nof them, or a pattern in quotes ('train-{000000..000099}.tar', 'train-*.tar.zst'). STORE "
-        "is "
-        "a folder: of each shard,\nso many rows of the manifest, it gets a tar that WebDataset reads, and a record "
-        "with "
-        "its SHA-256. A run that was\nkilled goes on with the same command, and so do runs on other machines: each "
-        "does "
-        "its share, --shard i/n, or as\nSlurm's arrays and tasks, or Open MPI, number them. docs/store.md has the "
-        "formats.",
+        "metrics),\n"
+        "a folder with a folder for each class, a folder of pictures, or tars of samples as WebDataset has them, "
+        "compressed\n"
+        "or not: one, a folder of them, or a pattern in quotes ('train-{000000..000099}.tar', 'train-*.tar.zst'). "
+        "STORE is\n"
+        "a folder: of each shard, so many rows of the manifest, it gets a tar that WebDataset reads, and a record with "
+        "its\n"
+        "SHA-256. A run that was killed goes on with the same command, and so do runs on other machines: each does "
+        "its\n"
+        "share, --shard i/n, or as Slurm's arrays and tasks, or Open MPI, number them. docs/store.md has the formats.\n"
+        "Exit codes: 3 where pictures failed, also all of them (their records are written), or shards are set aside.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_METRICS |
                OPTIONS_ANNOTATE | OPTIONS_OUTPUT,
     .min_arguments = 2,
