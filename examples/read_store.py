@@ -11,7 +11,10 @@ import pathlib
 import sys
 import tarfile
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("read_store.py: it needs NumPy: python3 -m pip install numpy")
 
 
 def samples(store):
@@ -49,7 +52,14 @@ def maps(sample):
 
 
 def main():
-    for sample in samples(sys.argv[1]):
+    if len(sys.argv) != 2:
+        sys.exit("usage: read_store.py STORE")
+    store = pathlib.Path(sys.argv[1])
+    if not (store / "store.json").is_file():
+        sys.exit(f"read_store.py: {store}: no store of spade annotate: it has no store.json")
+    if not any(store.glob("shard-*.done.json")):
+        sys.exit(f"read_store.py: {store}: no shard is finished yet")
+    for sample in samples(store):
         record = sample["json"]
         if "error" in record:
             print(sample["__key__"], record["image"], "failed:", record["error"])

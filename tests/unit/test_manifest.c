@@ -100,7 +100,11 @@ static void test_refused(void **state)
     char wide[400] = "image";
     read_text("", false, "m.csv: empty file");
     read_text("\n\n", false, "it is empty");
-    read_text("file,label\na.png,1\n", false, "line 1: no column is called image");
+    read_text("file,label\na.png,1\n", false,
+              "line 1: no column is called image; the first line names the columns, and has 'file', 'label'");
+    read_text("image;label\na.png;1\n", false,
+              "has 'image;label'; cells are to be separated by commas, not semicolons");
+    read_text("image\tlabel\na.png\t1\n", false, "by commas, not tabs");
     read_text("image,image\n", false, "twice");
     read_text("image\n", false, "no picture is named");
     read_text("image,label\na.png\n", false, "line 2: it has not as many cells");
@@ -116,7 +120,13 @@ static void test_refused(void **state)
     assert_int_equal(spade_manifest_read(&context, inside("none.csv"), &inputs, &folders), SPADE_ERROR_INPUT);
     file_write(inside("m.csv"), "image\na\0.png\n", 13);
     assert_int_equal(spade_manifest_read(&context, inside("m.csv"), &inputs, &folders), SPADE_ERROR_INPUT);
-    assert_non_null(strstr(context.message, "zero bytes"));
+    assert_non_null(strstr(context.message, "zero bytes (no text)"));
+    file_write(inside("m.csv"), "PK\3\4\0\0", 6);
+    assert_int_equal(spade_manifest_read(&context, inside("m.csv"), &inputs, &folders), SPADE_ERROR_INPUT);
+    assert_non_null(strstr(context.message, "zero bytes (ZIP)"));
+    file_write(inside("m.csv"), "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", 18);
+    assert_int_equal(spade_manifest_read(&context, inside("m.csv"), &inputs, &folders), SPADE_ERROR_INPUT);
+    assert_non_null(strstr(context.message, "zero bytes (PNG)"));
 }
 
 static void test_tree(void **state)

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "base/close_names.h"
 #include "base/text.h"
+#include "picture/format.h"
 #include "workload/folder.h"
 
 enum { MAX_BYTES = 1 << 30, MAX_CELLS = 64 };
@@ -111,6 +112,26 @@ static void warn_of_columns(const table *t)
               count == 1 ? "" : "s", count == 1 ? "is" : "are", names);
 }
 
+/* What stands in the first line instead, and whether that looks like cells which something else separates. */
+static spade_status fail_head(const table *t)
+{
+    char names[300] = "", line[500];
+    size_t used = 0;
+    bool semicolons = false, tabs = false;
+    for (int i = 0; i < t->count; i++) {
+        semicolons = semicolons || strchr(t->cells[i], ';');
+        tabs = tabs || strchr(t->cells[i], '\t');
+        if (used < sizeof names) {
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s'%.40s'", i ? ", " : "", t->cells[i]);
+        }
+    }
+    snprintf(line, sizeof line, "no column is called image; the first line names the columns, and has %s%s", names,
+             semicolons ? "; cells are to be separated by commas, not semicolons"
+             : tabs     ? "; cells are to be separated by commas, not tabs"
+                        : "");
+    return fail_row(t, line);
+}
+
 static spade_status read_head(table *t)
 {
     SPADE_TRY(read_row(t));
@@ -126,7 +147,7 @@ static spade_status read_head(table *t)
             memcpy(t->cells[i], column_names[c], strlen(column_names[c])); /* "Label" is called so from here on */
         }
     }
-    if (t->places[IMAGE] < 0) { return fail_row(t, "no column is called image; the first line names the columns"); }
+    if (t->places[IMAGE] < 0) { return fail_head(t); }
     if (!t->whole) { warn_of_columns(t); }
     return SPADE_OK;
 }
@@ -179,6 +200,14 @@ static spade_status add_row(const table *t, spade_inputs *out)
     return SPADE_OK;
 }
 
+/* What a file with zero bytes is, for messages. */
+static const char *describe_binary(const char *bytes, size_t size)
+{
+    const spade_picture_format *format = spade_picture_format_of((const uint8_t *)bytes, size);
+    if (format) { return format->name; }
+    return size > 4 && memcmp(bytes, "PK\3\4", 4) == 0 ? "ZIP" : "no text";
+}
+
 /* The file as a text; malloc'ed, *size without its end. */
 static spade_status read_text(spade_context *context, const char *path, char **out, size_t *size)
 {
@@ -193,9 +222,13 @@ static spade_status read_text(spade_context *context, const char *path, char **o
     spade_unmap(&file);
     if (!text) { return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", path); }
     if (strlen(text) == *size) { return SPADE_OK; }
+    const char *what = describe_binary(text, *size);
     free(text);
     *out = NULL;
-    return spade_fail(context, SPADE_ERROR_INPUT, "%s: no text: it has zero bytes", path);
+    return spade_fail(context, SPADE_ERROR_INPUT,
+                      "%s: no CSV file, as it has zero bytes (%s); a data set is a CSV file or a folder, of `spade "
+                      "annotate` also tars",
+                      path, what);
 }
 
 /* Where the columns' names begin. */
