@@ -18,8 +18,9 @@
 spade_status spade_manifest_read(spade_context *context, const char *path, spade_inputs *out, int64_t *folders);
 
 /*
- * The same for bulk work: every column is kept, a folder of pictures without classes' folders is one without labels, inputs have no names, and whether a picture is there is found when it is read. Or tars of
- * samples as WebDataset has them (samples.h), of which only the rows that are at work are in memory.
+ * The same for bulk work: every column is kept, inputs have no names, and whether a picture is there is found when it is read. A
+ * folder may hold pictures itself, without labels, where no folder in it holds one. Or tars of samples as WebDataset has them
+ * (samples.h), of which only the rows that are at work are in memory.
  */
 typedef enum spade_manifest_kind { SPADE_MANIFEST_CSV, SPADE_MANIFEST_TREE, SPADE_MANIFEST_TARS } spade_manifest_kind;
 extern const char *const spade_manifest_kinds[]; /* "csv", "tree", "tars" */
@@ -46,7 +47,8 @@ void spade_manifest_keep(const spade_manifest *manifest, const char *store);
 /* A row as an input: what it points to is the manifest's, until the row is released. Rows in order are read fastest. */
 spade_status spade_manifest_take(spade_manifest *manifest, int64_t row, spade_input *out);
 void spade_manifest_release(spade_manifest *manifest, int64_t row);
-/* A row's columns in their order, as texts: of a tree "image" and, where there are classes, "label". A new reference. Of tars only of a row that was taken. */
+/* A row's columns in their order, as texts: of a tree "image" and, where there are classes, "label". A new reference.
+ * Of tars only of a row that was taken. */
 spade_status spade_manifest_row(spade_context *context, const spade_manifest *manifest, int64_t row, json_t **out);
 void spade_manifest_close(spade_manifest *manifest);
 

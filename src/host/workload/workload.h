@@ -129,7 +129,7 @@ typedef struct spade_annotate_request {
     const char *output;   /* the store, a folder, made if it is not there */
     bool dense, trace;    /* maps of which networks */
     const char *values;   /* how maps are written: store/map_values.h */
-    /* rows of the manifest in a shard; 0: as the store has it, else about 256 MB, or so few that each share and worker has several shards */
+    /* rows of the manifest in a shard; 0: as the store has it, else about 256 MB, or so few that each share and worker has several */
     int64_t shard_size;
     int64_t share, shares; /* the shards s with s % shares == share; 0 of 1: all */
     int workers;           /* processes that do the share together; 0: one */
