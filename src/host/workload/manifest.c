@@ -357,10 +357,9 @@ static spade_status read_tree(spade_context *context, const char *path, bool fla
     for (int i = 0; i < count; i++) { free(entries[i]); }
     free(entries);
     if (status == SPADE_OK && !out->count) {
-        status = flat
-                     ? spade_fail(context, SPADE_ERROR_INPUT, "%s: neither it nor a folder in it holds a picture", path)
-                     : spade_fail(context, SPADE_ERROR_INPUT,
-                                  "%s: no folder in it holds a picture; it should have one for each class", path);
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path,
+                            flat ? "neither it nor a folder in it holds a picture"
+                                 : "no folder in it holds a picture; it should have one for each class");
     }
     return status;
 }
