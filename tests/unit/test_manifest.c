@@ -112,6 +112,12 @@ static void test_refused(void **state)
     read_text("image\n\"a.png\n", false, "line 2: a quote is not closed");
     read_text("image\n\"a\"b.png\n", false, "line 2: text behind a quote");
     read_text("image\na.npy\n", false, "not an array");
+    read_text("x,image\n\xe9,a.png\n\xe9,caf\xe9.png\n", false,
+              "line 3: image: not UTF-8; write the file in UTF-8, and");
+    read_text("image,label\na.png,\xe9\n", false, "line 2: label: not UTF-8; write the file in UTF-8");
+    read_text("image,mask\na.png,\xe9\n", false, "line 2: mask: not UTF-8");
+    spade_inputs read = read_text("image,x,label\na.png,\xe9,caf\xc3\xa9\n", true, NULL);
+    spade_inputs_clear(&read);
     for (int i = 0; i < 64; i++) { strcat(wide, ",c"); }
     read_text(wide, false, "more than 64 columns");
     spade_context context = {.budget = UINT64_MAX};
@@ -155,6 +161,32 @@ static void test_tree(void **state)
     assert_non_null(strstr(context.message, "one for each class"));
 }
 
+static void keep_line(void *user, spade_log_level level, const char *text)
+{
+    (void)level;
+    size_t used = strlen(user);
+    snprintf((char *)user + used, 1000 - used, "%s\n", text);
+}
+
+/* A column that nobody reads may be in any encoding: it is said once. */
+static void test_encoding(void **state)
+{
+    (void)state;
+    char lines[1000] = "";
+    spade_context context = {.budget = UINT64_MAX, .log = keep_line, .user = lines};
+    spade_manifest manifest;
+    static const char text[] = "image,a,place\nx.png,,caf\xc3\xa9\ny.png,,caf\xe9\nz.png,\xe9,\xe9\n";
+    file_write(inside("m.csv"), text, sizeof text - 1);
+    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), NULL, &manifest), SPADE_OK);
+    spade_manifest_close(&manifest);
+    assert_non_null(strstr(lines, "line 3: place: not UTF-8; bytes that are not become ? in the records (2 lines)\n"));
+    assert_string_equal(strchr(lines, '\n'), "\n");
+    static const char image[] = "image,a\ncaf\xe9.png,1\n";
+    file_write(inside("m.csv"), image, sizeof image - 1);
+    assert_int_equal(spade_manifest_open(&context, inside("m.csv"), NULL, &manifest), SPADE_ERROR_INPUT);
+    assert_non_null(strstr(context.message, "m.csv: line 2: image: not UTF-8"));
+}
+
 /* For bulk work: every column, in whatever way it is written, and files that nobody looks for. */
 static void test_columns(void **state)
 {
@@ -188,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_csv, make_folder, remove_folder),
                                        cmocka_unit_test_setup_teardown(test_refused, make_folder, remove_folder),
                                        cmocka_unit_test_setup_teardown(test_columns, make_folder, remove_folder),
+                                       cmocka_unit_test_setup_teardown(test_encoding, make_folder, remove_folder),
                                        cmocka_unit_test_setup_teardown(test_tree, make_folder, remove_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,9 @@ typedef struct table {
     char *cells[MAX_CELLS]; /* of the last row */
     int count, width;       /* cells of the last row, and of the first */
     int places[COLUMNS];    /* -1: there is no such column */
+    int64_t foreign_rows;   /* with cells of other columns that are not UTF-8 */
+    int64_t foreign_row;    /* the first of them, as its line, */
+    const char *foreign;    /* and the column's name */
 } table;
 
 static spade_status fail_row(const table *t, const char *what)
@@ -172,10 +175,39 @@ static bool keep_text(const char *text, char **out)
     return *out || !*text;
 }
 
+/* Records are JSON, which is UTF-8. A path in another encoding would become another one there; a remark only loses letters. */
+static spade_status check_cells(table *t, const char *const *names)
+{
+    const int64_t before = t->foreign_rows;
+    for (int i = 0; i < t->count; i++) {
+        if (spade_is_utf8(t->cells[i])) { continue; }
+        for (int c = 0; c < COLUMNS; c++) {
+            if (i != t->places[c]) { continue; }
+            char text[100];
+            snprintf(text, sizeof text, "%s: not UTF-8; write the file in UTF-8%s", column_names[c],
+                     c == LABEL ? "" : ", and names of files too");
+            return fail_row(t, text);
+        }
+        if (!t->foreign_rows) {
+            t->foreign_row = t->row;
+            t->foreign = names[i];
+        }
+        t->foreign_rows += t->foreign_rows == before;
+    }
+    return SPADE_OK;
+}
+
+static void warn_of_foreign_cells(const table *t)
+{
+    if (!t->whole || !t->foreign_rows) { return; }
+    spade_log(t->context, SPADE_LOG_WARNING,
+              "%s: line %lld: %s: not UTF-8; bytes that are not become ? in the records (%lld line%s)", t->path,
+              (long long)t->foreign_row, t->foreign, (long long)t->foreign_rows, t->foreign_rows == 1 ? "" : "s");
+}
+
 static spade_status add_row(const table *t, spade_inputs *out)
 {
     const char *image = cell_at(t, IMAGE), *mask = cell_at(t, MASK);
-    if (t->count != t->width) { return fail_row(t, "it has not as many cells as the first line"); }
     if (!*image) { return fail_row(t, "there is no image"); }
     if (spade_is_array_path(image)) { return fail_row(t, "an image is a picture's file, not an array"); }
     char *file = resolve(t->path, image), *message = NULL;
@@ -253,18 +285,22 @@ static spade_status note_row(const table *t, const char *text, int count, size_t
 static spade_status read_csv(spade_context *context, const char *path, spade_inputs *out, size_t **rows)
 {
     table t = {.context = context, .path = path, .line = 1, .whole = rows != NULL};
-    char *text;
+    char *text, *names[MAX_CELLS];
     size_t size;
     SPADE_TRY(read_text(context, path, &text, &size));
     spade_status status = SPADE_OK;
     t.at = behind_mark(text);
     SPADE_GOTO(read_head(&t));
+    memcpy(names, t.cells, sizeof names);
     for (;;) {
         SPADE_GOTO(read_row(&t));
         if (!t.count) { break; }
+        if (t.count != t.width) { SPADE_GOTO(fail_row(&t, "it has not as many cells as the first line")); }
+        SPADE_GOTO(check_cells(&t, (const char *const *)names));
         if (rows) { SPADE_GOTO(note_row(&t, text, out->count, rows)); }
         SPADE_GOTO(add_row(&t, out));
     }
+    warn_of_foreign_cells(&t);
     if (!out->count) { SPADE_GOTO(spade_fail(context, SPADE_ERROR_INPUT, "%s: no picture is named in it", path)); }
 done:
     free(text);
