@@ -195,7 +195,8 @@ static void test_changed_pictures(void **state)
     static const char images[] = SPADE_TEST_DATA "/images";
     file_write(path_inside(folder, "m.csv"), "IMAGE,Label,x\na.png,4,1\nb.png,5,2\nnone.png,6,3\n", 47);
     command_result r = command_run(
-        "annotate " SPADE_TEST_DATA "/models/scene_resnet.onnx %s/m.csv -o %s -q --method saliency "
+        "version; cd %s; " SPADE_COMMAND " annotate " SPADE_TEST_DATA
+        "/models/scene_resnet.onnx m.csv -o %s -q --method saliency "
         "--no-trace --resize 0 --shard-size 2 2>&1; test $? = 3 && cp %s/scene00.png %s/a.png && cp %s/scene01.png "
         "%s/b.png && " SPADE_COMMAND " annotate " SPADE_TEST_DATA
         "/models/scene_resnet.onnx %s/m.csv -o %s -q --method saliency --no-trace --resize 0 --retry "
@@ -216,6 +217,10 @@ static void test_changed_pictures(void **state)
     assert_int_equal(occurrences(text, "not there, or another one: a.png"), 1);
     assert_int_equal(occurrences(text, "not there, or another one"), 1);
     free(text);
+    r = command_run("version; rm %s/b.png; " SPADE_COMMAND " merge %s --html", folder, store);
+    assert_non_null(strstr(r.err, "gallery: 1 picture is not there, or cannot be read ("));
+    assert_non_null(strstr(r.err, "/b.png): the maps are drawn on grey"));
+    command_clear(&r);
     r = command_run("version; sed -i 's/\"seed\": 0/\"seed\": 1/' %s/store.json", store);
     command_clear(&r);
     merge("", 1, "store.json: its configuration_hash is that of another content");
@@ -242,9 +247,10 @@ static void test_status(void **state)
     store_make_part(context, store, 2, 9);
     command_result r = command_run("status %s --json", store);
     assert_int_equal(r.code, 0);
-    const char *expected[] = {"\"entries\":10", "\"done\":4,\"failed\":1,\"left\":5",
-                              "{\"all\":3,\"done\":1,\"in_the_making\":1,\"interrupted\":0,\"lost\":0,\"set_aside\":[]}",
-                              "\"shard\":2,\"done\":1,\"of\":2"};
+    const char *expected[] = {
+        "\"entries\":10", "\"done\":4,\"failed\":1,\"left\":5",
+        "{\"all\":3,\"done\":1,\"in_the_making\":1,\"interrupted\":0,\"lost\":0,\"set_aside\":[]}",
+        "\"shard\":2,\"done\":1,\"of\":2"};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         if (!strstr(r.out, expected[i])) { fail_msg("%s: %s", expected[i], r.out); }
     }

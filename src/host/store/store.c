@@ -144,7 +144,8 @@ static int64_t integer_at(const json_t *object, const char *key)
 }
 
 /* Members that no byte of a shard depends on. */
-static const char *const not_deciding[] = {"model_path", "manifest_path", "pictures", CONFIGURATION_HASH, NULL};
+static const char *const not_deciding[] = {"model_path", "manifest_path",    "manifest_absolute_path",
+                                           "pictures",   CONFIGURATION_HASH, NULL};
 
 /* Does store.json say what its hash is of? */
 static spade_status check_hash(spade_context *context, const char *folder, const json_t *json)

@@ -1,6 +1,8 @@
 /* annotate.c - the annotate workload: what is asked, the store that it belongs to, the loop. */
 #include "workload/annotate.h"
 
+#include <unistd.h>
+
 #include "backend/backend.h"
 #include "workload/run_fingerprints.h"
 
@@ -123,6 +125,17 @@ static json_t *pictures_json(const annotate_job *job)
     return all;
 }
 
+/* The manifest from the root on, whose links stay as they are: it may be a pattern. What cannot be told is as it was typed. */
+static json_t *absolute_path(const char *path)
+{
+    char *folder = *path == '/' ? NULL : getcwd(NULL, 0), *whole = NULL;
+    if (folder && asprintf(&whole, "%s/%s", folder, path) < 0) { whole = NULL; }
+    json_t *text = spade_json_text(whole ? whole : path);
+    free(whole);
+    free(folder);
+    return text;
+}
+
 /* Where the files were, and what is in the configuration already, in short. */
 static json_t *describe_files(const annotate_job *job)
 {
@@ -130,6 +143,7 @@ static json_t *describe_files(const annotate_job *job)
     spade_json_set(&all, "pictures", pictures_json(job));
     spade_json_set(&all, "model_path", spade_json_text(job->request->model));
     spade_json_set(&all, "manifest_path", spade_json_text(job->request->manifest));
+    spade_json_set(&all, "manifest_absolute_path", absolute_path(job->request->manifest));
     return all;
 }
 

@@ -102,10 +102,18 @@ static void read_preprocess(gallery *g)
     g->upright = json_is_true(json_object_get(p, "upright"));
 }
 
+/* Where the manifest was, or, if a store has moved with it, what was typed then. */
+static const char *manifest_path(const gallery *g)
+{
+    const char *absolute = spade_json_text_at(g->store->description, "manifest_absolute_path"),
+               *typed = spade_json_text_at(g->store->description, "manifest_path");
+    return *absolute && (access(absolute, F_OK) == 0 || access(typed, F_OK) != 0) ? absolute : typed;
+}
+
 /* A tree's pictures lie in it, a CSV file's beside it. */
 static spade_status find_root(gallery *g)
 {
-    const char *manifest = spade_json_text_at(g->store->description, "manifest_path"), *slash = strrchr(manifest, '/');
+    const char *manifest = manifest_path(g), *slash = strrchr(manifest, '/');
     struct stat info;
     const bool tree = stat(manifest, &info) == 0 && S_ISDIR(info.st_mode);
     g->root = tree ? strdup(manifest) : slash ? strndup(manifest, (size_t)(slash - manifest)) : strdup(".");
@@ -116,14 +124,18 @@ static spade_status find_root(gallery *g)
 static spade_status open_tars(gallery *g)
 {
     const json_t *manifest = json_object_get(g->store->description, "manifest");
+    const char *paths[] = {manifest_path(g), spade_json_text_at(g->store->description, "manifest_path")};
     if (strcmp(spade_json_text_at(manifest, "kind"), spade_manifest_kinds[SPADE_MANIFEST_TARS]) != 0) {
         return SPADE_OK;
     }
-    const spade_status status = spade_manifest_open(
-        g->context, spade_json_text_at(g->store->description, "manifest_path"), g->store->folder, &g->manifest);
-    if (status == SPADE_ERROR_MEMORY) { return status; }
-    spade_error_clear(g->context);
-    if (strcmp(spade_json_text_at(manifest, "sha256"), g->manifest.sha256) != 0) { spade_manifest_close(&g->manifest); }
+    for (int i = 0; i < 2 && !g->manifest.count; i++) {
+        const spade_status status = spade_manifest_open(g->context, paths[i], g->store->folder, &g->manifest);
+        if (status == SPADE_ERROR_MEMORY) { return status; }
+        spade_error_clear(g->context);
+        if (strcmp(spade_json_text_at(manifest, "sha256"), g->manifest.sha256) != 0) {
+            spade_manifest_close(&g->manifest);
+        }
+    }
     return SPADE_OK;
 }
 
@@ -164,6 +176,7 @@ static void close_gallery(gallery *g)
     spade_database_close(g->database);
     spade_manifest_close(&g->manifest);
     free(g->root);
+    free(g->first_missing);
 }
 
 /* ---- a page's pictures */
@@ -302,7 +315,19 @@ static bool is_same(gallery *g, const gallery_picture *picture, const char *path
     return same;
 }
 
-/* Those that are not there any more stay away, without a word: the page says so. */
+/* Those that are not there any more stay away: the page says so, and the end of the job how many. */
+static void take_decoded(gallery *g, int i, spade_picture *picture, spade_status status, const char *path,
+                         const spade_mapping *content)
+{
+    const bool same = is_same(g, &g->pictures[i], path, content);
+    if (status == SPADE_OK && same) {
+        g->pictures[i].picture = *picture;
+        return;
+    }
+    if (same && !g->missing++) { g->first_missing = strdup(path); }
+    spade_picture_clear(picture);
+}
+
 static spade_status decode(gallery *g)
 {
     char *paths[GALLERY_PAGE] = {0}, *messages[GALLERY_PAGE] = {0};
@@ -317,14 +342,7 @@ static spade_status decode(gallery *g)
         if (g->upright) { spade_decoding_upright(decoding); }
         spade_decoding_finish(decoding);
     }
-    for (int i = 0; i < g->count; i++) {
-        if (statuses[i] != SPADE_OK) { continue; }
-        if (is_same(g, &g->pictures[i], paths[i], &contents[i])) {
-            g->pictures[i].picture = pictures[i];
-        } else {
-            spade_picture_clear(&pictures[i]);
-        }
-    }
+    for (int i = 0; i < g->count; i++) { take_decoded(g, i, &pictures[i], statuses[i], paths[i], &contents[i]); }
     spade_error_clear(g->context);
 done:
     spade_decoding_destroy(decoding);
@@ -505,6 +523,23 @@ static spade_status make_folder(const gallery *g)
     return status;
 }
 
+/* Maps that are drawn on grey, and why. */
+static void warn_of_grey(const gallery *g)
+{
+    if (g->missing) {
+        spade_log(g->context, SPADE_LOG_WARNING,
+                  "%s/gallery: %lld picture%s not there, or cannot be read (%s%s): the maps are drawn on grey",
+                  g->store->folder, (long long)g->missing, g->missing == 1 ? " is" : "s are",
+                  g->first_missing ? g->first_missing : "", g->missing == 1 ? "" : ", ...");
+    }
+    if (g->others) {
+        spade_log(g->context, SPADE_LOG_WARNING,
+                  "%s/gallery: %lld picture%s not what %s when the maps were made: the maps are drawn on grey",
+                  g->store->folder, (long long)g->others, g->others == 1 ? " is" : "s are",
+                  g->others == 1 ? "it was" : "they were");
+    }
+}
+
 spade_status merge_write_gallery(spade_context *context, const spade_store *store, const spade_workload_events *events,
                                  bool *stopped)
 {
@@ -522,12 +557,7 @@ spade_status merge_write_gallery(spade_context *context, const spade_store *stor
     if (part.failures) { SPADE_GOTO(write_file(&part, "failures.html", write_failures)); }
     SPADE_GOTO(write_file(&part, "index.html", write_index));
     remove_others(g, part.pages, part.failures > 0);
-    if (g->others) {
-        spade_log(context, SPADE_LOG_WARNING,
-                  "%s/gallery: %lld picture%s not what %s when the maps were made: the maps are drawn on grey",
-                  store->folder, (long long)g->others, g->others == 1 ? " is" : "s are",
-                  g->others == 1 ? "it was" : "they were");
-    }
+    warn_of_grey(g);
 done:
     close_gallery(g);
     free(g);

@@ -53,7 +53,9 @@ typedef struct gallery {
         manifest; /* of a store of tars, where they are as they were: pictures are in them; else of no rows */
     gallery_picture pictures[GALLERY_PAGE]; /* of the page at hand */
     int count;
-    int64_t others; /* pictures that are not what they were */
+    int64_t others;      /* pictures that are not what they were */
+    int64_t missing;     /* that are not there, or cannot be read */
+    char *first_missing; /* where one was looked for */
 } gallery;
 
 /* ---- merge_card.c: a picture's maps, drawn on what the network saw of it, or on grey where the file is gone */
