@@ -392,6 +392,20 @@ static void test_damaged(void **state)
     assert_int_equal(system(line), 0);
     annotate("m.csv", "two", SALIENCY, 3, NULL); /* without --shard-size: the store's */
     assert_same_stores("r", "two", 6);
+    /* a byte of a map, and one of a record, that only checksums tell */
+    snprintf(
+        line, sizeof line,
+        "cd %s/two && for s in 1 4; do printf '\\001' | dd of=shard-00000$s.tar bs=1 seek=700 conv=notrunc 2>&1; done",
+        folder);
+    assert_int_equal(system(line), 0);
+    annotate("m.csv", "two", SALIENCY, 3, NULL);
+    command_result r = command_run("merge %s -q", inside("two"));
+    assert_int_equal(r.code, 3);
+    assert_non_null(strstr(r.err, "shard-000001.tar: its SHA-256"));
+    assert_non_null(strstr(r.err, "; the same annotate with --retry does it again"));
+    command_clear(&r);
+    annotate("m.csv", "two", SALIENCY "--retry", 3, NULL);
+    assert_same_stores("r", "two", 6);
 }
 
 /* Pictures that are there by now. */

@@ -252,6 +252,12 @@ static void test_retry(void **state)
     file_write(inside("retried/shard-000001.aside.json"), aside, sizeof aside - 1);
     annotate("bad.csv", "retried", FAST "--workers 2", 3, NULL);
     assert_false(file_exists(inside("retried/shard-000001.tar")));
+    size_t size;
+    char *tar = file_read(inside("retried/shard-000000.tar"), &size); /* one that is damaged is done again too */
+    assert_non_null(tar);
+    tar[700] ^= 1;
+    file_write(inside("retried/shard-000000.tar"), tar, size);
+    free(tar);
     annotate("bad.csv", "retried", FAST "--workers 2 --retry", 3, NULL);
     assert_int_equal(count_files("retried", ".aside.json"), 0);
     expect_same("retried", "alone", 2);

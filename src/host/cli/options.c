@@ -73,7 +73,7 @@ static const option table[] = {
      "on a "
      "network, in ~/.local/state/spade)"},
     {"retry", 0, OPTIONS_ANNOTATE, FLAG, AT(retry), NULL,
-     "try pictures again that failed, and shards that were set aside"},
+     "try pictures again that failed, shards that were set aside, and shards whose tar is damaged: all tars are read"},
     {"stages", 0, OPTIONS_CHECK, COUNT, AT(stages), "N",
      "steps in which the layers are randomised, each of about as many (a step for each layer)"},
     {"stages", 0, OPTIONS_TUNE, TEXT, AT(tuned_stages), "GLOB[,...]",

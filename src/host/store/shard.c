@@ -89,6 +89,20 @@ done:
     return status;
 }
 
+spade_status spade_shard_verify(spade_context *context, const spade_store *store, int64_t shard, const json_t *record,
+                                spade_shard_state *state)
+{
+    char sha[SPADE_SHA256_SIZE];
+    char *path = spade_store_path(context, store, shard, SPADE_SHARD_TAR);
+    if (!path) { return SPADE_ERROR_MEMORY; }
+    const spade_status status = spade_sha256_file(context, path, sha, NULL);
+    free(path);
+    if (status == SPADE_ERROR_MEMORY) { return status; }
+    if (status != SPADE_OK || strcmp(sha, spade_json_text_at(record, "sha256")) != 0) { *state = SPADE_SHARD_LOST; }
+    spade_error_clear(context);
+    return SPADE_OK;
+}
+
 bool spade_shard_is_left(spade_shard_state state, const json_t *record, bool retry)
 {
     const bool failures = json_array_size(json_object_get(record, "failures")) > 0;

@@ -22,7 +22,7 @@
 typedef enum spade_shard_state {
     SPADE_SHARD_OPEN, /* it is to be done */
     SPADE_SHARD_FINISHED,
-    SPADE_SHARD_LOST, /* done.json is there, but its tar is not, or has another size: it is to be done again */
+    SPADE_SHARD_LOST, /* done.json is there, but its tar is not, has another size or is damaged: it is to be done again */
     SPADE_SHARD_SET_ASIDE
 } spade_shard_state;
 /*
@@ -31,6 +31,9 @@ typedef enum spade_shard_state {
  */
 spade_status spade_shard_look(spade_context *context, const spade_store *store, int64_t shard, spade_shard_state *state,
                               json_t **record);
+/* Reads the tar of a finished shard: where its SHA-256 is not that of the record, or it cannot be read, *state becomes LOST. */
+spade_status spade_shard_verify(spade_context *context, const spade_store *store, int64_t shard, const json_t *record,
+                                spade_shard_state *state);
 /* Is it still to be done, by what spade_shard_look() found? retry: also where pictures of it failed, or where it was set aside. */
 bool spade_shard_is_left(spade_shard_state state, const json_t *record, bool retry);
 

@@ -54,6 +54,10 @@ typedef struct annotated_input {
 /* Said once of a run whose store has fewer shards than shares, or whose share has fewer (`shards`) than workers. */
 void annotate_warn_of_few_shards(spade_context *context, const spade_annotate_request *request,
                                  const spade_store *store, int64_t shards);
+/* spade_shard_look(); with --retry the tar is read too, and where it is damaged, the shard is LOST. */
+spade_status annotate_look(spade_context *context, const spade_store *store, const spade_annotate_request *request,
+                           const spade_workload_events *events, int64_t shard, spade_shard_state *state,
+                           json_t **record);
 /* The shards of the share that are left, and what was there before. */
 spade_status annotate_shards_open(annotate_job *job);
 /* workload_source.next */

@@ -22,16 +22,34 @@ static void tell_finished(const annotate_job *job, int64_t shard)
     if (job->request->finished) { job->request->finished(job->request->shard_user, shard); }
 }
 
+/* Whoever stops while tars are read does not wait for the rest. */
+spade_status annotate_look(spade_context *context, const spade_store *store, const spade_annotate_request *request,
+                           const spade_workload_events *events, int64_t shard, spade_shard_state *state,
+                           json_t **record)
+{
+    SPADE_TRY(spade_shard_look(context, store, shard, state, record));
+    if (!request->retry || *state != SPADE_SHARD_FINISHED || (events->stop && events->stop(events->user))) {
+        return SPADE_OK;
+    }
+    const spade_status status = spade_shard_verify(context, store, shard, *record, state);
+    if (status != SPADE_OK) {
+        json_decref(*record);
+        *record = NULL;
+    }
+    return status;
+}
+
 /* Is the shard to be done? One that is not is counted, where this is asked for the first time. */
 static spade_status is_left(annotate_job *job, int64_t shard, bool *left)
 {
     spade_shard_state state;
     json_t *record;
-    SPADE_TRY(spade_shard_look(job->context, &job->store, shard, &state, &record));
+    SPADE_TRY(annotate_look(job->context, &job->store, job->request, job->events, shard, &state, &record));
     *left = spade_shard_is_left(state, record, job->request->retry);
     if (state == SPADE_SHARD_LOST) {
         spade_log(job->context, SPADE_LOG_WARNING,
-                  "%s: shard %lld is recorded as done, but its tar is not there, or has another size: it is done again",
+                  "%s: shard %lld is recorded as done, but its tar is not there, has another size or is damaged: it is "
+                  "done again",
                   job->store.folder, (long long)shard);
     }
     if (!*left && state == SPADE_SHARD_FINISHED) { count_finished(job, record); }
@@ -70,6 +88,7 @@ spade_status annotate_shards_open(annotate_job *job)
         bool left;
         job->outcome->shards++;
         SPADE_TRY(is_left(job, s, &left));
+        if (request->retry) { spade_report_progress(job->context, "checking", (double)s + 1, (double)store->shards); }
         if (!left) { continue; }
         job->shards[job->shard_count++] = s;
         job->source.total += spade_store_end(store, s) - spade_store_first(store, s);

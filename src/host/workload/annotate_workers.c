@@ -136,7 +136,7 @@ static spade_status look_at_shard(parent *p, int64_t shard)
 {
     spade_shard_state state;
     json_t *record;
-    SPADE_TRY(spade_shard_look(p->context, &p->store, shard, &state, &record));
+    SPADE_TRY(annotate_look(p->context, &p->store, p->request, p->events, shard, &state, &record));
     const bool left = spade_shard_is_left(state, record, p->request->retry);
     p->outcome->shards++;
     if (left) {

@@ -46,9 +46,11 @@ static spade_status end_missing(merge_job *job, int64_t end)
     const int64_t first = job->first_missing;
     if (first < 0) { return SPADE_OK; }
     job->first_missing = -1;
-    if (end - first == 1) { return fault(job, "%s: shard %lld is not done", job->store.folder, (long long)first); }
-    return fault(job, "%s: the shards %lld to %lld are not done", job->store.folder, (long long)first,
-                 (long long)end - 1);
+    if (end - first == 1) {
+        return fault(job, "%s: shard %lld is not done; the same annotate does it", job->store.folder, (long long)first);
+    }
+    return fault(job, "%s: the shards %lld to %lld are not done; the same annotate does them", job->store.folder,
+                 (long long)first, (long long)end - 1);
 }
 
 static spade_status note_missing(merge_job *job, int64_t shard)
@@ -89,6 +91,9 @@ static spade_status add_row(void *user, const spade_shard_row *row)
     return SPADE_OK;
 }
 
+#define MEND "the same annotate with --retry does it again"
+#define MEND_RECORD "remove its record (" SPADE_SHARD_DONE "), and the same annotate does it again"
+
 /* Where a tar whose bytes are not those that done.json speaks of is damaged. */
 static spade_status say_damage(merge_job *job, const char *path, const char *what)
 {
@@ -96,8 +101,8 @@ static spade_status say_damage(merge_job *job, const char *path, const char *wha
     char key[SPADE_STORE_KEY];
     SPADE_TRY(spade_shard_read(job->context, &job->store, job->shard, path, NULL, NULL, &whole));
     spade_store_key(whole.next, key);
-    if (whole.complete) { return fault(job, "%s: %s; its pictures agree with their records", path, what); }
-    return fault(job, "%s: %s; whole up to %s: %s", path, what, key, whole.reason);
+    if (whole.complete) { return fault(job, "%s: %s; its pictures agree with their records; " MEND, path, what); }
+    return fault(job, "%s: %s; whole up to %s: %s; " MEND, path, what, key, whole.reason);
 }
 
 /* The tar's bytes are the ones that were written: its rows go to the index. */
@@ -119,9 +124,9 @@ static spade_status index_shard(merge_job *job, const char *path, const json_t *
     if (!whole.complete) {
         char key[SPADE_STORE_KEY];
         spade_store_key(whole.next, key);
-        return fault(job, "%s: whole up to %s: %s", path, key, whole.reason);
+        return fault(job, "%s: whole up to %s: %s; " MEND_RECORD, path, key, whole.reason);
     }
-    return fault(job, "%s: it holds other pictures than its record (" SPADE_SHARD_DONE ") says", path);
+    return fault(job, "%s: it holds other pictures than its record (" SPADE_SHARD_DONE ") says; " MEND_RECORD, path);
 }
 
 /* A file that cannot be read, or is nothing of a store, is a fault; running out of memory ends the job. */
@@ -155,9 +160,10 @@ static spade_status say_lost(merge_job *job, const json_t *record)
 {
     char *path = spade_store_path(job->context, &job->store, job->shard, SPADE_SHARD_TAR);
     if (!path) { return SPADE_ERROR_MEMORY; }
-    const spade_status status =
-        fault(job, "%s: not there, or not of the %lld bytes that its record (" SPADE_SHARD_DONE ") says", path,
-              (long long)json_integer_value(json_object_get(record, "bytes")));
+    const spade_status status = fault(job,
+                                      "%s: not there, or not of the %lld bytes that its record (" SPADE_SHARD_DONE
+                                      ") says; the same annotate does it again",
+                                      path, (long long)json_integer_value(json_object_get(record, "bytes")));
     free(path);
     return status;
 }

@@ -133,7 +133,7 @@ typedef struct spade_annotate_request {
     int64_t shard_size;
     int64_t share, shares; /* the shards s with s % shares == share; 0 of 1: all */
     int workers;           /* processes that do the share together; 0: one */
-    bool retry;            /* pictures that failed, and shards that were set aside, are tried again */
+    bool retry; /* pictures that failed, shards that were set aside, and those whose tar is damaged, are tried again */
     int in_flight;
     const spade_settings *settings;
     /* For a process of several that share the work: the shard to do next, *shard below 0: there is none; asked ahead. NULL: those of
