@@ -177,13 +177,17 @@ static void test_gallery(void **state)
     assert_int_equal(occurrences(text, "<figure class=\"trace m0\"><img"), 7);
     assert_int_equal(occurrences(text, "roc_auc 0.750"), 7);
     assert_int_equal(occurrences(text, "another class"), 7);
+    assert_int_equal(occurrences(text, "<div class=\"tiles pairs\">"), 7);
+    assert_int_equal(occurrences(text, "<span class=\"key t\"></span><span>the trace's decision</span>"), 1);
     assert_int_equal(occurrences(text, "The picture is not there, or another one: pictures/"), 7);
     free(text);
     text = page("failures.html");
     assert_int_equal(occurrences(text, "<td>no picture</td>"), 3);
     free(text);
     text = page("index.html");
-    assert_non_null(strstr(text, "<a href=\"page-0001.html\">page 1</a></td><td>row 0"));
+    assert_non_null(strstr(text, "<a href=\"page-0001.html\">page 1</a></td><td>rows 0 to 9 "));
+    assert_int_equal(occurrences(text, "<td>no picture</td>"), 3);
+    assert_non_null(strstr(text, "<p class=\"soft\">7 pictures explained"));
     assert_non_null(strstr(text, "failures.html"));
     free(text);
 }
@@ -216,6 +220,11 @@ static void test_changed_pictures(void **state)
     char *text = page("page-0001.html");
     assert_int_equal(occurrences(text, "not there, or another one: a.png"), 1);
     assert_int_equal(occurrences(text, "not there, or another one"), 1);
+    assert_int_equal(occurrences(text, "<div class=\"tiles\">"), 2); /* maps of one network */
+    assert_int_equal(occurrences(text, "the trace's decision"), 0);
+    free(text);
+    text = page("index.html");
+    assert_int_equal(occurrences(text, "<td class=\"strip\"><img"), 1); /* of the picture that is there */
     free(text);
     r = command_run("version; rm %s/b.png; " SPADE_COMMAND " merge %s --html", folder, store);
     assert_non_null(strstr(r.err, "gallery: 1 picture is not there, or cannot be read ("));

@@ -16,9 +16,9 @@ static void expect(spade_context *context, spade_status status)
 
 static void open_store(spade_context *context, const char *folder, spade_store *store)
 {
-    json_t *deciding =
-        json_pack("{s:i, s:i, s:i, s:s, s:{s:[s]}}", "format", SPADE_STORE_FORMAT, "entries", STORE_ENTRIES,
-                  "shard_size", STORE_SHARD_SIZE, "values", "float32", "configuration", "method", "saliency");
+    json_t *deciding = json_pack("{s:i, s:i, s:i, s:s, s:[s, s], s:{s:[s]}}", "format", SPADE_STORE_FORMAT, "entries",
+                                 STORE_ENTRIES, "shard_size", STORE_SHARD_SIZE, "values", "float32", "networks",
+                                 "dense", "trace", "configuration", "method", "saliency");
     json_t *description = json_pack("{s:s}", "model_path", "net.onnx");
     assert_true(deciding && description);
     expect(context, spade_store_create(context, folder, deciding, description, store));

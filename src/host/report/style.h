@@ -69,6 +69,11 @@
     ".tiles.two{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles svg{display:block;width:100%;border-radius:8px}"  \
     ".tiles img{margin-bottom:4px}.up,.down{border-radius:4px;padding:0 3px}.up{background:var(--win)}"                \
     ".down{background:var(--warn);color:var(--warntext)}"                                                              \
+    ".pairs .dense{grid-column:2}.pairs .trace{grid-column:3}"                                                         \
+    ".decisions{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:0 "                                     \
+    "14px;margin-bottom:8px;font-size:.9rem}"                                                                          \
+    ".decisions>span{display:flex;align-items:baseline;white-space:nowrap}.decisions .key{flex:none}"                  \
+    ".decisions b{overflow:hidden;text-overflow:ellipsis;margin-right:5px}"                                            \
     "@media(max-width:760px){.gallery{grid-template-columns:minmax(0,1fr)}}"                                           \
     "summary{cursor:pointer}"                                                                                          \
     "pre{overflow-x:auto;font-size:.8rem;background:var(--bg);padding:12px;border-radius:8px}"                         \

@@ -9,7 +9,7 @@
 #include "workload/map_picture.h"
 #include "workload/merge_gallery.h"
 
-enum { SIDE = 128, GREY = 96 };
+enum { SIDE = 128, THUMBNAIL = 64, GREY = 96 };
 
 static spade_status fail_memory(const gallery *g)
 {
@@ -18,10 +18,11 @@ static spade_status fail_memory(const gallery *g)
 
 /* ---- drawing */
 
-static spade_status write_tile(FILE *file, gallery *g, const spade_picture *picture, const char *text)
+/* most: pixels of its longer side. */
+static spade_status write_tile(FILE *file, gallery *g, const spade_picture *picture, int64_t most, const char *text)
 {
     const int64_t longer = picture->height > picture->width ? picture->height : picture->width;
-    const int64_t side = longer < SIDE ? longer : SIDE;
+    const int64_t side = longer < most ? longer : most;
     const int64_t height = (picture->height * side + longer / 2) / longer,
                   width = (picture->width * side + longer / 2) / longer;
     spade_picture small = {0};
@@ -86,7 +87,7 @@ static spade_status write_map(FILE *file, gallery *g, const gallery_map *map, co
     spade_picture heatmap = {0};
     SPADE_TRY(spade_heatmap(g->context, on, reduced, scale, explained_signed(&g->run, map->method), &heatmap));
     fprintf(file, "<figure class=\"%s m%d\">", explained_networks[map->is_trace], map->method);
-    const spade_status status = write_tile(file, g, &heatmap, map->file);
+    const spade_status status = write_tile(file, g, &heatmap, SIDE, map->file);
     spade_picture_clear(&heatmap);
     SPADE_TRY(status);
     fprintf(file, "<figcaption><b>%s</b>", map->is_trace ? "Trace" : "Dense network");
@@ -181,14 +182,24 @@ static spade_status make_canvas(gallery *g, const gallery_picture *picture, spad
 
 /* ---- the card */
 
+#define DENSE_KEY "<span class=\"key d\"></span><span>the dense network's decision</span>"
+#define TRACE_KEY "<span class=\"key t\"></span><span>the trace's decision</span>"
+
+const char *gallery_key(const gallery *g)
+{
+    return g->report.both ? "<br>" DENSE_KEY " " TRACE_KEY : "";
+}
+
 static void write_decision(FILE *file, const gallery_picture *picture, int network)
 {
     const gallery_decision *decision = &picture->decisions[network];
     if (decision->class_index < 0) { return; }
-    fprintf(file, "<span class=\"%s\"><span class=\"key %c\"></span><b>", explained_networks[network],
+    fprintf(file, "<span class=\"%s\"><span class=\"key %c\"></span><b title=\"", explained_networks[network],
             network == DENSE ? 'd' : 't');
     spade_html_text(file, decision->name);
-    fprintf(file, "</b> %.1f %%</span>", 100 * decision->score);
+    fputs("\">", file);
+    spade_html_text(file, decision->name);
+    fprintf(file, "</b><span>%.1f %%</span></span>", 100 * decision->score);
 }
 
 static void write_head(FILE *file, const gallery_picture *picture)
@@ -203,12 +214,23 @@ static void write_head(FILE *file, const gallery_picture *picture)
         spade_html_text(file, picture->label);
     }
     fputs("</span>", file);
-    write_decision(file, picture, DENSE);
-    write_decision(file, picture, TRACE);
     if (dense->class_index >= 0 && trace->class_index >= 0 && dense->class_index != trace->class_index) {
         fputs("<span class=\"down\">another class</span>", file);
     }
+    fputs("</div><div class=\"decisions\">", file);
+    write_decision(file, picture, DENSE);
+    write_decision(file, picture, TRACE);
     fputs("</div>", file);
+}
+
+spade_status gallery_write_thumbnail(FILE *file, gallery *g, const gallery_picture *picture)
+{
+    spade_picture canvas;
+    bool found;
+    SPADE_TRY(make_canvas(g, picture, &canvas, &found));
+    const spade_status status = found ? write_tile(file, g, &canvas, THUMBNAIL, picture->image) : SPADE_OK;
+    spade_picture_clear(&canvas);
+    return status;
 }
 
 spade_status gallery_write_card(FILE *file, gallery *g, const gallery_picture *picture)
@@ -217,10 +239,10 @@ spade_status gallery_write_card(FILE *file, gallery *g, const gallery_picture *p
     bool found;
     SPADE_TRY(make_canvas(g, picture, &canvas, &found));
     write_head(file, picture);
-    fputs("<div class=\"tiles\"><figure>", file);
+    fprintf(file, "<div class=\"tiles%s\"><figure>", g->report.both ? " pairs" : "");
     spade_status status = SPADE_OK;
     if (found) {
-        status = write_tile(file, g, &canvas, picture->image);
+        status = write_tile(file, g, &canvas, SIDE, picture->image);
         fputs("<figcaption><b>Picture</b></figcaption>", file);
     } else {
         fputs("<figcaption class=\"soft\">The picture is not there, or another one: ", file);

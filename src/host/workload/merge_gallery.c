@@ -2,11 +2,12 @@
  * merge_gallery.c - STORE/gallery: pages of pictures with their maps, from the index. A page is made whole before the next one begins:
  * memory holds one, however many there are.
  *
- *   index.html          what the store is, and its pages
+ *   index.html          what the store is, its pages, and the first failures
  *   page-0001.html ...  GALLERY_PAGE pictures each, everything in the file
  *   failures.html       pictures that could not be used; where there are any
  */
 #include <dirent.h>
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,12 +17,15 @@
 #include "workload/merge.h"
 #include "workload/merge_gallery.h"
 
-static const char scales[] =
-    "Dense and trace share one scale, so their colours can be compared. Maps of a layer are enlarged.";
-
 static spade_status fail_memory(const gallery *g)
 {
     return spade_fail(g->context, SPADE_ERROR_MEMORY, "%s/gallery: out of memory", g->store->folder);
+}
+
+static spade_status fail_temporary(const gallery *g)
+{
+    return spade_fail(g->context, SPADE_ERROR_IO, "%s/gallery: cannot write a temporary file: %s", g->store->folder,
+                      strerror(errno));
 }
 
 static spade_status count(gallery *g, const char *sql, int64_t *out)
@@ -145,7 +149,8 @@ static spade_status open_gallery(gallery *g, spade_context *context, const spade
     *g = (gallery){.context = context, .store = store};
     const char *model = spade_json_text_at(store->description, "model_path");
     g->run = (explained_run){.context = context, .folder = store->folder, .model = *model ? model : store->folder};
-    g->report = (html_report){.run = &g->run, .both = true};
+    g->report = (html_report){.run = &g->run,
+                              .both = json_array_size(json_object_get(store->description, "networks")) == NETWORKS};
     if (asprintf(&path, "%s/" SPADE_INDEX_FILE, store->folder) < 0) { return fail_memory(g); }
     const spade_status status = spade_database_open(context, path, SQLITE_OPEN_READONLY, &g->database);
     free(path);
@@ -359,6 +364,7 @@ done:
 typedef struct gallery_part {
     gallery *g;
     int64_t page, pages, pictures, failures;
+    FILE *rows; /* anonymous temporary file: the pages in the index */
 } gallery_part;
 typedef spade_status (*gallery_writer)(FILE *file, const gallery_part *part);
 
@@ -391,11 +397,14 @@ static void write_navigation(FILE *file, const gallery_part *part)
 static spade_status write_page(FILE *file, const gallery_part *part)
 {
     gallery *g = part->g;
-    char title[64];
+    char title[64], words[400];
+    snprintf(words, sizeof words, "%sMaps of a layer are enlarged. %s",
+             g->report.both ? "Dense and trace share one scale, so their colours can be compared. " : "",
+             gallery_key(g));
     snprintf(title, sizeof title, "spade, page %lld: ", (long long)part->page);
     html_write_begin(file, &g->report, title);
     write_navigation(file, part);
-    SPADE_TRY(html_write_legend(file, &g->report, scales));
+    SPADE_TRY(html_write_legend(file, &g->report, words));
     html_write_choice(file, &g->report);
     fputs("<div class=\"gallery\">\n", file);
     for (int i = 0; i < g->count; i++) { SPADE_TRY(gallery_write_card(file, g, &g->pictures[i])); }
@@ -405,18 +414,18 @@ static spade_status write_page(FILE *file, const gallery_part *part)
     return SPADE_OK;
 }
 
-static spade_status write_failures(FILE *file, const gallery_part *part)
+/* The first failures, `most` of them (below 0: all), in a section that stays open. */
+static spade_status write_failed(FILE *file, const gallery_part *part, int most)
 {
     gallery *g = part->g;
     sqlite3_stmt *statement;
     bool row;
-    SPADE_TRY(spade_database_prepare(g->context, g->database, "SELECT row, image, error FROM failures ORDER BY row",
-                                     &statement));
-    html_write_begin(file, &g->report, "spade, failures: ");
+    SPADE_TRY(spade_database_prepare(g->context, g->database,
+                                     "SELECT row, image, error FROM failures ORDER BY row LIMIT ?1", &statement));
+    (void)sqlite3_bind_int(statement, 1, most);
     fprintf(
         file,
-        "<nav class=\"pages\"><span><a href=\"index.html\">All pages</a></span></nav><section class=\"card\"><h3>%lld "
-        "picture%s could not be explained</h3><div class=\"scroll\"><table><tr><th "
+        "<section class=\"card\"><h3>%lld picture%s could not be explained</h3><div class=\"scroll\"><table><tr><th "
         "class=\"n\">row</th><th>picture</th><th>why</th></tr>\n",
         (long long)part->failures, part->failures == 1 ? "" : "s");
     spade_status status = spade_database_step(g->context, statement, &row);
@@ -429,48 +438,71 @@ static spade_status write_failures(FILE *file, const gallery_part *part)
         status = spade_database_step(g->context, statement, &row);
     }
     (void)sqlite3_finalize(statement);
-    fputs("</table></div></section>\n", file);
-    html_write_end(file);
+    fputs("</table></div>", file);
     return status;
 }
 
-/* Pages in the index: their first pictures. */
+static spade_status write_failures(FILE *file, const gallery_part *part)
+{
+    html_write_begin(file, &part->g->report, "spade, failures: ");
+    fputs("<nav class=\"pages\"><span><a href=\"index.html\">All pages</a></span></nav>", file);
+    SPADE_TRY(write_failed(file, part, -1));
+    fputs("</section>\n", file);
+    html_write_end(file);
+    return SPADE_OK;
+}
+
+/* ---- the index */
+
+/* A page in the index: its first picture that is there, in small, and its rows. Of very many pages only the first have one: the index
+ * is a file that a browser must open. */
+static spade_status note_page(const gallery_part *part)
+{
+    enum { SHOWN = 400 };
+    gallery *g = part->g;
+    FILE *file = part->rows;
+    const gallery_picture *first = &g->pictures[0], *last = &g->pictures[g->count - 1], *shown = first;
+    while (shown < last && !shown->picture.rgb) { shown++; }
+    fputs("<tr><td class=\"strip\">", file);
+    if (part->page <= SHOWN) { SPADE_TRY(gallery_write_thumbnail(file, g, shown)); }
+    fprintf(file, "</td><td><a href=\"page-%04lld.html\">page %lld</a></td><td>row%s %lld", (long long)part->page,
+            (long long)part->page, last == first ? "" : "s", (long long)first->row);
+    if (last != first) { fprintf(file, " to %lld", (long long)last->row); }
+    fputs(" <span class=\"soft\">", file);
+    spade_html_text(file, first->image);
+    if (last != first) {
+        fputs(" to ", file);
+        spade_html_text(file, last->image);
+    }
+    fputs("</span></td></tr>\n", file);
+    return SPADE_OK;
+}
+
 static spade_status write_index(FILE *file, const gallery_part *part)
 {
-    static const char sql[] =
-        "SELECT row, image FROM (SELECT row, image, row_number() OVER (ORDER BY row) AS n FROM pictures) "
-        "WHERE (n - 1) % ?1 = 0 ORDER BY row";
+    enum { SHOWN = 20 };
     gallery *g = part->g;
-    sqlite3_stmt *statement;
-    bool row;
-    long long page = 0;
-    SPADE_TRY(spade_database_prepare(g->context, g->database, sql, &statement));
-    (void)sqlite3_bind_int(statement, 1, GALLERY_PAGE);
+    if (fflush(part->rows) != 0 || ferror(part->rows)) { return fail_temporary(g); }
     html_write_begin(file, &g->report, "spade: ");
     fputs("<header class=\"card\"><h1>", file);
     spade_html_text(file, html_model_name(&g->report));
-    fprintf(file, "</h1><p class=\"soft\">%lld pictures explained by spade %s; indexed by spade %s</p>",
-            (long long)part->pictures, spade_json_text_at(g->store->description, "version"), spade_version());
-    if (part->failures) {
-        fprintf(file, "<p class=\"warn\"><a href=\"failures.html\">%lld picture%s</a> could not be explained.</p>",
-                (long long)part->failures, part->failures == 1 ? "" : "s");
-    }
-    fputs("</header><section class=\"card\"><h3>Pages</h3><div "
-          "class=\"scroll\"><table><tr><th>page</th><th>from</th></tr>\n",
+    fprintf(file, "</h1><p class=\"soft\">%lld picture%s explained by spade %s; indexed by spade %s</p>",
+            (long long)part->pictures, part->pictures == 1 ? "" : "s",
+            spade_json_text_at(g->store->description, "version"), spade_version());
+    fputs("</header><section class=\"card\"><h3>Pages</h3><div class=\"scroll\"><table><tr><th></th><th>page</th>"
+          "<th>pictures</th></tr>\n",
           file);
-    spade_status status = spade_database_step(g->context, statement, &row);
-    while (status == SPADE_OK && row) {
-        page++;
-        fprintf(file, "<tr><td><a href=\"page-%04lld.html\">page %lld</a></td><td>row %lld <span class=\"soft\">", page,
-                page, (long long)sqlite3_column_int64(statement, 0));
-        spade_html_text(file, text_at(statement, 1));
-        fputs("</span></td></tr>\n", file);
-        status = spade_database_step(g->context, statement, &row);
-    }
-    (void)sqlite3_finalize(statement);
+    html_append(file, part->rows);
     fputs("</table></div></section>\n", file);
+    if (part->failures) {
+        SPADE_TRY(write_failed(file, part, SHOWN));
+        fprintf(file,
+                "<p class=\"below\"><a href=\"failures.html\">%s</a>; the same <code>spade annotate</code> with "
+                "<code>--retry</code> tries them again</p></section>\n",
+                part->failures > SHOWN ? "All of them" : "As a page");
+    }
     html_write_end(file);
-    return status;
+    return SPADE_OK;
 }
 
 /* ---- what an earlier gallery has more */
@@ -508,6 +540,7 @@ static spade_status write_pages(gallery_part *part, const spade_workload_events 
         SPADE_TRY(decode(g));
         snprintf(name, sizeof name, "page-%04lld.html", (long long)part->page);
         SPADE_TRY(write_file(part, name, write_page));
+        SPADE_TRY(note_page(part));
         spade_report_progress(g->context, "pages", (double)part->page, (double)part->pages);
     }
     return SPADE_OK;
@@ -552,6 +585,8 @@ spade_status merge_write_gallery(spade_context *context, const spade_store *stor
     SPADE_GOTO(count(g, "SELECT count(*) FROM failures", &part.failures));
     part.pages = (part.pictures + GALLERY_PAGE - 1) / GALLERY_PAGE;
     SPADE_GOTO(make_folder(g));
+    part.rows = tmpfile();
+    if (!part.rows) { SPADE_GOTO(fail_temporary(g)); }
     SPADE_GOTO(write_pages(&part, events, stopped));
     if (*stopped) { goto done; }
     if (part.failures) { SPADE_GOTO(write_file(&part, "failures.html", write_failures)); }
@@ -559,6 +594,7 @@ spade_status merge_write_gallery(spade_context *context, const spade_store *stor
     remove_others(g, part.pages, part.failures > 0);
     warn_of_grey(g);
 done:
+    if (part.rows) { fclose(part.rows); }
     close_gallery(g);
     free(g);
     return status;
