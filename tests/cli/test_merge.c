@@ -98,6 +98,9 @@ static void test_index(void **state)
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.out, "\"whole\":3,\"entries\":10,\"pictures\":7,\"failures\":3,\"faults\":0"));
     command_clear(&r);
+    r = command_run("merge %s", store);
+    assert_non_null(strstr(r.out, "failed pictures: in the index's table failures; annotate --retry"));
+    command_clear(&r);
 }
 
 /* One byte of a file becomes another one. */
@@ -267,6 +270,7 @@ static void test_status(void **state)
     r = command_run("status %s", store);
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.out, "shards: 1 of 3 done, 1 in the making"));
+    assert_non_null(strstr(r.out, "annotate --retry tries them again; why they failed is in shard-*.done.json"));
     command_clear(&r);
     r = command_run("status %s", folder);
     assert_int_equal(r.code, 1);

@@ -261,6 +261,16 @@ static void test_retry(void **state)
     annotate("bad.csv", "retried", FAST "--workers 2 --retry", 3, NULL);
     assert_int_equal(count_files("retried", ".aside.json"), 0);
     expect_same("retried", "alone", 2);
+    /* pictures that a part file held are counted as those of before */
+    assert_int_equal(unlink(inside("retried/shard-000001.done.json")), 0);
+    tar = file_read(inside("retried/shard-000001.tar"), &size);
+    file_write(inside("retried/shard-000001.tar"), tar, size - 9000);
+    free(tar);
+    command_result r = command_run("annotate " MODEL " %s -o %s --method saliency --no-trace --resize 0 --workers 2",
+                                   inside("bad.csv"), inside("retried"));
+    if (!strstr(r.out, "8 pictures annotated (7 before), 2 failed, 2 of 2 shards")) { fail_msg("%s", r.out); }
+    assert_non_null(strstr(r.out, "failed pictures: the same command with --retry tries them again"));
+    command_clear(&r);
 }
 
 /* One parent at a time; a stop ends all, and what is at hand is not lost. */

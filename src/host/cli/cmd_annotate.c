@@ -37,8 +37,9 @@ static void print_failures(const cli_printer *printer)
 static void print_end(const cli_options *options, const spade_annotate_outcome *outcome)
 {
     const spade_workload_outcome *pictures = &outcome->pictures;
-    printf("%d picture%s annotated", pictures->done, pictures->done == 1 ? "" : "s");
-    if (pictures->kept) { printf(" (%d before)", pictures->kept); }
+    const bool nothing_new = pictures->kept && pictures->kept == pictures->done;
+    printf("%d picture%s annotated%s", pictures->done, pictures->done == 1 ? "" : "s", nothing_new ? " before" : "");
+    if (pictures->kept && !nothing_new) { printf(" (%d before)", pictures->kept); }
     if (pictures->failed) { printf(", %d failed", pictures->failed); }
     printf(", %" PRId64 " of %" PRId64 " shards", outcome->finished, outcome->shards);
     if (outcome->aside) { printf(", %" PRId64 " set aside", outcome->aside); }
@@ -46,6 +47,12 @@ static void print_end(const cli_options *options, const spade_annotate_outcome *
     fputs(": ", stdout);
     cli_print_text(options->output, 0);
     putchar('\n');
+    if (!pictures->failed) { return; }
+    fputs("failed pictures: the same command with --retry tries them again; why they failed is in the index of spade "
+          "merge ",
+          stdout);
+    cli_print_text(options->output, 0);
+    puts(", and with --html in gallery/failures.html");
 }
 
 static int end(cli_printer *printer, const spade_context *context, spade_status status,

@@ -21,6 +21,10 @@ static void print_summary(const json_t *summary)
         cli_print_text(gallery, 0);
     }
     putchar('\n');
+    if (count_of(summary, "failures")) {
+        printf("failed pictures: in the index's table failures%s; annotate --retry tries them again\n",
+               gallery ? " and gallery/failures.html" : "");
+    }
 }
 
 static int run(cli_options *options)

@@ -30,7 +30,7 @@ static void print_aside(const json_t *aside)
     for (size_t i = 0; i < count && i < SHOWN; i++) {
         printf("%s %lld", i ? "," : "", (long long)json_integer_value(json_array_get(aside, i)));
     }
-    puts(count > SHOWN ? ", ..." : "");
+    printf("%s; annotate --retry tries %s again\n", count > SHOWN ? ", ..." : "", count == 1 ? "it" : "them");
 }
 
 static void print_workers(const json_t *workers)
@@ -63,6 +63,10 @@ static void print_status(const json_t *result)
     }
     if (count_in(result, "shards", "lost")) { printf(", %lld whose tar is lost", count_in(result, "shards", "lost")); }
     putchar('\n');
+    if (count_in(result, "pictures", "failed")) {
+        puts("failed pictures: annotate --retry tries them again; why they failed is in shard-*.done.json, and in the "
+             "index of spade merge");
+    }
     print_aside(json_object_get(json_object_get(result, "shards"), "set_aside"));
     print_workers(workers);
     if (json_is_number(rate)) {

@@ -128,6 +128,7 @@ static void count_kept(annotate_job *job, const spade_shard_writer *writer)
     pictures->kept += done;
     pictures->failed += failed;
     job->source.total -= writer->kept;
+    if (job->request->kept) { job->request->kept(job->request->shard_user, writer->shard, done, failed); }
     if (!writer->kept) { return; }
     spade_workload_note(job->events, "shard %lld: goes on after %lld of %lld pictures", (long long)writer->shard,
                         (long long)writer->kept,

@@ -66,6 +66,11 @@ static void finished(void *user, int64_t shard)
     send_line(user, "D %lld\n", (long long)shard);
 }
 
+static void kept(void *user, int64_t shard, int64_t done, int64_t failed)
+{
+    send_line(user, "K %lld %lld %lld\n", (long long)shard, (long long)done, (long long)failed);
+}
+
 static void begun(void *user, int64_t row)
 {
     send_line(user, "B %lld\n", (long long)row);
@@ -104,6 +109,7 @@ spade_status spade_worker_annotate(spade_context *context, spade_worker *worker,
     setvbuf(worker->in, NULL, _IONBF, 0); /* poll() sees what is not read yet */
     request.next_shard = next_shard;
     request.finished = finished;
+    request.kept = kept;
     request.begun = begun;
     request.shard_user = worker;
     context->log = on_log;

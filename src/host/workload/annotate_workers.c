@@ -25,6 +25,8 @@ typedef struct task {
     int worker;           /* that has it */
     int64_t order;        /* of leases: the least one of a worker is at hand */
     int64_t done, failed; /* rows, as its worker told */
+    bool taken;           /* a worker took it up in this run, and found so many rows: */
+    int64_t before, failed_before;
 } task;
 
 typedef struct child {
@@ -122,12 +124,12 @@ static void ask_to_stop(parent *p)
 
 /* ---- shards */
 
-static void count_done(const parent *p, const json_t *record, bool before)
+/* before: pictures of it that no worker of this run made. */
+static void count_done(const parent *p, const json_t *record, int64_t before)
 {
     spade_workload_outcome *pictures = &p->outcome->pictures;
-    const int count = (int)json_integer_value(json_object_get(record, "count"));
-    pictures->done += count;
-    pictures->kept += before ? count : 0;
+    pictures->done += (int)json_integer_value(json_object_get(record, "count"));
+    pictures->kept += (int)before;
     pictures->failed += (int)json_array_size(json_object_get(record, "failures"));
     p->outcome->finished++;
 }
@@ -143,7 +145,7 @@ static spade_status look_at_shard(parent *p, int64_t shard)
         p->tasks[p->task_count++] = (task){.shard = shard};
         p->rows += spade_store_end(&p->store, shard) - spade_store_first(&p->store, shard);
     } else if (state == SPADE_SHARD_FINISHED) {
-        count_done(p, record, true);
+        count_done(p, record, json_integer_value(json_object_get(record, "count")));
     } else {
         p->outcome->aside++;
         spade_log(p->context, SPADE_LOG_WARNING, "%s: shard %lld was set aside; --retry tries it again",
@@ -240,7 +242,7 @@ static spade_status end_task(parent *p, int64_t shard)
     t->state = TASK_OVER;
     p->deaths = 0;
     SPADE_TRY(spade_shard_look(p->context, &p->store, shard, &state, &record));
-    if (state == SPADE_SHARD_FINISHED) { count_done(p, record, false); }
+    if (state == SPADE_SHARD_FINISHED) { count_done(p, record, t->before); }
     p->outcome->aside += state == SPADE_SHARD_SET_ASIDE;
     json_decref(record);
     return spade_ledger_done(p->ledger, shard);
@@ -255,6 +257,19 @@ static void note_row(parent *p, int64_t row, bool failed)
     if (!t || t->state != TASK_LEASED) { return; } /* the last one of a shard that is counted */
     t->failed += failed;
     t->done += !failed;
+}
+
+/* What another worker of this run left, which was ended, is not of before. */
+static void note_kept(parent *p, int64_t shard, int64_t done, int64_t failed)
+{
+    task *t = p->opened ? find_task(p, shard) : NULL;
+    if (!t || t->state != TASK_LEASED) { return; }
+    if (!t->taken) { p->rows -= done + failed; }
+    if (!t->taken || done < t->before) { t->before = done; }
+    if (!t->taken || failed < t->failed_before) { t->failed_before = failed; }
+    t->taken = true;
+    t->done = done - t->before;
+    t->failed = failed - t->failed_before;
 }
 
 /* ---- a shard whose worker is gone */
@@ -356,11 +371,16 @@ static spade_status note_error(parent *p, const char *text)
 
 static spade_status take_line(parent *p, int number, const char *line)
 {
-    long long value = 0;
+    long long value = 0, kept = 0, kept_failed = 0;
     int failed = 0;
     switch (*line) {
     case 'N': return hand_out(p, number);
     case 'D': return sscanf(line, "D %lld", &value) == 1 ? end_task(p, value) : SPADE_OK;
+    case 'K':
+        if (sscanf(line, "K %lld %lld %lld", &value, &kept, &kept_failed) == 3) {
+            note_kept(p, value, kept, kept_failed);
+        }
+        return SPADE_OK;
     case 'B':
         if (sscanf(line, "B %lld", &value) == 1) { p->children[number].row = value; }
         return SPADE_OK;
@@ -498,8 +518,10 @@ static void count_unfinished(const parent *p)
 {
     for (int64_t i = 0; i < p->task_count; i++) {
         if (p->tasks[i].state == TASK_OVER) { continue; }
-        p->outcome->pictures.done += (int)p->tasks[i].done;
-        p->outcome->pictures.failed += (int)p->tasks[i].failed;
+        const task *t = &p->tasks[i];
+        p->outcome->pictures.done += (int)(t->before + t->done);
+        p->outcome->pictures.kept += (int)t->before;
+        p->outcome->pictures.failed += (int)(t->failed_before + t->failed);
     }
 }
 

@@ -141,6 +141,8 @@ typedef struct spade_annotate_request {
     spade_status (*next_shard)(void *user, int64_t *shard);
     void (*finished)(void *user,
                      int64_t shard); /* it is in the store, also where it was before; or it is set aside. May be NULL */
+    /* It is taken up, and so many rows of it are there: with maps, and failed ones. May be NULL */
+    void (*kept)(void *user, int64_t shard, int64_t done, int64_t failed);
     void (*begun)(void *user, int64_t row); /* the work on it begins, and on those of its group. May be NULL */
     void *shard_user;
 } spade_annotate_request;
