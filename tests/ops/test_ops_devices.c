@@ -199,7 +199,7 @@ static spade_op_desc draw_large_convolution(random_stream *r)
     spade_op_desc d;
     int64_t work;
     do {
-        const int64_t inputs = random_int(r, 1, 600), outputs = random_int(r, 1, 400), n = random_int(r, 1, 2);
+        const int64_t inputs = random_int(r, 1, 600), outputs = random_int(r, 1, 400), n = random_int(r, 1, 3);
         spade_window w = {.dilation = {1, 1}};
         int64_t in[2], out[2];
         for (int i = 0; i < 2; i++) {
@@ -220,7 +220,27 @@ static spade_op_desc draw_large_convolution(random_stream *r)
     return d;
 }
 
-/* Many channels: oneDNN's blocks of them, and with them the order of sums, are another choice for another number of threads. */
+/* The first image's result is the same where it is the only one. */
+static void same_alone(const spade_op_desc *desc, random_stream *random, spade_context *context, const char *what)
+{
+    spade_op_desc single = *desc;
+    single.a.dims[0] = single.y.dims[0] = 1;
+    case_data data;
+    case_data_draw(random, desc, &data);
+    const size_t bytes = (size_t)reference_size(&single) * sizeof(float);
+    float *among = make((size_t)reference_size(desc) * sizeof(float)), *alone = make(bytes);
+    ok(context, case_run(context->device, desc, &data, among));
+    ok(context, case_run(context->device, &single, &data, alone));
+    if (memcmp(among, alone, bytes) != 0) {
+        print_case(what, context->threads, desc);
+        fail_msg("%s: the result with %d threads depends on the number of images", what, context->threads);
+    }
+    free(among), free(alone);
+    case_data_clear(&data);
+}
+
+/* Many channels: oneDNN's blocks of them, and with them the order of sums, are another choice for another number of threads or
+ * images. */
 static void test_threads_of_large_convolutions(void **state)
 {
     (void)state;
@@ -232,6 +252,8 @@ static void test_threads_of_large_convolutions(void **state)
         backward.kind = SPADE_OP_CONVOLUTION_BACKWARD;
         same_bits(&forward, &random, contexts, THREAD_CASES, "large convolution");
         same_bits(&backward, &random, contexts, THREAD_CASES, "backward of a large convolution");
+        same_alone(&forward, &random, contexts[index % THREAD_CASES], "large convolution");
+        same_alone(&backward, &random, contexts[index % THREAD_CASES], "backward of a large convolution");
     }
     for (int i = 0; i < THREAD_CASES; i++) { spade_context_destroy(contexts[i]); }
 }

@@ -264,7 +264,9 @@ static void test_configurations(void **state)
     assert_string_equal(other.configuration, f->store.configuration);
     spade_store_clear(&other);
     assert_int_equal(create(f, "png", &other), SPADE_ERROR_ARGUMENT);
-    assert_non_null(strstr(spade_message(f->context), "values: \"float32\", now \"png\""));
+    if (!strstr(spade_message(f->context), "values: \"float32\", now \"png\"")) {
+        fail_msg("%s", spade_message(f->context));
+    }
     char *after = file_read(path_inside(f->folder, "store.json"), NULL);
     assert_string_equal(before, after);
     free(before);

@@ -242,9 +242,8 @@ static spade_status open_existing(spade_context *context, const char *folder, co
     if (!old) { return SPADE_OK; }
     SPADE_TRY(take(context, folder, old, out));
     if (strcmp(out->configuration, spade_json_text_at(now, CONFIGURATION_HASH)) == 0) { return SPADE_OK; }
-    if (!json_equal(json_object_get(old, "manifest"), json_object_get(now, "manifest"))) {
-        return fail_manifest(context, folder, old, now);
-    }
+    const json_t *was = json_object_get(old, "manifest"), *is = json_object_get(now, "manifest");
+    if (was && is && !json_equal(was, is)) { return fail_manifest(context, folder, old, now); }
     if (!spade_json_difference(old, now, first, not_deciding, different, sizeof different)) {
         snprintf(different, sizeof different, "its hash"); /* of a member that either has and the other does not */
     }

@@ -63,18 +63,6 @@ static spade_status describe_backward(const spade_cpu_dnnl_op *op, dnnl_convolut
     return spade_cpu_dnnl_status(op, result, "convolution_backward_data_desc_init");
 }
 
-/*
- * For how many threads a primitive is made, so that it adds up each number of the result in one order whatever the number of
- * threads that it runs on. oneDNN's threads share the results between them; those of a matrix product split sums as well.
- */
-enum {
-    ALL_THREADS = 0, /* for those that it runs on: they change what is computed together, no order of sums */
-    ONE_THREAD = 1,  /* and it runs on one: matrix products, and whatever is not known here */
-    /* and it runs on any number, of which it uses so many: blocked products go through the input channels in blocks, whose
-     * size, and with it the order of the sums, depends on the number of threads that they are made for */
-    FIXED_THREADS = 64
-};
-
 static const char *implementation_of(const_dnnl_primitive_desc_t primitive_desc)
 {
     const char *name = "";
@@ -82,20 +70,54 @@ static const char *implementation_of(const_dnnl_primitive_desc_t primitive_desc)
     return name;
 }
 
-static int made_for(const char *implementation)
+static bool begins_with_one_of(const char *text, const char *const *names, size_t count)
 {
-    static const struct {
-        const char *name;
-        int threads;
-    } known[] = {{"jit:", ALL_THREADS},         {"jit_1x1:", ALL_THREADS},   {"jit_dw:", ALL_THREADS},
-                 {"brgconv_1x1:", ALL_THREADS}, {"brdgmm_dw:", ALL_THREADS}, {"brgconv:", FIXED_THREADS}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strncmp(implementation, known[i].name, strlen(known[i].name)) == 0) { return known[i].threads; }
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(text, names[i], strlen(names[i])) == 0) { return true; }
     }
-    return ONE_THREAD;
+    return false;
 }
 
-/* The descriptor of a primitive made for so many threads. */
+/* Blocked products go through the input channels in blocks, whose size, and with it the order of the sums, depends on the
+ * number of threads and of images. */
+static bool changes_order(const char *implementation)
+{
+    static const char *const names[] = {"brgconv:"};
+    return begins_with_one_of(implementation, names, sizeof names / sizeof *names);
+}
+
+/* Threads share the results between them, in any way, and each sum has one order. Those of matrix products split sums as
+ * well, and what others do is not known. */
+static bool shares_results(const char *implementation)
+{
+    static const char *const names[] = {"jit:", "jit_1x1:", "jit_dw:", "brgconv_1x1:", "brdgmm_dw:"};
+    return begins_with_one_of(implementation, names, sizeof names / sizeof *names);
+}
+
+/* The first of oneDNN's implementations that keeps the order of its sums. */
+static spade_status first_in_order(const spade_cpu_dnnl_op *op, const_dnnl_op_desc_t desc,
+                                   const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint,
+                                   dnnl_primitive_desc_t *out)
+{
+    dnnl_primitive_desc_iterator_t iterator;
+    dnnl_engine_t engine = spade_cpu_of(op->base.device)->engine;
+    dnnl_status_t result = dnnl_primitive_desc_iterator_create(&iterator, desc, attributes, engine, hint);
+    *out = NULL;
+    SPADE_TRY(spade_cpu_dnnl_status(op, result, "primitive_desc_iterator_create"));
+    while (result == dnnl_success) {
+        *out = dnnl_primitive_desc_iterator_fetch(iterator);
+        if (!*out) { result = dnnl_out_of_memory; }
+        if (!*out || !changes_order(implementation_of(*out))) { break; }
+        dnnl_primitive_desc_destroy(*out);
+        *out = NULL;
+        result = dnnl_primitive_desc_iterator_next(iterator);
+    }
+    dnnl_primitive_desc_iterator_destroy(iterator);
+    if (result == dnnl_iterator_ends) { result = dnnl_unimplemented; }
+    return spade_cpu_dnnl_status(op, result, "primitive_desc_iterator_next");
+}
+
+/* The primitive's descriptor for so many threads. */
 static spade_status create_desc(const spade_cpu_dnnl_op *op, int threads, dnnl_primitive_desc_t *out)
 {
     dnnl_convolution_desc_t forward, backward;
@@ -106,15 +128,14 @@ static spade_status create_desc(const spade_cpu_dnnl_op *op, int threads, dnnl_p
     int before = spade_set_num_threads(threads);
     SPADE_GOTO(spade_cpu_dnnl_attributes(op, op->base.desc.relu && !is_backward, &attributes));
     SPADE_GOTO(describe_forward(op, &forward));
-    SPADE_GOTO(spade_cpu_dnnl_status(op,
-                                     dnnl_primitive_desc_create(is_backward ? &hint : out, &forward, attributes,
-                                                                spade_cpu_of(op->base.device)->engine, NULL),
-                                     "primitive_desc_create"));
-    if (is_backward) {
-        SPADE_GOTO(describe_backward(op, &backward));
+    if (!is_backward) {
+        SPADE_GOTO(first_in_order(op, &forward, attributes, NULL, out));
+    } else {
         SPADE_GOTO(spade_cpu_dnnl_status(
-            op, dnnl_primitive_desc_create(out, &backward, attributes, spade_cpu_of(op->base.device)->engine, hint),
+            op, dnnl_primitive_desc_create(&hint, &forward, attributes, spade_cpu_of(op->base.device)->engine, NULL),
             "primitive_desc_create"));
+        SPADE_GOTO(describe_backward(op, &backward));
+        SPADE_GOTO(first_in_order(op, &backward, attributes, hint, out));
     }
 done:
     spade_set_num_threads(before);
@@ -123,25 +144,22 @@ done:
     return status;
 }
 
-/* The descriptor to take, and for how many threads it is made; op->threads: on how many it runs. The implementation is always
- * the one that oneDNN takes for one thread: another would be another order. */
-static spade_status choose(spade_cpu_dnnl_op *op, dnnl_primitive_desc_t *out, int *threads)
+/* The descriptor to take, made for op->threads threads. Its implementation is the one for one thread, whatever the number of
+ * threads: another would be another order. */
+static spade_status choose(spade_cpu_dnnl_op *op, dnnl_primitive_desc_t *out)
 {
-    dnnl_primitive_desc_t other = NULL;
-    *threads = op->threads = 1;
+    const int available = spade_cpu_threads(op->base.device);
+    dnnl_primitive_desc_t for_all = NULL;
+    op->threads = 1;
     SPADE_TRY(create_desc(op, 1, out));
-    const int available = spade_cpu_threads(op->base.device), known = made_for(implementation_of(*out));
-    const int wanted = known == ALL_THREADS ? available : known;
-    if (wanted == 1) { return SPADE_OK; }
-    SPADE_TRY(create_desc(op, wanted, &other));
-    if (strcmp(implementation_of(*out), implementation_of(other)) != 0) {
-        dnnl_primitive_desc_destroy(other);
-        return SPADE_OK;
+    if (available == 1 || !shares_results(implementation_of(*out))) { return SPADE_OK; }
+    SPADE_TRY(create_desc(op, available, &for_all));
+    const bool same = strcmp(implementation_of(*out), implementation_of(for_all)) == 0;
+    dnnl_primitive_desc_destroy(same ? *out : for_all);
+    if (same) {
+        *out = for_all;
+        op->threads = available;
     }
-    dnnl_primitive_desc_destroy(*out);
-    *out = other;
-    *threads = wanted;
-    op->threads = available;
     return SPADE_OK;
 }
 
@@ -179,9 +197,8 @@ static spade_status plan(spade_op *base)
     spade_cpu_dnnl_op *op = spade_cpu_dnnl_of(base);
     dnnl_primitive_desc_t primitive_desc = NULL;
     spade_status status;
-    int threads;
-    SPADE_GOTO(choose(op, &primitive_desc, &threads));
-    int before = spade_set_num_threads(threads);
+    SPADE_GOTO(choose(op, &primitive_desc));
+    int before = spade_set_num_threads(op->threads);
     dnnl_status_t result = dnnl_primitive_create(&op->primitive, primitive_desc);
     spade_set_num_threads(before);
     SPADE_GOTO(spade_cpu_dnnl_status(op, result, "primitive_create"));

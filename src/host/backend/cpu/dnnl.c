@@ -123,25 +123,6 @@ static void *at(const spade_op_args *args, size_t offset)
     return (char *)args->workspace + offset;
 }
 
-/* On so many threads at most, for however many the primitive was made: it shares its work among those that it gets. */
-static dnnl_status_t execute(const spade_cpu_dnnl_op *op, dnnl_primitive_t primitive, int count,
-                             const dnnl_exec_arg_t *args)
-{
-    dnnl_stream_t stream = spade_cpu_of(op->base.device)->stream;
-    const int limit = op->threads < omp_get_thread_limit() ? op->threads : omp_get_thread_limit();
-    const int before = spade_set_num_threads(op->threads);
-    dnnl_status_t result = dnnl_success;
-    if (omp_in_parallel()) { /* of a caller: oneDNN uses this thread only, and there is no league of teams within */
-        result = dnnl_primitive_execute(primitive, stream, count, args);
-    } else {
-#pragma omp teams num_teams(1) thread_limit(limit)
-        result = dnnl_primitive_execute(primitive, stream, count, args);
-    }
-    if (result == dnnl_success) { result = dnnl_stream_wait(stream); }
-    spade_set_num_threads(before);
-    return result;
-}
-
 spade_status spade_cpu_dnnl_execute(spade_cpu_dnnl_op *op, dnnl_primitive_t primitive, const spade_op_args *args,
                                     const dnnl_exec_arg_t *extra, int extra_count)
 {
@@ -162,7 +143,12 @@ spade_status spade_cpu_dnnl_execute(spade_cpu_dnnl_op *op, dnnl_primitive_t prim
     if (result == dnnl_success) {
         result = dnnl_memory_set_data_handle(op->scratchpad, at(args, op->scratchpad_offset));
     }
-    if (result == dnnl_success) { result = execute(op, primitive, 3 + extra_count, all); }
+    int before = spade_set_num_threads(op->threads);
+    if (result == dnnl_success) {
+        result = dnnl_primitive_execute(primitive, spade_cpu_of(op->base.device)->stream, 3 + extra_count, all);
+    }
+    if (result == dnnl_success) { result = dnnl_stream_wait(spade_cpu_of(op->base.device)->stream); }
+    spade_set_num_threads(before);
     SPADE_TRY(spade_cpu_dnnl_status(op, result, "primitive_execute"));
     if (op->output.convert) {
         spade_cpu_convert(op->base.device, op->output.shape, SPADE_CHANNELS_LAST, to, SPADE_ROW_MAJOR, args->out);

@@ -16,7 +16,7 @@ typedef struct spade_cpu_operand {
 /* A planned operation that oneDNN computes: its primitive and the primitive's operands. */
 typedef struct spade_cpu_dnnl_op {
     spade_op base;
-    int threads; /* that the primitive runs on: 1 where its sums would depend on their number */
+    int threads; /* of the primitive: 1 where its sums would depend on the number of threads */
     dnnl_primitive_t primitive;
     dnnl_primitive_t without_saved;  /* max pooling that writes no `saved` */
     spade_cpu_operand input, output; /* x and y, or dy and dx */
