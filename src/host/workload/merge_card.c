@@ -187,7 +187,10 @@ static spade_status make_canvas(gallery *g, const gallery_picture *picture, spad
 
 const char *gallery_key(const gallery *g)
 {
-    return g->report.both ? "<br>" DENSE_KEY " " TRACE_KEY : "";
+    const json_t *networks = json_object_get(g->store->description, "networks");
+    const char *first = json_string_value(json_array_get(networks, 0));
+    const bool dense_only = !g->report.both && first && strcmp(first, explained_networks[DENSE]) == 0;
+    return dense_only ? "<br>" DENSE_KEY : "<br>" DENSE_KEY " " TRACE_KEY;
 }
 
 static void write_decision(FILE *file, const gallery_picture *picture, int network)

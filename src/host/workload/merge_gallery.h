@@ -59,7 +59,7 @@ typedef struct gallery {
 } gallery;
 
 /* ---- merge_card.c: a picture's maps, drawn on what the network saw of it, or on grey where the file is gone */
-/* What the squares of a card's head say, of the networks that the store has maps of; HTML. */
+/* What the squares of a card's head say; HTML. */
 const char *gallery_key(const gallery *g);
 /* What the network saw of the picture, as a small <img>; nothing where the file is gone. */
 spade_status gallery_write_thumbnail(FILE *file, gallery *g, const gallery_picture *picture);
