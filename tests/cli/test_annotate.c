@@ -8,10 +8,10 @@
 #include <time.h>
 
 #include "store/shard.h"
+#include "support/annotate.h"
 #include "support/random.h"
 #include "support/results.h"
 
-#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define IMAGES SPADE_TEST_DATA "/images/"
 #define FAST "--resize 0 --device cpu --threads 1 -q "
 #define SALIENCY FAST "--no-trace --method saliency "
@@ -58,16 +58,6 @@ static int close_folder(void **state)
     (void)state;
     folder_remove(folder);
     return 0;
-}
-
-/* What it said on stderr must have the text; NULL: any. */
-static void annotate(const char *manifest, const char *store, const char *arguments, int code, const char *says)
-{
-    command_result r = command_run("annotate " MODEL " %s -o %s %s", inside(manifest), inside(store), arguments);
-    if (r.code != code || (says && !strstr(r.err, says))) {
-        fail_msg("%s: code %d, expected %d: %s (expected '%s')", arguments, r.code, code, r.err, says ? says : "");
-    }
-    command_clear(&r);
 }
 
 static bool is_tar(const char *name)
@@ -152,14 +142,14 @@ static void test_content(void **state)
     char command[1500];
     found_rows found = {0};
     assert_int_equal(spade_context_create(NULL, &found.context), SPADE_OK);
-    annotate("m.csv", "a", FAST "--variants 8 --method saliency,gradcam:layer=layer4 --shard-size 16", 3,
-             "broken9.png");
+    annotate_in(folder, "m.csv", "a", FAST "--variants 8 --method saliency,gradcam:layer=layer4 --shard-size 16", 3,
+                "broken9.png");
     for (int s = 0; s < 3; s++) { read_shard("a", s, &found); }
     assert_int_equal(found.rows, 40);
     assert_int_equal(found.failed, 4);
     assert_int_equal(found.maps, 36 * 2 * 2);
     spade_context_destroy(found.context);
-    command_result r = command_run("explain " MODEL " " IMAGES "scene01.png -o %s " FAST
+    command_result r = command_run("explain " ANNOTATE_MODEL " " IMAGES "scene01.png -o %s " FAST
                                    "--variants 8 --method saliency,gradcam:layer=layer4",
                                    inside("e"));
     assert_int_equal(r.code, 0);
@@ -178,17 +168,17 @@ static void test_content(void **state)
 static void test_same_bytes(void **state)
 {
     (void)state;
-    annotate("m.csv", "b", SALIENCY "--shard-size 7", 3, NULL);
-    annotate("m.csv", "c",
-             "--resize 0 --device cpu -q --no-trace --method saliency --threads 2 --in-flight 5 --shard-size 7", 3,
-             NULL);
+    annotate_in(folder, "m.csv", "b", SALIENCY "--shard-size 7", 3, NULL);
+    annotate_in(folder, "m.csv", "c",
+                "--resize 0 --device cpu -q --no-trace --method saliency --threads 2 --in-flight 5 --shard-size 7", 3,
+                NULL);
     assert_same_stores("b", "c", 6);
     char line[2000];
     for (int i = 0; i < 3; i++) {
         snprintf(
             line, sizeof line,
             "cd %s && SLURM_ARRAY_TASK_ID=%d SLURM_ARRAY_TASK_COUNT=3 SLURM_ARRAY_TASK_MIN=10 SLURM_ARRAY_TASK_STEP=2 "
-            "OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " m.csv -o d " SALIENCY
+            "OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " ANNOTATE_MODEL " m.csv -o d " SALIENCY
             "--shard-size 7 2>/dev/null",
             folder, 10 + 2 * i);
         const int status = system(line);
@@ -206,9 +196,9 @@ static void test_tree(void **state)
              "cd %s && mkdir -p t/one t/two && cp " IMAGES "scene00.png t/one && cp " IMAGES "scene01.png t/two",
              folder);
     assert_int_equal(system(command), 0);
-    annotate("t", "tree", SALIENCY "--values png", 0, NULL);
-    annotate("t", "half", SALIENCY "--values float16", 0, NULL);
-    annotate("t", "half", SALIENCY, 2, "values: \"float16\", now \"float32\"");
+    annotate_in(folder, "t", "tree", SALIENCY "--values png", 0, NULL);
+    annotate_in(folder, "t", "half", SALIENCY "--values float16", 0, NULL);
+    annotate_in(folder, "t", "half", SALIENCY, 2, "values: \"float16\", now \"float32\"");
     snprintf(command, sizeof command,
              "cd %s && tar xOf tree/shard-000000.tar 000000001.json | grep -q "
              "'\"columns\":{\"image\":\"two/scene01.png\",\"label\":"
@@ -228,10 +218,10 @@ static void test_flat(void **state)
              "scene00.png flat/Z.png && echo x >flat/notes/a.txt && echo x >flat/a.txt",
              folder);
     assert_int_equal(system(command), 0);
-    annotate("flat", "of_flat", "--resize 0 --device cpu --no-trace --method saliency", 0,
-             "flat: skipped: 1 other file");
-    annotate("flat", "of_flat", SALIENCY, 0, NULL);
-    annotate("flat/notes", "none", SALIENCY, 1, "neither it nor a folder in it holds a picture");
+    annotate_in(folder, "flat", "of_flat", "--resize 0 --device cpu --no-trace --method saliency", 0,
+                "flat: skipped: 1 other file");
+    annotate_in(folder, "flat", "of_flat", SALIENCY, 0, NULL);
+    annotate_in(folder, "flat/notes", "none", SALIENCY, 1, "neither it nor a folder in it holds a picture");
     snprintf(command, sizeof command,
              "cd %s && for i in '0 Z' '1 b'; do set -- $i; tar xOf of_flat/shard-000000.tar 00000000$1.json | grep -q "
              "\"\\\"columns\\\":{\\\"image\\\":\\\"$2.png\\\"}\" || exit 1; done",
@@ -250,7 +240,7 @@ static int annotate_and_signal(const char *store, int number, double seconds)
 {
     char command[3000];
     snprintf(command, sizeof command,
-             "exec env OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " %s -o %s " SALIENCY
+             "exec env OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " ANNOTATE_MODEL " %s -o %s " SALIENCY
              "--shard-size 7 >/dev/null 2>&1",
              inside("m.csv"), inside(store));
     const pid_t child = fork();
@@ -273,7 +263,7 @@ static void test_killed(void **state)
     (void)state;
     const int kills = getenv("SPADE_TEST_EXHAUSTIVE") ? 200 : 12;
     random_stream random = {.key = 3};
-    annotate("m.csv", "k", SALIENCY "--shard-size 7", 3, NULL);
+    annotate_in(folder, "m.csv", "k", SALIENCY "--shard-size 7", 3, NULL);
     for (int i = 0, stores = 0; i < kills; i++) {
         char name[32];
         snprintf(name, sizeof name, "killed%d", stores);
@@ -283,7 +273,7 @@ static void test_killed(void **state)
         /* a request that comes before it is listened to ends it as any signal does */
         assert_true(code == 3 || code == (asks ? 4 : -SIGKILL) || (asks && code == -SIGTERM));
         if (code != 3 && i + 1 < kills) { continue; }
-        annotate("m.csv", name, SALIENCY "--shard-size 7", 3, NULL);
+        annotate_in(folder, "m.csv", name, SALIENCY "--shard-size 7", 3, NULL);
         assert_same_stores("k", name, 6);
     }
 }
@@ -293,10 +283,10 @@ static void test_full(void **state)
 {
     (void)state;
     char line[2000], path[300];
-    annotate("m.csv", "f", SALIENCY "--shard-size 7", 3, NULL);
+    annotate_in(folder, "m.csv", "f", SALIENCY "--shard-size 7", 3, NULL);
     snprintf(path, sizeof path, "%s", inside("full"));
     snprintf(line, sizeof line,
-             "ulimit -f 300; OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " %s -o %s " SALIENCY
+             "ulimit -f 300; OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " ANNOTATE_MODEL " %s -o %s " SALIENCY
              "--shard-size 7 2>%s >/dev/null",
              inside("m.csv"), path, inside("said"));
     const int status = system(line);
@@ -304,7 +294,7 @@ static void test_full(void **state)
     char *said = file_read(inside("said"), NULL);
     assert_non_null(strstr(said, "cannot write: File too large"));
     free(said);
-    annotate("m.csv", "full", SALIENCY "--shard-size 7", 3, NULL);
+    annotate_in(folder, "m.csv", "full", SALIENCY "--shard-size 7", 3, NULL);
     assert_same_stores("f", "full", 6);
 }
 
@@ -339,7 +329,7 @@ static void test_poisoned(void **state)
     assert_int_equal(fclose(file), 0);
     for (int workers = 1; workers <= 2; workers++) {
         snprintf(line, sizeof line,
-                 "cd %s && { OMP_WAIT_POLICY=passive ./spade annotate " MODEL
+                 "cd %s && { OMP_WAIT_POLICY=passive ./spade annotate " ANNOTATE_MODEL
                  " poisoned.csv -o poisoned%d --workers %d " SALIENCY
                  "--shard-size 4 >/dev/null 2>said; test $? = 3; } && test $(wc -l <said) = 3 &&"
                  "grep -q '^spade: cut.png: PNG is truncated' said &&"
@@ -355,7 +345,7 @@ static void test_poisoned(void **state)
 /* A disk without room, and one that cannot be written to: one line, whoever writes; and on it goes when there is room. */
 static void test_disks(void **state)
 {
-    static const char script[] = "run() { OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL
+    static const char script[] = "run() { OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " ANNOTATE_MODEL
                                  " plain.csv -o small " SALIENCY "--shard-size 4 --workers $1 2>said >/dev/null; }\n"
                                  "refused() { run $1 && exit 1; test $(wc -l <said) = 1; grep -qi \"$2\" said; }\n"
                                  "set -e; mount -t tmpfs -o size=600k none small\n"
@@ -371,7 +361,7 @@ static void test_disks(void **state)
              "scene01.png; done | sed '1iimage' >plain.csv",
              folder);
     shell(line);
-    annotate("plain.csv", "wide", SALIENCY "--shard-size 4", 0, NULL);
+    annotate_in(folder, "plain.csv", "wide", SALIENCY "--shard-size 4", 0, NULL);
     snprintf(line, sizeof line, "cd %s && unshare --mount sh disks.sh", folder);
     shell(line);
     assert_same_stores("wide", "roomy", 5);
@@ -382,15 +372,16 @@ static void test_damaged(void **state)
 {
     (void)state;
     char line[3000];
-    annotate("m.csv", "r", SALIENCY "--shard-size 7", 3, NULL);
+    annotate_in(folder, "m.csv", "r", SALIENCY "--shard-size 7", 3, NULL);
     snprintf(
         line, sizeof line,
-        "cd %s && for i in 1 2; do OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " m.csv -o two " SALIENCY
+        "cd %s && for i in 1 2; do OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " ANNOTATE_MODEL
+        " m.csv -o two " SALIENCY
         "--shard-size 7 >/dev/null 2>&1 & done; wait; rm two/shard-000001.tar; truncate -s 5000 two/shard-000002.tar;"
         "echo x >two/shard-000003.done.json",
         folder);
     assert_int_equal(system(line), 0);
-    annotate("m.csv", "two", SALIENCY, 3, NULL); /* without --shard-size: the store's */
+    annotate_in(folder, "m.csv", "two", SALIENCY, 3, NULL); /* without --shard-size: the store's */
     assert_same_stores("r", "two", 6);
     /* a byte of a map, and one of a record, that only checksums tell */
     snprintf(
@@ -398,13 +389,13 @@ static void test_damaged(void **state)
         "cd %s/two && for s in 1 4; do printf '\\001' | dd of=shard-00000$s.tar bs=1 seek=700 conv=notrunc 2>&1; done",
         folder);
     assert_int_equal(system(line), 0);
-    annotate("m.csv", "two", SALIENCY, 3, NULL);
+    annotate_in(folder, "m.csv", "two", SALIENCY, 3, NULL);
     command_result r = command_run("merge %s -q", inside("two"));
     assert_int_equal(r.code, 3);
     assert_non_null(strstr(r.err, "shard-000001.tar: its SHA-256"));
     assert_non_null(strstr(r.err, "; the same annotate with --retry does it again"));
     command_clear(&r);
-    annotate("m.csv", "two", SALIENCY "--retry", 3, NULL);
+    annotate_in(folder, "m.csv", "two", SALIENCY "--retry", 3, NULL);
     assert_same_stores("r", "two", 6);
 }
 
@@ -413,12 +404,12 @@ static void test_retry(void **state)
 {
     (void)state;
     char line[1000];
-    annotate("m.csv", "n", SALIENCY "--shard-size 7", 3, NULL);
+    annotate_in(folder, "m.csv", "n", SALIENCY "--shard-size 7", 3, NULL);
     snprintf(line, sizeof line, "cp " IMAGES "scene00.png %s", inside("broken19.png"));
     assert_int_equal(system(line), 0);
-    annotate("m.csv", "n", SALIENCY "--shard-size 7", 3, NULL);
+    annotate_in(folder, "m.csv", "n", SALIENCY "--shard-size 7", 3, NULL);
     command_result r =
-        command_run("annotate " MODEL " %s -o %s --resize 0 --device cpu --no-trace --method saliency --retry",
+        command_run("annotate " ANNOTATE_MODEL " %s -o %s --resize 0 --device cpu --no-trace --method saliency --retry",
                     inside("m.csv"), inside("n"));
     assert_int_equal(r.code, 3);
     assert_non_null(strstr(r.out, "38 pictures annotated"));
@@ -439,8 +430,8 @@ static void test_failures(void **state)
     for (int workers = 1; workers <= 2; workers++) {
         char name[20];
         snprintf(name, sizeof name, "failing%d", workers);
-        command_result r = command_run("annotate " MODEL " %s -o %s --workers %d " SALIENCY, inside("failing.csv"),
-                                       inside(name), workers);
+        command_result r = command_run("annotate " ANNOTATE_MODEL " %s -o %s --workers %d " SALIENCY,
+                                       inside("failing.csv"), inside(name), workers);
         int lines = 0;
         for (const char *at = r.err; (at = strchr(at, '\n')); at++) { lines++; }
         if (r.code != 3 || lines != 21 || !strstr(r.err, "\nspade: 5 more failed; ")) {
@@ -456,31 +447,31 @@ static void test_refused(void **state)
 {
     (void)state;
     char line[1500];
-    annotate("m.csv", "q", SALIENCY, 3, NULL);
-    annotate("m.csv", "q", SALIENCY "--seed 3", 2, "configuration.seed: 0, now 3");
-    annotate("m.csv", "q", SALIENCY "--shard-size 3", 2, ", now 3");
+    annotate_in(folder, "m.csv", "q", SALIENCY, 3, NULL);
+    annotate_in(folder, "m.csv", "q", SALIENCY "--seed 3", 2, "configuration.seed: 0, now 3");
+    annotate_in(folder, "m.csv", "q", SALIENCY "--shard-size 3", 2, ", now 3");
     write_manifest("m2.csv", 41);
-    annotate("m2.csv", "q", SALIENCY, 2, "q was begun with another manifest, of 40 rows, now 41 (or");
+    annotate_in(folder, "m2.csv", "q", SALIENCY, 2, "q was begun with another manifest, of 40 rows, now 41 (or");
     write_text("close.csv", "image,lable,masks,id\nbroken9.png,1,m.png,2\n");
-    annotate("close.csv", "close", "--resize 0 --device cpu --no-trace --metric roc_auc", 3,
-             "column 'lable' is kept, but not read as the label: no column is called label\n");
-    annotate("close.csv", "close", "--resize 0 --device cpu --no-trace --metric roc_auc", 3,
-             "column 'masks' is kept, but not read as the mask: no column is called mask\nspade: warning: --metric: "
-             "roc_auc has no value: the manifest has no mask");
-    annotate("m.csv", "q", SALIENCY "--values int8", 2, "float32, float16, png");
-    annotate("m.csv", "q", SALIENCY "--no-dense", 2, "nothing to do");
-    annotate("m.csv", "q", SALIENCY "--shard 2/2", 2, "0 <= i < n");
-    annotate("none.csv", "q", SALIENCY, 1, "No such file");
-    annotate("m.csv", "m.csv", SALIENCY, 1, "cannot make the folder");
+    annotate_in(folder, "close.csv", "close", "--resize 0 --device cpu --no-trace --metric roc_auc", 3,
+                "column 'lable' is kept, but not read as the label: no column is called label\n");
+    annotate_in(folder, "close.csv", "close", "--resize 0 --device cpu --no-trace --metric roc_auc", 3,
+                "column 'masks' is kept, but not read as the mask: no column is called mask\nspade: warning: --metric: "
+                "roc_auc has no value: the manifest has no mask");
+    annotate_in(folder, "m.csv", "q", SALIENCY "--values int8", 2, "float32, float16, png");
+    annotate_in(folder, "m.csv", "q", SALIENCY "--no-dense", 2, "nothing to do");
+    annotate_in(folder, "m.csv", "q", SALIENCY "--shard 2/2", 2, "0 <= i < n");
+    annotate_in(folder, "none.csv", "q", SALIENCY, 1, "No such file");
+    annotate_in(folder, "m.csv", "m.csv", SALIENCY, 1, "cannot make the folder");
     write_text("twice.csv", "image,a,a\nx.png,1,2\n");
-    annotate("twice.csv", "new", SALIENCY, 1, "twice");
+    annotate_in(folder, "twice.csv", "new", SALIENCY, 1, "twice");
     write_text("latin.csv", "image,l\xe4\nx.png,1\n");
-    annotate("latin.csv", "new", SALIENCY, 1, "the name of a column is not UTF-8");
+    annotate_in(folder, "latin.csv", "new", SALIENCY, 1, "the name of a column is not UTF-8");
     assert_false(file_exists(inside("new")));
     static const char *const variables[] = {"SLURM_ARRAY_TASK_ID=1", "SLURM_NTASKS=2", "SLURM_PROCID=2 SLURM_NTASKS=2",
                                             "OMPI_COMM_WORLD_RANK=a OMPI_COMM_WORLD_SIZE=2"};
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        snprintf(line, sizeof line, "%s " SPADE_COMMAND " annotate " MODEL " %s -o %s " SALIENCY "2>/dev/null",
+        snprintf(line, sizeof line, "%s " SPADE_COMMAND " annotate " ANNOTATE_MODEL " %s -o %s " SALIENCY "2>/dev/null",
                  variables[i], inside("m.csv"), inside("q"));
         const int status = system(line);
         assert_int_equal(WEXITSTATUS(status), 2);

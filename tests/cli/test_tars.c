@@ -6,10 +6,9 @@
 #include <signal.h>
 #include <time.h>
 
-#include "support/command.h"
+#include "support/annotate.h"
 #include "support/tars.h"
 
-#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define IMAGES SPADE_TEST_DATA "/images"
 #define PLAIN "--resize 0 --device cpu --no-trace --method saliency --shard-size 5 -q "
 #define FAST PLAIN "--threads 1 "
@@ -79,33 +78,12 @@ static int close_folder(void **state)
     return 0;
 }
 
-static void annotate(const char *manifest, const char *store, const char *arguments, int code, const char *says)
-{
-    command_result r = command_run("annotate " MODEL " '%s' -o %s %s", inside(manifest), inside(store), arguments);
-    if (r.code != code || (says && !strstr(r.err, says))) {
-        fail_msg("%s: code %d, expected %d: %s (expected '%s')", arguments, r.code, code, r.err, says ? says : "");
-    }
-    command_clear(&r);
-}
-
-static void expect_same(const char *store, const char *other)
-{
-    for (int i = 0; i < SHARDS; i++) {
-        char line[400];
-        snprintf(line, sizeof line, "cd %s && cmp %s/shard-%06d.tar %s/shard-%06d.tar", folder, store, i, other, i);
-        assert_int_equal(system(line), 0);
-    }
-    command_result r = command_run("merge %s -q", inside(other));
-    if (r.code || *r.err) { fail_msg("%s", r.err); }
-    command_clear(&r);
-}
-
 static void kill_and_go_on(const char *manifest, const char *store)
 {
     for (int i = 0; i < 3; i++) {
         char command[1500];
         snprintf(command, sizeof command,
-                 "exec env OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " MODEL " %s -o %s " FAST
+                 "exec env OMP_WAIT_POLICY=passive " SPADE_COMMAND " annotate " ANNOTATE_MODEL " %s -o %s " FAST
                  ">/dev/null 2>&1",
                  inside(manifest), inside(store));
         const pid_t child = fork();
@@ -119,7 +97,7 @@ static void kill_and_go_on(const char *manifest, const char *store)
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, NULL, 0), child);
     }
-    annotate(manifest, store, FAST, 3, NULL);
+    annotate_in(folder, manifest, store, FAST, 3, NULL);
 }
 
 /* Shares, workers, threads, groups and kills; of tars that can be entered anywhere, and of such as cannot. */
@@ -130,19 +108,19 @@ static void test_same_bytes(void **state)
     for (int f = 0; f < 2; f++) {
         char names[5][16];
         for (int i = 0; i < 5; i++) { snprintf(names[i], sizeof names[i], "%s%d", forms[f][0], i); }
-        annotate(forms[f][0], names[0], FAST, 3, "cats/014.png: not a picture");
-        annotate(forms[f][1], names[1], FAST "--shard 1/2", 3, NULL);
-        annotate(forms[f][1], names[1], FAST "--shard 0/2", 3, NULL);
-        annotate(forms[f][1], names[2], PLAIN "--threads 2 --workers 2", 3, "cats/004.png: not a picture");
-        annotate(forms[f][1], names[3], PLAIN "--threads 2 --in-flight 4", 3, NULL);
+        annotate_in(folder, forms[f][0], names[0], FAST, 3, "cats/014.png: not a picture");
+        annotate_in(folder, forms[f][1], names[1], FAST "--shard 1/2", 3, NULL);
+        annotate_in(folder, forms[f][1], names[1], FAST "--shard 0/2", 3, NULL);
+        annotate_in(folder, forms[f][1], names[2], PLAIN "--threads 2 --workers 2", 3, "cats/004.png: not a picture");
+        annotate_in(folder, forms[f][1], names[3], PLAIN "--threads 2 --in-flight 4", 3, NULL);
         kill_and_go_on(forms[f][0], names[4]);
-        for (int i = 1; i < 5; i++) { expect_same(names[0], names[i]); }
-        annotate(forms[f][0], names[0], FAST "--retry", 3, "cats/014.png: not a picture");
-        expect_same(names[1], names[0]);
+        for (int i = 1; i < 5; i++) { annotate_expect_same(folder, names[i], names[0], SHARDS); }
+        annotate_in(folder, forms[f][0], names[0], FAST "--retry", 3, "cats/014.png: not a picture");
+        annotate_expect_same(folder, names[0], names[1], SHARDS);
         char index[64];
         snprintf(index, sizeof index, "%s/tars.index", names[0]);
         assert_int_equal(unlink(inside(index)), 0); /* nothing depends on it */
-        annotate(forms[f][0], names[0], FAST, 3, NULL);
+        annotate_in(folder, forms[f][0], names[0], FAST, 3, NULL);
         assert_true(file_exists(inside(index)));
     }
 }
@@ -162,10 +140,11 @@ static void test_content(void **state)
     free(mask);
     tar_add_text(tar, "x/a.json", "{\"label\": \"cat\"}");
     tar_end(tar);
-    annotate("one.tar", "one", FAST "--metric roc_auc", 0, NULL);
-    command_result r = command_run("explain " MODEL " " IMAGES "/scene01.png -o %s --resize 0 --device cpu --threads 1 "
-                                   "--no-trace --method saliency -q",
-                                   inside("e"));
+    annotate_in(folder, "one.tar", "one", FAST "--metric roc_auc", 0, NULL);
+    command_result r =
+        command_run("explain " ANNOTATE_MODEL " " IMAGES "/scene01.png -o %s --resize 0 --device cpu --threads 1 "
+                    "--no-trace --method saliency -q",
+                    inside("e"));
     assert_int_equal(r.code, 0);
     command_clear(&r);
     snprintf(
@@ -189,7 +168,7 @@ static void test_gallery(void **state)
         if (i == 1) { write_tar("g/train-000001.tar", ARCHIVE_FILTER_GZIP, OF_TAR); }
         snprintf(command, sizeof command, "cd %s && %s", folder, i ? "rm g/train-000000.tar" : "cp -r plain g");
         if (i != 1) { assert_int_equal(system(command), 0); }
-        if (i == 0) { annotate("g", "gs", FAST, 3, NULL); }
+        if (i == 0) { annotate_in(folder, "g", "gs", FAST, 3, NULL); }
         command_result r = command_run("merge %s --html -q", inside("gs"));
         if (r.code || *r.err) { fail_msg("code %d: %s", r.code, r.err); }
         command_clear(&r);
@@ -204,30 +183,31 @@ static void test_refused(void **state)
 {
     (void)state;
     char command[1000];
-    annotate("plain", "r", FAST, 3, NULL);
-    annotate("plain/train-{000000..000001}.tar", "r", FAST, 2, "another manifest, of 18 rows, now 12");
-    annotate("plain/train-{000000..000003}.tar", "r", FAST, 1, "train-000003.tar: No such file");
-    annotate("plain/train-{000000,000002,000001}.tar", "r", FAST, 2,
-             "another manifest (or this one was changed since: SHA-256 ");
+    annotate_in(folder, "plain", "r", FAST, 3, NULL);
+    annotate_in(folder, "plain/train-{000000..000001}.tar", "r", FAST, 2, "another manifest, of 18 rows, now 12");
+    annotate_in(folder, "plain/train-{000000..000003}.tar", "r", FAST, 1, "train-000003.tar: No such file");
+    annotate_in(folder, "plain/train-{000000,000002,000001}.tar", "r", FAST, 2,
+                "another manifest (or this one was changed since: SHA-256 ");
     snprintf(command, sizeof command, "cd %s && mkdir changed && cp plain/* changed", folder);
     assert_int_equal(system(command), 0);
-    annotate("changed", "r", FAST, 3, NULL); /* the same, elsewhere */
+    annotate_in(folder, "changed", "r", FAST, 3, NULL); /* the same, elsewhere */
     write_tar("changed/train-000001.tar", ARCHIVE_FILTER_NONE, 100);
-    annotate("changed", "r", FAST, 2,
-             "another manifest (or this one was changed since: SHA-256 "); /* of the same size */
+    annotate_in(folder, "changed", "r", FAST, 2,
+                "another manifest (or this one was changed since: SHA-256 "); /* of the same size */
     snprintf(command, sizeof command, "cd %s && truncate -s 9000 changed/train-000001.tar", folder);
     assert_int_equal(system(command), 0);
-    annotate("changed", "r2", FAST, 1, "changed/train-000001.tar: damaged, or cut off: Truncated");
+    annotate_in(folder, "changed", "r2", FAST, 1, "changed/train-000001.tar: damaged, or cut off: Truncated");
     assert_false(file_exists(inside("r2")));
     snprintf(command, sizeof command, "cd %s && truncate -s 5000 gz/train-000001.tar.gz", folder);
     assert_int_equal(system(command), 0);
-    annotate("gz", "r2", FAST, 1, "gz/train-000001.tar.gz: ");
-    command_result r = command_run("annotate " MODEL " %s %s -o %s", inside("plain/train-000000.tar"),
+    annotate_in(folder, "gz", "r2", FAST, 1, "gz/train-000001.tar.gz: ");
+    command_result r = command_run("annotate " ANNOTATE_MODEL " %s %s -o %s", inside("plain/train-000000.tar"),
                                    inside("plain/train-000001.tar"), inside("r2"));
     assert_int_equal(r.code, 2);
     assert_non_null(strstr(r.err, "in quotes"));
     command_clear(&r);
-    r = command_run("evaluate " MODEL " %s --device cpu -o %s", inside("plain/train-000000.tar"), inside("r2"));
+    r = command_run("evaluate " ANNOTATE_MODEL " %s --device cpu -o %s", inside("plain/train-000000.tar"),
+                    inside("r2"));
     assert_true(r.code && strstr(r.err, "a tar, which `spade annotate` reads"));
     command_clear(&r);
 }

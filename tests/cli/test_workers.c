@@ -3,9 +3,8 @@
 #include <signal.h>
 #include <time.h>
 
-#include "support/command.h"
+#include "support/annotate.h"
 
-#define MODEL SPADE_TEST_DATA "/models/scene_resnet.onnx"
 #define IMAGES SPADE_TEST_DATA "/images"
 #define FAST " --method saliency --no-trace --resize 0 --threads 2 -q "
 /* Minutes a picture: a worker is killed at it whenever that is. */
@@ -48,56 +47,28 @@ static int close_folder(void **state)
     return 0;
 }
 
-static void annotate(const char *manifest, const char *store, const char *arguments, int code, const char *says)
-{
-    command_result r = command_run("annotate " MODEL " %s -o %s %s", inside(manifest), inside(store), arguments);
-    if (r.code != code || (says && !strstr(r.err, says))) { fail_msg("%s: code %d: %s", arguments, r.code, r.err); }
-    command_clear(&r);
-}
-
-static void expect_same(const char *store, const char *other, int shards)
-{
-    for (int i = 0; i < shards; i++) {
-        char name[100];
-        size_t sizes[2];
-        char *bytes[2];
-        snprintf(name, sizeof name, "%s/shard-%06d.tar", store, i);
-        bytes[0] = file_read(inside(name), &sizes[0]);
-        snprintf(name, sizeof name, "%s/shard-%06d.tar", other, i);
-        bytes[1] = file_read(inside(name), &sizes[1]);
-        if (!bytes[0] || !bytes[1]) { fail_msg("%s is not there", name); }
-        assert_int_equal(sizes[0], sizes[1]);
-        assert_memory_equal(bytes[0], bytes[1], sizes[0]);
-        free(bytes[0]);
-        free(bytes[1]);
-    }
-    command_result r = command_run("merge %s -q", inside(store));
-    if (r.code || *r.err) { fail_msg("%s", r.err); }
-    command_clear(&r);
-}
-
 static void test_same_bytes(void **state)
 {
     (void)state;
-    annotate("bad.csv", "alone", FAST "--shard-size 2", 3, "missing04.png");
-    annotate("bad.csv", "shared", FAST "--shard-size 2 --workers 3", 3, "missing04.png");
-    expect_same("shared", "alone", 5);
-    command_result r = command_run("annotate " MODEL " %s -o %s" FAST "--workers 2 --json --shard-size 3",
+    annotate_in(folder, "bad.csv", "alone", FAST "--shard-size 2", 3, "missing04.png");
+    annotate_in(folder, "bad.csv", "shared", FAST "--shard-size 2 --workers 3", 3, "missing04.png");
+    annotate_expect_same(folder, "shared", "alone", 5);
+    command_result r = command_run("annotate " ANNOTATE_MODEL " %s -o %s" FAST "--workers 2 --json --shard-size 3",
                                    inside("bad.csv"), inside("json"));
     assert_int_equal(r.code, 3);
     int lines = 0;
     for (const char *at = r.out; (at = strchr(at, '\n')); at++) { lines++; }
     assert_int_equal(lines, 10);
     command_clear(&r);
-    annotate("bad.csv", "shared", FAST "--workers 2", 3, NULL); /* all is there */
+    annotate_in(folder, "bad.csv", "shared", FAST "--workers 2", 3, NULL); /* all is there */
     /* what cannot work is said once, not by each worker */
-    r = command_run("annotate " MODEL " %s -o %s --method saliency --resize 0 --class 1000 --workers 3",
+    r = command_run("annotate " ANNOTATE_MODEL " %s -o %s --method saliency --resize 0 --class 1000 --workers 3",
                     inside("m.csv"), inside("none"));
     assert_int_equal(r.code, 2);
     assert_null(strchr(strchr(r.err, '\n') + 1, '\n'));
     command_clear(&r);
-    annotate("bad.csv", "one", FAST "--ledger x", 2, "--ledger is for several");
-    annotate("bad.csv", "two", FAST "--workers 2 --ledger /nowhere/x", 1, "/nowhere/x");
+    annotate_in(folder, "bad.csv", "one", FAST "--ledger x", 2, "--ledger is for several");
+    annotate_in(folder, "bad.csv", "two", FAST "--workers 2 --ledger /nowhere/x", 1, "/nowhere/x");
 }
 
 /* Without --shard-size there are shards for all; where there cannot be, that is said. */
@@ -107,17 +78,19 @@ static void test_shard_sizes(void **state)
     char line[300];
     (void)state;
     snprintf(line, sizeof line, "%s--workers 2", plain);
-    annotate("bad.csv", "sized", line, 3, "2 workers for 10 shards");
+    annotate_in(folder, "bad.csv", "sized", line, 3, "2 workers for 10 shards");
     snprintf(line, sizeof line, "%s--workers 3", plain);
-    annotate("few.csv", "small", line, 0, "this run has 2 shards for 3 workers, of which 1 has nothing to do\n");
+    annotate_in(folder, "few.csv", "small", line, 0,
+                "this run has 2 shards for 3 workers, of which 1 has nothing to do\n");
     snprintf(line, sizeof line, "%s--shard-size 2 --shard 7/8", plain);
-    annotate("few.csv", "shares", line, 0, "it has 1 shard for 8 shares, of which 7 have nothing to do; --shard-size");
+    annotate_in(folder, "few.csv", "shares", line, 0,
+                "it has 1 shard for 8 shares, of which 7 have nothing to do; --shard-size");
     for (int i = 0; i < 2; i++) { /* both choose 30 rows by 2 shares by 4 */
         snprintf(line, sizeof line, "%s--shard %d/2 -q", plain, i);
-        annotate("m.csv", "halves", line, 0, NULL);
+        annotate_in(folder, "m.csv", "halves", line, 0, NULL);
     }
-    annotate("m.csv", "alone7", FAST "--shard-size 7", 0, NULL);
-    expect_same("halves", "alone7", 9);
+    annotate_in(folder, "m.csv", "alone7", FAST "--shard-size 7", 0, NULL);
+    annotate_expect_same(folder, "halves", "alone7", 9);
 }
 
 /* ---- runs beside the test */
@@ -131,8 +104,8 @@ static void pause_ms(long ms)
 static pid_t start(const char *manifest, const char *store, const char *arguments)
 {
     char line[2000];
-    snprintf(line, sizeof line, "exec " SPADE_COMMAND " annotate " MODEL " %s -o %s %s 2>>%s", inside(manifest),
-             inside(store), arguments, inside("err"));
+    snprintf(line, sizeof line, "exec " SPADE_COMMAND " annotate " ANNOTATE_MODEL " %s -o %s %s 2>>%s",
+             inside(manifest), inside(store), arguments, inside("err"));
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -179,7 +152,7 @@ static void test_kills(void **state)
     (void)state;
     unsigned random = 12345;
     int kills = 0, code = 1000;
-    annotate("m.csv", "alone", FAST "--shard-size 7", 0, NULL);
+    annotate_in(folder, "m.csv", "alone", FAST "--shard-size 7", 0, NULL);
     for (int run = 0; run < RUNS && (kills < KILLS || code != 0); run++) {
         const pid_t parent = start("m.csv", "killed", FAST "--shard-size 7 --workers 2");
         while ((code = ended(parent, false)) == 1000) {
@@ -197,7 +170,7 @@ static void test_kills(void **state)
     }
     assert_int_equal(code, 0);
     assert_int_equal(count_files("killed", ".part."), 0);
-    expect_same("killed", "alone", 9);
+    annotate_expect_same(folder, "killed", "alone", 9);
 }
 
 /* How long a whole run over two pictures takes here and now: a worker of a slow one is at its picture by then. */
@@ -205,7 +178,7 @@ static long time_of_run(void)
 {
     struct timespec from, to;
     clock_gettime(CLOCK_MONOTONIC, &from);
-    annotate("few.csv", "quick", FAST "--shard-size 1 --workers 2", 0, NULL);
+    annotate_in(folder, "few.csv", "quick", FAST "--shard-size 1 --workers 2", 0, NULL);
     clock_gettime(CLOCK_MONOTONIC, &to);
     return (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
 }
@@ -237,7 +210,7 @@ static void test_set_aside(void **state)
     assert_int_equal(r.code, 1);
     assert_non_null(strstr(r.err, "shard 0 was set aside: it ended its worker 3 times"));
     command_clear(&r);
-    annotate("few.csv", "aside", SLOW "--workers 2", 3, NULL);
+    annotate_in(folder, "few.csv", "aside", SLOW "--workers 2", 3, NULL);
 }
 
 /* A shard that was set aside is passed over, and tried again where that is asked for. */
@@ -245,12 +218,12 @@ static void test_retry(void **state)
 {
     static const char aside[] = "{\"tries\": 3}\n";
     (void)state;
-    annotate("bad.csv", "alone", FAST "--shard-size 5", 3, NULL);
-    annotate("bad.csv", "retried", FAST "--shard-size 5", 3, NULL);
+    annotate_in(folder, "bad.csv", "alone", FAST "--shard-size 5", 3, NULL);
+    annotate_in(folder, "bad.csv", "retried", FAST "--shard-size 5", 3, NULL);
     assert_int_equal(unlink(inside("retried/shard-000001.done.json")), 0);
     assert_int_equal(unlink(inside("retried/shard-000001.tar")), 0);
     file_write(inside("retried/shard-000001.aside.json"), aside, sizeof aside - 1);
-    annotate("bad.csv", "retried", FAST "--workers 2", 3, NULL);
+    annotate_in(folder, "bad.csv", "retried", FAST "--workers 2", 3, NULL);
     assert_false(file_exists(inside("retried/shard-000001.tar")));
     size_t size;
     char *tar = file_read(inside("retried/shard-000000.tar"), &size); /* one that is damaged is done again too */
@@ -258,16 +231,17 @@ static void test_retry(void **state)
     tar[700] ^= 1;
     file_write(inside("retried/shard-000000.tar"), tar, size);
     free(tar);
-    annotate("bad.csv", "retried", FAST "--workers 2 --retry", 3, NULL);
+    annotate_in(folder, "bad.csv", "retried", FAST "--workers 2 --retry", 3, NULL);
     assert_int_equal(count_files("retried", ".aside.json"), 0);
-    expect_same("retried", "alone", 2);
+    annotate_expect_same(folder, "retried", "alone", 2);
     /* pictures that a part file held are counted as those of before */
     assert_int_equal(unlink(inside("retried/shard-000001.done.json")), 0);
     tar = file_read(inside("retried/shard-000001.tar"), &size);
     file_write(inside("retried/shard-000001.tar"), tar, size - 9000);
     free(tar);
-    command_result r = command_run("annotate " MODEL " %s -o %s --method saliency --no-trace --resize 0 --workers 2",
-                                   inside("bad.csv"), inside("retried"));
+    command_result r =
+        command_run("annotate " ANNOTATE_MODEL " %s -o %s --method saliency --no-trace --resize 0 --workers 2",
+                    inside("bad.csv"), inside("retried"));
     if (!strstr(r.out, "8 pictures annotated (7 before), 2 failed, 2 of 2 shards")) { fail_msg("%s", r.out); }
     assert_non_null(strstr(r.out, "failed pictures: the same command with --retry tries them again"));
     command_clear(&r);
@@ -281,7 +255,7 @@ static void test_stop(void **state)
     const pid_t parent = start("few.csv", "stop", SLOW "--workers 2");
     for (int i = 0; i < 200 && count_files("stop", ".part.") < 2; i++) { pause_ms(50); }
     assert_int_equal(count_files("stop", ".part."), 2);
-    annotate("few.csv", "stop", SLOW "--workers 2", 1, "another run (process");
+    annotate_in(folder, "few.csv", "stop", SLOW "--workers 2", 1, "another run (process");
     kill(parent, SIGKILL); /* its workers go with it */
     assert_int_equal(ended(parent, true), -SIGKILL);
     const pid_t again = start("m.csv", "stopped", FAST "--shard-size 7 --workers 2");
@@ -289,9 +263,9 @@ static void test_stop(void **state)
     kill(again, SIGTERM);
     code = ended(again, true);
     assert_true(code == 4 || code == 0);
-    annotate("m.csv", "stopped", FAST "--workers 2", 0, NULL);
-    annotate("m.csv", "alone", FAST "--shard-size 7", 0, NULL);
-    expect_same("stopped", "alone", 9);
+    annotate_in(folder, "m.csv", "stopped", FAST "--workers 2", 0, NULL);
+    annotate_in(folder, "m.csv", "alone", FAST "--shard-size 7", 0, NULL);
+    annotate_expect_same(folder, "stopped", "alone", 9);
 }
 
 int main(void)

@@ -176,6 +176,14 @@ static void cut_bmp(void **state)
     uint8_t bmp[54 + 48];
     small_bmp(bmp);
     cut_everywhere(*state, bmp, sizeof bmp);
+    const uint8_t masks[12] = {0,    0xf8, 0, 0,   0xe0,
+                               0x07, 0,    0, 0x1f}; /* of 16 bits: two rows of two pixels behind them */
+    bmp[10] = 54 + sizeof masks;
+    bmp[18] = bmp[22] = 2;
+    bmp[28] = 16;
+    bmp[30] = 3;
+    memcpy(bmp + 54, masks, sizeof masks);
+    cut_everywhere(*state, bmp, 54 + sizeof masks + 8);
 }
 
 static void cut_pnm(void **state)
@@ -264,6 +272,9 @@ static void impossible_headers(void **state)
     small_bmp(bmp);
     bmp[30] = 1;
     refused(f, bmp, sizeof bmp, "compressed BMP");
+    bmp[28] = 16;
+    bmp[30] = 3; /* no room for masks before the pixels */
+    refused(f, bmp, sizeof bmp, "masks");
     refused(f, "P6 0 3 255\n", 11, "no pixels");
     refused(f, "P6 16384 16384 255\n", 19, "the limit is 64 megapixels");
     refused(f, "P6 99999999999 1 255\n", 21, "too long");

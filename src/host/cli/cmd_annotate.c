@@ -266,18 +266,15 @@ const cli_command command_annotate = {
     .usage = "annotate MODEL MANIFEST -o STORE [options]",
     .summary = "Explain a whole data set: maps and scores in a store of shards, which any number of runs fill.",
     .details =
-        "MANIFEST is a CSV file with a header, of which `image` is read and all columns are kept (`mask` is for "
-        "metrics),\n"
-        "a folder with a folder for each class, a folder of pictures, or tars of samples as WebDataset has them, "
-        "compressed\n"
-        "or not: one, a folder of them, or a pattern in quotes ('train-{000000..000099}.tar', 'train-*.tar.zst'). "
-        "STORE is\n"
-        "a folder: of each shard, so many rows of the manifest, it gets a tar that WebDataset reads, and a record with "
-        "its\n"
-        "SHA-256. A run that was killed goes on with the same command, and so do runs on other machines: each does "
-        "its\n"
-        "share, --shard i/n, or as Slurm's arrays and tasks, or Open MPI, number them. docs/store.md has the formats.\n"
-        "Exit codes: 3 where pictures failed, also all of them (their records are written), or shards are set aside.",
+        "MANIFEST is a CSV file with a header, of which `image` is read and all columns are kept (`mask` is for\n"
+        "metrics), a folder with a folder for each class, a folder of pictures, or tars of samples as WebDataset\n"
+        "has them: one, a folder of them, or a pattern in quotes ('train-{000000..000099}.tar',\n"
+        "'train-*.tar.zst'). STORE is a folder: of each shard, so many rows of the manifest, it gets a tar that\n"
+        "WebDataset reads, and a record with its SHA-256. A run that was killed goes on with the same command,\n"
+        "and so do runs on other machines: each does its share, --shard i/n, or as Slurm's arrays and tasks, or\n"
+        "Open MPI, number them. docs/store.md has the formats.\n"
+        "Exit codes: 3 where pictures failed, also all of them (their records are written), or shards are set\n"
+        "aside.",
     .options = OPTIONS_COMMON | OPTIONS_RUN | OPTIONS_PICTURE | OPTIONS_TRACE | OPTIONS_MAPS | OPTIONS_METRICS |
                OPTIONS_ANNOTATE | OPTIONS_OUTPUT,
     .min_arguments = 2,

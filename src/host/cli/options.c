@@ -28,14 +28,12 @@ static const option table[] = {
     {"batch", 0, OPTIONS_BATCH, TEXT, AT(batch), "FILE.npy", "given variants [n,C,H,W] in their place"},
     {"traces", 0, OPTIONS_EVALUATE, TEXT, AT(traces), "T[,...]",
      "the traces that are compared with the network: solvers (fast, exact, magnitude, random), sparse_fc (a sparse "
-     "last "
-     "layer for all pictures, see --fit), or configurations (FILE.yaml); without it one, as the options say"},
+     "last layer for all pictures, see --fit), or configurations (FILE.yaml); without it one, as the options say"},
     {"fit", 0, OPTIONS_EVALUATE, TEXT, AT(fit), "MANIFEST",
      "what sparse_fc is fitted to: other pictures, of every class, with labels (else the network's decisions)"},
     {"fit-margin", 0, OPTIONS_EVALUATE, SHARE, AT(fit_margin), "S",
      "how much less often than the best of all sparse last layers the one that is taken may decide right, of the "
-     "pictures "
-     "of --fit that are kept aside (0.05; 0 to 1)"},
+     "pictures of --fit that are kept aside (0.05; 0 to 1)"},
     {"mask", 0, OPTIONS_EXPLAIN | OPTIONS_EVALUATE | OPTIONS_TUNE, TEXT, AT(mask), "PATH",
      "what maps should point at, for metrics: a picture (white, any one colour on black, or the alpha channel), or a "
      "folder with NAME.png or NAME_mask.png"},
@@ -59,15 +57,13 @@ static const option table[] = {
      "how maps are written: float32, float16 with a scale for each map (both .npy), or png, of 8 bits (float32)"},
     {"shard-size", 0, OPTIONS_ANNOTATE, NUMBER, AT(shard_size), "N",
      "rows of the manifest in a shard (as STORE has it; else those of about 256 MB, at most 10000; fewer where there "
-     "are "
-     "--workers or shares, so that each has four shards)"},
+     "are --workers or shares, so that each has four shards)"},
     {"shard", 0, OPTIONS_ANNOTATE, TEXT, AT(shard), "I/N",
      "do the shards I, I + N, I + 2 N, ... (on a cluster as SLURM_ARRAY_TASK_ID, SLURM_PROCID or OMPI_COMM_WORLD_RANK "
      "say; else all)"},
     {"workers", 0, OPTIONS_ANNOTATE, COUNT, AT(workers), "N",
      "processes that share the work on this machine, with --threads and --memory divided among them (on the CPU 1; "
-     "with "
-     "several GPUs one each)"},
+     "with several GPUs one each)"},
     {"ledger", 0, OPTIONS_ANNOTATE, TEXT, AT(ledger), "FILE",
      "where it is noted which worker has which shard, on a disk of this machine (STORE/ledger.sqlite; where STORE is "
      "on a "

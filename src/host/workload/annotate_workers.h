@@ -7,6 +7,7 @@
  *
  *   worker: N             the next shard, please
  *           D SHARD       it is in the store
+ *           K SHARD DONE FAILED  it was taken up, with so many pictures in its part file
  *           B ROW         it is begun, also for those that are made with it
  *           R ROW FAILED  a row is in its part file; J JSON  its record, where the parent wants it
  *           F TEXT        a picture could not be used

@@ -503,18 +503,6 @@ spade_status spade_manifest_read(spade_context *context, const char *path, spade
 
 const char *const spade_manifest_kinds[] = {"csv", "tree", "tars"};
 
-/* Names are keys of JSON objects. */
-static spade_status check_name(const table *t, const char *name)
-{
-    char *clean = spade_utf8(name);
-    const bool same = clean && strcmp(clean, name) == 0;
-    const spade_status status = !clean ? spade_fail(t->context, SPADE_ERROR_MEMORY, "%s: out of memory", t->path)
-                                : same ? SPADE_OK
-                                       : fail_row(t, "the name of a column is not UTF-8; write the file in UTF-8");
-    free(clean);
-    return status;
-}
-
 /* A column that is kept may be one whose name is written wrong: "lable", "masks". */
 static void warn_of_close_columns(const table *t)
 {
@@ -545,7 +533,9 @@ static spade_status read_columns(spade_context *context, const char *path, spade
     memcpy(out->columns, t.cells, sizeof *out->columns * (size_t)t.count);
     out->column_count = t.count;
     for (int i = 0; i < t.count; i++) {
-        SPADE_TRY(check_name(&t, t.cells[i]));
+        if (!spade_is_utf8(t.cells[i])) { /* names are keys of JSON objects */
+            return fail_row(&t, "the name of a column is not UTF-8; write the file in UTF-8");
+        }
         for (int k = 0; k < i; k++) {
             if (strcmp(t.cells[i], t.cells[k]) == 0) { return fail_row(&t, "a column is there twice"); }
         }

@@ -40,6 +40,9 @@ static void counted_free(void *pointer)
 #define STBI_FREE(pointer) counted_free(pointer)
 #include <stb_image.h>
 
+/* Where the masks of red, green and blue are, of 4 bytes each: behind a header of 40 bytes, or in a larger one. */
+enum { MASKS = 54 };
+
 static void check_bmp(file_bytes file, decoded *out)
 {
     if (file.size < 26) { decoder_fail("BMP is truncated"); }
@@ -67,6 +70,7 @@ static void check_bmp(file_bytes file, decoded *out)
     if (bits != 1 && bits != 4 && bits != 8 && bits != 16 && bits != 24 && bits != 32) {
         decoder_fail("BMP is corrupt: bits");
     }
+    if (compression == 3 && info == 40 && offset < MASKS + 12) { decoder_fail("BMP is corrupt: masks"); }
     uint64_t row = (width * bits + 31) / 32 * 4;
     if (offset < 14 + (uint64_t)info || offset > file.size ||
         row * (height - 1) + (width * bits + 7) / 8 > file.size - offset) {
@@ -88,7 +92,7 @@ static bool is_opaque(const decoded *picture)
 /* Of 16 bits a pixel stb makes 8 a channel by repeating the upper bits; Pillow truncates v * 255 / 31 (/ 63 of six bits). */
 static void round_as_pillow(file_bytes file, decoded *picture)
 {
-    enum { BITS = 28, COMPRESSION = 30, MASKS = 54 };
+    enum { BITS = 28, COMPRESSION = 30 };
     const size_t pixels = (size_t)picture->width * picture->height;
     if (little32(file.data + 14) == 12 || little16(file.data + BITS) != 16) { return; }
     const bool masked = little32(file.data + COMPRESSION) == 3;
