@@ -36,7 +36,10 @@ def samples(store):
 def decode(content, entry):
     """A map [C, h, w] in float32; entry: of the record's "maps"."""
     if entry["file"].endswith(".png"):
-        from PIL import Image
+        try:
+            from PIL import Image
+        except ImportError:
+            sys.exit("read_store.py: maps in PNG need Pillow: python3 -m pip install pillow")
 
         picture = np.asarray(Image.open(io.BytesIO(content)))
         stored = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
@@ -52,7 +55,7 @@ def maps(sample):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit("usage: read_store.py STORE")
     store = pathlib.Path(sys.argv[1])
     if not (store / "store.json").is_file():
@@ -72,4 +75,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, tarfile.TarError) as error:  # BrokenPipeError too: whoever reads on has seen enough
+        sys.stdout = None
+        sys.exit(0 if isinstance(error, BrokenPipeError) else f"read_store.py: {error}; spade merge says what is wrong")

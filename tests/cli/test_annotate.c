@@ -221,12 +221,16 @@ static void test_flat(void **state)
     annotate_in(folder, "flat", "of_flat", "--resize 0 --device cpu --no-trace --method saliency", 0,
                 "flat: skipped: 1 other file");
     annotate_in(folder, "flat", "of_flat", SALIENCY, 0, NULL);
+    annotate_in(folder, "flat", "flat", SALIENCY, 2, "is the folder of the inputs");
     annotate_in(folder, "flat/notes", "none", SALIENCY, 1, "neither it nor a folder in it holds a picture");
     snprintf(command, sizeof command,
              "cd %s && for i in '0 Z' '1 b'; do set -- $i; tar xOf of_flat/shard-000000.tar 00000000$1.json | grep -q "
              "\"\\\"columns\\\":{\\\"image\\\":\\\"$2.png\\\"}\" || exit 1; done",
              folder);
     assert_int_equal(system(command), 0);
+    /* a store among the pictures is none of them */
+    annotate_in(folder, "flat", "flat/store", SALIENCY, 0, NULL);
+    annotate_in(folder, "flat", "flat/store", SALIENCY, 0, NULL);
     command_result r = command_run("merge %s --html -q", inside("of_flat"));
     assert_int_equal(r.code, 0);
     assert_string_equal(r.err, "");

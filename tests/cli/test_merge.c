@@ -96,7 +96,9 @@ static void test_index(void **state)
     expect_map(9);
     command_result r = command_run("merge %s --json", store);
     assert_int_equal(r.code, 0);
-    assert_non_null(strstr(r.out, "\"whole\":3,\"entries\":10,\"pictures\":7,\"failures\":3,\"faults\":0"));
+    assert_non_null(strstr(
+        r.out,
+        "\"whole\":3,\"entries\":10,\"pictures\":7,\"failures\":3,\"class_changed\":7,\"score_fell\":0,\"faults\":0"));
     command_clear(&r);
     r = command_run("merge %s", store);
     assert_non_null(strstr(r.out, "failed pictures: in the index's table failures; annotate --retry"));
@@ -191,6 +193,7 @@ static void test_gallery(void **state)
     assert_non_null(strstr(text, "<a href=\"page-0001.html\">page 1</a></td><td>rows 0 to 9 "));
     assert_int_equal(occurrences(text, "<td>no picture</td>"), 3);
     assert_non_null(strstr(text, "<p class=\"soft\">7 pictures explained"));
+    assert_int_equal(occurrences(text, "The trace decides differently for 7 of them."), 1);
     assert_non_null(strstr(text, "failures.html"));
     free(text);
 }

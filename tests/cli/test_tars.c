@@ -179,6 +179,37 @@ static void test_gallery(void **state)
     }
 }
 
+/* A folder of tars that also holds their store; one that holds folders of pictures, too. */
+static void test_folders(void **state)
+{
+    (void)state;
+    char line[600];
+    snprintf(line, sizeof line, "cd %s && mkdir mixed && cp plain/train-000000.tar mixed", folder);
+    assert_int_equal(system(line), 0);
+    annotate_in(folder, "mixed", "mixed/store", FAST, 3, NULL);
+    annotate_in(folder, "mixed", "mixed/store", FAST, 3, NULL);
+    snprintf(line, sizeof line, "cd %s && mkdir mixed/cat && cp " IMAGES "/scene00.png mixed/cat", folder);
+    assert_int_equal(system(line), 0);
+    annotate_in(folder, "mixed", "of_mixed", "--resize 0 --device cpu --no-trace --method saliency", 0,
+                "of 1 tar nothing is read");
+}
+
+/* What is not UTF-8 cannot be in a record. */
+static void test_foreign_text(void **state)
+{
+    (void)state;
+    struct archive *tar = tar_make(inside("foreign.tar"), ARCHIVE_FILTER_NONE, 0);
+    add_picture(tar, "caf\xe9.png", 0);
+    add_picture(tar, "b.png", 1);
+    tar_add_text(tar, "b.cls", "caf\xe9\n");
+    tar_end(tar);
+    annotate_in(folder, "foreign.tar", "foreign", "--resize 0 --device cpu --no-trace --method saliency", 3,
+                "1 name is not UTF-8 (caf");
+    char line[600];
+    snprintf(line, sizeof line, "grep -q 'its .cls is not UTF-8' %s/foreign/shard-000000.done.json", folder);
+    assert_int_equal(system(line), 0);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -214,7 +245,8 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_content),
-                                       cmocka_unit_test(test_gallery), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bytes),   cmocka_unit_test(test_content),
+                                       cmocka_unit_test(test_gallery),      cmocka_unit_test(test_folders),
+                                       cmocka_unit_test(test_foreign_text), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

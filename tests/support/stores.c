@@ -69,10 +69,11 @@ static void add_row(spade_context *context, spade_shard_writer *writer)
     }
     make_map(row, 0, &files[0]);
     make_map(row, 1, &files[1]);
-    json_t *record = json_pack("{s:s, s:{s:s, s:s}, s:{s:i, s:s, s:f}, s:{s:i, s:s, s:f}, s:[o, o]}", "image", image,
-                               "columns", "label", "1", "place", "a<b", "dense", "class", 1, "name", "cat", "score",
-                               0.5 + (double)row / 100, "trace", "class", 2, "name", "dog", "score", 0.25, "maps",
-                               map_json(&files[0], "dense", 0.5), map_json(&files[1], "trace", 0.75));
+    json_t *record =
+        json_pack("{s:s, s:{s:s, s:s}, s:{s:i, s:s, s:f}, s:{s:i, s:s, s:f}, s:b, s:[o, o]}", "image", image, "columns",
+                  "label", "1", "place", "a<b", "dense", "class", 1, "name", "cat", "score", 0.5 + (double)row / 100,
+                  "trace", "class", 2, "name", "dog", "score", 0.25, "class_changed", 1, "maps",
+                  map_json(&files[0], "dense", 0.5), map_json(&files[1], "trace", 0.75));
     assert_non_null(record);
     expect(context, spade_shard_add(writer, files, 2, record));
     json_decref(record);

@@ -41,6 +41,9 @@ static void print_end(const cli_options *options, const spade_annotate_outcome *
     printf("%d picture%s annotated%s", pictures->done, pictures->done == 1 ? "" : "s", nothing_new ? " before" : "");
     if (pictures->kept && !nothing_new) { printf(" (%d before)", pictures->kept); }
     if (pictures->failed) { printf(", %d failed", pictures->failed); }
+    const char *new_ones = pictures->kept ? " of the new ones" : "";
+    if (pictures->changed) { printf(", the trace decides differently for %d%s", pictures->changed, new_ones); }
+    if (pictures->fell) { printf(", the trace keeps less than half of the score of %d%s", pictures->fell, new_ones); }
     printf(", %" PRId64 " of %" PRId64 " shards", outcome->finished, outcome->shards);
     if (outcome->aside) { printf(", %" PRId64 " set aside", outcome->aside); }
     if (pictures->stopped) { fputs(", stopped; the same command goes on", stdout); }

@@ -9,10 +9,13 @@ static long long count_of(const json_t *summary, const char *key)
 static void print_summary(const json_t *summary)
 {
     const char *gallery = json_string_value(json_object_get(summary, "gallery"));
-    const long long faults = count_of(summary, "faults");
-    printf("%lld of %lld shards are whole: %lld pictures of %lld", count_of(summary, "whole"),
+    const long long faults = count_of(summary, "faults"), changed = count_of(summary, "class_changed"),
+                    fell = count_of(summary, "score_fell");
+    printf("%lld of %lld shards are whole: %lld of %lld pictures are explained", count_of(summary, "whole"),
            count_of(summary, "shards"), count_of(summary, "pictures"), count_of(summary, "entries"));
     if (count_of(summary, "failures")) { printf(", %lld that failed", count_of(summary, "failures")); }
+    if (changed) { printf(", the trace decides differently for %lld", changed); }
+    if (fell) { printf(", the trace keeps less than half of the score of %lld", fell); }
     if (faults) { printf("; %lld fault%s", faults, faults == 1 ? "" : "s"); }
     fputs(": ", stdout);
     cli_print_text(json_string_value(json_object_get(summary, "index")), 0);

@@ -11,6 +11,8 @@
 static spade_status check_request(annotate_job *job)
 {
     const spade_annotate_request *request = job->request;
+    char *manifest = (char *)(uintptr_t)request->manifest;
+    SPADE_TRY(spade_inputs_check_output(job->context, &manifest, 1, true, request->output));
     if (!request->dense && !request->trace) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--no-dense and --no-trace leave nothing to do");
     }

@@ -39,14 +39,14 @@ spade_status annotate_look(spade_context *context, const spade_store *store, con
     return status;
 }
 
-/* Is the shard to be done? One that is not is counted, where this is asked for the first time. */
-static spade_status is_left(annotate_job *job, int64_t shard, bool *left)
+/* Is the shard to be done? Asked for the first time, what is found is said and counted. */
+static spade_status is_left(annotate_job *job, int64_t shard, bool first, bool *left)
 {
     spade_shard_state state;
     json_t *record;
     SPADE_TRY(annotate_look(job->context, &job->store, job->request, job->events, shard, &state, &record));
     *left = spade_shard_is_left(state, record, job->request->retry);
-    if (state == SPADE_SHARD_LOST) {
+    if (state == SPADE_SHARD_LOST && first) {
         spade_log(job->context, SPADE_LOG_WARNING,
                   "%s: shard %lld is recorded as done, but its tar is not there, has another size or is damaged: it is "
                   "done again",
@@ -87,7 +87,7 @@ spade_status annotate_shards_open(annotate_job *job)
     for (int64_t s = request->share; s < store->shards; s += request->shares) {
         bool left;
         job->outcome->shards++;
-        SPADE_TRY(is_left(job, s, &left));
+        SPADE_TRY(is_left(job, s, true, &left));
         if (request->retry) { spade_report_progress(job->context, "checking", (double)s + 1, (double)store->shards); }
         if (!left) { continue; }
         job->shards[job->shard_count++] = s;
@@ -148,7 +148,7 @@ static spade_status take_up(annotate_job *job, int64_t shard)
 {
     annotate_shard *taken;
     bool left;
-    SPADE_TRY(is_left(job, shard, &left));
+    SPADE_TRY(is_left(job, shard, job->request->next_shard != NULL, &left));
     if (!left) {
         tell_finished(job, shard);
         return SPADE_OK;

@@ -85,7 +85,9 @@ static void on_result(void *user, const json_t *result)
 {
     spade_worker *worker = user;
     const json_t *row = json_object_get(result, "row");
-    send_line(worker, "R %lld %d\n", (long long)json_integer_value(row), json_object_get(result, "error") != NULL);
+    send_line(worker, "R %lld %d %d %d\n", (long long)json_integer_value(row), json_object_get(result, "error") != NULL,
+              json_is_true(json_object_get(result, "class_changed")),
+              json_is_true(json_object_get(result, "score_fell")));
     char *text = worker->results ? spade_json_dump(result, JSON_COMPACT) : NULL;
     if (text) { send_line(worker, "J %s\n", text); }
     free(text);

@@ -248,15 +248,18 @@ static spade_status end_task(parent *p, int64_t shard)
     return spade_ledger_done(p->ledger, shard);
 }
 
-static void note_row(parent *p, int64_t row, bool failed)
+/* flags: it failed; its trace decides differently; its trace keeps less than half of the score */
+static void note_row(parent *p, int64_t row, const int *flags)
 {
     task *t = p->opened ? find_task(p, row / p->store.shard_size) : NULL;
     p->deaths = 0;
     p->rows_done++;
+    p->outcome->pictures.changed += flags[1] != 0;
+    p->outcome->pictures.fell += flags[2] != 0;
     spade_report_progress(p->context, "pictures", (double)p->rows_done, (double)(p->rows > 0 ? p->rows : 1));
     if (!t || t->state != TASK_LEASED) { return; } /* the last one of a shard that is counted */
-    t->failed += failed;
-    t->done += !failed;
+    t->failed += flags[0] != 0;
+    t->done += flags[0] == 0;
 }
 
 /* What another worker of this run left, which was ended, is not of before. */
@@ -372,7 +375,7 @@ static spade_status note_error(parent *p, const char *text)
 static spade_status take_line(parent *p, int number, const char *line)
 {
     long long value = 0, kept = 0, kept_failed = 0;
-    int failed = 0;
+    int flags[3] = {0};
     switch (*line) {
     case 'N': return hand_out(p, number);
     case 'D': return sscanf(line, "D %lld", &value) == 1 ? end_task(p, value) : SPADE_OK;
@@ -386,7 +389,9 @@ static spade_status take_line(parent *p, int number, const char *line)
         return SPADE_OK;
     case 'R':
         p->children[number].row = -1;
-        if (sscanf(line, "R %lld %d", &value, &failed) == 2) { note_row(p, value, failed != 0); }
+        if (sscanf(line, "R %lld %d %d %d", &value, &flags[0], &flags[1], &flags[2]) == 4) {
+            note_row(p, value, flags);
+        }
         return SPADE_OK;
     case 'J': note_result(p, line + 2); return SPADE_OK;
     case 'F':

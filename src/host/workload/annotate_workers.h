@@ -9,7 +9,8 @@
  *           D SHARD       it is in the store
  *           K SHARD DONE FAILED  it was taken up, with so many pictures in its part file
  *           B ROW         it is begun, also for those that are made with it
- *           R ROW FAILED  a row is in its part file; J JSON  its record, where the parent wants it
+ *           R ROW FAILED CHANGED FELL  a row is in its part file, whose trace decides differently, or keeps less than half
+ *                         of the score; J JSON  its record, where the parent wants it
  *           F TEXT        a picture could not be used
  *           W LEVEL TEXT  for the log
  *           E STATUS TEXT the run failed

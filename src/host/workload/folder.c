@@ -144,7 +144,7 @@ static spade_status note_visit(walk *w, const char *path, const struct stat *inf
 
 bool spade_folder_holds_results(const char *path)
 {
-    static const char *const marks[] = {"results.jsonl", "check.html"};
+    static const char *const marks[] = {"results.jsonl", "check.html", "store.json"};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
         char *mark;
         if (asprintf(&mark, "%s/%s", path, marks[i]) < 0) { return false; }

@@ -243,9 +243,12 @@ spade_status spade_inputs_check_output(spade_context *context, char *const *path
     struct stat to, info;
     if (!recursive || stat(output, &to) != 0) { return SPADE_OK; }
     for (int i = 0; i < count; i++) {
-        if (stat(paths[i], &info) != 0 || info.st_dev != to.st_dev || info.st_ino != to.st_ino) { continue; }
+        if (stat(paths[i], &info) != 0 || !S_ISDIR(info.st_mode) || info.st_dev != to.st_dev ||
+            info.st_ino != to.st_ino) {
+            continue;
+        }
         return spade_fail(context, SPADE_ERROR_ARGUMENT,
-                          "-o %s is the folder of the inputs: with -r its results would be inputs, too; choose another",
+                          "-o %s is the folder of the inputs: its results would be inputs, too; choose another",
                           output);
     }
     return SPADE_OK;

@@ -42,7 +42,7 @@ spade_status spade_inputs_collect(spade_context *context, char *const *paths, in
 spade_status spade_inputs_add(spade_context *context, spade_inputs *list, const char *file, const char *relative,
                               int64_t index, const char *error);
 spade_status spade_inputs_name(spade_context *context, spade_inputs *list);
-/* Results must not go to a folder that is read with the folders in it. */
+/* Results must not go to a folder that is read, with `recursive` also for what they leave in it. */
 spade_status spade_inputs_check_output(spade_context *context, char *const *paths, int count, bool recursive,
                                        const char *output);
 /* For a network that leaves the size of its input open: that of the arrays, `batch` (may be NULL) or the first .npy file, where

@@ -563,6 +563,22 @@ static void hash_tree(spade_manifest *manifest)
     spade_sha256_end(&sha, manifest->sha256);
 }
 
+/* Records are JSON, which is UTF-8. */
+static void warn_of_foreign_paths(spade_context *context, const char *path, const spade_manifest *manifest)
+{
+    int count = 0;
+    const char *first = NULL;
+    for (int i = 0; i < manifest->inputs.count; i++) {
+        const char *name = in_tree(manifest, &manifest->inputs.items[i]);
+        if (!spade_is_utf8(name) && !count++) { first = name; }
+    }
+    if (!count) { return; }
+    spade_log(context, SPADE_LOG_WARNING,
+              "%s: %d picture%s whose path is not UTF-8 (%s%s): bytes that are not become ? in the records, and the "
+              "gallery does not find them",
+              path, count, count == 1 ? "" : "s", first, count == 1 ? "" : ", ...");
+}
+
 static spade_status open_files(spade_context *context, const char *path, spade_manifest *out)
 {
     struct stat info;
@@ -572,6 +588,7 @@ static spade_status open_files(spade_context *context, const char *path, spade_m
         out->path_length = strlen(path);
         SPADE_TRY(read_tree(context, path, true, &out->inputs, &out->folders));
         SPADE_TRY(warn_of_twins(context, path, &out->inputs));
+        warn_of_foreign_paths(context, path, out);
         hash_tree(out);
     } else {
         SPADE_TRY(read_csv(context, path, &out->inputs, &out->rows));

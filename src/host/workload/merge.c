@@ -16,7 +16,7 @@ typedef struct merge_job {
     spade_store store;
     spade_index index;
     int64_t shard; /* that is read */
-    int64_t pictures, failures, shards, faults, missing;
+    int64_t pictures, failures, changed, fell, shards, faults, missing;
     int64_t first_missing; /* of a run of shards that are not done; -1: there is none */
 } merge_job;
 
@@ -88,6 +88,8 @@ static spade_status add_row(void *user, const spade_shard_row *row)
     SPADE_TRY(spade_index_add(&job->index, job->shard, row));
     job->failures += failed;
     job->pictures += !failed;
+    job->changed += json_is_true(json_object_get(row->record, "class_changed"));
+    job->fell += json_is_true(json_object_get(row->record, "score_fell"));
     return SPADE_OK;
 }
 
@@ -109,7 +111,8 @@ static spade_status say_damage(merge_job *job, const char *path, const char *wha
 static spade_status index_shard(merge_job *job, const char *path, const json_t *done)
 {
     const int64_t shard = job->shard, first = spade_store_first(&job->store, shard),
-                  end = spade_store_end(&job->store, shard), pictures = job->pictures, failures = job->failures;
+                  end = spade_store_end(&job->store, shard), pictures = job->pictures, failures = job->failures,
+                  changed = job->changed, fell = job->fell;
     const int64_t failed = (int64_t)json_array_size(json_object_get(done, "failures"));
     spade_shard_beginning whole;
     SPADE_TRY(spade_shard_read(job->context, &job->store, shard, path, add_row, job, &whole));
@@ -120,6 +123,8 @@ static spade_status index_shard(merge_job *job, const char *path, const json_t *
     }
     job->pictures = pictures;
     job->failures = failures;
+    job->changed = changed;
+    job->fell = fell;
     SPADE_TRY(spade_index_remove(&job->index, first, end));
     if (!whole.complete) {
         char key[SPADE_STORE_KEY];
@@ -256,6 +261,8 @@ static json_t *summarise(const merge_job *job)
     spade_json_set(&all, "entries", json_integer(job->store.entries));
     spade_json_set(&all, "pictures", json_integer(job->pictures));
     spade_json_set(&all, "failures", json_integer(job->failures));
+    spade_json_set(&all, "class_changed", json_integer(job->changed));
+    spade_json_set(&all, "score_fell", json_integer(job->fell));
     spade_json_set(&all, "faults", json_integer(job->faults));
     spade_json_set(&all, "index", path_json(job, SPADE_INDEX_FILE));
     spade_json_set(&all, "gallery", job->request->html ? path_json(job, "gallery/index.html") : json_null());

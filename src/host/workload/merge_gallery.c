@@ -363,8 +363,8 @@ done:
 
 typedef struct gallery_part {
     gallery *g;
-    int64_t page, pages, pictures, failures;
-    FILE *rows; /* anonymous temporary file: the pages in the index */
+    int64_t page, pages, pictures, failures, changed; /* changed: pictures that the trace decides differently */
+    FILE *rows;                                       /* anonymous temporary file: the pages in the index */
 } gallery_part;
 typedef spade_status (*gallery_writer)(FILE *file, const gallery_part *part);
 
@@ -489,6 +489,10 @@ static spade_status write_index(FILE *file, const gallery_part *part)
     fprintf(file, "</h1><p class=\"soft\">%lld picture%s explained by spade %s; indexed by spade %s</p>",
             (long long)part->pictures, part->pictures == 1 ? "" : "s",
             spade_json_text_at(g->store->description, "version"), spade_version());
+    if (part->changed) {
+        fprintf(file, "<p class=\"warn\">The trace decides differently for %lld of them.</p>",
+                (long long)part->changed);
+    }
     fputs("</header><section class=\"card\"><h3>Pages</h3><div class=\"scroll\"><table><tr><th></th><th>page</th>"
           "<th>pictures</th></tr>\n",
           file);
@@ -583,6 +587,7 @@ spade_status merge_write_gallery(spade_context *context, const spade_store *stor
     SPADE_GOTO(open_gallery(g, context, store));
     SPADE_GOTO(count(g, "SELECT count(*) FROM pictures", &part.pictures));
     SPADE_GOTO(count(g, "SELECT count(*) FROM failures", &part.failures));
+    SPADE_GOTO(count(g, "SELECT count(*) FROM pictures WHERE trace_class <> class", &part.changed));
     part.pages = (part.pictures + GALLERY_PAGE - 1) / GALLERY_PAGE;
     SPADE_GOTO(make_folder(g));
     part.rows = tmpfile();

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 
+#include "base/text.h"
 #include "picture/format.h"
 #include "workload/sample_name.h"
 
@@ -153,6 +154,9 @@ static spade_status take_text(reading *r, const char *suffix)
     if (whole) {
         text = whole;
         text[used] = 0;
+        if (strcmp(suffix, "cls") == 0 && !spade_is_utf8((const char *)text)) {
+            status = blame(r, "its .cls is not UTF-8");
+        }
         for (size_t i = 0; i < used; i++) { text[i] += text[i] ? 0 : (uint8_t)'?'; } /* what cannot be in a text */
         spade_json_set(&r->texts, suffix, spade_json_text((const char *)text));
     }

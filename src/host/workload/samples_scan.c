@@ -1,4 +1,5 @@
 /* samples_scan.c - once through all tars: which samples there are, and what will not be read. */
+#include "base/text.h"
 #include "store/store.h"
 #include "workload/sample_name.h"
 #include "workload/samples.h"
@@ -33,6 +34,8 @@ typedef struct scan {
     int texts;
     int64_t repeated; /* keys that are there again, away from their first members */
     char *repeated_key;
+    int64_t foreign; /* members whose names are not UTF-8 */
+    char *foreign_name;
     int unended; /* tars without the mark of the end */
     const spade_tar *first_unended;
 } scan;
@@ -101,6 +104,12 @@ static void say_unread(const scan *s, const char *path)
                   "side, as WebDataset has them, are samples of their own",
                   path, (long long)s->repeated, s->repeated == 1 ? " is" : "s are", s->repeated_key,
                   s->repeated == 1 ? "" : ", ...");
+    }
+    if (s->foreign) {
+        spade_log(s->context, SPADE_LOG_WARNING,
+                  "%s: %lld name%s not UTF-8 (%s%s): bytes that are not become ? in the records", path,
+                  (long long)s->foreign, s->foreign == 1 ? " is" : "s are", s->foreign_name,
+                  s->foreign == 1 ? "" : ", ...");
     }
     if (s->unended) {
         spade_log(s->context, SPADE_LOG_WARNING, "%s: without the mark of a tar's end: cut off?%s",
@@ -231,6 +240,9 @@ static spade_status see_member(scan *s, const spade_tar_member *member)
         return leave(s, member->special, link ? "links" : "special files", member->name);
     }
     if (role == SAMPLE_META) { return SPADE_OK; }
+    if (!spade_is_utf8(member->name) && !s->foreign++ && !(s->foreign_name = strdup(member->name))) {
+        return fail_memory(s);
+    }
     if (role == SAMPLE_NO_KEY) { return leave(s, "file of no sample", "files of no sample", member->name); }
     if (!s->key || strlen(s->key) != (size_t)key || strncmp(s->key, member->name, (size_t)key) != 0) {
         SPADE_TRY(begin_sample(s, member, key));
@@ -288,5 +300,6 @@ spade_status spade_samples_scan(spade_samples *samples, const char *path)
 done:
     for (int i = 0; i < s.kind_count; i++) { free(s.kinds[i].example); }
     free(s.repeated_key);
+    free(s.foreign_name);
     return status;
 }

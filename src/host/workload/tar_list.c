@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "workload/folder.h"
+
 enum { MAX_TARS = 1000000, MAX_BRACES = 16 };
 
 typedef struct finder {
@@ -236,7 +238,9 @@ static spade_status look(const finder *f, const char *folder, folder_content *ou
         char *path;
         if (asprintf(&path, "%s/%s", folder, name) < 0) { return fail_memory(f); }
         const bool there = stat(path, &info) == 0, tar = there && S_ISREG(info.st_mode) && spade_is_tar_name(name);
+        const bool results = there && S_ISDIR(info.st_mode) && spade_folder_holds_results(path);
         free(path);
+        if (results) { continue; } /* also the store of these tars */
         out->folders += there && S_ISDIR(info.st_mode);
         out->tars += tar;
         if (!tar && !out->others++) { out->other = name; }
@@ -270,6 +274,11 @@ static spade_status find_in_folder(const finder *f, const char *folder)
     if (content.count < 0) { return SPADE_OK; } /* whoever reads it as a tree says why */
     spade_status status = look(f, folder, &content);
     if (status == SPADE_OK && content.tars && !content.folders) { status = add_tars(f, folder, &content); }
+    if (status == SPADE_OK && content.tars && content.folders) {
+        spade_log(f->context, SPADE_LOG_WARNING,
+                  "%s: has folders, and is taken for one of pictures: of %d tar%s nothing is read; '%s/*.tar' are tars only",
+                  folder, content.tars, content.tars == 1 ? "" : "s", folder);
+    }
     for (int i = 0; i < content.count; i++) { free(content.entries[i]); }
     free(content.entries);
     return status;
