@@ -98,8 +98,8 @@ def main():
         write_network(folder / "tiny.onnx")
         for rows in sizes:
             manifest, store = write_manifest(folder, rows), folder / f"store{rows}"
-            command = [spade, "annotate", folder / "tiny.onnx", manifest, "-o", store, "--no-trace", "--method", "saliency",
-                       "--resize", "0", "--json", "-q"]
+            command = [spade, "annotate", folder / "tiny.onnx", manifest, "-o", store, "--workers", "1", "--no-trace",
+                       "--method", "saliency", "--resize", "0", "--json", "-q"]
             for what in ("new", "finished already"):
                 code, seconds, first, lines, early, peak = run(command)
                 assert code == 0, code

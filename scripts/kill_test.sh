@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
     echo image,label
     for ((i = 0; i < pictures; i++)); do printf '%s/scene%02d.png,%d\n' "$images" $((i % 12)) $((i % 9)); done
 } >"$work/manifest.csv"
-options=(--method saliency --no-trace --resize 0 --shard-size 25 --threads 2 -q)
+options=(--method saliency --no-trace --resize 0 --shard-size 25 --threads 2 --workers 1 -q)
 
 "$spade" annotate "$model" "$work/manifest.csv" -o "$work/whole" "${options[@]}" || exit 1
 

@@ -158,7 +158,7 @@ finish() { # JOB STORE TIMES: requeued at least; what Slurm says of the tasks, a
     echo image,label
     for ((i = 0; i < pictures; i++)); do printf '%s/scene%02d.png,%d\n' "$images" $((i % 12)) $((i % 9)); done
 } >"$work/manifest.csv"
-options=(--method smoothgrad:samples=128 --no-trace --resize 0 --shard-size 10 --device cpu -q)
+options=(--method smoothgrad:samples=128 --no-trace --resize 0 --shard-size 10 --device cpu --workers 1 -q)
 "$spade" annotate "$model" "$work/manifest.csv" -o "$work/one" "${options[@]}" || fail "the run on one machine"
 say "one machine: $pictures pictures"
 

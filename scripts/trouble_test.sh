@@ -17,7 +17,7 @@ fi
 work=$1 pictures=$2
 model=$PWD/tests/golden/data/models/scene_resnet.onnx images=$PWD/tests/golden/data/images
 export OMP_WAIT_POLICY=passive
-options=(--method saliency --no-trace --resize 0 --threads 2 --shard-size 10 -q)
+options=(--method saliency --no-trace --resize 0 --threads 2 --shard-size 10 --workers 1 -q)
 
 fail() {
     echo "trouble_test.sh: FAILED: $*" >&3

@@ -89,8 +89,11 @@ static void test_shard_sizes(void **state)
         snprintf(line, sizeof line, "%s--shard %d/2 -q", plain, i);
         annotate_in(folder, "m.csv", "halves", line, 0, NULL);
     }
-    annotate_in(folder, "m.csv", "alone7", FAST "--shard-size 7", 0, NULL);
+    annotate_in(folder, "m.csv", "alone7", FAST "--shard-size 7 --workers 1", 0, NULL);
     annotate_expect_same(folder, "halves", "alone7", 9);
+    snprintf(line, sizeof line, "%s--shard-size 7 --memory 4G", plain); /* as many as there is work for */
+    annotate_in(folder, "m.csv", "chosen7", line, 0, "2 workers for 9 shards");
+    annotate_expect_same(folder, "chosen7", "alone7", 9);
 }
 
 /* ---- runs beside the test */

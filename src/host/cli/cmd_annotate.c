@@ -140,14 +140,25 @@ static int count_gpus(void)
     return pid > 0 && WIFEXITED(ended) ? WEXITSTATUS(ended) : 0;
 }
 
-/* How many, and with what each. EXIT_DONE, or the error was printed. */
-static int plan_workers(const cli_options *options, worker_plan *out)
+/* Memory for all workers on the CPU. */
+static uint64_t memory_of_all(const cli_options *options)
 {
+    const uint64_t available = spade_available_memory("");
+    return options->memory ? options->memory : available == UINT64_MAX ? 0 : available / 4 * 3;
+}
+
+/* How many, and with what each. EXIT_DONE, or the error was printed. */
+static int plan_workers(const cli_options *options, const cli_share *share, worker_plan *out)
+{
+    const spade_annotate_request request = make_request(options, share, 0);
     const char *device = options->device ? options->device : "auto";
     const bool several = strcmp(device, "auto") == 0 || strcmp(device, "cuda") == 0;
     *out = (worker_plan){.options = options, .count = (int)options->workers};
     if (several && options->workers != 1) { out->gpus = count_gpus(); }
-    if (!out->count) { out->count = out->gpus > 1 ? out->gpus : 1; }
+    out->threads = options->threads ? (int)options->threads : omp_get_max_threads();
+    if (!out->count && out->gpus) { out->count = out->gpus; }
+    if (!out->count && (share->shares > 1 || strncmp(device, "cuda", 4) == 0)) { out->count = 1; }
+    if (!out->count) { out->count = spade_annotate_plan_workers(&request, out->threads, memory_of_all(options)); }
     if (out->count == 1) { return EXIT_DONE; }
     if (out->count > SPADE_MAX_WORKERS) {
         return cli_usage_error(options->command, "--workers %d: at most %d", out->count, SPADE_MAX_WORKERS);
@@ -161,14 +172,11 @@ static int plan_workers(const cli_options *options, worker_plan *out)
         return cli_usage_error(options->command, "--workers %d: %s is one GPU; --device cuda has all of them",
                                out->count, device);
     }
-    out->threads = options->threads ? (int)options->threads : omp_get_max_threads();
     if (out->gpus) {
         out->memory = options->memory;
         return EXIT_DONE;
     }
-    const uint64_t available = spade_available_memory("");
-    const uint64_t memory = options->memory ? options->memory : available == UINT64_MAX ? 0 : available / 4 * 3;
-    out->memory = memory / (uint64_t)out->count;
+    out->memory = memory_of_all(options) / (uint64_t)out->count;
     return EXIT_DONE;
 }
 
@@ -217,7 +225,7 @@ static int run_workers(cli_printer *printer, const cli_share *share, const worke
     spade_context context = {
         .threads = 1, .budget = UINT64_MAX, .log = cli_progress_log, .progress = cli_progress_stage, .user = printer};
     say_share(printer, share);
-    const spade_annotate_request request = make_request(options, share, plan->count);
+    const spade_annotate_request request = make_request(options, share, (int)options->workers);
     spade_workload_events events = make_events(printer);
     if (!options->json) { events.result = NULL; }
     const spade_workers workers = {
@@ -257,7 +265,7 @@ static int run(cli_options *options)
                                options->arguments[2]);
     }
     int code = cli_find_share(options, &share);
-    if (code == EXIT_DONE) { code = plan_workers(options, &plan); }
+    if (code == EXIT_DONE) { code = plan_workers(options, &share, &plan); }
     if (code != EXIT_DONE) { return code; }
     if (plan.count > 1) { return run_workers(&printer, &share, &plan); }
     if (options->ledger) { return cli_usage_error(options->command, "--ledger is for several --workers"); }

@@ -56,14 +56,14 @@ static const option table[] = {
     {"values", 0, OPTIONS_ANNOTATE, TEXT, AT(values), "TYPE",
      "how maps are written: float32, float16 with a scale for each map (both .npy), or png, of 8 bits (float32)"},
     {"shard-size", 0, OPTIONS_ANNOTATE, NUMBER, AT(shard_size), "N",
-     "rows of the manifest in a shard (as STORE has it; else those of about 256 MB, at most 10000; fewer where there "
-     "are --workers or shares, so that each has four shards)"},
+     "rows of the manifest in a shard (as STORE has it; else those of about 256 MB, at most 10000; fewer, so "
+     "that there are 32 shards of 8 rows or more, or four for each of --workers and shares)"},
     {"shard", 0, OPTIONS_ANNOTATE, TEXT, AT(shard), "I/N",
      "do the shards I, I + N, I + 2 N, ... (on a cluster as SLURM_ARRAY_TASK_ID, SLURM_PROCID or OMPI_COMM_WORLD_RANK "
      "say; else all)"},
     {"workers", 0, OPTIONS_ANNOTATE, COUNT, AT(workers), "N",
-     "processes that share the work on this machine, with --threads and --memory divided among them (on the CPU 1; "
-     "with several GPUs one each)"},
+     "processes that share the work on this machine, with --threads and --memory divided among them (with several "
+     "GPUs one each; on the CPU as many as threads, memory and shards allow; with --shard 1)"},
     {"ledger", 0, OPTIONS_ANNOTATE, TEXT, AT(ledger), "FILE",
      "where it is noted which worker has which shard, on a disk of this machine (STORE/ledger.sqlite; where STORE is "
      "on a "

@@ -47,19 +47,21 @@ static spade_status measure_maps(const annotate_job *job, uint64_t *bytes)
     return SPADE_OK;
 }
 
-/* Rows of a shard, where nobody says how many: those of about 256 MB; where several processes share the rows, so few that each has
- * several shards, as who is done first takes another one, and who is killed has less to give back. */
+/* Rows of a shard, where nobody says how many: those of about 256 MB, or so few that there are some shards; where several processes
+ * share the rows, so few that each has several, as who is done first takes another one, and who is killed has less to give back. Not
+ * by what this machine is: the same request makes the same shards everywhere. */
 static int64_t choose_shard_size(const annotate_job *job, uint64_t bytes)
 {
-    enum { MOST = 10000, SHARDS_EACH = 4 };
+    enum { MOST = 10000, SHARDS = 32 };
     const spade_annotate_request *request = job->request;
     const int workers = request->workers > 1 ? request->workers : 1;
     const uint64_t rows = ((uint64_t)256 << 20) / bytes;
-    int64_t size = rows > MOST ? MOST : (int64_t)rows;
+    int64_t size = rows > MOST ? MOST : (int64_t)rows, even = job->manifest.count / SHARDS;
+    if (even < ANNOTATE_LEAST_ROWS) { even = ANNOTATE_LEAST_ROWS; }
     if (workers > 1 || request->shares > 1) {
-        const int64_t even = job->manifest.count / workers / request->shares / SHARDS_EACH;
-        size = even < size ? even : size;
+        even = job->manifest.count / workers / request->shares / ANNOTATE_SHARDS_EACH;
     }
+    if (even < size) { size = even; }
     return size < 1 ? 1 : size;
 }
 

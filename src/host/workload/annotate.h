@@ -7,6 +7,9 @@
 #include "workload/explain.h"
 #include "workload/manifest.h"
 
+/* Shards of each process, and rows of a shard, where nobody says how many. */
+enum { ANNOTATE_SHARDS_EACH = 4, ANNOTATE_LEAST_ROWS = 8 };
+
 /* A shard that was taken up: its rows are handed out, and written. */
 typedef struct annotate_shard {
     spade_shard_writer writer;

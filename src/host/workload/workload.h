@@ -129,10 +129,11 @@ typedef struct spade_annotate_request {
     const char *output;   /* the store, a folder, made if it is not there */
     bool dense, trace;    /* maps of which networks */
     const char *values;   /* how maps are written: store/map_values.h */
-    /* rows of the manifest in a shard; 0: as the store has it, else about 256 MB, or so few that each share and worker has several */
+    /* rows of the manifest in a shard; 0: as the store has it, else about 256 MB, or so few that there are 32 shards of 8 rows or more,
+     * or that each share and worker has four */
     int64_t shard_size;
     int64_t share, shares; /* the shards s with s % shares == share; 0 of 1: all */
-    int workers;           /* processes that do the share together; 0: one */
+    int workers;           /* processes that are asked for to do the share together; 0: as many as do it best, or one */
     bool retry; /* pictures that failed, shards that were set aside, and those whose tar is damaged, are tried again */
     int in_flight;
     const spade_settings *settings;
@@ -162,6 +163,10 @@ spade_status spade_annotate(spade_context *context, const spade_annotate_request
 /* In processes of this machine that share the work: store/ledger.h has who does what. */
 enum { SPADE_MAX_WORKERS = 256 };
 typedef struct spade_worker spade_worker;
+/* How many of them do the request best with so many threads and so much memory, on the CPU: at least 1. To be called before any context
+ * is made. */
+int spade_annotate_plan_workers(const spade_annotate_request *request, int threads, uint64_t memory);
+
 typedef struct spade_workers {
     int count;
     const char *ledger; /* its file, or NULL: store/ledger.h */
