@@ -196,7 +196,7 @@ static double time_naive(const size *s, const double *inverse, const float *weig
 
 static double time_spade(const size *s, const double *h, const float *weights, int32_t *order, int threads)
 {
-    spade_context *context = bench_context("cpu", threads, 0, false);
+    spade_context *context = bench_context("cpu", threads, 0, SPADE_NETWORK_FP32, false);
     spade_solve_options options;
     spade_solve_options_init(&options);
     spade_solution solution = {.sparsity = 0.5, .sparse = bench_alloc((size_t)(s->rows * s->columns) * sizeof(float))};

@@ -143,7 +143,7 @@ int main(int argc, char **argv)
     }
     problem p = {.n = bench_integer(argv[2], "VARIANTS", 1)};
     int threads = (int)bench_integer(argv[3], "THREADS", 1), repeat = (int)bench_integer(argv[4], "REPEAT", 1);
-    spade_context *context = bench_context("cpu", threads, 0, false);
+    spade_context *context = bench_context("cpu", threads, 0, SPADE_NETWORK_FP32, false);
     spade_model *model = NULL;
     int64_t c, height, width;
     bench_check(context, spade_model_load(context, argv[1], NULL, &model));

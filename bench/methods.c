@@ -1,7 +1,7 @@
 /*
  * methods.c - maps of one input: each method by itself, and several together.
  *
- *   bench_methods MODEL INPUT.npy METHOD[,METHOD...] [--together] [--threads N] [--repeat N] [--device NAME]
+ *   bench_methods MODEL INPUT.npy METHOD[,METHOD...] [--together] [--threads N] [--repeat N] [--device NAME] [--precision P]
  *
  * A line for each method: seconds of the first map, which plans the network's pass, and of each of the `repeat` maps after
  * it. --together: then all of them, those that share their walk through the network in one call, as `spade explain` makes
@@ -22,6 +22,7 @@ typedef struct request {
     char *methods;
     int threads, repeat;
     bool together;
+    spade_network_precision precision;
 } request;
 
 /* What is timed: a method, or all of them. */
@@ -44,17 +45,16 @@ typedef struct bench {
 static void usage(void)
 {
     fprintf(stderr, "usage: bench_methods MODEL INPUT.npy METHOD[,METHOD...] [--together] [--threads N] [--repeat N] "
-                    "[--device NAME]\n");
+                    "[--device NAME] [--precision P]\n");
     exit(2);
 }
 
 static request parse(int argc, char **argv)
 {
-    static const struct option known[] = {{"together", no_argument, NULL, 'a'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"repeat", required_argument, NULL, 'r'},
-                                          {"device", required_argument, NULL, 'd'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"together", no_argument, NULL, 'a'},        {"threads", required_argument, NULL, 't'},
+        {"repeat", required_argument, NULL, 'r'},    {"device", required_argument, NULL, 'd'},
+        {"precision", required_argument, NULL, 'x'}, {NULL, 0, NULL, 0}};
     request r = {.device = "cpu", .threads = 1, .repeat = 1};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -62,6 +62,7 @@ static request parse(int argc, char **argv)
         case 't': r.threads = (int)bench_integer(optarg, "--threads", 1); break;
         case 'r': r.repeat = (int)bench_integer(optarg, "--repeat", 1); break;
         case 'd': r.device = optarg; break;
+        case 'x': r.precision = bench_precision(optarg); break;
         default: usage();
         }
     }
@@ -159,7 +160,7 @@ static void close_bench(bench *b)
 int main(int argc, char **argv)
 {
     const request r = parse(argc, argv);
-    bench b = {.request = &r, .context = bench_context(r.device, r.threads, 0, false)};
+    bench b = {.request = &r, .context = bench_context(r.device, r.threads, 0, r.precision, false)};
     int64_t channels, height, width;
     bench_check(b.context, spade_model_load(b.context, r.model, NULL, &b.model));
     bench_check(b.context, spade_array_load(b.context, r.input, 0, &b.input));

@@ -3,7 +3,7 @@
  * out whatever the memory and the company.
  *
  *   bench_pictures MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] [--together N]
- *                  [--memory BYTES] [--device NAME]
+ *                  [--memory BYTES] [--device NAME] [--precision P]
  *
  * A run decodes the picture as often as there are pictures together, finds their traces in one call (each with variants
  * of its own) and makes a saliency map on every one. A line a run: seconds of it all, of the traces ("trace") and of a
@@ -25,22 +25,27 @@ typedef struct request {
     double sparsity;
     int threads, repeat, together;
     uint64_t memory;
+    spade_network_precision precision;
 } request;
 
 static void usage(void)
 {
     fprintf(stderr, "usage: bench_pictures MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] "
-                    "[--together N] [--memory BYTES] [--device NAME]\n");
+                    "[--together N] [--memory BYTES] [--device NAME] [--precision P]\n");
     exit(2);
 }
 
 static request parse(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"variants", required_argument, NULL, 'v'}, {"sparsity", required_argument, NULL, 's'},
-        {"threads", required_argument, NULL, 't'},  {"repeat", required_argument, NULL, 'r'},
-        {"together", required_argument, NULL, 'n'}, {"memory", required_argument, NULL, 'm'},
-        {"device", required_argument, NULL, 'd'},   {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"variants", required_argument, NULL, 'v'},
+                                          {"sparsity", required_argument, NULL, 's'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"repeat", required_argument, NULL, 'r'},
+                                          {"together", required_argument, NULL, 'n'},
+                                          {"memory", required_argument, NULL, 'm'},
+                                          {"device", required_argument, NULL, 'd'},
+                                          {"precision", required_argument, NULL, 'x'},
+                                          {NULL, 0, NULL, 0}};
     request r = {.device = "cpu", .variants = 64, .sparsity = 0.95, .threads = 1, .repeat = 1, .together = 1};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -51,6 +56,7 @@ static request parse(int argc, char **argv)
         case 'n': r.together = (int)bench_integer(optarg, "--together", 1); break;
         case 'm': r.memory = (uint64_t)bench_integer(optarg, "--memory", 0); break;
         case 'd': r.device = optarg; break;
+        case 'x': r.precision = bench_precision(optarg); break;
         default: usage();
         }
     }
@@ -156,7 +162,7 @@ static void run_once(bench *b)
 int main(int argc, char **argv)
 {
     request r = parse(argc, argv);
-    bench b = {.request = &r, .context = bench_context(r.device, r.threads, r.memory, false)};
+    bench b = {.request = &r, .context = bench_context(r.device, r.threads, r.memory, r.precision, false)};
     spade_model *model = NULL;
     int64_t channels, height, width;
     bench_check(b.context, spade_model_load(b.context, r.model, NULL, &model));

@@ -2,7 +2,7 @@
  * stages.c - the trace of one picture, stage by stage: seconds, operations, memory.
  *
  *   bench_stages MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] [--layers N] [--memory BYTES]
- *                [--device NAME] [--profile]
+ *                [--device NAME] [--precision P] [--profile]
  *
  * The clock of a run starts at the picture file (the model is loaded before, as it is for many pictures) and stops when
  * the trace holds the sparse weights. --layers: only the first N prunable layers. --profile: stages wait for the
@@ -26,6 +26,7 @@ typedef struct request {
     int threads, repeat;
     uint64_t memory;
     bool profile;
+    spade_network_precision precision;
 } request;
 
 /* Operations of one trace. */
@@ -36,21 +37,18 @@ typedef struct operations {
 static void usage(void)
 {
     fprintf(stderr, "usage: bench_stages MODEL PICTURE [--variants N] [--sparsity S] [--threads N] [--repeat N] "
-                    "[--layers N] [--memory BYTES] [--device NAME] [--profile]\n");
+                    "[--layers N] [--memory BYTES] [--device NAME] [--precision P] [--profile]\n");
     exit(2);
 }
 
 static request parse(int argc, char **argv)
 {
-    static const struct option known[] = {{"variants", required_argument, NULL, 'v'},
-                                          {"sparsity", required_argument, NULL, 's'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"repeat", required_argument, NULL, 'r'},
-                                          {"layers", required_argument, NULL, 'l'},
-                                          {"memory", required_argument, NULL, 'm'},
-                                          {"device", required_argument, NULL, 'd'},
-                                          {"profile", no_argument, NULL, 'p'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"variants", required_argument, NULL, 'v'}, {"sparsity", required_argument, NULL, 's'},
+        {"threads", required_argument, NULL, 't'},  {"repeat", required_argument, NULL, 'r'},
+        {"layers", required_argument, NULL, 'l'},   {"memory", required_argument, NULL, 'm'},
+        {"device", required_argument, NULL, 'd'},   {"precision", required_argument, NULL, 'x'},
+        {"profile", no_argument, NULL, 'p'},        {NULL, 0, NULL, 0}};
     request r = {.device = "cpu", .variants = 64, .sparsity = 0.95, .threads = 1, .repeat = 1};
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -61,6 +59,7 @@ static request parse(int argc, char **argv)
         case 'l': r.layers = bench_integer(optarg, "--layers", 0); break;
         case 'm': r.memory = (uint64_t)bench_integer(optarg, "--memory", 0); break;
         case 'd': r.device = optarg; break;
+        case 'x': r.precision = bench_precision(optarg); break;
         case 'p': r.profile = true; break;
         default: usage();
         }
@@ -147,7 +146,7 @@ static void run_once(const request *r, spade_context *context, const spade_model
 int main(int argc, char **argv)
 {
     request r = parse(argc, argv);
-    spade_context *context = bench_context(r.device, r.threads, r.memory, r.profile);
+    spade_context *context = bench_context(r.device, r.threads, r.memory, r.precision, r.profile);
     spade_model *model = NULL;
     bench_check(context, spade_model_load(context, r.model, NULL, &model));
     const char **names = bench_alloc((size_t)spade_model_layer_count(model) * sizeof *names);

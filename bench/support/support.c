@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 double bench_now(void)
@@ -75,7 +76,19 @@ void bench_check(const spade_context *context, spade_status status)
     exit(1);
 }
 
-spade_context *bench_context(const char *device, int threads, uint64_t memory, bool profile)
+spade_network_precision bench_precision(const char *text)
+{
+    static const char *const names[] = {
+        [SPADE_NETWORK_FP32] = "fp32", [SPADE_NETWORK_TF32] = "tf32", [SPADE_NETWORK_BF16] = "bf16"};
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++) {
+        if (strcmp(text, names[i]) == 0) { return (spade_network_precision)i; }
+    }
+    fprintf(stderr, "--precision '%s': it is one of fp32, tf32, bf16\n", text);
+    exit(2);
+}
+
+spade_context *bench_context(const char *device, int threads, uint64_t memory, spade_network_precision precision,
+                             bool profile)
 {
     spade_context *context = NULL;
     spade_context_options options;
@@ -83,6 +96,7 @@ spade_context *bench_context(const char *device, int threads, uint64_t memory, b
     options.device = device;
     options.threads = threads;
     options.memory = memory;
+    options.precision = precision;
     options.profile = profile;
     bench_check(context, spade_context_create(&options, &context));
     return context;

@@ -21,8 +21,11 @@ void bench_fill(float *out, int64_t n);
 
 /* End the program with the context's message unless status is SPADE_OK. */
 void bench_check(const spade_context *context, spade_status status);
-/* device, profile: as spade_context_options; memory: budget in bytes, 0: none */
-spade_context *bench_context(const char *device, int threads, uint64_t memory, bool profile);
+/* "fp32", "tf32" or "bf16", or the program ends with a message. */
+spade_network_precision bench_precision(const char *text);
+/* device, precision, profile: as spade_context_options; memory: budget in bytes, 0: none */
+spade_context *bench_context(const char *device, int threads, uint64_t memory, spade_network_precision precision,
+                             bool profile);
 
 /*
  * Operations (a multiply and an add count as two) that a layer's Hessian takes for one image.

@@ -1,4 +1,5 @@
 """A GPU: traces with many variants, stage by stage, beside the PyTorch peer on the same GPU in the same run."""
+import goals
 import harness
 from networks import NETWORKS
 
@@ -47,4 +48,6 @@ def make(options):
             *harness.table(("network", "stage", "spade", "PyTorch peer", "times as fast"), table), "",
             "From picture files to traces and saliency maps, several pictures in one call; weights and map of the first are "
             "the same bytes in all rows of a network.", "",
-            *harness.table(("network", "together", "budget", "trace, each", "map", "pictures a second", "memory"), pictures)]
+            *harness.table(("network", "together", "budget", "trace, each", "map", "pictures a second", "memory"), pictures), "",
+            "What is aimed at on one H100 80GB (or H200), and what was measured here:", "",
+            *harness.table(goals.HEADER, goals.rows(variants, options))]

@@ -38,6 +38,14 @@ install -s "build-gpu/$plugin" "$pack/build/"
 for benchmark in "${benchmarks[@]}"; do install -s "build-gpu/bench/bench_$benchmark" "$pack/build/bench/"; done
 install -s build-gpu/libspade.so.0 "$pack/lib/"
 for test in "${tests[@]}"; do install -s "build-gpu/tests/$test" "$pack/build/tests/"; done
+# Device time by kernel, where the toolkit has CUPTI.
+cuda_home=$(dirname "$(dirname "$(realpath -m "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")")
+for cupti in "$cuda_home"/extras/CUPTI "$cuda_home"; do
+    [ -f "$cupti/include/cupti.h" ] || continue
+    cc -O2 -shared -fPIC -s -I"$cupti/include" -I"$cuda_home/include" tests/gpu/kernel_times.c -L"$cupti/lib64" -L"$cupti/lib" -lcupti \
+        -lpthread -o "$pack/build/libkernel_times.so"
+    break
+done
 cp -r tests/golden/data "$pack/tests/golden/"
 cp -r bench examples "$pack/"
 rm -rf "$pack/bench/"{out,results,*.c,support} "$pack"/bench/__pycache__ "$pack"/bench/*/__pycache__
@@ -48,7 +56,7 @@ echo "$(git rev-parse --short=12 HEAD)$(git diff --quiet HEAD || echo ' with cha
 for program in "$pack"/build/spade "$pack"/build/spade-decode "$pack"/build/bench/* "$pack"/build/tests/* "$pack"/build/*.so; do
     ldd "$program"
 done | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
-    grep -vE '/(libc|libm|libdl|librt|libpthread|libspade|libcuda|libcudart|libcublas|libcublasLt|libcusolver|libcusparse|libnvJitLink|libnvjitlink|libcudnn[a-z_]*)\.so' |
+    grep -vE '/(libc|libm|libdl|librt|libpthread|libspade|libcuda|libcudart|libcublas|libcublasLt|libcusolver|libcusparse|libcupti|libnvJitLink|libnvjitlink|libcudnn[a-z_]*)\.so' |
     while read -r library; do install -s "$library" "$pack/lib/$(basename "$library")"; done
 if grep -rlF "$PWD" "$pack"; then
     echo "pack.sh: these files name $PWD" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs on a machine with a GPU what tests/gpu/pack.sh packed: every test that goes through the devices on the CUDA
 # backend, several at a time; the memory checker on the kernels where the machine allows it; benchmarks beside the peers
-# where Python has PyTorch. In about eight minutes, half a minute of them for the tests.
+# where Python has PyTorch; device time by kernel. In about eight minutes, half a minute of them for the tests.
 #   run.sh [--no-bench] [RESULTS]       RESULTS: default results
 # RESULTS gets a log of each step, the benchmark's tables and summary.txt, which ends with a table of all steps;
 # RESULTS.tar.gz is all of that in at most 16 MiB. No step keeps the others from running. Exit 0: none failed.
@@ -20,7 +20,7 @@ mkdir -p "$results"
 # CUDA and cuDNN: the system's, and what Python packages bring (site-packages/nvidia/*/lib).
 python=$(command -v python3)
 libraries=$PWD/lib
-for folder in /usr/local/cuda/lib64 $("$python" - <<'P' 2>/dev/null
+for folder in /usr/local/cuda/lib64 /usr/local/cuda/extras/CUPTI/lib64 $("$python" - <<'P' 2>/dev/null
 import glob, site, sys
 for place in {*site.getsitepackages(), *sys.path}:
     for folder in glob.glob(f"{place}/nvidia/*/lib"):
@@ -82,7 +82,11 @@ wait
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 if [ -n "$sanitizer" ] && "$sanitizer" --error-exitcode 9 build/spade devices >/dev/null 2>&1; then
-    SPADE_TEST_CASES=4 check sanitizer 240 "$sanitizer" --error-exitcode 9 build/tests/ops_test_ops_devices
+    SPADE_TEST_CASES=4 check memcheck 240 "$sanitizer" --error-exitcode 9 build/tests/ops_test_ops_devices
+    # the solvers' kernels pass values between the threads of a block
+    for tool in racecheck initcheck; do
+        SPADE_TEST_CASES=2 check $tool 240 "$sanitizer" --tool $tool --error-exitcode 9 build/tests/unit_test_solve_devices
+    done
 else
     note sanitizer "does not run here" -
 fi
@@ -99,6 +103,18 @@ else
     check benchmark 900 "$python" bench/run.py gpu --device cuda --repeat 3 --peer-repeat 1
     cp bench/results/*.md "$results/" 2>/dev/null
 fi
+
+# Device time by kernel of one trace: of ResNet-50, where the benchmark has exported it.
+model=bench/out/resnet50.onnx
+[ -f $model ] || model=examples/scene_resnet.onnx
+for precision in fp32 tf32 bf16; do
+    if [ -f build/libkernel_times.so ]; then
+        check kernels_$precision $limit env CUDA_INJECTION64_PATH="$PWD/build/libkernel_times.so" build/spade trace $model \
+            examples/photo.jpg --device cuda --precision $precision -q -o "$scratch/trace.onnx"
+    else
+        note kernels_$precision "no CUPTI in the pack" -
+    fi
+done
 
 failed=$(cat "$verdicts"/* | grep -c '^FAILED')
 {
