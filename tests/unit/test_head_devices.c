@@ -295,6 +295,7 @@ static void test_scores(void **state)
         {{{"LogSoftmax", "z", "l"}, {"Exp", "l", "y"}}, SPADE_HEAD_SOFTMAX},
         {{{"Neg", "z", "n"}, {"Exp", "n", "e"}, {"Add", "e one", "a"}, {"Div", "one a", "y"}}, SPADE_HEAD_SIGMOID},
         {{{"Neg", "z", "n"}, {"Exp", "n", "e"}, {"Add", "one e", "a"}, {"Reciprocal", "a", "y"}}, SPADE_HEAD_SIGMOID},
+        {{{"Softmax", "z", "p"}, {"IsNaN", "p", "n"}, {"Where", "n zero p", "y"}}, SPADE_HEAD_SOFTMAX},
     };
     for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
         spade_context *context = test_context(test_device(), 0);
@@ -302,6 +303,7 @@ static void test_scores(void **state)
         float z[MAX_CLASSES];
         double scores[MAX_CLASSES];
         put_tensor(&network, tensor_of("one", 0, NULL, &one));
+        put_tensor(&network, tensor_of("zero", 0, NULL, (const float[]){0}));
         put_tensor(&network, tensor_int64("axes", 1, (int64_t[]){1}));
         for (int k = 0; k < 4 && written[i].nodes[k][0]; k++) {
             const char *const *node = written[i].nodes[k];
@@ -319,6 +321,11 @@ static void test_scores(void **state)
     put_tensor(&network, tensor_of("one", 0, NULL, &one));
     put_node(&network, node_of("head", "Sigmoid", "z", "p"));
     put_node(&network, node_of("other", "Sub", "one p", "y"));
+    refuse(model_with_opset(network, 13), NULL, "end the file at the sigmoid", "\"y\"");
+    network = graph_to_logits(1);
+    put_node(&network, node_of("head", "Sigmoid", "z", "p"));
+    put_node(&network, node_of("log", "Log", "p", "l"));
+    put_node(&network, node_of("same", "Identity", "l", "y"));
     refuse(model_with_opset(network, 13), NULL, "end the file at the sigmoid", "\"y\"");
     network = graph_to_logits(4); /* a gate is no head */
     put_node(&network, node_of("gate", "Sigmoid", "z", "p"));

@@ -74,7 +74,8 @@ static bool changes_scores(const onnx_node *node)
 {
     static const char *const names[] = {"Concat", "Split", "Slice", "Gather",     "Transpose", "Expand",     "Add",
                                         "Sub",    "Mul",   "Div",   "Neg",        "Sum",       "Mean",       "Min",
-                                        "Max",    "Clip",  "Pow",   "ReduceMean", "ReduceSum", "Reciprocal", "Sqrt"};
+                                        "Max",    "Clip",  "Pow",   "ReduceMean", "ReduceSum", "Reciprocal", "Sqrt",
+                                        "Abs",    "Pad",   "Tile",  "ReduceMax",  "ReduceMin", "GatherND",   "Where"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (is_operator(node, names[i])) { return true; }
     }
@@ -123,7 +124,8 @@ static origin origin_of(const spade_import *import, const char *name, int *left)
     if (is_operator(node, "Constant")) { return FROM_CONSTANTS; }
     if (!changes_scores(node) || (*left)-- <= 0) { return FROM_OTHERS; }
     origin of_all = FROM_CONSTANTS;
-    for (int i = 0; i < node->input_count && of_all != FROM_OTHERS; i++) {
+    /* where a Where's condition comes from does not matter: both of its sides do */
+    for (int i = is_operator(node, "Where"); i < node->input_count && of_all != FROM_OTHERS; i++) {
         if (!spade_has_input(node, i)) { continue; }
         const origin own = origin_of(import, node->inputs[i], left);
         of_all = own > of_all ? own : of_all;
@@ -290,6 +292,16 @@ static bool is_vector(const spade_value *value)
     return longer <= 1 && value->batch_axis == 0 && value->batch_outer == 1;
 }
 
+/* Is the value the logarithm of scores? Of several classes it serves as logits: their softmax is the scores again. */
+static bool is_log_of_scores(const spade_import *import, const char *name)
+{
+    int left = 64; /* more is no classifier's head */
+    const onnx_node *node = maker_of(import, name);
+    while (node && only_moves(node) && left-- && spade_has_input(node, 0)) { node = maker_of(import, node->inputs[0]); }
+    return node && is_operator(node, "Log") && spade_has_input(node, 0) &&
+           origin_of(import, node->inputs[0], &left) == FROM_SCORES;
+}
+
 spade_status spade_output_take(spade_import *import, const spade_import_output *output)
 {
     spade_network *network = import->network;
@@ -305,7 +317,9 @@ spade_status spade_output_take(spade_import *import, const spade_import_output *
         return fail_output(import, SPADE_ERROR_UNSUPPORTED,
                            "only classifiers with an output [batch, classes] are supported, unlike", output->name);
     }
-    if (output->head == SPADE_HEAD_SCORES && spade_shape_size(&network->values[value].shape) == 1) {
+    const bool scores = output->head == SPADE_HEAD_SCORES ||
+                        (output->head == SPADE_HEAD_NONE && is_log_of_scores(import, output->name));
+    if (scores && spade_shape_size(&network->values[value].shape) == 1) {
         return fail_output(
             import, SPADE_ERROR_UNSUPPORTED,
             "one number that is made of a sigmoid's says not which class it is for; end the file at the sigmoid or "
