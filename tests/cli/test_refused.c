@@ -190,6 +190,12 @@ static void test_without_effect(void **state)
     expect_warning("--variants 8 --group element " PICTURE, "--group has no effect: the solver has no use for it");
     expect_warning("--variants 8 --solver magnitude --damping 0.1 " PICTURE, "--damping has no effect");
     expect_warning("--variants 8 --block 4 " PICTURE, NULL);
+    expect_warning("--variants 8 --layers fc --linear-block 4 " PICTURE, NULL);
+    expect_warning("--variants 8 --layers 'layer2.1.*' --linear-block 4 " PICTURE,
+                   "--linear-block has no effect: no layer that");
+    expect_warning("--variants 8 --layers fc --linear-block 4 --block 2 " PICTURE,
+                   "--block has no effect: no layer that");
+    expect_warning("--variants 8 --sparsity 0 --count published " PICTURE, "--count has no effect: no layer that");
     expect_warning("--variants 8 --hessian fp64 --sweep fp32 " PICTURE, "--sweep has no effect: it is fp64");
     expect_warning("--variants 8 --hessian fp64 --sweep fp64 " PICTURE, NULL);
     expect_warning("--no-trace --batch " ARRAY " " PICTURE, "--batch has no effect: no trace is made");

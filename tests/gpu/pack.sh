@@ -36,7 +36,7 @@ mkdir -p "$pack"/{build/bench,build/tests,tests/golden,lib}
 install -s build-gpu/spade build-gpu/spade-decode "$pack/build/"
 install -s "build-gpu/$plugin" "$pack/build/"
 for benchmark in "${benchmarks[@]}"; do install -s "build-gpu/bench/bench_$benchmark" "$pack/build/bench/"; done
-install -s build-gpu/libspade.so.0 "$pack/lib/"
+install -s "build-gpu/$(readlink build-gpu/libspade.so)" "$pack/lib/" # under the name that programs look for
 for test in "${tests[@]}"; do install -s "build-gpu/tests/$test" "$pack/build/tests/"; done
 # Device time by kernel, where the toolkit has CUPTI.
 cuda_home=$(dirname "$(dirname "$(realpath -m "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")")

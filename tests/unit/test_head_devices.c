@@ -286,7 +286,13 @@ static void test_scores(void **state)
         spade_model_destroy(model);
         spade_context_destroy(context);
     }
-    /* written out: nodes 'OP INPUTS OUTPUT', of four logits */
+}
+
+static void test_scores_written_out(void **state)
+{
+    (void)state;
+    static const float one = 1;
+    /* nodes 'OP INPUTS OUTPUT', of four logits */
     static const struct {
         const char *nodes[4][3];
         spade_head head; /* whose scores they are */
@@ -317,6 +323,13 @@ static void test_scores(void **state)
         spade_model_destroy(model);
         spade_context_destroy(context);
     }
+}
+
+/* One number that is no score of a class of its own; a gate is no head. */
+static void test_scores_refused(void **state)
+{
+    (void)state;
+    static const float one = 1;
     wire network = graph_to_logits(1);
     put_tensor(&network, tensor_of("one", 0, NULL, &one));
     put_node(&network, node_of("head", "Sigmoid", "z", "p"));
@@ -327,7 +340,7 @@ static void test_scores(void **state)
     put_node(&network, node_of("log", "Log", "p", "l"));
     put_node(&network, node_of("same", "Identity", "l", "y"));
     refuse(model_with_opset(network, 13), NULL, "end the file at the sigmoid", "\"y\"");
-    network = graph_to_logits(4); /* a gate is no head */
+    network = graph_to_logits(4);
     put_node(&network, node_of("gate", "Sigmoid", "z", "p"));
     put_node(&network, node_of("last", "Mul", "z p", "y"));
     spade_context *context = test_context(test_device(), 0);
@@ -371,8 +384,13 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),  cmocka_unit_test(test_shapes),  cmocka_unit_test(test_outputs),
-        cmocka_unit_test(test_scores), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_scores_written_out),
+        cmocka_unit_test(test_scores_refused),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

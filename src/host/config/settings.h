@@ -155,7 +155,8 @@ typedef struct spade_settings_use {
     int metric_count;
     unsigned solvers; /* bit i: a trace is found by the spade_solver of number i; 0: by those of the settings */
     bool own_traces;  /* none is found as the settings say */
-    bool batch;       /* the variants are given: none is drawn */
+    const char *const *unread; /* keys of the trace that change no layer's, NULL behind the last; NULL: nobody looked */
+    bool batch;                /* the variants are given: none is drawn */
     /* Pictures are there for their variants alone, which are cut from the picture as it is: nothing resizes it. An automatic
      * sparsity looks at the prepared picture, too. */
     bool variants_only;

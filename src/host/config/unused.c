@@ -76,6 +76,7 @@ static const char *find_reason_of_trace(const spade_settings *settings, const sp
         return "a pattern (nm) says how many stay";
     }
     if (!solver_reads(settings, use, key->name)) { return "the solver has no use for it"; }
+    if (use->unread && is_one_of(key->name, use->unread)) { return "no layer that is pruned has a use for it"; }
     if (strcmp(key->name, "sweep") == 0 && settings->trace.sweep == SPADE_FP32 &&
         settings->trace.hessian == SPADE_FP64) {
         return "it is fp64 with --hessian fp64";

@@ -203,6 +203,31 @@ spade_status spade_trace_layer_options(spade_context *context, const spade_model
     return SPADE_OK;
 }
 
+/* What the layer's solver reads of the options is the same. */
+static bool is_same(const spade_layer_options *a, const spade_layer_options *b)
+{
+    const spade_layer_method *m = &a->method, *n = &b->method;
+    if (a->sparsity != b->sparsity || m->solver != n->solver) { return false; }
+    if (a->sparsity == 0) { return true; }
+    if (m->solver == SPADE_SOLVER_EXACT) { return m->group == n->group; }
+    if (m->of != n->of || m->keep != n->keep) { return false; }
+    return m->solver != SPADE_SOLVER_FAST || m->of || (m->count == n->count && m->block == n->block);
+}
+
+bool spade_trace_same_layers(spade_context *context, const spade_model *model, const spade_trace_options *a,
+                             const spade_trace_options *b)
+{
+    const spade_network *network = &model->network;
+    for (int l = 0; l < network->layer_count; l++) {
+        spade_layer_options of_a, of_b;
+        if (resolve(context, &network->layers[l], a, &of_a) != SPADE_OK ||
+            resolve(context, &network->layers[l], b, &of_b) != SPADE_OK || !is_same(&of_a, &of_b)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- what rounding leaves of a sparsity */
 
 /* A layer is said to get less than what was asked for where it misses this much of its weights. Every layer misses

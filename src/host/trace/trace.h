@@ -30,6 +30,9 @@ typedef struct spade_layer_options {
 /* ---- layer_options.c: of every layer [layers]. Globs and values are checked here. */
 spade_status spade_trace_layer_options(spade_context *context, const spade_model *model,
                                        const spade_trace_options *options, spade_layer_options *layers);
+/* Every layer's solver is asked the same by both; false where it is asked what is refused. */
+bool spade_trace_same_layers(spade_context *context, const spade_model *model, const spade_trace_options *a,
+                             const spade_trace_options *b);
 
 /* [layers]: the layer has the same sparsity, or none, whatever an automatic one comes to. *open: how many prunable layers have not. */
 spade_status spade_trace_fixed_layers(spade_context *context, const spade_model *model,

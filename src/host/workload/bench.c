@@ -12,6 +12,7 @@
 #include "report/report.h"
 #include "workload/trace_input.h"
 #include "workload/workload.h"
+#include "workload/unread_options.h"
 
 enum { MAX_ROWS = 512 };
 
@@ -246,7 +247,10 @@ static spade_status job_open(bench_job *job)
     if (request->trace) {
         SPADE_TRY(spade_settings_check_trace(context, request->settings, job->model, &request->settings->trace));
     }
-    const spade_settings_use use = {.trace = request->trace,
+    unread_options unread;
+    unread_options_find(context, job->model, request->settings, &unread);
+    const spade_settings_use use = {.unread = unread.names,
+                                    .trace = request->trace,
                                     .pictures = request->input && !spade_is_array_path(request->input),
                                     .methods = job->methods,
                                     .method_count = job->method_count};

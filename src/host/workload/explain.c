@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/number.h"
 #include "workload/explain.h"
+#include "workload/unread_options.h"
 
 void spade_workload_phase(const spade_workload_events *events, const char *label, double from, double to)
 {
@@ -72,7 +73,10 @@ static spade_status check_inputs(explain_job *job)
 
 void explain_warn_unused(const explain_job *job, bool pictures, bool masks, bool manifest)
 {
-    spade_settings_use use = {.pictures = pictures,
+    unread_options unread;
+    unread_options_find(job->context, job->model, job->request->settings, &unread);
+    spade_settings_use use = {.unread = unread.names,
+                              .pictures = pictures,
                               .trace = job->request->trace,
                               .masks = masks,
                               .manifest = manifest,

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "base/sparsity_choice.h"
 #include "workload/trace_input.h"
+#include "workload/unread_options.h"
 
 static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer *layer)
 {
@@ -114,7 +115,10 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     SPADE_GOTO(trace_input_load_model(context, request->model, &input, &model));
     SPADE_GOTO(check_names(context, request, model));
     SPADE_GOTO(spade_settings_check_trace(context, request->settings, model, &request->settings->trace));
-    const spade_settings_use use = {.trace = true,
+    unread_options unread;
+    unread_options_find(context, model, request->settings, &unread);
+    const spade_settings_use use = {.unread = unread.names,
+                                    .trace = true,
                                     .pictures = request->input && !spade_is_array_path(request->input),
                                     .batch = request->batch != NULL,
                                     .variants_only = true,

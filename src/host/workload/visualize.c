@@ -9,6 +9,7 @@
 #include "base/number.h"
 #include "report/class_choice.h"
 #include "workload/trace_input.h"
+#include "workload/unread_options.h"
 
 enum { GAP = 4, MAX_NEURONS = 256 };
 
@@ -251,10 +252,11 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     static const double trace_share = 0.1; /* of the time: a guess */
     const trace_input input = {request->input, request->batch, request->settings};
     const bool traced = request->input || request->batch;
-    const spade_settings_use use = {.trace = traced,
-                                    .pictures = request->input && !spade_ends_in(request->input, ".npy"),
-                                    .batch = request->batch != NULL,
-                                    .variants_only = true};
+    unread_options unread;
+    spade_settings_use use = {.trace = traced,
+                              .pictures = request->input && !spade_ends_in(request->input, ".npy"),
+                              .batch = request->batch != NULL,
+                              .variants_only = true};
     visualize_job job = {.context = context, .request = request, .events = events};
     spade_status status;
     if (!spade_ends_in(request->output, ".png")) {
@@ -266,6 +268,8 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     SPADE_GOTO(class_names_load(context, request->labels, job.model, &job.names));
     set_options(&job);
     SPADE_GOTO(parse_neurons(&job));
+    unread_options_find(context, job.model, request->settings, &unread);
+    use.unread = unread.names;
     spade_settings_warn_unused(context, request->settings, &use);
     warn_of_classes(&job);
     if (traced) {
