@@ -403,6 +403,45 @@ static void test_damaged(void **state)
     assert_same_stores("r", "two", 6);
 }
 
+/* Records that speak of other rows, and a store without store.json: neither is believed. */
+static void test_records(void **state)
+{
+    (void)state;
+    char line[1000];
+    annotate_in(folder, "m.csv", "w", SALIENCY "--shard-size 7", 3, NULL);
+    snprintf(line, sizeof line,
+             "cp -r %s/w %s/v && cd %s/v && sed -i 's/\"shard\": 2/\"shard\": 3/' shard-000002.done.json && "
+             "tr '\\n' ' ' <shard-000004.done.json | sed 's/\"rows\": \\[ *28/\"rows\": [ 27/' >x && mv x "
+             "shard-000004.done.json",
+             folder, folder, folder);
+    assert_int_equal(system(line), 0);
+    annotate_in(folder, "m.csv", "v", "--resize 0 --device cpu --threads 1 --no-trace --method saliency", 3,
+                "shard-000002.done.json: it names another shard, or other rows");
+    annotate_in(folder, "m.csv", "v", SALIENCY, 3, NULL);
+    assert_same_stores("w", "v", 6);
+    assert_int_equal(unlink(inside("v/store.json")), 0);
+    annotate_in(folder, "m.csv", "v", SALIENCY "--shard-size 7 --seed 4", 2,
+                ".done.json: of another configuration, and");
+    assert_false(file_exists(inside("v/store.json")));
+    annotate_in(folder, "m.csv", "v", SALIENCY "--shard-size 7", 3, NULL);
+    assert_same_stores("w", "v", 6);
+}
+
+/* A decoder that cannot be started is no picture's fault: the rows stay to do. */
+static void test_no_decoder(void **state)
+{
+    (void)state;
+    char line[1500];
+    snprintf(line, sizeof line,
+             "cd %s && mkdir bin && cp " SPADE_COMMAND " bin && bin/spade annotate " ANNOTATE_MODEL
+             " m.csv -o undecoded " SALIENCY
+             ">out 2>err; test $? = 1 && grep -q 'spade-decode is missing' err && test $(wc -l <err) = 1 && "
+             "test -f undecoded/store.json && ! test -f undecoded/shard-000000.done.json",
+             folder);
+    assert_int_equal(system(line), 0);
+    annotate_in(folder, "m.csv", "undecoded", SALIENCY, 3, NULL);
+}
+
 /* Pictures that are there by now. */
 static void test_retry(void **state)
 {
@@ -418,6 +457,16 @@ static void test_retry(void **state)
     assert_int_equal(r.code, 3);
     assert_non_null(strstr(r.out, "38 pictures annotated"));
     assert_non_null(strstr(r.out, "2 failed"));
+    assert_null(strstr(r.out, "index.sqlite"));
+    command_clear(&r);
+    write_text("n/index.sqlite", "");
+    r = command_run("annotate " ANNOTATE_MODEL " %s -o %s --resize 0 --device cpu --no-trace --method saliency",
+                    inside("m.csv"), inside("n"));
+    assert_null(strstr(r.out, "index.sqlite"));
+    command_clear(&r);
+    r = command_run("annotate " ANNOTATE_MODEL " %s -o %s --resize 0 --device cpu --no-trace --method saliency --retry",
+                    inside("m.csv"), inside("n"));
+    assert_non_null(strstr(r.out, "index.sqlite, and a gallery, are of before"));
     command_clear(&r);
     unlink(inside("broken19.png"));
 }
@@ -488,7 +537,8 @@ int main(void)
         cmocka_unit_test(test_content),  cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_tree),
         cmocka_unit_test(test_flat),     cmocka_unit_test(test_killed),     cmocka_unit_test(test_full),
         cmocka_unit_test(test_poisoned), cmocka_unit_test(test_disks),      cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_retry),    cmocka_unit_test(test_failures),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_records),  cmocka_unit_test(test_no_decoder), cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_failures), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -12,6 +12,7 @@
 #define IMAGES SPADE_TEST_DATA "/images"
 #define PLAIN "--resize 0 --device cpu --no-trace --method saliency --shard-size 5 -q "
 #define FAST PLAIN "--threads 1 "
+#define LOUD "--resize 0 --device cpu --no-trace --method saliency --workers 1 "
 
 enum { TARS = 3, OF_TAR = 6, SHARDS = 4 };
 
@@ -190,8 +191,7 @@ static void test_folders(void **state)
     annotate_in(folder, "mixed", "mixed/store", FAST, 3, NULL);
     snprintf(line, sizeof line, "cd %s && mkdir mixed/cat && cp " IMAGES "/scene00.png mixed/cat", folder);
     assert_int_equal(system(line), 0);
-    annotate_in(folder, "mixed", "of_mixed", "--resize 0 --device cpu --no-trace --method saliency", 0,
-                "of 1 tar nothing is read");
+    annotate_in(folder, "mixed", "of_mixed", LOUD, 0, "of 1 tar nothing is read");
 }
 
 /* What is not UTF-8 cannot be in a record. */
@@ -203,11 +203,56 @@ static void test_foreign_text(void **state)
     add_picture(tar, "b.png", 1);
     tar_add_text(tar, "b.cls", "caf\xe9\n");
     tar_end(tar);
-    annotate_in(folder, "foreign.tar", "foreign", "--resize 0 --device cpu --no-trace --method saliency", 3,
-                "1 name is not UTF-8 (caf");
+    annotate_in(folder, "foreign.tar", "foreign", LOUD, 0, "1 name is not UTF-8 (caf");
+}
+
+/* Texts that give no label are counted; those that give one, or say nothing of it, are not. */
+static void test_labels(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {
+        {"cls", "3\n"},
+        {"json", "{\"label\": null, \"cls\": 4}"},
+        {"json", "{\"caption\": \"a cat\"}"},
+        {"cls", "1\n2\n"}, /* from here on none is a label */
+        {"cls", ""},
+        {"cls", "caf\xe9\n"},
+        {"json", "{\"label\": 1.5}"},
+        {"json", "[1]"},
+        {"json", "no JSON"},
+        {"json", "{\"label\": 12345678901234567890123}"},
+    };
+    struct archive *tar = tar_make(inside("labels.tar"), ARCHIVE_FILTER_NONE, 0);
+    for (int i = 0; i < (int)(sizeof texts / sizeof *texts); i++) {
+        char member[32];
+        snprintf(member, sizeof member, "%02d.png", i);
+        add_picture(tar, member, i);
+        snprintf(member, sizeof member, "%02d.%s", i, texts[i][0]);
+        tar_add_text(tar, member, texts[i][1]);
+    }
+    tar_end(tar);
+    annotate_in(folder, "labels.tar", "labels", LOUD, 0,
+                "labels.tar/03.png, ...: no label in .cls or .json, which are");
+    annotate_in(folder, "labels.tar", "labels2", LOUD, 0,
+                "of UTF-8, or a \"label\" or \"cls\" that is such a text or a whole number (7 samples)");
+}
+
+/* What is there twice, behind an end, or no pictures at all. */
+static void test_odd_tars(void **state)
+{
+    (void)state;
     char line[600];
-    snprintf(line, sizeof line, "grep -q 'its .cls is not UTF-8' %s/foreign/shard-000000.done.json", folder);
+    snprintf(line, sizeof line,
+             "cd %s && mkdir odd && cat plain/train-000000.tar plain/train-000001.tar >odd/joined.tar && "
+             "cp plain/train-000002.tar odd/a.tar && ln -s a.tar odd/b.tar && cp odd/a.tar odd/shard-000000.tar",
+             folder);
     assert_int_equal(system(line), 0);
+    annotate_in(folder, "odd/joined.tar", "odd/s1", LOUD, 3, "joined.tar: not read: what stands behind the mark of");
+    annotate_in(folder, "odd/{a,b}.tar", "odd/s2", LOUD, 3, "1 tar is there twice (");
+    annotate_in(folder, "odd/{a,shard-000000}.tar", "odd/s3", FAST, 3, NULL); /* only called as a shard */
+    annotate_in(folder, "odd/s1", "odd/s4", FAST, 1, "odd/s1: the results of a command, not a data set");
+    annotate_in(folder, "odd/s1/shard-*.tar", "odd/s4", FAST, 1,
+                "shard-000000.tar: a shard of results of spade annotate");
 }
 
 static void test_refused(void **state)
@@ -247,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bytes),   cmocka_unit_test(test_content),
                                        cmocka_unit_test(test_gallery),      cmocka_unit_test(test_folders),
-                                       cmocka_unit_test(test_foreign_text), cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_foreign_text), cmocka_unit_test(test_labels),
+                                       cmocka_unit_test(test_odd_tars),     cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -62,9 +62,9 @@ if grep -rlF "$PWD" "$pack"; then
     echo "pack.sh: these files name $PWD" >&2
     exit 1
 fi
-# Two of the libraries are large and pack well.
-tar -C "$pack" -cJf "$pack/lib.tar.xz" lib
-rm -rf "${pack:?}/lib"
+# Two of the libraries are large, and every test has a copy of spade in it: they pack well.
+tar -C "$pack" -cJf "$pack/packed.tar.xz" lib build/tests
+rm -rf "${pack:?}"/{lib,build/tests}
 
 size=$(du -sm "$pack" | cut -f 1)
 echo "$pack: $size MiB"

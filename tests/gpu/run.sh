@@ -15,7 +15,7 @@ results=$(realpath -m "${1:-"$(dirname "$0")/results"}")
 cd "$(dirname "$0")" || exit 1
 rm -rf "$results"
 mkdir -p "$results"
-[ -d lib ] || tar -xJf lib.tar.xz
+[ -d lib ] || tar -xJf packed.tar.xz
 
 # CUDA and cuDNN: the system's, and what Python packages bring (site-packages/nvidia/*/lib).
 python=$(command -v python3)

@@ -2,6 +2,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +17,20 @@
 #include "workload/manifest.h"
 
 static char *folder;
+
+/* The C library's, but that a folder called "locked" cannot be read, also where root runs the test. */
+int scandir(const char *path, struct dirent ***entries, int (*wanted)(const struct dirent *),
+            int (*order)(const struct dirent **, const struct dirent **))
+{
+    typedef int (*function)(const char *, struct dirent ***, int (*)(const struct dirent *),
+                            int (*)(const struct dirent **, const struct dirent **));
+    const char *slash = strrchr(path, '/');
+    if (slash && strcmp(slash, "/locked") == 0) {
+        errno = EACCES;
+        return -1;
+    }
+    return (__extension__(function) dlsym(RTLD_NEXT, "scandir"))(path, entries, wanted, order);
+}
 
 static int make_folder(void **state)
 {
@@ -168,6 +185,25 @@ static void keep_line(void *user, spade_log_level level, const char *text)
     snprintf((char *)user + used, 1000 - used, "%s\n", text);
 }
 
+/* Rows are numbered: a folder that cannot be read today is an error, not one with fewer pictures. */
+static void test_locked(void **state)
+{
+    (void)state;
+    static const char *const places[] = {"locked", "b/deep/locked"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        char line[1200], says[80];
+        spade_context context = {.budget = UINT64_MAX};
+        spade_inputs inputs = {0};
+        int64_t folders;
+        snprintf(line, sizeof line, "cd %s && rm -rf t && mkdir -p t/a t/%s && printf x | tee t/a/1.png t/%s/2.png",
+                 folder, places[i], places[i]);
+        assert_int_equal(system(line), 0);
+        assert_int_equal(spade_manifest_read(&context, inside("t"), &inputs, &folders), SPADE_ERROR_INPUT);
+        snprintf(says, sizeof says, "/t/%s: Permission denied", places[i]);
+        if (!strstr(context.message, says)) { fail_msg("%s", context.message); }
+    }
+}
+
 /* A column that nobody reads may be in any encoding: it is said once. */
 static void test_encoding(void **state)
 {
@@ -221,6 +257,7 @@ int main(void)
                                        cmocka_unit_test_setup_teardown(test_refused, make_folder, remove_folder),
                                        cmocka_unit_test_setup_teardown(test_columns, make_folder, remove_folder),
                                        cmocka_unit_test_setup_teardown(test_encoding, make_folder, remove_folder),
-                                       cmocka_unit_test_setup_teardown(test_tree, make_folder, remove_folder)};
+                                       cmocka_unit_test_setup_teardown(test_tree, make_folder, remove_folder),
+                                       cmocka_unit_test_setup_teardown(test_locked, make_folder, remove_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

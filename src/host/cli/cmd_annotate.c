@@ -34,8 +34,22 @@ static void print_failures(const cli_printer *printer)
     cli_print_error(line);
 }
 
-static void print_end(const cli_options *options, const spade_annotate_outcome *outcome)
+/* An index is of the shards that there were. */
+static void print_stale(const char *store)
 {
+    char *index;
+    if (asprintf(&index, "%s/index.sqlite", store) < 0) { return; }
+    if (access(index, F_OK) == 0) {
+        fputs("index.sqlite, and a gallery, are of before: spade merge makes them anew: ", stdout);
+        cli_print_text(store, 0);
+        putchar('\n');
+    }
+    free(index);
+}
+
+static void print_end(const cli_printer *printer, const spade_annotate_outcome *outcome)
+{
+    const cli_options *options = printer->options;
     const spade_workload_outcome *pictures = &outcome->pictures;
     const bool nothing_new = pictures->kept && pictures->kept == pictures->done;
     printf("%d picture%s annotated%s", pictures->done, pictures->done == 1 ? "" : "s", nothing_new ? " before" : "");
@@ -50,6 +64,7 @@ static void print_end(const cli_options *options, const spade_annotate_outcome *
     fputs(": ", stdout);
     cli_print_text(options->output, 0);
     putchar('\n');
+    if (pictures->done > pictures->kept || printer->failures) { print_stale(options->output); }
     if (!pictures->failed) { return; }
     fputs("failed pictures: the same command with --retry tries them again; why they failed is in the index of spade "
           "merge ",
@@ -66,7 +81,7 @@ static int end(cli_printer *printer, const spade_context *context, spade_status 
     cli_progress_clear(&printer->progress);
     print_failures(printer);
     if (status != SPADE_OK) { return cli_failure(options, status, spade_message(context)); }
-    if (!options->quiet && !options->json) { print_end(options, outcome); }
+    if (!options->quiet && !options->json) { print_end(printer, outcome); }
     if (printer->failed) { cli_print_error("out of memory for a line of JSON; the results are in the store"); }
     if (pictures->stopped) { return EXIT_STOPPED; }
     if (pictures->failed || outcome->aside) { return EXIT_SOME_FAILED; }

@@ -122,10 +122,13 @@ static spade_status open_picture_file(spade_context *context, const char *path, 
 {
     struct stat info;
     int fd = above_standard(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (fd < 0) { return spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
+    if (fd < 0) {
+        const bool full = errno == EMFILE || errno == ENFILE;
+        return spade_fail(context, full ? SPADE_ERROR_IO : SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno));
+    }
     spade_status status = SPADE_OK;
     if (fstat(fd, &info) != 0) {
-        status = spade_fail(context, SPADE_ERROR_IO, "%s: %s", path, strerror(errno));
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno));
     } else if (!S_ISREG(info.st_mode)) {
         status = spade_fail(context, SPADE_ERROR_INPUT, "%s: not a regular file", path);
     } else if (info.st_size == 0) {

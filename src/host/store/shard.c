@@ -52,18 +52,31 @@ static spade_status has_tar(spade_context *context, const spade_store *store, in
     return SPADE_OK;
 }
 
-static spade_status check_done(spade_context *context, const spade_store *store, int64_t shard, const json_t *done)
+/* Is it this shard's? One that says other rows is damaged, as one that is no JSON. */
+static bool is_of_shard(const spade_store *store, int64_t shard, const json_t *done)
 {
-    const json_t *rows = json_object_get(done, "rows");
-    if (strcmp(spade_json_text_at(done, "configuration_hash"), store->configuration) == 0 &&
-        json_integer_value(json_array_get(rows, 0)) == spade_store_first(store, shard) &&
-        json_integer_value(json_array_get(rows, 1)) == spade_store_end(store, shard)) {
-        return SPADE_OK;
+    const json_t *rows = json_object_get(done, "rows"), *number = json_object_get(done, "shard");
+    return json_is_integer(number) && json_integer_value(number) == shard &&
+           json_integer_value(json_array_get(rows, 0)) == spade_store_first(store, shard) &&
+           json_integer_value(json_array_get(rows, 1)) == spade_store_end(store, shard);
+}
+
+/* *done becomes NULL where it is damaged. */
+static spade_status check_done(spade_context *context, const spade_store *store, int64_t shard, json_t **done)
+{
+    if (strcmp(spade_json_text_at(*done, "configuration_hash"), store->configuration) != 0) {
+        return spade_fail(context, SPADE_ERROR_INPUT,
+                          "%s/shard-%06lld" SPADE_SHARD_DONE
+                          ": of another configuration than store.json; was that one replaced? Give another folder",
+                          store->folder, (long long)shard);
     }
-    return spade_fail(context, SPADE_ERROR_INPUT,
-                      "%s/shard-%06lld" SPADE_SHARD_DONE
-                      ": of another configuration than store.json; was that one replaced? Give another folder",
-                      store->folder, (long long)shard);
+    if (is_of_shard(store, shard, *done)) { return SPADE_OK; }
+    spade_log(context, SPADE_LOG_WARNING,
+              "%s/shard-%06lld" SPADE_SHARD_DONE ": it names another shard, or other rows: it is passed over",
+              store->folder, (long long)shard);
+    json_decref(*done);
+    *done = NULL;
+    return SPADE_OK;
 }
 
 spade_status spade_shard_look(spade_context *context, const spade_store *store, int64_t shard, spade_shard_state *state,
@@ -75,8 +88,8 @@ spade_status spade_shard_look(spade_context *context, const spade_store *store, 
     *state = SPADE_SHARD_OPEN;
     if (record) { *record = NULL; }
     SPADE_GOTO(read_record(context, store, shard, SPADE_SHARD_DONE, &json));
+    if (json) { SPADE_GOTO(check_done(context, store, shard, &json)); }
     if (json) {
-        SPADE_GOTO(check_done(context, store, shard, json));
         SPADE_GOTO(has_tar(context, store, shard, json, &tar));
         *state = tar ? SPADE_SHARD_FINISHED : SPADE_SHARD_LOST;
     } else {

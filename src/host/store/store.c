@@ -1,4 +1,5 @@
 /* store.c - see store.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -253,6 +254,46 @@ static spade_status open_existing(spade_context *context, const char *folder, co
                       folder, different);
 }
 
+/* Without store.json the folder's finished shards still say which configuration they are of. */
+static spade_status check_shard(spade_context *context, const char *folder, const char *name, const char *configuration)
+{
+    char *path;
+    json_t *done;
+    if (asprintf(&path, "%s/%s", folder, name) < 0) {
+        return spade_fail(context, SPADE_ERROR_MEMORY, "%s: out of memory", folder);
+    }
+    spade_status status = spade_store_read_json(context, path, &done);
+    if (status == SPADE_ERROR_INPUT) { /* damaged: it counts as not there */
+        spade_error_clear(context);
+        status = SPADE_OK;
+    }
+    if (done && strcmp(spade_json_text_at(done, CONFIGURATION_HASH), configuration) != 0) {
+        status = spade_fail(context, SPADE_ERROR_ARGUMENT,
+                            "%s: of another configuration, and the folder has no " STORE_JSON
+                            " any more; nothing is changed: the command that made it brings that back, or give "
+                            "another folder",
+                            path);
+    }
+    json_decref(done);
+    free(path);
+    return status;
+}
+
+static spade_status check_shards(spade_context *context, const char *folder, const char *configuration)
+{
+    DIR *list = opendir(folder);
+    spade_status status = SPADE_OK;
+    for (const struct dirent *entry; status == SPADE_OK && list && (entry = readdir(list));) {
+        int64_t shard;
+        const char *suffix;
+        if (spade_store_parse_name(entry->d_name, &shard, &suffix) && strcmp(suffix, SPADE_SHARD_DONE) == 0) {
+            status = check_shard(context, folder, entry->d_name, configuration);
+        }
+    }
+    if (list) { closedir(list); }
+    return status;
+}
+
 spade_status spade_store_create(spade_context *context, const char *folder, const json_t *deciding,
                                 const json_t *description, spade_store *out)
 {
@@ -270,6 +311,7 @@ spade_status spade_store_create(spade_context *context, const char *folder, cons
     SPADE_GOTO(spade_make_folders(context, folder, "cannot make the folder", &out->folders_made));
     SPADE_GOTO(open_existing(context, folder, path, all, out, &done));
     if (done) { goto done; }
+    SPADE_GOTO(check_shards(context, folder, configuration));
     SPADE_GOTO(write_first(context, path, all, &there));
     if (there) {
         SPADE_GOTO(open_existing(context, folder, path, all, out, &done));

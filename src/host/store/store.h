@@ -24,7 +24,8 @@ typedef struct spade_store {
  * The store of this description; the folder and store.json are made where they are not there. deciding: the members of it that decide
  * bytes, among them "entries" and "shard_size"; they make "configuration_hash", which is added. Both are objects; the others of
  * `description` are for people.
- * SPADE_ERROR_ARGUMENT: there is a store of another configuration, and where it differs; it stays as it is.
+ * SPADE_ERROR_ARGUMENT: there is a store of another configuration, and where it differs, or there are its finished shards; they
+ * stay as they are.
  */
 spade_status spade_store_create(spade_context *context, const char *folder, const json_t *deciding,
                                 const json_t *description, spade_store *out);

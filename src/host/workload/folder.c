@@ -31,7 +31,8 @@ typedef struct walk {
     int kind_count;
     visited_folder *visited;
     int visited_count;
-    char *reason; /* why the first folder that cannot be read cannot */
+    char *
+        reason; /* why the first folder that cannot be read cannot: "Permission denied", "sub/folder: Permission denied" */
 } walk;
 
 static spade_status fail_memory(const walk *w, const char *path)
@@ -178,10 +179,13 @@ static spade_status visit_folder(walk *w, const char *path, const char *relative
 {
     struct dirent **entries = NULL;
     const int count = scandir(path, &entries, is_entry, by_name);
-    if (count < 0 && depth) { return skip(w, "unreadable folder", "unreadable folders", relative); }
     if (count < 0) {
-        w->reason = strdup(strerror(errno));
-        return w->reason ? SPADE_OK : fail_memory(w, path);
+        const char *why = strerror(errno);
+        if (!w->reason && asprintf(&w->reason, "%s%s%s", relative, depth ? ": " : "", why) < 0) {
+            w->reason = NULL;
+            return fail_memory(w, path);
+        }
+        return depth ? skip(w, "unreadable folder", "unreadable folders", relative) : SPADE_OK;
     }
     spade_status status = SPADE_OK;
     const char *between = path[strlen(path) - 1] == '/' ? "" : "/";

@@ -19,8 +19,8 @@ typedef spade_status (*spade_picture_found)(void *user, const char *file, const 
  * to folders too, but none with the results of a command (results.jsonl, check.html).
  *
  * *skipped (malloc'ed; NULL: nothing): what was passed over, kinds and counts, as in "2 TIFF (a.tif, ...), 1 folder (b)".
- * Hidden files that are no pictures, and hidden folders, are not counted. *reason (malloc'ed or NULL): why the folder cannot
- * be read. Fails where `found` does, and when memory runs out.
+ * Hidden files that are no pictures, and hidden folders, are not counted. *reason (malloc'ed or NULL): why the folder, or
+ * the first one in it that cannot be read, cannot ("sub: Permission denied"). Fails where `found` does, and when memory runs out.
  */
 spade_status spade_folder_pictures(spade_context *context, const char *path, bool recursive, spade_picture_found found,
                                    void *user, char **skipped, char **reason);

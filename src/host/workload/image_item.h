@@ -80,7 +80,7 @@ spade_status spade_masks_check(spade_context *context, const char *mask, const s
 spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inputs, int count);
 /*
  * Items of these inputs. statuses[i], messages[i] (malloc'ed or NULL): how each went; an item that failed is empty.
- * The call itself fails only for reasons that are not one input's own.
+ * The call itself fails only for reasons that are not one input's own, as where the decoder cannot be started.
  */
 spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, int count, spade_image_item *items,
                                spade_status *statuses, char **messages);

@@ -351,12 +351,15 @@ static spade_status read_class(spade_context *context, const char *folder, const
     found_pictures to = {context, out, class_name, place};
     char *skipped, *reason;
     SPADE_TRY(spade_folder_pictures(context, folder, class_name != NULL, add_picture, &to, &skipped, &reason));
-    if (skipped || reason) {
-        spade_log(context, SPADE_LOG_WARNING, "%s: %s%s", folder, reason ? "" : "skipped: ", reason ? reason : skipped);
+    spade_status status = SPADE_OK;
+    if (reason) { /* which pictures there are must not depend on what can be read today: they are numbered */
+        status = spade_fail(context, SPADE_ERROR_INPUT, "%s%s%s", folder, strchr(reason, ':') ? "/" : ": ", reason);
+    } else if (skipped) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: skipped: %s", folder, skipped);
     }
     free(skipped);
     free(reason);
-    return SPADE_OK;
+    return status;
 }
 
 /* flat: where no folder in it holds a picture, those that lie in it are taken, without labels. */
@@ -603,6 +606,9 @@ spade_status spade_manifest_open(spade_context *context, const char *path, const
 {
     spade_tar_list tars = {0};
     *out = (spade_manifest){0};
+    if (spade_folder_holds_results(path)) {
+        return spade_fail(context, SPADE_ERROR_INPUT, "%s: the results of a command, not a data set of pictures", path);
+    }
     SPADE_TRY(spade_tar_list_find(context, path, &tars));
     spade_status status =
         tars.count ? spade_samples_open(context, path, &tars, store, &out->samples) : open_files(context, path, out);

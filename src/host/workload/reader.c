@@ -270,6 +270,13 @@ spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, 
         SPADE_TRY(spade_reader_prefetch(reader, inputs, count));
     }
     if (files->decoding) { spade_decoding_finish(files->decoding); }
+    for (int i = 0; i < files->count; i++) {
+        if (files->statuses[i] != SPADE_ERROR_IO) { continue; }
+        const spade_status status =
+            check_file(reader, i); /* the machine's fault: any other picture would fail as well */
+        close_files(files);
+        return status;
+    }
     for (int i = 0; i < count; i++) {
         statuses[i] = make_item(reader, i, &items[i]);
         if (statuses[i] == SPADE_OK) { continue; }

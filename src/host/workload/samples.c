@@ -20,6 +20,7 @@ typedef struct reading {
     sample_role picture; /* of the member that is its picture so far; SAMPLE_NO_KEY: none */
     char *names[2];      /* of the picture's and the mask's members */
     json_t *texts;       /* suffix: content */
+    bool foreign_label;  /* its .cls is not UTF-8 */
 } reading;
 
 static spade_status fail_memory(const spade_samples *samples, const spade_tar *tar)
@@ -154,9 +155,7 @@ static spade_status take_text(reading *r, const char *suffix)
     if (whole) {
         text = whole;
         text[used] = 0;
-        if (strcmp(suffix, "cls") == 0 && !spade_is_utf8((const char *)text)) {
-            status = blame(r, "its .cls is not UTF-8");
-        }
+        r->foreign_label = r->foreign_label || (strcmp(suffix, "cls") == 0 && !spade_is_utf8((const char *)text));
         for (size_t i = 0; i < used; i++) { text[i] += text[i] ? 0 : (uint8_t)'?'; } /* what cannot be in a text */
         spade_json_set(&r->texts, suffix, spade_json_text((const char *)text));
     }
@@ -202,15 +201,16 @@ static spade_status cut_label(const reading *r, const char *text, char **out)
     return *out ? SPADE_OK : fail_memory(r->samples, r->tar);
 }
 
-/* "label" or "cls" of a JSON object. */
-static spade_status find_label_in(const reading *r, const char *text, char **out)
+/* "label" or "cls" of a JSON object. *is_one: there is neither, or the label is in *out. */
+static spade_status find_label_in(const reading *r, const char *text, char **out, bool *is_one)
 {
     spade_json_error error;
     spade_status status = SPADE_OK;
     json_t *object = spade_json_parse(text, strlen(text), &error);
+    *is_one = false;
     if (!object) { return error.memory ? fail_memory(r->samples, r->tar) : SPADE_OK; }
     const json_t *label = json_object_get(object, "label");
-    if (!label) { label = json_object_get(object, "cls"); }
+    if (!label || json_is_null(label)) { label = json_object_get(object, "cls"); }
     if (json_is_integer(label)) {
         if (asprintf(out, "%lld", (long long)json_integer_value(label)) < 0) {
             *out = NULL;
@@ -219,17 +219,28 @@ static spade_status find_label_in(const reading *r, const char *text, char **out
     } else if (json_is_string(label)) {
         status = cut_label(r, json_string_value(label), out);
     }
+    *is_one = *out || (json_is_object(object) && (!label || json_is_null(label)));
     json_decref(object);
     return status;
 }
 
 static spade_status find_label(const reading *r)
 {
+    spade_samples *samples = r->samples;
     char **label = &r->sample->label;
+    bool is_one = true;
+    spade_status status = SPADE_OK;
     const char *text = json_string_value(json_object_get(r->texts, "cls"));
-    if (text) { return cut_label(r, text, label); }
-    text = json_string_value(json_object_get(r->texts, "json"));
-    return text ? find_label_in(r, text, label) : SPADE_OK;
+    if (text) {
+        status = r->foreign_label ? SPADE_OK : cut_label(r, text, label);
+        is_one = *label != NULL;
+    } else {
+        text = json_string_value(json_object_get(r->texts, "json"));
+        if (text) { status = find_label_in(r, text, label, &is_one); }
+    }
+    if (status != SPADE_OK || is_one || samples->unlabelled++) { return status; }
+    samples->unlabelled_file = strdup(r->sample->file);
+    return samples->unlabelled_file ? SPADE_OK : fail_memory(samples, r->tar);
 }
 
 /* TAR/NAME, by the tar's path, and by its name for the record. */
@@ -435,10 +446,19 @@ done:
 void spade_samples_close(spade_samples *samples)
 {
     if (!samples->context) { return; }
+    if (samples->unlabelled) {
+        spade_log(
+            samples->context, SPADE_LOG_WARNING,
+            "%s%s: no label in .cls or .json, which %s not one line of at most 200 bytes of UTF-8, or a \"label\" or "
+            "\"cls\" that is such a text or a whole number (%lld sample%s)",
+            samples->unlabelled_file, samples->unlabelled == 1 ? "" : ", ...", samples->unlabelled == 1 ? "is" : "are",
+            (long long)samples->unlabelled, samples->unlabelled == 1 ? "" : "s");
+    }
     close_stream(samples);
     while (samples->held) { spade_samples_release(samples, samples->held->row); }
     free(samples->of_tar);
     free(samples->offsets);
+    free(samples->unlabelled_file);
     spade_tar_list_clear(&samples->tars);
     *samples = (spade_samples){0};
 }

@@ -48,6 +48,8 @@ typedef struct spade_samples {
     spade_tar_member member;   /* the first of the next sample, whose content is not read yet */
     bool there;                /* it is */
     spade_sample *held, *last; /* rows that were taken, in that order */
+    int64_t unlabelled;        /* of those that were taken, how many had a .cls or .json that gave no label, */
+    char *unlabelled_file;     /* and the first: it is warned of at the end */
 } spade_samples;
 
 /*

@@ -38,6 +38,8 @@ typedef struct scan {
     char *foreign_name;
     int unended; /* tars without the mark of the end */
     const spade_tar *first_unended;
+    int joined; /* tars with more behind that mark */
+    const spade_tar *first_joined;
 } scan;
 
 static spade_status fail_memory(const scan *s)
@@ -110,6 +112,11 @@ static void say_unread(const scan *s, const char *path)
                   "%s: %lld name%s not UTF-8 (%s%s): bytes that are not become ? in the records", path,
                   (long long)s->foreign, s->foreign == 1 ? " is" : "s are", s->foreign_name,
                   s->foreign == 1 ? "" : ", ...");
+    }
+    if (s->joined) {
+        spade_log(s->context, SPADE_LOG_WARNING,
+                  "%s: not read: what stands behind the mark of the tar's end%s; `tar -A` joins tars, `cat` does not",
+                  s->first_joined->path, s->joined == 1 ? "" : " (others, too)");
     }
     if (s->unended) {
         spade_log(s->context, SPADE_LOG_WARNING, "%s: without the mark of a tar's end: cut off?%s",
@@ -272,6 +279,7 @@ static spade_status scan_tar(scan *s, int tar)
     samples->of_tar[tar].compressed = stream->compressed;
     spade_log(s->context, SPADE_LOG_INFO, "%s: %lld samples%s", s->tar->path,
               (long long)(samples->count - samples->of_tar[tar].first), stream->compressed ? ", compressed" : "");
+    if (spade_tar_goes_on(stream) && !s->joined++) { s->first_joined = s->tar; }
     if (spade_tar_lacks_end(stream) && !s->unended++) { s->first_unended = s->tar; }
 done:
     spade_tar_close(stream);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/store.h"
 #include "workload/folder.h"
 
 enum { MAX_TARS = 1000000, MAX_BRACES = 16 };
@@ -52,6 +53,22 @@ static bool begins_as_tar(const char *path)
     return is;
 }
 
+/* A shard of a store, which lies beside its record: maps are no pictures. */
+static bool is_shard(const char *path)
+{
+    int64_t shard;
+    const char *suffix, *slash = strrchr(path, '/');
+    char *record;
+    const size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
+    if (!spade_store_parse_name(path + folder, &shard, &suffix) || strcmp(suffix, SPADE_SHARD_TAR) != 0) {
+        return false;
+    }
+    if (asprintf(&record, "%.*s" SPADE_SHARD_DONE, (int)(suffix - path), path) < 0) { return false; }
+    const bool is = access(record, F_OK) == 0;
+    free(record);
+    return is;
+}
+
 static spade_status add(const finder *f, const char *path)
 {
     struct stat info;
@@ -60,6 +77,10 @@ static spade_status add(const finder *f, const char *path)
     if (stat(path, &info) != 0) { return spade_fail(f->context, SPADE_ERROR_INPUT, "%s: %s", path, strerror(errno)); }
     if (!S_ISREG(info.st_mode) || !(spade_is_tar_name(path) || begins_as_tar(path))) {
         return spade_fail(f->context, SPADE_ERROR_INPUT, "%s: no tar; a pattern of files is one of tars", path);
+    }
+    if (is_shard(path)) {
+        return spade_fail(f->context, SPADE_ERROR_INPUT, "%s: a shard of results of spade annotate, not of pictures",
+                          path);
     }
     if (list->count == MAX_TARS) {
         return spade_fail(f->context, SPADE_ERROR_INPUT, "%s: more than %d tars", f->asked, MAX_TARS);
@@ -75,7 +96,9 @@ static spade_status add(const finder *f, const char *path)
         (spade_tar){.path = copy,
                     .name = slash ? copy + (slash - path) + 1 : copy,
                     .size = (uint64_t)info.st_size,
-                    .modified = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec};
+                    .modified = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec,
+                    .device = (uint64_t)info.st_dev,
+                    .inode = (uint64_t)info.st_ino};
     return SPADE_OK;
 }
 
@@ -275,13 +298,41 @@ static spade_status find_in_folder(const finder *f, const char *folder)
     spade_status status = look(f, folder, &content);
     if (status == SPADE_OK && content.tars && !content.folders) { status = add_tars(f, folder, &content); }
     if (status == SPADE_OK && content.tars && content.folders) {
-        spade_log(f->context, SPADE_LOG_WARNING,
-                  "%s: has folders, and is taken for one of pictures: of %d tar%s nothing is read; '%s/*.tar' are tars only",
-                  folder, content.tars, content.tars == 1 ? "" : "s", folder);
+        spade_log(
+            f->context, SPADE_LOG_WARNING,
+            "%s: has folders, and is taken for one of pictures: of %d tar%s nothing is read; '%s/*.tar' are tars only",
+            folder, content.tars, content.tars == 1 ? "" : "s", folder);
     }
     for (int i = 0; i < content.count; i++) { free(content.entries[i]); }
     free(content.entries);
     return status;
+}
+
+static int by_file(const void *left, const void *right)
+{
+    const spade_tar *a = *(const spade_tar *const *)left, *b = *(const spade_tar *const *)right;
+    if (a->device != b->device) { return a->device < b->device ? -1 : 1; }
+    return (a->inode > b->inode) - (a->inode < b->inode);
+}
+
+/* One that is there twice, by its name or through a link: its samples are, too. */
+static spade_status warn_of_twins(const finder *f)
+{
+    const spade_tar_list *list = f->list;
+    const spade_tar **tars = malloc(sizeof *tars * (size_t)list->count);
+    int count = 0, first = 0;
+    if (!tars) { return fail_memory(f); }
+    for (int i = 0; i < list->count; i++) { tars[i] = &list->items[i]; }
+    qsort(tars, (size_t)list->count, sizeof *tars, by_file);
+    for (int i = 1; i < list->count; i++) {
+        if (by_file(&tars[i - 1], &tars[i]) == 0 && !count++) { first = i; }
+    }
+    if (count) {
+        spade_log(f->context, SPADE_LOG_WARNING, "%s: %d tar%s there twice (%s is %s): so are their samples", f->asked,
+                  count, count == 1 ? " is" : "s are", tars[first]->path, tars[first - 1]->path);
+    }
+    free(tars);
+    return SPADE_OK;
 }
 
 spade_status spade_tar_list_find(spade_context *context, const char *path, spade_tar_list *out)
@@ -302,6 +353,7 @@ spade_status spade_tar_list_find(spade_context *context, const char *path, spade
     } else if (find_braces(path, &b) || strpbrk(path, "*?[")) {
         status = expand(&f, path, 0);
     }
+    if (status == SPADE_OK && out->count > 1) { status = warn_of_twins(&f); }
     if (status != SPADE_OK) { spade_tar_list_clear(out); }
     return status;
 }

@@ -9,6 +9,7 @@ typedef struct spade_tar {
     const char *name; /* its last part */
     uint64_t size;
     int64_t modified; /* nanoseconds */
+    uint64_t device, inode;
 } spade_tar;
 
 typedef struct spade_tar_list {

@@ -250,6 +250,17 @@ spade_status spade_tar_read_rest(spade_tar_stream *stream, uint8_t **bytes, size
     }
 }
 
+/* Zeros fill a tar up to the size of a tape's record, which is rarely more than this. */
+bool spade_tar_goes_on(const spade_tar_stream *stream)
+{
+    enum { READ = 1 << 16 };
+    static const uint8_t zeros[READ];
+    const uint64_t from = stream->base + (uint64_t)archive_filter_bytes(stream->archive, 0);
+    if (stream->compressed || from >= stream->tar->size) { return false; }
+    const ssize_t n = pread(stream->file, stream->buffer, READ, (off_t)from);
+    return n > 0 && memcmp(stream->buffer, zeros, (size_t)n) != 0;
+}
+
 bool spade_tar_lacks_end(const spade_tar_stream *stream)
 {
     const la_int64_t held = archive_filter_bytes(stream->archive, 0);

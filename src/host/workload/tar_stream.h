@@ -45,6 +45,9 @@ spade_status spade_tar_read(spade_tar_stream *stream, void *to, size_t size, siz
 spade_status spade_tar_read_rest(spade_tar_stream *stream, uint8_t **bytes, size_t *used);
 /* The archive ends without the zeros that mark its end: after spade_tar_next() said that there is nothing more. */
 bool spade_tar_lacks_end(const spade_tar_stream *stream);
+/* Something stands behind the mark of its end, as where tars were joined by `cat`. Of a compressed tar that is not seen. After
+ * spade_tar_next() likewise. */
+bool spade_tar_goes_on(const spade_tar_stream *stream);
 void spade_tar_close(spade_tar_stream *stream); /* NULL is fine */
 
 #endif
