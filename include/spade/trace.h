@@ -41,8 +41,8 @@ enum {
 };
 
 /*
- * What is different for some layers. Later rules win, field by field. layers: glob (fnmatch) over layer names; one that
- * matches no prunable layer is SPADE_ERROR_ARGUMENT.
+ * What is different for some layers. Later rules win, field by field; a sparsity and n:m are two forms of one field. layers:
+ * glob (fnmatch) over layer names; one that matches no prunable layer is SPADE_ERROR_ARGUMENT.
  */
 typedef struct spade_layer_rule {
     const char *layers;

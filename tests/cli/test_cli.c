@@ -542,6 +542,45 @@ static void test_rules(void **state)
     folder_remove(folder);
 }
 
+/* A sparsity and n:m are two forms of one thing: of rules the later one holds, and a plain value takes back both. */
+static void test_sparsity_or_pattern(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rules, *option;
+        double fc, others;
+    } cases[] = {
+        {"rules: [{layers: fc, nm: \"2:4\"}]", "--sparsity 0.9", 0.9, 0.9},
+        {"rules: [{layers: fc, nm: \"1:4\"}, {layers: fc, sparsity: 0.9}]", "", 0.9, 0.5},
+        {"rules: [{layers: fc, sparsity: 0.9}, {layers: fc, nm: \"1:4\"}]", "", 0.75, 0.5},
+        {"rules: [{layers: fc, sparsity: 0.9}]\nnm: \"1:4\"", "", 0.9, 0.75},
+        {"rules: [{layers: fc, sparsity: 0.9}]", "--nm 1:4", 0.75, 0.75},
+        {"rules: [{layers: fc, nm: \"1:4\"}]\nsparsity: 0", "", 0.75, 0},
+    };
+    char *folder = folder_make(), path[512];
+    snprintf(path, sizeof path, "%s/rules.yaml", folder);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        file_write(path, cases[i].rules, strlen(cases[i].rules));
+        command_result result = command_run("trace " MODEL " " PICTURE " -o %s/x.onnx --config %s %s --variants 8 "
+                                            "--resize 0 --layers 'fc,layer2.1.*' --solver magnitude --json",
+                                            folder, path, cases[i].option);
+        if (result.code != 0) { fail_msg("%zu: code %d: %s", i, result.code, result.err); }
+        json_t *json = json_loads(result.out, 0, NULL);
+        assert_non_null(json);
+        const double fc = json_number_value(json_object_get(layer_named(json, "fc"), "sparsity")),
+                     other = json_number_value(json_object_get(layer_named(json, "layer2.1.conv1"), "sparsity"));
+        if (fc != cases[i].fc || other != cases[i].others) { fail_msg("%zu: %g %g", i, fc, other); }
+        json_decref(json);
+        command_clear(&result);
+    }
+    file_write(path, "sparsity: 0.9\nnm: \"2:4\"\n", 24);
+    command_result result = command_run("trace " MODEL " " PICTURE " -o %s/x.onnx --config %s", folder, path);
+    assert_int_equal(result.code, 2);
+    assert_non_null(strstr(result.err, "rules.yaml: sparsity and nm: a pattern stands in place of a sparsity"));
+    command_clear(&result);
+    folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -559,6 +598,7 @@ int main(void)
         cmocka_unit_test(test_reproducible),
         cmocka_unit_test(test_trace),
         cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_sparsity_or_pattern),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

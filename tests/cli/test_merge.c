@@ -230,6 +230,7 @@ static void test_changed_pictures(void **state)
     assert_int_equal(occurrences(text, "the trace's decision"), 0);
     free(text);
     text = page("index.html");
+    assert_non_null(strstr(text, "m.csv; maps of the network: saliency</p><details>"));
     assert_int_equal(occurrences(text, "<td class=\"strip\"><img"), 1); /* of the picture that is there */
     free(text);
     r = command_run("version; rm %s/b.png; " SPADE_COMMAND " merge %s --html", folder, store);

@@ -76,7 +76,9 @@ static const spade_key table[] = {
     {.name = "crop_share",
      .option = "crop-share",
      .argument = "S",
-     .help = "of the resized side, that the crop keeps, where resize is not given; 0: 224/256, with squash 1",
+     .help =
+         "of the resized side, that the crop keeps, where resize is not given; that side is rounded down; 0: 224/256, "
+         "rounded to the nearest, with squash 1",
      .groups = SPADE_KEYS_PICTURE,
      REAL(crop_share, 0, 1),
      .default_value = "0"},

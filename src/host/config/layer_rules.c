@@ -6,12 +6,20 @@ static void *rule_member(spade_layer_rule *rule, const spade_key *key)
     return (char *)rule + key->rule_offset;
 }
 
-/* A rule holds one field, so that a plain value takes back just the rules of its key. */
-static void forget(spade_settings *settings, unsigned bit)
+/* Rules that a plain value of the key takes back. A sparsity and n:m are two forms of one thing; nm "none" is no form of it. */
+static unsigned taken_back(const spade_settings *settings, const spade_key *key)
+{
+    const unsigned both = SPADE_RULE_SPARSITY | SPADE_RULE_PATTERN;
+    const bool none = key->rule == SPADE_RULE_PATTERN && settings->trace.of == 0;
+    return key->rule & both && !none ? both : key->rule;
+}
+
+/* A rule holds one field, so that a plain value takes back just those. */
+static void forget(spade_settings *settings, unsigned bits)
 {
     int kept = 0;
     for (int i = 0; i < settings->rule_count; i++) {
-        if (settings->rules[i].set == bit) {
+        if (settings->rules[i].set & bits) {
             free((char *)(uintptr_t)settings->rules[i].layers);
         } else {
             settings->rules[kept++] = settings->rules[i];
@@ -41,7 +49,7 @@ spade_status spade_settings_set_rule(spade_context *context, spade_settings *set
     spade_layer_rule rule = {.set = key->rule};
     if (!pattern) {
         SPADE_TRY(spade_key_parse(context, key, values, count, (char *)settings + key->offset));
-        forget(settings, key->rule);
+        forget(settings, taken_back(settings, key));
         return SPADE_OK;
     }
     if (key->word && count == 1 && strcmp(values[0], key->word) == 0) {

@@ -210,6 +210,12 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
     return SPADE_OK;
 }
 
+/* What n:m comes to. */
+static double pattern_sparsity(const spade_settings *settings)
+{
+    return 1 - (double)settings->trace.keep / (double)settings->trace.of;
+}
+
 spade_status spade_settings_take_command_line(spade_context *context, spade_settings *settings)
 {
     const bool pattern = settings->trace.of > 0;
@@ -228,10 +234,16 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
     spade_config config;
     SPADE_TRY(spade_config_load(context, path, &config));
     spade_status status = SPADE_OK;
-    for (int i = 0; i < config.count && status == SPADE_OK; i++) {
-        const spade_config_entry *entry = &config.entries[i];
-        status = spade_settings_set(context, settings, entry->key, entry->pattern, entry->values, entry->count);
-        if (status != SPADE_OK) { spade_fail_in(context, status, "%s: %s", path, entry->key->name); }
+    bool plain_sparsity = false;
+    for (int patterns = 0; patterns < 2;
+         patterns++) { /* a mapping has no order: rules are exceptions from its plain values */
+        for (int i = 0; i < config.count && status == SPADE_OK; i++) {
+            const spade_config_entry *entry = &config.entries[i];
+            if ((entry->pattern != NULL) != (patterns == 1)) { continue; }
+            status = spade_settings_set(context, settings, entry->key, entry->pattern, entry->values, entry->count);
+            if (status != SPADE_OK) { spade_fail_in(context, status, "%s: %s", path, entry->key->name); }
+            plain_sparsity = plain_sparsity || (!patterns && entry->key->rule == SPADE_RULE_SPARSITY);
+        }
     }
     spade_config_clear(&config);
     free(settings->file);
@@ -243,6 +255,11 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
     if (settings->mean_count == 3) { settings->mean_count = 0; }
     if (settings->std_count == 3) { settings->std_count = 0; }
     settings->asked = settings->given;
+    if (status == SPADE_OK && plain_sparsity && settings->trace.of > 0 &&
+        settings->trace.sparsity != pattern_sparsity(settings)) { /* as a record of n:m has it */
+        status = spade_fail(context, SPADE_ERROR_ARGUMENT,
+                            "%s: sparsity and nm: a pattern stands in place of a sparsity; give one", path);
+    }
     return status == SPADE_OK ? spade_settings_resolve(context, settings) : status;
 }
 
@@ -352,6 +369,10 @@ json_t *spade_settings_json(const spade_settings *settings)
         const spade_key *key = spade_key_at(i);
         const char *dot = strchr(key->name, '.');
         json_t *value = key->unrecorded ? json_null() : spade_setting_json(settings, key);
+        if (key->rule == SPADE_RULE_SPARSITY && settings->trace.of > 0) { /* what n:m comes to */
+            json_decref(value);
+            value = json_real(pattern_sparsity(settings));
+        }
         if (json_is_null(value)) { continue; }
         if (!dot) {
             spade_json_set(&all, key->name, value);

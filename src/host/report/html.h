@@ -58,6 +58,8 @@ void html_write_choice(FILE *file, const html_report *report);
 /* done: "explained", what should have been done with them. */
 void html_write_failures(FILE *file, const html_report *report, const char *done);
 spade_status html_write_configuration(FILE *file, const html_report *report);
+/* Behind a click. */
+spade_status html_write_settings(FILE *file, spade_context *context, const json_t *configuration);
 /* All that was written to `from` so far. */
 void html_append(FILE *to, FILE *from);
 

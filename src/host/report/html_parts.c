@@ -303,15 +303,11 @@ void html_write_failures(FILE *file, const html_report *page, const char *done)
     fputs("</section>\n", file);
 }
 
-spade_status html_write_configuration(FILE *file, const html_report *page)
+spade_status html_write_settings(FILE *file, spade_context *context, const json_t *configuration)
 {
-    json_t *configuration = spade_settings_json(page->run->settings);
     char *text = spade_json_dump(configuration, JSON_INDENT(2));
-    json_decref(configuration);
-    if (!text) { return spade_fail(page->run->context, SPADE_ERROR_MEMORY, "the report: out of memory"); }
-    fputs("<section class=\"card\"><h3>Configuration</h3><p class=\"soft\">Model: ", file);
-    spade_html_text(file, page->run->model);
-    fputs("</p><details><summary>All settings</summary><pre>", file);
+    if (!text) { return spade_fail(context, SPADE_ERROR_MEMORY, "the report: out of memory"); }
+    fputs("<details><summary>All settings</summary><pre>", file);
     for (char *line = text, *next; line && *line;
          line = next) { /* line by line: a line end is not a control character here */
         next = strchr(line, '\n');
@@ -320,7 +316,19 @@ spade_status html_write_configuration(FILE *file, const html_report *page)
         fputc('\n', file);
         if (!next) { break; }
     }
-    fputs("</pre></details></section>\n", file);
+    fputs("</pre></details>", file);
     free(text);
     return SPADE_OK;
+}
+
+spade_status html_write_configuration(FILE *file, const html_report *page)
+{
+    json_t *configuration = spade_settings_json(page->run->settings);
+    fputs("<section class=\"card\"><h3>Configuration</h3><p class=\"soft\">Model: ", file);
+    spade_html_text(file, page->run->model);
+    fputs("</p>", file);
+    const spade_status status = html_write_settings(file, page->run->context, configuration);
+    json_decref(configuration);
+    fputs("</section>\n", file);
+    return status;
 }

@@ -143,7 +143,10 @@ static spade_status check_options(spade_context *context, const spade_network *n
 static void apply_rule(const spade_layer_rule *rule, spade_layer_options *layer)
 {
     spade_layer_method *method = &layer->method;
-    if (rule->set & SPADE_RULE_SPARSITY) { layer->sparsity = rule->sparsity; }
+    if (rule->set & SPADE_RULE_SPARSITY) {
+        layer->sparsity = rule->sparsity;
+        method->keep = method->of = 0;
+    }
     if (rule->set & SPADE_RULE_SOLVER) { method->solver = rule->solver; }
     if (rule->set & SPADE_RULE_GROUP) { method->group = rule->group; }
     if (rule->set & SPADE_RULE_COUNT) { method->count = rule->count; }
@@ -151,6 +154,7 @@ static void apply_rule(const spade_layer_rule *rule, spade_layer_options *layer)
     if (rule->set & SPADE_RULE_PATTERN) {
         method->keep = rule->keep;
         method->of = rule->of;
+        if (rule->of) { layer->sparsity = 1 - (double)rule->keep / (double)rule->of; }
     }
 }
 

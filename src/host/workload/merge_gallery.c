@@ -398,7 +398,7 @@ static spade_status write_page(FILE *file, const gallery_part *part)
 {
     gallery *g = part->g;
     char title[64], words[400];
-    snprintf(words, sizeof words, "%sMaps of a layer are enlarged. %s",
+    snprintf(words, sizeof words, "%s%s",
              g->report.both ? "Dense and trace share one scale, so their colours can be compared. " : "",
              gallery_key(g));
     snprintf(title, sizeof title, "spade, page %lld: ", (long long)part->page);
@@ -478,6 +478,36 @@ static spade_status note_page(const gallery_part *part)
     return SPADE_OK;
 }
 
+/* What the store is made with: what readers ask first in a line, and all of it behind that. */
+static spade_status write_origin(FILE *file, const gallery *g)
+{
+    const json_t *about = g->store->description, *configuration = json_object_get(about, "configuration"), *network;
+    const json_t *sparsity = json_object_get(configuration, "sparsity");
+    bool traced = false;
+    size_t i;
+    fputs("<p class=\"soft\">Pictures of ", file);
+    spade_html_text(file, manifest_path(g));
+    fputs("; maps of the ", file);
+    json_array_foreach((json_t *)(uintptr_t)json_object_get(about, "networks"), i, network)
+    {
+        const bool trace = strcmp(json_string_value(network), explained_networks[TRACE]) == 0;
+        fprintf(file, "%s%s", i ? " and the " : "", trace ? "trace" : "network");
+        traced = traced || trace;
+    }
+    for (int m = 0; m < g->run.method_count; m++) {
+        fputs(m ? ", " : ": ", file);
+        spade_html_text(file, g->methods[m].label);
+    }
+    if (traced && json_is_number(sparsity)) { fprintf(file, "; sparsity %g", json_number_value(sparsity)); }
+    if (traced && json_is_string(sparsity)) { fprintf(file, "; sparsity %s", json_string_value(sparsity)); }
+    if (traced) {
+        fprintf(file, ", solver %s, %lld variants", spade_json_text_at(configuration, "solver"),
+                (long long)json_integer_value(json_object_get(configuration, "variants")));
+    }
+    fputs("</p>", file);
+    return html_write_settings(file, g->context, configuration);
+}
+
 static spade_status write_index(FILE *file, const gallery_part *part)
 {
     enum { SHOWN = 20 };
@@ -493,6 +523,7 @@ static spade_status write_index(FILE *file, const gallery_part *part)
         fprintf(file, "<p class=\"warn\">The trace decides differently for %lld of them.</p>",
                 (long long)part->changed);
     }
+    SPADE_TRY(write_origin(file, g));
     fputs("</header><section class=\"card\"><h3>Pages</h3><div class=\"scroll\"><table><tr><th></th><th>page</th>"
           "<th>pictures</th></tr>\n",
           file);
