@@ -68,8 +68,8 @@ def main():
             print(sample["__key__"], record["image"], "failed:", record["error"])
             continue
         dense = record["dense"]
-        described = ", ".join(
-            f"{entry['method']} {entry['network']} {values.shape} |max| {np.abs(values).max():.3g}" for entry, values in maps(sample)
+        described = "; ".join(
+            f"{entry['method']} of {entry['name']}, {entry['network']}, {values.shape} |max| {np.abs(values).max():.3g}" for entry, values in maps(sample)
         )
         print(sample["__key__"], record["image"], f"{dense['name']} {dense['score']:.3f};", described)
 

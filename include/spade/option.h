@@ -32,6 +32,9 @@ typedef struct spade_option_info {
     double min, max;           /* INTEGER, REAL, BASELINE; both are allowed values */
     const char *words;         /* WORD, BASELINE: "logits|scores"; else NULL */
     const char *default_value; /* as it would be written; NULL: none */
+    /* Another option that decides whether this one is read: "superpixels=slic": only with that word, or one of several behind |;
+     * "!segmentation": only where that one is not given; NULL: always. Text that sets an option which is not read is refused. */
+    const char *read_with;
 } spade_option_info;
 
 #ifdef __cplusplus

@@ -187,6 +187,30 @@ static void test_same_bytes(void **state)
     assert_same_stores("b", "d", 6);
 }
 
+/* What a cluster's variables come to: the share that the run says it takes. */
+static void test_shares(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"SLURM_PROCID=1 SLURM_NTASKS=2 SLURM_STEP_NUM_TASKS=2",
+         "share 1 of 2, from 0 on (SLURM_PROCID, SLURM_STEP_NUM_TASKS)"},
+        {"SLURM_ARRAY_TASK_ID=4 SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_TASK_MIN=3 SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=2",
+         "share 3 of 4, from 0 on (SLURM_ARRAY_TASK_ID, SLURM_PROCID)"},
+        {"SLURM_PROCID=0 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=1 OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=4",
+         "share 2 of 4, from 0 on (OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE)"},
+        {"SLURM_PROCID=0 SLURM_NTASKS=4", "40 inputs"}, /* a batch script: all */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[1500];
+        snprintf(line, sizeof line,
+                 "cd %s && rm -rf shares && { OMP_WAIT_POLICY=passive %s " SPADE_COMMAND " annotate " ANNOTATE_MODEL
+                 " m.csv -o shares --resize 0 --device cpu --no-trace --method saliency --workers 1 --shard-size 10 "
+                 ">/dev/null 2>said; test $? = 3; } && grep -qF '%s' said",
+                 folder, cases[i][0], cases[i][1]);
+        if (system(line) != 0) { fail_msg("%s", line); }
+    }
+}
+
 /* Pictures of folders, with the folders as labels, as PNG and float16. */
 static void test_tree(void **state)
 {
@@ -521,7 +545,8 @@ static void test_refused(void **state)
     write_text("latin.csv", "image,l\xe4\nx.png,1\n");
     annotate_in(folder, "latin.csv", "new", SALIENCY, 1, "the name of a column is not UTF-8");
     assert_false(file_exists(inside("new")));
-    static const char *const variables[] = {"SLURM_ARRAY_TASK_ID=1", "SLURM_NTASKS=2", "SLURM_PROCID=2 SLURM_NTASKS=2",
+    static const char *const variables[] = {"SLURM_ARRAY_TASK_ID=1", "SLURM_STEP_NUM_TASKS=2",
+                                            "SLURM_PROCID=2 SLURM_STEP_NUM_TASKS=2",
                                             "OMPI_COMM_WORLD_RANK=a OMPI_COMM_WORLD_SIZE=2"};
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
         snprintf(line, sizeof line, "%s " SPADE_COMMAND " annotate " ANNOTATE_MODEL " %s -o %s " SALIENCY "2>/dev/null",
@@ -534,11 +559,11 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_content),  cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_flat),     cmocka_unit_test(test_killed),     cmocka_unit_test(test_full),
-        cmocka_unit_test(test_poisoned), cmocka_unit_test(test_disks),      cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_records),  cmocka_unit_test(test_no_decoder), cmocka_unit_test(test_retry),
-        cmocka_unit_test(test_failures), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_content), cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_tree),    cmocka_unit_test(test_flat),       cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_full),    cmocka_unit_test(test_poisoned),   cmocka_unit_test(test_disks),
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_records),    cmocka_unit_test(test_no_decoder),
+        cmocka_unit_test(test_retry),   cmocka_unit_test(test_failures),   cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

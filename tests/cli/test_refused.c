@@ -249,6 +249,19 @@ static void test_pattern_or_sparsity(void **state)
     snprintf(path, sizeof path, "%s/c.yaml", folder);
     file_write(path, "nm: \"2:4\"\n", 10);
     expect_refused(MODELS "/scene_resnet.onnx " PICTURE " --nm 2:4 --sparsity 0.9", 2, "--sparsity and --nm");
+    /* options of methods and metrics that another option leaves unread */
+    static const char *const unread[][2] = {
+        {"--method lrp:gamma=3", "gamma is not read with composite=epsilon_plus, only with composite=gamma"},
+        {"--method lrp:epsilon=3:composite=paper", "epsilon is not read with composite=paper"},
+        {"--method lime:superpixels=grid:compactness=5", "compactness is not read with superpixels=grid"},
+        {"--method lime:segmentation=a.png:compactness=5", "compactness is not read where segmentation is given"},
+        {"--method saliency --metric infidelity:sigma=0.2", "only with perturbation=noise"},
+    };
+    for (size_t i = 0; i < sizeof unread / sizeof *unread; i++) {
+        char arguments[400];
+        snprintf(arguments, sizeof arguments, MODELS "/scene_resnet.onnx " PICTURE " --no-trace %s", unread[i][0]);
+        expect_refused(arguments, 2, unread[i][1]);
+    }
     command_result result = command_run("trace " MODELS "/scene_resnet.onnx " PICTURE
                                         " --resize 0 --variants 8 --config %s --sparsity 0.9 --json -o %s/t.onnx",
                                         path, folder);

@@ -340,6 +340,10 @@ static void test_scores_refused(void **state)
     put_node(&network, node_of("log", "Log", "p", "l"));
     put_node(&network, node_of("same", "Identity", "l", "y"));
     refuse(model_with_opset(network, 13), NULL, "end the file at the sigmoid", "\"y\"");
+    network = graph_to_logits(4); /* whole numbers of scores are none */
+    put_node(&network, node_of("head", "Softmax", "z", "p"));
+    put_node(&network, with_int(node_of("cut", "Cast", "p", "y"), "to", 6));
+    refuse(model_with_opset(network, 13), NULL, "\"cut\"", "to int32 is not supported");
     network = graph_to_logits(4);
     put_node(&network, node_of("gate", "Sigmoid", "z", "p"));
     put_node(&network, node_of("last", "Mul", "z p", "y"));

@@ -157,6 +157,45 @@ static void test_refused(void **state)
     refuse(network, "open", "height");
 }
 
+/* A conversion at the input is passed over where the type holds all that the input can be, and refused else. */
+static void test_casts(void **state)
+{
+    (void)state;
+    static const struct {
+        int input, to;
+        const char *refused; /* NULL: it is not */
+    } cases[] = {{1, 1, NULL},
+                 {1, 11, NULL},
+                 {1, 6, "to int32 is"},
+                 {1, 7, "to int64 is"},
+                 {1, 2, "to uint8 is"},
+                 {1, 9, "to bool is"},
+                 {1, 10, "to float16 is not supported where"},
+                 {2, 1, NULL},
+                 {2, 6, NULL},
+                 {2, 10, NULL},
+                 {2, 3, "to int8 is"},
+                 {2, 9, "to bool is"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        wire network = graph_with_input(cases[i].input, 4, (int64_t[]){-1, C, H, W});
+        put_node(&network, with_int(node_of("to", "Cast", "x", "c"), "to", cases[i].to));
+        put_node(&network, with_int(node_of("back", "Cast", "c", "b"), "to", 1));
+        put_node(&network, node_of("flat", "Flatten", "b", "f"));
+        put_tensor(&network, tensor_float("zero", 1, (int64_t[]){1}, 0));
+        put_node(&network, node_of("add", "Add", "f zero", "y"));
+        if (cases[i].refused) {
+            refuse(network, "node \"to\" (Cast): a conversion of the picture", cases[i].refused);
+            continue;
+        }
+        spade_context *context = make_context();
+        spade_model *model;
+        if (load(context, network, NULL, &model) != SPADE_OK) { fail_msg("%zu: %s", i, spade_message(context)); }
+        check_identity(context, model);
+        spade_model_destroy(model);
+        spade_context_destroy(context);
+    }
+}
+
 static void test_open_size(void **state)
 {
     (void)state;
@@ -253,6 +292,8 @@ int main(void)
                                        cmocka_unit_test(test_computes_channels_last),
                                        cmocka_unit_test(test_normalises_channels_last),
                                        cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_casts),
+
                                        cmocka_unit_test(test_open_size),
                                        cmocka_unit_test(test_settings)};
     return cmocka_run_group_tests(tests, NULL, remove_files);

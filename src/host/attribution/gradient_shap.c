@@ -81,7 +81,7 @@ done:
 
 static const spade_option_info options[] = {
     ATTRIBUTION_SAMPLES_OPTION("points, each with a baseline, a share of the way and noise of its own", "50"),
-    ATTRIBUTION_SIGMA_OPTION("0"),
+    ATTRIBUTION_SIGMA_OPTION("0", NULL),
     {.name = "baseline",
      .help = ATTRIBUTION_BASELINE_HELP "; random is another picture for each sample, and of a .npy [n, C, H, W] each "
                                        "sample draws one",

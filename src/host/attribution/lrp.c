@@ -80,13 +80,14 @@ static spade_status conserve_attention(const attribution_job *job, const void *o
 }
 
 /* clang-format off */
-#define EPSILON_OPTION                                                                                                  \
+#define EPSILON_OPTION(with)                                                                                           \
     {.name = "epsilon",                                                                                                \
-     .help = "added to the size of what relevance is divided by; not to paper's",                                      \
+     .help = "added to the size of what relevance is divided by",                                                      \
      .type = SPADE_OPTION_REAL,                                                                                        \
      .min = 0,                                                                                                         \
      .max = 1e6,                                                                                                       \
-     .default_value = "1e-6"}
+     .default_value = "1e-6",                                                                                          \
+     .read_with = (with)}
 /* clang-format on */
 
 /* The words of `composite` are in the order of spade_lrp_composite. */
@@ -98,19 +99,20 @@ static const spade_option_info options[] = {
      .type = SPADE_OPTION_WORD,
      .words = "paper|epsilon|epsilon_plus|epsilon_plus_flat|gamma",
      .default_value = "epsilon_plus"},
-    EPSILON_OPTION,
+    EPSILON_OPTION("composite=epsilon|epsilon_plus|epsilon_plus_flat|gamma"),
     {.name = "gamma",
      .help = "of the gamma rule: how much more positive parts weigh",
      .type = SPADE_OPTION_REAL,
      .min = 0,
      .max = 1000,
-     .default_value = "0.25"},
+     .default_value = "0.25",
+     .read_with = "composite=gamma"},
 };
 static const size_t option_offsets[] = {offsetof(lrp_method_options, composite), offsetof(lrp_method_options, epsilon),
                                         offsetof(lrp_method_options, gamma)};
 
 static const spade_option_info attention_options[] = {
-    EPSILON_OPTION,
+    EPSILON_OPTION(NULL),
     {.name = "gamma",
      .help = "of the gamma rule in all layers; 0: the epsilon rule",
      .type = SPADE_OPTION_REAL,

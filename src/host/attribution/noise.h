@@ -10,10 +10,11 @@
         .name = "samples", .help = (meaning), .type = SPADE_OPTION_INTEGER, .min = 1, .max = 10000,                    \
         .default_value = (standard)                                                                                    \
     }
-#define ATTRIBUTION_SIGMA_OPTION(standard)                                                                             \
+#define ATTRIBUTION_SIGMA_OPTION(standard, with)                                                                       \
     {                                                                                                                  \
         .name = "sigma", .help = "standard deviation of the noise, as a share of the input's range",                   \
-        .type = SPADE_OPTION_REAL, .min = 0, .max = 100, .default_value = (standard)                                   \
+        .type = SPADE_OPTION_REAL, .min = 0, .max = 100, .default_value = (standard),                                  \
+        .read_with = (with)                                                                                            \
     }
 
 /* sigma * (max x - min x) */

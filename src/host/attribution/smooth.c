@@ -135,7 +135,7 @@ static spade_status run(const attribution_job *job, const void *options, float *
 
 static const spade_option_info options[] = {
     ATTRIBUTION_SAMPLES_OPTION("noisy copies of the input", "25"),
-    ATTRIBUTION_SIGMA_OPTION("0.15"),
+    ATTRIBUTION_SIGMA_OPTION("0.15", NULL),
     {.name = "of",
      .help = "the method whose maps are averaged; it takes the rest of the text, or stands in quotes: "
              "of=gradcam:layer=layer3, of=\"gradcam:layer=layer3\"",

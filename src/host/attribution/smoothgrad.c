@@ -40,7 +40,7 @@ static const attribution_statistic mean = ATTRIBUTION_SUM, squares = ATTRIBUTION
 
 static const spade_option_info options[] = {
     ATTRIBUTION_SAMPLES_OPTION("noisy copies of the input", "50"),
-    ATTRIBUTION_SIGMA_OPTION("0.15"),
+    ATTRIBUTION_SIGMA_OPTION("0.15", NULL),
 };
 static const size_t option_offsets[] = {offsetof(noise_options, samples), offsetof(noise_options, sigma)};
 

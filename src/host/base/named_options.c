@@ -306,6 +306,39 @@ static spade_status read_option(spade_context *context, spade_named_options *opt
     return SPADE_OK;
 }
 
+/* The word that the option has. */
+static const char *word_at(const option_slot *slot, size_t *length)
+{
+    const char *word = slot->info->words;
+    for (int i = *(const int *)slot->value; i > 0; i--) { word = strchr(word, '|') + 1; }
+    *length = strcspn(word, "|");
+    return word;
+}
+
+/* Of the option `name`, which the text sets: is it read with the others, as `with` asks? */
+static spade_status check_with(spade_context *context, const spade_named_options *options, const char *name,
+                               const char *with)
+{
+    option_slot other;
+    size_t length;
+    const size_t end = strcspn(with, "=");
+    const char *decider = *with == '!' ? with + 1 : with;
+    if (!find_slot(options, decider, *with == '!' ? strlen(decider) : end, &other)) { return SPADE_OK; }
+    if (*with == '!') {
+        return options->given & other.bit
+                   ? spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not read where %s is given", name, decider)
+                   : SPADE_OK;
+    }
+    if (other.info->read_with) { SPADE_TRY(check_with(context, options, name, other.info->read_with)); }
+    const char *word = word_at(&other, &length);
+    for (const char *at = with + end; *at; at += strcspn(at, "|")) {
+        at++;
+        if (strcspn(at, "|") == length && strncmp(at, word, length) == 0) { return SPADE_OK; }
+    }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s is not read with %s=%.*s, only with %s", name,
+                      other.info->name, (int)length, word, with);
+}
+
 spade_status spade_named_options_read(spade_context *context, spade_named_options *options, const char *text)
 {
     option_slot slot;
@@ -316,6 +349,10 @@ spade_status spade_named_options_read(spade_context *context, spade_named_option
     for (const char *at = text; *at;) {
         at++; /* the colon */
         SPADE_TRY(read_option(context, options, &at));
+    }
+    for (int i = 0; slot_at(options, i, &slot); i++) { /* nobody gives a value for nothing */
+        if (!slot.info->read_with || !(options->given & slot.bit)) { continue; }
+        SPADE_TRY(check_with(context, options, slot.info->name, slot.info->read_with));
     }
     return SPADE_OK;
 }

@@ -8,11 +8,12 @@ typedef struct cluster_variables {
         *step; /* least, step: numbers need not begin at 0, nor go by 1; NULL: they do */
 } cluster_variables;
 
-static const cluster_variables clusters[] = {
-    {"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP"},
-    {"SLURM_PROCID", "SLURM_NTASKS", NULL, NULL},
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", NULL, NULL},
-};
+static const cluster_variables slurm_array = {"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN",
+                                              "SLURM_ARRAY_TASK_STEP"};
+/* Of processes that were started together. Under Slurm mpirun's have the variables of what started that, too. */
+static const cluster_variables mpi_processes = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", NULL, NULL};
+/* Only srun sets this count: a batch script is one process, and has SLURM_PROCID and SLURM_NTASKS of all that it may start. */
+static const cluster_variables slurm_processes = {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", NULL, NULL};
 
 /* False: it is there, and no whole number of at least `least`; a line said so. */
 static bool read_variable(const char *name, int64_t least, int64_t otherwise, int64_t *out)
@@ -74,9 +75,24 @@ int cli_find_share(const cli_options *options, cli_share *out)
         if (parse_share(options->shard, out)) { return EXIT_DONE; }
         return cli_usage_error(options->command, "--shard: '%s' is not i/n with 0 <= i < n", options->shard);
     }
-    for (size_t i = 0; i < sizeof clusters / sizeof *clusters; i++) {
-        if (!getenv(clusters[i].number) && !getenv(clusters[i].count)) { continue; }
-        return read_share(&clusters[i], out) ? EXIT_DONE : EXIT_USAGE;
+    const bool array = getenv(slurm_array.number) || getenv(slurm_array.count);
+    const bool mpi = getenv(mpi_processes.number) || getenv(mpi_processes.count);
+    cli_share processes = *out;
+    if (array && !read_share(&slurm_array, out)) { return EXIT_USAGE; }
+    if (mpi && !read_share(&mpi_processes, &processes)) { return EXIT_USAGE; }
+    if (!mpi && getenv(slurm_processes.count) && !read_share(&slurm_processes, &processes)) { return EXIT_USAGE; }
+    if (!array) {
+        *out = processes;
+    } else if (processes.shares > 1) { /* every task of the array is several processes */
+        int64_t shares;
+        if (__builtin_mul_overflow(out->shares, processes.shares, &shares)) {
+            cli_print_error("more tasks and processes than there are numbers; --shard i/n says the share instead");
+            return EXIT_USAGE;
+        }
+        *out = (cli_share){.share = out->share * processes.shares + processes.share,
+                           .shares = shares,
+                           .number = out->number,
+                           .count = processes.number};
     }
     return EXIT_DONE;
 }

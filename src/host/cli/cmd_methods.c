@@ -174,15 +174,24 @@ static void print_short(const entry *e)
     spade_print_column(stdout, "", COLUMN, WIDTH, "options: ", text);
 }
 
+/* "; only with composite=gamma", "; not with segmentation", or nothing. */
+static void describe_condition(const spade_option_info *option, char *buffer, size_t size)
+{
+    const char *with = option->read_with;
+    buffer[0] = 0;
+    if (with) { snprintf(buffer, size, "; %s%s", *with == '!' ? "not with " : "only with ", with + (*with == '!')); }
+}
+
 static void print_options(const spade_option_info *options, int count)
 {
     for (int i = 0; i < count; i++) {
         const spade_option_info *option = &options[i];
-        char left[COLUMN + 1], values[FACT_BYTES], text[2 * FACT_BYTES];
+        char left[COLUMN + 1], values[FACT_BYTES], text[3 * FACT_BYTES], condition[FACT_BYTES];
         describe_values(option, values, sizeof values);
+        describe_condition(option, condition, sizeof condition);
         snprintf(left, sizeof left, "  %s", option->name);
-        snprintf(text, sizeof text, "%s (%s%s%s)", option->help, values, option->default_value ? "; default " : "",
-                 option->default_value ? option->default_value : "");
+        snprintf(text, sizeof text, "%s (%s%s%s%s)", option->help, values, option->default_value ? "; default " : "",
+                 option->default_value ? option->default_value : "", condition);
         spade_print_column(stdout, left, COLUMN, WIDTH, "", text);
     }
 }
@@ -259,6 +268,7 @@ static json_t *options_json(const spade_option_info *options, int count)
             spade_json_set(&object, "min", number_json(option, option->min));
             spade_json_set(&object, "max", number_json(option, option->max));
         }
+        if (option->read_with) { spade_json_set(&object, "read_with", json_string(option->read_with)); }
         if (option->words) {
             json_t *words = json_array();
             for (const char *word = option->words; word; word = strchr(word, '|')) {
@@ -337,14 +347,16 @@ static void print_options_markdown(const spade_option_info *options, int count)
     if (!count) { return; }
     puts("\n| option | value | default | |\n|---|---|---|---|");
     for (int i = 0; i < count; i++) {
-        char values[FACT_BYTES];
+        char values[FACT_BYTES], condition[FACT_BYTES];
         describe_values(&options[i], values, sizeof values);
+        describe_condition(&options[i], condition, sizeof condition);
         printf("| `%s` | ", options[i].name);
         print_markdown(values);
         printf(" | ");
         print_markdown(options[i].default_value ? options[i].default_value : "");
         printf(" | ");
         print_markdown(options[i].help);
+        print_markdown(condition);
         puts(" |");
     }
 }

@@ -20,6 +20,14 @@ static bool only_moves(const onnx_node *node)
     return false;
 }
 
+/* To whole numbers: of scores nothing is left. */
+static bool cuts_off(const spade_import *import, const onnx_node *node)
+{
+    int64_t type;
+    if (!is_operator(node, "Cast") || onnx_get_int(import->context, node, "to", 0, &type) != SPADE_OK) { return false; }
+    return type != ONNX_FLOAT && type != ONNX_FLOAT16 && type != ONNX_DOUBLE && type != ONNX_BFLOAT16;
+}
+
 /* Says which class has won, of what it reads. */
 static bool names_winner(const onnx_node *node)
 {
@@ -140,6 +148,7 @@ static spade_import_output follow(const spade_import *import, const onnx_value *
     spade_import_output out = {.name = graph->name, .nodes = {-1, -1}};
     const char *name = graph->name;
     int left = import->onnx->node_count; /* a cycle is refused later */
+    bool cut = false;
     *winner = -1;
     for (int node = producer_of(import, name); node >= 0 && left--; node = producer_of(import, name)) {
         const onnx_node *at = &import->onnx->nodes[node];
@@ -147,9 +156,10 @@ static spade_import_output follow(const spade_import *import, const onnx_value *
             *winner = node;
             out.name = at->inputs[0]; /* what it reads holds the classes, whether or not there is a head */
         } else if (!only_moves(at)) {
-            out.head = head_at(import, node, out.nodes);
+            out.head = cut && *winner < 0 ? SPADE_HEAD_NONE : head_at(import, node, out.nodes);
             break;
         }
+        cut = cut || cuts_off(import, at); /* the operator refuses it, unless it is the number of a class */
         name = at->inputs[0];
     }
     *logits = out.head == SPADE_HEAD_NONE ? out.name : import->onnx->nodes[out.nodes[0]].inputs[0];

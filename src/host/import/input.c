@@ -169,12 +169,39 @@ spade_status spade_input_bind(spade_import *import, const onnx_value *input)
 
 /* ---- what only brings it into form */
 
+/* The type holds every number of the input: of one that is uint8, most types of integers do. */
+static bool holds_input(const spade_import *import, int64_t type)
+{
+    enum { UINT16 = 4, INT16 = 5, UINT32 = 12, UINT64 = 13 }; /* of TensorProto.DataType, of which no tensor is read */
+    switch (type) {
+    case ONNX_FLOAT:
+    case ONNX_DOUBLE: return true;
+    case ONNX_FLOAT16:
+    case ONNX_BFLOAT16: return import->network->takes_bytes || import->onnx->converted >> type & 1;
+    case ONNX_UINT8:
+    case ONNX_INT32:
+    case ONNX_INT64:
+    case UINT16:
+    case INT16:
+    case UINT32:
+    case UINT64: return import->network->takes_bytes;
+    default: return false;
+    }
+}
+
+static bool is_plain_cast(const spade_import *import, const onnx_node *node)
+{
+    int64_t type;
+    return is_cast(node) && onnx_get_int(import->context, node, "to", 0, &type) == SPADE_OK &&
+           holds_input(import, type);
+}
+
 bool spade_input_is_form(const spade_import *import, int node)
 {
     for (int left = MAX_FORMS; node >= 0 && left--;) {
         const onnx_node *at = &import->onnx->nodes[node];
         const bool moves = import->network->takes_channels_last && is_to_channels_first(import, at);
-        if (!spade_has_input(at, 0) || !at->output_count || (!is_cast(at) && !moves)) { return false; }
+        if (!spade_has_input(at, 0) || !at->output_count || (!is_plain_cast(import, at) && !moves)) { return false; }
         const int operand = spade_name_map_get(&import->names, at->inputs[0]);
         if (operand >= 0 && import->operands[operand].value == import->network->input) { return true; }
         node = spade_name_map_get(&import->producers, at->inputs[0]);

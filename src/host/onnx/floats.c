@@ -51,6 +51,7 @@ spade_status onnx_convert_floats(spade_context *context, onnx_model *model)
     if (status != SPADE_OK) { return spade_fail_in(context, status, "%.200s", model->path); }
     for (int type = 0; type <= ONNX_BFLOAT16; type++) {
         if (!counts[type]) { continue; }
+        model->converted |= 1u << type;
         spade_log(context, SPADE_LOG_INFO, "%.200s: %d tensors are %s; they are computed in float32", model->path,
                   counts[type], onnx_type_name(type));
     }

@@ -115,6 +115,7 @@ typedef struct onnx_model {
     int external_count;
     char fingerprint[SPADE_FINGERPRINT_SIZE]; /* of the file and of the external ones, as they were loaded */
     onnx_index *by_name;                      /* [initializer_count], for onnx_find_initializer() */
+    unsigned converted; /* bit t: tensors of the type t became float32 by onnx_convert_floats() */
 } onnx_model;
 
 spade_status onnx_load(spade_context *context, const char *path, bool follow_links, onnx_model **out);

@@ -1,7 +1,7 @@
 /* index.c - see index.h. */
 #include "store/index.h"
 
-enum { INDEX_VERSION = 1, INDEX_ID = 0x53706449 /* "SpdI" */ };
+enum { INDEX_VERSION = 2, INDEX_ID = 0x53706449 /* "SpdI" */ };
 
 static const char tables[] =
     "CREATE TABLE store(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -17,7 +17,7 @@ static const char tables[] =
     "INTEGER);"
     "CREATE TABLE metrics(row INTEGER, metric TEXT, method TEXT, options TEXT, network TEXT, class INTEGER, against "
     "INTEGER, "
-    "value REAL);"
+    "value REAL, file TEXT);"
     "CREATE TABLE failures(row INTEGER PRIMARY KEY, key TEXT, image TEXT, error TEXT, shard INTEGER, offset INTEGER, "
     "bytes INTEGER, columns TEXT);"
     "CREATE TABLE faults(fault TEXT);";
@@ -33,7 +33,7 @@ static const char *const sql[ADD_COUNT] = {
     "INSERT INTO shards VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     "INSERT INTO pictures VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     "INSERT INTO maps VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-    "INSERT INTO metrics VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    "INSERT INTO metrics VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     "INSERT INTO failures VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"};
 _Static_assert((int)ADD_COUNT == (int)SPADE_INDEX_STATEMENTS, "room for each");
 
@@ -228,7 +228,8 @@ static bool is_metric(const char *name, const json_t *value)
     return true;
 }
 
-static spade_status add_metrics(spade_index *index, int64_t picture, const json_t *map)
+/* file: of the map, which alone tells maps of one class apart that was asked for by two names. */
+static spade_status add_metrics(spade_index *index, int64_t picture, const json_t *map, const char *file)
 {
     sqlite3_stmt *row = index->statements[ADD_METRIC];
     const char *name;
@@ -244,6 +245,7 @@ static spade_status add_metrics(spade_index *index, int64_t picture, const json_
         bind_integer(row, 6, map, "class");
         bind_integer(row, 7, map, "against");
         spade_database_bind_real(row, 8, json_number_value(value));
+        spade_database_bind_text(row, 9, file);
         SPADE_TRY(step(index, ADD_METRIC));
     }
     return SPADE_OK;
@@ -267,7 +269,7 @@ static spade_status add_map(spade_index *index, int64_t shard, int64_t picture, 
     bind_real(row, 14, map, "scale");
     bind_integer(row, 15, map, "zero");
     SPADE_TRY(step(index, ADD_MAP));
-    return add_metrics(index, picture, map);
+    return add_metrics(index, picture, map, member->name);
 }
 
 spade_status spade_index_add(spade_index *index, int64_t shard, const spade_shard_row *row)

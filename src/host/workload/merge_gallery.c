@@ -276,9 +276,7 @@ static spade_status read_page(gallery *g, int64_t after)
         "SELECT method, coalesce(options, ''), network, class, name, against, against_name, file, shard, offset, "
         "bytes, scale, zero, "
         "(SELECT group_concat(printf('%s %.3f', metric, value), ', ') FROM metrics AS m WHERE m.row = maps.row AND "
-        "m.method = maps.method AND m.options IS maps.options AND m.network = maps.network AND m.class = maps.class "
-        "AND "
-        "m.against IS maps.against) FROM maps WHERE row = ?1 ORDER BY rowid";
+        "m.file = maps.file) FROM maps WHERE row = ?1 ORDER BY rowid";
     sqlite3_stmt *statement;
     clear_page(g);
     SPADE_TRY(read_pictures(g, after));

@@ -20,7 +20,7 @@ typedef struct gallery_map {
     int64_t shard, offset, bytes;
     double scale;
     int zero;
-    char metrics[200]; /* "roc_auc 0.812, ..." */
+    char metrics[2000]; /* "roc_auc 0.812, ..." */
 } gallery_map;
 
 typedef struct gallery_decision {

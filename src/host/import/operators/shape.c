@@ -1,4 +1,6 @@
 /* shape.c - operators that move no numbers: Flatten, Reshape, Squeeze, Unsqueeze, Identity, Dropout, Cast, Constant. */
+#include <limits.h>
+
 #include "import/build.h"
 #include "import/fold/fold.h"
 #include "import/operators/operators.h"
@@ -84,15 +86,26 @@ static spade_status lower_dropout(spade_import *import, int onnx_node_index)
     return lower_identity(import, onnx_node_index);
 }
 
-/* Between types of real numbers: all are float32 here. */
+/* Real numbers are float32 here. In a network with weights of half precision, those that are meant to be of it, too (as its weights
+ * are); in others a conversion to half precision is there for its rounding, which is not computed. */
+static spade_status convert(spade_import *import, int onnx_node_index, int type)
+{
+    const onnx_model *onnx = import->onnx;
+    const bool half = type == ONNX_FLOAT16 || type == ONNX_BFLOAT16;
+    if (type == ONNX_FLOAT || type == ONNX_DOUBLE || (half && onnx->converted >> type & 1)) {
+        return lower_identity(import, onnx_node_index);
+    }
+    return spade_import_fail(import, &onnx->nodes[onnx_node_index], SPADE_ERROR_UNSUPPORTED,
+                             "a conversion of the picture to %s is not supported%s", onnx_type_name(type),
+                             half ? " where the network has no such weights" : "");
+}
+
 static spade_status lower_cast(spade_import *import, int onnx_node_index)
 {
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     int64_t type;
     SPADE_TRY(spade_import_attribute(import, onnx_get_int(import->context, node, "to", 0, &type)));
-    if (type == ONNX_FLOAT || type == ONNX_DOUBLE) { return lower_identity(import, onnx_node_index); }
-    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                             "a conversion of the picture to type %lld is not supported", (long long)type);
+    return convert(import, onnx_node_index, type >= 0 && type <= INT_MAX ? (int)type : 0);
 }
 
 /* Its second input lends its type alone. */
@@ -101,10 +114,9 @@ static spade_status lower_cast_like(spade_import *import, int onnx_node_index)
     const onnx_node *node = &import->onnx->nodes[onnx_node_index];
     spade_operand like = {.value = -1};
     SPADE_TRY(spade_operand_get(import, node, 1, &like));
-    const int type = like.value >= 0 ? ONNX_FLOAT : like.tensor ? like.tensor->type : like.fold->tensor.type;
-    if (type == ONNX_FLOAT || type == ONNX_DOUBLE) { return lower_identity(import, onnx_node_index); }
-    return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED,
-                             "a conversion of the picture to type %d is not supported", type);
+    const onnx_tensor *tensor = like.value >= 0 ? NULL : like.tensor ? like.tensor : &like.fold->tensor;
+    const int type = !tensor ? ONNX_FLOAT : tensor->stored_type ? tensor->stored_type : tensor->type;
+    return convert(import, onnx_node_index, type);
 }
 
 /* ---- Constant */
