@@ -527,6 +527,22 @@ static void test_refused(void **state)
     annotate_in(folder, "m.csv", "q", SALIENCY, 3, NULL);
     annotate_in(folder, "m.csv", "q", SALIENCY "--seed 3", 2, "configuration.seed: 0, now 3");
     annotate_in(folder, "m.csv", "q", SALIENCY "--shard-size 3", 2, ", now 3");
+    snprintf(line, sizeof line, "cd %s && mkdir explained checked && touch explained/results.jsonl checked/check.html",
+             folder);
+    assert_int_equal(system(line), 0);
+    annotate_in(folder, "m.csv", "explained", SALIENCY, 2, "holds the results of another command (results.jsonl)");
+    annotate_in(folder, "m.csv", "checked", SALIENCY, 2, "holds the results of another command (check.html)");
+    snprintf(line, sizeof line, "%s", inside("m.csv"));
+    const char *const others[][2] = {
+        {"explain", IMAGES "scene00.png"}, {"evaluate --metric gini", line}, {"check", IMAGES "scene00.png"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        command_result r = command_run("%s " ANNOTATE_MODEL " %s --device cpu --resize 0 -o %s", others[i][0],
+                                       others[i][1], inside("q"));
+        if (r.code != 2 || !strstr(r.err, "holds a store of spade annotate (store.json)")) {
+            fail_msg("%s: code %d: %s", others[i][0], r.code, r.err);
+        }
+        command_clear(&r);
+    }
     write_manifest("m2.csv", 41);
     annotate_in(folder, "m2.csv", "q", SALIENCY, 2, "q was begun with another manifest, of 40 rows, now 41 (or");
     write_text("close.csv", "image,lable,masks,id\nbroken9.png,1,m.png,2\n");

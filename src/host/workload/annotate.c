@@ -1,4 +1,5 @@
 /* annotate.c - the annotate workload: what is asked, the store that it belongs to, the loop. */
+#include "workload/folder.h"
 #include "workload/annotate.h"
 
 #include <unistd.h>
@@ -13,6 +14,7 @@ static spade_status check_request(annotate_job *job)
     const spade_annotate_request *request = job->request;
     char *manifest = (char *)(uintptr_t)request->manifest;
     SPADE_TRY(spade_inputs_check_output(job->context, &manifest, 1, true, request->output));
+    SPADE_TRY(spade_folder_check_kind(job->context, request->output, true));
     if (!request->dense && !request->trace) {
         return spade_fail(job->context, SPADE_ERROR_ARGUMENT, "--no-dense and --no-trace leave nothing to do");
     }

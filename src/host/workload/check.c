@@ -6,6 +6,7 @@
 
 #include "report/check_report.h"
 #include "report/class_choice.h"
+#include "workload/folder.h"
 #include "workload/check_picture.h"
 #include "workload/map_check.h"
 #include "workload/pipeline.h"
@@ -456,6 +457,7 @@ static spade_status job_open(check_job *job)
         SPADE_TRY(spade_inputs_check_output(context, request->inputs, request->input_count, request->recursive,
                                             request->output));
     }
+    if (request->output) { SPADE_TRY(spade_folder_check_kind(context, request->output, false)); }
     if (request->output) { SPADE_TRY(check_report_open(&job->run, &job->report)); }
     SPADE_TRY(spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
                                    job->preprocess.channels, job->preprocess.height, job->preprocess.width,

@@ -143,17 +143,33 @@ static spade_status note_visit(walk *w, const char *path, const struct stat *inf
     return SPADE_OK;
 }
 
-bool spade_folder_holds_results(const char *path)
+static const char *const marks[] = {"results.jsonl", "check.html", "store.json"};
+enum { STORE_MARK = 2, MARKS = sizeof marks / sizeof *marks };
+
+/* The first of the marks first..end-1 that is there; NULL: none. */
+static const char *find_mark(const char *path, int first, int end)
 {
-    static const char *const marks[] = {"results.jsonl", "check.html", "store.json"};
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+    for (int i = first; i < end; i++) {
         char *mark;
-        if (asprintf(&mark, "%s/%s", path, marks[i]) < 0) { return false; }
+        if (asprintf(&mark, "%s/%s", path, marks[i]) < 0) { return NULL; }
         const bool there = access(mark, F_OK) == 0;
         free(mark);
-        if (there) { return true; }
+        if (there) { return marks[i]; }
     }
-    return false;
+    return NULL;
+}
+
+bool spade_folder_holds_results(const char *path)
+{
+    return find_mark(path, 0, MARKS) != NULL;
+}
+
+spade_status spade_folder_check_kind(spade_context *context, const char *path, bool store)
+{
+    const char *mark = store ? find_mark(path, 0, STORE_MARK) : find_mark(path, STORE_MARK, MARKS);
+    if (!mark) { return SPADE_OK; }
+    return spade_fail(context, SPADE_ERROR_ARGUMENT, "%s holds %s (%s); give another folder", path,
+                      store ? "the results of another command" : "a store of spade annotate", mark);
 }
 
 static spade_status visit_folder(walk *w, const char *path, const char *relative, int depth);

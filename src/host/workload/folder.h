@@ -7,6 +7,10 @@
 /* Does the folder hold the results of a command (results.jsonl, check.html)? Their pictures are no inputs. */
 bool spade_folder_holds_results(const char *path);
 
+/* SPADE_ERROR_ARGUMENT: a store is asked for where results of the other commands are, or the other way round: their files would
+ * mix. What is not there is fine. */
+spade_status spade_folder_check_kind(spade_context *context, const char *path, bool store);
+
 /* Does the name end as those of pictures that can be decoded? */
 bool spade_has_picture_name(const char *name);
 

@@ -1,4 +1,5 @@
 /* results.c - see results.h. */
+#include "workload/folder.h"
 #include "workload/results.h"
 
 #include <errno.h>
@@ -353,6 +354,7 @@ spade_status spade_results_open(spade_context *context, const char *folder, cons
     out->journal.file = -1;
     out->in_order = true;
     out->last_position = -1;
+    SPADE_TRY(spade_folder_check_kind(context, folder, false));
     SPADE_TRY(spade_make_folders(context, folder, "cannot make the folder", &out->folders_made));
     out->header = spade_json_dump(header, JSON_COMPACT);
     out->offsets = malloc(sizeof *out->offsets * (size_t)(inputs->count + 1));
