@@ -532,7 +532,8 @@ static void test_refused(void **state)
     assert_int_equal(system(line), 0);
     annotate_in(folder, "m.csv", "explained", SALIENCY, 2, "holds the results of another command (results.jsonl)");
     annotate_in(folder, "m.csv", "checked", SALIENCY, 2, "holds the results of another command (check.html)");
-    snprintf(line, sizeof line, "%s", inside("m.csv"));
+    write_text("one.csv", "image\n" IMAGES "scene00.png\n");
+    snprintf(line, sizeof line, "%s", inside("one.csv"));
     const char *const others[][2] = {
         {"explain", IMAGES "scene00.png"}, {"evaluate --metric gini", line}, {"check", IMAGES "scene00.png"}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
