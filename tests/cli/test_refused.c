@@ -190,6 +190,8 @@ static void test_without_effect(void **state)
     expect_warning("--variants 8 --group element " PICTURE, "--group has no effect: the solver has no use for it");
     expect_warning("--variants 8 --solver magnitude --damping 0.1 " PICTURE, "--damping has no effect");
     expect_warning("--variants 8 --block 4 " PICTURE, NULL);
+    expect_warning("--variants 8 --mean 0.5 --std 1 " ARRAY,
+                   "of the input's values are none that its mean and std make");
     expect_warning("--variants 8 --layers fc --linear-block 4 " PICTURE, NULL);
     expect_warning("--variants 8 --layers 'layer2.1.*' --linear-block 4 " PICTURE,
                    "--linear-block has no effect: no layer that");

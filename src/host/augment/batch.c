@@ -72,23 +72,32 @@ spade_status spade_batch_from_picture(spade_context *context, const spade_pictur
     return status;
 }
 
-/* A value of a normalised channel as it was before, within [0, 1]. */
-static float undo(const spade_preprocess *preprocess, int64_t channel, float normalised)
+/* planes: the normalised channels [colours, pixels] -> rgb [pixels, 3] as they were before, within [0, 1]; grey is repeated.
+ * Returns the share of the values that are cut off there, by more than rounding and a resampling's overshoot. */
+static double fill_colours(const spade_preprocess *preprocess, const float *planes, int64_t pixels, float *rgb)
 {
-    const double mean = spade_preprocess_mean(preprocess, channel), std = spade_preprocess_std(preprocess, channel);
-    const double value = (double)normalised * std + mean;
-    return (float)(value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0);
-}
-
-/* planes: the normalised channels [colours, pixels] -> rgb [pixels, 3]; grey is repeated. */
-static void fill_colours(const spade_preprocess *preprocess, const float *planes, int64_t pixels, float *rgb)
-{
-    for (int64_t i = 0; i < pixels; i++) {
-        for (int c = 0; c < 3; c++) {
-            const int channel = spade_preprocess_plane(preprocess, c);
-            rgb[3 * i + c] = undo(preprocess, channel, planes[channel * pixels + i]);
+    static const double slack = 0.1;
+    int64_t cut = 0;
+    for (int c = 0; c < 3; c++) {
+        const int channel = spade_preprocess_plane(preprocess, c);
+        const double mean = spade_preprocess_mean(preprocess, channel), std = spade_preprocess_std(preprocess, channel);
+        for (int64_t i = 0; i < pixels; i++) {
+            const double value = (double)planes[channel * pixels + i] * std + mean;
+            cut += value < -slack || value > 1 + slack;
+            rgb[3 * i + c] = (float)(value > 0.0 ? value < 1.0 ? value : 1.0 : 0.0);
         }
     }
+    return (double)cut / (double)(3 * pixels);
+}
+
+static void warn_of_cut(spade_context *context, double share)
+{
+    static const double most = 0.01;
+    if (share <= most) { return; }
+    spade_log(context, SPADE_LOG_WARNING,
+              "%.0f %% of the input's values are none that its mean and std make of a picture, and are cut off in its "
+              "variants: the trace is that of another picture; say the network's own (--mean, --std, --preprocess)",
+              100 * share);
 }
 
 /* The same of a channel that is no colour, which keeps all of its values. */
@@ -137,7 +146,7 @@ spade_status spade_batch_from_tensor(spade_context *context, const float *input,
     bytes = source->bytes;
     SPADE_GOTO(spade_alloc(context, bytes, "a picture", &rgb));
     if (colours) {
-        fill_colours(preprocess, input, pixels, rgb);
+        warn_of_cut(context, fill_colours(preprocess, input, pixels, rgb));
         batch->hash = spade_hash(rgb, bytes, batch->hash);
         SPADE_GOTO(upload(context, rgb, bytes, &source->colours));
     }

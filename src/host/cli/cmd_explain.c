@@ -222,7 +222,8 @@ const cli_command command_explain = {
     .summary = "Explain a network's decisions: maps of the dense network and of the trace side by side.",
     .details =
         "MODEL is an ONNX file. INPUT is a picture (PNG, JPEG, WebP, BMP, PNM), a folder of pictures, or a .npy file\n"
-        "of inputs that are normalised already, float32 [n,C,H,W]. DIR/report.html shows the results, "
+        "of inputs that are normalised already, float32 [n,C,H,W]; --mean and --std say how, for the pictures that\n"
+        "a trace's variants are. DIR/report.html shows the results, "
         "DIR/results.json\n"
         "and DIR/NAME/ hold them.\n\n"
         "--class A-B explains why A and not B: F_A - F_B in every method. A and B are numbers, names, top or second. A "
