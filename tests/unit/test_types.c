@@ -346,6 +346,38 @@ static void test_mixed_precision(void **state)
     }
 }
 
+/* Constants of float64 keep their bits: a hundredth of 300 is 3 there, and less with 0.01 rounded to float32. How many numbers of the picture
+ * stay says which it was. */
+static void test_exact_constants(void **state)
+{
+    (void)state;
+    const double share = 0.01, many = 300;
+    const int64_t zero = 0, one = 1;
+    wire network = flat_graph();
+    put_tensor(&network, bytes_tensor("share", 11, 0, NULL, &share, sizeof share));
+    put_tensor(&network, bytes_tensor("many", 11, 0, NULL, &many, sizeof many));
+    put_tensor(&network, tensor_int64("from", 1, (int64_t[]){zero}));
+    put_tensor(&network, tensor_int64("axis", 1, (int64_t[]){one}));
+    put_tensor(&network, bytes_tensor("half", 11, 0, NULL, (const double[]){0.5}, sizeof(double)));
+    put_node(&network, node_of("product", "Mul", "many share", "p"));
+    put_node(&network, node_of("floor", "Floor", "p", "r"));
+    put_node(&network, with_int(node_of("whole", "Cast", "r", "w"), "to", ONNX_INT64));
+    put_node(&network, node_of("list", "Unsqueeze", "w axes", "to"));
+    put_tensor(&network, tensor_int64("axes", 1, (int64_t[]){zero}));
+    put_node(&network, node_of("slice", "Slice", "f from to axis", "s"));
+    put_node(&network, node_of("scaled", "Mul", "many half", "factor")); /* one that meets the picture */
+    put_node(&network, node_of("times", "Mul", "s factor", "y"));
+    spade_context *context = make_context();
+    spade_model *model = load(context, network);
+    assert_int_equal(spade_model_classes(model), 3);
+    float x[PIXELS], y[3];
+    for (int i = 0; i < PIXELS; i++) { x[i] = pseudo_random(3, (uint32_t)i); }
+    assert_int_equal(spade_model_forward(context, model, NULL, x, 1, y), SPADE_OK);
+    for (int i = 0; i < 3; i++) { assert_true(y[i] == 150 * x[i]); }
+    spade_model_destroy(model);
+    spade_context_destroy(context);
+}
+
 /* Integers that something else reads: they are not there. */
 static void test_integers(void **state)
 {
@@ -461,16 +493,12 @@ static int remove_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_other_floats),
-                                       cmocka_unit_test(test_written),
-                                       cmocka_unit_test(test_rounding),
-                                       cmocka_unit_test(test_quantised),
-                                       cmocka_unit_test(test_saturation),
-                                       cmocka_unit_test(test_saturated_output),
-                                       cmocka_unit_test(test_mixed_precision),
-                                       cmocka_unit_test(test_integers),
-                                       cmocka_unit_test(test_not_finite),
-                                       cmocka_unit_test(test_bias_not_finite),
-                                       cmocka_unit_test(test_constants_not_numbers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_other_floats),    cmocka_unit_test(test_written),
+        cmocka_unit_test(test_rounding),        cmocka_unit_test(test_quantised),
+        cmocka_unit_test(test_saturation),      cmocka_unit_test(test_saturated_output),
+        cmocka_unit_test(test_mixed_precision), cmocka_unit_test(test_exact_constants),
+        cmocka_unit_test(test_integers),        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_bias_not_finite), cmocka_unit_test(test_constants_not_numbers)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

@@ -102,7 +102,7 @@ spade_status spade_activation_get(spade_import *import, const onnx_node *node, i
     const onnx_tensor *tensor = operand.tensor;
     if (!tensor && fold && !fold->batch && !fold->index && fold->batch_axis >= 0 &&
         fold->tensor.dims[fold->batch_axis] == 1) {
-        tensor = &fold->tensor;
+        tensor = spade_fold_single(fold);
     }
     if (tensor) { return make_uniform(import, node, input, tensor, out); }
     return spade_import_fail(import, node, SPADE_ERROR_UNSUPPORTED, "input %d is a constant, which is not supported",

@@ -67,7 +67,7 @@ spade_status spade_grown_constant_get(spade_import *import, const onnx_node *nod
                                  "input %d (\"%.100s\") depends on the batch in a way that is not supported", input,
                                  node->inputs[input]);
     }
-    *out = &fold->tensor;
+    *out = spade_fold_single(fold);
     return SPADE_OK;
 }
 
@@ -136,7 +136,7 @@ static spade_status split_operands(spade_import *import, const onnx_node *node, 
                                    int *value, int *out, bool *split)
 {
     const spade_fold *fold = constant->fold;
-    const onnx_tensor *tensor = fold ? &fold->tensor : constant->tensor;
+    const onnx_tensor *tensor = fold ? spade_fold_single(fold) : constant->tensor;
     const bool grows = fold && !spade_fold_is_plain(fold);
     spade_extent x = spade_value_extent(import, *value), parts;
     const int more = x.rank - tensor->rank, own = x.batch_axis - more;

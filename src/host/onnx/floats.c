@@ -12,6 +12,8 @@ static bool is_other_float(int type)
 }
 
 /* ---- one way */
+enum { MOST_WIDE = 1 << 16 }; /* elements that are kept in memory as they were: more are weights, not sizes */
+
 static spade_status convert(spade_context *context, onnx_tensor *tensor)
 {
     void *memory;
@@ -19,7 +21,13 @@ static spade_status convert(spade_context *context, onnx_tensor *tensor)
     SPADE_TRY(spade_alloc(context, bytes, "the network's weights in float32", &memory));
     float *values = memory;
     for (int64_t i = 0; i < tensor->count; i++) { values[i] = onnx_tensor_float(tensor, i); }
-    if (tensor->owned) { spade_free_bytes(context, (void *)(uintptr_t)tensor->bytes, tensor->size); }
+    const bool keeps = tensor->type == ONNX_DOUBLE && (!tensor->owned || tensor->count <= MOST_WIDE);
+    if (keeps) {
+        tensor->wide = tensor->bytes;
+        tensor->wide_owned = tensor->owned;
+    } else if (tensor->owned) {
+        spade_free_bytes(context, (void *)(uintptr_t)tensor->bytes, tensor->size);
+    }
     tensor->stored_type = tensor->type;
     tensor->type = ONNX_FLOAT;
     tensor->bytes = memory;

@@ -40,6 +40,8 @@ typedef struct onnx_tensor {
     char *name;
     int type;        /* onnx_type, or another number of the format */
     int stored_type; /* 0: as `type` says; else onnx_convert_floats() made float32 of this one */
+    const void *wide; /* float64's own bytes, of which other constants are computed exactly; NULL: it is none, or too large */
+    bool wide_owned;  /* as `owned` */
     int rank;
     int64_t dims[ONNX_MAX_RANK];
     int64_t count;       /* product of dims */

@@ -307,6 +307,9 @@ void onnx_clear_tensor(spade_context *context, onnx_tensor *tensor)
 {
     free(tensor->name);
     if (tensor->owned) { spade_free_bytes(context, (void *)(uintptr_t)tensor->bytes, tensor->size); }
+    if (tensor->wide_owned) {
+        spade_free_bytes(context, (void *)(uintptr_t)tensor->wide, (size_t)tensor->count * sizeof(double));
+    }
     *tensor = (onnx_tensor){0};
 }
 

@@ -90,9 +90,9 @@ static spade_status fold_constant_of_shape(fold_call *call)
     SPADE_TRY(fold_require(call, 0, &list));
     SPADE_TRY(read_extent(call, list, &shape));
     const bool half = value && value->tensor->type == ONNX_FLOAT16;
-    const int type = !value || half ? ONNX_FLOAT : value->tensor->type;
     spade_fold from = {.batch_axis = -1};
-    if (value) { from.tensor = *value->tensor; }
+    if (value) { from = fold_of_tensor(value->tensor); }
+    const int type = !value || half ? ONNX_FLOAT : from.tensor.type;
     const fold_number number = !value ? fold_real(0)
                                : half ? fold_real((double)onnx_tensor_float(value->tensor, 0))
                                       : fold_load(&from, 0);

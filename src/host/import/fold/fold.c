@@ -236,6 +236,18 @@ static spade_fold shape_of_value(const spade_value *value)
     return fold;
 }
 
+spade_fold fold_of_tensor(const onnx_tensor *tensor)
+{
+    spade_fold fold = {.tensor = *tensor, .batch_axis = -1};
+    if (!tensor->wide) { return fold; }
+    fold.tensor.type = ONNX_DOUBLE;
+    fold.tensor.stored_type = 0;
+    fold.tensor.bytes = tensor->wide;
+    fold.tensor.size = (size_t)tensor->count * sizeof(double);
+    fold.tensor.wide = NULL;
+    return fold;
+}
+
 static spade_status read_input(fold_call *call, int input, spade_fold *out)
 {
     spade_operand operand = {.value = -1};
@@ -244,12 +256,29 @@ static spade_status read_input(fold_call *call, int input, spade_fold *out)
         *out = shape_of_value(&call->import->network->values[operand.value]);
         return SPADE_OK;
     }
-    *out = operand.fold ? *operand.fold : (spade_fold){.tensor = *operand.tensor, .batch_axis = -1};
+    *out = operand.fold ? *operand.fold : fold_of_tensor(operand.tensor);
     if (!out->tensor.bytes && out->tensor.count) {
         return fold_fail(call, "\"%.100s\" has a type (%d) that is not supported", call->node->inputs[input],
                          out->tensor.type);
     }
     return convert_half(call, out);
+}
+
+/* The output in float32, once all is known of it. */
+static spade_status make_single(fold_call *call, spade_fold *fold)
+{
+    const spade_extent shape = fold_extent(fold);
+    spade_fold *single;
+    fold->single = NULL;
+    if (fold->tensor.type != ONNX_DOUBLE) { return SPADE_OK; }
+    SPADE_TRY(fold_create(call, ONNX_FLOAT, &shape, fold_parts(fold), &single));
+    for (int64_t i = 0; i < fold->tensor.count; i++) {
+        const fold_number number = fold_load(fold, i);
+        (void)fold_store(single, i, &number);
+    }
+    single->tensor.name = fold->tensor.name;
+    fold->single = single;
+    return SPADE_OK;
 }
 
 /* The array, if it holds anything but zeros (all bits 0: numbers that count the batch are never -0). */
@@ -282,8 +311,9 @@ static spade_status run(fold_call *call, const fold_operator *operator)
             fold->index = or_nothing(fold, fold->index);
         }
         if (!fold || !node->outputs[i][0]) { continue; }
+        SPADE_TRY(make_single(call, fold));
         const spade_operand operand = {
-            .value = -1, .tensor = spade_fold_is_plain(fold) ? &fold->tensor : NULL, .fold = fold};
+            .value = -1, .tensor = spade_fold_is_plain(fold) ? spade_fold_single(fold) : NULL, .fold = fold};
         SPADE_TRY(spade_bind(call->import, node->outputs[i], operand));
     }
     return SPADE_OK;

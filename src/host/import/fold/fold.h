@@ -25,7 +25,14 @@ typedef struct spade_fold {
     int64_t batch_outer; /* of that axis */
     const void *batch;   /* b, NULL: zeros */
     const void *index;   /* c, NULL: zeros */
+    const struct spade_fold *single; /* of DOUBLE: the same in float32, which meets a picture; else NULL */
 } spade_fold;
+
+/* What a picture meets. */
+static inline const onnx_tensor *spade_fold_single(const spade_fold *fold)
+{
+    return fold->single ? &fold->single->tensor : &fold->tensor;
+}
 
 /* Neither its elements nor its shape depend on the batch. */
 bool spade_fold_is_plain(const spade_fold *fold);
@@ -40,6 +47,8 @@ void spade_fold_clear(spade_import *import);
 bool spade_fold_supports(const onnx_node *node, unsigned *shapes);
 
 /* ---- inside of the folder: one node */
+/* A constant as the file has it: float64 with all of its bits. The bytes stay the tensor's. */
+spade_fold fold_of_tensor(const onnx_tensor *tensor);
 enum { FOLD_MAX_OUTPUTS = 64 };
 typedef struct fold_call {
     spade_import *import;

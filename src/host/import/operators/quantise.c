@@ -54,7 +54,8 @@ static spade_status bind_made(spade_import *import, const onnx_node *node, const
     made->bytes = values;
     made->size = size;
     made->external = 0;
-    made->owned = false;
+    made->owned = made->wide_owned = false;
+    made->wide = NULL;
     return spade_bind(import, node->outputs[0], (spade_operand){.value = -1, .tensor = made});
 }
 
