@@ -346,8 +346,8 @@ static void test_mixed_precision(void **state)
     }
 }
 
-/* Constants of float64 keep their bits: a hundredth of 300 is 3 there, and less with 0.01 rounded to float32. How many numbers of the picture
- * stay says which it was. */
+/* Constants of float64 keep their bits: a hundredth of 300 is 3 there, and less with 0.01 rounded to float32. How many numbers of the
+ * picture stay says which it was. */
 static void test_exact_constants(void **state)
 {
     (void)state;

@@ -23,7 +23,10 @@ static spade_status allocate(spade_import *import, size_t bytes, void **out)
     const size_t size = sizeof(struct spade_fold_block) + bytes;
     void *memory;
     spade_status status = spade_alloc_zeroed(import->context, size, "the network's constants", &memory);
-    if (status != SPADE_OK) { return spade_fail_in(import->context, status, "%.200s", import->onnx->path); }
+    if (status != SPADE_OK) {
+        (void)spade_fail_in(import->context, status, "%.200s", import->onnx->path);
+        return status;
+    }
     struct spade_fold_block *block = memory;
     block->next = import->fold_blocks;
     block->size = size;
