@@ -29,6 +29,9 @@ static wire begin(void)
     put_number(&network, "other", 0.6f);
     put_number(&network, "quick", 1.702f);
     put_number(&network, "twenty", 20);
+    put_number(&network, "zero", 0);
+    put_number(&network, "six", 6);
+    put_number(&network, "sixth", 1.0f / 6);
     static const int64_t axes[3] = {1, 1, 1}, exponent = 3;
     static const float half = 0.5f;
     put_tensor(&network, tensor_of("deep", 3, axes, &half));
@@ -84,6 +87,7 @@ static double compute(spade_function function, float x, float alpha)
     case SPADE_GELU: return (double)spade_gelu(x, 0, 0);
     case SPADE_GELU_TANH: return (double)spade_gelu_tanh(x, 0, 0);
     case SPADE_SWISH: return (double)x / (1 + exp(-(double)alpha * (double)x));
+    case SPADE_HARD_SIGMOID: return fmin(fmax((double)x / 6 + 0.5, 0), 1);
     case SPADE_HARD_SWISH: return (double)x * fmin(fmax((double)x / 6 + 0.5, 0), 1);
     case SPADE_MISH: return (double)x * tanh(log1p(exp((double)x)));
     case SPADE_SOFTPLUS: return log1p(exp((double)x));
@@ -155,6 +159,18 @@ static void test_gates(void **state)
     expect_function("s Softplus x\ng Tanh s\nz Mul x g\n", SPADE_MISH);
 }
 
+/* As networks had them before there were operators for them. */
+static void test_hard(void **state)
+{
+    (void)state;
+    expect_function("a Add x three\nc Clip a zero six\nz Div c six\n", SPADE_HARD_SIGMOID);
+    expect_function("a Add three x\nc Clip a zero six\nz Mul sixth c\n", SPADE_HARD_SIGMOID);
+    expect_function("a Add x three\nc Clip a zero six\np Mul x c\nz Div p six\n", SPADE_HARD_SWISH);
+    expect_function("a Add x three\nc Clip a zero six\np Mul c x\nz Mul p sixth\n", SPADE_HARD_SWISH);
+    expect_function("a Add x three\nc Clip a zero six\ng Div c six\nz Mul x g\n", SPADE_HARD_SWISH);
+    expect_function("a Add x three\nc Clip a zero six\ng Mul c sixth\nz Mul g x\n", SPADE_HARD_SWISH);
+}
+
 /* Gates of something else, of another slope, or that somebody else reads: as they are. */
 static void test_other_gates(void **state)
 {
@@ -163,9 +179,15 @@ static void test_other_gates(void **state)
         const char *lines;
         int nodes; /* and the reshape */
     } cases[] = {
-        {"r Relu x\ng Sigmoid r\nz Mul x g\n", 4},  {"a Mul x quick\ng Sigmoid a\nz Mul a g\n", 3},
-        {"g HardSigmoid x\nz Mul x g\n", 3},        {"g Tanh x\nz Mul x g\n", 3},
+        {"r Relu x\ng Sigmoid r\nz Mul x g\n", 4},
+        {"a Mul x quick\ng Sigmoid a\nz Mul a g\n", 3},
+        {"g HardSigmoid x\nz Mul x g\n", 3},
+        {"g Tanh x\nz Mul x g\n", 3},
         {"g Sigmoid x\np Mul x g\nz Add p g\n", 4},
+        {"a Add x three\nc Clip a zero three\nz Div c six\n", 4},
+        {"a Add x one\nc Clip a zero six\nz Div c six\n", 4},
+        {"a Add x three\nc Clip a zero six\np Mul a c\nz Div p six\n", 5},
+        {"r Relu x\na Add x three\nc Clip a zero six\ng Div c six\nz Mul r g\n", 4},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         loaded l = load(cases[i].lines);
@@ -294,14 +316,10 @@ static void test_operators(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu),
-                                       cmocka_unit_test(test_gelu_tanh),
-                                       cmocka_unit_test(test_gates),
-                                       cmocka_unit_test(test_other_gates),
-                                       cmocka_unit_test(test_softplus),
-                                       cmocka_unit_test(test_near_misses),
-                                       cmocka_unit_test(test_constants_and_domains),
-                                       cmocka_unit_test(test_twice),
-                                       cmocka_unit_test(test_operators)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gelu),        cmocka_unit_test(test_gelu_tanh),
+                                       cmocka_unit_test(test_gates),       cmocka_unit_test(test_hard),
+                                       cmocka_unit_test(test_other_gates), cmocka_unit_test(test_softplus),
+                                       cmocka_unit_test(test_near_misses), cmocka_unit_test(test_constants_and_domains),
+                                       cmocka_unit_test(test_twice),       cmocka_unit_test(test_operators)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

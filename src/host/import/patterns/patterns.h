@@ -48,7 +48,9 @@ bool spade_pattern_same(const spade_import *import, int node, int input, int oth
 /* A layer norm ends in the sum with a shift, in the product with a scale, or in the quotient. */
 #define SPADE_PATTERNS(ROW)                                                                                            \
     ROW(gelu)                                                                                                          \
-    ROW(gate) ROW(softplus) ROW(layer_norm_shift) ROW(layer_norm_scale) ROW(layer_norm) ROW(global_response_norm)
+    ROW(gate)                                                                                                          \
+    ROW(hard_product) ROW(hard_quotient) ROW(softplus) ROW(layer_norm_shift) ROW(layer_norm_scale) ROW(layer_norm)     \
+        ROW(global_response_norm)
 #define SPADE_PATTERN(name) extern const spade_pattern spade_pattern_##name;
 SPADE_PATTERNS(SPADE_PATTERN)
 #undef SPADE_PATTERN
