@@ -464,6 +464,13 @@ static void test_no_decoder(void **state)
              folder);
     assert_int_equal(system(line), 0);
     annotate_in(folder, "m.csv", "undecoded", SALIENCY, 3, NULL);
+    snprintf(
+        line, sizeof line,
+        "cd %s && bin/spade merge undecoded --html >out 2>err; test $? = 1 && grep -q 'spade-decode is missing' err && "
+        "bin/spade explain " ANNOTATE_MODEL " " IMAGES "scene00.png " IMAGES "scene01.png -o unexplained " SALIENCY
+        ">out 2>err; test $? = 1 && grep -q 'spade-decode is missing' err && ! test -e unexplained",
+        folder);
+    assert_int_equal(system(line), 0);
 }
 
 /* Pictures that are there by now. */
@@ -481,16 +488,16 @@ static void test_retry(void **state)
     assert_int_equal(r.code, 3);
     assert_non_null(strstr(r.out, "38 pictures annotated"));
     assert_non_null(strstr(r.out, "2 failed"));
-    assert_null(strstr(r.out, "index.sqlite"));
+    assert_null(strstr(r.out, "older than"));
     command_clear(&r);
     write_text("n/index.sqlite", "");
     r = command_run("annotate " ANNOTATE_MODEL " %s -o %s --resize 0 --device cpu --no-trace --method saliency",
                     inside("m.csv"), inside("n"));
-    assert_null(strstr(r.out, "index.sqlite"));
+    assert_null(strstr(r.out, "older than"));
     command_clear(&r);
     r = command_run("annotate " ANNOTATE_MODEL " %s -o %s --resize 0 --device cpu --no-trace --method saliency --retry",
                     inside("m.csv"), inside("n"));
-    assert_non_null(strstr(r.out, "index.sqlite, and a gallery, are of before"));
+    assert_non_null(strstr(r.out, "index and gallery are older than these results"));
     command_clear(&r);
     unlink(inside("broken19.png"));
 }

@@ -34,13 +34,13 @@ static void print_failures(const cli_printer *printer)
     cli_print_error(line);
 }
 
-/* An index is of the shards that there were. */
+/* spade merge ran before, on the shards that there were. */
 static void print_stale(const char *store)
 {
     char *index;
     if (asprintf(&index, "%s/index.sqlite", store) < 0) { return; }
     if (access(index, F_OK) == 0) {
-        fputs("index.sqlite, and a gallery, are of before: spade merge makes them anew: ", stdout);
+        fputs("the store's index and gallery are older than these results; spade merge makes them anew: ", stdout);
         cli_print_text(store, 0);
         putchar('\n');
     }

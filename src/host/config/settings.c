@@ -235,8 +235,8 @@ spade_status spade_settings_read(spade_context *context, spade_settings *setting
     SPADE_TRY(spade_config_load(context, path, &config));
     spade_status status = SPADE_OK;
     bool plain_sparsity = false;
-    for (int patterns = 0; patterns < 2;
-         patterns++) { /* a mapping has no order: rules are exceptions from its plain values */
+    /* A mapping has no order: its plain values come first, and its rules are exceptions from them. */
+    for (int patterns = 0; patterns < 2; patterns++) {
         for (int i = 0; i < config.count && status == SPADE_OK; i++) {
             const spade_config_entry *entry = &config.entries[i];
             if ((entry->pattern != NULL) != (patterns == 1)) { continue; }

@@ -488,6 +488,16 @@ void spade_decoding_finish(spade_decode *d)
     }
 }
 
+spade_status spade_decoding_check(spade_context *context, const spade_status *statuses, char *const *messages, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (statuses[i] != SPADE_ERROR_IO) { continue; }
+        return spade_fail(context, SPADE_ERROR_IO, "%s",
+                          messages[i] ? messages[i] : "no picture decoder can be started");
+    }
+    return SPADE_OK;
+}
+
 void spade_decoding_destroy(spade_decode *d)
 {
     if (!d) { return; }

@@ -17,7 +17,7 @@ typedef struct spade_decode spade_decode;
  * they and the paths are borrowed until the end. contents [n]: what is in the file, where it is in memory already and the path is but
  * a name; data NULL, or contents NULL: it is read. masks [n]: which files are decoded as spade_mask_load() does; NULL: none.
  * alpha: the others as spade_picture_load_alpha() does. A failure is every file's, and recorded for each; *decoding is NULL.
- * A file's status is SPADE_ERROR_IO where it is not the file's fault: no helper can be started.
+ * A file's status is SPADE_ERROR_IO where it is not the file's fault: spade_decoding_check().
  */
 spade_status spade_decoding_begin(spade_context *context, const char *const *paths, const spade_mapping *contents,
                                   const bool *masks, bool alpha, int n, spade_picture *out, spade_status *statuses,
@@ -26,6 +26,8 @@ spade_status spade_decoding_begin(spade_context *context, const char *const *pat
 void spade_decoding_upright(spade_decode *decoding);
 /* Wait for all files, start on those that had no helper yet. Fills the lists, whose contents are the caller's. Once. */
 void spade_decoding_finish(spade_decode *decoding);
+/* After it: SPADE_ERROR_IO where no helper could be started, which is no picture's fault. */
+spade_status spade_decoding_check(spade_context *context, const spade_status *statuses, char *const *messages, int n);
 /* Kills the helpers that still run. NULL is fine. */
 void spade_decoding_destroy(spade_decode *decoding);
 

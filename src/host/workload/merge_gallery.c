@@ -345,6 +345,11 @@ static spade_status decode(gallery *g)
         if (g->upright) { spade_decoding_upright(decoding); }
         spade_decoding_finish(decoding);
     }
+    status = spade_decoding_check(g->context, statuses, messages, g->count);
+    if (status != SPADE_OK) {
+        for (int i = 0; i < g->count; i++) { spade_picture_clear(&pictures[i]); }
+        goto done;
+    }
     for (int i = 0; i < g->count; i++) { take_decoded(g, i, &pictures[i], statuses[i], paths[i], &contents[i]); }
     spade_error_clear(g->context);
 done:

@@ -270,12 +270,10 @@ spade_status spade_reader_load(spade_reader *reader, const spade_input *inputs, 
         SPADE_TRY(spade_reader_prefetch(reader, inputs, count));
     }
     if (files->decoding) { spade_decoding_finish(files->decoding); }
-    for (int i = 0; i < files->count; i++) {
-        if (files->statuses[i] != SPADE_ERROR_IO) { continue; }
-        const spade_status status =
-            check_file(reader, i); /* the machine's fault: any other picture would fail as well */
+    const spade_status decoded = spade_decoding_check(reader->context, files->statuses, files->messages, files->count);
+    if (decoded != SPADE_OK) {
         close_files(files);
-        return status;
+        return decoded;
     }
     for (int i = 0; i < count; i++) {
         statuses[i] = make_item(reader, i, &items[i]);
