@@ -33,7 +33,8 @@ typedef enum spade_method_flags {
     SPADE_METHOD_OFFSET = 4,        /* only differences within a map mean something: SPADE_REDUCE_ABOVE_LEAST */
     SPADE_METHOD_WRAPPER = 8,       /* of maps of another method, whose flags count: spade_attribution_flags() */
     SPADE_METHOD_CONSERVATION = 16, /* relevance goes from node to node, and none is to be lost: spade/check.h */
-    SPADE_METHOD_SLOPE = 32 /* a derivative, or made of such: times a change of the input it says how F changes */
+    SPADE_METHOD_SLOPE = 32, /* a derivative, or made of such: times a change of the input it says how F changes */
+    SPADE_METHOD_RANDOM = 64 /* numbers are drawn for it: the option `seed` counts */
 } spade_method_flags;
 
 typedef struct spade_method_info {

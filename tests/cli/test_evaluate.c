@@ -374,13 +374,16 @@ static void test_without_effect(void **state)
     } cases[] = {
         {"--traces fast,magnitude --damping 0.1", NULL},
         {"--traces magnitude --damping 0.1", "--damping has no effect"},
+        {"--traces fast,magnitude --layers fc --block 2 --linear-block 4", "--block has no effect: no layer"},
+        {"--traces fast,magnitude --layers fc --linear-block 4 --seed 1", NULL},
         {"--traces fast,random --solver random", "--solver has no effect: --traces says"},
         {"--metric completeness", "completeness has no value: it says nothing of these methods' maps"},
         {"--no-trace --metric gini,class_kept", "class_kept has no value: no trace is made"},
         {"--mask " IMAGES, "--mask has no effect: the manifest has every picture's"},
         {"--mask " IMAGES " --metric gini", "--mask has no effect: no metric"},
     };
-    char yaml[] = "sparsity: 0.9\nvariants: 4\nresize: 0\noutput: scores\n", arguments[500];
+    char yaml[] = "sparsity: 0.9\nlayers: [fc]\nlinear_block: 4\nblock: 2\nvariants: 4\nresize: 0\noutput: scores\n",
+         arguments[500];
     file_write(inside("c.yaml"), yaml, sizeof yaml - 1);
     for (size_t i = 0; i <= sizeof cases / sizeof *cases; i++) {
         const bool own = i == sizeof cases / sizeof *cases;
@@ -390,7 +393,8 @@ static void test_without_effect(void **state)
             own || strstr(cases[i].arguments, "no-trace") ? "" : "--variants 8", own ? arguments : cases[i].arguments);
         const char *says = own ? "--sparsity has no effect: every trace has a configuration" : cases[i].says;
         if (r.code != 0 || (says ? !strstr(r.err, says) : strstr(r.err, "warning") != NULL) ||
-            (own && !strstr(r.err, "c.yaml: variants, output have no effect: for all traces that"))) {
+            (own && (!strstr(r.err, "c.yaml: variants, output have no effect: for all traces that") ||
+                     !strstr(r.err, "c: block has no effect: no layer")))) {
             fail_msg("%s: %d: %s", own ? arguments : cases[i].arguments, r.code, r.err);
         }
         command_clear(&r);

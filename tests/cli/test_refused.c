@@ -3,6 +3,8 @@
 #include <jansson.h>
 
 #include "support/command.h"
+#include "spade/spade.h"
+#include "support/context.h"
 
 #define MODELS SPADE_TEST_DATA "/models"
 #define PICTURES SPADE_TEST_DATA "/images"
@@ -184,6 +186,18 @@ static void test_without_effect(void **state)
     expect_warning("--no-trace --metric pointing " PICTURE, "--metric: pointing has no value: there is no mask");
     expect_warning("--no-trace --metric completeness " PICTURE, "completeness has no value: it says nothing");
     expect_warning("--no-trace --metric gini,insertion:step=512 " PICTURE, NULL);
+    expect_warning("--no-trace --seed 3 " PICTURE, "--seed has no effect: nothing is drawn at random");
+    expect_warning("--no-trace --seed 3 --method smoothgrad:samples=2:seed=1 " PICTURE, "--seed has no effect");
+    expect_warning("--no-trace --seed 3 --method smoothgrad:samples=2 " PICTURE, NULL);
+    expect_warning("--no-trace --seed 3 --method integrated_gradients:steps=2:baseline=random " PICTURE, NULL);
+    expect_warning("--no-trace --seed 3 --method integrated_gradients:steps=2:baseline=black " PICTURE,
+                   "--seed has no effect");
+    expect_warning("--no-trace --method saliency:seed=3 " PICTURE, "--method saliency: seed has no effect");
+    expect_warning("--no-trace --method rise:samples=8:seed=3 " PICTURE, NULL);
+    expect_warning("--seed 3 --sparsity 0.5 --batch " ARRAY " " PICTURE, "--seed has no effect");
+    expect_warning("--seed 3 --solver random --sparsity 0.5 --batch " ARRAY " " PICTURE, NULL);
+    expect_warning("--no-trace -r " PICTURE, "--recursive has no effect: no input is a folder");
+    expect_warning("--no-trace --in-flight 2 " PICTURE, "--in-flight has no effect: there is one input");
     expect_warning("--no-trace --check " PICTURE, "--check has no effect: no method promises anything");
     expect_warning("--no-trace --crop-share 0.5 " PICTURE, "--crop-share has no effect: --resize says");
     expect_warning("--no-trace --orient " ARRAY, "--orient has no effect: no input is a picture");
@@ -231,7 +245,18 @@ static void test_trace_without_effect(void **state)
         {"--batch " ARRAY " --variants 4", "--variants has no effect: the variants are given"},
         {"--batch " ARRAY, NULL},
     };
-    char *folder = folder_make();
+    static const float zeros[4 * 3 * 64 * 64];
+    char *folder = folder_make(), black[300];
+    spade_context *context = test_context("cpu", 1);
+    snprintf(black, sizeof black, "%s/x.npy", folder);
+    assert_int_equal(spade_array_save(context, black, zeros, 4, (int64_t[]){4, 3, 64, 64}), SPADE_OK);
+    spade_context_destroy(context);
+    command_result more =
+        command_run("trace " MODELS "/scene_resnet.onnx -o %s/t.onnx --solver random --batch %s", folder, black);
+    if (more.code != 0 || !strstr(more.err, "17 layers have more zeros than asked for")) {
+        fail_msg("%d: %s", more.code, more.err);
+    }
+    command_clear(&more);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         command_result r =
             command_run("trace " MODELS "/scene_resnet.onnx -o %s/t.onnx %s", folder, cases[i].arguments);

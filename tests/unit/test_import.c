@@ -438,9 +438,18 @@ static void put_metadata(wire *model, const char *key, const char *value)
     wire_message(model, 14, entry);
 }
 
-static void check_class_names(const char *json, const char *first, const char *second)
+static void keep_line(void *user, spade_log_level level, const char *line)
 {
+    if (level <= SPADE_LOG_WARNING) { snprintf(user, 400, "%s", line); }
+}
+
+/* says: part of the only warning; NULL: there is none. */
+static void check_class_names(const char *json, const char *first, const char *second, const char *says)
+{
+    char warning[400] = "";
     spade_context *context = test_context("cpu", 2);
+    context->log = keep_line;
+    context->user = warning;
     wire network = graph_of(2, 1, 1, 2);
     put_node(&network, node_of("flat", "Flatten", "x", "y"));
     wire file = model_of(network);
@@ -454,6 +463,7 @@ static void check_class_names(const char *json, const char *first, const char *s
             assert_null(spade_model_class_name(model, i));
         }
     }
+    if (says ? !strstr(warning, says) : warning[0] != 0) { fail_msg("%s: %s", json, warning); }
     assert_null(spade_model_class_name(model, -1));
     assert_null(spade_model_class_name(model, 2));
     finish(context, model);
@@ -512,18 +522,24 @@ static void test_upsample_of_opset_8(void **state)
 static void test_class_names(void **state)
 {
     (void)state;
-    check_class_names("[\"cat\", \"dog\"]", "cat", "dog");
-    check_class_names("{\"1\": \"dog\"}", NULL, "dog");
-    check_class_names("{0: 'cat', 1: 'dog'}", "cat", "dog");
-    check_class_names("['it\\'s', \"a \\\"b\\\"\",]", "it's", "a \"b\"");
-    check_class_names("('caf\\xe9', 'x\"y')", "caf\u00e9", "x\"y");
-    check_class_names("{1: 'cat', 2: 'dog'}", NULL, NULL); /* counted from 1, and names that are too many or too few */
-    check_class_names("['background', 'cat', 'dog']", NULL, NULL);
-    check_class_names("['cat']", NULL, NULL);
-    check_class_names("{0: 'cat'", NULL, NULL);
-    check_class_names("{0: 'cat", NULL, NULL);
-    check_class_names("'cat', 'dog'", NULL, NULL);
-    check_class_names("7", NULL, NULL);
+    static const char other[] = "not one for each of the 2 classes", none[] = "neither a list nor a dictionary";
+    check_class_names("[\"cat\", \"dog\"]", "cat", "dog", NULL);
+    check_class_names("{\"1\": \"dog\"}", NULL, "dog", "names 1 of the 2 classes");
+    check_class_names("{0: 'cat', 1: 'dog'}", "cat", "dog", NULL);
+    check_class_names("{00: 'cat', 01: 'dog'}", "cat", "dog", NULL);
+    check_class_names("['it\\'s', \"a \\\"b\\\"\",]", "it's", "a \"b\"", NULL);
+    check_class_names("('caf\\xe9', 'x\"y')", "caf\u00e9", "x\"y", NULL);
+    check_class_names("{1: 'cat', 2: 'dog'}", NULL, NULL,
+                      other); /* counted from 1, and names that are too many or too few */
+    check_class_names("['background', 'cat', 'dog']", NULL, NULL, other);
+    check_class_names("['cat']", NULL, NULL, other);
+    check_class_names("{0: 'cat', 0: 'dog'}", NULL, NULL, other);
+    check_class_names("{0: 'cat', 00: 'dog'}", NULL, NULL, other);
+    check_class_names("{0: 'cat', 1: 'dog'", NULL, NULL, none);
+    check_class_names("{0: 'cat", NULL, NULL, NULL);
+    check_class_names("'cat', 'dog'", NULL, NULL, none);
+    check_class_names("cat\ndog", NULL, NULL, none);
+    check_class_names("7", NULL, NULL, NULL);
 }
 
 static void test_operators(void **state)

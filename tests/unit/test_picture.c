@@ -124,6 +124,24 @@ static void bmp_both_ways_up(void **state)
     decodes_to(f, bmp, sizeof bmp, 2, 2, downwards);
 }
 
+/* Masks of red, green and blue in a header of 56 bytes, as Photoshop writes them, or behind one of 40. */
+static void bmp_masks(void **state)
+{
+    fixture *f = *state;
+    const uint8_t rows[] = {1, 2, 3, 255, 4, 5, 6, 128}, rgb[] = {2, 3, 1, 5, 6, 4};
+    for (int header = 40; header <= 56; header += 4) {
+        if (header != 40 && header < 52) { continue; }
+        const int offset = header == 40 ? 66 : 14 + header;
+        uint8_t bmp[80] = {'B', 'M', [10] = 0, [14] = 0, [18] = 2, [22] = 1, [26] = 1, [28] = 32, [30] = 3};
+        bmp[10] = (uint8_t)offset;
+        bmp[14] = (uint8_t)header;
+        bmp[54 + 1] = bmp[58 + 2] = bmp[62] = 0xff; /* green, blue, red */
+        if (header == 56) { bmp[66 + 3] = 0xff; }
+        memcpy(bmp + offset, rows, sizeof rows);
+        decodes_to(f, bmp, (size_t)offset + sizeof rows, 1, 2, rgb);
+    }
+}
+
 /* A PNG with an eXIf chunk that asks for a quarter turn: said, or applied where that is asked for. */
 static void exif_rotation_is_warned_about(void **state)
 {
@@ -183,8 +201,11 @@ static void budget_holds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(png_round_trip),   cmocka_unit_test(pnm_as_pillow),
-        cmocka_unit_test(bmp_both_ways_up), cmocka_unit_test(exif_rotation_is_warned_about),
+        cmocka_unit_test(png_round_trip),
+        cmocka_unit_test(pnm_as_pillow),
+        cmocka_unit_test(bmp_both_ways_up),
+        cmocka_unit_test(bmp_masks),
+        cmocka_unit_test(exif_rotation_is_warned_about),
         cmocka_unit_test(budget_holds),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

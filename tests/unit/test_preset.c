@@ -125,10 +125,39 @@ static void set(spade_settings *settings, const char *key, const char *value)
     }
 }
 
+static char warning[400];
+
+static void keep_warning(void *user, spade_log_level level, const char *line)
+{
+    (void)user;
+    if (level <= SPADE_LOG_WARNING) { snprintf(warning, sizeof warning, "%s", line); }
+}
+
 static void resolve(spade_settings *settings)
 {
-    spade_context context = {.budget = UINT64_MAX};
+    spade_context context = {.budget = UINT64_MAX, .log = keep_warning};
+    warning[0] = 0;
     if (spade_settings_resolve(&context, settings) != SPADE_OK) { fail_msg("%s", context.message); }
+}
+
+/* A processor's file without a filter: its class knows which it is, nobody here does. */
+static void test_unsaid_filter(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", "does not say which filter"}, {", \"resample\": 2", ""}, {", \"do_resize\": false", ""}};
+    for (int i = 0; i < 6; i++) {
+        char json[200];
+        spade_settings s;
+        spade_settings_init(&s);
+        snprintf(json, sizeof json,
+                 "{\"image_mean\": [0.5, 0.5, 0.5], \"image_std\": [0.5, 0.5, 0.5], \"size\": 224%s}", cases[i % 3][0]);
+        set(&s, "preprocess", test_write("config.json", json, strlen(json)));
+        if (i >= 3) { set(&s, "resample", "bicubic"); }
+        resolve(&s);
+        assert_true(i < 3 && cases[i][1][0] ? strstr(warning, cases[i][1]) != NULL : warning[0] == 0);
+        spade_settings_clear(&s);
+    }
 }
 
 static void test_what_wins(void **state)
@@ -182,6 +211,6 @@ static int remove_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_files), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_what_wins)};
+                                       cmocka_unit_test(test_unsaid_filter), cmocka_unit_test(test_what_wins)};
     return cmocka_run_group_tests(tests, NULL, remove_files);
 }

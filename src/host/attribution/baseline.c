@@ -135,6 +135,18 @@ spade_status attribution_baseline_check(const attribution_job *job, const spade_
     return option->word == BASELINE_RANDOM ? check_preprocess(job, "random") : SPADE_OK;
 }
 
+bool attribution_draws_baseline(const spade_attribution *attribution)
+{
+    const attribution_method *method = attribution->method;
+    for (int i = 0; i < method->info.option_count; i++) {
+        const void *value = (const char *)attribution->options + method->option_offsets[i];
+        if (method->info.options[i].type != SPADE_OPTION_BASELINE) { continue; }
+        const spade_baseline_option *baseline = value;
+        if (!baseline->path && baseline->word == BASELINE_RANDOM) { return true; }
+    }
+    return false;
+}
+
 /* ---- made of the input, or of nothing; out [C, H, W] */
 static void fill_mean(const attribution_job *job, float *out)
 {

@@ -41,6 +41,8 @@ spade_status attribution_baseline_check(const attribution_job *job, const spade_
 spade_status attribution_baseline_open(const attribution_job *job, const spade_baseline_option *option, bool several,
                                        attribution_baseline *out);
 void attribution_baseline_close(const attribution_job *job, attribution_baseline *baseline);
+/* Does the attribution have a baseline that is `random`? */
+bool attribution_draws_baseline(const spade_attribution *attribution);
 /* `random` as the backend draws it. The option was checked. */
 spade_uniform_picture attribution_baseline_uniform(const attribution_job *job);
 

@@ -104,7 +104,7 @@ const attribution_method attribution_gradient_shap = {
                        "Improving performance of deep learning models with axiomatic attribution priors and expected "
                        "gradients",
              .cost = "one forward and one backward pass for each sample",
-             .flags = SPADE_METHOD_SIGNED,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_RANDOM,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(shap_options),

@@ -150,7 +150,7 @@ const attribution_method attribution_lime = {
              .source = "Ribeiro, Singh, Guestrin 2016, \"Why should I trust you?\": explaining the predictions of any "
                        "classifier",
              .cost = "one forward pass for each sample",
-             .flags = SPADE_METHOD_SIGNED,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_RANDOM,
              .options = surrogate_option_infos,
              .option_count = SURROGATE_OPTIONS},
     .options_bytes = sizeof(surrogate_options),

@@ -1,6 +1,7 @@
 /* registry.c - the table of methods and the public entry. */
 #include <math.h>
 
+#include "attribution/baseline.h"
 #include "attribution/registry.h"
 #include "engine/weight_override.h"
 
@@ -188,7 +189,8 @@ int spade_attributions_equal(const spade_attribution *a, const spade_attribution
 unsigned spade_attribution_flags(const spade_attribution *attribution)
 {
     const attribution_method *method = attribution->method;
-    return method->flags ? method->flags(attribution->options) : method->info.flags;
+    const unsigned flags = method->flags ? method->flags(attribution->options) : method->info.flags;
+    return attribution_draws_baseline(attribution) ? flags | SPADE_METHOD_RANDOM : flags;
 }
 
 double spade_attribution_completeness(const spade_attribution *attribution)
@@ -258,15 +260,17 @@ static spade_status attribute(const attribution_job *job, const spade_attributio
     for (int i = 0; notes && i < count * job->pictures * job->n; i++) { notes[i] = (spade_map_note){NAN, NAN}; }
 
     spade_status status = run_pictures(job, attributions, count, maps, notes);
-    int failed = 0; /* the target whose map is not finite */
+    const char *method = job->method; /* whose map is not finite, */
+    int failed = 0;                   /* and of which target */
     for (int i = 0; i < count && status == SPADE_OK; i++) {
+        method = attributions[i]->method->info.name;
         status = check_finite(job, numbers_of(job, attributions[i]) / job->n, maps[i], &failed);
     }
     if (status == SPADE_ERROR_NUMERICAL) {
         const attribution_job one = attribution_job_of_picture(job, failed / job->n);
         status = attribution_explain_not_finite(&one, &job->targets[failed], status);
     }
-    return status == SPADE_OK ? SPADE_OK : spade_fail_in(job->context, status, "%s", job->method);
+    return status == SPADE_OK ? SPADE_OK : spade_fail_in(job->context, status, "%s", method);
 }
 
 static spade_status check_together(spade_context *context, const spade_attribution *const *attributions, int count)

@@ -54,8 +54,9 @@ static double passes(const attribution_job *job, const void *options)
 
 static unsigned flags(const void *options)
 {
-    return spade_attribution_flags(inner_of(options)) &
-           ~(unsigned)SPADE_METHOD_CONSERVATION; /* each copy has its own */
+    const unsigned of_inner = spade_attribution_flags(inner_of(options));
+    return (of_inner & ~(unsigned)SPADE_METHOD_CONSERVATION) |
+           SPADE_METHOD_RANDOM; /* relevance: each copy has its own */
 }
 
 /* ---- copies */
@@ -154,7 +155,7 @@ const attribution_method attribution_smooth = {
              .source = "Smilkov et al. 2017, SmoothGrad: removing noise by adding noise; of gradcam++: Omeiza et al. "
                        "2019, Smooth Grad-CAM++",
              .cost = "that of the method inside, for each sample",
-             .flags = SPADE_METHOD_WRAPPER,
+             .flags = SPADE_METHOD_WRAPPER | SPADE_METHOD_RANDOM,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(smooth_options),

@@ -51,7 +51,7 @@ const attribution_method attribution_smoothgrad = {
              .source = "Smilkov et al. 2017, SmoothGrad: removing noise by adding noise",
              .cost = "one forward and one backward pass for each sample; smoothgrad, smoothgrad_squared and vargrad "
                      "with the same samples share them",
-             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_SLOPE,
+             .flags = SPADE_METHOD_SIGNED | SPADE_METHOD_SLOPE | SPADE_METHOD_RANDOM,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(noise_options),
@@ -68,6 +68,7 @@ const attribution_method attribution_smoothgrad_squared = {
                  "mean of (dF/dx)^2 over copies of x with Gaussian noise of deviation sigma * (max x - min x)",
              .source = "Hooker et al. 2019, A benchmark for interpretability methods in deep neural networks",
              .cost = "as smoothgrad",
+             .flags = SPADE_METHOD_RANDOM,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(noise_options),
@@ -86,6 +87,7 @@ const attribution_method attribution_vargrad = {
              .source = "Adebayo et al. 2018, Local explanation methods for deep neural networks lack sensitivity to "
                        "parameter values",
              .cost = "as smoothgrad",
+             .flags = SPADE_METHOD_RANDOM,
              .options = options,
              .option_count = sizeof options / sizeof *options},
     .options_bytes = sizeof(noise_options),

@@ -297,6 +297,7 @@ static json_t *entry_json(const entry *e)
         spade_json_set(&object, "offset", json_boolean(e->method->flags & SPADE_METHOD_OFFSET));
         spade_json_set(&object, "completeness", json_boolean(e->method->flags & SPADE_METHOD_COMPLETENESS));
         spade_json_set(&object, "conservation", json_boolean(e->method->flags & SPADE_METHOD_CONSERVATION));
+        spade_json_set(&object, "random", json_boolean(e->method->flags & SPADE_METHOD_RANDOM));
     } else {
         spade_json_set(&object, "version", json_integer(e->metric->version));
         spade_json_set(&object, "better", json_string(e->metric->better == SPADE_METRIC_HIGHER ? "higher" : "lower"));

@@ -198,6 +198,7 @@ static spade_status read_transformers(spade_context *context, const json_t *obje
     SPADE_TRY(read_size(context, object, "size", &size, &squash));
     SPADE_TRY(read_size(context, object, "crop_size", &crop, &ignored));
     SPADE_TRY(read_resample(context, object, &out->resample));
+    out->filter_unsaid = is_on(object, "do_resize") && !json_object_get(object, "resample");
     SPADE_TRY(read_scale(context, object, &out->scale));
     SPADE_TRY(check_steps(context, object));
     SPADE_TRY(read_normalisation(context, object, out));

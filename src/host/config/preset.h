@@ -10,6 +10,7 @@ typedef struct spade_preset {
     const char *name;
     double mean[4], std[4]; /* of colours, and of channels that are none */
     int resample;           /* spade_resample */
+    bool filter_unsaid;     /* a file whose pictures are resized does not say with which: it is bilinear */
     double crop_share;
     int64_t resize;    /* -1: as crop_share says */
     int64_t open_size; /* of networks that leave their input's size open; 0: unknown */

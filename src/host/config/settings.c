@@ -195,6 +195,12 @@ spade_status spade_settings_resolve(spade_context *context, spade_settings *sett
             settings->crop_share = preset.crop_share;
         }
         if (!is_given(settings, "resample")) { settings->resample = preset.resample; }
+        if (!is_given(settings, "resample") && preset.filter_unsaid) {
+            spade_log(
+                context, SPADE_LOG_WARNING,
+                "%s does not say which filter resizes pictures (\"resample\"): bilinear is taken; --resample says it",
+                settings->preprocess);
+        }
         if (!is_given(settings, "squash")) { settings->squash = preset.squash; }
         if (!is_given(settings, "open_size")) { settings->open_size = preset.open_size; }
         if (!is_given(settings, "scale")) { settings->scale = preset.scale; }

@@ -157,6 +157,7 @@ typedef struct spade_settings_use {
     bool own_traces;  /* none is found as the settings say */
     const char *const *unread; /* keys of the trace that change no layer's, NULL behind the last; NULL: nobody looked */
     bool batch;                /* the variants are given: none is drawn */
+    bool draws;                /* from the seed, whatever the methods and traces are */
     /* Pictures are there for their variants alone, which are cut from the picture as it is: nothing resizes it. An automatic
      * sparsity looks at the prepared picture, too. */
     bool variants_only;

@@ -102,6 +102,23 @@ static const char *find_reason_of_picture(const spade_settings *settings, const 
     return NULL;
 }
 
+/* Is anything drawn? Variants, by a solver, by methods that have no seed of their own. */
+static bool draws(const spade_settings *settings, const spade_settings_use *use)
+{
+    bool random = use->draws || (use->trace && !use->batch) || use->solvers >> SPADE_SOLVER_RANDOM & 1;
+    random = random || (use->trace && !use->solvers && settings->trace.solver == SPADE_SOLVER_RANDOM);
+    for (int i = 0; use->trace && i < settings->rule_count; i++) {
+        random =
+            random || (settings->rules[i].set & SPADE_RULE_SOLVER && settings->rules[i].solver == SPADE_SOLVER_RANDOM);
+    }
+    for (int i = 0; i < use->method_count; i++) {
+        const spade_attribution *attribution = use->methods[i].attribution;
+        random = random || (spade_attribution_flags(attribution) & SPADE_METHOD_RANDOM &&
+                            spade_attribution_takes_default(attribution, "seed"));
+    }
+    return random;
+}
+
 /* Why the key changes nothing; NULL: it does. */
 static const char *find_reason(const spade_settings *settings, const spade_settings_use *use, const spade_key *key)
 {
@@ -110,10 +127,25 @@ static const char *find_reason(const spade_settings *settings, const spade_setti
     if (key->type == SPADE_KEY_METHOD_OPTION || strcmp(key->name, "output") == 0) {
         return find_refusal(use, key->name);
     }
+    if (strcmp(key->name, "seed") == 0 && !draws(settings, use)) { return "nothing is drawn at random"; }
     if (strcmp(key->name, "check") == 0 && !promises(use)) {
         return "no method promises anything that could be checked";
     }
     return NULL;
+}
+
+/* A seed of a method's own. */
+static void warn_of_own_seeds(spade_context *context, const spade_settings_use *use)
+{
+    for (int i = 0; i < use->method_count; i++) {
+        const spade_attribution *attribution = use->methods[i].attribution;
+        if (spade_attribution_flags(attribution) & SPADE_METHOD_RANDOM ||
+            spade_attribution_takes_default(attribution, "seed")) {
+            continue;
+        }
+        spade_log(context, SPADE_LOG_WARNING, "--method %s: seed has no effect: nothing is drawn for it",
+                  use->methods[i].label);
+    }
 }
 
 /* Why the metric has no value of any map; NULL: it has some. */
@@ -144,4 +176,5 @@ void spade_settings_warn_unused(spade_context *context, const spade_settings *se
         }
         if (reason) { spade_log(context, SPADE_LOG_WARNING, "--%s has no effect: %s", key->option, reason); }
     }
+    warn_of_own_seeds(context, use);
 }

@@ -88,18 +88,16 @@ static char *literal_to_json(const char *at)
 
 /* ---- names */
 
-/* A list or a dictionary, a new reference; NULL: the text is none. *memory: whether that is for want of memory. */
-static json_t *parse_names(const char *value, bool *memory)
+/* A list or a dictionary, a new reference; NULL: the text is none. error: also whether a class stands in it twice. */
+static json_t *parse_names(const char *value, spade_json_error *error)
 {
-    spade_json_error error;
-    json_t *names = spade_json_parse(value, strlen(value), &error);
-    *memory = error.memory;
-    if (*memory) { return NULL; }
+    json_t *names = spade_json_parse(value, strlen(value), error);
+    if (error->memory) { return NULL; }
     if (!json_is_array(names) && !json_is_object(names)) {
         json_decref(names);
         char *json = literal_to_json(value);
-        names = json ? spade_json_parse(json, strlen(json), &error) : NULL;
-        *memory = !json || error.memory;
+        names = json ? spade_json_parse(json, strlen(json), error) : NULL;
+        error->memory = error->memory || !json;
         free(json);
     }
     if (json_is_array(names) || json_is_object(names)) { return names; }
@@ -107,66 +105,89 @@ static json_t *parse_names(const char *value, bool *memory)
     return NULL;
 }
 
-static json_t *find_names(const onnx_model *onnx, bool *memory)
+/* entry: the first one of the metadata that is names, or, where none is, that looks like a list in another notation. */
+static json_t *find_names(const onnx_model *onnx, const onnx_metadata **entry, spade_json_error *error)
 {
     static const char *const keys[] = {"names", "classes", "labels", "id2label", "class_names"};
+    *entry = NULL;
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
         for (int i = 0; i < onnx->metadata_count; i++) {
-            const onnx_metadata *entry = &onnx->metadata[i];
-            if (!entry->key || !entry->value || strcmp(entry->key, keys[k]) != 0) { continue; }
-            json_t *names = parse_names(entry->value, memory);
-            if (names || *memory) { return names; }
+            const onnx_metadata *at = &onnx->metadata[i];
+            if (!at->key || !at->value || strcmp(at->key, keys[k]) != 0) { continue; }
+            json_t *names = parse_names(at->value, error);
+            if (names || (!*entry && strpbrk(at->value, ",\n"))) { *entry = at; }
+            if (names || error->memory) { return names; }
         }
     }
     return NULL;
 }
 
-/* The name of a class in a list, or in a dictionary by number. */
-static const char *name_of(const json_t *names, int64_t index)
+/*
+ * The name of each class, NULL where it has none. A list has a name for each class and no more, a dictionary numbers of classes:
+ * else (false) nobody knows whose the names are: one of a background before them, numbers from 1 on.
+ */
+static bool place_names(json_t *names, int64_t classes, const char **placed)
 {
-    char key[32];
-    if (json_is_array(names)) { return json_string_value(json_array_get(names, (size_t)index)); }
-    snprintf(key, sizeof key, "%lld", (long long)index);
-    return json_string_value(json_object_get(names, key));
-}
-
-/* A list has a name for each class and no more, a dictionary numbers of classes: else nobody knows whose the names are (one of a
- * background before them, numbers from 1 on). */
-static bool names_fit(json_t *names, int64_t classes)
-{
-    if (json_is_array(names)) { return json_array_size(names) == (size_t)classes; }
     const char *key;
+    size_t index;
     json_t *name;
+    if (json_is_array(names) && json_array_size(names) != (size_t)classes) { return false; }
+    json_array_foreach(names, index, name)
+    {
+        placed[index] = json_string_value(name);
+    }
     json_object_foreach(names, key, name)
     {
         int64_t number;
-        if (!spade_parse_integer(key, &number) || number < 0 || number >= classes) { return false; }
+        if (!spade_parse_integer(key, &number) || number < 0 || number >= classes || placed[number]) { return false; }
+        placed[number] = json_string_value(name);
     }
     return true;
+}
+
+/* Copies of the names; false: out of memory. */
+static bool keep_names(spade_model *model, const char *key, const char *const *placed, int64_t classes)
+{
+    int64_t count = 0;
+    model->class_names = calloc((size_t)classes, sizeof *model->class_names);
+    for (int64_t i = 0; model->class_names && i < classes; i++) {
+        if (!placed[i]) { continue; }
+        model->class_names[i] = strdup(placed[i]);
+        if (!model->class_names[i]) { return false; }
+        count++;
+    }
+    if (model->class_names && count < classes) {
+        spade_log(
+            model->context, SPADE_LOG_WARNING,
+            "%.200s: \"%s\" in its metadata names %lld of the %lld classes; the others are numbers; --labels names all",
+            model->path, key, (long long)count, (long long)classes);
+    }
+    return model->class_names;
 }
 
 spade_status spade_model_read_class_names(spade_model *model)
 {
     const int64_t classes = spade_model_classes(model);
-    bool memory = false;
-    json_t *names = find_names(model->onnx, &memory);
-    if (names && !names_fit(names, classes)) {
-        spade_log(model->context, SPADE_LOG_WARNING,
-                  "%.200s: the names of classes in its metadata are left out: they are not one for each of the %lld "
-                  "classes; give "
-                  "--labels",
-                  model->path, (long long)classes);
-        json_decref(names);
-        return SPADE_OK;
+    const onnx_metadata *entry;
+    spade_json_error error = {0};
+    json_t *names = find_names(model->onnx, &entry, &error);
+    const char **placed = calloc((size_t)classes + 1, sizeof *placed);
+    bool memory = error.memory || !placed;
+    if (!memory && entry && !names) {
+        spade_log(
+            model->context, SPADE_LOG_WARNING,
+            "%.200s: \"%s\" in its metadata is left out: it is neither a list nor a dictionary of names; give --labels",
+            model->path, entry->key);
+    } else if (!memory && names && (error.repeats || !place_names(names, classes, placed))) {
+        spade_log(
+            model->context, SPADE_LOG_WARNING,
+            "%.200s: \"%s\" in its metadata is left out: its names are not one for each of the %lld classes; give "
+            "--labels",
+            model->path, entry->key, (long long)classes);
+    } else if (!memory && names) {
+        memory = !keep_names(model, entry->key, placed, classes);
     }
-    if (names) { model->class_names = calloc((size_t)classes, sizeof *model->class_names); }
-    memory = memory || (names && !model->class_names);
-    for (int64_t i = 0; names && model->class_names && i < classes; i++) {
-        const char *name = name_of(names, i);
-        if (!name) { continue; }
-        model->class_names[i] = strdup(name);
-        memory = memory || !model->class_names[i];
-    }
+    free(placed);
     json_decref(names);
     if (!memory) { return SPADE_OK; }
     return spade_fail(model->context, SPADE_ERROR_MEMORY, "%s: out of memory for the class names", model->path);

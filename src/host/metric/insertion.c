@@ -182,11 +182,12 @@ static double passes(const void *options, int64_t height, int64_t width, double 
     }
 static const spade_option_info insertion_rows[] = {
     STEP_OPTION,
-    REPLACEMENT_OPTION("what pixels are before they come: blurred (11x11, sigma 5), or 0 after normalisation", "blur"),
+    REPLACEMENT_OPTION("what pixels are before they come: blurred by RISE's 11 x 11 kernel, or 0 after normalisation",
+                       "blur"),
 };
 static const spade_option_info deletion_rows[] = {
     STEP_OPTION,
-    REPLACEMENT_OPTION("what pixels become: blurred (11x11, sigma 5), or 0 after normalisation", "zero"),
+    REPLACEMENT_OPTION("what pixels become: blurred by RISE's 11 x 11 kernel, or 0 after normalisation", "zero"),
 };
 static const size_t option_offsets[] = {offsetof(insertion_options, step), offsetof(insertion_options, replacement)};
 

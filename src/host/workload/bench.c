@@ -248,9 +248,10 @@ static spade_status job_open(bench_job *job)
         SPADE_TRY(spade_settings_check_trace(context, request->settings, job->model, &request->settings->trace));
     }
     unread_options unread;
-    unread_options_find(context, job->model, request->settings, &unread);
+    unread_options_find(context, job->model, &request->settings->trace, &unread);
     const spade_settings_use use = {.unread = unread.names,
                                     .trace = request->trace,
+                                    .draws = !request->input, /* the noise that is the input */
                                     .pictures = request->input && !spade_is_array_path(request->input),
                                     .methods = job->methods,
                                     .method_count = job->method_count};

@@ -462,7 +462,7 @@ static spade_status job_open(check_job *job)
     SPADE_TRY(spade_inputs_collect(context, request->inputs, request->input_count, request->recursive,
                                    job->preprocess.channels, job->preprocess.height, job->preprocess.width,
                                    &job->inputs));
-    spade_settings_use use = {.methods = job->methods, .method_count = job->method_count};
+    spade_settings_use use = {.draws = true, .methods = job->methods, .method_count = job->method_count};
     for (int i = 0; i < job->inputs.count; i++) { use.pictures = use.pictures || job->inputs.items[i].index < 0; }
     spade_settings_warn_unused(context, request->settings, &use);
     return SPADE_OK;

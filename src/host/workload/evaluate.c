@@ -3,6 +3,7 @@
 
 #include "backend/backend.h"
 #include "workload/evaluate.h"
+#include "workload/unread_options.h"
 #include "workload/manifest.h"
 #include "workload/run_fingerprints.h"
 
@@ -153,8 +154,10 @@ static spade_status read_manifest(evaluate_job *job)
 static void warn_unused(const evaluate_job *job)
 {
     bool needed = false, missing = false;
+    unread_options unread = {.names = {NULL}};
     const bool traces = job->column_count > 1 + job->fit.wanted;
     spade_settings_use use = {.trace = traces,
+                              .draws = true, /* the intervals' samples */
                               .fitted = job->fit.wanted,
                               .pictures = true,
                               .masks = true, /* what needs one and has none is refused */
@@ -163,14 +166,24 @@ static void warn_unused(const evaluate_job *job)
                               .metrics = job->metrics,
                               .metric_count = job->metric_count,
                               .own_traces = traces};
-    for (int i = 1; i < job->column_count; i++) {
+    for (int i = 1, found = 0; i < job->column_count; i++) {
         if (job->columns[i].fitted) { continue; }
+        if (!job->columns[i].configured) { /* those of configurations have options of their own */
+            unread_options own;
+            unread_options_find(job->context, job->model, &job->columns[i].trace, &own);
+            if (found++) {
+                unread_options_intersect(&unread, &own);
+            } else {
+                unread = own;
+            }
+        }
         if (job->request->traces) { use.solvers |= 1u << job->columns[i].trace.solver; }
         use.own_traces = use.own_traces && job->columns[i].configured;
     }
     if (job->request->fit_margin >= 0 && !job->fit.wanted) {
         spade_log(job->context, SPADE_LOG_WARNING, "--fit-margin has no effect: sparse_fc is not among --traces");
     }
+    use.unread = unread.names;
     spade_settings_warn_unused(job->context, job->request->settings, &use);
     if (!job->request->mask) { return; }
     for (int i = 0; i < job->inputs.count; i++) { missing = missing || !job->inputs.items[i].mask; }

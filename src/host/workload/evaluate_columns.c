@@ -3,6 +3,7 @@
 
 #include "base/base.h"
 #include "workload/evaluate.h"
+#include "workload/unread_options.h"
 
 static const char *const solvers[] = {"fast", "exact", "magnitude", "random"}; /* spade_solver */
 static const char sparse_fc[] = "sparse_fc";
@@ -64,6 +65,19 @@ static void warn_of_keys(const evaluate_job *job, const char *path, const spade_
     if (!count) { return; }
     spade_log(job->context, SPADE_LOG_WARNING, "%s: %s %s no effect: for all traces that is as the options say", path,
               names, count == 1 ? "has" : "have");
+}
+
+/* Options of a trace in a configuration that none of the layers that it prunes reads. */
+static void warn_of_unread(const evaluate_job *job, const evaluate_column *column)
+{
+    unread_options unread;
+    unread_options_find(job->context, job->model, &column->trace, &unread);
+    for (int i = 0; i < spade_key_count(); i++) {
+        const spade_key *key = spade_key_at(i);
+        if (!(column->settings.asked >> i & 1) || !unread_options_has(&unread, key->name)) { continue; }
+        spade_log(job->context, SPADE_LOG_WARNING,
+                  "--traces: %s: %s has no effect: no layer that is pruned has a use for it", column->name, key->name);
+    }
 }
 
 static spade_status add_configuration(evaluate_job *job, const char *path)
@@ -148,6 +162,7 @@ spade_status evaluate_columns_open(evaluate_job *job)
         own->place = place++;
         SPADE_TRY(spade_settings_check_trace(job->context, own->configured ? &own->settings : job->request->settings,
                                              job->model, &own->trace));
+        if (own->configured) { warn_of_unread(job, own); }
     }
     return SPADE_OK;
 }

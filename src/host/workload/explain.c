@@ -74,7 +74,7 @@ static spade_status check_inputs(explain_job *job)
 void explain_warn_unused(const explain_job *job, bool pictures, bool masks, bool manifest)
 {
     unread_options unread;
-    unread_options_find(job->context, job->model, job->request->settings, &unread);
+    unread_options_find(job->context, job->model, &job->request->settings->trace, &unread);
     spade_settings_use use = {.unread = unread.names,
                               .pictures = pictures,
                               .trace = job->request->trace,
@@ -249,6 +249,9 @@ spade_status spade_explain(spade_context *context, const spade_explain_request *
     SPADE_GOTO(check_inputs(&job));
     for (int i = 0; i < job.inputs.count; i++) { pictures = pictures || job.inputs.items[i].index < 0; }
     explain_warn_unused(&job, pictures, request->mask != NULL, false);
+    if (request->in_flight > 1 && job.inputs.count == 1) {
+        spade_log(context, SPADE_LOG_WARNING, "--in-flight has no effect: there is one input");
+    }
     if (request->mask) { SPADE_GOTO(spade_masks_check(context, request->mask, &job.inputs)); }
     SPADE_GOTO(explain_resume(&job, &remaining));
     status = explain_inputs(&job, &remaining);

@@ -258,6 +258,7 @@ spade_status spade_inputs_collect(spade_context *context, char *const *paths, in
                                   int64_t channels, int64_t height, int64_t width, spade_inputs *out)
 {
     spade_status status = SPADE_OK;
+    bool folders = false;
     *out = (spade_inputs){0};
     for (int i = 0; i < count; i++) {
         struct stat info;
@@ -266,6 +267,7 @@ spade_status spade_inputs_collect(spade_context *context, char *const *paths, in
             snprintf(message, sizeof message, "%s: %s", paths[i], strerror(errno));
             SPADE_GOTO(spade_inputs_add(context, out, paths[i], base_name(paths[i]), -1, message));
         } else if (S_ISDIR(info.st_mode)) {
+            folders = true;
             SPADE_GOTO(add_folder(context, out, paths[i], recursive));
         } else if (spade_is_array_path(paths[i])) {
             SPADE_GOTO(add_array(context, out, paths[i], channels, height, width));
@@ -274,6 +276,9 @@ spade_status spade_inputs_collect(spade_context *context, char *const *paths, in
         }
     }
     SPADE_GOTO(spade_inputs_name(context, out));
+    if (recursive && !folders) {
+        spade_log(context, SPADE_LOG_WARNING, "--recursive has no effect: no input is a folder");
+    }
 done:
     if (status != SPADE_OK) { spade_inputs_clear(out); }
     return status;

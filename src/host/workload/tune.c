@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "workload/trace_input.h"
 #include "workload/tune.h"
+#include "workload/unread_options.h"
 
 enum { LEVELS = SPADE_SPARSITY_LEVELS };
 
@@ -113,7 +114,11 @@ static spade_status split(tune_job *job)
 static void warn_unused(const tune_job *job)
 {
     const spade_settings *settings = job->request->settings;
-    const spade_settings_use use = {.trace = true,
+    unread_options unread;
+    unread_options_find(job->context, job->evaluate.model, &settings->trace, &unread);
+    const spade_settings_use use = {.unread = unread.names,
+                                    .trace = true,
+                                    .draws = true,
                                     .pictures = true,
                                     .masks = true, /* what needs one and has none is refused */
                                     .methods = job->evaluate.methods,

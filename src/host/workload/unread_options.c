@@ -28,14 +28,30 @@ static void change(spade_trace_options *options, int option)
     }
 }
 
-void unread_options_find(spade_context *context, const spade_model *model, const spade_settings *settings,
+void unread_options_find(spade_context *context, const spade_model *model, const spade_trace_options *options,
                          unread_options *unread)
 {
     int count = 0;
     for (int i = 0; i < OPTIONS; i++) {
-        spade_trace_options other = settings->trace;
+        spade_trace_options other = *options;
         change(&other, i);
-        if (spade_trace_same_layers(context, model, &settings->trace, &other)) { unread->names[count++] = names[i]; }
+        if (spade_trace_same_layers(context, model, options, &other)) { unread->names[count++] = names[i]; }
+    }
+    unread->names[count] = NULL;
+}
+
+bool unread_options_has(const unread_options *unread, const char *name)
+{
+    const char *const *at = unread->names;
+    while (*at && strcmp(*at, name) != 0) { at++; }
+    return *at != NULL;
+}
+
+void unread_options_intersect(unread_options *unread, const unread_options *other)
+{
+    int count = 0;
+    for (int i = 0; unread->names[i]; i++) {
+        if (unread_options_has(other, unread->names[i])) { unread->names[count++] = unread->names[i]; }
     }
     unread->names[count] = NULL;
 }

@@ -10,7 +10,10 @@ typedef struct unread_options {
 
 /* Those that no layer's solver would be asked otherwise with: the layers that they are for stay dense, have values of their own
  * or are not there. */
-void unread_options_find(spade_context *context, const spade_model *model, const spade_settings *settings,
+void unread_options_find(spade_context *context, const spade_model *model, const spade_trace_options *options,
                          unread_options *unread);
+bool unread_options_has(const unread_options *unread, const char *name);
+/* Of several traces: what every one of them has no use for. */
+void unread_options_intersect(unread_options *unread, const unread_options *other);
 
 #endif

@@ -72,6 +72,16 @@ static spade_status parse_neurons(visualize_job *job)
     return SPADE_OK;
 }
 
+static void warn_of_dense_trace(const visualize_job *job)
+{
+    for (int i = 0; i < spade_model_layer_count(job->model); i++) {
+        spade_trace_layer layer;
+        spade_trace_layer_info(job->trace, i, &layer);
+        if (layer.solved && layer.zeros) { return; }
+    }
+    spade_log(job->context, SPADE_LOG_WARNING, "nothing is pruned: the trace is the dense network");
+}
+
 static void set_options(visualize_job *job)
 {
     const spade_visualize_request *request = job->request;
@@ -254,6 +264,7 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     const bool traced = request->input || request->batch;
     unread_options unread;
     spade_settings_use use = {.trace = traced,
+                              .draws = true,
                               .pictures = request->input && !spade_ends_in(request->input, ".npy"),
                               .batch = request->batch != NULL,
                               .variants_only = true};
@@ -268,7 +279,7 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
     SPADE_GOTO(class_names_load(context, request->labels, job.model, &job.names));
     set_options(&job);
     SPADE_GOTO(parse_neurons(&job));
-    unread_options_find(context, job.model, request->settings, &unread);
+    unread_options_find(context, job.model, &request->settings->trace, &unread);
     use.unread = unread.names;
     spade_settings_warn_unused(context, request->settings, &use);
     warn_of_classes(&job);
@@ -276,6 +287,7 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
         SPADE_GOTO(spade_settings_check_trace(context, request->settings, job.model, &request->settings->trace));
         spade_workload_phase(events, "trace", 0, trace_share);
         SPADE_GOTO(trace_input_run(context, job.model, &input, &job.trace, NULL));
+        warn_of_dense_trace(&job);
     }
     SPADE_GOTO(write_pictures(&job, traced ? trace_share : 0));
 done:

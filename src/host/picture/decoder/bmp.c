@@ -55,7 +55,7 @@ static void check_bmp(file_bytes file, decoded *out)
         height = little16(file.data + 20);
         bits = little16(file.data + 24);
     } else {
-        if (info != 40 && info != 56 && info != 108 && info != 124) {
+        if (info != 40 && info != 52 && info != 56 && info != 108 && info != 124) {
             decoder_fail("BMP is corrupt or of an unknown version");
         }
         if (file.size < 14 + (size_t)info) { decoder_fail("BMP is truncated"); }
@@ -106,11 +106,28 @@ static void round_as_pillow(file_bytes file, decoded *picture)
     }
 }
 
+/* stb looks for the masks of a header of 52 or 56 bytes behind it; they are in it, as in one of 108 bytes, which it becomes. */
+static file_bytes with_long_header(file_bytes file)
+{
+    enum { LONG = 108 };
+    const size_t info = little32(file.data + 14), begin = 14 + info, more = LONG - info;
+    if (info != 52 && info != 56) { return file; }
+    const uint64_t offset = little32(file.data + 10) + (uint64_t)more;
+    uint8_t *bytes = offset <= UINT32_MAX ? calloc(1, file.size + more) : NULL;
+    if (!bytes) { decoder_fail("BMP cannot be decoded (out of memory)"); }
+    memcpy(bytes, file.data, begin);
+    memcpy(bytes + begin + more, file.data + begin, file.size - begin);
+    for (int i = 0; i < 4; i++) { bytes[10 + i] = (uint8_t)(offset >> 8 * i); }
+    bytes[14] = LONG;
+    return (file_bytes){bytes, file.size + more};
+}
+
 decoded decode_bmp(file_bytes file, bool alpha)
 {
     decoded out;
     int width = 0, height = 0;
     check_bmp(file, &out);
+    file = with_long_header(file);
     allocation_limit = ((size_t)16 << 20) + 16 * (size_t)out.width * out.height;
     uint8_t *pixels = stbi_load_from_memory(file.data, (int)file.size, &width, &height, &out.channels, 0);
     if (!pixels || (uint32_t)width != out.width || (uint32_t)height != out.height) {
