@@ -173,18 +173,20 @@ spade_status spade_model_read_class_names(spade_model *model)
     json_t *names = find_names(model->onnx, &entry, &error);
     const char **placed = calloc((size_t)classes + 1, sizeof *placed);
     bool memory = error.memory || !placed;
-    if (!memory && entry && !names) {
+    if (memory || !entry) {
+        /* nothing to say: there are no names, or no memory to know */
+    } else if (!names) {
         spade_log(
             model->context, SPADE_LOG_WARNING,
             "%.200s: \"%s\" in its metadata is left out: it is neither a list nor a dictionary of names; give --labels",
             model->path, entry->key);
-    } else if (!memory && names && (error.repeats || !place_names(names, classes, placed))) {
+    } else if (error.repeats || !place_names(names, classes, placed)) {
         spade_log(
             model->context, SPADE_LOG_WARNING,
             "%.200s: \"%s\" in its metadata is left out: its names are not one for each of the %lld classes; give "
             "--labels",
             model->path, entry->key, (long long)classes);
-    } else if (!memory && names) {
+    } else {
         memory = !keep_names(model, entry->key, placed, classes);
     }
     free(placed);
