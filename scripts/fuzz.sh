@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets (tests/fuzz) with clang and libFuzzer and lets each look for inputs that break spade.
-#   scripts/fuzz.sh [SECONDS [TARGET...]]     SECONDS: for each target, 600 as before a release; continuous integration gives 25;
+#   scripts/fuzz.sh [SECONDS [TARGET...]]     SECONDS: for each target, 600 as before a release; continuous integration gives 20;
 #                                             0: only what earlier runs found is tried again
 # Goes on with the inputs that earlier runs found (build-fuzz/corpus). Exit 1: there are findings, in build-fuzz/findings;
 # make them smaller (fuzz_TARGET -minimize_crash=1 -exact_artifact_path=SMALL FILE), mend their cause, and keep them in
