@@ -44,7 +44,7 @@ static void release(void)
 
 /* ---- what the worker writes, and its end */
 static jmp_buf end;
-static uint8_t answer[16];
+static uint8_t answer[32]; /* the header */
 static size_t picture_bytes, message_bytes;
 
 static ssize_t worker_write(int file, const void *bytes, size_t size)
@@ -107,7 +107,7 @@ static void decode_file(const char *path, const char *option)
         uint32_t head[3]; /* width, height, flags */
         memcpy(head, answer + 4, sizeof head);
         const size_t channels = head[2] & FLAG_ALPHA ? 4 : 3;
-        FUZZ_EXPECT(memcmp(answer, "SPD1", 4) == 0 && head[0] && head[1], "a picture without pixels");
+        FUZZ_EXPECT(memcmp(answer, "SPD2", 4) == 0 && head[0] && head[1], "a picture without pixels");
         FUZZ_EXPECT(channels == 3 || (option && strcmp(option, "--alpha") == 0), "an alpha channel that nobody wants");
         FUZZ_EXPECT(picture_bytes == sizeof answer + (size_t)head[0] * head[1] * channels, "not a whole picture");
     } else {

@@ -9,10 +9,14 @@
 
 #include "base/fingerprint.h"
 
+void spade_fingerprint_text(uint64_t high, uint64_t low, char out[SPADE_FINGERPRINT_SIZE])
+{
+    snprintf(out, SPADE_FINGERPRINT_SIZE, "%016llx%016llx", (unsigned long long)high, (unsigned long long)low);
+}
+
 static void format(XXH128_hash_t hash, char out[SPADE_FINGERPRINT_SIZE])
 {
-    snprintf(out, SPADE_FINGERPRINT_SIZE, "%016llx%016llx", (unsigned long long)hash.high64,
-             (unsigned long long)hash.low64);
+    spade_fingerprint_text(hash.high64, hash.low64, out);
 }
 
 void spade_fingerprint(const spade_mapping *pieces, int count, char out[SPADE_FINGERPRINT_SIZE])

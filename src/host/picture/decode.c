@@ -19,7 +19,7 @@
 #include "picture/decode.h"
 #include "picture/orient.h"
 
-enum { MAX_SIDE = SPADE_MAX_SIDE, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 16, MAX_HELPERS = 64 };
+enum { MAX_SIDE = SPADE_MAX_SIDE, MAX_PIXELS = 64 * 1000 * 1000, HEADER_BYTES = 32, MAX_HELPERS = 64 };
 /* decoder/decoder.h */
 enum {
     FLAG_MASK_GREYS = 1,
@@ -56,8 +56,9 @@ struct spade_decode {
     spade_picture *pictures;
     spade_status *statuses;
     char **messages;
-    size_t held;  /* bytes of the pixels that came so far */
-    bool upright; /* pictures are turned as EXIF asks */
+    char (*fingerprints)[SPADE_FINGERPRINT_SIZE]; /* NULL: nobody asks */
+    size_t held;                                  /* bytes of the pixels that came so far */
+    bool upright;                                 /* pictures are turned as EXIF asks */
     int slots;
     helper helpers[MAX_HELPERS];
     char program[4200];
@@ -247,7 +248,7 @@ static void accept_header(spade_decode *d, helper *h)
 {
     uint64_t width = h->header[1], height = h->header[2];
     const bool alpha = h->header[3] & FLAG_ALPHA;
-    if (memcmp(h->header, "SPD1", 4) != 0 || width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE ||
+    if (memcmp(h->header, "SPD2", 4) != 0 || width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE ||
         width * height > MAX_PIXELS || (alpha && !d->alpha)) {
         h->bad_output = true;
         return;
@@ -325,6 +326,50 @@ static spade_status cut_alpha(spade_context *context, spade_picture *picture)
     return SPADE_OK;
 }
 
+/* What a helper's flags say about its file. */
+static void warn_of_flags(spade_context *context, const char *path, uint32_t flags)
+{
+    if (flags & FLAG_DAMAGED) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: the file is damaged; decoded as far as it can be (as in Pillow)",
+                  path);
+    }
+    if (flags & FLAG_MASK_GREYS) {
+        spade_log(context, SPADE_LOG_WARNING,
+                  "%s: most pixels of the mask that are not black are not above 127, and so outside", path);
+    }
+    if (flags & FLAG_GREY_CLIPPED) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: 16-bit grey, values above 255 become white (as in Pillow)", path);
+    }
+}
+
+/* The picture of a helper that succeeded; its pixels are the picture's. */
+static spade_status take_picture(spade_decode *d, const helper *h)
+{
+    spade_context *context = d->context;
+    const char *path = d->paths[h->index];
+    spade_picture *out = &d->pictures[h->index];
+    const int orientation = (int)(h->header[3] >> ORIENTATION_SHIFT);
+    spade_status status = SPADE_OK;
+    *out = (spade_picture){.height = h->header[2],
+                           .width = h->header[1],
+                           .rgb = h->pixels,
+                           .exif_rotated = orientation > 1,
+                           .inexact = (h->header[3] & FLAG_INEXACT) != 0};
+    if (d->fingerprints) {
+        uint64_t halves[2]; /* low, high */
+        memcpy(halves, &h->header[4], sizeof halves);
+        spade_fingerprint_text(halves[1], halves[0], d->fingerprints[h->index]);
+    }
+    if (h->header[3] & FLAG_ALPHA) { status = cut_alpha(context, out); }
+    if (status == SPADE_OK && out->exif_rotated && d->upright) {
+        status = spade_orient(context, orientation, out);
+    } else if (out->exif_rotated) {
+        spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored; --orient applies it", path);
+    }
+    warn_of_flags(context, path, h->header[3]);
+    return status;
+}
+
 /* Both pipes are closed (or the time is up): reap the helper, turn what it did into a picture or one line. */
 static spade_status finish_helper(spade_decode *d, helper *h)
 {
@@ -354,31 +399,7 @@ static spade_status finish_helper(spade_decode *d, helper *h)
         d->held -= h->pixels ? h->expected - HEADER_BYTES : 0;
         free(h->pixels);
     } else {
-        spade_picture *out = &d->pictures[h->index];
-        const int orientation = (int)(h->header[3] >> ORIENTATION_SHIFT);
-        *out = (spade_picture){.height = h->header[2],
-                               .width = h->header[1],
-                               .rgb = h->pixels,
-                               .exif_rotated = orientation > 1,
-                               .inexact = (h->header[3] & FLAG_INEXACT) != 0};
-        if (h->header[3] & FLAG_ALPHA) { status = cut_alpha(context, out); }
-        if (status == SPADE_OK && out->exif_rotated && d->upright) {
-            status = spade_orient(context, orientation, out);
-        } else if (out->exif_rotated) {
-            spade_log(context, SPADE_LOG_WARNING, "%s: the EXIF rotation is ignored; --orient applies it", path);
-        }
-        if (h->header[3] & FLAG_DAMAGED) {
-            spade_log(context, SPADE_LOG_WARNING, "%s: the file is damaged; decoded as far as it can be (as in Pillow)",
-                      path);
-        }
-        if (h->header[3] & FLAG_MASK_GREYS) {
-            spade_log(context, SPADE_LOG_WARNING,
-                      "%s: most pixels of the mask that are not black are not above 127, and so outside", path);
-        }
-        if (h->header[3] & FLAG_GREY_CLIPPED) {
-            spade_log(context, SPADE_LOG_WARNING, "%s: 16-bit grey, values above 255 become white (as in Pillow)",
-                      path);
-        }
+        status = take_picture(d, h);
     }
     *h = (helper){.index = -1, .out = -1, .error = -1};
     return status;
@@ -468,6 +489,11 @@ spade_status spade_decoding_begin(spade_context *context, const char *const *pat
 void spade_decoding_upright(spade_decode *d)
 {
     d->upright = true;
+}
+
+void spade_decoding_fingerprints(spade_decode *d, char (*out)[SPADE_FINGERPRINT_SIZE])
+{
+    d->fingerprints = out;
 }
 
 void spade_decoding_finish(spade_decode *d)

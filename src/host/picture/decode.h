@@ -8,6 +8,7 @@
 #define SPADE_DECODING_H
 
 #include "base/base.h"
+#include "base/fingerprint.h"
 #include "spade/picture.h"
 
 typedef struct spade_decode spade_decode;
@@ -24,6 +25,8 @@ spade_status spade_decoding_begin(spade_context *context, const char *const *pat
                                   char **messages, spade_decode **decoding);
 /* Turn the pictures of this decoding as their EXIF orientation asks. Before spade_decoding_finish(). */
 void spade_decoding_upright(spade_decode *decoding);
+/* Of each file that is decoded, the fingerprint of the very bytes that were; out [n] is borrowed. Before spade_decoding_finish(). */
+void spade_decoding_fingerprints(spade_decode *decoding, char (*out)[SPADE_FINGERPRINT_SIZE]);
 /* Wait for all files, start on those that had no helper yet. Fills the lists, whose contents are the caller's. Once. */
 void spade_decoding_finish(spade_decode *decoding);
 /* After it: SPADE_ERROR_IO where no helper could be started, which is no picture's fault. */

@@ -57,6 +57,7 @@ typedef struct spade_files {
     char **paths;              /* [count] */
     spade_mapping *contents;   /* [count]: data NULL: it is to be read */
     spade_picture *pictures;
+    char (*fingerprints)[SPADE_FINGERPRINT_SIZE]; /* of the bytes that were decoded */
     spade_status *statuses;
     char **messages;
     int count;

@@ -303,31 +303,33 @@ static spade_status find_picture(gallery *g, const gallery_picture *picture, cha
     return fail_memory(g);
 }
 
-/* Is it what was explained? Another picture of that name stays away; what cannot be read is left to the decoder. */
-static bool is_same(gallery *g, const gallery_picture *picture, const char *path, const spade_mapping *content)
+/* What could not be decoded is another file now, or (false) none that can be read, or the one that was explained. */
+static bool is_another(gallery *g, const gallery_picture *picture, const char *path, const spade_mapping *content)
 {
     char now[SPADE_FINGERPRINT_SIZE];
     if (content->data) {
         spade_fingerprint(content, 1, now);
     } else if (spade_fingerprint_file(g->context, path, now) != SPADE_OK) {
         spade_error_clear(g->context);
-        return true;
+        return false;
     }
-    const bool same = strcmp(now, picture->content) == 0;
-    g->others += !same;
-    return same;
+    return strcmp(now, picture->content) != 0;
 }
 
-/* Those that are not there any more stay away: the page says so, and the end of the job how many. */
-static void take_decoded(gallery *g, int i, spade_picture *picture, spade_status status, const char *path,
-                         const spade_mapping *content)
+/* Those that are not there any more, or not what was explained, stay away: the page says so, and the end of the job how many.
+ * decoded: the fingerprint of what was decoded. */
+static void take_decoded(gallery *g, int i, spade_picture *picture, spade_status status, const char *decoded,
+                         const char *path, const spade_mapping *content)
 {
-    const bool same = is_same(g, &g->pictures[i], path, content);
-    if (status == SPADE_OK && same) {
-        g->pictures[i].picture = *picture;
+    gallery_picture *shown = &g->pictures[i];
+    const bool another =
+        status == SPADE_OK ? strcmp(decoded, shown->content) != 0 : is_another(g, shown, path, content);
+    if (status == SPADE_OK && !another) {
+        shown->picture = *picture;
         return;
     }
-    if (same && !g->missing++) { g->first_missing = strdup(path); }
+    g->others += another;
+    if (!another && !g->missing++) { g->first_missing = strdup(path); }
     spade_picture_clear(picture);
 }
 
@@ -337,12 +339,14 @@ static spade_status decode(gallery *g)
     spade_picture pictures[GALLERY_PAGE] = {{0}};
     spade_mapping contents[GALLERY_PAGE] = {{0}};
     spade_status statuses[GALLERY_PAGE], status = SPADE_OK;
+    char fingerprints[GALLERY_PAGE][SPADE_FINGERPRINT_SIZE] = {{0}};
     spade_decode *decoding = NULL;
     if (!g->preprocess.height) { return SPADE_OK; }
     for (int i = 0; i < g->count; i++) { SPADE_GOTO(find_picture(g, &g->pictures[i], &paths[i], &contents[i])); }
     if (spade_decoding_begin(g->context, (const char *const *)paths, contents, NULL, false, g->count, pictures,
                              statuses, messages, &decoding) == SPADE_OK) {
         if (g->upright) { spade_decoding_upright(decoding); }
+        spade_decoding_fingerprints(decoding, fingerprints);
         spade_decoding_finish(decoding);
     }
     status = spade_decoding_check(g->context, statuses, messages, g->count);
@@ -350,7 +354,9 @@ static spade_status decode(gallery *g)
         for (int i = 0; i < g->count; i++) { spade_picture_clear(&pictures[i]); }
         goto done;
     }
-    for (int i = 0; i < g->count; i++) { take_decoded(g, i, &pictures[i], statuses[i], paths[i], &contents[i]); }
+    for (int i = 0; i < g->count; i++) {
+        take_decoded(g, i, &pictures[i], statuses[i], fingerprints[i], paths[i], &contents[i]);
+    }
     spade_error_clear(g->context);
 done:
     spade_decoding_destroy(decoding);

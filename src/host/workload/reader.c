@@ -87,6 +87,7 @@ static void close_files(spade_files *files)
     free(files->paths);
     free(files->contents);
     free(files->pictures);
+    free(files->fingerprints);
     free(files->statuses);
     free(files->messages);
     *files = (spade_files){0};
@@ -131,11 +132,12 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
                            .paths = calloc(max_files, sizeof *files->paths),
                            .contents = calloc(max_files, sizeof *files->contents),
                            .pictures = calloc(max_files, sizeof *files->pictures),
+                           .fingerprints = calloc(max_files, sizeof *files->fingerprints),
                            .statuses = calloc(max_files, sizeof *files->statuses),
                            .messages = calloc(max_files, sizeof *files->messages)};
     spade_status status = SPADE_OK;
     if (!files->picture_of || !files->mask_of || !files->masks || !files->paths || !files->contents ||
-        !files->pictures || !files->statuses || !files->messages) {
+        !files->pictures || !files->fingerprints || !files->statuses || !files->messages) {
         SPADE_GOTO(spade_fail(reader->context, SPADE_ERROR_MEMORY, "out of memory: list of %d inputs", count));
     }
     SPADE_GOTO(list_files(reader->context, reader->mask, files));
@@ -143,6 +145,7 @@ spade_status spade_reader_prefetch(spade_reader *reader, const spade_input *inpu
         (void)spade_decoding_begin(reader->context, (const char *const *)files->paths, files->contents, files->masks,
                                    reader->preprocess->channels == 4, files->count, files->pictures, files->statuses,
                                    files->messages, &files->decoding);
+        if (files->decoding) { spade_decoding_fingerprints(files->decoding, files->fingerprints); }
         if (files->decoding && reader->upright) { spade_decoding_upright(files->decoding); }
     }
 done:
@@ -188,7 +191,14 @@ static spade_status find_entry(spade_reader *reader, const spade_input *input, c
     return SPADE_OK;
 }
 
-/* mask: its file, or NULL */
+static void fingerprint_entry(const spade_preprocess *p, const float *entry, char out[SPADE_FINGERPRINT_SIZE])
+{
+    const size_t size = (size_t)(p->channels * p->height * p->width);
+    const spade_mapping piece = {.data = (const uint8_t *)entry, .size = sizeof *entry * size};
+    spade_fingerprint(&piece, 1, out);
+}
+
+/* Of what the input is now. mask: its file, or NULL */
 static spade_status make_fingerprint(spade_reader *reader, const spade_input *input, const char *mask,
                                      spade_input_fingerprint *out)
 {
@@ -197,10 +207,7 @@ static spade_status make_fingerprint(spade_reader *reader, const spade_input *in
     if (input->index >= 0) {
         const float *entry;
         SPADE_TRY(find_entry(reader, input, &entry));
-        const spade_preprocess *p = reader->preprocess;
-        const size_t size = (size_t)(p->channels * p->height * p->width);
-        const spade_mapping piece = {.data = (const uint8_t *)entry, .size = sizeof *entry * size};
-        spade_fingerprint(&piece, 1, out->content);
+        fingerprint_entry(reader->preprocess, entry, out->content);
     } else if (input->bytes) {
         spade_fingerprint(&input->bytes->picture, 1, out->content);
     } else {
@@ -247,14 +254,16 @@ static spade_status make_item(spade_reader *reader, int i, spade_image_item *ite
     if (picture >= 0) {
         SPADE_TRY(check_file(reader, picture));
         SPADE_TRY(spade_image_item_from_picture(context, preprocess, input, &files->pictures[picture], item));
+        memcpy(item->fingerprint.content, files->fingerprints[picture], SPADE_FINGERPRINT_SIZE);
     } else {
         const float *tensor;
         SPADE_TRY(find_entry(reader, input, &tensor));
         SPADE_TRY(spade_image_item_from_tensor(context, preprocess, tensor, item));
+        fingerprint_entry(preprocess, tensor, item->fingerprint.content);
     }
-    SPADE_TRY(make_fingerprint(reader, input, mask < 0 ? NULL : files->paths[mask], &item->fingerprint));
     if (mask < 0) { return SPADE_OK; }
     SPADE_TRY(check_file(reader, mask));
+    memcpy(item->fingerprint.mask, files->fingerprints[mask], SPADE_FINGERPRINT_SIZE);
     return spade_image_item_set_mask(context, preprocess, files->paths[mask], &files->pictures[mask], item);
 }
 

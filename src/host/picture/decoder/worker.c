@@ -6,8 +6,9 @@
  * and nobody else's. What libraries accept without a word (half a file, wrong checksums) is checked before they see it,
  * memory is limited by what the header says, time by RLIMIT_CPU, and the rest by sandbox.c.
  *
- * Out: "SPD1", then width, height, flags (uint32, native order), then height * width * 3 bytes, and with FLAG_ALPHA
- * height * width more.
+ * Out: "SPD2", then width, height, flags (uint32, native order), the fingerprint of the bytes that were decoded (XXH3-128, its
+ * low and its high half, uint64), then height * width * 3 bytes, and with FLAG_ALPHA height * width more. A fingerprint made by
+ * who reads the file a second time could be that of other bytes.
  * On failure: exit status 1 and the reason, one line, on fd 2.
  */
 #include <errno.h>
@@ -17,6 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "picture/decoder/decoder.h"
 #include "picture/format.h"
@@ -143,12 +147,16 @@ int main(int argc, char **argv)
         if (opened != 0) { decoder_fail("%s", strerror(errno)); }
     }
     decoder_enter_sandbox();
-    decoded picture = decode(read_all(0), mask, alpha);
+    const file_bytes file = read_all(0);
+    const XXH128_hash_t hash = XXH3_128bits(file.data, file.size); /* before decoding, which may write into them */
+    const uint64_t fingerprint[2] = {hash.low64, hash.high64};
+    decoded picture = decode(file, mask, alpha);
     if (mask) { decoder_make_mask(&picture); }
     if (alpha && picture.channels % 2 == 0) { picture.flags |= FLAG_ALPHA; }
     const uint32_t head[3] = {picture.width, picture.height, picture.flags};
-    write_all("SPD1", 4);
+    write_all("SPD2", 4);
     write_all(head, sizeof head);
+    write_all(fingerprint, sizeof fingerprint);
     write_rgb(&picture);
     if (picture.flags & FLAG_ALPHA) { write_alpha(&picture); }
     _exit(0); /* memory goes with the process */
