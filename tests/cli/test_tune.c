@@ -54,10 +54,10 @@ static double number_of(const json_t *object, const char *key)
 }
 
 /* Mean ROC AUC of saliency on traces of this configuration, and the share of classes that change. */
-static double evaluate(const char *config, double *changed)
+static double evaluate(const char *manifest, const char *config, int seed, double *changed)
 {
-    command_result r = command_run("evaluate " MODEL " %s" FAST "--traces %s -o %s --restart", inside("m.csv"),
-                                   inside(config), inside("e"));
+    command_result r = command_run("evaluate " MODEL " %s" FAST "--traces %s --seed %d -o %s --restart",
+                                   inside(manifest), inside(config), seed, inside("e"));
     if (r.code != 0) { fail_msg("%s: code %d: %s", config, r.code, r.err); }
     command_clear(&r);
     json_t *all = json_load_file(inside("e/results.json"), 0, NULL);
@@ -99,11 +99,11 @@ static void test_what_it_says_is_what_evaluate_finds(void **state)
     for (size_t i = 0; i < 6; i++) { check_stage(json_array_get(stages, i), 0.25); }
     file_write(inside("fc.yaml"), fc, sizeof fc - 1);
     value = json_array_get(json_object_get(json_array_get(stages, 0), "tried"), 3);
-    assert_true(fabs(number_of(value, "mean") - evaluate("fc.yaml", &changed)) < 1e-6);
+    assert_true(fabs(number_of(value, "mean") - evaluate("m.csv", "fc.yaml", 0, &changed)) < 1e-6);
     assert_true(fabs(number_of(value, "changed") - changed) < 1e-9);
     const json_t *tuned = json_object_get(summary, "tuned");
     assert_true(number_of(tuned, "trace") > number_of(tuned, "dense"));
-    assert_true(fabs(number_of(tuned, "trace") - evaluate("t.yaml", &changed)) < 1e-6);
+    assert_true(fabs(number_of(tuned, "trace") - evaluate("m.csv", "t.yaml", 0, &changed)) < 1e-6);
     assert_true(fabs(number_of(tuned, "changed") - changed) < 1e-9);
     assert_null(json_object_get(summary, "aside"));
     json_decref(summary);
@@ -126,6 +126,40 @@ static void test_stages_of_ones_own(void **state)
     assert_non_null(strstr(config, "{layers: \"*\", value: 0}"));
     free(config);
     json_decref(summary);
+}
+
+/* Copies of one picture: what is kept aside was tuned on, which is said; and its value is that of all seeds. */
+static void test_copies_and_seeds(void **state)
+{
+    (void)state;
+    FILE *file = fopen(inside("copies.csv"), "w");
+    assert_non_null(file);
+    fputs("image,mask\n", file);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        size_t size = 0;
+        snprintf(name, sizeof name, "%d.png", i);
+        char *picture = file_read(IMAGES "/scene01.png", &size);
+        file_write(inside(name), picture, size);
+        fprintf(file, "%d.png," IMAGES "/scene01_patch.png\n", i);
+        free(picture);
+    }
+    assert_int_equal(fclose(file), 0);
+    command_result r = command_run("tune " MODEL " %s --resize 0 --variants 8 --threads 1 --seeds 2 --max-changed 1 "
+                                   "--stages 'layer4.*' --json -o %s",
+                                   inside("copies.csv"), inside("copies.yaml"));
+    assert_int_equal(r.code, 0);
+    if (!strstr(r.err, "1 of the 1 pictures kept aside is the same as one that is tuned on")) { fail_msg("%s", r.err); }
+    json_t *summary = json_loads(r.out, 0, NULL);
+    const json_t *aside = json_object_get(summary, "aside");
+    double first, second;
+    const double trace =
+        evaluate("copies.csv", "copies.yaml", 0, &first) + evaluate("copies.csv", "copies.yaml", 1, &second);
+    assert_true(fabs(number_of(aside, "trace") - trace / 2) < 1e-6);
+    assert_true(fabs(number_of(aside, "trace") - number_of(json_object_get(summary, "tuned"), "trace")) < 1e-9);
+    assert_true(fabs(number_of(aside, "changed") - (first + second) / 2) < 1e-9);
+    json_decref(summary);
+    command_clear(&r);
 }
 
 static void test_what_is_refused(void **state)
@@ -202,7 +236,7 @@ static void test_rules_of_before(void **state)
     free(config);
     const json_t *tuned = json_object_get(summary, "tuned");
     assert_true(number_of(tuned, "trace") > number_of(tuned, "dense"));
-    assert_true(fabs(number_of(tuned, "trace") - evaluate("t.yaml", &changed)) < 1e-6);
+    assert_true(fabs(number_of(tuned, "trace") - evaluate("m.csv", "t.yaml", 0, &changed)) < 1e-6);
     json_decref(summary);
 
     command_result r =
@@ -265,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_it_says_is_what_evaluate_finds),
                                        cmocka_unit_test(test_stages_of_ones_own),
+                                       cmocka_unit_test(test_copies_and_seeds),
                                        cmocka_unit_test(test_what_is_refused),
                                        cmocka_unit_test(test_what_fails),
                                        cmocka_unit_test(test_rules_of_before),

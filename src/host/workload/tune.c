@@ -111,6 +111,63 @@ static spade_status split(tune_job *job)
     return SPADE_OK;
 }
 
+typedef struct content {
+    char print[SPADE_FINGERPRINT_SIZE]; /* "": it cannot be read, which the work says */
+    int input;
+    bool aside;
+} content;
+
+static int by_print(const void *left, const void *right)
+{
+    return strcmp(((const content *)left)->print, ((const content *)right)->print);
+}
+
+/* Of one picture under several names, some may be tuned on and others kept aside, which then say too much. */
+static spade_status warn_of_same_pictures(tune_job *job)
+{
+    const int count = job->evaluate.inputs.count;
+    content *all = calloc((size_t)count + 1, sizeof *all);
+    const content *first = NULL, *twin = NULL;
+    int same = 0;
+    if (!all) { return fail_memory(job); }
+    for (int i = 0; i < count; i++) {
+        spade_input_fingerprint print = {.content = ""};
+        const spade_status status =
+            spade_reader_fingerprint(&job->reader, &job->evaluate.inputs.items[job->order[i]], &print);
+        if (status == SPADE_ERROR_MEMORY) {
+            free(all);
+            return status;
+        }
+        all[i].input = job->order[i];
+        all[i].aside = i >= job->tuned;
+        if (status == SPADE_OK) { memcpy(all[i].print, print.content, sizeof all[i].print); }
+    }
+    spade_error_clear(job->context);
+    qsort(all, (size_t)count, sizeof *all, by_print);
+    for (int i = 0, end; i < count; i = end) {
+        const content *tuned = NULL;
+        for (end = i; end < count && strcmp(all[end].print, all[i].print) == 0; end++) {
+            if (!all[end].aside) { tuned = &all[end]; }
+        }
+        for (int k = i; k < end && tuned && *tuned->print; k++) {
+            if (!all[k].aside || same++) { continue; }
+            first = &all[k];
+            twin = tuned;
+        }
+    }
+    if (same) {
+        const spade_input *inputs = job->evaluate.inputs.items;
+        spade_log(
+            job->context, SPADE_LOG_WARNING,
+            "%s: %d of the %d pictures kept aside %s the same as one that is tuned on (%s is %s): what they say is "
+            "not about other pictures; give each picture once",
+            job->request->manifest, same, job->aside, same == 1 ? "is" : "are", inputs[first->input].title,
+            inputs[twin->input].title);
+    }
+    free(all);
+    return SPADE_OK;
+}
+
 static void warn_unused(const tune_job *job)
 {
     const spade_settings *settings = job->request->settings;
@@ -181,6 +238,7 @@ static spade_status job_open(tune_job *job)
                                  .preprocess = &job->evaluate.preprocess,
                                  .mask = request->mask,
                                  .upright = request->settings->orient};
+    SPADE_TRY(warn_of_same_pictures(job));
     char *folder = folder_of(request->output);
     if (!folder) { return fail_memory(job); }
     const spade_status status = solution_file_open(job->context, job->evaluate.model, folder,

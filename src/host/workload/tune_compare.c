@@ -14,8 +14,8 @@ static spade_status fail_memory(const tune_job *job)
 }
 
 typedef struct comparison {
-    double *dense, *trace; /* [aside] */
-    int64_t count, changed, failed;
+    double *dense, *trace;          /* [aside]: of the traces the mean over the sets of variants */
+    int64_t count, changed, failed; /* changed: of all traces, `seeds` of a picture */
 } comparison;
 
 /* The rules that the configuration will have; `globs` [layers + 1]: owned, where some of them are. */
@@ -39,28 +39,43 @@ static spade_status make_rules(const tune_job *job, spade_trace_options *options
     return SPADE_OK;
 }
 
-static spade_status compare_picture(tune_job *job, int input, const spade_trace_options *options, comparison *out)
+/* On the variants of one seed: values and changed [2], of the network and of the trace. */
+static spade_status compare_seed(tune_job *job, int input, const spade_image_item *item, int seed,
+                                 const spade_trace_options *options, double *values, bool *changed)
 {
-    spade_image_item item;
     spade_batch *batch = NULL;
     spade_trace *trace = NULL;
-    double values[2];
-    bool changed[2];
     spade_status status;
-    SPADE_GOTO(tune_load(job, input, &item));
-    SPADE_GOTO(tune_batch(job, &item, 0, &batch));
+    SPADE_GOTO(tune_batch(job, item, seed, &batch));
     SPADE_GOTO(spade_trace_create(job->context, job->evaluate.model, batch, options, &trace));
-    SPADE_GOTO(tune_measure(job, input, &item, &trace, 1, values, changed));
+    SPADE_GOTO(tune_measure(job, input, item, &trace, 1, values, changed));
     if (isnan(values[0]) || isnan(values[1])) {
         SPADE_GOTO(spade_fail(job->context, SPADE_ERROR_INPUT, "the metric has no value of the map of the %s",
                               isnan(values[0]) ? "network" : "trace"));
     }
-    out->dense[out->count] = values[0];
-    out->trace[out->count++] = values[1];
-    out->changed += changed[1];
 done:
     spade_trace_destroy(trace);
     spade_batch_destroy(batch);
+    return status;
+}
+
+static spade_status compare_picture(tune_job *job, int input, const spade_trace_options *options, comparison *out)
+{
+    spade_image_item item;
+    double values[2], sum = 0;
+    int64_t count = 0;
+    spade_status status;
+    SPADE_GOTO(tune_load(job, input, &item));
+    for (int seed = 0; seed < job->seeds; seed++) {
+        bool changed[2];
+        SPADE_GOTO(compare_seed(job, input, &item, seed, options, values, changed));
+        sum += values[1];
+        count += changed[1];
+    }
+    out->dense[out->count] = values[0];
+    out->trace[out->count++] = sum / job->seeds;
+    out->changed += count;
+done:
     spade_image_item_clear(job->context, &item);
     return status;
 }
@@ -80,7 +95,7 @@ static json_t *comparison_json(const tune_job *job, const comparison *c, double 
     spade_json_set(&object, "trace", spade_json_number(trace.mean));
     spade_json_set(&object, "trace_error", spade_json_number(trace.error));
     pair_statistics_json(&pairs, &object);
-    spade_json_set(&object, "changed", json_real((double)c->changed / (double)c->count));
+    spade_json_set(&object, "changed", json_real((double)c->changed / (double)(c->count * job->seeds)));
     return object;
 }
 
