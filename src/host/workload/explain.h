@@ -52,7 +52,6 @@ typedef struct explain_job {
     explained_run run;   /* the job as the writers see it */
     explain_group group;
     const explain_sink *sink; /* gets the maps; NULL: they, and pictures of them, go to files of the input's folder */
-    bool dense_trace;         /* a trace without a pruned weight was warned about */
     spade_inputs inputs;
     spade_results results;
     spade_workload_outcome *outcome;

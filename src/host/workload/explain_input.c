@@ -60,10 +60,6 @@ static spade_status describe_trace(explain_job *job, const spade_trace *trace, b
         if (!out->empty_layer) { return spade_fail(job->context, SPADE_ERROR_MEMORY, "out of memory"); }
     }
     if (shared) { out->trace_seconds[2] = solve; }
-    if (!out->zeros && !job->dense_trace) {
-        spade_log(job->context, SPADE_LOG_WARNING, "%s: nothing is pruned: the trace is the dense network", out->title);
-        job->dense_trace = true;
-    }
     if (out->empty_layers) {
         spade_log(job->context, SPADE_LOG_WARNING, "%s: all weights are 0 in %lld layer%s of the trace (%s%s)",
                   out->title, (long long)out->empty_layers, out->empty_layers == 1 ? "" : "s", out->empty_layer,

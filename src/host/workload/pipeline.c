@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "base/sparsity_choice.h"
 #include "trace/trace.h"
+#include "workload/trace_warnings.h"
 
 /* DEVICE_GROUP: traces that are found together there; without traces, as many pictures as a pass takes. */
 enum { DEVICE_GROUP = 4, DEVICE_PICTURES = 32, MAX_GROUP = WORKLOAD_MAX_IN_FLIGHT };
@@ -27,6 +28,12 @@ typedef struct input_window {
     int at, count;
 } input_window;
 
+/* What has been warned about, once, of the first, second, ... trace of the inputs. */
+typedef struct trace_said {
+    unsigned choices; /* of what rounding leaves of a chosen sparsity: a bit for each */
+    bool zeros;
+} trace_said;
+
 typedef struct pipeline {
     const workload_plan *plan;
     const workload_source *source;
@@ -39,7 +46,7 @@ typedef struct pipeline {
     int64_t emitted;         /* inputs whose records or failures are written */
     char *states;            /* [max_group][state_bytes] */
     spade_trace **traces;    /* [max_group][trace_count] */
-    unsigned *warned;        /* [trace_count]: of what rounding leaves of a chosen sparsity: a bit for each choice */
+    trace_said *trace_said;  /* [trace_count] */
     int max_group;           /* inputs in a group */
     bool singly;             /* the rest of the window is retried, each input a group of its own */
     double map_share;        /* of an input's time; the rest is its traces' */
@@ -316,16 +323,31 @@ static spade_status warn_of_choice(pipeline *all, const member *m, int t, const 
 {
     unsigned bit = 1u << choice->scaled;
     for (int i = 0; i < SPADE_SPARSITY_LEVELS && spade_sparsity_levels[i] != choice->sparsity; i++) { bit <<= 2; }
-    if (all->warned[t] & bit) { return SPADE_OK; }
-    all->warned[t] |= bit;
+    if (all->trace_said[t].choices & bit) { return SPADE_OK; }
+    all->trace_said[t].choices |= bit;
     return spade_trace_warn_of_choice(all->plan->context, m->traces[t], &all->plan->traces[t], m->input->title);
 }
 
-/* What automatic sparsities came to, where that is to be said. */
+/* Once for each trace of an input. */
+static void warn_of_zeros(pipeline *all, const member *m, int t)
+{
+    const workload_plan *plan = all->plan;
+    char title[512];
+    if (all->trace_said[t].zeros) { return; }
+    if (plan->trace_count == 1) {
+        snprintf(title, sizeof title, "%s", m->input->title);
+    } else {
+        snprintf(title, sizeof title, "%s, trace %d of %d", m->input->title, t + 1, plan->trace_count);
+    }
+    all->trace_said[t].zeros = trace_warn_of_zeros(plan->context, title, plan->model, m->traces[t]);
+}
+
+/* What automatic sparsities came to, and of the zeros what was not asked for. */
 static spade_status say_choices(pipeline *all, const member *m)
 {
     for (int t = 0; t < all->plan->trace_count; t++) {
         spade_sparsity_choice choice;
+        warn_of_zeros(all, m, t);
         if (!spade_trace_sparsity_choice(m->traces[t], &choice)) { continue; }
         sparsity_choice_warn(all->plan->context, m->input->title, m->traces[t]);
         SPADE_TRY(warn_of_choice(all, m, t, &choice));
@@ -488,13 +510,13 @@ spade_status workload_run_from(const workload_plan *plan, const workload_source 
         .context = plan->context, .preprocess = plan->preprocess, .mask = plan->mask, .upright = plan->upright};
     all.states = calloc((size_t)all.max_group, consumer->state_bytes);
     all.traces = calloc((size_t)all.max_group * (size_t)plan->trace_count + 1, sizeof(spade_trace *));
-    all.warned = calloc((size_t)plan->trace_count + 1, sizeof *all.warned);
-    spade_status status = all.states && all.traces && all.warned
+    all.trace_said = calloc((size_t)plan->trace_count + 1, sizeof *all.trace_said);
+    spade_status status = all.states && all.traces && all.trace_said
                               ? run_groups(&all, stopped)
                               : spade_fail(plan->context, SPADE_ERROR_MEMORY, "out of memory");
     spade_reader_close(&all.reader);
     free(all.states);
     free(all.traces);
-    free(all.warned);
+    free(all.trace_said);
     return status;
 }

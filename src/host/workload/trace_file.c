@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "base/sparsity_choice.h"
 #include "workload/trace_input.h"
+#include "workload/trace_warnings.h"
 #include "workload/unread_options.h"
 
 static json_t *layer_json(const spade_layer_info *info, const spade_trace_layer *layer)
@@ -64,47 +65,6 @@ static void warn_of_empty_layers(spade_context *context, const char *path, const
     if (!count) { return; }
     spade_log(context, SPADE_LOG_WARNING, "%s: all weights are 0 in %zu layer%s of the trace (%s%s)", path, count,
               count == 1 ? "" : "s", json_string_value(json_array_get(names, 0)), count == 1 ? "" : ", ...");
-}
-
-/* A layer that has this share of zeros more than it was asked to have is named. */
-static const double more_zeros = 0.02;
-
-/* Zeros that nobody asked for: the solvers count those among the weights that they prune only as far as these go. A layer without any
- * weight has been named. */
-static void warn_of_more_zeros(spade_context *context, const char *path, const spade_model *model,
-                               const spade_trace *trace)
-{
-    int count = 0;
-    double most = more_zeros, reached = 0, asked = 0;
-    char name[201] = "";
-    for (int i = 0; i < spade_model_layer_count(model); i++) {
-        spade_layer_info info;
-        spade_trace_layer layer;
-        spade_model_layer(model, i, &info);
-        spade_trace_layer_info(trace, i, &layer);
-        const double share = (double)layer.zeros / (double)layer.weights, more = share - layer.sparsity;
-        const bool rounded =
-            layer.zeros - layer.sparsity * (double)layer.weights < (double)info.rows; /* up, in each row */
-        if (!layer.solved || layer.zeros == layer.weights || rounded || more <= more_zeros) { continue; }
-        count++;
-        if (more <= most) { continue; }
-        most = more;
-        reached = share;
-        asked = layer.sparsity;
-        snprintf(name, sizeof name, "%s", info.name);
-    }
-    if (!count) { return; }
-    spade_log(
-        context, SPADE_LOG_WARNING,
-        "%s: %d layer%s more zeros than asked for (%s: %.1f %%, not %.1f %%): weights that were 0 before, and those of "
-        "inputs that are 0 in every variant",
-        path, count, count == 1 ? " has" : "s have", name, 100 * reached, 100 * asked);
-}
-
-static void warn_of_dense_trace(spade_context *context, const char *path, const json_t *trace)
-{
-    if (json_integer_value(json_object_get(trace, "zeros")) > 0) { return; }
-    spade_log(context, SPADE_LOG_WARNING, "%s: nothing is pruned: the trace is the dense network", path);
 }
 
 /* Refuse before the work what would fail after it. */
@@ -170,8 +130,7 @@ spade_status spade_trace_to_file(spade_context *context, const spade_trace_reque
     }
     *result = json_incref(json);
     warn_of_empty_layers(context, request->output, json_object_get(json, "all_zero_layers"));
-    warn_of_dense_trace(context, request->output, json);
-    warn_of_more_zeros(context, request->output, model, trace);
+    (void)trace_warn_of_zeros(context, request->output, model, trace);
 done:
     json_decref(json);
     spade_trace_destroy(trace);

@@ -9,6 +9,7 @@
 #include "base/number.h"
 #include "report/class_choice.h"
 #include "workload/trace_input.h"
+#include "workload/trace_warnings.h"
 #include "workload/unread_options.h"
 
 enum { GAP = 4, MAX_NEURONS = 256 };
@@ -70,16 +71,6 @@ static spade_status parse_neurons(visualize_job *job)
         SPADE_TRY(spade_visualize_shape(job->context, job->model, &job->objectives[i], &job->options, job->shape));
     }
     return SPADE_OK;
-}
-
-static void warn_of_dense_trace(const visualize_job *job)
-{
-    for (int i = 0; i < spade_model_layer_count(job->model); i++) {
-        spade_trace_layer layer;
-        spade_trace_layer_info(job->trace, i, &layer);
-        if (layer.solved && layer.zeros) { return; }
-    }
-    spade_log(job->context, SPADE_LOG_WARNING, "nothing is pruned: the trace is the dense network");
 }
 
 static void set_options(visualize_job *job)
@@ -287,7 +278,7 @@ spade_status spade_visualize_to_file(spade_context *context, const spade_visuali
         SPADE_GOTO(spade_settings_check_trace(context, request->settings, job.model, &request->settings->trace));
         spade_workload_phase(events, "trace", 0, trace_share);
         SPADE_GOTO(trace_input_run(context, job.model, &input, &job.trace, NULL));
-        warn_of_dense_trace(&job);
+        (void)trace_warn_of_zeros(job.context, "", job.model, job.trace);
     }
     SPADE_GOTO(write_pictures(&job, traced ? trace_share : 0));
 done:
