@@ -62,7 +62,7 @@ done:
 static spade_status compare_picture(tune_job *job, int input, const spade_trace_options *options, comparison *out)
 {
     spade_image_item item;
-    double values[2], sum = 0;
+    double values[2] = {NAN, NAN}, sum = 0; /* there is one seed at least */
     int64_t count = 0;
     spade_status status;
     SPADE_GOTO(tune_load(job, input, &item));
