@@ -507,10 +507,11 @@ static void test_smooth_notes(void **state)
     static const struct {
         const char *method;
         unsigned flags;
-    } cases[] = {{"smooth:of=saliency", 0},
-                 {"smooth:of=occlusion:window=3", SPADE_METHOD_SIGNED},
-                 {"smooth:of='integrated_gradients'", SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS},
-                 {"smoothgrad", SPADE_METHOD_SIGNED | SPADE_METHOD_SLOPE}};
+    } cases[] = {
+        {"smooth:of=saliency", SPADE_METHOD_RANDOM},
+        {"smooth:of=occlusion:window=3", SPADE_METHOD_SIGNED | SPADE_METHOD_RANDOM},
+        {"smooth:of='integrated_gradients'", SPADE_METHOD_SIGNED | SPADE_METHOD_COMPLETENESS | SPADE_METHOD_RANDOM},
+        {"smoothgrad", SPADE_METHOD_SIGNED | SPADE_METHOD_SLOPE | SPADE_METHOD_RANDOM}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         spade_attribution *method;
         assert_int_equal(spade_attribution_create(f.context, cases[i].method, &method), SPADE_OK);
